@@ -1,0 +1,53 @@
+"""mrdist: distributed, out-of-core masked regression from zarr stores on Dask.
+
+The public names are loaded when they are first used, so that ``import mrdist`` stays cheap.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from mrdist.estimator import MaskedRegression
+    from mrdist.geometry import ReceptiveField
+    from mrdist.moments import SufficientStatistics
+    from mrdist.pipeline import demo, evaluate, export, generate, info, ingest, plan, synthesize, train
+    from mrdist.storage import open_images, open_weights
+
+__all__ = [
+    "MaskedRegression",
+    "ReceptiveField",
+    "SufficientStatistics",
+    "demo",
+    "evaluate",
+    "export",
+    "generate",
+    "info",
+    "ingest",
+    "open_images",
+    "open_weights",
+    "plan",
+    "synthesize",
+    "train",
+]
+
+_HOMES = {
+    "MaskedRegression": "estimator",
+    "ReceptiveField": "geometry",
+    "SufficientStatistics": "moments",
+    "open_images": "storage",
+    "open_weights": "storage",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'pipeline')}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

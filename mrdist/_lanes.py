@@ -1,0 +1,180 @@
+"""Vector primitives: pixels in the lanes of the processor's vector registers.
+
+Two inner loops carry all of mrdist's arithmetic. Written as plain loops they leave the accumulators in memory;
+as numba intrinsics each keeps a dozen of them in registers.
+
+`add_products` may fuse multiply and add: it only ever sees integers whose sums are exact, so the order and the
+fusing cannot change a bit. `subtract_products` is strict: one product, one rounding, one difference, one
+rounding, in the order of the index, the same bits on every processor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
+
+import llvmlite.binding as llvm
+import llvmlite.ir as ir
+import numba
+from numba import types
+from numba.extending import intrinsic
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_WIDE = bool(llvm.get_host_cpu_features().get("avx512f", False))
+VECTOR_BYTES = 128 if _WIDE else 64
+"""Bytes of one group of lanes: two AVX-512, two AVX2 or four NEON registers."""
+MAX_SUMS = 12 if _WIDE else 6
+"""Sums that one pass over the images keeps in registers."""
+SOLVE_LANES = 8
+"""Pixels in one group of float64 lanes of the solver."""
+SOLVE_ROWS = 8
+"""Matrix rows that one pass of `subtract_products` keeps in registers."""
+
+_INDEX = ir.IntType(64)
+
+
+def jit(function: Function) -> Function:
+    """Compile strictly (no fastmath), without the GIL, once per machine (cached on disk)."""
+    return cast(Function, numba.njit(nogil=True, cache=True)(function))
+
+
+class _Emitter:
+    """A few words of LLVM: pointers into arrays and unaligned vector loads and stores."""
+
+    def __init__(self, builder: Any, element: Any, lanes: int, align: int) -> None:
+        self.builder = builder
+        self.vector = ir.VectorType(element, lanes)
+        self.align = align
+
+    def load(self, data: Any, index: Any) -> Any:
+        pointer = self.builder.bitcast(self.builder.gep(data, [index]), self.vector.as_pointer())
+        return self.builder.load(pointer, align=self.align)
+
+    def store(self, value: Any, data: Any, index: Any) -> None:
+        pointer = self.builder.bitcast(self.builder.gep(data, [index]), self.vector.as_pointer())
+        self.builder.store(value, pointer, align=self.align)
+
+    def counted_loop(self, count: Any, initial: Sequence[Any], step: Callable[[Any, list[Any]], list[Any]]) -> list[Any]:
+        """Run ``step(i, values)`` for i in 0..count-1 with ``values`` carried in registers."""
+        builder = self.builder
+        before = builder.block
+        head = builder.append_basic_block("lanes.head")
+        body = builder.append_basic_block("lanes.body")
+        end = builder.append_basic_block("lanes.end")
+        builder.branch(head)
+        builder.position_at_end(head)
+        i = builder.phi(_INDEX)
+        i.add_incoming(_INDEX(0), before)
+        carried = []
+        for value in initial:
+            phi = builder.phi(value.type)
+            phi.add_incoming(value, before)
+            carried.append(phi)
+        builder.cbranch(builder.icmp_signed("<", i, count), body, end)
+        builder.position_at_end(body)
+        for phi, value in zip(carried, step(i, carried), strict=True):
+            phi.add_incoming(value, builder.block)
+        i.add_incoming(builder.add(i, _INDEX(1)), builder.block)
+        builder.branch(head)
+        builder.position_at_end(end)
+        return carried
+
+
+def _array_data(context: Any, builder: Any, array_type: Any, array: Any) -> Any:
+    return context.make_array(array_type)(context, builder, array).data
+
+
+@intrinsic
+def add_products(  # type: ignore[no-untyped-def]
+    typing_context, a, a_start, a_stride, b, b_start, b_stride, n, shifts, first, count, out, out_start, out_stride
+):
+    """Add the lag products of ``n`` images to ``count <= MAX_SUMS`` sums, one group of lanes wide.
+
+    For k in first..first+count-1: ``out[out_start + k * out_stride + lane] +=
+    sum_i a[a_start + i * a_stride + lane] * b[b_start + i * b_stride + shifts[k] + lane]``.
+    """
+    i64 = types.int64
+    signature = types.void(a, i64, i64, b, i64, i64, i64, shifts, i64, i64, out, i64, i64)
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        a_data, b_data, shift_data, out_data = (
+            _array_data(context, builder, sig.args[k], args[k]) for k in (0, 3, 7, 10)
+        )
+        _, a_start, a_stride, _, b_start, b_stride, n, _, first, count, _, out_start, out_stride = args
+        element = context.get_data_type(sig.args[0].dtype)
+        itemsize = sig.args[0].dtype.bitwidth // 8
+        emit = _Emitter(builder, element, VECTOR_BYTES // itemsize, itemsize)
+        done = builder.append_basic_block("lanes.done")
+        choose = builder.switch(count, done)
+        for sums in range(1, MAX_SUMS + 1):
+            block = builder.append_basic_block(f"lanes.sums{sums}")
+            choose.add_case(_INDEX(sums), block)
+            builder.position_at_end(block)
+            keys = [builder.add(first, _INDEX(k)) for k in range(sums)]
+            starts = [builder.add(b_start, builder.load(builder.gep(shift_data, [key]))) for key in keys]
+            slots = [builder.add(out_start, builder.mul(key, out_stride)) for key in keys]
+
+            def step(i: Any, values: list[Any], starts: list[Any] = starts) -> list[Any]:
+                x = emit.load(a_data, builder.add(a_start, builder.mul(i, a_stride)))
+                row = builder.mul(i, b_stride)
+                return [
+                    builder.fadd(
+                        builder.fmul(x, emit.load(b_data, builder.add(row, start)), flags=("contract",)),
+                        value,
+                        flags=("contract",),
+                    )
+                    for start, value in zip(starts, values, strict=True)
+                ]
+
+            totals = emit.counted_loop(n, [emit.load(out_data, slot) for slot in slots], step)
+            for total, slot in zip(totals, slots, strict=True):
+                emit.store(total, out_data, slot)
+            builder.branch(done)
+        builder.position_at_end(done)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def subtract_products(  # type: ignore[no-untyped-def]
+    typing_context, out, out_start, out_stride, a, a_start, a_row, a_step, b, b_start, b_step, n, count
+):
+    """Subtract dot products from ``count <= SOLVE_ROWS`` rows, one group of pixels wide, strictly in order.
+
+    For r in 0..count-1 and k = 0, 1, ..., n-1: ``out[out_start + r * out_stride + lane] -=
+    a[a_start + r * a_row + k * a_step + lane] * b[b_start + k * b_step + lane]``.
+    """
+    i64 = types.int64
+    signature = types.void(out, i64, i64, a, i64, i64, i64, b, i64, i64, i64, i64)
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        out_data, a_data, b_data = (_array_data(context, builder, sig.args[k], args[k]) for k in (0, 3, 7))
+        _, out_start, out_stride, _, a_start, a_row, a_step, _, b_start, b_step, n, count = args
+        emit = _Emitter(builder, ir.DoubleType(), SOLVE_LANES, 8)
+        done = builder.append_basic_block("lanes.done")
+        choose = builder.switch(count, done)
+        for rows in range(1, SOLVE_ROWS + 1):
+            block = builder.append_basic_block(f"lanes.rows{rows}")
+            choose.add_case(_INDEX(rows), block)
+            builder.position_at_end(block)
+            slots = [builder.add(out_start, builder.mul(out_stride, _INDEX(r))) for r in range(rows)]
+            starts = [builder.add(a_start, builder.mul(a_row, _INDEX(r))) for r in range(rows)]
+
+            def step(k: Any, values: list[Any], starts: list[Any] = starts) -> list[Any]:
+                y = emit.load(b_data, builder.add(b_start, builder.mul(k, b_step)))
+                shift = builder.mul(k, a_step)
+                return [
+                    builder.fsub(value, builder.fmul(emit.load(a_data, builder.add(start, shift)), y))
+                    for start, value in zip(starts, values, strict=True)
+                ]
+
+            rests = emit.counted_loop(n, [emit.load(out_data, slot) for slot in slots], step)
+            for rest, slot in zip(rests, slots, strict=True):
+                emit.store(rest, out_data, slot)
+            builder.branch(done)
+        builder.position_at_end(done)
+        return context.get_dummy_value()
+
+    return signature, generate

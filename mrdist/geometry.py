@@ -1,0 +1,188 @@
+"""Receptive fields and blocks of output pixels: integers only, no images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from mrdist.errors import ParameterError
+
+Shape = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class ReceptiveField:
+    """The square, possibly dilated window of input pixels that one output pixel sees.
+
+    Parameters
+    ----------
+    size
+        Odd side ``r`` of the window in taps.
+    dilation
+        Distance between neighbouring taps in pixels.
+
+    Raises
+    ------
+    ParameterError
+        If ``size`` is not odd and positive or ``dilation`` is not positive.
+
+    Examples
+    --------
+    >>> field = ReceptiveField(3, dilation=2)
+    >>> field.halo, field.n_offsets, field.n_lags
+    (2, 9, 13)
+    >>> field.offsets[0]
+    array([-2, -2])
+    """
+
+    size: int = 3
+    dilation: int = 1
+
+    def __post_init__(self) -> None:
+        if self.size < 1 or self.size % 2 == 0:
+            raise ParameterError(
+                f"receptive_field must be odd and at least 1 so that it has a centre, got {self.size}; "
+                f"use {max(1, self.size - 1)} or {max(1, self.size + 1)}."
+            )
+        if self.dilation < 1:
+            raise ParameterError(f"dilation must be at least 1, got {self.dilation}.")
+
+    @property
+    def halo(self) -> int:
+        """Pixels that the field reaches beyond its centre, on each side."""
+        return self.size // 2 * self.dilation
+
+    @property
+    def reach(self) -> int:
+        """Largest distance between two taps along one axis, in pixels."""
+        return 2 * self.halo
+
+    @property
+    def n_offsets(self) -> int:
+        """Number of taps, ``r^2``."""
+        return self.size**2
+
+    @property
+    def n_lags(self) -> int:
+        """Number of lag maps that hold every Gram entry once, ``((2r - 1)^2 + 1) / 2``."""
+        return ((2 * self.size - 1) ** 2 + 1) // 2
+
+    @cached_property
+    def offsets(self) -> npt.NDArray[np.int64]:
+        """Taps ``(dy, dx)`` relative to the centre in raster order, shape (n_offsets, 2)."""
+        side = np.arange(-(self.size // 2), self.size // 2 + 1) * self.dilation
+        return np.stack(np.meshgrid(side, side, indexing="ij"), axis=-1).reshape(-1, 2)
+
+    @cached_property
+    def lags(self) -> npt.NDArray[np.int64]:
+        """Differences ``(dy, dx) >= (0, 0)`` of two taps in lexicographic order, shape (n_lags, 2)."""
+        side = np.arange(-(self.size - 1), self.size) * self.dilation
+        pairs = np.stack(np.meshgrid(side, side, indexing="ij"), axis=-1).reshape(-1, 2)
+        return pairs[len(pairs) // 2 :]
+
+    @cached_property
+    def gram_lookup(self) -> npt.NDArray[np.int64]:
+        """Where the Gram entry of taps ``a >= b`` lies, shape (n_offsets, n_offsets, 3).
+
+        The entry of output pixel ``p`` is lag map ``[..., 0]`` at ``p + (y, x)`` with ``(y, x) = [..., 1:]``
+        counted from the corner of the window, that is, from ``p - (halo, halo)``.
+        """
+        lookup = np.zeros((self.n_offsets, self.n_offsets, 3), dtype=np.int64)
+        first = {(int(dy), int(dx)): k for k, (dy, dx) in enumerate(self.lags)}
+        for a in range(self.n_offsets):
+            for b in range(a + 1):
+                # taps are in raster order, so a >= b makes the difference a lag >= (0, 0)
+                dy, dx = self.offsets[a] - self.offsets[b]
+                lookup[a, b] = (first[int(dy), int(dx)], *(self.offsets[b] + self.halo))
+        return lookup
+
+    def in_bounds(self, shape: Shape) -> npt.NDArray[np.bool_]:
+        """Which taps lie inside the image.
+
+        Parameters
+        ----------
+        shape
+            Image height and width in pixels.
+
+        Returns
+        -------
+        ndarray
+            Boolean array of shape (n_offsets, y, x).
+        """
+        y = np.arange(shape[0]) + self.offsets[:, :1]
+        x = np.arange(shape[1]) + self.offsets[:, 1:]
+        inside_y = (y >= 0) & (y < shape[0])
+        inside_x = (x >= 0) & (x < shape[1])
+        return inside_y[:, :, None] & inside_x[:, None, :]
+
+    def check_fits(self, shape: Shape) -> None:
+        """Raise ParameterError if the field is wider than an image of ``shape``."""
+        if self.reach + 1 > min(shape):
+            raise ParameterError(
+                f"receptive_field {self.size} with dilation {self.dilation} spans {self.reach + 1} pixels, "
+                f"more than the image's shorter side of {min(shape)}; choose a smaller field."
+            )
+
+
+@dataclass(frozen=True, order=True)
+class Block:
+    """A rectangle of output pixels, ``y0 <= y < y1`` and ``x0 <= x < x1``: the unit of work."""
+
+    y0: int
+    x0: int
+    y1: int
+    x1: int
+
+    @property
+    def shape(self) -> Shape:
+        """Height and width in pixels."""
+        return self.y1 - self.y0, self.x1 - self.x0
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Slices along y and x."""
+        return slice(self.y0, self.y1), slice(self.x0, self.x1)
+
+    def grown(self, halo: int) -> Block:
+        """Return the block with ``halo`` pixels more on every side, beyond the image if need be."""
+        return Block(self.y0 - halo, self.x0 - halo, self.y1 + halo, self.x1 + halo)
+
+    def clipped(self, shape: Shape) -> Block:
+        """Return the part inside an image of ``shape``."""
+        return Block(max(self.y0, 0), max(self.x0, 0), min(self.y1, shape[0]), min(self.x1, shape[1]))
+
+    def __str__(self) -> str:
+        return f"rows {self.y0}:{self.y1}, columns {self.x0}:{self.x1}"
+
+
+def block_grid(shape: Shape, block: Shape) -> list[Block]:
+    """Cut an image into blocks, ragged at the lower and right edge.
+
+    Parameters
+    ----------
+    shape
+        Image height and width in pixels.
+    block
+        Height and width of a whole block in pixels.
+
+    Returns
+    -------
+    list of Block
+        In raster order; every pixel lies in exactly one.
+
+    Examples
+    --------
+    >>> [b.shape for b in block_grid((5, 4), (3, 4))]
+    [(3, 4), (2, 4)]
+    """
+    return list(_blocks(shape, block))
+
+
+def _blocks(shape: Shape, block: Shape) -> Iterator[Block]:
+    for y in range(0, shape[0], block[0]):
+        for x in range(0, shape[1], block[1]):
+            yield Block(y, x, y + block[0], x + block[1]).clipped(shape)

@@ -1,0 +1,385 @@
+"""Sufficient statistics of masked regression: exact integer sums over images.
+
+The Gram entry of two taps at an output pixel is a *lag map* at a neighbouring pixel: with
+``A_d(q) = sum_n x_n(q) x_n(q + d)``, taps ``o_a`` and ``o_b`` at pixel ``p`` need ``A_d(p + o_b)`` with
+``d = o_a - o_b``. Neighbouring pixels share these products, so an r x r field needs ``((2r - 1)^2 + 1) / 2`` maps
+instead of ``r^2 (r^2 + 1) / 2`` sums a pixel.
+
+Images are integers: uint8 and uint16 as they are, floats in 0..1 rounded once to multiples of 2^-22. A float32
+holds integers exactly up to 2^24, which 258 products of two bytes reach; a float64 holds 512 products of two
+22-bit numbers. Sums of at most `IMAGES_PER_SUM` images are therefore exact in any order, and are then added to
+int64: the statistics do not depend on how the images were cut into slabs, blocks or chunks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from mrdist._lanes import MAX_SUMS, VECTOR_BYTES, add_products, jit
+from mrdist.errors import DataError, ParameterError
+from mrdist.geometry import Block, ReceptiveField, Shape
+
+Array = npt.NDArray[Any]
+Color = Literal["shared", "separate"]
+COLORS: tuple[Color, ...] = ("shared", "separate")
+
+FIXED_POINT = 1 << 22
+"""Integer units of 1.0 in float images."""
+IMAGES_PER_SUM = 256
+"""Images in one floating-point sum: 256 x 255^2 < 2^24 in float32 and 256 x 2^44 < 2^53 in float64."""
+_TILE_BYTES = 384 * 1024
+_TILE_COLUMNS = 160
+_TILE_ROWS = 16
+
+
+def unit_of(dtype: npt.DTypeLike) -> int:
+    """Return the integer that stands for 1.0 (white) in images of ``dtype``.
+
+    Raises
+    ------
+    DataError
+        If images of this dtype have no agreed meaning.
+
+    Examples
+    --------
+    >>> unit_of("uint8"), unit_of("uint16"), unit_of("float32")
+    (255, 65535, 4194304)
+    """
+    dtype = np.dtype(dtype)
+    if dtype == np.uint8 or dtype == np.uint16:
+        return int(np.iinfo(dtype).max)
+    if dtype.kind == "f":
+        return FIXED_POINT
+    raise DataError(f"images must be uint8, uint16 or floats in 0..1, got {dtype}; convert them first.")
+
+
+def to_integers(images: npt.NDArray[np.generic], what: str = "images") -> npt.NDArray[np.integer]:
+    """Return images as integers: uint8 and uint16 unchanged, floats rounded once to multiples of 2^-22.
+
+    Parameters
+    ----------
+    images
+        Array of any shape; floats must lie in 0..1.
+    what
+        Name of the images in error messages.
+
+    Returns
+    -------
+    ndarray
+        uint8, uint16 or int32, in units of ``1 / unit_of(images.dtype)``.
+
+    Raises
+    ------
+    DataError
+        If a float is NaN or lies outside 0..1, or the dtype has no agreed meaning.
+
+    Examples
+    --------
+    >>> to_integers(np.array([0.0, 0.5, 1.0]))
+    array([      0, 2097152, 4194304], dtype=int32)
+    """
+    unit = unit_of(images.dtype)
+    if images.dtype.kind != "f":
+        return images
+    low, high = (images.min(), images.max()) if images.size else (0.0, 0.0)
+    if not (low >= 0 and high <= 1):
+        kind = "NaN" if np.isnan(low) or np.isnan(high) else f"values from {low:g} to {high:g}"
+        raise DataError(f"{what} hold {kind}, but float images must lie in 0..1; clean or rescale them first.")
+    return np.rint(images.astype(np.float64) * unit).astype(np.int32)
+
+
+def padded_window(images: npt.NDArray[np.integer], block: Block) -> npt.NDArray[np.integer]:
+    """Cut ``block`` out of images, with zeros where it reaches beyond them.
+
+    Parameters
+    ----------
+    images
+        Array of shape (image, y, x, channel).
+    block
+        Rectangle of pixels, possibly beyond the image.
+
+    Returns
+    -------
+    ndarray
+        C-contiguous array of shape (image, block height, block width, channel).
+    """
+    height, width = images.shape[1:3]
+    inside = block.clipped((height, width))
+    window = np.zeros((images.shape[0], *block.shape, images.shape[3]), dtype=images.dtype)
+    at = Block(inside.y0 - block.y0, inside.x0 - block.x0, inside.y1 - block.y0, inside.x1 - block.x0)
+    window[:, *at.slices] = images[:, *inside.slices]
+    return window
+
+
+@dataclass(frozen=True)
+class SufficientStatistics:
+    """Everything that training needs to know about the images of one block of output pixels.
+
+    All sums are int64 in integer units of the images (`unit_of`). The leading axis, ``group``, holds one entry
+    when the channels share their weights (or there is one channel) and one entry a channel otherwise. A *window*
+    is the block with the field's halo on every side; pixels outside the image count as zeros.
+
+    Attributes
+    ----------
+    field
+        The receptive field.
+    unit
+        Integer that stands for 1.0.
+    n_rows
+        Rows of every regression: images, times channels where these share their weights.
+    lag
+        Lag maps ``A_d(q)``, shape (group, lag, window y, window x); an entry is meaningful where q and q + d lie
+        in the window.
+    cross
+        ``sum x(p + o) t(p)``, shape (group, offset, y, x).
+    source_sum
+        ``sum x(q)``, shape (group, window y, window x).
+    target_sum, target_square
+        ``sum t(p)`` and ``sum t(p)^2``, shape (group, y, x).
+
+    Examples
+    --------
+    >>> images = np.full((2, 4, 4, 1), 3, dtype=np.uint8)
+    >>> field = ReceptiveField(3)
+    >>> statistics = SufficientStatistics.zeros(field, (4, 4), n_groups=1, unit=255)
+    >>> statistics = statistics.update(padded_window(images, Block(-1, -1, 5, 5)), images)
+    >>> int(statistics.cross[0, 4, 0, 0]), statistics.n_rows
+    (18, 2)
+    """
+
+    field: ReceptiveField
+    unit: int
+    n_rows: int
+    lag: npt.NDArray[np.int64]
+    cross: npt.NDArray[np.int64]
+    source_sum: npt.NDArray[np.int64]
+    target_sum: npt.NDArray[np.int64]
+    target_square: npt.NDArray[np.int64]
+
+    @classmethod
+    def zeros(cls, field: ReceptiveField, shape: Shape, *, n_groups: int, unit: int) -> SufficientStatistics:
+        """Return the statistics of no images for a block of ``shape`` pixels."""
+        window = (shape[0] + 2 * field.halo, shape[1] + 2 * field.halo)
+        return cls(
+            field=field,
+            unit=unit,
+            n_rows=0,
+            lag=np.zeros((n_groups, field.n_lags, *window), dtype=np.int64),
+            cross=np.zeros((n_groups, field.n_offsets, *shape), dtype=np.int64),
+            source_sum=np.zeros((n_groups, *window), dtype=np.int64),
+            target_sum=np.zeros((n_groups, *shape), dtype=np.int64),
+            target_square=np.zeros((n_groups, *shape), dtype=np.int64),
+        )
+
+    @property
+    def n_groups(self) -> int:
+        """Number of independent regressions a pixel."""
+        return self.cross.shape[0]
+
+    @property
+    def shape(self) -> Shape:
+        """Height and width of the block in pixels."""
+        height, width = self.cross.shape[2:]
+        return height, width
+
+    def update(
+        self, source: npt.NDArray[np.integer], target: npt.NDArray[np.integer]
+    ) -> SufficientStatistics:
+        """Add images, in place.
+
+        Parameters
+        ----------
+        source
+            Integers of shape (image, window y, window x, channel), zero outside the image.
+        target
+            Integers of shape (image, y, x, channel), of the same dtype.
+
+        Returns
+        -------
+        SufficientStatistics
+            The same arrays with the new number of rows.
+
+        Raises
+        ------
+        DataError
+            If so many rows do not fit into int64 exactly.
+        """
+        n_images, n_channels = source.shape[0], source.shape[3]
+        n_rows = self.n_rows + n_images * (n_channels if self.n_groups == 1 else 1)
+        limit = (2**63 - 1) // self.unit**2
+        if n_rows > limit:
+            raise DataError(
+                f"{n_rows} rows exceed the {limit} that can be summed exactly for images in units of "
+                f"1/{self.unit}; use fewer images or images of fewer bits."
+            )
+        scalar = np.float32 if source.dtype == np.uint8 else np.float64
+        _accumulate(
+            source.reshape(*source.shape[:2], -1),
+            target.reshape(*target.shape[:2], -1),
+            n_channels,
+            self.field.reach,
+            self.field.lags,
+            self.field.offsets + self.field.halo,
+            self.lag,
+            self.cross,
+            self.source_sum[:, None],
+            self.target_sum[:, None],
+            self.target_square[:, None],
+            np.zeros(0, dtype=scalar),
+        )
+        return replace(self, n_rows=n_rows)
+
+    def merge(self, other: SufficientStatistics) -> SufficientStatistics:
+        """Return the statistics of both sets of images, as if they had been one."""
+        return self._combined(other, 1)
+
+    def subtract(self, other: SufficientStatistics) -> SufficientStatistics:
+        """Return the statistics without the images of ``other``, exactly as if these had never been added."""
+        return self._combined(other, -1)
+
+    def _combined(self, other: SufficientStatistics, sign: int) -> SufficientStatistics:
+        if (self.field, self.unit, self.cross.shape) != (other.field, other.unit, other.cross.shape):
+            raise ParameterError(
+                f"statistics of {self.field} over {self.shape} pixels in units of 1/{self.unit} cannot be combined "
+                f"with those of {other.field} over {other.shape} in units of 1/{other.unit}."
+            )
+        return replace(
+            self,
+            n_rows=self.n_rows + sign * other.n_rows,
+            lag=self.lag + sign * other.lag,
+            cross=self.cross + sign * other.cross,
+            source_sum=self.source_sum + sign * other.source_sum,
+            target_sum=self.target_sum + sign * other.target_sum,
+            target_square=self.target_square + sign * other.target_square,
+        )
+
+
+@jit
+def _accumulate(
+    source: Array,  # (image, window row, window column * channel), integers
+    target: Array,  # (image, row, column * channel), integers
+    n_channels: int,
+    reach: int,
+    lags: Array,  # (lag, 2)
+    taps: Array,  # (offset, 2), counted from the window's corner
+    lag_out: Array,  # (group, map, row, column), int64, like all that follow
+    cross_out: Array,
+    source_out: Array,
+    target_out: Array,
+    square_out: Array,
+    like: Array,  # empty array of the floating-point type that holds the sums
+) -> None:
+    """Accumulate tile by tile: a tile of all maps stays in cache while the images stream through it.
+
+    Pixel (i, j) of the block and pixel (i, j) of the window share a tile: the taps of the one and the lagged
+    partners of the other are the same window rows i..i+reach. A tile's rows lie end to end with `reach` columns
+    on both sides, so that every lag is one shift of the flat index.
+    """
+    n_images, n_rows, n_lanes = source.shape
+    n_columns = n_lanes // n_channels
+    tile_rows = -(-n_rows // -(-n_rows // _TILE_ROWS))
+    tile_columns = -(-n_columns // -(-n_columns // _TILE_COLUMNS))
+    margin = reach * n_channels
+    pitch = tile_columns * n_channels + 2 * margin
+    lanes = VECTOR_BYTES // like.itemsize
+    n_sums = -(-tile_rows * pitch // lanes) * lanes
+    source_size = n_sums + reach * pitch + 2 * margin
+    n_cast = min(64, max(8, _TILE_BYTES // (source_size * like.itemsize)))
+
+    lag_shifts = margin + lags[:, 0] * pitch + lags[:, 1] * n_channels
+    tap_shifts = margin + taps[:, 0] * pitch + taps[:, 1] * n_channels
+    x = np.zeros((n_cast, source_size), dtype=like.dtype)
+    t = np.zeros((n_cast, n_sums), dtype=like.dtype)
+    lag_sums = np.zeros((len(lags), n_sums), dtype=like.dtype)
+    tap_sums = np.zeros((len(taps), n_sums), dtype=like.dtype)
+    plain_sums = np.zeros((3, n_sums), dtype=like.dtype)
+
+    for i0 in range(0, n_rows, tile_rows):
+        for j0 in range(0, n_columns, tile_columns):
+            corner = (i0, j0)
+            tile = (tile_rows, tile_columns, pitch, n_channels)
+            for batch in range(0, n_images, IMAGES_PER_SUM):
+                batch_end = min(batch + IMAGES_PER_SUM, n_images)
+                lag_sums[:] = 0
+                tap_sums[:] = 0
+                plain_sums[:] = 0
+                for n0 in range(batch, batch_end, n_cast):
+                    n = min(n_cast, batch_end - n0)
+                    first_lane = j0 * n_channels
+                    _cast(source[n0 : n0 + n], i0, first_lane - margin, tile_rows + reach, pitch, pitch, x)
+                    _cast(target[n0 : n0 + n], i0, first_lane, tile_rows, pitch - 2 * margin, pitch, t)
+                    _add_plain(n, x, margin, t, plain_sums)
+                    _add_maps(n, x, margin, x, lag_shifts, lag_sums, lanes)
+                    _add_maps(n, t, 0, x, tap_shifts, tap_sums, lanes)
+                _flush(lag_sums, corner, tile, lag_out)
+                _flush(tap_sums, corner, tile, cross_out)
+                _flush(plain_sums[0:1], corner, tile, source_out)
+                _flush(plain_sums[1:2], corner, tile, target_out)
+                _flush(plain_sums[2:3], corner, tile, square_out)
+
+
+@jit
+def _cast(
+    images: Array, first_row: int, first_lane: int, n_rows: int, n_lanes: int, pitch: int, tile: Array
+) -> None:
+    """Copy a rectangle of every image into a row of ``tile``, with zeros beyond the images."""
+    height, width = images.shape[1:]
+    start = max(0, -first_lane)
+    stop = max(start, min(n_lanes, width - first_lane))
+    for n in range(images.shape[0]):
+        for i in range(n_rows):
+            row = tile[n, i * pitch : i * pitch + n_lanes]
+            if first_row + i >= height:
+                row[:] = 0
+                continue
+            row[:start] = 0
+            values = images[n, first_row + i, first_lane + start : first_lane + stop]
+            inside = row[start:stop]
+            for k in range(stop - start):
+                inside[k] = values[k]
+            row[stop:] = 0
+
+
+@jit
+def _add_plain(n: int, x: Array, margin: int, t: Array, sums: Array) -> None:
+    """Add sums of x, t and t^2."""
+    for i in range(n):
+        source = x[i, margin : margin + sums.shape[1]]
+        target = t[i]
+        for k in range(sums.shape[1]):
+            sums[0, k] += source[k]
+            sums[1, k] += target[k]
+            sums[2, k] += target[k] * target[k]
+
+
+@jit
+def _add_maps(n: int, a: Array, start: int, b: Array, shifts: Array, sums: Array, lanes: int) -> None:
+    """Add ``a(k) b(k + shift)`` for every shift, in passes of nearly equal numbers of shifts."""
+    n_maps, n_sums = sums.shape
+    n_passes = -(-n_maps // MAX_SUMS)
+    for k in range(0, n_sums, lanes):
+        first = 0
+        for p in range(n_passes):
+            count = (n_maps - first) // (n_passes - p)
+            add_products(
+                a, start + k, a.shape[1], b, k, b.shape[1], n, shifts, first, count, sums, k, n_sums
+            )
+            first += count
+
+
+@jit
+def _flush(sums: Array, corner: Shape, tile: tuple[int, int, int, int], out: Array) -> None:
+    """Add a tile of floating-point sums to the int64 maps ``out`` of shape (group, map, row, column)."""
+    n_groups, n_maps, height, width = out.shape
+    i0, j0 = corner
+    n_rows, n_columns, pitch, n_channels = tile
+    for m in range(n_maps):
+        for i in range(min(n_rows, height - i0)):
+            for channel in range(n_channels):
+                row = out[channel % n_groups, m, i0 + i]
+                for j in range(min(n_columns, width - j0)):
+                    row[j0 + j] += np.int64(sums[m, i * pitch + j * n_channels + channel])
