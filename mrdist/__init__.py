@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mrdist.estimator import MaskedRegression
     from mrdist.geometry import ReceptiveField
     from mrdist.moments import SufficientStatistics
-    from mrdist.pipeline import demo, evaluate, export, generate, info, ingest, plan, synthesize, train
+    from mrdist.pipeline.train import plan, train
     from mrdist.storage import open_images, open_weights
 
 __all__ = [
@@ -35,6 +35,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    **{verb: f"pipeline.{verb}" for verb in ("demo", "evaluate", "export", "generate", "info", "ingest", "synthesize", "train")},
+    "plan": "pipeline.train",
     "MaskedRegression": "estimator",
     "ReceptiveField": "geometry",
     "SufficientStatistics": "moments",
@@ -46,7 +48,7 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'pipeline')}"), name)
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

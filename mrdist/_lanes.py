@@ -36,7 +36,7 @@ _INDEX = ir.IntType(64)
 
 def jit(function: Function) -> Function:
     """Compile strictly (no fastmath), without the GIL, once per machine (cached on disk)."""
-    return cast(Function, numba.njit(nogil=True, cache=True)(function))
+    return cast(Function, numba.njit(nogil=True, cache=True, error_model="numpy")(function))
 
 
 class _Emitter:

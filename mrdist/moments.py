@@ -57,7 +57,7 @@ def unit_of(dtype: npt.DTypeLike) -> int:
     raise DataError(f"images must be uint8, uint16 or floats in 0..1, got {dtype}; convert them first.")
 
 
-def to_integers(images: npt.NDArray[np.generic], what: str = "images") -> npt.NDArray[np.integer]:
+def to_integers(images: npt.NDArray[Any], what: str = "images") -> npt.NDArray[Any]:
     """Return images as integers: uint8 and uint16 unchanged, floats rounded once to multiples of 2^-22.
 
     Parameters
@@ -92,7 +92,9 @@ def to_integers(images: npt.NDArray[np.generic], what: str = "images") -> npt.ND
     return np.rint(images.astype(np.float64) * unit).astype(np.int32)
 
 
-def padded_window(images: npt.NDArray[np.integer], block: Block) -> npt.NDArray[np.integer]:
+def padded_window(
+    images: npt.NDArray[np.generic], block: Block, origin: tuple[int, int] = (0, 0)
+) -> npt.NDArray[np.generic]:
     """Cut ``block`` out of images, with zeros where it reaches beyond them.
 
     Parameters
@@ -100,7 +102,9 @@ def padded_window(images: npt.NDArray[np.integer], block: Block) -> npt.NDArray[
     images
         Array of shape (image, y, x, channel).
     block
-        Rectangle of pixels, possibly beyond the image.
+        Rectangle of pixels, possibly beyond the images.
+    origin
+        Row and column of the images' first pixel.
 
     Returns
     -------
@@ -108,10 +112,15 @@ def padded_window(images: npt.NDArray[np.integer], block: Block) -> npt.NDArray[
         C-contiguous array of shape (image, block height, block width, channel).
     """
     height, width = images.shape[1:3]
-    inside = block.clipped((height, width))
+    have = Block(*origin, origin[0] + height, origin[1] + width)
+    if have == block:
+        return np.ascontiguousarray(images)
     window = np.zeros((images.shape[0], *block.shape, images.shape[3]), dtype=images.dtype)
-    at = Block(inside.y0 - block.y0, inside.x0 - block.x0, inside.y1 - block.y0, inside.x1 - block.x0)
-    window[:, *at.slices] = images[:, *inside.slices]
+    y0, x0 = max(have.y0, block.y0), max(have.x0, block.x0)
+    y1, x1 = min(have.y1, block.y1), min(have.x1, block.x1)
+    window[:, y0 - block.y0 : y1 - block.y0, x0 - block.x0 : x1 - block.x0] = images[
+        :, y0 - have.y0 : y1 - have.y0, x0 - have.x0 : x1 - have.x0
+    ]
     return window
 
 
@@ -187,7 +196,7 @@ class SufficientStatistics:
         return height, width
 
     def update(
-        self, source: npt.NDArray[np.integer], target: npt.NDArray[np.integer]
+        self, source: npt.NDArray[np.generic], target: npt.NDArray[np.generic]
     ) -> SufficientStatistics:
         """Add images, in place.
 

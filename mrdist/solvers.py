@@ -146,8 +146,8 @@ def _solve(
     """Solve groups of pixels; return the flat index of a pixel whose system is not positive definite, or -1."""
     n_groups, n_taps, height, width = coef.shape
     unknowns = n_taps + 1 if penalize_intercept else n_taps
-    gram = np.empty((unknowns, unknowns, SOLVE_LANES))
-    rhs = np.empty((unknowns, SOLVE_LANES))
+    gram = np.ones((unknowns, unknowns, SOLVE_LANES))  # lanes beyond a narrow image stay harmless
+    rhs = np.ones((unknowns, SOLVE_LANES))
     weights = np.empty((n_taps, SOLVE_LANES))
     for group in range(n_groups):
         for y in range(height):

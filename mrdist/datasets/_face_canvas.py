@@ -81,17 +81,16 @@ class Canvas:
         """Soft Gaussian spot, 1 at its centre."""
         return np.exp(-0.5 * ((self.x - cx) / sx) ** 2) * np.exp(-0.5 * ((self.y - cy) / sy) ** 2)
 
-    def waves(self, phase: Floats, frequencies: tuple[float, ...], scale: float = 1.0) -> Floats:
+    def waves(self, phase: Floats, frequencies: tuple[float, ...], slope: Floats | float = 1.0) -> Floats:
         """Mean of sines of ``frequency * phase``, each fading out where a pixel would blur it.
 
-        `scale` is the gradient of `phase` in unit coordinates.
+        `slope` is the gradient of `phase` in unit coordinates.
         """
         total = np.zeros_like(phase)
         for index, frequency in enumerate(frequencies):
-            half = 0.5 * frequency * scale * self.pixel
-            if half < np.pi:
-                weight = np.sin(half) / half / len(frequencies)  # a sine's mean over a pixel is sinc times the sine
-                total += np.float32(weight) * np.sin(np.float32(frequency) * phase + np.float32(2.4 * index))
+            turn = np.float32(frequency * self.pixel / (2 * np.pi)) * slope  # of the sine within a pixel
+            weight = np.maximum(1 - turn * turn, 0) / np.float32(len(frequencies))
+            total += weight * np.sin(np.float32(frequency) * phase + np.float32(2.4 * index))
         return total
 
     def paint(self, color: Color | Floats, cover: Floats) -> None:

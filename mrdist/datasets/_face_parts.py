@@ -1,18 +1,16 @@
-"""The parts of a synthetic face, each painted onto a canvas, from the back to the front."""
+"""The parts of a synthetic face but its hair, each painted onto a canvas."""
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
 from mrdist.datasets._face_canvas import Canvas, Color, Floats, mix, smoothstep
-from mrdist.datasets._face_traits import Expression, Person
+from mrdist.datasets._face_traits import HEAD_TOP, HEAD_Y, Expression, Person
 
-HEAD_Y = 0.47
-HEAD_TOP = 0.44  # height of the skull above HEAD_Y
 SHADOW: Color = (0.62, 0.50, 0.48)  # what a fold or a shadow leaves of a skin's colour
-SHORT = ("short", "parted", "fringe")
 LINE: Color = (0.42, 0.28, 0.27)
 
 
@@ -23,37 +21,25 @@ def paint_background(canvas: Canvas, person: Person) -> None:
     canvas.planes[...] = dark + glow * (bright - dark)
 
 
-def paint_back_hair(canvas: Canvas, person: Person) -> None:
-    """Hair that falls behind the neck."""
-    length = {"bob": 0.86, "long": 1.3}.get(person.style)
-    if length is None:
-        return
-    half = person.width + person.volume + 0.02
-    u, v = np.abs(canvas.x - 0.5), np.maximum(np.abs(canvas.y - 0.42) - (length - 0.42) + 0.3, 0)
-    # A round-cornered column: half as wide as the hair, ending in a quarter of an ellipse.
-    u = u + np.float32(0.012) * np.sin(11 * canvas.y + 2 * np.sign(canvas.x - 0.5))
-    fall = np.hypot(np.maximum(u - half + 0.12, 0) / 0.12, v / 0.3) - 1
-    _paint_hair(canvas, person, canvas.inside(fall * np.float32(0.12), 0.008), _strands(canvas, person), 0.72)
-
-
 def paint_body(canvas: Canvas, person: Person) -> None:
     """Neck and shoulders."""
     canvas = canvas.window(0, 0.78, 1, 1)
     u = np.abs(canvas.x - 0.5)
-    side = 1 - 0.35 * np.sign(person.light[0]) * (0.5 - canvas.x) * 2
+    lit = 1 + 0.7 * person.light_side * (canvas.x - 0.5)
     neck = canvas.inside(u - 0.195 + 0 * canvas.y)
     canvas.paint(mix(person.skin, (90, 40, 30), 0.25), neck)
     shoulders = 0.915 + 0.25 * np.maximum(u - 0.19, 0) ** 1.3 + 0.12 * smoothstep((0.23 - u) / 0.1)
-    canvas.paint(person.clothes, canvas.below(shoulders))
-    canvas.shade((0.7, 0.7, 0.72), canvas.below(shoulders) * (1 - canvas.below(shoulders + 0.012, 0.01)))
-    canvas.planes[...] *= 1 + canvas.below(shoulders) * (0.85 * side - 1)
-    round_neck = neck * (1 - canvas.below(shoulders))
-    canvas.shade(SHADOW, round_neck * smoothstep((u - 0.09) / 0.14))
-    canvas.shade(SHADOW, round_neck * canvas.ellipse(0.5, person.chin - 0.14, 0.36, 0.22, 0.10))
+    cloth = canvas.below(shoulders)
+    canvas.paint(person.clothes, cloth)
+    canvas.shade((0.7, 0.7, 0.72), cloth * (1 - canvas.below(shoulders + 0.012, 0.01)))
+    canvas.planes[...] *= 1 + cloth * (0.85 * lit - 1)
+    neck *= 1 - cloth
+    canvas.shade(SHADOW, neck * smoothstep((u - 0.09) / 0.14))
+    canvas.shade(SHADOW, neck * canvas.ellipse(0.5, person.chin - 0.14, 0.36, 0.22, 0.10))
 
 
 class Head(NamedTuple):
-    """Outline of the head: position in units of its half axes, and the radius, 1 on the outline."""
+    """Position in units of the head's half axes, shape (h, w) or (h, 1); radius 1 is its outline."""
 
     u: Floats
     v: Floats
@@ -71,16 +57,17 @@ def head(canvas: Canvas, person: Person) -> Head:
 
 def light(canvas: Canvas, person: Person, expression: Expression, shape: Head) -> tuple[Floats, Floats]:
     """Diffuse light and gloss on the relief of the face, arrays of shape (h, w)."""
-    nose, mouth, cheek = person.nose_y, person.mouth_y - expression.mouth_lift, expression.cheeks
-    lips = expression.lips
-    top, bottom = mouth - expression.gap_top, mouth + expression.gap_bottom
+    nose, cheek = person.nose_y, expression.cheeks
+    lips, wide = expression.lips, expression.mouth_width
+    middle = person.mouth_y - expression.mouth_lift
+    top, bottom = middle - expression.gap_top, middle + expression.gap_bottom
     bumps = [  # height, centre x and y, spread x and y
         (0.026 * person.nose_height, 0.5, 0.48, 0.034, 0.110),
         (0.036 * person.nose_height, 0.5, nose - 0.022, 0.040, 0.036),
         (0.020, 0.5, 0.23, 0.20, 0.09),
-        (0.008 * lips, 0.5, top - 0.012, 0.09, 0.012),
-        (0.014 * lips, 0.5, bottom + 0.014, 0.075, 0.014),
-        (-0.014, 0.5, bottom + 0.052, 0.070, 0.016),
+        (0.008 * lips, 0.5, top - 0.012, 0.080 * wide, 0.012),
+        (0.014 * lips, 0.5, bottom + 0.014, 0.070 * wide, 0.014),
+        (-0.012, 0.5, bottom + 0.052, 0.070 * wide, 0.016),
         (0.026, 0.5, person.chin - 0.055, 0.075, 0.040),
         (-0.004, 0.5, top - 0.055, 0.012, 0.026),
     ]
@@ -107,22 +94,24 @@ def light(canvas: Canvas, person: Person, expression: Expression, shape: Head) -
     steep = 1 / np.sqrt(1 + slope_x**2 + slope_y**2)
     facing = (lz - lx * slope_x - ly * slope_y) * steep
     diffuse = person.ambient + (1 - person.ambient) * np.maximum(facing, 0) / np.float32(0.45 + 0.55 * lz)
-    hx, hy, hz = np.array((lx, ly, lz + 1)) / np.sqrt(2 + 2 * lz)
-    gloss = np.maximum((hz - hx * slope_x - hy * slope_y) * steep, 0).astype(np.float32)
+    half = math.sqrt(2 + 2 * lz)  # length of the sum of the directions to the light and to the camera
+    gloss = np.maximum((lz + 1 - lx * slope_x - ly * slope_y) * steep / half, 0)
     for _ in range(5):
         gloss *= gloss  # the 32nd power
-    return diffuse.astype(np.float32), gloss
+    return diffuse, gloss
 
 
 def paint_head(canvas: Canvas, person: Person, expression: Expression) -> None:
     """Ears and the skin of the face with all that lies in it, then the light on it."""
     for side in (-1, 1):
-        ear = canvas.window(*((0.0, 0.36, 0.25, 0.6) if side < 0 else (0.75, 0.36, 1.0, 0.6)))
         x = 0.5 + side * (person.width + 0.004)
-        tone = 0.86 + 0.16 * side * np.sign(person.light[0])
+        ear = canvas.window(x - 0.04, 0.39, x + 0.04, 0.56)
+        tone = 0.86 + 0.16 * side * person.light_side
         ear.paint(mix((0, 0, 0), person.skin, tone), ear.ellipse(x, 0.475, 0.036, 0.075))
         ear.shade(SHADOW, 0.7 * ear.ellipse(x + side * 0.004, 0.472, 0.018, 0.05, 0.02))
-    canvas = canvas.window(0.5 - person.width - 0.01, HEAD_Y - HEAD_TOP, 0.5 + person.width + 0.01, person.chin + 0.01)
+    canvas = canvas.window(
+        0.5 - person.width - 0.01, HEAD_Y - HEAD_TOP, 0.5 + person.width + 0.01, person.chin + 0.01
+    )
     shape = head(canvas, person)
     cover = canvas.inside((shape.radius - 1) * np.float32(person.width))
     canvas.paint(person.skin, cover)
@@ -145,15 +134,15 @@ def paint_complexion(canvas: Canvas, person: Person, expression: Expression) -> 
     red = (1.0, 0.74, 0.72)
     canvas.shade(red, person.blush * canvas.spot(0.5, nose - 0.01, 0.05, 0.04))
     for side in (-1, 1):
-        cheek = canvas.window(*((0.08, 0.3, 0.5, 0.82) if side < 0 else (0.5, 0.3, 0.92, 0.82)))
+        cheek = canvas.window(*((0.08, 0.4, 0.5, 0.82) if side < 0 else (0.5, 0.4, 0.92, 0.82)))
         rosy = person.blush * (1 + 0.6 * expression.cheeks)
         cheek.shade(red, rosy * cheek.spot(0.5 + side * 0.21, 0.58 - 0.015 * expression.cheeks, 0.07, 0.055))
         tired = 0.16 + 0.25 * person.age**2 + 0.15 * expression.cheeks
         cheek.shade(SHADOW, tired * cheek.spot(0.5 + side * 0.165, 0.462, 0.06, 0.012))
         # Nasolabial fold, x as a function of y: a sharp inner and a soft outer edge.
         t = (cheek.y - nose + 0.015) / 0.16
-        out = 0.5 + side * (person.nose_width + 0.022 + (0.095 + 0.025 * expression.cheeks) * np.clip(t, 0.01, 1.3) ** 0.75)
-        along = side * (cheek.x - out)
+        spread = (0.095 + 0.025 * expression.cheeks) * np.clip(t, 0.01, 1.3) ** 0.75
+        along = side * (cheek.x - 0.5) - (person.nose_width + 0.022 + spread)
         strength = min(0.05 + 0.35 * person.age**2 + expression.folds, 1.0)
         ends = smoothstep(t / 0.25) * smoothstep((1.05 - t) / 0.5)
         fold = smoothstep(1 + along / 0.030) * smoothstep(1 - along / 0.014)
@@ -161,8 +150,10 @@ def paint_complexion(canvas: Canvas, person: Person, expression: Expression) -> 
         # Wing and nostril of the nose.
         wing_x, lift = 0.5 + side * person.nose_width, 0.008 * wrinkle
         wing = cheek.ellipse(wing_x, nose - 0.008 - lift, 0.026, 0.030, 0.012)
-        cheek.shade(SHADOW, 0.5 * wing * (1 - cheek.ellipse(wing_x - side * 0.008, nose - 0.010 - lift, 0.026, 0.028, 0.02)))
-        cheek.shade(LINE, 0.85 * cheek.ellipse(0.5 + side * 0.52 * person.nose_width, nose + 0.006 - lift, 0.017, 0.008, 0.008))
+        bulge = cheek.ellipse(wing_x - side * 0.008, nose - 0.010 - lift, 0.026, 0.028, 0.02)
+        cheek.shade(SHADOW, 0.5 * wing * (1 - bulge))
+        nostril_x = 0.5 + side * 0.52 * person.nose_width
+        cheek.shade(LINE, 0.85 * cheek.ellipse(nostril_x, nose + 0.006 - lift, 0.017, 0.008, 0.008))
         if wrinkle:
             canvas.shade(SHADOW, 0.4 * wrinkle * canvas.spot(0.5 + side * 0.050, 0.51, 0.018, 0.030))
     canvas.shade(SHADOW, 0.45 * canvas.spot(0.5, nose + 0.014, 0.6 * person.nose_width, 0.010))
@@ -189,7 +180,7 @@ def _paint_beard(canvas: Canvas, person: Person, skin: Floats) -> None:
     cover = canvas.below(cheek_line, 0.07)
     moustache = canvas.between(person.nose_y + 0.060 + 0.20 * u**2, person.mouth_y + 0.04 + 0 * u, 0.03)
     cover = np.maximum(cover, moustache * smoothstep((0.52 - u) / 0.20))
-    fall = canvas.x - 0.5 + np.float32(0.3) * (canvas.x - 0.5) * canvas.y + np.float32(0.004) * np.sin(47 * canvas.y)
+    fall = (canvas.x - 0.5) * (1 + 0.3 * canvas.y) + 0.004 * np.sin(47 * canvas.y)
     hairs = 0.88 + 0.24 * canvas.waves(fall, (190.0, 337.0, 523.0, 811.0), 1.3)
     canvas.paint(mix(person.hair, (60, 44, 40), 0.3), person.beard * skin * cover * hairs)
 
@@ -234,12 +225,13 @@ def paint_lips(canvas: Canvas, person: Person, expression: Expression) -> None:
     canvas.shade(SHADOW, 0.45 * canvas.between(curves.bottom, curves.bottom + 0.022 * arch, 0.02))
     canvas.paint(mix(person.lip_color, (70, 20, 30), 0.16), upper)
     canvas.paint(person.lip_color, lower)
-    shine = np.exp(-((curves.u / 0.45) ** 2)) * np.exp(-(((canvas.y - 0.5 * (curves.inner_bottom + curves.bottom)) / 0.007) ** 2))
+    height = (canvas.y - 0.5 * (curves.inner_bottom + curves.bottom)) / 0.007
+    shine = np.exp(-((curves.u / 0.45) ** 2)) * np.exp(-height * height)
     canvas.paint((255, 235, 230), 0.22 * lower * shine)
 
 
 def paint_mouth(canvas: Canvas, person: Person, expression: Expression) -> None:
-    """The line between the lips, or what an open mouth shows."""
+    """Line between the lips, or what an open mouth shows."""
     canvas = _mouth_window(canvas)
     curves = mouth(canvas, person, expression)
     width = person.mouth_width * expression.mouth_width
@@ -253,10 +245,11 @@ def paint_mouth(canvas: Canvas, person: Person, expression: Expression) -> None:
         edge = curves.inner_top + expression.teeth * np.maximum(1 - 0.45 * curves.u**2, 0)
         teeth = inside * canvas.between(curves.inner_top - 0.02, edge, 0.002)
         canvas.paint((246, 241, 230), teeth)
-        gaps = np.maximum(canvas.waves(np.abs(canvas.x - 0.5), (2 * np.pi / 0.034,)), 0)
+        gaps = np.maximum(canvas.waves(canvas.x - 0.4915, (2 * math.pi / 0.034,)), 0)
         canvas.shade((0.80, 0.74, 0.70), 0.35 * teeth * gaps**4)
         corners = smoothstep((np.abs(curves.u) - 0.45) / 0.5)
-        canvas.shade((0.62, 0.52, 0.48), teeth * np.maximum(0.8 * corners, 0.35 * (1 - smoothstep((canvas.y - curves.inner_top) / 0.010))))
+        under_lip = 1 - smoothstep((canvas.y - curves.inner_top) / 0.010)
+        canvas.shade((0.62, 0.52, 0.48), teeth * np.maximum(0.8 * corners, 0.35 * under_lip))
     thin = 0.0030 * np.sqrt(np.maximum(1.02 - curves.u**2, 0))
     seam = 0.5 * (curves.inner_top + curves.line)
     canvas.shade(LINE, 0.9 * canvas.between(seam - thin, seam + thin, 0.003))
@@ -268,7 +261,8 @@ def paint_mouth(canvas: Canvas, person: Person, expression: Expression) -> None:
 def paint_eyes(canvas: Canvas, person: Person, expression: Expression) -> None:
     """Eyeballs, lids and lashes."""
     for side, (cx, cy) in zip((-1, 1), person.pupils, strict=True):
-        _paint_eye(canvas.window(cx - 0.13, cy - 0.10, cx + 0.13, cy + 0.08), person, expression, side, cx, cy)
+        eye = canvas.window(cx - 0.13, cy - 0.10, cx + 0.13, cy + 0.08)
+        _paint_eye(eye, person, expression, side, cx, cy)
 
 
 def _paint_eye(eye: Canvas, person: Person, expression: Expression, side: int, cx: float, cy: float) -> None:
@@ -290,17 +284,17 @@ def _paint_eye(eye: Canvas, person: Person, expression: Expression, side: int, c
     radius = np.sqrt(dx * dx + dy * dy)
     iris = ball * eye.inside(radius - np.float32(0.039), 0.003)
     eye.paint(person.iris, iris)
-    lit = np.clip(0.5 + (dy - dx * np.sign(person.light[0])) / 0.06, 0, 1) * smoothstep((radius - 0.012) / 0.01)
+    lit = np.clip(0.5 + (dy - dx * person.light_side) / 0.06, 0, 1) * smoothstep((radius - 0.012) / 0.01)
     eye.paint(mix(person.iris, (255, 226, 170), 0.42), 0.75 * lit * iris)
     eye.shade((0.35, 0.32, 0.34), iris * smoothstep((radius - 0.028) / 0.011))
     eye.paint((16, 12, 14), ball * eye.inside(radius - np.float32(0.0170), 0.003))
     eye.shade((0.45, 0.42, 0.46), ball * (1 - smoothstep((eye.y - upper) / 0.022)))
-    glint = 0.012 * np.sign(person.light[0])
+    glint = 0.012 * person.light_side
     eye.paint((255, 255, 255), 0.95 * ball * eye.ellipse(cx + glint, cy - 0.012, 0.0085, 0.0085, 0.003))
     eye.paint((255, 255, 255), 0.35 * ball * eye.ellipse(cx - glint, cy + 0.015, 0.006, 0.005, 0.004))
     # Lashes thicken towards the outer corner.
     lash = person.lashes * (0.55 + 0.45 * np.clip(u, -1, 1)) * ends
-    eye.paint((30, 20, 20), 0.92 * eye.between(upper - lash - 0.0015, upper + 0.0035 * ends, 0.002) * (np.abs(u) < 1.15))
+    eye.paint((30, 20, 20), 0.92 * eye.between(upper - lash - 0.0015 * ends, upper + 0.0035 * ends, 0.002))
     eye.shade(LINE, 0.55 * ends * eye.between(lower - 0.001, lower + 0.0025, 0.004))
 
 
@@ -309,7 +303,7 @@ def paint_brows(canvas: Canvas, person: Person, expression: Expression) -> None:
     for side in (-1, 1):
         centre = 0.5 + side * 0.178
         brow = canvas.window(centre - 0.15, 0.20, centre + 0.15, 0.41)
-        u = side * (brow.x - centre) / 0.112 + expression.brow_inward / 0.112 * 0.6
+        u = (side * (brow.x - centre) + expression.brow_inward) / 0.112
         inner = np.clip((1 - u) / 2, 0, 1.2)
         raised = expression.brow_inner * inner**1.5 + expression.brow_outer * (1 - inner)
         middle = person.brow_y + 0.010 - person.brow_arch * (1 - 0.8 * (u - 0.25) ** 2) - raised
@@ -317,52 +311,3 @@ def paint_brows(canvas: Canvas, person: Person, expression: Expression) -> None:
         cover = brow.between(middle - half, middle + half, 0.006)
         hairs = 0.90 + 0.16 * brow.waves(brow.x * side + 0.8 * (brow.y - middle), (331.0, 523.0, 811.0), 1.3)
         brow.paint(person.brow, 0.92 * cover * hairs)
-
-
-def paint_front_hair(canvas: Canvas, person: Person) -> None:
-    """Hair over the forehead and along the sides."""
-    long = person.style in ("bob", "long")
-    strands = _strands(canvas, person)
-    u = (canvas.x - 0.5) / (person.width - 0.012)
-    line = person.hairline + (0.26 if long else 0.24) * np.abs(u) ** (3.0 if long else 5.0)
-    if person.style == "fringe":
-        line += 0.06
-    elif person.style == "parted":
-        sweep = u * (1 if person.part < 0 else -1)
-        line += 0.13 * smoothstep((0.6 - sweep) / 1.6) - 0.045
-    line = line + np.float32(0.01 if person.style == "curly" else 0.03) * strands
-    spread = person.volume + (0.035 if person.style == "curly" else 0.0)
-    side = person.width + (0.012 if person.style in SHORT else spread)
-    centre, lower = (HEAD_Y, 6.0) if long else (0.38, 0.15)
-    v = canvas.y - np.float32(centre)
-    v = np.where(v < 0, v / (centre - HEAD_Y + HEAD_TOP + spread), v / lower).astype(np.float32)
-    du = (canvas.x - 0.5) / side
-    outline = np.sqrt(du * du + v * v - 0.25 * np.minimum(du * du, 1) * v * v) - 1
-    if person.style == "curly":
-        outline += np.float32(0.05) * canvas.waves(np.arctan2(v, du), (16.0, 27.0), 2.5)
-    cover = canvas.inside(outline * np.float32(side), 0.006) * (1 - canvas.below(line, 0.018))
-    if person.style == "bob":
-        cover *= smoothstep((0.80 - canvas.y) / 0.06)
-    _paint_hair(canvas, person, cover, strands, 1.0)
-
-
-def _strands(canvas: Canvas, person: Person) -> Floats:
-    """Lightness of the hairs, about -0.5 to 0.5: they fall from the parting."""
-    dx, dy = canvas.x - np.float32(0.5 + 0.35 * person.part), canvas.y + np.float32(0.12)
-    distance = np.sqrt(dx * dx + dy * dy)
-    angle = np.arctan2(dx, dy)
-    if person.style == "curly":
-        angle += np.float32(0.05) * np.sin(70 * distance) + np.float32(0.03) * np.sin(110 * dx)
-    else:
-        angle += np.float32(0.03) * np.sin(9 * distance + 7 * angle)
-    return canvas.waves(angle, (13.0, 37.0, 71.0, 127.0, 211.0, 331.0), 2.5)
-
-
-def _paint_hair(canvas: Canvas, person: Person, cover: Floats, strands: Floats, tone: float) -> None:
-    """Hair with a band of sheen, brighter towards the light."""
-    dx, dy = canvas.x - np.float32(0.5), canvas.y - np.float32(0.42)
-    sheen = np.exp(-(((np.sqrt(dx * dx + dy * dy) - 0.35 + 0.04 * strands) / 0.04) ** 2)) * (dy < 0)
-    side = 1 + np.float32(0.7 * person.light[0]) * dx
-    value = np.float32(tone) * side * (0.95 + np.float32(0.45) * strands)
-    color = np.array(person.hair, np.float32)[:, None, None] * value
-    canvas.paint(color + np.float32(30 * tone) * sheen * (0.6 + strands) * side, cover)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import colorsys
+import math
 from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 
 from mrdist.datasets._face_canvas import Color, mix
+
+HEAD_Y = 0.47  # centre of the head
+HEAD_TOP = 0.44  # height of the skull above it
 
 SKIN: tuple[Color, ...] = ((243, 209, 188), (230, 182, 150), (208, 154, 114), (160, 106, 74), (112, 72, 52))
 DARK_HAIR: tuple[Color, ...] = ((34, 28, 30), (50, 36, 30), (74, 50, 38))
@@ -42,7 +46,7 @@ class Expression:
     forehead: float = 0.0
 
     def scaled(self, intensity: float) -> Expression:
-        """The expression at another intensity; 0 is neutral."""
+        """Return the expression at another intensity; 0 is neutral."""
         pairs = zip(astuple(Expression()), astuple(self), strict=True)
         return Expression(*(neutral + intensity * (value - neutral) for neutral, value in pairs))
 
@@ -50,31 +54,33 @@ class Expression:
 EXPRESSIONS: dict[str, Expression] = {
     "neutral": Expression(),
     "afraid": Expression(
-        brow_inner=0.040, brow_outer=0.012, brow_inward=0.010, upper_lid=1.42, lower_lid=1.1, mouth_width=1.16,
-        corner_lift=-0.020, gap_top=0.014, gap_bottom=0.026, squareness=0.8, lips=0.85, teeth=0.016, folds=0.2,
-        forehead=0.7,
+        brow_inner=0.040, brow_outer=0.012, brow_inward=0.006, upper_lid=1.42, lower_lid=1.1,
+        mouth_width=1.16, corner_lift=-0.020, gap_top=0.014, gap_bottom=0.026, squareness=0.8, lips=0.85,
+        teeth=0.016, folds=0.2, forehead=0.7,
     ),
     "angry": Expression(
-        brow_inner=-0.036, brow_outer=0.010, brow_inward=0.022, upper_lid=0.80, lower_lid=0.72, mouth_width=0.94,
-        corner_lift=-0.020, lips=0.55, folds=0.3, furrow=1.0, nose_wrinkle=0.2,
+        brow_inner=-0.036, brow_outer=0.010, brow_inward=0.013, upper_lid=0.80, lower_lid=0.72,
+        mouth_width=0.94, corner_lift=-0.020, lips=0.55, folds=0.3, furrow=1.0, nose_wrinkle=0.2,
     ),
     "disgusted": Expression(
-        brow_inner=-0.024, brow_outer=-0.010, brow_inward=0.012, upper_lid=0.68, lower_lid=0.50, mouth_width=1.02,
-        mouth_lift=0.012, corner_lift=-0.030, gap_top=0.016, gap_bottom=0.006, squareness=0.6, lips=0.9,
-        teeth=0.020, cheeks=0.5, folds=0.9, nose_wrinkle=1.0, furrow=0.4,
+        brow_inner=-0.024, brow_outer=-0.010, brow_inward=0.007, upper_lid=0.68, lower_lid=0.50,
+        mouth_width=1.02, mouth_lift=0.012, corner_lift=-0.030, gap_top=0.016, gap_bottom=0.006,
+        squareness=0.6, lips=0.9, teeth=0.020, cheeks=0.5, folds=0.9, nose_wrinkle=1.0, furrow=0.4,
     ),
     "happy": Expression(
-        brow_inner=0.004, brow_outer=0.006, upper_lid=0.90, lower_lid=0.55, mouth_width=1.26, mouth_lift=0.004,
-        corner_lift=0.046, gap_top=0.008, gap_bottom=0.052, squareness=0.45, lips=0.85, teeth=0.040, cheeks=1.0,
-        folds=0.7,
+        brow_inner=0.004, brow_outer=0.006, upper_lid=0.90, lower_lid=0.55, mouth_width=1.26,
+        mouth_lift=0.004, corner_lift=0.046, gap_top=0.008, gap_bottom=0.052, squareness=0.45, lips=0.85,
+        teeth=0.040, cheeks=1.0, folds=0.7,
     ),
     "sad": Expression(
-        brow_inner=0.036, brow_outer=-0.016, brow_inward=0.012, upper_lid=0.78, lower_lid=0.95, mouth_width=0.94,
-        mouth_lift=0.006, corner_lift=-0.044, lips=1.0, folds=0.25, furrow=0.3, forehead=0.15,
+        brow_inner=0.036, brow_outer=-0.016, brow_inward=0.007, upper_lid=0.78, lower_lid=0.95,
+        mouth_width=0.94, mouth_lift=0.006, corner_lift=-0.044, lips=1.0, folds=0.25, furrow=0.3,
+        forehead=0.15,
     ),
     "surprised": Expression(
-        brow_inner=0.046, brow_outer=0.046, upper_lid=1.50, lower_lid=1.15, mouth_width=0.66, mouth_lift=-0.010,
-        gap_top=0.036, gap_bottom=0.066, squareness=1.0, lips=0.9, teeth=0.010, forehead=1.0,
+        brow_inner=0.046, brow_outer=0.046, upper_lid=1.50, lower_lid=1.15, mouth_width=0.64,
+        mouth_lift=-0.016, gap_top=0.050, gap_bottom=0.060, squareness=1.0, lips=0.9, teeth=0.009,
+        forehead=1.0,
     ),
 }  # fmt: skip
 
@@ -123,8 +129,13 @@ class Person:
     clothes: Color
     intensity: float
 
+    @property
+    def light_side(self) -> float:
+        """-1 where the light comes from the left, 1 from the right."""
+        return math.copysign(1, self.light[0])
+
     def expression(self, label: str) -> Expression:
-        """The person's own version of an expression."""
+        """Return the person's own version of an expression."""
         expression = EXPRESSIONS[label].scaled(self.intensity)
         return replace(expression, corner_lift=expression.corner_lift + self.corner_lift)
 
@@ -154,7 +165,9 @@ def draw_person(seed: int, number: int) -> Person:
     warmth = around(0, 0.05)
     hue = rng.random()
     back = colorsys.hsv_to_rgb(hue, rng.uniform(0.12, 0.42), rng.uniform(0.62, 0.92))
-    cloth = colorsys.hsv_to_rgb((hue + rng.uniform(0.3, 0.7)) % 1, rng.uniform(0.2, 0.65), rng.uniform(0.25, 0.8))
+    cloth = colorsys.hsv_to_rgb(
+        (hue + rng.uniform(0.3, 0.7)) % 1, rng.uniform(0.2, 0.65), rng.uniform(0.25, 0.8)
+    )
     background: Color = (255 * back[0], 255 * back[1], 255 * back[2])
     freckled = darkness < 1.5 and rng.random() < 0.25
     spots = rng.normal(size=(36, 2)) * (0.15, 0.045) + (0.5, 0.56)
@@ -198,7 +211,9 @@ def draw_person(seed: int, number: int) -> Person:
         lip_color=mix(skin, (168, 52, 62), around(0.50 - 0.16 * masculine, 0.10)),
         blush=around(0.30 - 0.10 * masculine, 0.15),
         beard=float(rng.choice([0, 0.35, 0.9], p=[0.5, 0.3, 0.2])) if masculine > 0.55 else 0.0,
-        freckles=tuple((float(x), float(y), float(rng.uniform(0.3, 0.8))) for x, y in spots) if freckled else (),
+        freckles=tuple((float(x), float(y), float(rng.uniform(0.3, 0.8))) for x, y in spots)
+        if freckled
+        else (),
         background=(mix(background, (255, 255, 255), 0.25), mix(background, (30, 30, 50), 0.25)),
         clothes=(255 * cloth[0], 255 * cloth[1], 255 * cloth[2]),
         intensity=around(0.98, 0.10),

@@ -6,9 +6,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import ConvexHull
 
+from mrdist.datasets import _face_hair as hair
 from mrdist.datasets import _face_parts as parts
 from mrdist.datasets._face_canvas import Canvas
-from mrdist.datasets._face_traits import EXPRESSIONS, draw_person
+from mrdist.datasets._face_traits import EXPRESSIONS, HEAD_Y, draw_person
 from mrdist.errors import ParameterError
 
 LABELS: tuple[str, ...] = tuple(EXPRESSIONS)
@@ -20,15 +21,10 @@ BAND_PIXELS = 1 << 17  # painted at a time: bounds the memory, and the planes st
 LUMINANCE = np.array((299, 587, 114))  # Rec. 601, in thousandths
 
 # Along the average jaw, and above the brows.
-_DOWN = np.linspace(0, 1, 9)
+_DOWN = np.sin(np.linspace(0, np.pi / 2, 9))
 _ACROSS = 0.371 * np.sqrt((1 - _DOWN**2) / (1 - 0.32 * _DOWN**2)) / (1 + 0.26 * _DOWN**2)
-LANDMARKS = np.array(
-    [
-        (0.5 + side * x, y)
-        for side in (-1, 1)
-        for x, y in [*zip(_ACROSS, parts.HEAD_Y + 0.482 * _DOWN, strict=True), (0.29, 0.31), (0.22, 0.285), (0.09, 0.29)]
-    ]
-)
+_HALF = np.concatenate([np.stack([_ACROSS, HEAD_Y + 0.482 * _DOWN], axis=1), [(0.29, 0.31), (0.22, 0.285)]])
+LANDMARKS = np.concatenate([(0.5, 0) + _HALF * (side, 1) for side in (-1, 1)])
 
 
 def render_face(
@@ -86,13 +82,13 @@ def render_face(
         last = min(first + step, size)
         canvas = Canvas.blank(size, first, last)
         parts.paint_background(canvas, traits)
-        parts.paint_back_hair(canvas, traits)
+        hair.paint_back_hair(canvas, traits)
         parts.paint_body(canvas, traits)
         parts.paint_head(canvas, traits, expression)
         parts.paint_mouth(canvas, traits, expression)
         parts.paint_eyes(canvas, traits, expression)
         parts.paint_brows(canvas, traits, expression)
-        parts.paint_front_hair(canvas, traits)
+        hair.paint_front_hair(canvas, traits)
         rgb = noise.standard_normal((last - first, size, 3), np.float32) * np.float32(NOISE)
         rgb += np.moveaxis(canvas.planes, 0, -1)
         np.clip(np.rint(rgb, out=rgb), 0, 255, out=rgb)

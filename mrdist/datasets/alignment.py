@@ -1,0 +1,230 @@
+"""Bringing people's photographs to one reference frame.
+
+The frame is a square whose side is 1, x to the right and y downwards; the reference's pupils lie at
+`FRAME_PUPILS`. A person's first photograph with landmarks, the anchor, is warped so that its landmarks come
+to lie on the reference's. Every other photograph of the person is registered to the anchor and goes along
+with it: what the person's face does between the two stays. Each image is resampled once, from the pixels of
+its photograph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from scipy.interpolate import RBFInterpolator
+from skimage.transform import estimate_transform
+
+from mrdist.datasets._warping import GRID, Floats, Mapping, frame_side, hull, resample
+from mrdist.datasets.landmarks import MOUTH, N_POINTS, OUTLINE, PUPILS, read_tem
+from mrdist.datasets.photographs import Color, Take, read_photograph
+from mrdist.datasets.registration import register
+from mrdist.errors import AlignmentError, DataError, LandmarkError
+
+Method = Literal["tps", "affine", "similarity", "pupils"]
+METHODS: tuple[Method, ...] = get_args(Method)
+#: Where the reference's pupils lie, (x, y) in sides of the frame.
+FRAME_PUPILS = np.array([[0.32, 0.40], [0.68, 0.40]])
+
+#: With 0 the spline folds between landmarks that nearly coincide (closed lips); at this value it folds on
+#: none of the London Set's people and leaves the landmarks within 0.003 sides of the reference's.
+_TPS_SMOOTHING = 0.01
+
+
+@dataclass(frozen=True)
+class AlignedTake:
+    """One person's photographs in the reference frame.
+
+    Attributes
+    ----------
+    subject : str
+        The person's id.
+    images : dict of str to uint8 array of shape (size, size, channel)
+        Label -> image.
+    quality : dict of str to dict of str to float
+        Label -> how well it went. The anchor has `landmarks`, the mean distance of its warped landmarks from
+        the reference's in sides of the frame. The others have `inliers`, the matched features that agree
+        on the movement of the head; `residual`, their mean distance in pupil distances; `correlation` with
+        the anchor inside the face and outside the mouth; and `exposure`, the factor by which their gray
+        levels were multiplied to match the anchor's.
+    """
+
+    subject: str
+    images: dict[str, npt.NDArray[np.uint8]]
+    quality: dict[str, dict[str, float]]
+
+
+def reference_shape(landmarks: Sequence[Floats]) -> Floats:
+    """Compute the mean shape of some people, in the frame.
+
+    Every shape is brought onto the mean by a similarity, the mean is computed anew and put with its pupils
+    onto `FRAME_PUPILS`, and again, until nothing moves. The result depends on these people alone.
+
+    Parameters
+    ----------
+    landmarks : sequence of arrays of shape (n, 2)
+        (x, y) in pixels; points 0 and 1 are the pupils.
+
+    Returns
+    -------
+    float64 array of shape (n, 2)
+        (x, y) in sides of the frame.
+
+    Raises
+    ------
+    DataError
+        There are no landmarks.
+    LandmarkError
+        The shapes have different numbers of points.
+
+    Examples
+    --------
+    >>> square = np.array([[32.0, 40.0], [68.0, 40.0], [32.0, 76.0], [68.0, 76.0]])
+    >>> reference_shape([square, 3 * square + 7]).round(6).tolist()
+    [[0.32, 0.4], [0.68, 0.4], [0.32, 0.76], [0.68, 0.76]]
+    """
+    if not landmarks:
+        raise DataError("The reference shape is a mean of landmarks, and there is no person with landmarks.")
+    counts = sorted({len(shape) for shape in landmarks})
+    if len(counts) > 1:
+        raise LandmarkError(f"The reference shape needs one template, got templates of {counts} points.")
+    mean = _onto(landmarks[0], FRAME_PUPILS, PUPILS)
+    for _ in range(100):
+        previous = mean
+        mean = np.mean([_onto(shape, mean, slice(None)) for shape in landmarks], axis=0)
+        mean = _onto(mean, FRAME_PUPILS, PUPILS)
+        if np.abs(mean - previous).max() < 1e-9:
+            break
+    return mean
+
+
+def _onto(shape: Floats, target: Floats, points: list[int] | slice) -> Floats:
+    """Move a shape by the similarity that brings some of its points nearest to the target's."""
+    moved: Floats = estimate_transform("similarity", shape[points], target)(shape)
+    return moved
+
+
+def hull_mask(reference: Floats, size: int) -> npt.NDArray[np.bool_]:
+    """Return the face of a reference: the convex hull of hairline, jaw and chin, without ears, hair and neck.
+
+    Parameters
+    ----------
+    reference : array of shape (189, 2)
+        As `reference_shape` returns it.
+    size : int
+        Side of the frame in pixels.
+
+    Returns
+    -------
+    bool array of shape (size, size)
+    """
+    return hull(reference[OUTLINE], size)
+
+
+def align_take(
+    take: Take,
+    reference: Floats,
+    *,
+    size: int,
+    color: Color = "gray",
+    method: Method = "tps",
+) -> AlignedTake:
+    """Bring one person's photographs to the reference frame.
+
+    The result depends on these photographs, their landmarks and the reference, and on nothing else.
+
+    Parameters
+    ----------
+    take : Take
+        The person's photographs. The first one with landmarks is the anchor.
+    reference : array of shape (189, 2)
+        As `reference_shape` returns it.
+    size : int
+        Side of the frame in pixels.
+    color : {"gray", "rgb"}
+        One channel or three.
+    method : {"tps", "affine", "similarity", "pupils"}
+        How the anchor's landmarks are brought to the reference's: a thin-plate spline through (nearly) all
+        of them, the nearest affine map, the similarity nearest in the pupils and the mouth, or the one that
+        fits the pupils alone.
+
+    Returns
+    -------
+    AlignedTake
+
+    Raises
+    ------
+    PhotographError, LandmarkError
+        A file cannot be read.
+    LandmarkError
+        The landmarks are not the London template's, or their pupils lie outside the photograph.
+    AlignmentError
+        No photograph has landmarks, or one cannot be registered to the anchor.
+    """
+    anchor = next((label for label in take.photographs if label in take.landmarks), None)
+    if anchor is None:
+        raise AlignmentError(f"Person {take.subject} has no photograph with landmarks.")
+    photographs = {label: read_photograph(path, color) for label, path in take.photographs.items()}
+    landmarks = read_tem(take.landmarks[anchor])
+    _check(landmarks, take.landmarks[anchor], photographs[anchor])
+    to_anchor = _frame_mapping(method, reference, landmarks)
+    positions = to_anchor(GRID)
+    misses = np.linalg.norm(to_anchor(reference) - landmarks, axis=1)
+    quality = {anchor: {"landmarks": float(misses.mean() / frame_side(positions))}}
+    images = {anchor: _to_uint8(resample(photographs[anchor], positions, size))}
+
+    gray = {label: _luminance(photograph) for label, photograph in photographs.items()}
+    for label in (label for label in photographs if label != anchor):
+        try:
+            registration = register(gray[anchor], gray[label], landmarks, reference)
+        except AlignmentError as error:
+            path, to = take.photographs[label], take.photographs[anchor]
+            raise AlignmentError(f"Photograph {path} could not be registered to {to}: {error}.") from error
+        image = resample(photographs[label], registration.mapping(positions), size)
+        images[label] = _to_uint8(image * registration.exposure)
+        quality[label] = {
+            name: float(getattr(registration, name))
+            for name in ("inliers", "residual", "correlation", "exposure")
+        }
+    return AlignedTake(take.subject, images, quality)
+
+
+def _check(landmarks: Floats, path: Path, photograph: npt.NDArray[np.uint8]) -> None:
+    if len(landmarks) != N_POINTS:
+        raise LandmarkError(
+            f"Landmark file {path} holds {len(landmarks)} points, the London template has {N_POINTS}."
+        )
+    pupils, (height, width) = landmarks[PUPILS], photograph.shape[:2]
+    if (pupils < 0).any() or (pupils > [width - 1, height - 1]).any() or np.ptp(pupils, axis=0).max() < 2:
+        raise LandmarkError(
+            f"Landmark file {path} puts the pupils at {pupils.tolist()}, which cannot be in a photograph of "
+            f"{width} x {height} pixels: does it belong to another one?"
+        )
+
+
+def _frame_mapping(method: Method, reference: Floats, landmarks: Floats) -> Mapping:
+    """Return the mapping from the frame to the pixels of the photograph with these landmarks."""
+    if method == "tps":
+        return RBFInterpolator(reference, landmarks, kernel="thin_plate_spline", smoothing=_TPS_SMOOTHING)
+    if method == "affine":
+        mapping: Mapping = estimate_transform("affine", reference, landmarks)
+    else:
+        points = PUPILS if method == "pupils" else PUPILS + MOUTH
+        mapping = estimate_transform("similarity", reference[points], landmarks[points])
+    return mapping
+
+
+def _luminance(photograph: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return gray with the channel axis kept, as pillow computes it."""
+    if photograph.shape[2] == 1:
+        return photograph
+    return np.asarray(Image.fromarray(photograph).convert("L"))[..., np.newaxis]
+
+
+def _to_uint8(image: Floats) -> npt.NDArray[np.uint8]:
+    return np.clip(np.rint(image), 0, 255).astype(np.uint8)

@@ -1,0 +1,205 @@
+"""How a person moved between two photographs: from one photograph's pixels to the other's.
+
+A similarity from matched features takes up the movement of the head; a smooth flow takes up its turning,
+which shifts nose, ears and outline against each other. Neither looks at the mouth, and inside the face the
+flow is so smooth that it can follow a turning head but not a moving cheek: the expression stays.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+from skimage.feature import SIFT, match_descriptors
+from skimage.measure import ransac
+from skimage.registration import optical_flow_ilk
+from skimage.transform import SimilarityTransform, estimate_transform, resize
+
+from mrdist.datasets._warping import GRID, Floats, Mapping, hull, resample
+from mrdist.datasets.landmarks import MOUTH, OUTLINE, PUPILS
+from mrdist.errors import AlignmentError
+
+Masks = npt.NDArray[np.bool_]
+Photograph = npt.NDArray[np.uint8]
+
+#: Side in pixels of the frame in which the flow is computed.
+_SIDE = 192
+#: What lies this near to the lips, in sides of the frame, moves with the expression.
+_MOUTH_MARGIN = 0.08
+#: Features are looked for in a square of this side, in pupil distances and in pixels.
+_CROP, _CROP_SIDE = 4.2, 256
+#: Largest distance of an inlier, in pupil distances.
+_TOLERANCE = 0.02
+#: Fewer matches than this that agree on one similarity are chance.
+_MIN_INLIERS = 8
+#: Gaussian widths, in sides of the frame: of the flow outside and inside the face, and of the seam.
+_FINE, _COARSE, _SEAM = 0.04, 0.20, 0.03
+
+
+@dataclass(frozen=True)
+class Registration:
+    """The way from one photograph of a person, the anchor, to another one.
+
+    Attributes
+    ----------
+    mapping : Mapping
+        Pixels of the anchor -> pixels of the other photograph.
+    exposure : float
+        The factor that brings the other photograph's gray levels to the anchor's.
+    inliers : int
+        Matched features that agree on the similarity.
+    residual : float
+        Their mean distance in pupil distances.
+    correlation : float
+        Of the registered images, inside the face and away from the mouth.
+    """
+
+    mapping: Mapping
+    exposure: float
+    inliers: int
+    residual: float
+    correlation: float
+
+
+def register(anchor: Photograph, moving: Photograph, landmarks: Floats, reference: Floats) -> Registration:
+    """Register a photograph to another one of the same person, and leave the expression alone.
+
+    Parameters
+    ----------
+    anchor, moving : uint8 arrays of shape (y, x, 1)
+        The photographs in gray.
+    landmarks : array of shape (189, 2)
+        The anchor's, (x, y) in pixels.
+    reference : array of shape (189, 2)
+        The reference shape, in sides of the frame.
+
+    Returns
+    -------
+    Registration
+
+    Raises
+    ------
+    AlignmentError
+        Too few features agree on a movement of the head.
+    """
+    frame = estimate_transform("similarity", reference, landmarks)
+    own = frame.inverse(landmarks)
+    mouth, face = hull(own[MOUTH], _SIDE, _MOUTH_MARGIN), hull(own[OUTLINE], _SIDE)
+
+    points, moved = _matches(anchor, moving, landmarks)
+    away = ~_look_up(mouth, frame.inverse(points))
+    similarity, inliers, residual = _similarity(points[away], moved[away], landmarks)
+    first = resample(anchor, frame(GRID), _SIDE)[..., 0]
+    second = resample(moving, similarity(frame(GRID)), _SIDE)[..., 0]
+    flow = _smooth_flow(first, second, mouth, face)
+
+    def mapping(points: Floats) -> Floats:
+        at = frame.inverse(points)
+        y, x = at.T[::-1] * _SIDE - 0.5
+        step = [ndimage.map_coordinates(part, [y, x], order=1, mode="nearest") for part in flow]
+        mapped: Floats = similarity(frame(at + np.stack(step, axis=-1)))
+        return mapped
+
+    registered = resample(moving, mapping(frame(GRID)), _SIDE)[..., 0]
+    skin = face & ~mouth
+    return Registration(
+        mapping=mapping,
+        exposure=float(np.median((first[~mouth] + 1) / (registered[~mouth] + 1))),
+        inliers=inliers,
+        residual=residual,
+        correlation=float(np.corrcoef(first[skin], registered[skin])[0, 1]),
+    )
+
+
+def _look_up(mask: Masks, points: Floats) -> Masks:
+    """Tell which points of the frame lie in a mask of it."""
+    column, row = np.clip((points * len(mask)).astype(int), 0, len(mask) - 1).T
+    found: Masks = mask[row, column]
+    return found
+
+
+def _matches(anchor: Photograph, moving: Photograph, landmarks: Floats) -> tuple[Floats, Floats]:
+    """Match features, looked for in both photographs in the same square around the anchor's face.
+
+    The square leaves the head room to move by about one pupil distance.
+    """
+    left, right = landmarks[PUPILS]
+    across = right - left
+    below = np.array([-across[1], across[0]])
+    middle, side = (left + right) / 2 + 0.28 * below, _CROP * float(np.linalg.norm(across))
+    (found, described), (found_moved, described_moved) = (
+        _features(photograph[..., 0], middle, side) for photograph in (anchor, moving)
+    )
+    pairs = match_descriptors(described, described_moved, max_ratio=0.8, cross_check=True)
+    return found[pairs[:, 0]], found_moved[pairs[:, 1]]
+
+
+def _features(image: Photograph, middle: Floats, side: float) -> tuple[Floats, Photograph]:
+    """Return SIFT's keypoints inside a square, (x, y) in pixels of the image, and their descriptors."""
+    start = np.maximum(np.rint(middle - side / 2), 0).astype(int)
+    stop = np.rint(middle + side / 2).astype(int)
+    crop = image[start[1] : stop[1], start[0] : stop[0]]
+    scale = _CROP_SIDE / side
+    sift = SIFT()
+    try:
+        sift.detect_and_extract(resize(crop / 255, [round(scale * length) for length in crop.shape]))
+    except (RuntimeError, ValueError):  # SIFT's ways to say that there is nothing to see
+        return np.empty((0, 2)), np.empty((0, sift.n_hist**2 * sift.n_ori), dtype=np.uint8)
+    return (sift.keypoints[:, ::-1] + 0.5) / scale - 0.5 + start, sift.descriptors
+
+
+def _similarity(points: Floats, moved: Floats, landmarks: Floats) -> tuple[Any, int, float]:
+    """Find the similarity on which most matches agree, their number and their mean distance."""
+    distance = np.linalg.norm(np.subtract(*landmarks[PUPILS]))
+    inliers = np.zeros(len(points), dtype=bool)
+    if len(points) >= _MIN_INLIERS:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="No inliers found")  # the error below tells it
+            similarity, agreeing = ransac(
+                (points, moved),
+                SimilarityTransform,
+                min_samples=2,
+                residual_threshold=_TOLERANCE * distance,
+                max_trials=1000,
+                rng=0,
+            )
+        inliers = inliers if agreeing is None else agreeing
+    if (count := int(inliers.sum())) < _MIN_INLIERS:
+        raise AlignmentError(
+            f"{count} of {len(points)} matched features agree on a movement of the head, "
+            f"{_MIN_INLIERS} are needed"
+        )
+    residuals = np.linalg.norm(similarity(points[inliers]) - moved[inliers], axis=1)
+    return similarity, count, float(residuals.mean() / distance)
+
+
+def _smooth_flow(first: Floats, second: Floats, mouth: Masks, face: Masks) -> Floats:
+    """Find the flow that is left over between two images of the frame.
+
+    Returns an array of shape (2, side, side), (x, y) in sides: `first` at p looks like `second` at p + flow.
+    """
+    first, second = _even_light(first), _even_light(second)
+    flow = optical_flow_ilk(first, second, radius=9, num_warp=8, gaussian=True)[::-1] / _SIDE
+    # A flow means something only where there is texture; the floor serves where none is near.
+    weight = ndimage.gaussian_gradient_magnitude(first, 1.5) ** 2 + 1e-4
+    weight[mouth] = 0
+    inside = ndimage.gaussian_filter(face.astype(np.float64), _SEAM * _SIDE)
+    return inside * _weighted_mean(flow, weight, _COARSE) + (1 - inside) * _weighted_mean(flow, weight, _FINE)
+
+
+def _even_light(image: Floats) -> Floats:
+    """Subtract the local mean and divide by the local contrast, so that the light plays no part."""
+    width = _SIDE / 24
+    image = image - ndimage.gaussian_filter(image, width)
+    return image / np.sqrt(ndimage.gaussian_filter(image**2, width) + 25)
+
+
+def _weighted_mean(flow: Floats, weight: Floats, width: float) -> Floats:
+    def blur(image: Floats) -> Floats:
+        return ndimage.gaussian_filter(image, width * _SIDE, mode="nearest")
+
+    return np.stack([blur(weight * part) for part in flow]) / (blur(weight) + np.finfo(np.float64).tiny)

@@ -1,0 +1,1 @@
+"""The verbs: each module holds one function that the command line, the notebook and the service share."""

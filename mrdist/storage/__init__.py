@@ -1,0 +1,28 @@
+"""The stores on disk or in object storage: images, weights and sparse matrices, each a zarr v3 group.
+
+The only room that knows zarr, xarray and fsspec. A store carries the attribute ``mrdist`` with its ``kind``,
+``format_version`` and whether it is ``complete``.
+"""
+
+from mrdist.storage.csr import write_csr
+from mrdist.storage.images import Images, create_images, finish_images, open_images, write_images
+from mrdist.storage.urls import StorageOptions, describe, is_local, normalize_url, redact
+from mrdist.storage.weights import Model, Training, open_weights, train_output
+
+__all__ = [
+    "Images",
+    "Model",
+    "StorageOptions",
+    "Training",
+    "create_images",
+    "describe",
+    "finish_images",
+    "is_local",
+    "normalize_url",
+    "open_images",
+    "open_weights",
+    "redact",
+    "train_output",
+    "write_csr",
+    "write_images",
+]

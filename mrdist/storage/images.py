@@ -1,0 +1,385 @@
+"""Images stores: one array a label, all sharing the image axis."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+
+from mrdist.errors import DataError, LabelError, ParameterError, StoreFormatError
+from mrdist.geometry import Block, Shape
+from mrdist.storage.urls import (
+    COMPRESSOR,
+    FORMAT_VERSION,
+    StorageOptions,
+    check_format,
+    clear_output,
+    consolidate,
+    create_group,
+    normalize_url,
+    open_group,
+    open_kind,
+    redact,
+    store_errors,
+)
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+_DIMENSIONS = ("image", "y", "x", "channel")
+_RESERVED = {*_DIMENSIONS, "subject", "dataset", "split", "label", "present", "checksum", "face_mask"}
+_RESUME = "run the command that makes it again"
+_MAX_CHUNK = 2 << 20  # decoded bytes: large enough for object storage, small enough for a block's memory
+_MAX_RUN = 128 << 20  # whole images that a writing task may hold to fill its chunks
+
+
+def default_chunks(n_images: int, shape: Shape, n_channels: int, itemsize: int) -> tuple[int, int, int, int]:
+    """Return a chunk shape good to train from: many images of a small window.
+
+    A task that writes must own whole chunks, so the images of one chunk are bounded by the memory they take
+    whole; the window then fills the chunk up to 2 MiB.
+
+    Examples
+    --------
+    >>> default_chunks(1000, (512, 512), 3, 1)
+    (128, 64, 64, 3)
+    """
+    image_bytes = shape[0] * shape[1] * n_channels * itemsize
+    run = min(256, max(4, _MAX_RUN // image_bytes))
+    run = min(max(n_images, 1), 1 << (run.bit_length() - 1))
+    side = int((_MAX_CHUNK / (run * n_channels * itemsize)) ** 0.5) // 32 * 32
+    side = min(256, max(32, side))
+    return run, min(side, shape[0]), min(side, shape[1]), n_channels
+
+
+def create_images(
+    url: str,
+    *,
+    labels: Sequence[str],
+    image: Sequence[str],
+    subject: Sequence[str],
+    dataset: Sequence[str],
+    split: Sequence[str],
+    shape: Shape,
+    n_channels: int,
+    dtype: npt.DTypeLike = np.uint8,
+    chunks: tuple[int, int, int] | None = None,
+    overwrite: bool = False,
+    storage_options: StorageOptions = None,
+) -> tuple[int, int, int, int]:
+    """Create an images store without pixels; `write_images` and `finish_images` complete it.
+
+    Parameters
+    ----------
+    url, storage_options
+        Where.
+    labels
+        Expressions, one array each.
+    image, subject, dataset, split
+        Per row: id, person, source and one of train, val and test.
+    shape
+        Height and width in pixels.
+    chunks
+        Images, rows and columns of a chunk; chosen by `default_chunks` unless given.
+    overwrite
+        Replace a complete store.
+
+    Returns
+    -------
+    tuple of int
+        The chunk shape (image, y, x, channel).
+
+    Raises
+    ------
+    ParameterError
+        If a label is a reserved name.
+    StoreExistsError
+        If there is something at ``url`` that may not be replaced.
+    """
+    for label in labels:
+        if label in _RESERVED or not label.isidentifier():
+            raise ParameterError(
+                f"{label!r} cannot be a label: use letters, digits and underscores, and none of "
+                f"{', '.join(sorted(_RESERVED))}."
+            )
+    n_images = len(image)
+    full = (n_images, *shape, n_channels)
+    itemsize = np.dtype(dtype).itemsize
+    shape_of_chunk = default_chunks(n_images, shape, n_channels, itemsize)
+    if chunks is not None:
+        if min(chunks) < 1:
+            raise ParameterError(f"chunks must be positive, got {chunks}.")
+        shape_of_chunk = (*(min(c, s) for c, s in zip(chunks, full, strict=False)), n_channels)  # type: ignore[assignment]
+    clear_output(url, storage_options, kind="images", overwrite=overwrite)
+    attributes = {
+        "kind": "images",
+        "format_version": FORMAT_VERSION,
+        "complete": False,
+        "labels": list(labels),
+    }
+    with store_errors(url):
+        group = create_group(url, storage_options, attributes)
+        group.attrs["coordinates"] = "subject dataset split"
+        for name, values in (("image", image), ("subject", subject), ("dataset", dataset), ("split", split)):
+            _write_strings(group, name, values, "image")
+        _write_strings(group, "label", labels, "label")
+        for name, kind in (("present", "bool"), ("checksum", "uint32")):
+            group.create_array(
+                name,
+                shape=(n_images, len(labels)),
+                chunks=(max(n_images, 1), len(labels)),
+                dtype=kind,
+                dimension_names=("image", "label"),
+                config={"write_empty_chunks": True},
+            )
+        for label in labels:
+            group.create_array(
+                label,
+                shape=full,
+                chunks=shape_of_chunk,
+                dtype=np.dtype(dtype),
+                dimension_names=_DIMENSIONS,
+                compressors=COMPRESSOR,
+                config={"write_empty_chunks": True},
+            )
+    return shape_of_chunk
+
+
+def _write_strings(group: zarr.Group, name: str, values: Sequence[str], dimension: str) -> None:
+    n = max(len(values), 1)
+    array = group.create_array(name, shape=(len(values),), chunks=(n,), dtype="string", dimension_names=(dimension,))
+    array[:] = np.array(values, dtype=np.dtypes.StringDType())
+
+
+def write_images(
+    url: str, label: str, start: int, images: npt.NDArray[np.generic], storage_options: StorageOptions = None
+) -> npt.NDArray[np.uint32]:
+    """Write rows ``start, start + 1, ...`` of a label and return the checksum of each image.
+
+    The rows must fill whole chunks (or reach the end), since two tasks must never share a chunk.
+    """
+    with store_errors(url):
+        group = open_group(url, storage_options, write=True)
+        array = _array(group, label)
+        stop = start + len(images)
+        assert start % array.chunks[0] == 0
+        assert stop % array.chunks[0] == 0 or stop == array.shape[0]
+        array = array.with_config({"write_empty_chunks": True})
+        array[start:stop] = images
+    return np.array([zlib.crc32(np.ascontiguousarray(image)) for image in images], dtype=np.uint32)
+
+
+def finish_images(
+    url: str,
+    *,
+    present: npt.NDArray[np.bool_],
+    checksum: npt.NDArray[np.uint32],
+    face_mask: npt.NDArray[np.bool_],
+    provenance: dict[str, Any],
+    storage_options: StorageOptions = None,
+) -> None:
+    """Write what is known only after all pixels and mark the store complete."""
+    with store_errors(url):
+        group = open_group(url, storage_options, write=True)
+        _array(group, "present")[...] = present
+        _array(group, "checksum")[...] = checksum
+        group.create_array("face_mask", data=face_mask, dimension_names=("y", "x"))
+        group.attrs["mrdist"] = {**check_format(group, url), "complete": True, "provenance": provenance}
+        consolidate(group)
+
+
+@dataclass(frozen=True)
+class Images:
+    """What a training needs to know of an images store before it reads a pixel.
+
+    Attributes
+    ----------
+    labels
+        Names of the arrays.
+    shape, n_channels, dtype, chunks
+        Of every label's array; chunks as (image, y, x, channel).
+    image, subject, split
+        Strings, shape (image,).
+    present, checksum
+        Shape (image, label).
+    face_mask
+        Boolean, shape (y, x).
+    """
+
+    url: str
+    storage_options: StorageOptions
+    labels: tuple[str, ...]
+    shape: Shape
+    n_channels: int
+    dtype: np.dtype[Any]
+    chunks: tuple[int, int, int, int]
+    image: npt.NDArray[np.str_]
+    subject: npt.NDArray[np.str_]
+    split: npt.NDArray[np.str_]
+    present: npt.NDArray[np.bool_]
+    checksum: npt.NDArray[np.uint32]
+    face_mask: npt.NDArray[np.bool_]
+
+    @classmethod
+    def open(cls, url: str, storage_options: StorageOptions = None) -> Images:
+        """Open a complete images store.
+
+        Raises
+        ------
+        StoreNotFoundError, StoreFormatError, StoreIncompleteError
+            If there is none of this kind, of this format, or it is not finished.
+        """
+        url = normalize_url(url)
+        group = open_kind(url, storage_options, "images", _RESUME)
+        with store_errors(url):
+            labels = tuple(group.attrs["mrdist"]["labels"])  # type: ignore[index, call-overload, arg-type]
+            array = _array(group, labels[0])
+            for label in labels[1:]:
+                other = _array(group, label)
+                if (other.shape, other.dtype) != (array.shape, array.dtype):
+                    raise StoreFormatError(
+                        f"{redact(url)} has {labels[0]!r} of shape {array.shape} and dtype {array.dtype}, but {label!r} "
+                        f"of shape {other.shape} and dtype {other.dtype}; all labels must agree: write the store anew."
+                    )
+            return cls(
+                url=url,
+                storage_options=storage_options,
+                labels=labels,
+                shape=(array.shape[1], array.shape[2]),
+                n_channels=array.shape[3],
+                dtype=np.dtype(array.dtype),
+                chunks=(array.chunks[0], array.chunks[1], array.chunks[2], array.chunks[3]),
+                image=_strings(group, "image"),
+                subject=_strings(group, "subject"),
+                split=_strings(group, "split"),
+                present=np.asarray(_array(group, "present")[...]),
+                checksum=np.asarray(_array(group, "checksum")[...]),
+                face_mask=np.asarray(_array(group, "face_mask")[...]),
+            )
+
+    def column(self, label: str) -> int:
+        """Return the position of a label.
+
+        Raises
+        ------
+        LabelError
+            If there is none of this name.
+        """
+        if label not in self.labels:
+            raise LabelError(
+                f"{redact(self.url)} has no label {label!r}; it has {', '.join(self.labels)}."
+            )
+        return self.labels.index(label)
+
+    def rows(self, labels: Sequence[str], split: str) -> npt.NDArray[np.int64]:
+        """Return the rows present in all ``labels`` whose split is ``split`` (or any, for ``"all"``).
+
+        Raises
+        ------
+        LabelError
+            If a label does not exist.
+        DataError
+            If there is no such row.
+        """
+        chosen = self.present[:, [self.column(label) for label in labels]].all(axis=1)
+        if split != "all":
+            chosen &= self.split == split
+        if not chosen.any():
+            raise DataError(
+                f"{redact(self.url)} has no image of split {split!r} with {' and '.join(labels)}; "
+                "choose other labels or another split."
+            )
+        return np.flatnonzero(chosen)
+
+    def fingerprint(self, labels: Sequence[str], rows: npt.NDArray[np.int64]) -> str:
+        """Return a hash of the pixels of these rows and labels, however they are chunked."""
+        columns = [self.column(label) for label in labels]
+        digest = hashlib.sha256(repr((self.shape, self.n_channels, str(self.dtype))).encode())
+        digest.update("\n".join(self.image[rows]).encode())
+        digest.update(np.ascontiguousarray(self.checksum[np.ix_(rows, columns)]).astype("<u4").tobytes())
+        return digest.hexdigest()
+
+    def slabs(self, rows: npt.NDArray[np.int64], n_images: int) -> Iterator[tuple[int, int, npt.NDArray[np.int64]]]:
+        """Cut the image axis into runs of at most ``n_images`` that hold any of ``rows``.
+
+        Yields
+        ------
+        start, stop, chosen
+            The run to read and the positions in it that were asked for.
+        """
+        for start in range(0, len(self.image), n_images):
+            stop = min(start + n_images, len(self.image))
+            chosen = rows[np.searchsorted(rows, start) : np.searchsorted(rows, stop)] - start
+            if len(chosen):
+                yield start, stop, chosen
+
+
+    def reader(self) -> ImageReader:
+        """Return what reads pixels."""
+        return ImageReader(self.url, open_group(self.url, self.storage_options))
+
+
+class ImageReader:
+    """Reads rectangles of pixels of a run of images."""
+
+    def __init__(self, url: str, group: zarr.Group) -> None:
+        self._url = url
+        self._group = group
+
+    def read(self, label: str, start: int, stop: int, block: Block) -> npt.NDArray[np.generic]:
+        """Return images ``start..stop-1`` in ``block``, which lies inside the image, shape (image, y, x, channel).
+
+        Raises
+        ------
+        MissingChunkError
+            If a chunk is not there.
+        StoreError
+            If a chunk cannot be read or decoded.
+        """
+        with store_errors(f"{self._url}/{label}"):
+            return np.asarray(_array(self._group, label)[start:stop, *block.slices])
+
+
+def _strings(group: zarr.Group, name: str) -> npt.NDArray[np.str_]:
+    return np.array([str(value) for value in np.asarray(_array(group, name)[...])])
+
+
+def _array(group: zarr.Group, name: str) -> zarr.Array:
+    array = group[name]
+    assert isinstance(array, zarr.Array)
+    return array
+
+
+def open_images(url: str, storage_options: StorageOptions = None) -> xr.Dataset:
+    """Open an images store as an xarray Dataset, lazily.
+
+    Parameters
+    ----------
+    url
+        Path or fsspec URL.
+    storage_options
+        Options of the fsspec filesystem.
+
+    Returns
+    -------
+    xarray.Dataset
+        One variable a label with dimensions (image, y, x, channel) and the coordinates image, subject, dataset
+        and split.
+
+    Raises
+    ------
+    StoreNotFoundError, StoreFormatError, StoreIncompleteError
+        If there is none of this kind, of this format, or it is not finished.
+    """
+    import xarray as xr  # brings pandas, which a worker does not need
+
+    url = normalize_url(url)
+    group = open_kind(url, storage_options, "images", _RESUME)
+    dataset = xr.open_zarr(group.store, consolidated=True)
+    return dataset.assign_coords({name: dataset[name].load() for name in ("subject", "dataset", "split")})

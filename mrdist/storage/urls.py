@@ -1,0 +1,217 @@
+"""URLs, groups and the errors that reading and writing them can meet."""
+
+from __future__ import annotations
+
+import errno
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import fsspec
+import zarr
+import zarr.errors
+import zarr.storage
+from zarr.abc.store import ByteRequest, Store
+from zarr.codecs import ZstdCodec
+from zarr.core.buffer import Buffer, BufferPrototype
+
+from mrdist.errors import (
+    MissingChunkError,
+    MrdistError,
+    StoreError,
+    StoreExistsError,
+    StoreFormatError,
+    StoreIncompleteError,
+    StoreNotFoundError,
+)
+
+StorageOptions = Mapping[str, Any] | None
+
+FORMAT_VERSION = 1
+COMPRESSOR = ZstdCodec(level=1, checksum=True)
+"""Level 1 decodes as fast as any; the checksum turns a damaged chunk into an error."""
+
+
+def is_local(url: str) -> bool:
+    """Whether ``url`` names a file of this machine."""
+    return "://" not in url or url.startswith("file://")
+
+
+def normalize_url(url: str) -> str:
+    """Return the URL without a trailing slash; a local one as an absolute path, which any process understands.
+
+    Examples
+    --------
+    >>> normalize_url("s3://bucket/faces.zarr/")
+    's3://bucket/faces.zarr'
+    """
+    if is_local(url):
+        return str(Path(url.removeprefix("file://")).absolute())
+    return url.rstrip("/")
+
+
+def redact(url: str) -> str:
+    """Return the URL without user name, password and query, fit for manifests and messages.
+
+    Examples
+    --------
+    >>> redact("https://user:secret@host/faces.zarr?token=1")
+    'https://host/faces.zarr'
+    """
+    if is_local(url):
+        return url
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+@contextmanager
+def store_errors(url: str) -> Iterator[None]:
+    """Turn what the operating system or the object store says into one sentence about ``url``."""
+    try:
+        yield
+    except MrdistError:
+        raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            advice = "free some space and run the same command again: what is finished is kept"
+        else:
+            advice = "check the address and the permissions"
+        reason = error.strerror or str(error) or type(error).__name__
+        raise StoreError(f"{redact(url)} cannot be read or written ({reason}); {advice}.") from error
+    except KeyError as error:
+        raise StoreFormatError(f"{redact(url)} lacks the array {error}; write the store anew.") from error
+    except (RuntimeError, ValueError) as error:  # what the codecs raise at damaged bytes
+        raise StoreError(
+            f"a chunk of {redact(url)} cannot be decoded ({error}); restore it from a copy or write the store anew."
+        ) from error
+
+
+class _NoMissingChunks(zarr.storage.WrapperStore[Store]):
+    """A store in which a chunk that is not there is an error and not silently the fill value."""
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        value = await super().get(key, prototype, byte_range)
+        if value is None and "/c/" in key:
+            raise MissingChunkError(
+                f"chunk {key} is missing from {self._store}; restore it from a copy or write the store anew."
+            )
+        return value
+
+
+def _store(url: str, options: StorageOptions, *, read_only: bool) -> Store:
+    if is_local(url):
+        return zarr.storage.LocalStore(normalize_url(url), read_only=read_only)
+    return zarr.storage.FsspecStore.from_url(url, storage_options=dict(options or {}), read_only=read_only)
+
+
+def open_group(url: str, options: StorageOptions = None, *, write: bool = False) -> zarr.Group:
+    """Open the zarr group at ``url``.
+
+    Raises
+    ------
+    StoreNotFoundError
+        If there is no zarr group.
+    StoreError
+        If the address cannot be used at all.
+    """
+    with _opening(url):
+        store = _store(url, options, read_only=not write)
+        return zarr.open_group(store if write else _NoMissingChunks(store), mode="r+" if write else "r")
+
+
+def create_group(url: str, options: StorageOptions, attributes: Mapping[str, Any]) -> zarr.Group:
+    """Create an empty group with the attribute ``mrdist``; whatever is there must have been removed before."""
+    with _opening(url), store_errors(url):
+        store = _store(url, options, read_only=False)
+        return zarr.create_group(store, attributes={"mrdist": dict(attributes)})
+
+
+@contextmanager
+def _opening(url: str) -> Iterator[None]:
+    try:
+        yield
+    except (FileNotFoundError, zarr.errors.GroupNotFoundError, zarr.errors.ContainsArrayError) as error:
+        raise StoreNotFoundError(f"there is no zarr group at {redact(url)}; check the address.") from error
+    except (ImportError, ValueError) as error:
+        raise StoreError(f"{redact(url)} cannot be opened ({error}); use a path or a URL fsspec knows.") from error
+    except NotADirectoryError as error:
+        raise StoreNotFoundError(f"{redact(url)} is a file, not a zarr group; check the address.") from error
+
+
+def describe(url: str, options: StorageOptions = None) -> dict[str, Any]:
+    """Return the attribute ``mrdist`` of a store.
+
+    Raises
+    ------
+    StoreNotFoundError
+        If there is no zarr group.
+    StoreFormatError
+        If it was not made by mrdist, or by a version with a newer format.
+    """
+    return check_format(open_group(url, options), url)
+
+
+def check_format(group: zarr.Group, url: str) -> dict[str, Any]:
+    """Return the attribute ``mrdist`` of a group of a format that this version reads."""
+    found = group.attrs.get("mrdist")
+    if not isinstance(found, dict) or "kind" not in found:
+        raise StoreFormatError(f"{redact(url)} is a zarr group, but not a store of mrdist; check the address.")
+    version = found.get("format_version")
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise StoreFormatError(
+            f"{redact(url)} has format version {version}, this mrdist reads up to {FORMAT_VERSION}; upgrade mrdist."
+        )
+    return dict(found)
+
+
+def open_kind(url: str, options: StorageOptions, kind: str, resume: str) -> zarr.Group:
+    """Open a complete store of ``kind``; ``resume`` says how an incomplete one is finished."""
+    group = open_group(url, options)
+    found = check_format(group, url)
+    if found["kind"] != kind:
+        raise StoreFormatError(f"{redact(url)} is a store of {found['kind']}, not of {kind}; check the address.")
+    if not found.get("complete"):
+        raise StoreIncompleteError(f"{redact(url)} is not complete; {resume}.")
+    return group
+
+
+def clear_output(url: str, options: StorageOptions, *, kind: str, overwrite: bool) -> None:
+    """Make room for a new store: remove what was asked to be overwritten and what was never finished.
+
+    Raises
+    ------
+    StoreExistsError
+        If something is there that may not be removed.
+    """
+    path = normalize_url(url)
+    filesystem, root = fsspec.url_to_fs(path, **dict(options or {}))
+    with store_errors(url):
+        filesystem.invalidate_cache()
+        if not filesystem.exists(root):
+            return
+        if filesystem.isdir(root) and not filesystem.ls(root):
+            filesystem.rmdir(root)
+            return
+        try:
+            found = describe(url, options)
+        except (StoreNotFoundError, StoreFormatError) as error:
+            raise StoreExistsError(
+                f"{redact(url)} exists and is not a store of mrdist; remove it yourself or choose another address."
+            ) from error
+        if not overwrite and (found["kind"] != kind or found.get("complete")):
+            raise StoreExistsError(
+                f"{redact(url)} already holds {found['kind']}; use --overwrite (overwrite=True) or another address."
+            )
+        filesystem.rm(root, recursive=True)
+
+
+def consolidate(group: zarr.Group) -> None:
+    """Gather all metadata in the root, so that opening the store takes one read."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Consolidated metadata", category=zarr.errors.ZarrUserWarning)
+        zarr.consolidate_metadata(group.store)

@@ -1,0 +1,361 @@
+"""Weights stores of masked regression: written block by block, resumable, complete or refused.
+
+While a training runs, the group ``progress`` inside the store holds what its tasks share: the rows to train on
+and one done marker per block, each a chunk of its own, written after the block's weights. It is removed when the
+store is complete, so that the bytes of a finished store do not depend on how the work was cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+
+from mrdist.errors import StoreExistsError
+from mrdist.geometry import Block, ReceptiveField, Shape
+from mrdist.moments import Color
+from mrdist.solvers import Solution
+from mrdist.storage.urls import (
+    COMPRESSOR,
+    FORMAT_VERSION,
+    StorageOptions,
+    check_format,
+    clear_output,
+    consolidate,
+    create_group,
+    describe,
+    is_local,
+    normalize_url,
+    open_group,
+    open_kind,
+    redact,
+    store_errors,
+)
+from mrdist.synthesis import MaskedWeights
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+_RESUME = "run the same train command again to resume it"
+
+
+def chunk_side(shape: Shape) -> int:
+    """Return the side of a weights chunk in pixels: it depends on the image alone, never on the work's cut.
+
+    Examples
+    --------
+    >>> chunk_side((128, 128)), chunk_side((4096, 4096))
+    (16, 128)
+    """
+    side = 16
+    while side < 128 and side * 8 < max(shape):
+        side *= 2
+    return side
+
+
+@dataclass(frozen=True)
+class Training:
+    """What decides the bytes of a weights store: two trainings with equal fields make equal weights.
+
+    Attributes
+    ----------
+    images
+        Fingerprint of the pixels trained on.
+    source, target, split
+        Labels and the split whose rows are used.
+    receptive_field, dilation, alpha, color, penalize_intercept
+        As in `mrdist.MaskedRegression`.
+    dtype
+        Of the stored weights.
+    height, width, n_channels
+        Of the images.
+    n_images
+        Number of pairs.
+    """
+
+    images: str
+    source: str
+    target: str
+    split: str
+    receptive_field: int
+    dilation: int
+    alpha: float
+    color: Color
+    penalize_intercept: bool
+    dtype: str
+    height: int
+    width: int
+    n_channels: int
+    n_images: int
+
+    @property
+    def field(self) -> ReceptiveField:
+        """The receptive field."""
+        return ReceptiveField(self.receptive_field, self.dilation)
+
+    @property
+    def n_groups(self) -> int:
+        """Independent regressions a pixel."""
+        return 1 if self.color == "shared" else self.n_channels
+
+
+class TrainOutput:
+    """A weights store in the making."""
+
+    def __init__(self, url: str, group: zarr.Group) -> None:
+        self._url = url
+        self._group = group
+        attributes = check_format(group, url)
+        self.training = Training(**attributes["training"])
+        self.block: Shape = tuple(attributes["block"])
+
+    @classmethod
+    def open(cls, url: str, storage_options: StorageOptions) -> TrainOutput:
+        """Open a store that `train_output` has begun."""
+        return cls(url, open_group(url, storage_options, write=True))
+
+    @property
+    def rows(self) -> npt.NDArray[np.int64]:
+        """Rows of the images store to train on."""
+        return np.asarray(self._array("progress/rows")[...])
+
+    @property
+    def done(self) -> npt.NDArray[np.bool_]:
+        """Which blocks are finished, in raster order."""
+        return np.asarray(self._array("progress/done")[...]).ravel()
+
+    def write_block(self, index: int, block: Block, solution: Solution) -> None:
+        """Write a block's whole chunks, then its done marker.
+
+        Parameters
+        ----------
+        index
+            Position in the raster order of the grid.
+        block
+            Its pixels.
+        solution
+            Its weights.
+        """
+        side = chunk_side((self.training.height, self.training.width))
+        assert block.y0 % side == 0
+        assert block.x0 % side == 0
+        dtype = self.training.dtype
+        group = 0 if self.training.color == "shared" else slice(None)
+        with store_errors(self._url):
+            self._array("coef")[..., *block.slices] = solution.coef[group].astype(dtype)
+            self._array("intercept")[..., *block.slices] = solution.intercept[group].astype(dtype)
+            self._array("train_sse")[..., *block.slices] = solution.sse[group]
+            self._array("train_sst")[..., *block.slices] = solution.sst[group]
+            marker = self._array("progress/done")
+            marker[divmod(index, marker.shape[1])] = True
+
+    def finish(self, provenance: Mapping[str, Any]) -> dict[str, float | None]:
+        """Reduce the error maps to scores, mark the store complete and return the scores."""
+        with store_errors(self._url):
+            sse = np.asarray(self._array("train_sse")[...]).ravel()
+            sst = np.asarray(self._array("train_sst")[...]).ravel()
+            varies = sst > 0
+            n_terms = self.training.n_images * self.training.height * self.training.width * self.training.n_channels
+            scores = {
+                "mse": float(sse.sum() / n_terms),
+                "r2": float((1 - sse[varies] / sst[varies]).mean()) if varies.any() else None,
+            }
+            attributes = check_format(self._group, self._url)
+            del attributes["block"]
+            self._group.attrs["mrdist"] = {
+                **attributes,
+                "complete": True,
+                "scores": {"train": scores},
+                "provenance": dict(provenance),
+            }
+            self.tidy()
+        return scores
+
+    def tidy(self) -> None:
+        """Remove what only a training in the making needs; harmless to repeat."""
+        with store_errors(self._url):
+            if "progress" in self._group:
+                del self._group["progress"]
+            consolidate(self._group)
+
+    def _array(self, name: str) -> zarr.Array:
+        array = self._group[name]
+        assert isinstance(array, zarr.Array)
+        return array.with_config({"write_empty_chunks": True})
+
+
+def train_output(
+    url: str,
+    training: Training,
+    rows: npt.NDArray[np.int64],
+    block: Shape,
+    *,
+    overwrite: bool,
+    storage_options: StorageOptions = None,
+) -> TrainOutput | None:
+    """Begin a weights store, or resume the one that the same training has begun.
+
+    Parameters
+    ----------
+    url, storage_options
+        Where.
+    training
+        What will be trained.
+    rows
+        Rows of the images store to train on.
+    block
+        Height and width of a block; a store that is resumed keeps the grid it was begun with.
+    overwrite
+        Remove any store of mrdist that is there.
+
+    Returns
+    -------
+    TrainOutput or None
+        None if the store is already complete.
+
+    Raises
+    ------
+    StoreExistsError
+        If another training's output, or something else, is there.
+    """
+    url = normalize_url(url)
+    found = None if overwrite else _found(url, training, storage_options)
+    if found is not None and found.get("complete"):
+        group = open_group(url, storage_options, write=True)
+        if "progress" in group:  # the last run was stopped between its last two steps
+            del group["progress"]
+            consolidate(group)
+        return None
+    if found is not None and "block" in found:
+        if is_local(url):
+            for partial in Path(url).rglob("*.partial"):
+                partial.unlink(missing_ok=True)
+        return TrainOutput.open(url, storage_options)
+    clear_output(url, storage_options, kind="weights", overwrite=overwrite)
+    with store_errors(url):
+        attributes = {
+            "kind": "weights",
+            "format_version": FORMAT_VERSION,
+            "complete": False,
+            "training": asdict(training),
+        }
+        group = create_group(url, storage_options, attributes)
+        _create_arrays(group, training, rows, block)
+        # The grid comes last: a store without it was never ready for its first block.
+        group.attrs["mrdist"] = {**attributes, "block": list(block)}
+    return TrainOutput(url, group)
+
+
+def _found(url: str, training: Training, options: StorageOptions) -> dict[str, Any] | None:
+    """Return the attributes of an output of the same training, None if there is nothing at all."""
+    try:
+        found = describe(url, options)
+    except FileNotFoundError:
+        return None
+    if found["kind"] != "weights":
+        raise StoreExistsError(
+            f"{redact(url)} already holds {found['kind']}; choose another address, or --overwrite (overwrite=True)."
+        )
+    before, now = found["training"], asdict(training)
+    different = [name for name in now if before.get(name) != now[name]]
+    if different:
+        name = different[0]
+        raise StoreExistsError(
+            f"{redact(url)} holds the output of another training ({name} is {before.get(name)} there and {now[name]} "
+            "here); choose another address, or --overwrite (overwrite=True)."
+        )
+    return found
+
+
+def _create_arrays(group: zarr.Group, training: Training, rows: npt.NDArray[np.int64], block: Shape) -> None:
+    field, shape = training.field, (training.height, training.width)
+    side = min(chunk_side(shape), shape[0]), min(chunk_side(shape), shape[1])
+    channel = () if training.color == "shared" else (training.n_channels,)
+    channel_name = () if training.color == "shared" else ("channel",)
+    for name, dtype, taps, tap_name in (
+        ("coef", training.dtype, (field.n_offsets,), ("offset",)),
+        ("intercept", training.dtype, (), ()),
+        ("train_sse", "float64", (), ()),
+        ("train_sst", "float64", (), ()),
+    ):
+        group.create_array(
+            name,
+            shape=(*channel, *taps, *shape),
+            chunks=(*channel, *taps, *side),
+            dtype=dtype,
+            dimension_names=(*channel_name, *tap_name, "y", "x"),
+            compressors=COMPRESSOR,
+        )
+    group.create_array("offsets", data=field.offsets, dimension_names=("offset", "axis"))
+    grid = tuple(-(-s // b) for s, b in zip(shape, block, strict=True))
+    progress = group.create_group("progress")
+    progress.create_array("rows", data=rows)
+    progress.create_array("done", shape=grid, chunks=(1, 1), dtype="bool", fill_value=False)
+
+
+@dataclass(frozen=True)
+class Model(MaskedWeights):
+    """A trained mapping, read from a weights store.
+
+    Besides what `mrdist.synthesis.MaskedWeights` has:
+
+    Attributes
+    ----------
+    url
+        Where it came from.
+    attributes
+        Training options, scores and provenance, as stored.
+    """
+
+    url: str
+    storage_options: StorageOptions
+    attributes: Mapping[str, Any]
+
+    def to_xarray(self) -> xr.Dataset:
+        """Return the store as an xarray Dataset, lazily."""
+        import xarray as xr  # brings pandas, which a worker does not need
+
+        group = open_kind(self.url, self.storage_options, "weights", _RESUME)
+        return xr.open_zarr(group.store, consolidated=True)
+
+
+def open_weights(url: str, storage_options: StorageOptions = None) -> Model:
+    """Open a trained mapping.
+
+    Parameters
+    ----------
+    url
+        Path or fsspec URL of a weights store.
+    storage_options
+        Options of the fsspec filesystem.
+
+    Returns
+    -------
+    Model
+        With ``predict``, ``to_scipy`` and ``to_xarray``.
+
+    Raises
+    ------
+    StoreNotFoundError, StoreFormatError, StoreIncompleteError
+        If there is none of this kind, of this format, or its training is not finished.
+    """
+    url = normalize_url(url)
+    group = open_kind(url, storage_options, "weights", _RESUME)
+    with store_errors(url):
+        attributes = check_format(group, url)
+        training = Training(**attributes["training"])
+        return Model(
+            field=training.field,
+            color=training.color,
+            n_channels=training.n_channels,
+            coef=np.asarray(group["coef"][...]),  # type: ignore[index]
+            intercept=np.asarray(group["intercept"][...]),  # type: ignore[index]
+            url=url,
+            storage_options=storage_options,
+            attributes=attributes,
+        )
