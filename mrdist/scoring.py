@@ -6,8 +6,6 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
-from skimage.metrics import structural_similarity
-
 SSIM_HALO = 5
 """Radius in pixels of SSIM's Gaussian window (sigma 1.5, cut off at 3.5 sigma)."""
 
@@ -34,15 +32,11 @@ def r2(prediction: Floats, target: Floats) -> float:
     >>> r2(target, target)
     1.0
     """
-    total, count = _r2_sum(prediction.astype(np.float64), target.astype(np.float64))
-    return total / count if count else float("nan")
-
-
-def _r2_sum(prediction: Floats, target: Floats) -> tuple[float, int]:
+    prediction, target = prediction.astype(np.float64), target.astype(np.float64)
     sse = np.square(prediction - target).sum(axis=0)
     sst = np.square(target - target.mean(axis=0)).sum(axis=0)
-    varies = target.max(axis=0, initial=-np.inf) > target.min(axis=0, initial=np.inf)
-    return float((1 - sse[varies] / sst[varies]).sum()), int(varies.sum())
+    varies = target.max(axis=0) > target.min(axis=0)
+    return float((1 - sse[varies] / sst[varies]).mean()) if varies.any() else float("nan")
 
 
 @dataclass(frozen=True)
@@ -82,51 +76,75 @@ class ScoreSums:
         }
 
 
-def score_sums(
-    prediction: Floats,
-    target: Floats,
-    inner: tuple[slice, slice],
-    scored: npt.NDArray[np.bool_],
-    ssim_scored: npt.NDArray[np.bool_],
-) -> ScoreSums:
-    """Score a block of pixels.
+class BlockScorer:
+    """Scores a block of pixels from its images, slab by slab.
 
     Parameters
     ----------
-    prediction, target
-        Floats of shape (image, y, x, channel), with up to `SSIM_HALO` pixels beyond the block; 1 = white.
     inner
-        The block inside these.
+        The block inside the arrays given to `add`, which reach up to `SSIM_HALO` pixels beyond it.
     scored
         Pixels of the block that count, boolean, shape of the block.
     ssim_scored
         Those that count for SSIM: the ones whose whole window lies in the image.
-
-    Returns
-    -------
-    ScoreSums
     """
-    prediction, target = prediction.astype(np.float64), target.astype(np.float64)
-    error = np.square(prediction - target)[:, *inner][:, scored]
-    ssim = np.zeros(len(target))
-    if ssim_scored.any():
-        for n in range(len(target)):
-            _, similarity = structural_similarity(
-                target[n],
-                prediction[n],
-                data_range=1.0,
-                gaussian_weights=True,
-                use_sample_covariance=False,
-                channel_axis=-1,
-                full=True,
-            )
-            ssim[n] = similarity[inner][ssim_scored].mean(axis=-1).sum()
-    r2_sum, n_r2 = _r2_sum(prediction[:, *inner][:, scored], target[:, *inner][:, scored])
-    return ScoreSums(
-        squared_error=error.sum(axis=(1, 2)),
-        ssim=ssim,
-        n_values=int(scored.sum()) * target.shape[3],
-        n_ssim=int(ssim_scored.sum()),
-        r2=r2_sum,
-        n_r2=n_r2,
-    )
+
+    def __init__(
+        self, inner: tuple[slice, slice], scored: npt.NDArray[np.bool_], ssim_scored: npt.NDArray[np.bool_]
+    ) -> None:
+        self._inner = inner
+        self._scored = scored
+        self._ssim_scored = ssim_scored
+        self._squared_error: list[npt.NDArray[np.float64]] = []
+        self._ssim: list[float] = []
+        self._n_channels = 1
+        self._sse: Floats | float = 0.0
+        # Deviations from the first image: their sums lose nothing to cancellation where the target is constant.
+        self._first: Floats | None = None
+        self._sum: Floats | float = 0.0
+        self._square: Floats | float = 0.0
+
+    def add(self, prediction: Floats, target: Floats) -> None:
+        """Add images, floats of shape (image, y, x, channel); 1 = white."""
+        prediction, target = prediction.astype(np.float64), target.astype(np.float64)
+        self._n_channels = target.shape[3]
+        truth = target[:, *self._inner][:, self._scored]
+        error = np.square(prediction[:, *self._inner][:, self._scored] - truth)
+        self._squared_error.append(error.sum(axis=(1, 2)))
+        self._sse = self._sse + error.sum(axis=0)
+        self._first = truth[0] if self._first is None else self._first
+        deviation = truth - self._first
+        self._sum = self._sum + deviation.sum(axis=0)
+        self._square = self._square + np.square(deviation).sum(axis=0)
+        self._ssim += [
+            self._similarity(a, b) if self._ssim_scored.any() else 0.0
+            for a, b in zip(prediction, target, strict=True)
+        ]
+
+    def _similarity(self, prediction: Floats, target: Floats) -> float:
+        from skimage.metrics import structural_similarity  # slow to import, and workers that train need none
+
+        _, similarity = structural_similarity(
+            target,
+            prediction,
+            data_range=1.0,
+            gaussian_weights=True,
+            use_sample_covariance=False,
+            channel_axis=-1,
+            full=True,
+        )
+        return float(similarity[self._inner][self._ssim_scored].mean(axis=-1).sum())
+
+    def sums(self) -> ScoreSums:
+        """Return the sums over all images added."""
+        n = len(self._ssim)
+        sse, sst = np.asarray(self._sse), np.asarray(self._square - np.square(self._sum) / max(n, 1))
+        varies = np.asarray(self._square) > 0
+        return ScoreSums(
+            squared_error=np.concatenate([np.empty(0), *self._squared_error]),
+            ssim=np.array(self._ssim),
+            n_values=int(self._scored.sum()) * self._n_channels,
+            n_ssim=int(self._ssim_scored.sum()),
+            r2=float((1 - sse[varies] / sst[varies]).sum()),
+            n_r2=int(varies.sum()),
+        )

@@ -37,7 +37,7 @@ _TOLERANCE = 0.02
 #: Fewer matches than this that agree on one similarity are chance.
 _MIN_INLIERS = 8
 #: Gaussian widths, in sides of the frame: of the flow outside and inside the face, and of the seam.
-_FINE, _COARSE, _SEAM = 0.04, 0.20, 0.03
+_FINE, _COARSE, _SEAM = 0.03, 0.25, 0.03
 
 
 @dataclass(frozen=True)
@@ -147,8 +147,8 @@ def _features(image: Photograph, middle: Floats, side: float) -> tuple[Floats, P
     sift = SIFT()
     try:
         sift.detect_and_extract(resize(crop / 255, [round(scale * length) for length in crop.shape]))
-    except (RuntimeError, ValueError):  # SIFT's ways to say that there is nothing to see
-        return np.empty((0, 2)), np.empty((0, sift.n_hist**2 * sift.n_ori), dtype=np.uint8)
+    except (RuntimeError, ValueError) as error:  # SIFT's ways to say that there is nothing to see
+        raise AlignmentError("one of them shows no features where the face should be") from error
     return (sift.keypoints[:, ::-1] + 0.5) / scale - 0.5 + start, sift.descriptors
 
 

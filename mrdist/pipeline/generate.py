@@ -1,0 +1,134 @@
+"""Fill an images store with synthetic faces."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mrdist.datasets.splits import split_by_subject
+from mrdist.datasets.synthetic import LABELS, face_mask, render_face
+from mrdist.errors import ParameterError
+from mrdist.execution import open_executor, progress_bar
+from mrdist.planning import DEFAULT_MEMORY
+from mrdist.storage import StorageOptions, create_images, finish_images, normalize_url, write_images
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Images of one label that fill whole chunks."""
+
+    url: str
+    storage_options: StorageOptions
+    label: str
+    start: int
+    stop: int
+    size: int
+    color: str
+    seed: int
+
+
+def generate(
+    url: str,
+    *,
+    images: int,
+    size: int = 128,
+    labels: Sequence[str] = LABELS,
+    color: str = "rgb",
+    seed: int = 0,
+    chunks: tuple[int, int, int] | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    overwrite: bool = False,
+    progress: bool | None = None,
+    storage_options: StorageOptions = None,
+) -> None:
+    """Write synthetic faces into an images store.
+
+    Parameters
+    ----------
+    url
+        Where the store goes.
+    images
+        Number of rows; a row is a person, with every label.
+    size
+        Side of the images in pixels, up to 4096.
+    labels
+        Expressions, all seven by default.
+    color
+        ``"rgb"`` or ``"gray"``.
+    seed
+        Decides people and splits; equal seeds give equal stores, whatever the number of workers.
+    chunks
+        Images, rows and columns of a chunk.
+    workers, scheduler, overwrite, progress, storage_options
+        As in `mrdist.train`.
+
+    Raises
+    ------
+    ParameterError
+        If an option lies outside its domain.
+    StoreExistsError
+        If there is something at ``url`` that may not be replaced.
+    """
+    if images < 1:
+        raise ParameterError(f"images must be at least 1, got {images}.")
+    if len(set(labels)) != len(labels) or not labels:
+        raise ParameterError(f"labels must be different names, got {', '.join(labels) or 'none'}.")
+    for label in labels:  # a wrong option must fail before anything is written
+        render_face(0, label, min(size, 64), seed=seed, color=color)
+    url = normalize_url(url)
+    if workers != 0 and url.startswith("memory://"):
+        raise ParameterError("memory:// lives in one process, so it needs workers=0 (--workers 0).")
+    people = [f"person-{n:06d}" for n in range(images)]
+    mask = face_mask(size)
+    run, *_ = create_images(
+        url,
+        labels=labels,
+        image=people,
+        subject=people,
+        dataset=["synthetic"] * images,
+        split=split_by_subject(people, seed),
+        shape=(size, size),
+        n_channels=3 if color == "rgb" else 1,
+        chunks=chunks,
+        overwrite=overwrite,
+        storage_options=storage_options,
+    )
+    tasks = [
+        _Run(url, storage_options, label, start, min(start + run, images), size, color, seed)
+        for start in range(0, images, run)
+        for label in labels
+    ]
+    checksum = np.zeros((images, len(labels)), dtype=np.uint32)
+    with (
+        open_executor(
+            workers=workers, scheduler=scheduler, n_tasks=len(tasks), max_memory=DEFAULT_MEMORY
+        ) as executor,
+        progress_bar(images * len(labels), 0, "image", show=progress) as advance,
+    ):
+        started, done = time.perf_counter(), 0
+        for task, sums in executor.run(_render, tasks, name="generate", describe=lambda t: f"{t.label} {t.start}"):
+            checksum[task.start : task.stop, labels.index(task.label)] = sums
+            done += len(sums)
+            advance(len(sums), f"{done / (time.perf_counter() - started):.0f} images/s")
+    finish_images(
+        url,
+        present=np.ones((images, len(labels)), dtype=bool),
+        checksum=checksum,
+        face_mask=mask,
+        provenance={"dataset": "synthetic", "seed": seed},
+        storage_options=storage_options,
+    )
+
+
+def _render(task: _Run) -> np.ndarray[tuple[int, ...], np.dtype[np.uint32]]:
+    faces = np.stack(
+        [
+            render_face(person, task.label, task.size, seed=task.seed, color=task.color)
+            for person in range(task.start, task.stop)
+        ]
+    )
+    return write_images(task.url, task.label, task.start, faces, task.storage_options)
