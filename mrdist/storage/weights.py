@@ -324,6 +324,52 @@ class Model(MaskedWeights):
         return xr.open_zarr(group.store, consolidated=True)
 
 
+@dataclass(frozen=True)
+class WeightsReader:
+    """Reads a complete weights store whole or block by block.
+
+    Attributes
+    ----------
+    url, storage_options
+        Where.
+    attributes
+        The attribute ``mrdist`` of the store.
+    training
+        What was trained.
+    """
+
+    url: str
+    storage_options: StorageOptions
+    attributes: Mapping[str, Any]
+    training: Training
+    _group: zarr.Group
+
+    @classmethod
+    def open(cls, url: str, storage_options: StorageOptions = None) -> WeightsReader:
+        """Open a weights store; errors are those of `open_weights`."""
+        url = normalize_url(url)
+        group = open_kind(url, storage_options, "weights", _RESUME)
+        attributes = check_format(group, url)
+        return cls(url, storage_options, attributes, Training(**attributes["training"]), group)
+
+    def read(self, block: Block) -> MaskedWeights:
+        """Return the weights of a block of output pixels."""
+        training = self.training
+        return MaskedWeights(
+            training.field,
+            training.color,
+            training.n_channels,
+            self._read("coef", block),
+            self._read("intercept", block),
+        )
+
+    def _read(self, name: str, block: Block) -> npt.NDArray[np.floating]:
+        with store_errors(f"{self.url}/{name}"):
+            array = self._group[name]
+            assert isinstance(array, zarr.Array)
+            return np.asarray(array[..., *block.slices])
+
+
 def open_weights(url: str, storage_options: StorageOptions = None) -> Model:
     """Open a trained mapping.
 
@@ -344,18 +390,15 @@ def open_weights(url: str, storage_options: StorageOptions = None) -> Model:
     StoreNotFoundError, StoreFormatError, StoreIncompleteError
         If there is none of this kind, of this format, or its training is not finished.
     """
-    url = normalize_url(url)
-    group = open_kind(url, storage_options, "weights", _RESUME)
-    with store_errors(url):
-        attributes = check_format(group, url)
-        training = Training(**attributes["training"])
-        return Model(
-            field=training.field,
-            color=training.color,
-            n_channels=training.n_channels,
-            coef=np.asarray(group["coef"][...]),  # type: ignore[index]
-            intercept=np.asarray(group["intercept"][...]),  # type: ignore[index]
-            url=url,
-            storage_options=storage_options,
-            attributes=attributes,
-        )
+    reader = WeightsReader.open(url, storage_options)
+    weights = reader.read(Block(0, 0, reader.training.height, reader.training.width))
+    return Model(
+        field=weights.field,
+        color=weights.color,
+        n_channels=weights.n_channels,
+        coef=weights.coef,
+        intercept=weights.intercept,
+        url=reader.url,
+        storage_options=storage_options,
+        attributes=reader.attributes,
+    )

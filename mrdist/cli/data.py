@@ -1,0 +1,104 @@
+"""Commands that make and describe stores of images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from mrdist.cli.options import (
+    Sizes,
+    cluster_options,
+    json_option,
+    overwrite_option,
+    print_json,
+    print_table,
+    seed_option,
+    strict_option,
+)
+
+
+@click.command()
+@click.argument("url")
+@click.option("--images", type=int, required=True, metavar="N", help="People; each has every label.")
+@click.option("--size", type=int, default=128, show_default=True, metavar="S", help="Side in pixels.")
+@click.option("--labels", metavar="A,B,...", help="Expressions, all seven by default.")
+@click.option("--color", default="rgb", show_default=True, metavar="MODE", help="rgb or gray.")
+@click.option("--chunks", type=Sizes(3), metavar="N,Y,X", help="Images, rows and columns of a chunk.")
+@seed_option
+@cluster_options
+@overwrite_option
+@json_option
+def generate(url: str, labels: str | None, as_json: bool, **options: Any) -> None:
+    """Write synthetic faces into an images store at URL."""
+    from mrdist.pipeline.generate import LABELS, generate
+
+    names = tuple(name.strip() for name in labels.split(",")) if labels is not None else LABELS
+    generate(url, labels=names, **options)
+    result = {"url": url, "images": options["images"], "labels": list(names)}
+    if as_json:
+        print_json(result)
+    else:
+        click.echo(f"{url}: {options['images']} people with {', '.join(names)}")
+
+
+@click.command()
+@click.argument("src")
+@click.argument("url")
+@click.option("--layout", default="auto", show_default=True, metavar="NAME", help="auto or london.")
+@click.option("--size", type=int, metavar="S", help="Side in pixels; the photographs' own by default.")
+@click.option("--color", default="rgb", show_default=True, metavar="MODE", help="rgb or gray.")
+@click.option("--align", default="tps", show_default=True, metavar="HOW", help="tps, affine, similarity, pupils or none.")
+@click.option("--rename", multiple=True, metavar="OLD=NEW", help="Call a label otherwise in the store.")
+@click.option("--chunks", type=Sizes(3), metavar="N,Y,X", help="Images, rows and columns of a chunk.")
+@seed_option
+@strict_option
+@cluster_options
+@overwrite_option
+@json_option
+def ingest(src: str, url: str, rename: tuple[str, ...], as_json: bool, **options: Any) -> None:
+    """Align the photographs in folder SRC and write them into an images store at URL."""
+    from mrdist.pipeline.ingest import ingest
+
+    pairs = [pair.partition("=") for pair in rename]
+    for old, equals, new in pairs:
+        if not (old and equals and new):
+            raise click.BadParameter(f"{old + equals + new!r} is not OLD=NEW.", param_hint="--rename")
+    report = ingest(src, url, rename={old: new for old, _, new in pairs}, **options)
+    if as_json:
+        print_json(report.to_dict())
+        return
+    counts = ", ".join(f"{n} {label}" for label, n in report.present.items())
+    click.echo(f"{url}: {report.images} people ({counts}), {report.pairs} with every label")
+    rows = [
+        (label, measure, f"{middle:.4g}", f"{worst:.4g}", who)
+        for label, measure, middle, worst, who in report.summary()
+    ]
+    if rows:
+        print_table("Alignment", ("label", "measure", "median", "worst", "person"), rows)
+    for what, reason in report.left_out.items():
+        click.echo(f"left out {what}: {reason}", err=True)
+
+
+@click.command()
+@click.argument("url")
+@json_option
+def info(url: str, as_json: bool) -> None:
+    """Describe the store at URL, also one in the making."""
+    from mrdist.pipeline.info import info
+
+    found = info(url)
+    if as_json:
+        print_json(found)
+        return
+    print_table(str(found.pop("url")), ("", ""), [(name, str(value)) for name, value in _flat(found)])
+
+
+def _flat(value: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    rows: list[tuple[str, Any]] = []
+    for name, inner in value.items():
+        rows += _flat(inner, f"{prefix}{name}.") if isinstance(inner, dict) else [(prefix + name, inner)]
+    return rows
+
+
+COMMANDS = (generate, ingest, info)

@@ -1,0 +1,69 @@
+"""Entry point: one sentence instead of a traceback, clean stops, exit codes."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import warnings
+from types import FrameType
+from typing import Any
+
+import click
+
+import mrdist
+from mrdist.cli import data, results, training
+from mrdist.errors import MrdistError
+
+_INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(mrdist.__version__, prog_name="mrdist")
+def commands() -> None:
+    """Distributed, out-of-core masked regression: photographs in, a trained model, new expressions out."""
+
+
+for _module in (data, training, results):
+    for _command in _module.COMMANDS:
+        commands.add_command(_command)
+
+
+def main() -> None:
+    """Run the command line.
+
+    Exit codes: 0 success, 1 a failure told in one sentence, 2 usage, 130 stopped by Ctrl-C or SIGTERM.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("mrdist")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    warnings.showwarning = _show_warning
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = commands(standalone_mode=False)
+    except click.exceptions.Abort:
+        code = _interrupted()
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except KeyboardInterrupt:
+        code = _interrupted()
+    except MrdistError as error:
+        click.echo(f"Error: {error}", err=True)
+        code = 1
+    sys.exit(code)
+
+
+def _interrupted() -> int:
+    click.echo("Stopped; what is finished is kept: the same train command goes on from there.", err=True)
+    return _INTERRUPTED
+
+
+def _terminate(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _show_warning(message: Warning | str, *_: Any) -> None:
+    click.echo(f"Warning: {message}", err=True)

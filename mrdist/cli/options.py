@@ -1,0 +1,97 @@
+"""Options that several commands share, and how results are printed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Sizes(click.ParamType):
+    """Positive whole numbers with commas between, such as ``128,256``."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.name = ",".join(["N"] * count)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Parse the text."""
+        if isinstance(value, tuple):
+            return value
+        parts = value.split(",")
+        if len(parts) != self.count or not all(part.strip().isdigit() and int(part) for part in parts):
+            self.fail(f"{value!r} is not {self.count} positive whole numbers with commas between.", param, ctx)
+        return tuple(int(part) for part in parts)
+
+
+def cluster_options(command: Command) -> Command:
+    """Add ``--workers`` and ``--scheduler``."""
+    command = click.option("--scheduler", metavar="ADDRESS", help="Running Dask scheduler, such as tcp://host:8786.")(command)
+    return click.option(
+        "--workers", type=int, metavar="N", help="Worker processes here, one per processor by default; 0: this process."
+    )(command)
+
+
+def training_options(command: Command) -> Command:
+    """Add what describes a training."""
+    for option in reversed(
+        [
+            click.option("--source", required=True, metavar="LABEL", help="Label of the inputs."),
+            click.option("--target", required=True, metavar="LABEL", help="Label of the outputs."),
+            click.option("--receptive-field", type=int, default=3, show_default=True, metavar="R", help="Odd side of the field."),
+            click.option("--dilation", type=int, default=1, show_default=True, metavar="D", help="Distance between taps."),
+            click.option("--alpha", type=float, default=0.4, show_default=True, metavar="A", help="Ridge penalty."),
+            click.option("--color", default="shared", show_default=True, metavar="MODE", help="shared or separate weights for the channels."),
+            click.option("--penalize-intercept/--free-intercept", default=True, show_default=True, help="Penalise the intercept like a weight."),
+            click.option("--split", default="train", show_default=True, metavar="SPLIT", help="Rows to train on: train, val, test or all."),
+            click.option("--dtype", default="float32", show_default=True, metavar="T", help="Of the stored weights: float32 or float64."),
+            click.option("--block", type=Sizes(2), metavar="Y,X", help="Pixels of a unit of work, rounded up to whole chunks."),
+            click.option("--max-memory", default="2GiB", show_default=True, metavar="SIZE", help="Limit per worker process."),
+        ]
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what is there.")
+strict_option = click.option("--strict", is_flag=True, help="Fail where a photograph would be left out.")
+seed_option = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides every draw.")
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """Print one JSON object on stdout."""
+    click.echo(json.dumps(value))
+
+
+def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table on stdout."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    for position, name in enumerate(header):
+        table.add_column(name, justify="left" if position == 0 else "right", no_wrap=position > 0)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def format_bytes(size: float) -> str:
+    """Return a size for people.
+
+    Examples
+    --------
+    >>> format_bytes(3 << 20)
+    '3.0 MiB'
+    """
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"

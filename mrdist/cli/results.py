@@ -1,0 +1,120 @@
+"""Commands that use a trained mapping."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from mrdist.cli.options import (
+    cluster_options,
+    json_option,
+    overwrite_option,
+    print_json,
+    print_table,
+    seed_option,
+    strict_option,
+)
+
+
+@click.command()
+@click.argument("weights")
+@click.argument("inputs", nargs=-1, required=True)
+@click.option("--out", required=True, metavar="DIR", help="Folder for the pictures.")
+@strict_option
+@json_option
+def synthesize(weights: str, inputs: tuple[str, ...], out: str, strict: bool, as_json: bool) -> None:
+    """Apply WEIGHTS to the photographs INPUTS; writes DIR/<stem>.png for each."""
+    from mrdist.pipeline.synthesize import synthesize
+
+    report = synthesize(weights, inputs, out, strict=strict)
+    if as_json:
+        print_json(report.to_dict())
+        return
+    click.echo(f"{out}: {len(report.written)} picture(s)")
+    for what, reason in report.left_out.items():
+        click.echo(f"left out {what}: {reason}", err=True)
+
+
+@click.command()
+@click.argument("weights")
+@click.argument("images")
+@click.option("--split", "splits", multiple=True, metavar="SPLIT", help="Split to score; all that have pairs by default.")
+@cluster_options
+@json_option
+def evaluate(weights: str, images: str, workers: int | None, scheduler: str | None, as_json: bool, **options: Any) -> None:
+    """Score WEIGHTS on the images store IMAGES, beside the identity mapping."""
+    from mrdist.pipeline.evaluate import evaluate
+
+    if workers is None and scheduler is None:
+        workers = 0
+    scores = evaluate(weights, images, workers=workers, scheduler=scheduler, **options)
+    if as_json:
+        print_json(scores)
+    else:
+        print_scores(scores)
+
+
+def print_scores(scores: dict[str, Any]) -> None:
+    """Print the scores of `mrdist.evaluate` as a table."""
+    rows = []
+    for split, regions in scores["splits"].items():
+        for region, found in regions.items():
+            for mapping in ("model", "identity"):
+                numbers = found[mapping]
+                ratio = numbers["mse"] / found["identity"]["mse"] if found["identity"]["mse"] else None
+                share = found["intercept_share"] if mapping == "model" else None
+                rows.append(
+                    (f"{split} {region} {mapping}",)
+                    + tuple(
+                        "-" if value is None else f"{value:{form}}"
+                        for value, form in (
+                            (numbers["mse"], ".5f"),
+                            (ratio, ".3f"),
+                            (numbers["psnr"], ".2f"),
+                            (numbers["ssim"], ".4f"),
+                            (numbers["r2"], ".3f"),
+                            (share, ".3f"),
+                        )
+                    )
+                )
+    title = f"{scores['source']} -> {scores['target']}"
+    print_table(title, ("", "MSE", "of identity", "PSNR dB", "SSIM", "R2", "intercept share"), rows)
+
+
+@click.command()
+@click.argument("weights")
+@click.argument("out")
+@click.option("--format", "format", default="csr-zarr", show_default=True, metavar="F", help="csr-zarr or npz.")
+@overwrite_option
+@json_option
+def export(weights: str, out: str, as_json: bool, **options: Any) -> None:
+    """Write WEIGHTS as sparse matrices to OUT."""
+    from mrdist.pipeline.export import export
+
+    written = export(weights, out, **options)
+    if as_json:
+        print_json({"written": written, "format": options["format"]})
+    else:
+        click.echo("\n".join(written))
+
+
+@click.command()
+@click.option("--out", default="mrdist-demo", show_default=True, metavar="DIR", help="Folder for everything.")
+@seed_option
+@cluster_options
+@json_option
+def demo(out: str, as_json: bool, **options: Any) -> None:
+    """Run the main job on synthetic faces: generate, train, score, draw."""
+    from mrdist.pipeline.demo import demo
+
+    report = demo(out, **options)
+    if as_json:
+        print_json(asdict(report))
+        return
+    print_scores(report.scores)
+    click.echo(f"stores: {report.images}, {report.weights}\nfaces:  {report.faces}\nlook at {report.picture}")
+
+
+COMMANDS = (synthesize, evaluate, export, demo)

@@ -1,0 +1,193 @@
+"""Score a trained mapping on an images store, beside the identity mapping."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mrdist.errors import DataError, ParameterError
+from mrdist.execution import open_executor, progress_bar
+from mrdist.geometry import Block, block_grid
+from mrdist.moments import padded_window, unit_of
+from mrdist.planning import DEFAULT_MEMORY
+from mrdist.scoring import SSIM_HALO, BlockScorer, ScoreSums
+from mrdist.storage import Images, StorageOptions, normalize_url, redact
+from mrdist.storage.weights import WeightsReader
+
+REGIONS = ("frame", "face")
+SPLITS = ("train", "val", "test")
+_BLOCK = (64, 64)
+
+
+@dataclass(frozen=True)
+class _Task:
+    weights_url: str
+    weights_options: StorageOptions
+    images_url: str
+    images_options: StorageOptions
+    source: str
+    target: str
+    split: str
+    block: Block
+
+
+@dataclass(frozen=True)
+class _BlockScores:
+    """Score sums by region and mapping, and mean absolute outputs of weights and intercept."""
+
+    sums: dict[tuple[str, str], ScoreSums]
+    parts: dict[str, tuple[float, float]]
+
+
+def evaluate(
+    weights_url: str,
+    images_url: str,
+    *,
+    splits: Sequence[str] | None = None,
+    workers: int | None = 0,
+    scheduler: str | None = None,
+    progress: bool | None = None,
+    storage_options: StorageOptions = None,
+    weights_storage_options: StorageOptions = None,
+) -> dict[str, Any]:
+    """Compare what a mapping makes of its source label with its target label.
+
+    Parameters
+    ----------
+    weights_url
+        A weights store; it knows its labels.
+    images_url
+        An images store with these labels.
+    splits
+        Splits to score; by default those that have pairs.
+    workers, scheduler, progress
+        As in `mrdist.train`; in this process by default.
+    storage_options, weights_storage_options
+        Options of the fsspec filesystems of the images and of the weights (by default the same).
+
+    Returns
+    -------
+    dict
+        ``["splits"][split][region]`` with the regions ``frame`` and ``face`` (the store's face mask) holds
+        ``model`` and ``identity``, each with mse, psnr (dB), ssim and r2, and ``intercept_share``, the mean absolute
+        intercept over the sum of those of intercept and weights. Scores are means over images of predictions that
+        are not clipped; 1 = white. R2 is the mean over the pixels whose target varies within the split. A score
+        that is undefined is None.
+
+    Raises
+    ------
+    DataError
+        If images and weights do not fit each other, or there are no pairs.
+    StoreError
+        If a store is not what it should be.
+    """
+    if weights_storage_options is None:
+        weights_storage_options = storage_options
+    model = WeightsReader.open(weights_url, weights_storage_options)
+    training = model.training
+    images = Images.open(images_url, storage_options)
+    if (images.shape, images.n_channels) != ((training.height, training.width), training.n_channels):
+        raise DataError(
+            f"{redact(weights_url)} maps images of {training.height} x {training.width} pixels and "
+            f"{training.n_channels} channel(s), but {redact(images_url)} has {images.shape[0]} x {images.shape[1]} and "
+            f"{images.n_channels}; ingest the images at that size and colour."
+        )
+    labels = (training.source, training.target)
+    chosen = tuple(splits) if splits else _splits_with_pairs(images, labels)
+    for split in chosen:
+        if split not in SPLITS:
+            raise ParameterError(f"split must be one of {', '.join(SPLITS)}, got {split!r}.")
+        images.rows(labels, split)
+    blocks = block_grid(images.shape, _BLOCK)
+    tasks = [
+        _Task(
+            normalize_url(weights_url), weights_storage_options, images.url, storage_options, *labels, split, block
+        )
+        for split in chosen
+        for block in blocks
+    ]  # fmt: skip
+    results: dict[tuple[str, Block], _BlockScores] = {}
+    with (
+        open_executor(
+            workers=workers, scheduler=scheduler, n_tasks=len(tasks), max_memory=DEFAULT_MEMORY
+        ) as executor,
+        progress_bar(len(tasks), 0, "block", show=progress) as advance,
+    ):
+        for task, result in executor.run(
+            _score_block, tasks, name="evaluate", describe=lambda t: f"block {t.block} of split {t.split}"
+        ):
+            results[task.split, task.block] = result
+            advance(1, task.split)
+    return {
+        "weights": redact(weights_url),
+        "images": redact(images_url),
+        "source": training.source,
+        "target": training.target,
+        "splits": {
+            split: {region: _summary([results[split, block] for block in blocks], region) for region in REGIONS}
+            for split in chosen
+        },
+    }
+
+
+def _splits_with_pairs(images: Images, labels: tuple[str, str]) -> tuple[str, ...]:
+    paired = images.present[:, [images.column(label) for label in labels]].all(axis=1)
+    found = tuple(split for split in SPLITS if (paired & (images.split == split)).any())
+    if not found:
+        raise DataError(f"{redact(images.url)} has no image with both {labels[0]} and {labels[1]}.")
+    return found
+
+
+def _summary(blocks: list[_BlockScores], region: str) -> dict[str, Any]:
+    summary: dict[str, Any] = {}
+    for mapping in ("model", "identity"):
+        total = blocks[0].sums[region, mapping]
+        for block in blocks[1:]:
+            total = total + block.sums[region, mapping]
+        summary[mapping] = total.scores()
+    weights, intercept = (sum(block.parts[region][k] for block in blocks) for k in (0, 1))
+    summary["intercept_share"] = intercept / (weights + intercept) if weights + intercept else None
+    return summary
+
+
+def _score_block(task: _Task) -> _BlockScores:
+    images = Images.open(task.images_url, task.images_options)
+    model = WeightsReader.open(task.weights_url, task.weights_options)
+    shape, block = images.shape, task.block
+    wide = block.grown(SSIM_HALO).clipped(shape)
+    weights = model.read(wide)
+    window = wide.grown(model.training.field.halo)
+    inside = window.clipped(shape)
+    inner = (slice(block.y0 - wide.y0, block.y1 - wide.y0), slice(block.x0 - wide.x0, block.x1 - wide.x0))
+    whole_window = np.zeros(shape, dtype=bool)
+    whole_window[SSIM_HALO : shape[0] - SSIM_HALO, SSIM_HALO : shape[1] - SSIM_HALO] = True
+    masks = {"frame": np.ones(block.shape, dtype=bool), "face": images.face_mask[block.slices]}
+    scorers = {
+        (region, mapping): BlockScorer(inner, mask, mask & whole_window[block.slices])
+        for region, mask in masks.items()
+        for mapping in ("model", "identity")
+    }
+    parts = dict.fromkeys(masks, (0.0, 0.0))
+    unit = 1 if images.dtype.kind == "f" else unit_of(images.dtype)
+    reader = images.reader()
+    rows = images.rows((task.source, task.target), task.split)
+    intercept = np.abs(weights.intercept).reshape(-1, *wide.shape)[:, *inner]
+    for start, stop, chosen in images.slabs(rows, images.chunks[0]):
+        x = padded_window(reader.read(task.source, start, stop, inside)[chosen], window, (inside.y0, inside.x0))
+        target = reader.read(task.target, start, stop, wide)[chosen] / unit
+        prediction = weights.predict_window(x)
+        cut = model.training.field.halo
+        identity = x[:, cut : cut + wide.shape[0], cut : cut + wide.shape[1]] / unit
+        linear = prediction - np.moveaxis(weights.intercept.reshape(-1, *wide.shape), 0, -1)
+        for region, mask in masks.items():
+            scorers[region, "model"].add(prediction, target)
+            scorers[region, "identity"].add(identity, target)
+            terms = len(x) * images.n_channels / len(intercept)
+            parts[region] = (
+                parts[region][0] + float(np.abs(linear[:, *inner][:, mask]).sum(dtype=np.float64)),
+                parts[region][1] + float(intercept[:, mask].sum(dtype=np.float64)) * terms,
+            )
+    return _BlockScores({key: scorer.sums() for key, scorer in scorers.items()}, parts)

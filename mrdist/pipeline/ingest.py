@@ -1,0 +1,387 @@
+"""Bring a folder of photographs into an images store: pair, align, split, write."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from mrdist.datasets.alignment import METHODS, align_take, hull_mask, reference_shape
+from mrdist.datasets.landmarks import read_tem
+from mrdist.datasets.london import discover
+from mrdist.datasets.photographs import Color, Take, read_photograph
+from mrdist.datasets.splits import split_by_subject
+from mrdist.errors import DataError, LandmarkError, ParameterError, PhotographError
+from mrdist.execution import open_executor, progress_bar
+from mrdist.planning import DEFAULT_MEMORY
+from mrdist.storage import StorageOptions, create_images, finish_images, normalize_url, write_images
+
+Align = Literal["tps", "affine", "similarity", "pupils", "none"]
+ALIGNMENTS: tuple[str, ...] = (*METHODS, "none")
+LAYOUTS: tuple[str, ...] = ("auto", "london")
+COLORS: tuple[str, ...] = get_args(Color)
+_MAX_SIZE = 4096
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """What came into the store, how well it was aligned, and what was left out.
+
+    Attributes
+    ----------
+    url
+        The images store.
+    labels
+        Its labels.
+    images
+        Rows (people) in the store.
+    present
+        Images per label.
+    pairs
+        People with every label.
+    quality
+        Per person and label, the measures of `mrdist.datasets.alignment.AlignedTake`.
+    left_out
+        File or person -> reason.
+    """
+
+    url: str
+    labels: tuple[str, ...]
+    images: int
+    present: Mapping[str, int]
+    pairs: int
+    quality: Mapping[str, Mapping[str, Mapping[str, float]]]
+    left_out: Mapping[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``mrdist ingest --json`` prints."""
+        return {
+            "url": self.url,
+            "labels": list(self.labels),
+            "images": self.images,
+            "present": dict(self.present),
+            "pairs": self.pairs,
+            "quality": {subject: dict(labels) for subject, labels in self.quality.items()},
+            "left_out": [{"what": what, "reason": reason} for what, reason in self.left_out.items()],
+        }
+
+    def summary(self) -> list[tuple[str, str, float, float, str]]:
+        """Return rows of (label, measure, median, worst, person with the worst)."""
+        measures: dict[tuple[str, str], dict[str, float]] = {}
+        for subject, labels in self.quality.items():
+            for label, numbers in labels.items():
+                for measure, value in numbers.items():
+                    measures.setdefault((label, measure), {})[subject] = value
+        rows = []
+        for (label, measure), values in measures.items():
+            middle = float(np.median(list(values.values())))
+            if measure == "exposure":
+                worst = max(values, key=lambda subject: abs(np.log(values[subject])))
+            else:
+                worst = (max if measure in ("landmarks", "residual") else min)(values, key=values.__getitem__)
+            rows.append((label, measure, middle, values[worst], worst))
+        return rows
+
+
+@dataclass(frozen=True)
+class _Run:
+    """People whose rows fill whole chunks."""
+
+    url: str
+    storage_options: StorageOptions
+    start: int
+    takes: tuple[Take, ...]
+    labels: Mapping[str, str]
+    reference: npt.NDArray[np.float64] | None
+    size: int
+    color: Color
+    align: str
+    strict: bool
+
+
+@dataclass(frozen=True)
+class _RunReport:
+    present: npt.NDArray[np.bool_]
+    checksum: npt.NDArray[np.uint32]
+    quality: dict[str, dict[str, dict[str, float]]]
+    left_out: dict[str, str]
+
+
+def ingest(
+    src: str,
+    url: str,
+    *,
+    layout: str = "auto",
+    size: int | None = None,
+    color: Color = "rgb",
+    align: str = "tps",
+    rename: Mapping[str, str] | None = None,
+    seed: int = 0,
+    chunks: tuple[int, int, int] | None = None,
+    strict: bool = False,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    overwrite: bool = False,
+    progress: bool | None = None,
+    storage_options: StorageOptions = None,
+) -> IngestReport:
+    """Align the photographs of a folder and write them into an images store.
+
+    Parameters
+    ----------
+    src
+        Folder in the layout of the Face Research Lab London Set, see `mrdist.datasets.london`.
+    url
+        Where the store goes.
+    layout
+        ``"auto"`` or ``"london"``.
+    size
+        Side of the images in pixels; by default that of the photographs, if they are square and all alike.
+    color
+        ``"rgb"`` or ``"gray"``.
+    align
+        ``"tps"``, ``"affine"``, ``"similarity"`` or ``"pupils"``, see `mrdist.datasets.alignment.align_take`;
+        ``"none"`` takes the photographs as they lie. The reference is the mean shape of the training people, so
+        that nothing of the others enters the training.
+    rename
+        Labels of the folders -> labels of the store.
+    seed
+        Decides the split, 80/10/10 by person.
+    chunks
+        Images, rows and columns of a chunk.
+    strict
+        Fail at the first photograph that cannot be used, instead of leaving the person out.
+    workers, scheduler, overwrite, progress, storage_options
+        As in `mrdist.train`.
+
+    Returns
+    -------
+    IngestReport
+
+    Raises
+    ------
+    ParameterError
+        If an option lies outside its domain.
+    DataError
+        If there is no photograph, none can be used, or the sizes differ and ``size`` is not given.
+    StoreExistsError
+        If there is something at ``url`` that may not be replaced.
+    """
+    for name, value, allowed in (
+        ("layout", layout, LAYOUTS),
+        ("color", color, COLORS),
+        ("align", align, ALIGNMENTS),
+    ):
+        if value not in allowed:
+            raise ParameterError(f"{name} must be one of {', '.join(allowed)}, got {value!r}.")
+    url = normalize_url(url)
+    if workers != 0 and url.startswith("memory://"):
+        raise ParameterError("memory:// lives in one process, so it needs workers=0 (--workers 0).")
+    takes, ignored = discover(src)
+    left_out = {str(path): reason for path, reason in ignored.items()}
+    if size is None:
+        size = _common_size(takes)
+    if not 8 <= size <= _MAX_SIZE:
+        raise ParameterError(f"size must lie in 8..{_MAX_SIZE} pixels, got {size}.")
+    labels = _labels(takes, dict(rename or {}))
+    subjects = [take.subject for take in takes]
+    split = split_by_subject(subjects, seed)
+    reference = None
+    if align != "none":
+        reference = _reference(takes, split, strict)
+    run, *_ = create_images(
+        url,
+        labels=tuple(labels.values()),
+        image=subjects,
+        subject=subjects,
+        dataset=[Path(src).absolute().name] * len(takes),
+        split=split,
+        shape=(size, size),
+        n_channels=3 if color == "rgb" else 1,
+        chunks=chunks,
+        overwrite=overwrite,
+        storage_options=storage_options,
+    )
+    share = _people_per_task(len(takes), run)
+    tasks = [
+        _Run(
+            url, storage_options, start, tuple(takes[start : start + share]), labels, reference, size, color, align,
+            strict,
+        )
+        for start in range(0, len(takes), share)
+    ]  # fmt: skip
+    present = np.zeros((len(takes), len(labels)), dtype=bool)
+    checksum = np.zeros((len(takes), len(labels)), dtype=np.uint32)
+    quality: dict[str, dict[str, dict[str, float]]] = {}
+    with (
+        open_executor(
+            workers=workers, scheduler=scheduler, n_tasks=len(tasks), max_memory=DEFAULT_MEMORY
+        ) as executor,
+        progress_bar(len(takes), 0, "person", show=progress) as advance,
+    ):
+        started, done = time.perf_counter(), 0
+        for task, report in executor.run(
+            _align_run, tasks, name="ingest", describe=lambda t: f"people {t.takes[0].subject} and following"
+        ):
+            rows = slice(task.start, task.start + len(task.takes))
+            present[rows], checksum[rows] = report.present, report.checksum
+            quality |= report.quality
+            left_out |= report.left_out
+            done += int(report.present.sum())
+            advance(len(task.takes), f"{done / (time.perf_counter() - started):.1f} images/s")
+    if not present.any():
+        raise DataError(f"no photograph in {src} could be used; the first reason: {next(iter(left_out.values()))}")
+    mask = np.ones((size, size), dtype=bool) if reference is None else hull_mask(reference, size)
+    finish_images(
+        url,
+        present=present,
+        checksum=checksum,
+        face_mask=mask,
+        provenance={"source": str(Path(src).name), "align": align, "seed": seed},
+        storage_options=storage_options,
+    )
+    return IngestReport(
+        url=url,
+        labels=tuple(labels.values()),
+        images=len(takes),
+        present={name: int(n) for name, n in zip(labels.values(), present.sum(axis=0), strict=True)},
+        pairs=int(present.all(axis=1).sum()),
+        quality=dict(sorted(quality.items())),
+        left_out=left_out,
+    )
+
+
+def _common_size(takes: list[Take]) -> int:
+    """Return the side that all photographs share; unreadable ones are for the tasks to report."""
+    first: tuple[Path, tuple[int, int]] | None = None
+    for path in (path for take in takes for path in take.photographs.values()):
+        try:
+            with Image.open(path) as file:
+                found = file.size
+        except OSError:
+            continue
+        first = first or (path, found)
+        if found != first[1]:
+            raise DataError(
+                f"{first[0].name} has {first[1][0]} x {first[1][1]} pixels and {path.name} {found[0]} x {found[1]}; "
+                "give the size of the images in the store with --size."
+            )
+    if first is None:
+        raise DataError("none of the photographs can be read; check the files.")
+    if first[1][0] != first[1][1]:
+        raise DataError(
+            f"{first[0].name} has {first[1][0]} x {first[1][1]} pixels and is not square; give the side of the images "
+            "in the store with --size."
+        )
+    return first[1][0]
+
+
+def _labels(takes: list[Take], rename: dict[str, str]) -> dict[str, str]:
+    """Return the folders' labels and what they are called in the store."""
+    found = sorted({label for take in takes for label in take.photographs})
+    for label in rename:
+        if label not in found:
+            raise ParameterError(f"cannot rename {label!r}: the labels found are {', '.join(found)}.")
+    labels = {label: rename.get(label, label) for label in found}
+    if len(set(labels.values())) < len(labels):
+        raise ParameterError(f"renaming would give two labels one name: {', '.join(labels.values())}.")
+    return labels
+
+
+def _reference(takes: list[Take], split: list[str], strict: bool) -> npt.NDArray[np.float64]:
+    """Return the mean shape of the training people whose landmarks can be read."""
+    shapes = []
+    for take, side in zip(takes, split, strict=True):
+        if side != "train":
+            continue
+        for path in list(take.landmarks.values())[:1]:
+            try:
+                shapes.append(read_tem(path))
+            except LandmarkError:
+                if strict:
+                    raise
+    counts = [len(shape) for shape in shapes]
+    usual = max(set(counts), key=counts.count) if counts else 0
+    return reference_shape([shape for shape in shapes if len(shape) == usual])
+
+
+def _people_per_task(n_people: int, run: int) -> int:
+    """Whole chunks of rows."""
+    return min(run, n_people)
+
+
+def _align_run(task: _Run) -> _RunReport:
+    n, labels = len(task.takes), list(task.labels)
+    channels = 3 if task.color == "rgb" else 1
+    images = np.zeros((len(labels), n, task.size, task.size, channels), dtype=np.uint8)
+    present = np.zeros((n, len(labels)), dtype=bool)
+    quality: dict[str, dict[str, dict[str, float]]] = {}
+    left_out: dict[str, str] = {}
+    for row, take in enumerate(task.takes):
+        aligned = _align(task, take, left_out)
+        for label, (image, numbers) in aligned.items():
+            images[labels.index(label), row] = image
+            present[row, labels.index(label)] = True
+            quality.setdefault(take.subject, {})[task.labels[label]] = numbers
+        for label in labels:
+            if label not in take.photographs:
+                left_out.setdefault(f"{take.subject}/{label}", "the person has no photograph with this label")
+    checksum = np.stack(
+        [
+            write_images(task.url, name, task.start, images[k], task.storage_options)
+            for k, name in enumerate(task.labels.values())
+        ],
+        axis=1,
+    )
+    return _RunReport(present, checksum, quality, left_out)
+
+
+def _align(
+    task: _Run, take: Take, left_out: dict[str, str]
+) -> dict[str, tuple[npt.NDArray[np.uint8], dict[str, float]]]:
+    """Return label -> (image, quality); a photograph that fails is noted and the person's others are kept."""
+    while take.photographs:
+        try:
+            if task.reference is None:
+                return {label: (_resized(path, task), {}) for label, path in take.photographs.items()}
+            aligned = align_take(
+                take, task.reference, size=task.size, color=task.color, method=task.align  # type: ignore[arg-type]
+            )  # fmt: skip
+            return {label: (aligned.images[label], aligned.quality[label]) for label in aligned.images}
+        except DataError as error:
+            if task.strict:
+                raise
+            broken = _first_unreadable(take)
+            left_out[str(take.photographs[broken]) if broken else take.subject] = str(error)
+            if broken is None:
+                return {}
+            take = replace(
+                take,
+                photographs={label: path for label, path in take.photographs.items() if label != broken},
+                landmarks={label: path for label, path in take.landmarks.items() if label != broken},
+            )
+    return {}
+
+
+def _first_unreadable(take: Take) -> str | None:
+    for label, path in take.photographs.items():
+        try:
+            read_photograph(path, "gray")
+        except PhotographError:
+            return label
+    return None
+
+
+def _resized(path: Path, task: _Run) -> npt.NDArray[np.uint8]:
+    image = read_photograph(path, task.color)
+    if image.shape[:2] == (task.size, task.size):
+        return image
+    picture = Image.fromarray(image if image.shape[2] == 3 else image[..., 0])
+    resized = np.asarray(picture.resize((task.size, task.size), Image.Resampling.LANCZOS))
+    return resized.reshape(task.size, task.size, -1)

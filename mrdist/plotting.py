@@ -1,0 +1,138 @@
+"""Pictures of faces and weights as matplotlib Axes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mrdist.errors import ParameterError
+from mrdist.synthesis import MaskedWeights
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def plot_faces(
+    columns: Mapping[str, Sequence[npt.NDArray[np.generic]]], *, ax: Axes | None = None
+) -> Axes:
+    """Draw a grid of images, one column a kind.
+
+    Parameters
+    ----------
+    columns
+        Title -> images of shape (y, x, channel), uint8 or floats (1 = white, clipped), the same number for each.
+    ax
+        Where to draw; a new figure unless given.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ParameterError
+        If the columns differ in length or are empty.
+
+    Examples
+    --------
+    >>> ax = plot_faces({"input": [np.zeros((8, 8, 1))], "output": [np.ones((8, 8, 1))]})
+    >>> [label.get_text() for label in ax.get_xticklabels()]
+    ['input', 'output']
+    """
+    lengths = {len(images) for images in columns.values()}
+    if len(lengths) != 1 or 0 in lengths:
+        raise ParameterError(f"columns must hold equally many images, got {[len(c) for c in columns.values()]}.")
+    stacks = [np.concatenate([_to_rgb(image) for image in images]) for images in columns.values()]
+    picture = np.concatenate(stacks, axis=1)
+    if ax is None:
+        ax = _new_axes(picture.shape[1] / picture.shape[0])
+    ax.imshow(picture, interpolation="nearest")
+    width = picture.shape[1] / len(columns)
+    ax.set_xticks([(k + 0.5) * width - 0.5 for k in range(len(columns))], list(columns))
+    ax.xaxis.tick_top()
+    ax.set_yticks([])
+    ax.tick_params(length=0)
+    for side in ax.spines.values():
+        side.set_visible(False)
+    return ax
+
+
+def plot_receptive_fields(
+    weights: MaskedWeights, pixels: Sequence[tuple[int, int]], *, channel: int = 0, ax: Axes | None = None
+) -> Axes:
+    """Draw the weights of chosen output pixels side by side, red above and blue below zero.
+
+    Parameters
+    ----------
+    weights
+        A trained mapping.
+    pixels
+        Rows and columns of output pixels.
+    channel
+        Channel whose weights are drawn, for separate colour.
+    ax
+        Where to draw; a new figure unless given.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    coef = weights.coef if weights.color == "shared" else weights.coef[channel]
+    size = weights.field.size
+    fields = [np.pad(coef[:, y, x].reshape(size, size), 1, constant_values=np.nan) for y, x in pixels]
+    picture = np.concatenate(fields, axis=1)
+    if ax is None:
+        ax = _new_axes(picture.shape[1] / picture.shape[0], height=1.6)
+    limit = float(np.nanmax(np.abs(picture)))
+    ax.imshow(picture, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
+    titles = [f"({y}, {x})" for y, x in pixels]
+    ax.set_xticks([(k + 0.5) * (size + 2) - 0.5 for k in range(len(pixels))], titles)
+    ax.set_yticks([])
+    ax.tick_params(length=0)
+    for side in ax.spines.values():
+        side.set_visible(False)
+    return ax
+
+
+def plot_intercept(weights: MaskedWeights, *, channel: int = 0, ax: Axes | None = None) -> Axes:
+    """Draw the intercept as an image: what the mapping adds whatever it sees.
+
+    Parameters
+    ----------
+    weights
+        A trained mapping.
+    channel
+        Channel that is drawn, for separate colour.
+    ax
+        Where to draw; a new figure unless given.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    intercept = weights.intercept if weights.color == "shared" else weights.intercept[channel]
+    if ax is None:
+        ax = _new_axes(intercept.shape[1] / intercept.shape[0], height=3)
+    limit = float(np.abs(intercept).max()) or 1.0
+    drawn = ax.imshow(intercept, cmap="RdBu_r", vmin=-limit, vmax=limit)
+    ax.figure.colorbar(drawn, ax=ax, label="intercept (1 = white)")
+    ax.set_axis_off()
+    return ax
+
+
+def _to_rgb(image: npt.NDArray[np.generic]) -> npt.NDArray[np.floating[Any]]:
+    pixels = np.asarray(image, dtype=np.float64)
+    if image.dtype.kind != "f":
+        pixels /= np.iinfo(image.dtype).max
+    return np.broadcast_to(np.clip(pixels, 0, 1), (*pixels.shape[:2], 3))
+
+
+def _new_axes(aspect: float, height: float = 4.8) -> Axes:
+    # A figure of its own, outside pyplot's list of open figures, works on servers and in notebooks alike.
+    from matplotlib.figure import Figure
+
+    ax: Axes = Figure(figsize=(max(2.0, height * aspect), height), layout="constrained").subplots()
+    return ax
