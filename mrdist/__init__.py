@@ -35,7 +35,10 @@ __all__ = [
 ]
 
 _HOMES = {
-    **{verb: f"pipeline.{verb}" for verb in ("demo", "evaluate", "export", "generate", "info", "ingest", "synthesize", "train")},
+    **{
+        verb: f"pipeline.{verb}"
+        for verb in ("demo", "evaluate", "export", "generate", "info", "ingest", "synthesize", "train")
+    },
     "plan": "pipeline.train",
     "MaskedRegression": "estimator",
     "ReceptiveField": "geometry",

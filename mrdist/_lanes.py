@@ -55,7 +55,9 @@ class _Emitter:
         pointer = self.builder.bitcast(self.builder.gep(data, [index]), self.vector.as_pointer())
         self.builder.store(value, pointer, align=self.align)
 
-    def counted_loop(self, count: Any, initial: Sequence[Any], step: Callable[[Any, list[Any]], list[Any]]) -> list[Any]:
+    def counted_loop(
+        self, count: Any, initial: Sequence[Any], step: Callable[[Any, list[Any]], list[Any]]
+    ) -> list[Any]:
         """Run ``step(i, values)`` for i in 0..count-1 with ``values`` carried in registers."""
         builder = self.builder
         before = builder.block
@@ -87,7 +89,20 @@ def _array_data(context: Any, builder: Any, array_type: Any, array: Any) -> Any:
 
 @intrinsic
 def add_products(  # type: ignore[no-untyped-def]
-    typing_context, a, a_start, a_stride, b, b_start, b_stride, n, shifts, first, count, out, out_start, out_stride
+    typing_context,
+    a,
+    a_start,
+    a_stride,
+    b,
+    b_start,
+    b_stride,
+    n,
+    shifts,
+    first,
+    count,
+    out,
+    out_start,
+    out_stride,
 ):
     """Add the lag products of ``n`` images to ``count <= MAX_SUMS`` sums, one group of lanes wide.
 

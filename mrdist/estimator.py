@@ -57,6 +57,12 @@ class MaskedRegression(BaseEstimator):  # type: ignore[misc]
     True
     """
 
+    coef_: npt.NDArray[np.float64]
+    intercept_: npt.NDArray[np.float64]
+    n_images_: int
+    statistics_: SufficientStatistics
+    _weights: MaskedWeights
+
     def __init__(
         self,
         receptive_field: int = 3,
@@ -107,9 +113,7 @@ class MaskedRegression(BaseEstimator):  # type: ignore[misc]
         if source.shape != target.shape or not source.size:
             raise DataError(f"X and Y must be pairs of equal shape, got {np.shape(X)} and {np.shape(Y)}.")
         if unit_of(source.dtype) != unit_of(target.dtype):
-            raise DataError(
-                f"X is {source.dtype} and Y is {target.dtype}; convert one so that both have one unit."
-            )
+            raise DataError(f"X is {source.dtype} and Y is {target.dtype}; convert one so that both have one unit.")
         field = ReceptiveField(self.receptive_field, self.dilation)
         shape, n_channels = source.shape[1:3], source.shape[3]
         field.check_fits(shape)
@@ -119,9 +123,7 @@ class MaskedRegression(BaseEstimator):  # type: ignore[misc]
         statistics = statistics.update(window, to_integers(target, "Y"))
         if hasattr(self, "statistics_"):
             if n_channels != self._weights.n_channels:
-                raise DataError(
-                    f"the pairs before had {self._weights.n_channels} channel(s), these have {n_channels}."
-                )
+                raise DataError(f"the pairs before had {self._weights.n_channels} channel(s), these have {n_channels}.")
             statistics = self.statistics_.merge(statistics)
         self.statistics_ = statistics
         self.n_images_ = statistics.n_rows // (n_channels if n_groups == 1 else 1)

@@ -187,7 +187,7 @@ class SufficientStatistics:
     @property
     def n_groups(self) -> int:
         """Number of independent regressions a pixel."""
-        return self.cross.shape[0]
+        return int(self.cross.shape[0])
 
     @property
     def shape(self) -> Shape:
@@ -195,9 +195,7 @@ class SufficientStatistics:
         height, width = self.cross.shape[2:]
         return height, width
 
-    def update(
-        self, source: npt.NDArray[np.generic], target: npt.NDArray[np.generic]
-    ) -> SufficientStatistics:
+    def update(self, source: npt.NDArray[np.generic], target: npt.NDArray[np.generic]) -> SufficientStatistics:
         """Add images, in place.
 
         Parameters
@@ -332,9 +330,7 @@ def _accumulate(
 
 
 @jit
-def _cast(
-    images: Array, first_row: int, first_lane: int, n_rows: int, n_lanes: int, pitch: int, tile: Array
-) -> None:
+def _cast(images: Array, first_row: int, first_lane: int, n_rows: int, n_lanes: int, pitch: int, tile: Array) -> None:
     """Copy a rectangle of every image into a row of ``tile``, with zeros beyond the images."""
     height, width = images.shape[1:]
     start = max(0, -first_lane)
@@ -374,9 +370,7 @@ def _add_maps(n: int, a: Array, start: int, b: Array, shifts: Array, sums: Array
         first = 0
         for p in range(n_passes):
             count = (n_maps - first) // (n_passes - p)
-            add_products(
-                a, start + k, a.shape[1], b, k, b.shape[1], n, shifts, first, count, sums, k, n_sums
-            )
+            add_products(a, start + k, a.shape[1], b, k, b.shape[1], n, shifts, first, count, sums, k, n_sums)
             first += count
 
 

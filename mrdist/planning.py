@@ -104,9 +104,7 @@ class Plan:
         return self.bytes_read / self.bytes_needed
 
 
-def plan_training(
-    workload: Workload, *, max_memory: int, n_slots: int, block: Shape | None = None
-) -> Plan:
+def plan_training(workload: Workload, *, max_memory: int, n_slots: int, block: Shape | None = None) -> Plan:
     """Choose block and slab.
 
     Parameters

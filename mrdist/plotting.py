@@ -9,15 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from mrdist.errors import ParameterError
+from mrdist.moments import unit_of
 from mrdist.synthesis import MaskedWeights
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def plot_faces(
-    columns: Mapping[str, Sequence[npt.NDArray[np.generic]]], *, ax: Axes | None = None
-) -> Axes:
+def plot_faces(columns: Mapping[str, Sequence[npt.NDArray[np.generic]]], *, ax: Axes | None = None) -> Axes:
     """Draw a grid of images, one column a kind.
 
     Parameters
@@ -124,9 +123,7 @@ def plot_intercept(weights: MaskedWeights, *, channel: int = 0, ax: Axes | None 
 
 
 def _to_rgb(image: npt.NDArray[np.generic]) -> npt.NDArray[np.floating[Any]]:
-    pixels = np.asarray(image, dtype=np.float64)
-    if image.dtype.kind != "f":
-        pixels /= np.iinfo(image.dtype).max
+    pixels = np.asarray(image, dtype=np.float64) / (1 if image.dtype.kind == "f" else unit_of(image.dtype))
     return np.broadcast_to(np.clip(pixels, 0, 1), (*pixels.shape[:2], 3))
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
+
 SSIM_HALO = 5
 """Radius in pixels of SSIM's Gaussian window (sigma 1.5, cut off at 3.5 sigma)."""
 
@@ -117,8 +118,7 @@ class BlockScorer:
         self._sum = self._sum + deviation.sum(axis=0)
         self._square = self._square + np.square(deviation).sum(axis=0)
         self._ssim += [
-            self._similarity(a, b) if self._ssim_scored.any() else 0.0
-            for a, b in zip(prediction, target, strict=True)
+            self._similarity(a, b) if self._ssim_scored.any() else 0.0 for a, b in zip(prediction, target, strict=True)
         ]
 
     def _similarity(self, prediction: Floats, target: Floats) -> float:

@@ -99,7 +99,7 @@ def solve(statistics: SufficientStatistics, alpha: float, *, penalize_intercept:
     intercept = np.empty((groups, height, width))
     sse = np.empty((groups, height, width))
     sst = np.empty((groups, height, width))
-    failed = _solve(
+    failed: int = _solve(
         statistics.lag,
         statistics.cross,
         statistics.source_sum,
@@ -167,7 +167,7 @@ def _solve(
                     )  # fmt: skip
                 bad = _cholesky(gram, lanes)
                 if bad >= 0:
-                    return y * width + x + bad
+                    return int(y * width + x + bad)
                 _substitute(gram, rhs)
                 weights[:] = rhs[:n_taps]
                 for a in range(n_taps):
@@ -316,9 +316,7 @@ def _cholesky(gram: Array, lanes: int) -> int:
         for i in range(j, m, SOLVE_ROWS):
             start = i * row + j * SOLVE_LANES
             rows = min(SOLVE_ROWS, m - i)
-            subtract_products(
-                gram, start, row, gram, i * row, row, SOLVE_LANES, gram, j * row, SOLVE_LANES, j, rows
-            )
+            subtract_products(gram, start, row, gram, i * row, row, SOLVE_LANES, gram, j * row, SOLVE_LANES, j, rows)
         for k in range(lanes):
             if not gram[j, j, k] > 0.0:
                 return k
@@ -336,9 +334,7 @@ def _substitute(factor: Array, rhs: Array) -> None:
     m = factor.shape[0]
     row = m * SOLVE_LANES
     for i in range(m):
-        subtract_products(
-            rhs, i * SOLVE_LANES, 0, factor, i * row, 0, SOLVE_LANES, rhs, 0, SOLVE_LANES, i, 1
-        )
+        subtract_products(rhs, i * SOLVE_LANES, 0, factor, i * row, 0, SOLVE_LANES, rhs, 0, SOLVE_LANES, i, 1)
         for k in range(SOLVE_LANES):
             rhs[i, k] *= factor[i, i, k]
     for i in range(m - 1, -1, -1):

@@ -100,7 +100,7 @@ class MaskedWeights:
         out = np.empty((window.shape[0], *self.shape, window.shape[3]), dtype=self.coef.dtype)
         coef = self.coef.reshape(-1, self.field.n_offsets, *self.shape)
         taps = self.field.offsets + self.field.halo
-        _apply(window, coef.dtype.type(unit), coef, self.intercept.reshape(-1, *self.shape), taps, out)
+        _apply(window, float(unit), coef, self.intercept.reshape(-1, *self.shape), taps, out)
         return out
 
     def to_scipy(self) -> scipy.sparse.csr_array | list[scipy.sparse.csr_array]:
@@ -126,9 +126,7 @@ def as_stack(images: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
         If the array has another number of axes.
     """
     if images.ndim not in (3, 4):
-        raise DataError(
-            f"images must have the shape (image, y, x) or (image, y, x, channel), got {images.shape}."
-        )
+        raise DataError(f"images must have the shape (image, y, x) or (image, y, x, channel), got {images.shape}.")
     return images if images.ndim == 4 else images[..., None]
 
 
@@ -154,11 +152,12 @@ def _to_csr(field: ReceptiveField, coef: Array, intercept: Array) -> scipy.spars
 
 
 @jit
-def _apply(window: Array, unit: float, coef: Array, intercept: Array, taps: Array, out: Array) -> None:
+def _apply(window: Array, white: float, coef: Array, intercept: Array, taps: Array, out: Array) -> None:
     """Row by row, so that a row's weights stay in cache while the images pass."""
     n_images, height, width, n_channels = out.shape
     n_groups, n_taps = coef.shape[:2]
     rows = taps[-1, 0] + 1
+    unit = out.dtype.type(white)
     plane = np.empty((rows, window.shape[2]), dtype=out.dtype)
     result = np.empty(width, dtype=out.dtype)
     for y in range(height):

@@ -230,9 +230,7 @@ def test_alignment_undoes_a_known_similarity(take, reference, method, size, colo
 
 def test_alignment_is_repeatable_and_knows_no_other_take(take, reference):
     first, second = (align_take(take, reference, size=64) for _ in range(2))
-    alone = align_take(
-        Take("1", {"neutral": take.photographs["neutral"]}, take.landmarks), reference, size=64
-    )
+    alone = align_take(Take("1", {"neutral": take.photographs["neutral"]}, take.landmarks), reference, size=64)
     for label, image in first.images.items():
         np.testing.assert_array_equal(image, second.images[label])
     assert first.quality == second.quality
@@ -244,9 +242,7 @@ def test_shrinking_does_not_alias(tmp_path, reference):
     stripes = np.where(np.arange(400) // 2 % 2, 255, 0).astype(np.uint8)
     path = save(Image.fromarray(np.tile(stripes, (400, 1))), tmp_path / "1_03.png")
     landmarks = write_tem(tmp_path / "1_03.tem", reference * 384 + 8)
-    image = align_take(Take("1", {"neutral": path}, {"neutral": landmarks}), reference, size=48).images[
-        "neutral"
-    ]
+    image = align_take(Take("1", {"neutral": path}, {"neutral": landmarks}), reference, size=48).images["neutral"]
     assert np.abs(image - 127.5).max() < 16
 
 

@@ -69,9 +69,7 @@ def test_bands_do_not_show(monkeypatch):
 
 
 def test_people_and_populations_differ():
-    faces = [
-        render_face(person, "neutral", 64, seed=seed).astype(float) for seed in (0, 1) for person in range(8)
-    ]
+    faces = [render_face(person, "neutral", 64, seed=seed).astype(float) for seed in (0, 1) for person in range(8)]
     for index, face in enumerate(faces):
         for other in faces[:index]:
             assert np.sqrt(np.mean((face - other) ** 2)) > 12
@@ -137,9 +135,7 @@ def test_a_face_is_the_same_at_every_resolution(label):
 
 
 def test_pupils_lie_in_the_frame():
-    faces = np.mean(
-        [render_face(person, "neutral", 200, color="gray")[..., 0] for person in range(20)], axis=0
-    )
+    faces = np.mean([render_face(person, "neutral", 200, color="gray")[..., 0] for person in range(20)], axis=0)
     for x in (0.32, 0.68):
         eye = box(faces, x - 0.05, 0.36, x + 0.05, 0.44)
         dark = np.argwhere(eye <= np.quantile(eye, 0.06))

@@ -31,7 +31,8 @@ from mrdist.cli.options import (
 @json_option
 def generate(url: str, labels: str | None, as_json: bool, **options: Any) -> None:
     """Write synthetic faces into an images store at URL."""
-    from mrdist.pipeline.generate import LABELS, generate
+    from mrdist.datasets.synthetic import LABELS
+    from mrdist.pipeline.generate import generate
 
     names = tuple(name.strip() for name in labels.split(",")) if labels is not None else LABELS
     generate(url, labels=names, **options)
@@ -48,7 +49,13 @@ def generate(url: str, labels: str | None, as_json: bool, **options: Any) -> Non
 @click.option("--layout", default="auto", show_default=True, metavar="NAME", help="auto or london.")
 @click.option("--size", type=int, metavar="S", help="Side in pixels; the photographs' own by default.")
 @click.option("--color", default="rgb", show_default=True, metavar="MODE", help="rgb or gray.")
-@click.option("--align", default="tps", show_default=True, metavar="HOW", help="tps, affine, similarity, pupils or none.")
+@click.option(
+    "--align",
+    default="tps",
+    show_default=True,
+    metavar="HOW",
+    help="tps, affine, similarity, pupils or none.",
+)
 @click.option("--rename", multiple=True, metavar="OLD=NEW", help="Call a label otherwise in the store.")
 @click.option("--chunks", type=Sizes(3), metavar="N,Y,X", help="Images, rows and columns of a chunk.")
 @seed_option

@@ -11,7 +11,7 @@ import click
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-class Sizes(click.ParamType):
+class Sizes(click.ParamType[tuple[int, ...]]):
     """Positive whole numbers with commas between, such as ``128,256``."""
 
     def __init__(self, count: int) -> None:
@@ -30,9 +30,14 @@ class Sizes(click.ParamType):
 
 def cluster_options(command: Command) -> Command:
     """Add ``--workers`` and ``--scheduler``."""
-    command = click.option("--scheduler", metavar="ADDRESS", help="Running Dask scheduler, such as tcp://host:8786.")(command)
+    command = click.option("--scheduler", metavar="ADDRESS", help="Running Dask scheduler, such as tcp://host:8786.")(
+        command
+    )
     return click.option(
-        "--workers", type=int, metavar="N", help="Worker processes here, one per processor by default; 0: this process."
+        "--workers",
+        type=int,
+        metavar="N",
+        help="Worker processes here, one per processor by default; 0: this process.",
     )(command)
 
 
@@ -42,17 +47,48 @@ def training_options(command: Command) -> Command:
         [
             click.option("--source", required=True, metavar="LABEL", help="Label of the inputs."),
             click.option("--target", required=True, metavar="LABEL", help="Label of the outputs."),
-            click.option("--receptive-field", type=int, default=3, show_default=True, metavar="R", help="Odd side of the field."),
-            click.option("--dilation", type=int, default=1, show_default=True, metavar="D", help="Distance between taps."),
+            click.option(
+                "--receptive-field", type=int, default=3, show_default=True, metavar="R", help="Odd side of the field."
+            ),
+            click.option(
+                "--dilation", type=int, default=1, show_default=True, metavar="D", help="Distance between taps."
+            ),
             click.option("--alpha", type=float, default=0.4, show_default=True, metavar="A", help="Ridge penalty."),
-            click.option("--color", default="shared", show_default=True, metavar="MODE", help="shared or separate weights for the channels."),
-            click.option("--penalize-intercept/--free-intercept", default=True, show_default=True, help="Penalise the intercept like a weight."),
-            click.option("--split", default="train", show_default=True, metavar="SPLIT", help="Rows to train on: train, val, test or all."),
-            click.option("--dtype", default="float32", show_default=True, metavar="T", help="Of the stored weights: float32 or float64."),
-            click.option("--block", type=Sizes(2), metavar="Y,X", help="Pixels of a unit of work, rounded up to whole chunks."),
-            click.option("--max-memory", default="2GiB", show_default=True, metavar="SIZE", help="Limit per worker process."),
+            click.option(
+                "--color",
+                default="shared",
+                show_default=True,
+                metavar="MODE",
+                help="shared or separate weights for the channels.",
+            ),
+            click.option(
+                "--penalize-intercept/--free-intercept",
+                default=True,
+                show_default=True,
+                help="Penalise the intercept like a weight.",
+            ),
+            click.option(
+                "--split",
+                default="train",
+                show_default=True,
+                metavar="SPLIT",
+                help="Rows to train on: train, val, test or all.",
+            ),
+            click.option(
+                "--dtype",
+                default="float32",
+                show_default=True,
+                metavar="T",
+                help="Of the stored weights: float32 or float64.",
+            ),
+            click.option(
+                "--block", type=Sizes(2), metavar="Y,X", help="Pixels of a unit of work, rounded up to whole chunks."
+            ),
+            click.option(
+                "--max-memory", default="2GiB", show_default=True, metavar="SIZE", help="Limit per worker process."
+            ),
         ]
-    ):  # fmt: skip
+    ):
         command = option(command)
     return command
 
@@ -60,7 +96,9 @@ def training_options(command: Command) -> Command:
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what is there.")
 strict_option = click.option("--strict", is_flag=True, help="Fail where a photograph would be left out.")
-seed_option = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides every draw.")
+seed_option = click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides every draw."
+)
 
 
 def print_json(value: Mapping[str, Any]) -> None:
@@ -70,13 +108,13 @@ def print_json(value: Mapping[str, Any]) -> None:
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table on stdout."""
-    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1), pad_edge=False)
     for position, name in enumerate(header):
-        table.add_column(name, justify="left" if position == 0 else "right", no_wrap=position > 0)
+        text = not rows or not rows[0][position].replace(".", "").lstrip("-").isdigit()
+        table.add_column(name, justify="left" if text else "right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
     Console().print(table)

@@ -40,10 +40,18 @@ def synthesize(weights: str, inputs: tuple[str, ...], out: str, strict: bool, as
 @click.command()
 @click.argument("weights")
 @click.argument("images")
-@click.option("--split", "splits", multiple=True, metavar="SPLIT", help="Split to score; all that have pairs by default.")
+@click.option(
+    "--split",
+    "splits",
+    multiple=True,
+    metavar="SPLIT",
+    help="Split to score; all that have pairs by default.",
+)
 @cluster_options
 @json_option
-def evaluate(weights: str, images: str, workers: int | None, scheduler: str | None, as_json: bool, **options: Any) -> None:
+def evaluate(
+    weights: str, images: str, workers: int | None, scheduler: str | None, as_json: bool, **options: Any
+) -> None:
     """Score WEIGHTS on the images store IMAGES, beside the identity mapping."""
     from mrdist.pipeline.evaluate import evaluate
 
@@ -65,22 +73,18 @@ def print_scores(scores: dict[str, Any]) -> None:
                 numbers = found[mapping]
                 ratio = numbers["mse"] / found["identity"]["mse"] if found["identity"]["mse"] else None
                 share = found["intercept_share"] if mapping == "model" else None
-                rows.append(
-                    (f"{split} {region} {mapping}",)
-                    + tuple(
-                        "-" if value is None else f"{value:{form}}"
-                        for value, form in (
-                            (numbers["mse"], ".5f"),
-                            (ratio, ".3f"),
-                            (numbers["psnr"], ".2f"),
-                            (numbers["ssim"], ".4f"),
-                            (numbers["r2"], ".3f"),
-                            (share, ".3f"),
-                        )
-                    )
+                values = (
+                    (numbers["mse"], ".5f"),
+                    (ratio, ".3f"),
+                    (numbers["psnr"], ".2f"),
+                    (numbers["ssim"], ".4f"),
+                    (numbers["r2"], ".3f"),
+                    (share, ".3f"),
                 )
+                texts = ["-" if value is None else f"{value:{form}}" for value, form in values]
+                rows.append((split, region, mapping, *texts))
     title = f"{scores['source']} -> {scores['target']}"
-    print_table(title, ("", "MSE", "of identity", "PSNR dB", "SSIM", "R2", "intercept share"), rows)
+    print_table(title, ("split", "region", "mapping", "MSE", "ratio", "PSNR dB", "SSIM", "R2", "intercept"), rows)
 
 
 @click.command()

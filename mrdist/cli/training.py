@@ -65,7 +65,10 @@ def plan(images: str, as_json: bool, **options: Any) -> None:
             ("blocks", f"{found.n_blocks} of {found.block[0]} x {found.block[1]} pixels"),
             ("images read at a time", str(found.slab)),
             ("peak memory of a worker", format_bytes(found.peak_memory)),
-            ("bytes read (decoded)", f"{format_bytes(found.bytes_read)}, {found.amplification:.2f} of those needed"),
+            (
+                "bytes read (decoded)",
+                f"{format_bytes(found.bytes_read)}, {found.amplification:.2f} of those needed",
+            ),
             ("bytes written (before compression)", format_bytes(found.bytes_written)),
         ],
     )

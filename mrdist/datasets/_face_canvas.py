@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-Floats: TypeAlias = npt.NDArray[np.float32]
+Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 Color: TypeAlias = tuple[float, float, float]
 
 
@@ -79,7 +79,8 @@ class Canvas:
 
     def spot(self, cx: float, cy: float, sx: float, sy: float) -> Floats:
         """Soft Gaussian spot, 1 at its centre."""
-        return np.exp(-0.5 * ((self.x - cx) / sx) ** 2) * np.exp(-0.5 * ((self.y - cy) / sy) ** 2)
+        bump: Floats = np.exp(-0.5 * ((self.x - cx) / sx) ** 2) * np.exp(-0.5 * ((self.y - cy) / sy) ** 2)
+        return bump
 
     def waves(self, phase: Floats, frequencies: tuple[float, ...], slope: Floats | float = 1.0) -> Floats:
         """Mean of sines of ``frequency * phase``, each fading out where a pixel would blur it.

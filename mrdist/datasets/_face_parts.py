@@ -109,9 +109,7 @@ def paint_head(canvas: Canvas, person: Person, expression: Expression) -> None:
         tone = 0.86 + 0.16 * side * person.light_side
         ear.paint(mix((0, 0, 0), person.skin, tone), ear.ellipse(x, 0.475, 0.036, 0.075))
         ear.shade(SHADOW, 0.7 * ear.ellipse(x + side * 0.004, 0.472, 0.018, 0.05, 0.02))
-    canvas = canvas.window(
-        0.5 - person.width - 0.01, HEAD_Y - HEAD_TOP, 0.5 + person.width + 0.01, person.chin + 0.01
-    )
+    canvas = canvas.window(0.5 - person.width - 0.01, HEAD_Y - HEAD_TOP, 0.5 + person.width + 0.01, person.chin + 0.01)
     shape = head(canvas, person)
     cover = canvas.inside((shape.radius - 1) * np.float32(person.width))
     canvas.paint(person.skin, cover)
@@ -165,10 +163,10 @@ def paint_complexion(canvas: Canvas, person: Person, expression: Expression) -> 
         for side in (-1, 1):
             furrow = canvas.spot(0.5 + side * 0.024, 0.315, 0.0055, 0.026)
             canvas.shade(SHADOW, 0.85 * expression.furrow * furrow)
-    lines = min(expression.forehead * (0.35 + 0.4 * person.age) + 0.25 * person.age**3, 1.0)
+    creases = min(expression.forehead * (0.35 + 0.4 * person.age) + 0.25 * person.age**3, 1.0)
     forehead = canvas.window(0.26, 0.17, 0.74, 0.29)
     waves = 0.5 + 0.5 * forehead.waves(forehead.y + 0.012 * np.cos(12 * (forehead.x - 0.5)), (200.0,))
-    forehead.shade(SHADOW, 0.7 * lines * waves**3 * forehead.spot(0.5, 0.235, 0.085, 0.022))
+    forehead.shade(SHADOW, 0.7 * creases * waves**3 * forehead.spot(0.5, 0.235, 0.085, 0.022))
     for x, y, strength in person.freckles:
         dot = canvas.window(x - 0.012, y - 0.012, x + 0.012, y + 0.012)
         dot.shade((0.78, 0.62, 0.52), strength * dot.ellipse(x, y, 0.004, 0.004, 0.004))

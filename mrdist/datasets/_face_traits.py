@@ -165,9 +165,7 @@ def draw_person(seed: int, number: int) -> Person:
     warmth = around(0, 0.05)
     hue = rng.random()
     back = colorsys.hsv_to_rgb(hue, rng.uniform(0.12, 0.42), rng.uniform(0.62, 0.92))
-    cloth = colorsys.hsv_to_rgb(
-        (hue + rng.uniform(0.3, 0.7)) % 1, rng.uniform(0.2, 0.65), rng.uniform(0.25, 0.8)
-    )
+    cloth = colorsys.hsv_to_rgb((hue + rng.uniform(0.3, 0.7)) % 1, rng.uniform(0.2, 0.65), rng.uniform(0.25, 0.8))
     background: Color = (255 * back[0], 255 * back[1], 255 * back[2])
     freckled = darkness < 1.5 and rng.random() < 0.25
     spots = rng.normal(size=(36, 2)) * (0.15, 0.045) + (0.5, 0.56)
@@ -211,9 +209,7 @@ def draw_person(seed: int, number: int) -> Person:
         lip_color=mix(skin, (168, 52, 62), around(0.50 - 0.16 * masculine, 0.10)),
         blush=around(0.30 - 0.10 * masculine, 0.15),
         beard=float(rng.choice([0, 0.35, 0.9], p=[0.5, 0.3, 0.2])) if masculine > 0.55 else 0.0,
-        freckles=tuple((float(x), float(y), float(rng.uniform(0.3, 0.8))) for x, y in spots)
-        if freckled
-        else (),
+        freckles=tuple((float(x), float(y), float(rng.uniform(0.3, 0.8))) for x, y in spots) if freckled else (),
         background=(mix(background, (255, 255, 255), 0.25), mix(background, (30, 30, 50), 0.25)),
         clothes=(255 * cloth[0], 255 * cloth[1], 255 * cloth[2]),
         intensity=around(0.98, 0.10),

@@ -188,17 +188,14 @@ def align_take(
         image = resample(photographs[label], registration.mapping(positions), size)
         images[label] = _to_uint8(image * registration.exposure)
         quality[label] = {
-            name: float(getattr(registration, name))
-            for name in ("inliers", "residual", "correlation", "exposure")
+            name: float(getattr(registration, name)) for name in ("inliers", "residual", "correlation", "exposure")
         }
     return AlignedTake(take.subject, images, quality)
 
 
 def _check(landmarks: Floats, path: Path, photograph: npt.NDArray[np.uint8]) -> None:
     if len(landmarks) != N_POINTS:
-        raise LandmarkError(
-            f"Landmark file {path} holds {len(landmarks)} points, the London template has {N_POINTS}."
-        )
+        raise LandmarkError(f"Landmark file {path} holds {len(landmarks)} points, the London template has {N_POINTS}.")
     pupils, (height, width) = landmarks[PUPILS], photograph.shape[:2]
     if (pupils < 0).any() or (pupils > [width - 1, height - 1]).any() or np.ptp(pupils, axis=0).max() < 2:
         raise LandmarkError(

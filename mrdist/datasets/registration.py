@@ -170,8 +170,7 @@ def _similarity(points: Floats, moved: Floats, landmarks: Floats) -> tuple[Any, 
         inliers = inliers if agreeing is None else agreeing
     if (count := int(inliers.sum())) < _MIN_INLIERS:
         raise AlignmentError(
-            f"{count} of {len(points)} matched features agree on a movement of the head, "
-            f"{_MIN_INLIERS} are needed"
+            f"{count} of {len(points)} matched features agree on a movement of the head, {_MIN_INLIERS} are needed"
         )
     residuals = np.linalg.norm(similarity(points[inliers]) - moved[inliers], axis=1)
     return similarity, count, float(residuals.mean() / distance)

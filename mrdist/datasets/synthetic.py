@@ -27,9 +27,7 @@ _HALF = np.concatenate([np.stack([_ACROSS, HEAD_Y + 0.482 * _DOWN], axis=1), [(0
 LANDMARKS = np.concatenate([(0.5, 0) + _HALF * (side, 1) for side in (-1, 1)])
 
 
-def render_face(
-    person: int, label: str, size: int, *, seed: int = 0, color: str = "rgb"
-) -> npt.NDArray[np.uint8]:
+def render_face(person: int, label: str, size: int, *, seed: int = 0, color: str = "rgb") -> npt.NDArray[np.uint8]:
     """Draw a person with an expression, pupils at (0.32, 0.40) and (0.68, 0.40) of the side.
 
     The picture depends on the arguments alone. A person keeps shape, skin, light, hair, clothes and

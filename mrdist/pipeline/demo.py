@@ -75,7 +75,13 @@ def demo(
     cluster: dict[str, Any] = {"workers": workers, "scheduler": scheduler, "progress": progress}
     logger.info("1/4 generating %d people with two expressions, %d x %d pixels", N_IMAGES, SIZE, SIZE)
     generate(
-        images_url, images=N_IMAGES, size=SIZE, labels=("neutral", "happy"), seed=seed, overwrite=True, **cluster
+        images_url,
+        images=N_IMAGES,
+        size=SIZE,
+        labels=("neutral", "happy"),
+        seed=seed,
+        overwrite=True,
+        **cluster,
     )
     logger.info("2/4 training neutral -> happy, receptive field 3 x 3")
     train(images_url, weights_url, source="neutral", target="happy", overwrite=True, **cluster)

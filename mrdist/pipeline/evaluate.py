@@ -111,9 +111,7 @@ def evaluate(
     ]  # fmt: skip
     results: dict[tuple[str, Block], _BlockScores] = {}
     with (
-        open_executor(
-            workers=workers, scheduler=scheduler, n_tasks=len(tasks), max_memory=DEFAULT_MEMORY
-        ) as executor,
+        open_executor(workers=workers, scheduler=scheduler, n_tasks=len(tasks), max_memory=DEFAULT_MEMORY) as executor,
         progress_bar(len(tasks), 0, "block", show=progress) as advance,
     ):
         for task, result in executor.run(
@@ -177,10 +175,10 @@ def _score_block(task: _Task) -> _BlockScores:
     intercept = np.abs(weights.intercept).reshape(-1, *wide.shape)[:, *inner]
     for start, stop, chosen in images.slabs(rows, images.chunks[0]):
         x = padded_window(reader.read(task.source, start, stop, inside)[chosen], window, (inside.y0, inside.x0))
-        target = reader.read(task.target, start, stop, wide)[chosen] / unit
+        target = np.asarray(reader.read(task.target, start, stop, wide)[chosen], dtype=np.float64) / unit
         prediction = weights.predict_window(x)
         cut = model.training.field.halo
-        identity = x[:, cut : cut + wide.shape[0], cut : cut + wide.shape[1]] / unit
+        identity = np.asarray(x[:, cut : cut + wide.shape[0], cut : cut + wide.shape[1]], dtype=np.float64) / unit
         linear = prediction - np.moveaxis(weights.intercept.reshape(-1, *wide.shape), 0, -1)
         for region, mask in masks.items():
             scorers[region, "model"].add(prediction, target)

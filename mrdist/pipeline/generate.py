@@ -104,9 +104,7 @@ def generate(
     ]
     checksum = np.zeros((images, len(labels)), dtype=np.uint32)
     with (
-        open_executor(
-            workers=workers, scheduler=scheduler, n_tasks=len(tasks), max_memory=DEFAULT_MEMORY
-        ) as executor,
+        open_executor(workers=workers, scheduler=scheduler, n_tasks=len(tasks), max_memory=DEFAULT_MEMORY) as executor,
         progress_bar(images * len(labels), 0, "image", show=progress) as advance,
     ):
         started, done = time.perf_counter(), 0

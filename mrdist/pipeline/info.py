@@ -40,9 +40,7 @@ def info(url: str, storage_options: StorageOptions = None) -> dict[str, Any]:
             "channels": images.n_channels,
             "dtype": str(images.dtype),
             "chunks": list(images.chunks),
-            "present": {
-                label: int(n) for label, n in zip(images.labels, images.present.sum(axis=0), strict=True)
-            },
+            "present": {label: int(n) for label, n in zip(images.labels, images.present.sum(axis=0), strict=True)},
             "splits": dict(sorted(Counter(map(str, images.split)).items())),
         }
     if found["kind"] == "weights" and not found["complete"] and "block" in found:

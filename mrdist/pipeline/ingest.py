@@ -20,7 +20,15 @@ from mrdist.datasets.splits import split_by_subject
 from mrdist.errors import DataError, LandmarkError, ParameterError, PhotographError
 from mrdist.execution import open_executor, progress_bar
 from mrdist.planning import DEFAULT_MEMORY
-from mrdist.storage import StorageOptions, create_images, finish_images, normalize_url, write_images
+from mrdist.storage import (
+    Staging,
+    StorageOptions,
+    check_output,
+    create_images,
+    finish_images,
+    normalize_url,
+    write_images,
+)
 
 Align = Literal["tps", "affine", "similarity", "pupils", "none"]
 ALIGNMENTS: tuple[str, ...] = (*METHODS, "none")
@@ -90,14 +98,13 @@ class IngestReport:
 
 
 @dataclass(frozen=True)
-class _Run:
-    """People whose rows fill whole chunks."""
+class _Person:
+    """One person's photographs, to be aligned and staged."""
 
-    url: str
-    storage_options: StorageOptions
-    start: int
-    takes: tuple[Take, ...]
-    labels: Mapping[str, str]
+    staging: Staging
+    row: int
+    take: Take
+    labels: tuple[str, ...]
     reference: npt.NDArray[np.float64] | None
     size: int
     color: Color
@@ -106,11 +113,22 @@ class _Run:
 
 
 @dataclass(frozen=True)
-class _RunReport:
-    present: npt.NDArray[np.bool_]
-    checksum: npt.NDArray[np.uint32]
-    quality: dict[str, dict[str, dict[str, float]]]
+class _PersonReport:
+    """Measures per label that was staged, and what was left out."""
+
+    quality: dict[str, dict[str, float]]
     left_out: dict[str, str]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Staged images of one label that fill whole chunks of the store."""
+
+    staging: Staging
+    label: str
+    column: int
+    start: int
+    rows: tuple[int, ...]
 
 
 def ingest(
@@ -195,65 +213,75 @@ def ingest(
     reference = None
     if align != "none":
         reference = _reference(takes, split, strict)
-    run, *_ = create_images(
-        url,
-        labels=tuple(labels.values()),
-        image=subjects,
-        subject=subjects,
-        dataset=[Path(src).absolute().name] * len(takes),
-        split=split,
-        shape=(size, size),
-        n_channels=3 if color == "rgb" else 1,
-        chunks=chunks,
-        overwrite=overwrite,
-        storage_options=storage_options,
-    )
-    share = _people_per_task(len(takes), run)
-    tasks = [
-        _Run(
-            url, storage_options, start, tuple(takes[start : start + share]), labels, reference, size, color, align,
-            strict,
-        )
-        for start in range(0, len(takes), share)
-    ]  # fmt: skip
-    present = np.zeros((len(takes), len(labels)), dtype=bool)
-    checksum = np.zeros((len(takes), len(labels)), dtype=np.uint32)
-    quality: dict[str, dict[str, dict[str, float]]] = {}
-    with (
-        open_executor(
-            workers=workers, scheduler=scheduler, n_tasks=len(tasks), max_memory=DEFAULT_MEMORY
-        ) as executor,
-        progress_bar(len(takes), 0, "person", show=progress) as advance,
-    ):
-        started, done = time.perf_counter(), 0
-        for task, report in executor.run(
-            _align_run, tasks, name="ingest", describe=lambda t: f"people {t.takes[0].subject} and following"
-        ):
-            rows = slice(task.start, task.start + len(task.takes))
-            present[rows], checksum[rows] = report.present, report.checksum
-            quality |= report.quality
-            left_out |= report.left_out
-            done += int(report.present.sum())
-            advance(len(task.takes), f"{done / (time.perf_counter() - started):.1f} images/s")
-    if not present.any():
-        raise DataError(f"no photograph in {src} could be used; the first reason: {next(iter(left_out.values()))}")
+    check_output(url, storage_options, kind="images", overwrite=overwrite)
+    staging = Staging(url, storage_options)
+    staging.create(len(takes), len(labels), (size, size), 3 if color == "rgb" else 1)
+    people = [
+        _Person(staging, row, take, tuple(labels), reference, size, color, align, strict)
+        for row, take in enumerate(takes)
+    ]
+    quality: dict[int, dict[str, dict[str, float]]] = {}
+    try:
+        with open_executor(
+            workers=workers, scheduler=scheduler, n_tasks=len(people), max_memory=DEFAULT_MEMORY
+        ) as executor:
+            with progress_bar(len(people), 0, "person", show=progress) as advance:
+                started, done = time.perf_counter(), 0
+                for person, report in executor.run(
+                    _align_person, people, name="align", describe=lambda p: f"person {p.take.subject}"
+                ):
+                    quality[person.row] = report.quality
+                    left_out |= report.left_out
+                    done += len(report.quality)
+                    advance(1, f"{done / (time.perf_counter() - started):.1f} images/s")
+            kept = [row for row in range(len(takes)) if quality[row]]
+            if not kept:
+                raise DataError(
+                    f"no photograph in {src} could be used; the first reason: {next(iter(left_out.values()))}"
+                )
+            present = np.array([[label in quality[row] for label in labels] for row in kept])
+            run, *_ = create_images(
+                url,
+                labels=tuple(labels.values()),
+                image=[subjects[row] for row in kept],
+                subject=[subjects[row] for row in kept],
+                dataset=[Path(src).absolute().name] * len(kept),
+                split=[split[row] for row in kept],
+                shape=(size, size),
+                n_channels=3 if color == "rgb" else 1,
+                chunks=chunks,
+                overwrite=overwrite,
+                storage_options=storage_options,
+            )
+            runs = [
+                _Run(staging, name, column, start, tuple(kept[start : start + run]))
+                for start in range(0, len(kept), run)
+                for column, name in enumerate(labels.values())
+            ]
+            checksum = np.zeros(present.shape, dtype=np.uint32)
+            for task, sums in executor.run(
+                _write_run, runs, name="write", describe=lambda t: f"{t.label} from image {t.start}"
+            ):
+                checksum[task.start : task.start + len(sums), task.column] = sums
+    finally:
+        staging.remove()
     mask = np.ones((size, size), dtype=bool) if reference is None else hull_mask(reference, size)
     finish_images(
         url,
         present=present,
         checksum=checksum,
         face_mask=mask,
-        provenance={"source": str(Path(src).name), "align": align, "seed": seed},
+        provenance={"source": Path(src).absolute().name, "align": align, "seed": seed},
         storage_options=storage_options,
     )
     return IngestReport(
         url=url,
         labels=tuple(labels.values()),
-        images=len(takes),
+        images=len(kept),
         present={name: int(n) for name, n in zip(labels.values(), present.sum(axis=0), strict=True)},
         pairs=int(present.all(axis=1).sum()),
-        quality=dict(sorted(quality.items())),
-        left_out=left_out,
+        quality={subjects[row]: {labels[label]: measures for label, measures in quality[row].items()} for row in kept},
+        left_out=dict(sorted(left_out.items())),
     )
 
 
@@ -311,62 +339,42 @@ def _reference(takes: list[Take], split: list[str], strict: bool) -> npt.NDArray
     return reference_shape([shape for shape in shapes if len(shape) == usual])
 
 
-def _people_per_task(n_people: int, run: int) -> int:
-    """Whole chunks of rows."""
-    return min(run, n_people)
-
-
-def _align_run(task: _Run) -> _RunReport:
-    n, labels = len(task.takes), list(task.labels)
-    channels = 3 if task.color == "rgb" else 1
-    images = np.zeros((len(labels), n, task.size, task.size, channels), dtype=np.uint8)
-    present = np.zeros((n, len(labels)), dtype=bool)
-    quality: dict[str, dict[str, dict[str, float]]] = {}
-    left_out: dict[str, str] = {}
-    for row, take in enumerate(task.takes):
-        aligned = _align(task, take, left_out)
-        for label, (image, numbers) in aligned.items():
-            images[labels.index(label), row] = image
-            present[row, labels.index(label)] = True
-            quality.setdefault(take.subject, {})[task.labels[label]] = numbers
-        for label in labels:
-            if label not in take.photographs:
-                left_out.setdefault(f"{take.subject}/{label}", "the person has no photograph with this label")
-    checksum = np.stack(
-        [
-            write_images(task.url, name, task.start, images[k], task.storage_options)
-            for k, name in enumerate(task.labels.values())
-        ],
-        axis=1,
-    )
-    return _RunReport(present, checksum, quality, left_out)
-
-
-def _align(
-    task: _Run, take: Take, left_out: dict[str, str]
-) -> dict[str, tuple[npt.NDArray[np.uint8], dict[str, float]]]:
-    """Return label -> (image, quality); a photograph that fails is noted and the person's others are kept."""
+def _align_person(task: _Person) -> _PersonReport:
+    """Stage what can be used; a photograph that fails is noted, and the person's others are kept."""
+    take, left_out = task.take, {}
+    for label in task.labels:
+        if label not in take.photographs:
+            left_out[f"{take.subject}/{label}"] = "the person has no photograph with this label"
     while take.photographs:
         try:
-            if task.reference is None:
-                return {label: (_resized(path, task), {}) for label, path in take.photographs.items()}
-            aligned = align_take(
-                take, task.reference, size=task.size, color=task.color, method=task.align  # type: ignore[arg-type]
-            )  # fmt: skip
-            return {label: (aligned.images[label], aligned.quality[label]) for label in aligned.images}
+            images, quality = _align(task, take)
         except DataError as error:
             if task.strict:
                 raise
             broken = _first_unreadable(take)
-            left_out[str(take.photographs[broken]) if broken else take.subject] = str(error)
             if broken is None:
-                return {}
+                left_out[f"person {take.subject}"] = str(error)
+                break
+            left_out[str(take.photographs[broken])] = str(error)
             take = replace(
                 take,
                 photographs={label: path for label, path in take.photographs.items() if label != broken},
                 landmarks={label: path for label, path in take.landmarks.items() if label != broken},
             )
-    return {}
+        else:
+            for label, image in images.items():
+                task.staging.write(task.labels.index(label), task.row, image)
+            return _PersonReport(quality, left_out)
+    return _PersonReport({}, left_out)
+
+
+def _align(task: _Person, take: Take) -> tuple[dict[str, npt.NDArray[np.uint8]], dict[str, dict[str, float]]]:
+    """Return image and measures per label."""
+    if task.reference is None:
+        images = {label: _resized(path, task) for label, path in take.photographs.items()}
+        return images, {label: {} for label in images}
+    aligned = align_take(take, task.reference, size=task.size, color=task.color, method=task.align)  # type: ignore[arg-type]
+    return aligned.images, aligned.quality
 
 
 def _first_unreadable(take: Take) -> str | None:
@@ -378,10 +386,15 @@ def _first_unreadable(take: Take) -> str | None:
     return None
 
 
-def _resized(path: Path, task: _Run) -> npt.NDArray[np.uint8]:
+def _resized(path: Path, task: _Person) -> npt.NDArray[np.uint8]:
     image = read_photograph(path, task.color)
     if image.shape[:2] == (task.size, task.size):
         return image
     picture = Image.fromarray(image if image.shape[2] == 3 else image[..., 0])
     resized = np.asarray(picture.resize((task.size, task.size), Image.Resampling.LANCZOS))
     return resized.reshape(task.size, task.size, -1)
+
+
+def _write_run(task: _Run) -> npt.NDArray[np.uint32]:
+    images = task.staging.read(task.column, task.rows)
+    return write_images(task.staging.url, task.label, task.start, images, task.staging.storage_options)

@@ -121,7 +121,8 @@ def _synthesize_one(model: Model, path: str) -> npt.NDArray[np.floating]:
             f"{path} has {width} x {height} pixels, the weights were trained on {model.shape[1]} x {model.shape[0]}; "
             "align and resize it first."
         )
-    return model.predict(photograph[np.newaxis])[0]
+    output: npt.NDArray[np.floating] = model.predict(photograph[np.newaxis])[0]
+    return output
 
 
 def _write(image: npt.NDArray[np.floating], picture: Path) -> None:

@@ -181,9 +181,7 @@ def train(
     blocks = block_grid(images.shape, plan.block)
     done = output.done
     tasks = [
-        _BlockTask(
-            weights_url, weights_storage_options, images_url, storage_options, index, block_, plan.slab
-        )
+        _BlockTask(weights_url, weights_storage_options, images_url, storage_options, index, block_, plan.slab)
         for index, block_ in enumerate(blocks)
         if not done[index]
     ]
@@ -250,9 +248,7 @@ def plan(
         images, source, target, receptive_field, dilation, alpha, color, penalize_intercept, split, dtype
     )
     n_slots = n_processors() if workers is None else max(workers, 1)
-    return plan_training(
-        _workload(images, training), max_memory=parse_bytes(max_memory), n_slots=n_slots, block=block
-    )
+    return plan_training(_workload(images, training), max_memory=parse_bytes(max_memory), n_slots=n_slots, block=block)
 
 
 def _training(
@@ -344,9 +340,7 @@ def _accumulate(
     window = task.block.grown(training.field.halo)
     inside = window.clipped(images.shape)
     unit = unit_of(images.dtype)
-    statistics = SufficientStatistics.zeros(
-        training.field, task.block.shape, n_groups=training.n_groups, unit=unit
-    )
+    statistics = SufficientStatistics.zeros(training.field, task.block.shape, n_groups=training.n_groups, unit=unit)
     reader = images.reader()
 
     def read(start: int, stop: int, chosen: np.ndarray[Any, np.dtype[np.int64]]) -> tuple[Any, Any]:

@@ -5,15 +5,17 @@ The only room that knows zarr, xarray and fsspec. A store carries the attribute 
 """
 
 from mrdist.storage.csr import write_csr
-from mrdist.storage.images import Images, create_images, finish_images, open_images, write_images
-from mrdist.storage.urls import StorageOptions, describe, is_local, normalize_url, redact
+from mrdist.storage.images import Images, Staging, create_images, finish_images, open_images, write_images
+from mrdist.storage.urls import StorageOptions, check_output, describe, is_local, normalize_url, redact
 from mrdist.storage.weights import Model, Training, open_weights, train_output
 
 __all__ = [
     "Images",
     "Model",
+    "Staging",
     "StorageOptions",
     "Training",
+    "check_output",
     "create_images",
     "describe",
     "finish_images",

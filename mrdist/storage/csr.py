@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import scipy.sparse
 
-from mrdist.storage.urls import COMPRESSOR, FORMAT_VERSION, StorageOptions, clear_output, create_group, store_errors
+from mrdist.storage.urls import (
+    COMPRESSOR,
+    FORMAT_VERSION,
+    StorageOptions,
+    clear_output,
+    create_group,
+    store_errors,
+)
 
 _CHUNK = 1 << 18
 
@@ -33,20 +42,18 @@ def write_csr(
         If something is there that may not be replaced.
     """
     clear_output(url, storage_options, kind="csr", overwrite=overwrite)
-    attributes = {"kind": "csr", "format_version": FORMAT_VERSION, "complete": False}
+    attributes: dict[str, Any] = {"kind": "csr", "format_version": FORMAT_VERSION, "complete": False}
     with store_errors(url):
         root = create_group(url, storage_options, attributes)
         single = not isinstance(matrix, list)
-        matrices = {"": matrix} if single else {f"channel_{c}": m for c, m in enumerate(matrix)}
+        matrices: dict[str, Any] = {"": matrix} if single else {f"channel_{c}": m for c, m in enumerate(matrix)}
         for name, values in matrices.items():
             group = root if single else root.create_group(name)
             for part in ("data", "indices", "indptr"):
                 array = getattr(values, part)
                 if part == "indptr":
                     array = array.astype("int64")
-                group.create_array(
-                    part, data=array, chunks=(min(_CHUNK, max(len(array), 1)),), compressors=COMPRESSOR
-                )
+                group.create_array(part, data=array, chunks=(min(_CHUNK, max(len(array), 1)),), compressors=COMPRESSOR)
             group.attrs.update(
                 {
                     "encoding-type": "csr_matrix",

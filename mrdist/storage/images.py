@@ -19,6 +19,7 @@ from mrdist.storage.urls import (
     FORMAT_VERSION,
     StorageOptions,
     check_format,
+    check_output,
     clear_output,
     consolidate,
     create_group,
@@ -26,6 +27,7 @@ from mrdist.storage.urls import (
     open_group,
     open_kind,
     redact,
+    remove_output,
     store_errors,
 )
 
@@ -54,7 +56,7 @@ def default_chunks(n_images: int, shape: Shape, n_channels: int, itemsize: int) 
     run = min(256, max(4, _MAX_RUN // image_bytes))
     run = min(max(n_images, 1), 1 << (run.bit_length() - 1))
     side = int((_MAX_CHUNK / (run * n_channels * itemsize)) ** 0.5) // 32 * 32
-    side = min(256, max(32, side))
+    side = max(32, min(256, side, max(shape) // 2 // 32 * 32))  # a block must not read all of a small image
     return run, min(side, shape[0]), min(side, shape[1]), n_channels
 
 
@@ -172,7 +174,7 @@ def write_images(
         assert stop % array.chunks[0] == 0 or stop == array.shape[0]
         array = array.with_config({"write_empty_chunks": True})
         array[start:stop] = images
-    return np.array([zlib.crc32(np.ascontiguousarray(image)) for image in images], dtype=np.uint32)
+    return np.array([zlib.crc32(np.ascontiguousarray(image).tobytes()) for image in images], dtype=np.uint32)
 
 
 def finish_images(
@@ -192,6 +194,55 @@ def finish_images(
         group.create_array("face_mask", data=face_mask, dimension_names=("y", "x"))
         group.attrs["mrdist"] = {**check_format(group, url), "complete": True, "provenance": provenance}
         consolidate(group)
+
+
+@dataclass(frozen=True)
+class Staging:
+    """Whole images on their way into a store: written one by one, in any order, read in runs that fill chunks.
+
+    Attributes
+    ----------
+    url, storage_options
+        Of the images store to come; the staged images lie beside it.
+    """
+
+    url: str
+    storage_options: StorageOptions
+
+    @property
+    def _place(self) -> str:
+        return f"{normalize_url(self.url)}.staging"
+
+    def create(self, n_images: int, n_labels: int, shape: Shape, n_channels: int) -> None:
+        """Make room for images, replacing what an interrupted run has left."""
+        self.remove()
+        attributes = {"kind": "staging", "format_version": FORMAT_VERSION, "complete": False}
+        with store_errors(self._place):
+            create_group(self._place, self.storage_options, attributes).create_array(
+                "images",
+                shape=(n_labels, n_images, *shape, n_channels),
+                chunks=(1, 1, *shape, n_channels),
+                dtype="uint8",
+                compressors=None,
+                config={"write_empty_chunks": True},
+            )
+
+    def write(self, label: int, row: int, image: npt.NDArray[np.uint8]) -> None:
+        """Stage one image."""
+        with store_errors(self._place):
+            array = _array(open_group(self._place, self.storage_options, write=True), "images")
+            array.with_config({"write_empty_chunks": True})[label, row] = image
+
+    def read(self, label: int, rows: Sequence[int]) -> npt.NDArray[np.uint8]:
+        """Return staged images; a row that was never written is black."""
+        with store_errors(self._place):
+            array = _array(open_group(self._place, self.storage_options, write=True), "images")
+            return np.stack([np.asarray(array[label, row]) for row in rows])
+
+    def remove(self) -> None:
+        """Remove the staged images."""
+        check_output(self._place, self.storage_options, kind="staging", overwrite=True)
+        remove_output(self._place, self.storage_options)
 
 
 @dataclass(frozen=True)
@@ -244,8 +295,8 @@ class Images:
                 other = _array(group, label)
                 if (other.shape, other.dtype) != (array.shape, array.dtype):
                     raise StoreFormatError(
-                        f"{redact(url)} has {labels[0]!r} of shape {array.shape} and dtype {array.dtype}, but {label!r} "
-                        f"of shape {other.shape} and dtype {other.dtype}; all labels must agree: write the store anew."
+                        f"all labels of {redact(url)} must agree, but {labels[0]!r} has shape {array.shape} and dtype "
+                        f"{array.dtype} and {label!r} {other.shape} and {other.dtype}; write the store anew."
                     )
             return cls(
                 url=url,
@@ -272,9 +323,7 @@ class Images:
             If there is none of this name.
         """
         if label not in self.labels:
-            raise LabelError(
-                f"{redact(self.url)} has no label {label!r}; it has {', '.join(self.labels)}."
-            )
+            raise LabelError(f"{redact(self.url)} has no label {label!r}; it has {', '.join(self.labels)}.")
         return self.labels.index(label)
 
     def rows(self, labels: Sequence[str], split: str) -> npt.NDArray[np.int64]:
@@ -302,7 +351,7 @@ class Images:
         columns = [self.column(label) for label in labels]
         digest = hashlib.sha256(repr((self.shape, self.n_channels, str(self.dtype))).encode())
         digest.update("\n".join(self.image[rows]).encode())
-        digest.update(np.ascontiguousarray(self.checksum[np.ix_(rows, columns)]).astype("<u4").tobytes())
+        digest.update(np.ascontiguousarray(self.checksum[rows][:, columns]).astype("<u4").tobytes())
         return digest.hexdigest()
 
     def slabs(self, rows: npt.NDArray[np.int64], n_images: int) -> Iterator[tuple[int, int, npt.NDArray[np.int64]]]:
@@ -318,7 +367,6 @@ class Images:
             chosen = rows[np.searchsorted(rows, start) : np.searchsorted(rows, stop)] - start
             if len(chosen):
                 yield start, stop, chosen
-
 
     def reader(self) -> ImageReader:
         """Return what reads pixels."""
@@ -350,7 +398,7 @@ def _strings(group: zarr.Group, name: str) -> npt.NDArray[np.str_]:
     return np.array([str(value) for value in np.asarray(_array(group, name)[...])])
 
 
-def _array(group: zarr.Group, name: str) -> zarr.Array:
+def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
     array = group[name]
     assert isinstance(array, zarr.Array)
     return array
@@ -381,5 +429,6 @@ def open_images(url: str, storage_options: StorageOptions = None) -> xr.Dataset:
 
     url = normalize_url(url)
     group = open_kind(url, storage_options, "images", _RESUME)
-    dataset = xr.open_zarr(group.store, consolidated=True)
-    return dataset.assign_coords({name: dataset[name].load() for name in ("subject", "dataset", "split")})
+    dataset: xr.Dataset = xr.open_zarr(group.store, consolidated=True)
+    dataset = dataset.assign_coords({name: dataset[name].load() for name in ("subject", "dataset", "split")})
+    return dataset

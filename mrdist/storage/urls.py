@@ -92,9 +92,7 @@ def store_errors(url: str) -> Iterator[None]:
 class _NoMissingChunks(zarr.storage.WrapperStore[Store]):
     """A store in which a chunk that is not there is an error and not silently the fill value."""
 
-    async def get(
-        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
-    ) -> Buffer | None:
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
         value = await super().get(key, prototype, byte_range)
         if value is None and "/c/" in key:
             raise MissingChunkError(
@@ -180,22 +178,18 @@ def open_kind(url: str, options: StorageOptions, kind: str, resume: str) -> zarr
     return group
 
 
-def clear_output(url: str, options: StorageOptions, *, kind: str, overwrite: bool) -> None:
-    """Make room for a new store: remove what was asked to be overwritten and what was never finished.
+def check_output(url: str, options: StorageOptions, *, kind: str, overwrite: bool) -> None:
+    """Make sure that a new store may go to ``url``: over nothing, over one that was never finished, or if asked to.
 
     Raises
     ------
     StoreExistsError
         If something is there that may not be removed.
     """
-    path = normalize_url(url)
-    filesystem, root = fsspec.url_to_fs(path, **dict(options or {}))
+    filesystem, root = _filesystem(url, options)
     with store_errors(url):
         filesystem.invalidate_cache()
-        if not filesystem.exists(root):
-            return
-        if filesystem.isdir(root) and not filesystem.ls(root):
-            filesystem.rmdir(root)
+        if not filesystem.exists(root) or (filesystem.isdir(root) and not filesystem.ls(root)):
             return
         try:
             found = describe(url, options)
@@ -203,11 +197,30 @@ def clear_output(url: str, options: StorageOptions, *, kind: str, overwrite: boo
             raise StoreExistsError(
                 f"{redact(url)} exists and is not a store of mrdist; remove it yourself or choose another address."
             ) from error
-        if not overwrite and (found["kind"] != kind or found.get("complete")):
-            raise StoreExistsError(
-                f"{redact(url)} already holds {found['kind']}; use --overwrite (overwrite=True) or another address."
-            )
-        filesystem.rm(root, recursive=True)
+    if not overwrite and (found["kind"] != kind or found.get("complete")):
+        raise StoreExistsError(
+            f"{redact(url)} already holds {found['kind']}; use --overwrite (overwrite=True) or another address."
+        )
+
+
+def remove_output(url: str, options: StorageOptions) -> None:
+    """Remove what `check_output` has allowed to be removed."""
+    filesystem, root = _filesystem(url, options)
+    with store_errors(url):
+        if filesystem.exists(root):
+            filesystem.rm(root, recursive=True)
+
+
+def clear_output(url: str, options: StorageOptions, *, kind: str, overwrite: bool) -> None:
+    """Make room for a new store, see `check_output`."""
+    check_output(url, options, kind=kind, overwrite=overwrite)
+    remove_output(url, options)
+
+
+def _filesystem(url: str, options: StorageOptions) -> tuple[Any, str]:
+    with _opening(url):
+        filesystem, root = fsspec.url_to_fs(normalize_url(url), **dict(options or {}))
+        return filesystem, root
 
 
 def consolidate(group: zarr.Group) -> None:

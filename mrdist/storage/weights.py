@@ -183,7 +183,7 @@ class TrainOutput:
                 del self._group["progress"]
             consolidate(self._group)
 
-    def _array(self, name: str) -> zarr.Array:
+    def _array(self, name: str) -> zarr.Array[Any]:
         array = self._group[name]
         assert isinstance(array, zarr.Array)
         return array.with_config({"write_empty_chunks": True})
@@ -238,7 +238,7 @@ def train_output(
         return TrainOutput.open(url, storage_options)
     clear_output(url, storage_options, kind="weights", overwrite=overwrite)
     with store_errors(url):
-        attributes = {
+        attributes: dict[str, Any] = {
             "kind": "weights",
             "format_version": FORMAT_VERSION,
             "complete": False,
@@ -321,7 +321,8 @@ class Model(MaskedWeights):
         import xarray as xr  # brings pandas, which a worker does not need
 
         group = open_kind(self.url, self.storage_options, "weights", _RESUME)
-        return xr.open_zarr(group.store, consolidated=True)
+        dataset: xr.Dataset = xr.open_zarr(group.store, consolidated=True)
+        return dataset
 
 
 @dataclass(frozen=True)
