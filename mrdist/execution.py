@@ -206,6 +206,7 @@ def _local(n_workers: int, max_memory: int) -> Iterator[Client]:
 
     with (
         dask.config.set(_MEMORY_RULES),
+        _main_left_alone(),
         LocalCluster(
             n_workers=n_workers,
             threads_per_worker=1,
@@ -218,6 +219,22 @@ def _local(n_workers: int, max_memory: int) -> Iterator[Client]:
         Client(cluster) as client,
     ):
         yield client
+
+
+@contextmanager
+def _main_left_alone() -> Iterator[None]:
+    """Keep new worker processes from importing the user's script.
+
+    Python starts a process by importing ``__main__`` in it, which would run a script without the usual guard once
+    more in every worker. Tasks need only mrdist, so there is nothing in it for them.
+    """
+    main = sys.modules["__main__"]
+    hidden = {name: main.__dict__.pop(name) for name in ("__file__", "__spec__") if name in main.__dict__}
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        main.__dict__.update(hidden)
 
 
 @contextmanager

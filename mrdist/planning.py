@@ -134,7 +134,7 @@ def plan_training(workload: Workload, *, max_memory: int, n_slots: int, block: S
     >>> work = Workload((512, 512), 1, 1, (256, 64, 64, 1), 1000, 800, ReceptiveField(3), 1, 4, 32)
     >>> plan = plan_training(work, max_memory=DEFAULT_MEMORY, n_slots=2)
     >>> plan.block, plan.n_blocks, plan.slab
-    ((128, 256), 8, 1000)
+    ((256, 256), 4, 512)
     """
     unit = workload.weight_chunk
     whole = (_round_up(workload.shape[0], unit), _round_up(workload.shape[1], unit))
@@ -144,7 +144,7 @@ def plan_training(workload: Workload, *, max_memory: int, n_slots: int, block: S
         candidates = [(min(_round_up(block[0], unit), whole[0]), min(_round_up(block[1], unit), whole[1]))]
     else:
         n_chunks = whole[0] // unit * (whole[1] // unit)
-        enough = min(4 * n_slots, n_chunks)
+        enough = min(2 * n_slots, n_chunks)
         candidates = [c for c in _halvings(whole, unit) if _count(workload.shape, c) >= enough]
     for candidate in candidates:
         slab = _slab(workload, candidate)

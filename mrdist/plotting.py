@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def plot_faces(columns: Mapping[str, Sequence[npt.NDArray[np.generic]]], *, ax: Axes | None = None) -> Axes:
-    """Draw a grid of images, one column a kind.
+def plot_faces(rows: Mapping[str, Sequence[npt.NDArray[np.generic]]], *, ax: Axes | None = None) -> Axes:
+    """Draw a grid of images, one row a kind.
 
     Parameters
     ----------
-    columns
+    rows
         Title -> images of shape (y, x, channel), uint8 or floats (1 = white, clipped), the same number for each.
     ax
         Where to draw; a new figure unless given.
@@ -33,29 +33,26 @@ def plot_faces(columns: Mapping[str, Sequence[npt.NDArray[np.generic]]], *, ax: 
     Raises
     ------
     ParameterError
-        If the columns differ in length or are empty.
+        If the rows differ in length or are empty.
 
     Examples
     --------
     >>> ax = plot_faces({"input": [np.zeros((8, 8, 1))], "output": [np.ones((8, 8, 1))]})
-    >>> [label.get_text() for label in ax.get_xticklabels()]
+    >>> [label.get_text() for label in ax.get_yticklabels()]
     ['input', 'output']
     """
-    lengths = {len(images) for images in columns.values()}
+    lengths = {len(images) for images in rows.values()}
     if len(lengths) != 1 or 0 in lengths:
-        raise ParameterError(f"columns must hold equally many images, got {[len(c) for c in columns.values()]}.")
-    stacks = [np.concatenate([_to_rgb(image) for image in images]) for images in columns.values()]
-    picture = np.concatenate(stacks, axis=1)
+        raise ParameterError(f"rows must hold equally many images, got {[len(row) for row in rows.values()]}.")
+    strips = [np.concatenate([_to_rgb(image) for image in images], axis=1) for images in rows.values()]
+    picture = np.concatenate(strips)
     if ax is None:
         ax = _new_axes(picture.shape[1] / picture.shape[0])
-    ax.imshow(picture, interpolation="nearest")
-    width = picture.shape[1] / len(columns)
-    ax.set_xticks([(k + 0.5) * width - 0.5 for k in range(len(columns))], list(columns))
-    ax.xaxis.tick_top()
-    ax.set_yticks([])
-    ax.tick_params(length=0)
-    for side in ax.spines.values():
-        side.set_visible(False)
+    ax.imshow(picture, interpolation="antialiased")
+    height = picture.shape[0] / len(rows)
+    ax.set_yticks([(k + 0.5) * height - 0.5 for k in range(len(rows))], list(rows), rotation="vertical", va="center")
+    ax.set_xticks([])
+    _hide_frame(ax)
     return ax
 
 
@@ -90,9 +87,7 @@ def plot_receptive_fields(
     titles = [f"({y}, {x})" for y, x in pixels]
     ax.set_xticks([(k + 0.5) * (size + 2) - 0.5 for k in range(len(pixels))], titles)
     ax.set_yticks([])
-    ax.tick_params(length=0)
-    for side in ax.spines.values():
-        side.set_visible(False)
+    _hide_frame(ax)
     return ax
 
 
@@ -127,9 +122,14 @@ def _to_rgb(image: npt.NDArray[np.generic]) -> npt.NDArray[np.floating[Any]]:
     return np.broadcast_to(np.clip(pixels, 0, 1), (*pixels.shape[:2], 3))
 
 
-def _new_axes(aspect: float, height: float = 4.8) -> Axes:
-    # A figure of its own, outside pyplot's list of open figures, works on servers and in notebooks alike.
-    from matplotlib.figure import Figure
+def _hide_frame(ax: Axes) -> None:
+    ax.tick_params(length=0)
+    for side in ax.spines.values():
+        side.set_visible(False)
 
-    ax: Axes = Figure(figsize=(max(2.0, height * aspect), height), layout="constrained").subplots()
+
+def _new_axes(aspect: float, height: float = 4.2) -> Axes:
+    import matplotlib.pyplot as plt  # slow to import
+
+    _, ax = plt.subplots(figsize=(max(2.0, height * aspect), height), layout="constrained")
     return ax

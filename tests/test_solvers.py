@@ -159,28 +159,30 @@ def test_a_tiny_penalty_is_enough_where_the_images_vary(draw_images, statistics_
     assert np.allclose(solution.intercept, 0, rtol=0, atol=1e-12)
 
 
-ROWS = st.integers(1, 2**32)
-SUMS = st.integers(0, 2**62)
+@given(
+    n=st.integers(1, 2**20), product=st.integers(0, 2**32), sum_a=st.integers(0, 2**26), sum_b=st.integers(0, 2**26)
+)  # fmt: skip
+def test_centred_products_of_small_numbers_are_exact(n, product, sum_a, sum_b):
+    assert _centred(n, product, sum_a, sum_b) == n * product - sum_a * sum_b
 
 
-@given(n=ROWS, product=SUMS, sum_a=SUMS, sum_b=SUMS)
-def test_centred_products_are_exact_before_they_are_rounded_small(n, product, sum_a, sum_b):
-    n, product, sum_a, sum_b = n % 2**20, product % 2**32, sum_a % 2**26, sum_b % 2**26
-    assert _centred(n, product, sum_a, sum_b) == float(n * product - sum_a * sum_b)
-
-
-@given(n=ROWS, product=SUMS, sum_a=SUMS, sum_b=SUMS)
+@given(
+    n=st.integers(1, 2**32), product=st.integers(0, 2**62), sum_a=st.integers(0, 2**62), sum_b=st.integers(0, 2**62)
+)  # fmt: skip
 def test_centred_products_beyond_64_bits(n, product, sum_a, sum_b):
     exact = n * product - sum_a * sum_b
     assert abs(int(_centred(n, product, sum_a, sum_b)) - exact) <= abs(exact) * 2**-52
 
 
-@given(n=ROWS, sum_a=st.integers(2**32, 2**62), difference=st.integers(-(2**40), 2**40))
-def test_centred_products_that_nearly_cancel(n, sum_a, difference):
-    product = (n * sum_a + difference) // n  # n product and sum_a sum_b agree in all but their last bits
-    if product >= 2**63:
-        return
-    assert _centred(n, product, sum_a, n) == float(n * product - sum_a * n)
+@given(
+    data=st.data(), n=st.integers(2, 2**32), sum_a=st.integers(2**50, 2**62), difference=st.integers(-(2**40), 2**40)
+)
+def test_centred_products_that_nearly_cancel_are_exact(data, n, sum_a, difference):
+    sum_b = data.draw(st.integers(1, n))
+    product = max(0, sum_a * sum_b + difference) // n
+    exact = n * product - sum_a * sum_b
+    assert abs(exact) < 2**41
+    assert _centred(n, product, sum_a, sum_b) == exact
 
 
 @pytest.mark.parametrize(

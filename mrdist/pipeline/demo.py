@@ -94,6 +94,8 @@ def demo(
 
 
 def _draw(images_url: str, weights_url: str, faces: Path, picture: Path) -> None:
+    from matplotlib.figure import Figure
+
     from mrdist.plotting import plot_faces
 
     images, model = Images.open(images_url), open_weights(weights_url)
@@ -105,8 +107,6 @@ def _draw(images_url: str, weights_url: str, faces: Path, picture: Path) -> None
     outputs = model.predict(inputs)
     for row, output in zip(rows, outputs, strict=True):
         to_picture(output).save(faces / f"{images.image[row]}.png")
-    ax = plot_faces({"input": list(inputs), "synthesised": list(outputs), "target": list(targets)})
-    figure = ax.get_figure(root=True)
-    assert figure is not None
-    figure.set_size_inches(4.2, 8.4)
-    figure.savefig(picture, dpi=150)
+    figure = Figure(figsize=(10, 5), layout="constrained")
+    plot_faces({"input": list(inputs), "synthesised": list(outputs), "target": list(targets)}, ax=figure.subplots())
+    figure.savefig(picture, dpi=110)
