@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tqdm.std import tqdm
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+_LOST = "the scheduler was lost; start it again and repeat the command: what is finished is kept."
 _TASKS_PER_SLOT = 3
 _CONNECT_SECONDS = 10
 _WORKER_SECONDS = 60
@@ -117,27 +118,23 @@ class Executor:
             for _ in range(_TASKS_PER_SLOT * self.n_slots):
                 submit()
             for future in finished:
-                item = running[future.key]
+                item = running.pop(future.key)
+                if future.status in ("cancelled", "lost"):
+                    raise ExecutionError(_LOST)
                 try:
                     result = future.result()
-                except MrdistError:
-                    raise
                 except KilledWorker as error:
                     raise ExecutionError(
-                        f"{name} of {describe(item)} killed {len(error.args) and 'every'} worker that tried it; give "
-                        "the workers more memory, lower --max-memory or choose a smaller --block."
+                        f"every worker that tried {describe(item)} was killed; give the workers more memory, lower "
+                        "--max-memory or choose a smaller --block."
                     ) from error
-                del running[future.key]
                 future.release()
                 yield item, result
                 submit()
         except (OSError, TimeoutError) as error:
             if isinstance(error, MrdistError):
                 raise
-            raise ExecutionError(
-                f"the connection to the scheduler was lost ({error}); start it again and repeat the command: what is "
-                "finished is kept."
-            ) from error
+            raise ExecutionError(_LOST) from error
         finally:
             if running:
                 client.cancel(list(running), force=True)
@@ -180,7 +177,7 @@ def open_executor(
         raise ParameterError(f"workers must be 0 (this process) or more, got {workers}.")
     started = time.perf_counter()
     if scheduler is not None:
-        with _remote(scheduler) as client:
+        with _quiet(), _remote(scheduler) as client:
             n_slots = sum(client.nthreads().values())
             yield Executor(client, n_slots, client.dashboard_link, time.perf_counter() - started)
         return
@@ -206,6 +203,7 @@ def _local(n_workers: int, max_memory: int) -> Iterator[Client]:
 
     with (
         dask.config.set(_MEMORY_RULES),
+        _quiet(),
         _main_left_alone(),
         LocalCluster(
             n_workers=n_workers,
@@ -214,11 +212,27 @@ def _local(n_workers: int, max_memory: int) -> Iterator[Client]:
             host="127.0.0.1",
             dashboard_address="127.0.0.1:0",
             memory_limit=max_memory,
-            silence_logs=logging.CRITICAL,
+            silence_logs=False,
         ) as cluster,
         Client(cluster) as client,
     ):
         yield client
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Dask's own reports of lost connections back: what matters of them is raised as one sentence."""
+    import distributed  # noqa: F401  (creates the loggers)
+
+    loggers = [logging.getLogger(name) for name in logging.root.manager.loggerDict if name.startswith("distributed")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 @contextmanager
@@ -229,7 +243,9 @@ def _main_left_alone() -> Iterator[None]:
     more in every worker. Tasks need only mrdist, so there is nothing in it for them.
     """
     main = sys.modules["__main__"]
-    hidden = {name: main.__dict__.pop(name) for name in ("__file__", "__spec__") if name in main.__dict__}
+    hidden: dict[str, Any] = {
+        name: main.__dict__.pop(name) for name in ("__file__", "__spec__") if name in main.__dict__
+    }
     main.__spec__ = None
     try:
         yield

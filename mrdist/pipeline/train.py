@@ -196,7 +196,10 @@ def train(
         started = time.perf_counter()
         with progress_bar(len(blocks), int(done.sum()), "block", show=progress) as advance:
             finished = executor.run(
-                _solve_block, tasks, name="block", describe=lambda task: f"block {task.index} ({task.block})"
+                _solve_block,
+                tasks,
+                name="block",
+                describe=lambda task: f"block {task.index} ({task.block}; planned peak {plan.peak_memory >> 20} MiB)",
             )
             for number, (_, peak_of_task) in enumerate(finished, start=1):
                 peak = max(peak, peak_of_task)

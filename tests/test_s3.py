@@ -1,0 +1,71 @@
+"""The main job from object storage and back, over real HTTP requests to a local S3 server (moto)."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import boto3
+import numpy as np
+import pytest
+from moto.server import ThreadedMotoServer
+
+import mrdist
+
+MRDIST = str(Path(sys.executable).with_name("mrdist"))
+
+
+@pytest.fixture(scope="module")
+def bucket():
+    """A bucket of a running server, named in the environment as users name theirs."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    environment = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "key-of-the-test",
+        "AWS_SECRET_ACCESS_KEY": "secret-of-the-test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        boto3.client("s3").create_bucket(Bucket="faces")
+        yield "s3://faces"
+    server.stop()
+
+
+def run(*arguments: str) -> str:
+    done = subprocess.run([MRDIST, *arguments], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_generate_train_and_evaluate_on_s3_equal_the_same_on_disk(bucket, tmp_path):
+    labels = ("--images", "12", "--size", "48", "--labels", "neutral,happy", "--color", "gray")
+    pair = ("--source", "neutral", "--target", "happy", "--workers", "2")
+    run("generate", f"{bucket}/images.zarr", *labels, "--workers", "0")
+    run("train", f"{bucket}/images.zarr", f"{bucket}/weights.zarr", *pair)
+    run("generate", str(tmp_path / "images.zarr"), *labels, "--workers", "0")
+    run("train", str(tmp_path / "images.zarr"), str(tmp_path / "weights.zarr"), *pair)
+
+    remote, local = mrdist.open_weights(f"{bucket}/weights.zarr"), mrdist.open_weights(str(tmp_path / "weights.zarr"))
+    np.testing.assert_array_equal(remote.coef, local.coef)
+    np.testing.assert_array_equal(remote.intercept, local.intercept)
+    assert mrdist.open_images(f"{bucket}/images.zarr").sizes["image"] == 12
+    assert json.loads(run("info", f"{bucket}/weights.zarr", "--json"))["complete"] is True
+    scores = json.loads(run("evaluate", f"{bucket}/weights.zarr", f"{bucket}/images.zarr", "--split", "test", "--json"))
+    assert scores["splits"]["test"]["frame"]["model"]["mse"] > 0
+    again = run("train", f"{bucket}/images.zarr", f"{bucket}/weights.zarr", *pair)
+    assert "already complete" in again
+
+
+def test_a_bucket_that_does_not_exist_is_one_sentence(bucket):
+    done = subprocess.run(
+        [MRDIST, "info", "s3://no-such-bucket/images.zarr"], capture_output=True, text=True, timeout=60
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: ")
+    assert "s3://no-such-bucket/images.zarr" in done.stderr
+    assert "Traceback" not in done.stderr
