@@ -216,17 +216,11 @@ class SufficientStatistics:
             If so many rows do not fit into int64 exactly.
         """
         n_images, n_channels = source.shape[0], source.shape[3]
-        n_rows = self.n_rows + n_images * (n_channels if self.n_groups == 1 else 1)
-        limit = (2**63 - 1) // self.unit**2
-        if n_rows > limit:
-            raise DataError(
-                f"{n_rows} rows exceed the {limit} that can be summed exactly for images in units of "
-                f"1/{self.unit}; use fewer images or images of fewer bits."
-            )
+        n_rows = self._checked(self.n_rows + n_images * (n_channels if self.n_groups == 1 else 1))
         scalar = np.float32 if source.dtype == np.uint8 else np.float64
         _accumulate(
-            source.reshape(*source.shape[:2], -1),
-            target.reshape(*target.shape[:2], -1),
+            source.reshape(*source.shape[:2], source.shape[2] * n_channels),
+            target.reshape(*target.shape[:2], target.shape[2] * n_channels),
             n_channels,
             self.field.reach,
             self.field.lags,
@@ -256,13 +250,22 @@ class SufficientStatistics:
             )
         return replace(
             self,
-            n_rows=self.n_rows + sign * other.n_rows,
+            n_rows=self._checked(self.n_rows + sign * other.n_rows),
             lag=self.lag + sign * other.lag,
             cross=self.cross + sign * other.cross,
             source_sum=self.source_sum + sign * other.source_sum,
             target_sum=self.target_sum + sign * other.target_sum,
             target_square=self.target_square + sign * other.target_square,
         )
+
+    def _checked(self, n_rows: int) -> int:
+        limit = (2**63 - 1) // self.unit**2
+        if n_rows > limit:
+            raise DataError(
+                f"{n_rows} rows exceed the {limit} that can be summed exactly for images in units of "
+                f"1/{self.unit}; use fewer images or images of fewer bits."
+            )
+        return n_rows
 
 
 @jit

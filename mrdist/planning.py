@@ -156,8 +156,8 @@ def plan_training(workload: Workload, *, max_memory: int, n_slots: int, block: S
     if needed <= max_memory:
         return _plan(workload, smallest, slab)
     raise MemoryLimitError(
-        f"a block of {smallest[0]} x {smallest[1]} pixels needs {needed / MIB:.0f} MiB in a worker "
-        f"({BASE_MEMORY // MIB} MiB of them before any work), but max_memory is {max_memory / MIB:.0f} MiB; raise "
+        f"a block of {smallest[0]} x {smallest[1]} pixels needs {-(-needed // MIB)} MiB in a worker "
+        f"({BASE_MEMORY // MIB} MiB of them before any work), but max_memory is {max_memory // MIB} MiB; raise "
         "--max-memory, choose a smaller receptive field or rechunk the images."
     )
 

@@ -109,6 +109,8 @@ class BlockScorer:
         """Add images, floats of shape (image, y, x, channel); 1 = white."""
         prediction, target = prediction.astype(np.float64), target.astype(np.float64)
         self._n_channels = target.shape[3]
+        if not len(target):
+            return
         truth = target[:, *self._inner][:, self._scored]
         error = np.square(prediction[:, *self._inner][:, self._scored] - truth)
         self._squared_error.append(error.sum(axis=(1, 2)))

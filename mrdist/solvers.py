@@ -21,6 +21,7 @@ from mrdist.errors import ParameterError, SolveError
 from mrdist.moments import SufficientStatistics
 
 Array = npt.NDArray[Any]
+_EPSILON = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
@@ -286,7 +287,12 @@ def _centred(n: int, product: int, sum_a: int, sum_b: int) -> float:
     borrow = np.uint64(1) if low_1 < low_2 else np.uint64(0)
     high = high_1 - high_2 - borrow
     low = low_1 - low_2
-    value = np.float64(high) * 18446744073709551616.0 + np.float64(low)
+    scale = 1.0
+    while high > np.uint64(0):  # what is shifted out stays in the last bit, so that the one rounding is right
+        low = (high << np.uint64(63)) | (low >> np.uint64(1)) | (low & np.uint64(1))
+        high >>= np.uint64(1)
+        scale *= 2.0
+    value = np.float64(low) * scale
     return -value if negative else value
 
 
@@ -312,13 +318,18 @@ def _cholesky(gram: Array, lanes: int) -> int:
     """
     m = gram.shape[0]
     row = m * SOLVE_LANES
+    # A pivot that should be 0 comes out as a rounding error of its diagonal entry, of either sign.
+    floor = np.empty((m, SOLVE_LANES))
+    for j in range(m):
+        for k in range(SOLVE_LANES):
+            floor[j, k] = gram[j, j, k] * (m * _EPSILON)
     for j in range(m):
         for i in range(j, m, SOLVE_ROWS):
             start = i * row + j * SOLVE_LANES
             rows = min(SOLVE_ROWS, m - i)
             subtract_products(gram, start, row, gram, i * row, row, SOLVE_LANES, gram, j * row, SOLVE_LANES, j, rows)
         for k in range(lanes):
-            if not gram[j, j, k] > 0.0:
+            if not gram[j, j, k] > floor[j, k]:
                 return k
         for k in range(SOLVE_LANES):
             gram[j, j, k] = 1.0 / np.sqrt(gram[j, j, k])
