@@ -1,9 +1,9 @@
 """Vector primitives: pixels in the lanes of the processor's vector registers.
 
-Two inner loops carry all of mrdist's arithmetic. Written as plain loops they leave the accumulators in memory;
-as numba intrinsics each keeps a dozen of them in registers.
+A few inner loops carry all of mrdist's arithmetic. Written as plain loops they leave the accumulators in memory;
+as numba intrinsics they keep a dozen of them in registers.
 
-`add_products` may fuse multiply and add: it only ever sees integers whose sums are exact, so the order and the
+`add_products` and `add_sums` may fuse multiply and add: they only ever see integers whose sums are exact, so the order and the
 fusing cannot change a bit. `subtract_products` is strict: one product, one rounding, one difference, one
 rounding, in the order of the index, the same bits on every processor.
 """
@@ -42,10 +42,10 @@ def jit(function: Function) -> Function:
 class _Emitter:
     """A few words of LLVM: pointers into arrays and unaligned vector loads and stores."""
 
-    def __init__(self, builder: Any, element: Any, lanes: int, align: int) -> None:
+    def __init__(self, context: Any, builder: Any, dtype: Any, lanes: int | None = None) -> None:
         self.builder = builder
-        self.vector = ir.VectorType(element, lanes)
-        self.align = align
+        self.align = dtype.bitwidth // 8
+        self.vector = ir.VectorType(context.get_data_type(dtype), lanes or VECTOR_BYTES // self.align)
 
     def load(self, data: Any, index: Any) -> Any:
         pointer = self.builder.bitcast(self.builder.gep(data, [index]), self.vector.as_pointer())
@@ -88,6 +88,31 @@ def _array_data(context: Any, builder: Any, array_type: Any, array: Any) -> Any:
 
 
 @intrinsic
+def convert(typing_context, source, source_start, out, out_start, n):  # type: ignore[no-untyped-def]
+    """Copy ``n`` integers from ``source[source_start:]`` to the floating-point ``out[out_start:]``.
+
+    A plain loop: the compiler finds the vectors, which it does not behind the views and checks of array slices.
+    """
+    signature = types.void(source, types.int64, out, types.int64, types.int64)
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        source_data, out_data = (_array_data(context, builder, sig.args[k], args[k]) for k in (0, 2))
+        _, source_start, _, out_start, n = args
+        emit = _Emitter(context, builder, sig.args[2].dtype)
+        cast = builder.sitofp if sig.args[0].dtype.signed else builder.uitofp
+
+        def step(i: Any, _: list[Any]) -> list[Any]:
+            value = builder.load(builder.gep(source_data, [builder.add(source_start, i)]))
+            builder.store(cast(value, emit.vector.element), builder.gep(out_data, [builder.add(out_start, i)]))
+            return []
+
+        emit.counted_loop(n, [], step)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
 def add_products(  # type: ignore[no-untyped-def]
     typing_context,
     a,
@@ -117,9 +142,7 @@ def add_products(  # type: ignore[no-untyped-def]
             _array_data(context, builder, sig.args[k], args[k]) for k in (0, 3, 7, 10)
         )
         _, a_start, a_stride, _, b_start, b_stride, n, _, first, count, _, out_start, out_stride = args
-        element = context.get_data_type(sig.args[0].dtype)
-        itemsize = sig.args[0].dtype.bitwidth // 8
-        emit = _Emitter(builder, element, VECTOR_BYTES // itemsize, itemsize)
+        emit = _Emitter(context, builder, sig.args[0].dtype)
         done = builder.append_basic_block("lanes.done")
         choose = builder.switch(count, done)
         for sums in range(1, MAX_SUMS + 1):
@@ -153,6 +176,41 @@ def add_products(  # type: ignore[no-untyped-def]
 
 
 @intrinsic
+def add_sums(  # type: ignore[no-untyped-def]
+    typing_context, x, x_start, x_stride, t, t_start, t_stride, n, out, out_start, out_stride
+):
+    """Add the sums of x, t and t^2 over ``n`` images, one group of lanes wide.
+
+    ``out[out_start + k * out_stride + lane]`` gets ``sum_i x[x_start + i * x_stride + lane]`` for k = 0, and those of
+    t and t^2 for k = 1 and 2.
+    """
+    i64 = types.int64
+    signature = types.void(x, i64, i64, t, i64, i64, i64, out, i64, i64)
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        x_data, t_data, out_data = (_array_data(context, builder, sig.args[k], args[k]) for k in (0, 3, 7))
+        _, x_start, x_stride, _, t_start, t_stride, n, _, out_start, out_stride = args
+        emit = _Emitter(context, builder, sig.args[0].dtype)
+        slots = [builder.add(out_start, builder.mul(out_stride, _INDEX(k))) for k in range(3)]
+
+        def step(i: Any, values: list[Any]) -> list[Any]:
+            source = emit.load(x_data, builder.add(x_start, builder.mul(i, x_stride)))
+            target = emit.load(t_data, builder.add(t_start, builder.mul(i, t_stride)))
+            square = builder.fmul(target, target, flags=("contract",))
+            return [
+                builder.fadd(term, value, flags=("contract",))
+                for term, value in zip((source, target, square), values, strict=True)
+            ]
+
+        totals = emit.counted_loop(n, [emit.load(out_data, slot) for slot in slots], step)
+        for total, slot in zip(totals, slots, strict=True):
+            emit.store(total, out_data, slot)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
 def subtract_products(  # type: ignore[no-untyped-def]
     typing_context, out, out_start, out_stride, a, a_start, a_row, a_step, b, b_start, b_step, n, count
 ):
@@ -167,7 +225,7 @@ def subtract_products(  # type: ignore[no-untyped-def]
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         out_data, a_data, b_data = (_array_data(context, builder, sig.args[k], args[k]) for k in (0, 3, 7))
         _, out_start, out_stride, _, a_start, a_row, a_step, _, b_start, b_step, n, count = args
-        emit = _Emitter(builder, ir.DoubleType(), SOLVE_LANES, 8)
+        emit = _Emitter(context, builder, types.float64, SOLVE_LANES)
         done = builder.append_basic_block("lanes.done")
         choose = builder.switch(count, done)
         for rows in range(1, SOLVE_ROWS + 1):

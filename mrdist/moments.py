@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from mrdist._lanes import MAX_SUMS, VECTOR_BYTES, add_products, jit
+from mrdist._lanes import MAX_SUMS, VECTOR_BYTES, add_products, add_sums, convert, jit
 from mrdist.errors import DataError, ParameterError
 from mrdist.geometry import Block, ReceptiveField, Shape
 
@@ -31,7 +31,7 @@ FIXED_POINT = 1 << 22
 """Integer units of 1.0 in float images."""
 IMAGES_PER_SUM = 256
 """Images in one floating-point sum: 256 x 255^2 < 2^24 in float32 and 256 x 2^44 < 2^53 in float64."""
-_TILE_BYTES = 384 * 1024
+_TILE_BYTES = 1 << 20
 _TILE_COLUMNS = 160
 _TILE_ROWS = 16
 
@@ -320,9 +320,10 @@ def _accumulate(
                 for n0 in range(batch, batch_end, n_cast):
                     n = min(n_cast, batch_end - n0)
                     first_lane = j0 * n_channels
-                    _cast(source[n0 : n0 + n], i0, first_lane - margin, tile_rows + reach, pitch, pitch, x)
-                    _cast(target[n0 : n0 + n], i0, first_lane, tile_rows, pitch - 2 * margin, pitch, t)
-                    _add_plain(n, x, margin, t, plain_sums)
+                    _cast(source, n0, n, i0, first_lane - margin, tile_rows + reach, pitch, pitch, x)
+                    _cast(target, n0, n, i0, first_lane, tile_rows, pitch - 2 * margin, pitch, t)
+                    for k in range(0, n_sums, lanes):
+                        add_sums(x, margin + k, source_size, t, k, n_sums, n, plain_sums, k, n_sums)
                     _add_maps(n, x, margin, x, lag_shifts, lag_sums, lanes)
                     _add_maps(n, t, 0, x, tap_shifts, tap_sums, lanes)
                 _flush(lag_sums, corner, tile, lag_out)
@@ -333,35 +334,37 @@ def _accumulate(
 
 
 @jit
-def _cast(images: Array, first_row: int, first_lane: int, n_rows: int, n_lanes: int, pitch: int, tile: Array) -> None:
-    """Copy a rectangle of every image into a row of ``tile``, with zeros beyond the images."""
+def _cast(
+    images: Array,
+    first: int,
+    n: int,
+    first_row: int,
+    first_lane: int,
+    n_rows: int,
+    n_lanes: int,
+    pitch: int,
+    tile: Array,
+) -> None:
+    """Copy a rectangle of images first..first+n-1 into the rows of ``tile``, with zeros beyond the images."""
     height, width = images.shape[1:]
     start = max(0, -first_lane)
     stop = max(start, min(n_lanes, width - first_lane))
-    for n in range(images.shape[0]):
+    for k in range(n):
         for i in range(n_rows):
-            row = tile[n, i * pitch : i * pitch + n_lanes]
-            if first_row + i >= height:
-                row[:] = 0
+            y = first_row + i
+            row = i * pitch
+            if y >= height:
+                for lane in range(row, row + n_lanes):
+                    tile[k, lane] = 0
                 continue
-            row[:start] = 0
-            values = images[n, first_row + i, first_lane + start : first_lane + stop]
-            inside = row[start:stop]
-            for k in range(stop - start):
-                inside[k] = values[k]
-            row[stop:] = 0
-
-
-@jit
-def _add_plain(n: int, x: Array, margin: int, t: Array, sums: Array) -> None:
-    """Add sums of x, t and t^2."""
-    for i in range(n):
-        source = x[i, margin : margin + sums.shape[1]]
-        target = t[i]
-        for k in range(sums.shape[1]):
-            sums[0, k] += source[k]
-            sums[1, k] += target[k]
-            sums[2, k] += target[k] * target[k]
+            for lane in range(row, row + start):
+                tile[k, lane] = 0
+            convert(
+                images, ((first + k) * height + y) * width + first_lane + start, tile, k * tile.shape[1] + row + start,
+                stop - start,
+            )  # fmt: skip
+            for lane in range(row + stop, row + n_lanes):
+                tile[k, lane] = 0
 
 
 @jit
@@ -383,9 +386,22 @@ def _flush(sums: Array, corner: Shape, tile: tuple[int, int, int, int], out: Arr
     n_groups, n_maps, height, width = out.shape
     i0, j0 = corner
     n_rows, n_columns, pitch, n_channels = tile
+    n_columns = min(n_columns, width - j0)
+    integers = np.empty(max(n_columns, 0) * n_channels, dtype=np.int64)
     for m in range(n_maps):
         for i in range(min(n_rows, height - i0)):
-            for channel in range(n_channels):
-                row = out[channel % n_groups, m, i0 + i]
-                for j in range(min(n_columns, width - j0)):
-                    row[j0 + j] += np.int64(sums[m, i * pitch + j * n_channels + channel])
+            row = sums[m, i * pitch : i * pitch + len(integers)]
+            for k in range(len(integers)):
+                integers[k] = np.int64(row[k])
+            for group in range(n_groups):
+                total = out[group, m, i0 + i, j0 : j0 + n_columns]
+                if n_groups == n_channels:
+                    for j in range(n_columns):
+                        total[j] += integers[j * n_channels + group]
+                elif n_channels == 3:  # a constant stride lets the compiler use vectors
+                    for j in range(n_columns):
+                        total[j] += integers[3 * j] + integers[3 * j + 1] + integers[3 * j + 2]
+                else:
+                    for channel in range(n_channels):
+                        for j in range(n_columns):
+                            total[j] += integers[j * n_channels + channel]
