@@ -3,8 +3,8 @@
 A few inner loops carry all of mrdist's arithmetic. Written as plain loops they leave the accumulators in memory;
 as numba intrinsics they keep a dozen of them in registers.
 
-`add_products` and `add_sums` may fuse multiply and add: they only ever see integers whose sums are exact, so the order and the
-fusing cannot change a bit. `subtract_products` is strict: one product, one rounding, one difference, one
+`add_products` and `add_sums` may fuse multiply and add: they only see integers whose sums are exact, so neither the
+order nor the fusing can change a bit. `subtract_products` is strict: one product, one rounding, one difference, one
 rounding, in the order of the index, the same bits on every processor.
 """
 

@@ -278,6 +278,13 @@ def _remote(address: str) -> Iterator[Client]:
                 f"the scheduler at {address} has had no worker for {_WORKER_SECONDS} s; start some with "
                 f"`dask worker {address} --nthreads 1`."
             ) from error
+        threads = max(client.nthreads().values())
+        if threads > 1:
+            warnings.warn(
+                f"a worker of {address} runs {threads} blocks at once in one process, which takes {threads} times the "
+                "planned memory; start workers with --nthreads 1.",
+                stacklevel=3,
+            )
         yield client
 
 

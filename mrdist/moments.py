@@ -8,11 +8,14 @@ instead of ``r^2 (r^2 + 1) / 2`` sums a pixel.
 Images are integers: uint8 and uint16 as they are, floats in 0..1 rounded once to multiples of 2^-22. A float32
 holds integers exactly up to 2^24, which 258 products of two bytes reach; a float64 holds 512 products of two
 22-bit numbers. Sums of at most `IMAGES_PER_SUM` images are therefore exact in any order, and are then added to
-int64: the statistics do not depend on how the images were cut into slabs, blocks or chunks.
+integers: the statistics do not depend on how the images were cut into slabs, blocks or chunks. These integers are
+uint32 as long as the number of rows allows (66,051 rows of bytes), which halves the memory, and int64 from there on.
 """
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -24,6 +27,7 @@ from mrdist.errors import DataError, ParameterError
 from mrdist.geometry import Block, ReceptiveField, Shape
 
 Array = npt.NDArray[Any]
+Sums = npt.NDArray[np.uint32] | npt.NDArray[np.int64]
 Color = Literal["shared", "separate"]
 COLORS: tuple[Color, ...] = ("shared", "separate")
 
@@ -31,6 +35,7 @@ FIXED_POINT = 1 << 22
 """Integer units of 1.0 in float images."""
 IMAGES_PER_SUM = 256
 """Images in one floating-point sum: 256 x 255^2 < 2^24 in float32 and 256 x 2^44 < 2^53 in float64."""
+_SUMS = ("lag", "cross", "source_sum", "target_sum", "target_square")
 _TILE_BYTES = 1 << 20
 _TILE_COLUMNS = 160
 _TILE_ROWS = 16
@@ -55,6 +60,10 @@ def unit_of(dtype: npt.DTypeLike) -> int:
     if dtype.kind == "f":
         return FIXED_POINT
     raise DataError(f"images must be uint8, uint16 or floats in 0..1, got {dtype}; convert them first.")
+
+
+def _dtype_of_sums(n_rows: int, unit: int) -> np.dtype[Any]:
+    return np.dtype(np.uint32 if n_rows * unit**2 < 2**32 else np.int64)
 
 
 def to_integers(images: npt.NDArray[Any], what: str = "images") -> npt.NDArray[Any]:
@@ -128,7 +137,7 @@ def padded_window(
 class SufficientStatistics:
     """Everything that training needs to know about the images of one block of output pixels.
 
-    All sums are int64 in integer units of the images (`unit_of`). The leading axis, ``group``, holds one entry
+    All sums are integers in units of the images (`unit_of`). The leading axis, ``group``, holds one entry
     when the channels share their weights (or there is one channel) and one entry a channel otherwise. A *window*
     is the block with the field's halo on every side; pixels outside the image count as zeros.
 
@@ -163,25 +172,26 @@ class SufficientStatistics:
     field: ReceptiveField
     unit: int
     n_rows: int
-    lag: npt.NDArray[np.int64]
-    cross: npt.NDArray[np.int64]
-    source_sum: npt.NDArray[np.int64]
-    target_sum: npt.NDArray[np.int64]
-    target_square: npt.NDArray[np.int64]
+    lag: Sums
+    cross: Sums
+    source_sum: Sums
+    target_sum: Sums
+    target_square: Sums
 
     @classmethod
     def zeros(cls, field: ReceptiveField, shape: Shape, *, n_groups: int, unit: int) -> SufficientStatistics:
         """Return the statistics of no images for a block of ``shape`` pixels."""
         window = (shape[0] + 2 * field.halo, shape[1] + 2 * field.halo)
+        dtype = _dtype_of_sums(0, unit)
         return cls(
             field=field,
             unit=unit,
             n_rows=0,
-            lag=np.zeros((n_groups, field.n_lags, *window), dtype=np.int64),
-            cross=np.zeros((n_groups, field.n_offsets, *shape), dtype=np.int64),
-            source_sum=np.zeros((n_groups, *window), dtype=np.int64),
-            target_sum=np.zeros((n_groups, *shape), dtype=np.int64),
-            target_square=np.zeros((n_groups, *shape), dtype=np.int64),
+            lag=np.zeros((n_groups, field.n_lags, *window), dtype=dtype),
+            cross=np.zeros((n_groups, field.n_offsets, *shape), dtype=dtype),
+            source_sum=np.zeros((n_groups, *window), dtype=dtype),
+            target_sum=np.zeros((n_groups, *shape), dtype=dtype),
+            target_square=np.zeros((n_groups, *shape), dtype=dtype),
         )
 
     @property
@@ -196,7 +206,7 @@ class SufficientStatistics:
         return height, width
 
     def update(self, source: npt.NDArray[np.generic], target: npt.NDArray[np.generic]) -> SufficientStatistics:
-        """Add images, in place.
+        """Add images, in place while the integers are wide enough.
 
         Parameters
         ----------
@@ -208,7 +218,7 @@ class SufficientStatistics:
         Returns
         -------
         SufficientStatistics
-            The same arrays with the new number of rows.
+            The new sums; use these from here on.
 
         Raises
         ------
@@ -217,6 +227,7 @@ class SufficientStatistics:
         """
         n_images, n_channels = source.shape[0], source.shape[3]
         n_rows = self._checked(self.n_rows + n_images * (n_channels if self.n_groups == 1 else 1))
+        sums = self._as(_dtype_of_sums(n_rows, self.unit))
         scalar = np.float32 if source.dtype == np.uint8 else np.float64
         _accumulate(
             source.reshape(*source.shape[:2], source.shape[2] * n_channels),
@@ -225,38 +236,37 @@ class SufficientStatistics:
             self.field.reach,
             self.field.lags,
             self.field.offsets + self.field.halo,
-            self.lag,
-            self.cross,
-            self.source_sum[:, None],
-            self.target_sum[:, None],
-            self.target_square[:, None],
+            sums.lag,
+            sums.cross,
+            sums.source_sum[:, None],
+            sums.target_sum[:, None],
+            sums.target_square[:, None],
             np.zeros(0, dtype=scalar),
         )
-        return replace(self, n_rows=n_rows)
+        return replace(sums, n_rows=n_rows)
 
     def merge(self, other: SufficientStatistics) -> SufficientStatistics:
         """Return the statistics of both sets of images, as if they had been one."""
-        return self._combined(other, 1)
+        return self._combined(other, operator.add)
 
     def subtract(self, other: SufficientStatistics) -> SufficientStatistics:
         """Return the statistics without the images of ``other``, exactly as if these had never been added."""
-        return self._combined(other, -1)
+        return self._combined(other, operator.sub)
 
-    def _combined(self, other: SufficientStatistics, sign: int) -> SufficientStatistics:
+    def _as(self, dtype: np.dtype[Any]) -> SufficientStatistics:
+        return replace(self, **{name: getattr(self, name).astype(dtype, copy=False) for name in _SUMS})
+
+    def _combined(self, other: SufficientStatistics, combine: Callable[[Any, Any], Any]) -> SufficientStatistics:
         if (self.field, self.unit, self.cross.shape) != (other.field, other.unit, other.cross.shape):
             raise ParameterError(
                 f"statistics of {self.field} over {self.shape} pixels in units of 1/{self.unit} cannot be combined "
                 f"with those of {other.field} over {other.shape} in units of 1/{other.unit}."
             )
-        return replace(
-            self,
-            n_rows=self._checked(self.n_rows + sign * other.n_rows),
-            lag=self.lag + sign * other.lag,
-            cross=self.cross + sign * other.cross,
-            source_sum=self.source_sum + sign * other.source_sum,
-            target_sum=self.target_sum + sign * other.target_sum,
-            target_square=self.target_square + sign * other.target_square,
-        )
+        n_rows = self._checked(combine(self.n_rows, other.n_rows))
+        dtype = _dtype_of_sums(max(n_rows, self.n_rows), self.unit)
+        mine, others = self._as(dtype), other._as(dtype)
+        sums = {name: combine(getattr(mine, name), getattr(others, name)) for name in _SUMS}
+        return replace(self, n_rows=n_rows, **sums)
 
     def _checked(self, n_rows: int) -> int:
         limit = (2**63 - 1) // self.unit**2
@@ -276,7 +286,7 @@ def _accumulate(
     reach: int,
     lags: Array,  # (lag, 2)
     taps: Array,  # (offset, 2), counted from the window's corner
-    lag_out: Array,  # (group, map, row, column), int64, like all that follow
+    lag_out: Array,  # (group, map, row, column), uint32 or int64, like all that follow
     cross_out: Array,
     source_out: Array,
     target_out: Array,
@@ -382,17 +392,17 @@ def _add_maps(n: int, a: Array, start: int, b: Array, shifts: Array, sums: Array
 
 @jit
 def _flush(sums: Array, corner: Shape, tile: tuple[int, int, int, int], out: Array) -> None:
-    """Add a tile of floating-point sums to the int64 maps ``out`` of shape (group, map, row, column)."""
+    """Add a tile of floating-point sums to the integer maps ``out`` of shape (group, map, row, column)."""
     n_groups, n_maps, height, width = out.shape
     i0, j0 = corner
     n_rows, n_columns, pitch, n_channels = tile
     n_columns = min(n_columns, width - j0)
-    integers = np.empty(max(n_columns, 0) * n_channels, dtype=np.int64)
+    integers = np.empty(max(n_columns, 0) * n_channels, dtype=out.dtype)
     for m in range(n_maps):
         for i in range(min(n_rows, height - i0)):
             row = sums[m, i * pitch : i * pitch + len(integers)]
             for k in range(len(integers)):
-                integers[k] = np.int64(row[k])
+                integers[k] = out.dtype.type(row[k])
             for group in range(n_groups):
                 total = out[group, m, i0 + i, j0 : j0 + n_columns]
                 if n_groups == n_channels:
