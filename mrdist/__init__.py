@@ -30,6 +30,7 @@ __all__ = [
     "open_images",
     "open_weights",
     "plan",
+    "rechunk",
     "synthesize",
     "train",
 ]
@@ -37,7 +38,7 @@ __all__ = [
 _HOMES = {
     **{
         verb: f"pipeline.{verb}"
-        for verb in ("demo", "evaluate", "export", "generate", "info", "ingest", "synthesize", "train")
+        for verb in ("demo", "evaluate", "export", "generate", "info", "ingest", "rechunk", "synthesize", "train")
     },
     "plan": "pipeline.train",
     "MaskedRegression": "estimator",

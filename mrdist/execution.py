@@ -28,7 +28,8 @@ _LOST = "the scheduler was lost; start it again and repeat the command: what is 
 _TASKS_PER_SLOT = 3
 _CONNECT_SECONDS = 10
 _WORKER_SECONDS = 60
-_MEMORY_RULES = {
+_RULES = {
+    "distributed.worker.preload": ["mrdist._worker"],
     "distributed.worker.memory.target": False,  # spilling cannot help arrays that live inside a task
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
@@ -202,7 +203,7 @@ def _local(n_workers: int, max_memory: int) -> Iterator[Client]:
     from distributed import Client, LocalCluster
 
     with (
-        dask.config.set(_MEMORY_RULES),
+        dask.config.set(_RULES),
         _quiet(),
         _main_left_alone(),
         LocalCluster(
@@ -212,7 +213,7 @@ def _local(n_workers: int, max_memory: int) -> Iterator[Client]:
             host="127.0.0.1",
             dashboard_address="127.0.0.1:0",
             memory_limit=max_memory,
-            silence_logs=False,
+            silence_logs=logging.CRITICAL,
         ) as cluster,
         Client(cluster) as client,
     ):

@@ -40,7 +40,7 @@ def stores(tmp_path_factory):
 def pixels(stores):
     dataset = mrdist.open_images(stores.images)
     return SimpleNamespace(
-        split=dataset["split"].values.astype(str),
+        split=dataset["split"].values,
         neutral=dataset["neutral"].values,
         happy=dataset["happy"].values,
         face=dataset["face_mask"].values,
@@ -115,14 +115,13 @@ def test_generate_is_the_same_for_any_workers_and_decided_by_the_seed(tmp_path):
     found = {}
     for name, more in {
         "serial": ("--workers", 0),
-        "one": ("--workers", 1),
+        "one": ("--workers", 1, "--seed", 0),
         "two": ("--workers", 2),
-        "again": ("--workers", 0, "--seed", 0),
         "other": ("--workers", 0, "--seed", 1),
     }.items():
         commands.succeed("generate", tmp_path / name, *options, *more)
         found[name] = commands.files(tmp_path / name) | {"root": (tmp_path / name / "zarr.json").read_bytes()}
-    assert found["serial"] == found["one"] == found["two"] == found["again"]
+    assert found["serial"] == found["one"] == found["two"]
     assert all(found["serial"][name] != found["other"][name] for name in found["serial"] if "neutral/c/" in name)
 
 
@@ -201,9 +200,7 @@ def test_train_again(stores, tmp_path):
     for option, value, name in (
         ("--alpha", "2.5", "alpha"),
         ("--receptive-field", "5", "receptive_field"),
-        ("--color", "separate", "color"),
         ("--split", "all", "images"),
-        ("--dtype", "float64", "dtype"),
     ):
         sentence = commands.failure(*command, option, value)
         assert str(url) in sentence

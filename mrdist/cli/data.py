@@ -9,6 +9,7 @@ import click
 from mrdist.cli.options import (
     Sizes,
     cluster_options,
+    format_bytes,
     json_option,
     overwrite_option,
     print_json,
@@ -88,6 +89,28 @@ def ingest(src: str, url: str, rename: tuple[str, ...], as_json: bool, **options
 
 
 @click.command()
+@click.argument("images")
+@click.argument("url")
+@click.option("--chunks", type=Sizes(3), metavar="N,Y,X", help="Images, rows and columns of a chunk.")
+@cluster_options
+@overwrite_option
+@json_option
+def rechunk(images: str, url: str, as_json: bool, **options: Any) -> None:
+    """Copy the images store IMAGES to URL, with chunks good to train from."""
+    from mrdist.pipeline.rechunk import rechunk
+
+    report = rechunk(images, url, **options)
+    if as_json:
+        print_json(report.to_dict())
+        return
+    n, height, width, _ = report.chunks
+    click.echo(
+        f"{url}: chunks of {n} images x {height} x {width} pixels in {report.run_seconds:.1f} s, "
+        f"{format_bytes(report.bytes_read)} read, peak memory of a worker {format_bytes(report.peak_memory_bytes)}"
+    )
+
+
+@click.command()
 @click.argument("url")
 @json_option
 def info(url: str, as_json: bool) -> None:
@@ -108,4 +131,4 @@ def _flat(value: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     return rows
 
 
-COMMANDS = (generate, ingest, info)
+COMMANDS = (generate, ingest, rechunk, info)

@@ -39,6 +39,8 @@ def main() -> None:
     logger = logging.getLogger("mrdist")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
+    # What zarr's event loop says of reads that an error has made pointless; the error itself is told below.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)
     warnings.showwarning = _show_warning
     signal.signal(signal.SIGTERM, _terminate)
     try:

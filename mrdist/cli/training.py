@@ -51,7 +51,7 @@ def train(images: str, weights: str, as_json: bool, **options: Any) -> None:
 @click.option("--workers", type=int, metavar="N", help="Worker processes, one per processor by default.")
 @json_option
 def plan(images: str, as_json: bool, **options: Any) -> None:
-    """Say what training from IMAGES would read, write and hold in memory."""
+    """Say what training from IMAGES would read, write, hold in memory and take."""
     from mrdist.pipeline.train import plan
 
     found = plan(images, **options)
@@ -70,8 +70,11 @@ def plan(images: str, as_json: bool, **options: Any) -> None:
                 f"{format_bytes(found.bytes_read)}, {found.amplification:.2f} of those needed",
             ),
             ("bytes written (before compression)", format_bytes(found.bytes_written)),
+            ("seconds, from a short measurement", f"{found.seconds:.3g}"),
         ],
     )
+    if found.advice is not None:
+        click.echo(f"Warning: {found.advice}", err=True)
 
 
 COMMANDS = (train, plan)

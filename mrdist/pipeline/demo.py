@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from mrdist.pipeline.evaluate import evaluate
 from mrdist.pipeline.generate import generate
 from mrdist.pipeline.synthesize import to_picture
 from mrdist.pipeline.train import train
-from mrdist.storage import Images, open_weights
+from mrdist.storage import Images, check_output, open_weights
 
 logger = logging.getLogger("mrdist")
 
@@ -56,7 +57,8 @@ def demo(
     Parameters
     ----------
     out
-        Folder for everything; what an earlier demo left there is replaced.
+        Folder for everything. What an earlier demo left there is replaced, other stores are not; ``demo.json``, with
+        the scores, tells the one from the other.
     workers, scheduler, progress
         As in `mrdist.train`.
     seed
@@ -72,6 +74,11 @@ def demo(
     except OSError as error:
         raise StoreError(f"folder {out} cannot be made ({error.strerror}); choose another --out.") from error
     images_url, weights_url = str(folder / "images.zarr"), str(folder / "weights.zarr")
+    mark = folder / "demo.json"
+    ours = mark.exists()
+    for url, kind in ((images_url, "images"), (weights_url, "weights")):
+        check_output(url, None, kind=kind, overwrite=ours)
+    mark.touch()
     cluster: dict[str, Any] = {"workers": workers, "scheduler": scheduler, "progress": progress}
     logger.info("1/4 generating %d people with two expressions, %d x %d pixels", N_IMAGES, SIZE, SIZE)
     generate(
@@ -80,16 +87,17 @@ def demo(
         size=SIZE,
         labels=("neutral", "happy"),
         seed=seed,
-        overwrite=True,
+        overwrite=ours,
         **cluster,
     )
     logger.info("2/4 training neutral -> happy, receptive field 3 x 3")
-    train(images_url, weights_url, source="neutral", target="happy", overwrite=True, **cluster)
+    train(images_url, weights_url, source="neutral", target="happy", overwrite=ours, **cluster)
     logger.info("3/4 scoring people that the training has not seen")
     scores = evaluate(weights_url, images_url, splits=["test"], progress=progress)
     logger.info("4/4 drawing")
     picture = folder / "faces.png"
     _draw(images_url, weights_url, folder / "faces", picture)
+    mark.write_text(json.dumps(scores, indent=2))
     return DemoReport(images_url, weights_url, str(folder / "faces"), str(picture), scores)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import scipy.sparse
 
 from mrdist.errors import ParameterError, StoreError, StoreExistsError
-from mrdist.storage import StorageOptions, is_local, open_weights, write_csr
+from mrdist.storage import StorageOptions, check_apart, is_local, open_weights, write_csr
 
 FORMATS = ("csr-zarr", "npz")
 
@@ -51,6 +51,7 @@ def export(
     """
     if format not in FORMATS:
         raise ParameterError(f"format must be one of {', '.join(FORMATS)}, got {format!r}.")
+    check_apart(weights_url, out)
     model = open_weights(weights_url, storage_options)
     if format == "csr-zarr":
         write_csr(out, model.to_scipy(), overwrite=overwrite, storage_options=storage_options)

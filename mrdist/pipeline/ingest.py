@@ -325,15 +325,19 @@ def _labels(takes: list[Take], rename: dict[str, str]) -> dict[str, str]:
 def _reference(takes: list[Take], split: list[str], strict: bool) -> npt.NDArray[np.float64]:
     """Return the mean shape of the training people whose landmarks can be read."""
     shapes = []
+    unreadable: LandmarkError | None = None
     for take, side in zip(takes, split, strict=True):
         if side != "train":
             continue
         for path in list(take.landmarks.values())[:1]:
             try:
                 shapes.append(read_tem(path))
-            except LandmarkError:
+            except LandmarkError as error:
                 if strict:
                     raise
+                unreadable = unreadable or error
+    if not shapes and unreadable is not None:
+        raise unreadable
     counts = [len(shape) for shape in shapes]
     usual = max(set(counts), key=counts.count) if counts else 0
     return reference_shape([shape for shape in shapes if len(shape) == usual])

@@ -83,7 +83,7 @@ def synthesize(
             raise ParameterError(
                 f"{pictures[picture]} and {path} would both become {picture}; rename one or use two folders."
             )
-        if picture.absolute() == Path(path).absolute():
+        if picture.resolve() == Path(path).resolve():
             raise ParameterError(f"{path} would be overwritten by its own result; choose another --out.")
         pictures[picture] = path
     try:

@@ -6,19 +6,39 @@ import logging
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
+from itertools import cycle
 from typing import Any
 
 import numpy as np
 
-from mrdist.errors import DataError, ParameterError, SolveError
+from mrdist.errors import DataError, ExecutionError, ParameterError, SolveError
 from mrdist.execution import n_processors, open_executor, peak_memory, progress_bar
 from mrdist.geometry import Block, ReceptiveField, Shape, block_grid
 from mrdist.moments import COLORS, Color, SufficientStatistics, padded_window, to_integers, unit_of
-from mrdist.planning import DEFAULT_MEMORY, Plan, Workload, block_bytes, parse_bytes, plan_training
+from mrdist.planning import (
+    DEFAULT_MEMORY,
+    Plan,
+    Rates,
+    Workload,
+    block_bytes,
+    measure_kernels,
+    parse_bytes,
+    plan_training,
+    predict_seconds,
+)
 from mrdist.solvers import check_alpha, solve
-from mrdist.storage import Images, StorageOptions, Training, is_local, normalize_url, redact, train_output
+from mrdist.storage import (
+    Images,
+    StorageOptions,
+    Training,
+    check_apart,
+    is_local,
+    normalize_url,
+    redact,
+    train_output,
+)
 from mrdist.storage.weights import TrainOutput, chunk_side, open_weights
 
 logger = logging.getLogger("mrdist")
@@ -161,6 +181,7 @@ def train(
         weights_storage_options = storage_options
     if workers != 0 and "memory://" in (images_url[:9], weights_url[:9]):
         raise ParameterError("memory:// lives in one process, so it needs workers=0 (--workers 0).")
+    check_apart(images_url, weights_url)
     images = Images.open(images_url, storage_options)
     training, rows = _training(
         images, source, target, receptive_field, dilation, alpha, color, penalize_intercept, split, dtype
@@ -178,6 +199,8 @@ def train(
         return TrainReport(weights_url, True, 0.0, 0.0, 0, plan.n_blocks, 0, peak_memory(), scores)
     if output.block != plan.block:  # resumed: the grid is the one it was begun with
         plan = plan_training(workload, max_memory=limit, n_slots=n_slots, block=output.block)
+    if plan.advice is not None:
+        logger.warning(plan.advice)
     blocks = block_grid(images.shape, plan.block)
     done = output.done
     tasks = [
@@ -238,9 +261,10 @@ def plan(
     max_memory: int | str = DEFAULT_MEMORY,
     storage_options: StorageOptions = None,
 ) -> Plan:
-    """Return what `train` with the same arguments would read, write and hold in memory.
+    """Return what `train` with the same arguments would read, write, hold in memory and take.
 
-    Parameters and errors are those of `train`.
+    Parameters and errors are those of `train`. The seconds rest on some 0.4 s of reading from the store, accumulating
+    and solving on this machine, and count a processor for every worker that is asked for.
 
     Returns
     -------
@@ -250,8 +274,32 @@ def plan(
     training, _ = _training(
         images, source, target, receptive_field, dilation, alpha, color, penalize_intercept, split, dtype
     )
+    workload = _workload(images, training)
     n_slots = n_processors() if workers is None else max(workers, 1)
-    return plan_training(_workload(images, training), max_memory=parse_bytes(max_memory), n_slots=n_slots, block=block)
+    found = plan_training(workload, max_memory=parse_bytes(max_memory), n_slots=n_slots, block=block)
+    rates = Rates(*_measure_reading(images, training, workload, found), *measure_kernels(workload, images.dtype))
+    seconds = predict_seconds(workload, found, rates, n_slots=n_slots, n_processors=max(n_slots, n_processors()))
+    return replace(found, seconds=seconds)
+
+
+def _measure_reading(images: Images, training: Training, workload: Workload, plan: Plan) -> tuple[float, float]:
+    """Read slabs as the blocks will for 0.1 s, one at least; return seconds and processor seconds per decoded byte."""
+    slab = min(plan.slab, workload.n_stored)
+    sample = replace(workload, n_stored=slab)
+    blocks = block_grid(images.shape, plan.block)
+    places = cycle((start, block) for block in blocks for start in range(0, workload.n_stored - slab + 1, slab))
+    reader = images.reader()
+    reader.read(training.target, 0, 1, Block(0, 0, 1, 1))  # starts what zarr reads with
+    started, cpu_started, n_bytes = time.perf_counter(), time.process_time(), 0
+    while time.perf_counter() < started + 0.1:
+        start, block = next(places)
+        window = block.grown(training.field.halo)
+        inside = window.clipped(images.shape)
+        x = reader.read(training.source, start, start + slab, inside)
+        padded_window(x, window, (inside.y0, inside.x0))
+        reader.read(training.target, start, start + slab, block)
+        n_bytes += block_bytes(sample, block, slab)
+    return (time.perf_counter() - started) / n_bytes, (time.process_time() - cpu_started) / n_bytes
 
 
 def _training(
@@ -320,7 +368,13 @@ def _warm_up() -> None:
     """Compile the kernels once and leave them on disk for the workers."""
     pixel = np.zeros((1, 1, 1, 1), dtype=np.uint8)
     statistics = SufficientStatistics.zeros(ReceptiveField(1), (1, 1), n_groups=1, unit=255)
-    solve(statistics.update(pixel, pixel), 1.0)
+    try:
+        solve(statistics.update(pixel, pixel), 1.0)
+    except OSError as error:
+        raise ExecutionError(
+            f"the compiled kernels cannot be kept on disk ({error.strerror or error}); free some space or name another "
+            "folder in the environment variable NUMBA_CACHE_DIR."
+        ) from error
 
 
 def _solve_block(task: _BlockTask) -> int:

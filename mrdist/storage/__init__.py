@@ -5,8 +5,17 @@ The only room that knows zarr, xarray and fsspec. A store carries the attribute 
 """
 
 from mrdist.storage.csr import write_csr
-from mrdist.storage.images import Images, Staging, create_images, finish_images, open_images, write_images
-from mrdist.storage.urls import StorageOptions, check_output, describe, is_local, normalize_url, redact
+from mrdist.storage.images import (
+    Images,
+    Staging,
+    chunk_shape,
+    create_images,
+    finish_images,
+    open_images,
+    write_images,
+    write_window,
+)
+from mrdist.storage.urls import StorageOptions, check_apart, check_output, describe, is_local, normalize_url, redact
 from mrdist.storage.weights import Model, Training, open_weights, train_output
 
 __all__ = [
@@ -15,7 +24,9 @@ __all__ = [
     "Staging",
     "StorageOptions",
     "Training",
+    "check_apart",
     "check_output",
+    "chunk_shape",
     "create_images",
     "describe",
     "finish_images",
@@ -27,4 +38,5 @@ __all__ = [
     "train_output",
     "write_csr",
     "write_images",
+    "write_window",
 ]

@@ -60,6 +60,28 @@ def default_chunks(n_images: int, shape: Shape, n_channels: int, itemsize: int) 
     return run, min(side, shape[0]), min(side, shape[1]), n_channels
 
 
+def chunk_shape(
+    n_images: int, shape: Shape, n_channels: int, itemsize: int, chunks: tuple[int, int, int] | None = None
+) -> tuple[int, int, int, int]:
+    """Return `default_chunks`, or ``chunks`` (images, rows and columns) cut down to the arrays' size.
+
+    Raises
+    ------
+    ParameterError
+        If a number of ``chunks`` is not positive.
+
+    Examples
+    --------
+    >>> chunk_shape(10, (32, 48), 3, 1, (64, 64, 16))
+    (10, 32, 16, 3)
+    """
+    if chunks is None:
+        return default_chunks(n_images, shape, n_channels, itemsize)
+    if min(chunks) < 1:
+        raise ParameterError(f"chunks must be positive, got {chunks}.")
+    return min(chunks[0], n_images), min(chunks[1], shape[0]), min(chunks[2], shape[1]), n_channels
+
+
 def create_images(
     url: str,
     *,
@@ -88,7 +110,7 @@ def create_images(
     shape
         Height and width in pixels.
     chunks
-        Images, rows and columns of a chunk; chosen by `default_chunks` unless given.
+        Images, rows and columns of a chunk, see `chunk_shape`.
     overwrite
         Replace a complete store.
 
@@ -100,7 +122,7 @@ def create_images(
     Raises
     ------
     ParameterError
-        If a label is a reserved name.
+        If a label is a reserved name or ``chunks`` are not positive.
     StoreExistsError
         If there is something at ``url`` that may not be replaced.
     """
@@ -112,12 +134,7 @@ def create_images(
             )
     n_images = len(image)
     full = (n_images, *shape, n_channels)
-    itemsize = np.dtype(dtype).itemsize
-    shape_of_chunk = default_chunks(n_images, shape, n_channels, itemsize)
-    if chunks is not None:
-        if min(chunks) < 1:
-            raise ParameterError(f"chunks must be positive, got {chunks}.")
-        shape_of_chunk = (*(min(c, s) for c, s in zip(chunks, full, strict=False)), n_channels)  # type: ignore[assignment]
+    shape_of_chunk = chunk_shape(n_images, shape, n_channels, np.dtype(dtype).itemsize, chunks)
     clear_output(url, storage_options, kind="images", overwrite=overwrite)
     attributes = {
         "kind": "images",
@@ -162,19 +179,33 @@ def _write_strings(group: zarr.Group, name: str, values: Sequence[str], dimensio
 def write_images(
     url: str, label: str, start: int, images: npt.NDArray[np.generic], storage_options: StorageOptions = None
 ) -> npt.NDArray[np.uint32]:
-    """Write rows ``start, start + 1, ...`` of a label and return the checksum of each image.
+    """Write rows ``start, start + 1, ...`` of a label and return the checksum of each image."""
+    write_window(url, label, start, Block(0, 0, *images.shape[1:3]), images, storage_options)
+    return np.array([zlib.crc32(np.ascontiguousarray(image).tobytes()) for image in images], dtype=np.uint32)
 
-    The rows must fill whole chunks (or reach the end), since two tasks must never share a chunk.
+
+def write_window(
+    url: str,
+    label: str,
+    start: int,
+    block: Block,
+    pixels: npt.NDArray[np.generic],
+    storage_options: StorageOptions = None,
+) -> None:
+    """Write the pixels in ``block`` of rows ``start, start + 1, ...`` of a label.
+
+    The window must fill whole chunks (or reach the end) along all axes, since two tasks must never share a chunk.
     """
+    stop = start + len(pixels)
     with store_errors(url):
         group = open_group(url, storage_options, write=True)
         array = _array(group, label)
-        stop = start + len(images)
-        assert start % array.chunks[0] == 0
-        assert stop % array.chunks[0] == 0 or stop == array.shape[0]
+        bounds = ((start, stop), (block.y0, block.y1), (block.x0, block.x1))
+        for (first, last), chunk, size in zip(bounds, array.chunks, array.shape, strict=False):
+            assert first % chunk == 0
+            assert last % chunk == 0 or last == size
         array = array.with_config({"write_empty_chunks": True})
-        array[start:stop] = images
-    return np.array([zlib.crc32(np.ascontiguousarray(image).tobytes()) for image in images], dtype=np.uint32)
+        array[start:stop, *block.slices] = pixels
 
 
 def finish_images(

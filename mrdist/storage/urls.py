@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from mrdist.errors import (
     MissingChunkError,
     MrdistError,
+    ParameterError,
     StoreError,
     StoreExistsError,
     StoreFormatError,
@@ -209,6 +211,22 @@ def remove_output(url: str, options: StorageOptions) -> None:
     with store_errors(url):
         if filesystem.exists(root):
             filesystem.rm(root, recursive=True)
+
+
+def check_apart(source: str, output: str) -> None:
+    """Make sure that writing ``output`` cannot touch the store it is made from.
+
+    Raises
+    ------
+    ParameterError
+        If one is the other or lies inside it.
+    """
+    places = [os.path.realpath(normalize_url(url)) if is_local(url) else normalize_url(url) for url in (source, output)]
+    one, other = (f"{place}/" for place in places)
+    if one.startswith(other) or other.startswith(one):
+        raise ParameterError(
+            f"the output {redact(output)} would overwrite its input {redact(source)}; choose another address."
+        )
 
 
 def clear_output(url: str, options: StorageOptions, *, kind: str, overwrite: bool) -> None:

@@ -1,0 +1,284 @@
+"""Copy an images store into one whose chunks are good to train from."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+from typing import Any
+
+from mrdist.errors import ParameterError
+from mrdist.execution import open_executor, peak_memory, progress_bar
+from mrdist.geometry import Block, block_grid
+from mrdist.planning import DEFAULT_MEMORY, MIB
+from mrdist.storage import (
+    Images,
+    StorageOptions,
+    check_apart,
+    chunk_shape,
+    create_images,
+    describe,
+    finish_images,
+    is_local,
+    normalize_url,
+    open_images,
+    redact,
+    write_window,
+)
+
+_TASK_BYTES = 256 * MIB
+"""Limit on the pixels that a task holds."""
+_GOOD_TASK_BYTES = 32 * MIB
+"""Pixels of a task that is worth its overhead, and small enough to share the work evenly."""
+
+
+@dataclass(frozen=True)
+class RechunkReport:
+    """What a copy has done.
+
+    Attributes
+    ----------
+    url
+        The new store.
+    images, labels
+        Its rows and labels.
+    chunks
+        Its chunk shape, (image, y, x, channel).
+    start_seconds, run_seconds
+        Until the workers were ready, and from then on.
+    bytes_read
+        Decoded bytes of all chunks that were read.
+    peak_memory_bytes
+        Largest resident size of a worker.
+    """
+
+    url: str
+    images: int
+    labels: tuple[str, ...]
+    chunks: tuple[int, int, int, int]
+    start_seconds: float
+    run_seconds: float
+    bytes_read: int
+    peak_memory_bytes: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``mrdist rechunk --json`` prints."""
+        return {
+            "url": redact(self.url),
+            "images": self.images,
+            "labels": list(self.labels),
+            "chunks": list(self.chunks),
+            "seconds": {"start": self.start_seconds, "run": self.run_seconds},
+            "bytes_read": self.bytes_read,
+            "peak_memory_bytes": self.peak_memory_bytes,
+        }
+
+
+@dataclass(frozen=True)
+class _Tile:
+    """Pixels of one label that fill whole chunks of the new store."""
+
+    images_url: str
+    images_options: StorageOptions
+    url: str
+    storage_options: StorageOptions
+    label: str
+    start: int
+    stop: int
+    block: Block
+
+
+def rechunk(
+    images_url: str,
+    url: str,
+    *,
+    chunks: tuple[int, int, int] | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    overwrite: bool = False,
+    progress: bool | None = None,
+    storage_options: StorageOptions = None,
+    output_storage_options: StorageOptions = None,
+) -> RechunkReport:
+    """Copy an images store; pixels, coordinates and fingerprint stay what they are, and so do weights trained on them.
+
+    Parameters
+    ----------
+    images_url
+        An images store.
+    url
+        Where the copy goes.
+    chunks
+        Images, rows and columns of a chunk; by default many images of a small window.
+    workers, scheduler, overwrite, progress
+        As in `mrdist.train`.
+    storage_options, output_storage_options
+        Options of the fsspec filesystems of the images and of the copy (by default the same).
+
+    Returns
+    -------
+    RechunkReport
+
+    Raises
+    ------
+    ParameterError
+        If one store is or lies in the other, or a chunk is not positive or too large for a task.
+    StoreExistsError
+        If there is something at ``url`` that may not be replaced.
+    StoreError
+        If the images cannot be read, or the copy cannot be written.
+    """
+    images_url, url = normalize_url(images_url), normalize_url(url)
+    check_apart(images_url, url)
+    if workers != 0 and "memory://" in (images_url[:9], url[:9]):
+        raise ParameterError("memory:// lives in one process, so it needs workers=0 (--workers 0).")
+    if output_storage_options is None and not is_local(url):
+        output_storage_options = storage_options
+    images = Images.open(images_url, storage_options)
+    n_images, itemsize = len(images.image), images.dtype.itemsize
+    new_chunks = chunk_shape(n_images, images.shape, images.n_channels, itemsize, chunks)
+    tile, pixels_read = tile_shape(
+        (n_images, *images.shape), images.chunks, new_chunks, _TASK_BYTES // (images.n_channels * itemsize)
+    )
+    create_images(
+        url,
+        labels=images.labels,
+        image=images.image.tolist(),
+        subject=images.subject.tolist(),
+        dataset=open_images(images_url, storage_options)["dataset"].values.tolist(),
+        split=images.split.tolist(),
+        shape=images.shape,
+        n_channels=images.n_channels,
+        dtype=images.dtype,
+        chunks=new_chunks[:3],
+        overwrite=overwrite,
+        storage_options=output_storage_options,
+    )
+    tasks = [
+        _Tile(
+            images_url,
+            storage_options,
+            url,
+            output_storage_options,
+            label,
+            start,
+            min(start + tile[0], n_images),
+            block,
+        )
+        for label in images.labels
+        for start in range(0, n_images, tile[0])
+        for block in block_grid(images.shape, tile[1:])
+    ]
+    peak = 0
+    with (
+        open_executor(workers=workers, scheduler=scheduler, n_tasks=len(tasks), max_memory=DEFAULT_MEMORY) as executor,
+        progress_bar(len(tasks), 0, "tile", show=progress) as advance,
+    ):
+        started = time.perf_counter()
+        for task, peak_of_task in executor.run(
+            _copy, tasks, name="rechunk", describe=lambda t: f"{t.label}, images {t.start}:{t.stop}, {t.block}"
+        ):
+            peak = max(peak, peak_of_task)
+            advance(1, task.label)
+        finish_images(
+            url,
+            present=images.present,
+            checksum=images.checksum,
+            face_mask=images.face_mask,
+            provenance=describe(images_url, storage_options)["provenance"],
+            storage_options=output_storage_options,
+        )
+        run_seconds = time.perf_counter() - started
+        start_seconds = executor.start_seconds
+    return RechunkReport(
+        url=url,
+        images=n_images,
+        labels=images.labels,
+        chunks=new_chunks,
+        start_seconds=start_seconds,
+        run_seconds=run_seconds,
+        bytes_read=len(images.labels) * pixels_read * images.n_channels * itemsize,
+        peak_memory_bytes=peak,
+    )
+
+
+def tile_shape(
+    shape: tuple[int, int, int], read: Sequence[int], written: Sequence[int], limit: int
+) -> tuple[tuple[int, int, int], int]:
+    """Choose what a task copies: whole written chunks, for which the fewest pixels have to be decoded.
+
+    Parameters
+    ----------
+    shape
+        Images, rows and columns of a label.
+    read, written
+        Chunk shapes of the two stores along the same axes.
+    limit
+        Pixels of all its images that a task may hold.
+
+    Returns
+    -------
+    tile : tuple of int
+        Images, rows and columns of a task: multiples of ``written``, or all there are.
+    pixels_read : int
+        Pixels that all tasks of a label decode.
+
+    Raises
+    ------
+    ParameterError
+        If a written chunk alone holds more than ``limit``.
+
+    Examples
+    --------
+    Windows of 64 images cut from whole ones: a task holds 64 whole images and none is decoded twice.
+
+    >>> tile_shape((200, 128, 128), (1, 128, 128), (64, 32, 32), 10**7)
+    ((64, 128, 128), 3276800)
+
+    Where that is too much, a task takes a strip, and every image is decoded twice.
+
+    >>> tile_shape((200, 128, 128), (1, 128, 128), (64, 32, 32), 10**6)
+    ((64, 64, 128), 6553600)
+    """
+    axes = [
+        [(extent, _decoded(size, extent, chunk)) for extent in _doublings(size, unit)]
+        for size, chunk, unit in zip(shape, read, written, strict=False)
+    ]
+    fitting = [
+        (tile, prod(decoded))
+        for choice in product(*axes)
+        for tile, decoded in [tuple(zip(*choice, strict=True))]
+        if prod(tile) <= limit
+    ]
+    if not fitting:
+        n, height, width = written[:3]
+        raise ParameterError(
+            f"a chunk of {n} images x {height} x {width} pixels holds {n * height * width} pixels, but a task that "
+            f"writes it may hold {limit}; choose smaller chunks."
+        )
+    good = limit * _GOOD_TASK_BYTES // _TASK_BYTES
+    return min(fitting, key=lambda found: (found[1], abs(prod(found[0]) - good)))
+
+
+def _doublings(size: int, unit: int) -> list[int]:
+    """Extents of one chunk, two, four and so on up to all there is."""
+    extents = [unit]
+    while extents[-1] < size:
+        extents.append(min(2 * extents[-1], size))
+    return extents
+
+
+def _decoded(size: int, extent: int, chunk: int) -> int:
+    """Positions along an axis that tasks of ``extent`` decode, each reading every chunk that it touches whole."""
+    bounds = [(start, min(start + extent, size)) for start in range(0, size, extent)]
+    return sum(min(-(-stop // chunk) * chunk, size) - start // chunk * chunk for start, stop in bounds)
+
+
+def _copy(task: _Tile) -> int:
+    """Copy a tile; return the process's peak of resident bytes."""
+    images = Images.open(task.images_url, task.images_options)
+    pixels = images.reader().read(task.label, task.start, task.stop, task.block)
+    write_window(task.url, task.label, task.start, task.block, pixels, task.storage_options)
+    return peak_memory()

@@ -1,0 +1,1 @@
+"""Benchmarks: ``python -m pytest tests/benchmarks``."""
