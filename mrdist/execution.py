@@ -163,7 +163,8 @@ def open_executor(
     max_memory
         Limit on the resident bytes of a worker process.
     prepare
-        Called before local workers start, to do once what each of them would do.
+        Loads what the tasks need. Called in this process before local workers start, so that what it leaves on disk
+        is made once, and then in every worker.
 
     Raises
     ------
@@ -179,6 +180,8 @@ def open_executor(
     started = time.perf_counter()
     if scheduler is not None:
         with _quiet(), _remote(scheduler) as client:
+            if prepare is not None:
+                client.run(prepare)
             n_slots = sum(client.nthreads().values())
             yield Executor(client, n_slots, client.dashboard_link, time.perf_counter() - started)
         return
@@ -189,6 +192,8 @@ def open_executor(
         return
     n_workers = max(1, min(workers or n_processors(), n_tasks))
     with _local(n_workers, max_memory) as client:
+        if prepare is not None:
+            client.run(prepare)
         yield Executor(client, n_workers, client.dashboard_link, time.perf_counter() - started)
 
 

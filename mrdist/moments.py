@@ -230,8 +230,9 @@ class SufficientStatistics:
         sums = self._as(_dtype_of_sums(n_rows, self.unit))
         scalar = np.float32 if source.dtype == np.uint8 else np.float64
         _accumulate(
-            source.reshape(*source.shape[:2], source.shape[2] * n_channels),
-            target.reshape(*target.shape[:2], target.shape[2] * n_channels),
+            # the kernel counts on C order
+            np.ascontiguousarray(source).reshape(*source.shape[:2], source.shape[2] * n_channels),
+            np.ascontiguousarray(target).reshape(*target.shape[:2], target.shape[2] * n_channels),
             n_channels,
             self.field.reach,
             self.field.lags,

@@ -283,3 +283,14 @@ def test_images_of_another_size_are_not_predicted(images):
         model.predict(X.astype(int))
     with pytest.raises(DataError, match="got"):
         model.predict(X[0, 0])
+
+
+@pytest.mark.parametrize("crop", [np.s_[:, 2:-1, 3:-2], np.s_[::2, ::-1], np.s_[:, 1:, ::2]])
+def test_views_of_larger_arrays_give_the_weights_of_their_copies(crop):
+    X, Y = np.random.default_rng(0).integers(0, 256, (2, 20, 12, 16), dtype=np.uint8)
+
+    view = MaskedRegression().fit(X[crop], Y[crop])
+    copy = MaskedRegression().fit(X[crop].copy(), Y[crop].copy())
+
+    np.testing.assert_array_equal(view.coef_, copy.coef_)
+    np.testing.assert_array_equal(view.predict(X[crop]), copy.predict(X[crop].copy()))

@@ -14,7 +14,7 @@ from mrdist.geometry import Block, block_grid
 from mrdist.moments import padded_window, unit_of
 from mrdist.planning import DEFAULT_MEMORY
 from mrdist.scoring import SSIM_HALO, BlockScorer, ScoreSums
-from mrdist.storage import Images, StorageOptions, normalize_url, redact
+from mrdist.storage import Images, StorageOptions, check_reachable, normalize_url, redact
 from mrdist.storage.weights import WeightsReader
 
 REGIONS = ("frame", "face")
@@ -84,6 +84,7 @@ def evaluate(
     StoreError
         If a store is not what it should be.
     """
+    check_reachable(workers, weights_url, images_url)
     if weights_storage_options is None:
         weights_storage_options = storage_options
     model = WeightsReader.open(weights_url, weights_storage_options)

@@ -13,7 +13,7 @@ from mrdist.datasets.synthetic import LABELS, face_mask, render_face
 from mrdist.errors import ParameterError
 from mrdist.execution import open_executor, progress_bar
 from mrdist.planning import DEFAULT_MEMORY
-from mrdist.storage import StorageOptions, create_images, finish_images, normalize_url, write_images
+from mrdist.storage import StorageOptions, check_reachable, create_images, finish_images, normalize_url, write_images
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,7 @@ def generate(
     for label in labels:  # a wrong option must fail before anything is written
         render_face(0, label, min(size, 64), seed=seed, color=color)
     url = normalize_url(url)
-    if workers != 0 and url.startswith("memory://"):
-        raise ParameterError("memory:// lives in one process, so it needs workers=0 (--workers 0).")
+    check_reachable(workers, url)
     people = [f"person-{n:06d}" for n in range(images)]
     mask = face_mask(size)
     run, *_ = create_images(

@@ -24,6 +24,7 @@ from mrdist.storage import (
     Staging,
     StorageOptions,
     check_output,
+    check_reachable,
     create_images,
     finish_images,
     normalize_url,
@@ -199,8 +200,7 @@ def ingest(
         if value not in allowed:
             raise ParameterError(f"{name} must be one of {', '.join(allowed)}, got {value!r}.")
     url = normalize_url(url)
-    if workers != 0 and url.startswith("memory://"):
-        raise ParameterError("memory:// lives in one process, so it needs workers=0 (--workers 0).")
+    check_reachable(workers, url)
     takes, ignored = discover(src)
     left_out = {str(path): reason for path, reason in ignored.items()}
     if size is None:

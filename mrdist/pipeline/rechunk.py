@@ -17,6 +17,7 @@ from mrdist.storage import (
     Images,
     StorageOptions,
     check_apart,
+    check_reachable,
     chunk_shape,
     create_images,
     describe,
@@ -132,8 +133,7 @@ def rechunk(
     """
     images_url, url = normalize_url(images_url), normalize_url(url)
     check_apart(images_url, url)
-    if workers != 0 and "memory://" in (images_url[:9], url[:9]):
-        raise ParameterError("memory:// lives in one process, so it needs workers=0 (--workers 0).")
+    check_reachable(workers, images_url, url)
     if output_storage_options is None and not is_local(url):
         output_storage_options = storage_options
     images = Images.open(images_url, storage_options)

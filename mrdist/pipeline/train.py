@@ -34,6 +34,7 @@ from mrdist.storage import (
     StorageOptions,
     Training,
     check_apart,
+    check_reachable,
     is_local,
     normalize_url,
     redact,
@@ -179,8 +180,7 @@ def train(
     images_url, weights_url = normalize_url(images_url), normalize_url(weights_url)
     if weights_storage_options is None and not is_local(weights_url):
         weights_storage_options = storage_options
-    if workers != 0 and "memory://" in (images_url[:9], weights_url[:9]):
-        raise ParameterError("memory:// lives in one process, so it needs workers=0 (--workers 0).")
+    check_reachable(workers, images_url, weights_url)
     check_apart(images_url, weights_url)
     images = Images.open(images_url, storage_options)
     training, rows = _training(

@@ -7,7 +7,6 @@ The only room that knows zarr, xarray and fsspec. A store carries the attribute 
 from mrdist.storage.csr import write_csr
 from mrdist.storage.images import (
     Images,
-    Staging,
     chunk_shape,
     create_images,
     finish_images,
@@ -15,7 +14,17 @@ from mrdist.storage.images import (
     write_images,
     write_window,
 )
-from mrdist.storage.urls import StorageOptions, check_apart, check_output, describe, is_local, normalize_url, redact
+from mrdist.storage.staging import Staging
+from mrdist.storage.urls import (
+    StorageOptions,
+    check_apart,
+    check_output,
+    check_reachable,
+    describe,
+    is_local,
+    normalize_url,
+    redact,
+)
 from mrdist.storage.weights import Model, Training, open_weights, train_output
 
 __all__ = [
@@ -26,6 +35,7 @@ __all__ = [
     "Training",
     "check_apart",
     "check_output",
+    "check_reachable",
     "chunk_shape",
     "create_images",
     "describe",

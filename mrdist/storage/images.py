@@ -19,7 +19,6 @@ from mrdist.storage.urls import (
     FORMAT_VERSION,
     StorageOptions,
     check_format,
-    check_output,
     clear_output,
     consolidate,
     create_group,
@@ -27,7 +26,6 @@ from mrdist.storage.urls import (
     open_group,
     open_kind,
     redact,
-    remove_output,
     store_errors,
 )
 
@@ -225,55 +223,6 @@ def finish_images(
         group.create_array("face_mask", data=face_mask, dimension_names=("y", "x"))
         group.attrs["mrdist"] = {**check_format(group, url), "complete": True, "provenance": provenance}
         consolidate(group)
-
-
-@dataclass(frozen=True)
-class Staging:
-    """Whole images on their way into a store: written one by one, in any order, read in runs that fill chunks.
-
-    Attributes
-    ----------
-    url, storage_options
-        Of the images store to come; the staged images lie beside it.
-    """
-
-    url: str
-    storage_options: StorageOptions
-
-    @property
-    def _place(self) -> str:
-        return f"{normalize_url(self.url)}.staging"
-
-    def create(self, n_images: int, n_labels: int, shape: Shape, n_channels: int) -> None:
-        """Make room for images, replacing what an interrupted run has left."""
-        self.remove()
-        attributes = {"kind": "staging", "format_version": FORMAT_VERSION, "complete": False}
-        with store_errors(self._place):
-            create_group(self._place, self.storage_options, attributes).create_array(
-                "images",
-                shape=(n_labels, n_images, *shape, n_channels),
-                chunks=(1, 1, *shape, n_channels),
-                dtype="uint8",
-                compressors=None,
-                config={"write_empty_chunks": True},
-            )
-
-    def write(self, label: int, row: int, image: npt.NDArray[np.uint8]) -> None:
-        """Stage one image."""
-        with store_errors(self._place):
-            array = _array(open_group(self._place, self.storage_options, write=True), "images")
-            array.with_config({"write_empty_chunks": True})[label, row] = image
-
-    def read(self, label: int, rows: Sequence[int]) -> npt.NDArray[np.uint8]:
-        """Return staged images; a row that was never written is black."""
-        with store_errors(self._place):
-            array = _array(open_group(self._place, self.storage_options, write=True), "images")
-            return np.stack([np.asarray(array[label, row]) for row in rows])
-
-    def remove(self) -> None:
-        """Remove the staged images."""
-        check_output(self._place, self.storage_options, kind="staging", overwrite=True)
-        remove_output(self._place, self.storage_options)
 
 
 @dataclass(frozen=True)

@@ -213,6 +213,18 @@ def remove_output(url: str, options: StorageOptions) -> None:
             filesystem.rm(root, recursive=True)
 
 
+def check_reachable(workers: int | None, *urls: str) -> None:
+    """Make sure that worker processes would see the same stores as this one.
+
+    Raises
+    ------
+    ParameterError
+        If a store lies in this process's memory and there are to be workers.
+    """
+    if workers != 0 and any(url.startswith("memory://") for url in urls):
+        raise ParameterError("memory:// lives in one process, so it needs workers=0 (--workers 0).")
+
+
 def check_apart(source: str, output: str) -> None:
     """Make sure that writing ``output`` cannot touch the store it is made from.
 
