@@ -22,10 +22,14 @@ from numba.extending import intrinsic
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _WIDE = bool(llvm.get_host_cpu_features().get("avx512f", False))
-VECTOR_BYTES = 128 if _WIDE else 64
-"""Bytes of one group of lanes: two AVX-512, two AVX2 or four NEON registers."""
-MAX_SUMS = 12 if _WIDE else 6
-"""Sums that one pass over the images keeps in registers."""
+_X86 = llvm.get_process_triple().startswith("x86")
+VECTOR_BYTES = 64 if _WIDE else 32 if _X86 else 16
+"""Bytes of one group of lanes: a vector register (AVX-512, AVX2, NEON)."""
+_SUMS = 12 if _X86 and not _WIDE else 28  # of 16 or 32 registers, with room for what is multiplied
+MAX_COUNT = 7
+"""Lags of one column that `add_products` sums at a time."""
+ROWS = (0, *(min(8, max(1, _SUMS // count)) for count in range(1, MAX_COUNT + 1)))
+"""Rows of pixels that it sums at a time, by the number of lags."""
 SOLVE_LANES = 8
 """Pixels in one group of float64 lanes of the solver."""
 SOLVE_ROWS = 8
@@ -115,54 +119,75 @@ def convert(typing_context, source, source_start, out, out_start, n):  # type: i
 @intrinsic
 def add_products(  # type: ignore[no-untyped-def]
     typing_context,
-    a,
-    a_start,
-    a_stride,
-    b,
-    b_start,
-    b_stride,
-    n,
-    shifts,
-    first,
-    count,
-    out,
-    out_start,
-    out_stride,
-):
-    """Add the lag products of ``n`` images to ``count <= MAX_SUMS`` sums, one group of lanes wide.
+    a, a_start, a_stride, a_step,
+    b, b_start, b_stride, b_step,
+    n, rows, count,
+    out, out_start, out_step, out_stride,
+):  # fmt: skip
+    """Add the products of ``n`` images at ``count`` neighbouring lags to the sums of ``rows`` rows of pixels.
 
-    For k in first..first+count-1: ``out[out_start + k * out_stride + lane] +=
-    sum_i a[a_start + i * a_stride + lane] * b[b_start + i * b_stride + shifts[k] + lane]``.
+    For r in 0..rows-1 and k in 0..count-1: ``out[out_start + r * out_step + k * out_stride + lane] +=
+    sum_i a[a_start + i * a_stride + r * a_step + lane] * b[b_start + i * b_stride + (r + k) * b_step + lane]``.
+    One load of b serves up to ``rows`` products: loads, not products, are what limits the loop. ``rows`` is
+    one of ``ROWS`` and at most ``ROWS[count]``, and 1 <= count <= MAX_COUNT.
     """
     i64 = types.int64
-    signature = types.void(a, i64, i64, b, i64, i64, i64, shifts, i64, i64, out, i64, i64)
+    signature = types.void(a, i64, i64, i64, b, i64, i64, i64, i64, i64, i64, out, i64, i64, i64)
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        a_data, b_data, shift_data, out_data = (
-            _array_data(context, builder, sig.args[k], args[k]) for k in (0, 3, 7, 10)
-        )
-        _, a_start, a_stride, _, b_start, b_stride, n, _, first, count, _, out_start, out_stride = args
+        a_data, b_data, out_data = (_array_data(context, builder, sig.args[k], args[k]) for k in (0, 4, 11))
+        (
+            _,
+            a_start,
+            a_stride,
+            a_step,
+            _,
+            b_start,
+            b_stride,
+            b_step,
+            n,
+            rows,
+            count,
+            _,
+            out_start,
+            out_step,
+            out_stride,
+        ) = args
         emit = _Emitter(context, builder, sig.args[0].dtype)
         done = builder.append_basic_block("lanes.done")
-        choose = builder.switch(count, done)
-        for sums in range(1, MAX_SUMS + 1):
-            block = builder.append_basic_block(f"lanes.sums{sums}")
-            choose.add_case(_INDEX(sums), block)
+        shapes = [(k, r) for k in range(1, MAX_COUNT + 1) for r in sorted(set(ROWS[1:])) if r <= ROWS[k]]
+        choose = builder.switch(builder.add(builder.mul(count, _INDEX(64)), rows), done)
+        for n_lags, n_rows in shapes:
+            block = builder.append_basic_block(f"lanes.{n_lags}x{n_rows}")
+            choose.add_case(_INDEX(64 * n_lags + n_rows), block)
             builder.position_at_end(block)
-            keys = [builder.add(first, _INDEX(k)) for k in range(sums)]
-            starts = [builder.add(b_start, builder.load(builder.gep(shift_data, [key]))) for key in keys]
-            slots = [builder.add(out_start, builder.mul(key, out_stride)) for key in keys]
+            a_rows = [builder.add(a_start, builder.mul(a_step, _INDEX(r))) for r in range(n_rows)]
+            b_rows = [builder.add(b_start, builder.mul(b_step, _INDEX(r))) for r in range(n_rows + n_lags - 1)]
+            slots = [
+                builder.add(
+                    builder.add(out_start, builder.mul(out_step, _INDEX(r))), builder.mul(out_stride, _INDEX(k))
+                )
+                for r in range(n_rows)
+                for k in range(n_lags)
+            ]
 
-            def step(i: Any, values: list[Any], starts: list[Any] = starts) -> list[Any]:
-                x = emit.load(a_data, builder.add(a_start, builder.mul(i, a_stride)))
-                row = builder.mul(i, b_stride)
+            def step(
+                i: Any,
+                values: list[Any],
+                a_rows: list[Any] = a_rows,
+                b_rows: list[Any] = b_rows,
+                n_lags: int = n_lags,
+            ) -> list[Any]:
+                a_shift, b_shift = builder.mul(i, a_stride), builder.mul(i, b_stride)
+                x = [emit.load(a_data, builder.add(a_shift, row)) for row in a_rows]
+                y = [emit.load(b_data, builder.add(b_shift, row)) for row in b_rows]
                 return [
                     builder.fadd(
-                        builder.fmul(x, emit.load(b_data, builder.add(row, start)), flags=("contract",)),
+                        builder.fmul(x[slot // n_lags], y[slot // n_lags + slot % n_lags], flags=("contract",)),
                         value,
                         flags=("contract",),
                     )
-                    for start, value in zip(starts, values, strict=True)
+                    for slot, value in enumerate(values)
                 ]
 
             totals = emit.counted_loop(n, [emit.load(out_data, slot) for slot in slots], step)

@@ -22,7 +22,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from mrdist._lanes import MAX_SUMS, VECTOR_BYTES, add_products, add_sums, convert, jit
+from mrdist._lanes import MAX_COUNT, ROWS, VECTOR_BYTES, add_products, add_sums, convert, jit
 from mrdist.errors import DataError, ParameterError
 from mrdist.geometry import Block, ReceptiveField, Shape
 
@@ -36,9 +36,10 @@ FIXED_POINT = 1 << 22
 IMAGES_PER_SUM = 256
 """Images in one floating-point sum: 256 x 255^2 < 2^24 in float32 and 256 x 2^44 < 2^53 in float64."""
 _SUMS = ("lag", "cross", "source_sum", "target_sum", "target_square")
-_TILE_BYTES = 1 << 20
-_TILE_COLUMNS = 160
+# Measured: a column of a tile, over its images, stays in the first level of cache while it meets all its lags.
+_TILE_IMAGES = 16
 _TILE_ROWS = 16
+_TILE_COLUMNS = 160
 
 
 def unit_of(dtype: npt.DTypeLike) -> int:
@@ -234,9 +235,8 @@ class SufficientStatistics:
             np.ascontiguousarray(source).reshape(*source.shape[:2], source.shape[2] * n_channels),
             np.ascontiguousarray(target).reshape(*target.shape[:2], target.shape[2] * n_channels),
             n_channels,
-            self.field.reach,
-            self.field.lags,
-            self.field.offsets + self.field.halo,
+            self.field.size,
+            self.field.dilation,
             sums.lag,
             sums.cross,
             sums.source_sum[:, None],
@@ -284,9 +284,8 @@ def _accumulate(
     source: Array,  # (image, window row, window column * channel), integers
     target: Array,  # (image, row, column * channel), integers
     n_channels: int,
-    reach: int,
-    lags: Array,  # (lag, 2)
-    taps: Array,  # (offset, 2), counted from the window's corner
+    size: int,
+    dilation: int,
     lag_out: Array,  # (group, map, row, column), uint32 or int64, like all that follow
     cross_out: Array,
     source_out: Array,
@@ -297,51 +296,65 @@ def _accumulate(
     """Accumulate tile by tile: a tile of all maps stays in cache while the images stream through it.
 
     Pixel (i, j) of the block and pixel (i, j) of the window share a tile: the taps of the one and the lagged
-    partners of the other are the same window rows i..i+reach. A tile's rows lie end to end with `reach` columns
-    on both sides, so that every lag is one shift of the flat index.
+    partners of the other are the same window rows i..i+reach. The source's rows lie end to end with `reach` columns
+    on both sides, so that every lag is one shift of the flat index; those of target and sums fill whole vectors.
     """
     n_images, n_rows, n_lanes = source.shape
     n_columns = n_lanes // n_channels
+    reach = (size - 1) * dilation
+    group = ROWS[_column_cut(size)] * dilation
     tile_rows = -(-n_rows // -(-n_rows // _TILE_ROWS))
+    tile_rows = -(-tile_rows // group) * group
     tile_columns = -(-n_columns // -(-n_columns // _TILE_COLUMNS))
     margin = reach * n_channels
-    pitch = tile_columns * n_channels + 2 * margin
     lanes = VECTOR_BYTES // like.itemsize
-    n_sums = -(-tile_rows * pitch // lanes) * lanes
-    source_size = n_sums + reach * pitch + 2 * margin
-    n_cast = min(64, max(8, _TILE_BYTES // (source_size * like.itemsize)))
+    width = -(-tile_columns * n_channels // lanes) * lanes
+    pitch = width + 2 * margin
+    n_sums = tile_rows * width
+    source_size = (tile_rows + reach) * pitch
 
-    lag_shifts = margin + lags[:, 0] * pitch + lags[:, 1] * n_channels
-    tap_shifts = margin + taps[:, 0] * pitch + taps[:, 1] * n_channels
-    x = np.zeros((n_cast, source_size), dtype=like.dtype)
-    t = np.zeros((n_cast, n_sums), dtype=like.dtype)
-    lag_sums = np.zeros((len(lags), n_sums), dtype=like.dtype)
-    tap_sums = np.zeros((len(taps), n_sums), dtype=like.dtype)
+    x = np.zeros((_TILE_IMAGES, source_size), dtype=like.dtype)
+    t = np.zeros((_TILE_IMAGES, n_sums), dtype=like.dtype)
+    lag_sums = np.zeros((lag_out.shape[1], n_sums), dtype=like.dtype)
+    tap_sums = np.zeros((cross_out.shape[1], n_sums), dtype=like.dtype)
     plain_sums = np.zeros((3, n_sums), dtype=like.dtype)
 
     for i0 in range(0, n_rows, tile_rows):
         for j0 in range(0, n_columns, tile_columns):
             corner = (i0, j0)
-            tile = (tile_rows, tile_columns, pitch, n_channels)
+            tile = (tile_rows, tile_columns, width, n_channels)
             for batch in range(0, n_images, IMAGES_PER_SUM):
                 batch_end = min(batch + IMAGES_PER_SUM, n_images)
                 lag_sums[:] = 0
                 tap_sums[:] = 0
                 plain_sums[:] = 0
-                for n0 in range(batch, batch_end, n_cast):
-                    n = min(n_cast, batch_end - n0)
+                for n0 in range(batch, batch_end, _TILE_IMAGES):
+                    n = min(_TILE_IMAGES, batch_end - n0)
                     first_lane = j0 * n_channels
                     _cast(source, n0, n, i0, first_lane - margin, tile_rows + reach, pitch, pitch, x)
-                    _cast(target, n0, n, i0, first_lane, tile_rows, pitch - 2 * margin, pitch, t)
-                    for k in range(0, n_sums, lanes):
-                        add_sums(x, margin + k, source_size, t, k, n_sums, n, plain_sums, k, n_sums)
-                    _add_maps(n, x, margin, x, lag_shifts, lag_sums, lanes)
-                    _add_maps(n, t, 0, x, tap_shifts, tap_sums, lanes)
+                    _cast(target, n0, n, i0, first_lane, tile_rows, tile_columns * n_channels, width, t)
+                    rows, columns = min(tile_rows, n_rows - i0), min(tile_columns, n_columns - j0)
+                    for i in range(rows):
+                        for k in range(0, columns * n_channels, lanes):
+                            at = margin + i * pitch + k
+                            add_sums(x, at, source_size, t, i * width + k, n_sums, n, plain_sums, i * width + k, n_sums)
+                    tiling = (margin, pitch, width, lanes)
+                    extent = (rows, columns, n_channels, size, dilation)
+                    _add_lags(n, x, tiling, extent, lag_sums)
+                    rows, columns = min(tile_rows, n_rows - reach - i0), min(tile_columns, n_columns - reach - j0)
+                    extent = (rows, columns, n_channels, size, dilation)
+                    _add_taps(n, t, x, tiling, extent, tap_sums)
                 _flush(lag_sums, corner, tile, lag_out)
                 _flush(tap_sums, corner, tile, cross_out)
                 _flush(plain_sums[0:1], corner, tile, source_out)
                 _flush(plain_sums[1:2], corner, tile, target_out)
                 _flush(plain_sums[2:3], corner, tile, square_out)
+
+
+@jit
+def _column_cut(size: int) -> int:
+    """Return how many lags of a column of ``size`` are summed at a time, in passes of nearly equal length."""
+    return -(-size // -(-size // MAX_COUNT))
 
 
 @jit
@@ -379,16 +392,56 @@ def _cast(
 
 
 @jit
-def _add_maps(n: int, a: Array, start: int, b: Array, shifts: Array, sums: Array, lanes: int) -> None:
-    """Add ``a(k) b(k + shift)`` for every shift, in passes of nearly equal numbers of shifts."""
-    n_maps, n_sums = sums.shape
-    n_passes = -(-n_maps // MAX_SUMS)
-    for k in range(0, n_sums, lanes):
-        first = 0
-        for p in range(n_passes):
-            count = (n_maps - first) // (n_passes - p)
-            add_products(a, start + k, a.shape[1], b, k, b.shape[1], n, shifts, first, count, sums, k, n_sums)
-            first += count
+def _add_lags(
+    n: int, x: Array, tiling: tuple[int, int, int, int], extent: tuple[int, int, int, int, int], sums: Array
+) -> None:
+    """Add the lag products of ``n`` images, column by column of lags: lag (dy, dx) is map dy (2 r - 1) + dx."""
+    margin, pitch, width, lanes = tiling
+    n_rows, n_columns, n_channels, size, dilation = extent
+    cut, n_sums = _column_cut(size), sums.shape[1]
+    rows = ROWS[cut]
+    columns = 2 * size - 1
+    for i0 in range(0, n_rows, rows * dilation):
+        for i in range(i0, i0 + dilation):
+            for k in range(0, n_columns * n_channels, lanes):
+                at = margin + i * pitch + k
+                for dx in range(1 - size, size):
+                    dy = 0 if dx >= 0 else 1
+                    while dy < size:
+                        count = min(cut, size - dy)
+                        add_products(
+                            x, at, x.shape[1], dilation * pitch,
+                            x, at + dilation * (dy * pitch + dx * n_channels), x.shape[1], dilation * pitch,
+                            n, rows, count,
+                            sums, (dy * columns + dx) * n_sums + i * width + k, dilation * width, columns * n_sums,
+                        )  # fmt: skip
+                        dy += count
+
+
+@jit
+def _add_taps(
+    n: int, t: Array, x: Array, tiling: tuple[int, int, int, int], extent: tuple[int, int, int, int, int], sums: Array
+) -> None:
+    """Add the products of targets and taps of ``n`` images, column by column: tap (dy, dx) is map dy r + dx."""
+    margin, pitch, width, lanes = tiling
+    n_rows, n_columns, n_channels, size, dilation = extent
+    cut, n_sums = _column_cut(size), sums.shape[1]
+    rows = ROWS[cut]
+    for i0 in range(0, n_rows, rows * dilation):
+        for i in range(i0, i0 + dilation):
+            for k in range(0, n_columns * n_channels, lanes):
+                at = margin + i * pitch + k
+                for dx in range(size):
+                    dy = 0
+                    while dy < size:
+                        count = min(cut, size - dy)
+                        add_products(
+                            t, i * width + k, t.shape[1], dilation * width,
+                            x, at + dilation * (dy * pitch + dx * n_channels), x.shape[1], dilation * pitch,
+                            n, rows, count,
+                            sums, (dy * size + dx) * n_sums + i * width + k, dilation * width, size * n_sums,
+                        )  # fmt: skip
+                        dy += count
 
 
 @jit

@@ -94,7 +94,10 @@ def test_odd_shapes(shape, n_channels, field, draw_images, statistics_of):
     assert_exact(statistics_of(source, target, field, "separate"), source, target, field, "separate")
 
 
-@pytest.mark.parametrize("field", [ReceptiveField(7), ReceptiveField(3, 3), ReceptiveField(5, 3)])
+@pytest.mark.parametrize(
+    "field",
+    [ReceptiveField(3, 3), ReceptiveField(5, 3), *(ReceptiveField(size) for size in (7, 9, 11, 13, 15, 17))],
+)
 def test_wide_fields(field, draw_images, statistics_of):
     source, target = (draw_images((5, 23, 40, 2), seed=seed) for seed in (0, 1))
     assert_exact(statistics_of(source, target, field), source, target, field, "shared")
