@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,9 @@ from mrdist.storage import Images, create_images, finish_images, write_images
 
 settings.register_profile("mrdist", derandomize=True, deadline=None, max_examples=25, database=None)
 settings.load_profile("mrdist")
+
+# A shell without job control starts what runs in its background with Ctrl-C ignored, and every child inherits that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _GREY_LEVELS = {"random": (0, 255), "dark": (0, 3), "bright": (250, 255), "constant": (77, 77)}
 

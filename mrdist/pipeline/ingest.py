@@ -201,7 +201,8 @@ def ingest(
             raise ParameterError(f"{name} must be one of {', '.join(allowed)}, got {value!r}.")
     url = normalize_url(url)
     check_reachable(workers, url)
-    takes, ignored = discover(src)
+    folder = Path(src).absolute()  # workers elsewhere stand in another folder
+    takes, ignored = discover(folder)
     left_out = {str(path): reason for path, reason in ignored.items()}
     if size is None:
         size = _common_size(takes)
@@ -245,7 +246,7 @@ def ingest(
                 labels=tuple(labels.values()),
                 image=[subjects[row] for row in kept],
                 subject=[subjects[row] for row in kept],
-                dataset=[Path(src).absolute().name] * len(kept),
+                dataset=[folder.name] * len(kept),
                 split=[split[row] for row in kept],
                 shape=(size, size),
                 n_channels=3 if color == "rgb" else 1,
@@ -271,7 +272,7 @@ def ingest(
         present=present,
         checksum=checksum,
         face_mask=mask,
-        provenance={"source": Path(src).absolute().name, "align": align, "seed": seed},
+        provenance={"source": folder.name, "align": align, "seed": seed},
         storage_options=storage_options,
     )
     return IngestReport(
