@@ -41,6 +41,7 @@ def main() -> None:
     logger.setLevel(logging.INFO)
     # What zarr's event loop says of reads that an error has made pointless; the error itself is told below.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", category=RuntimeWarning)
     warnings.showwarning = _show_warning
     signal.signal(signal.SIGTERM, _terminate)
     try:
