@@ -88,7 +88,13 @@ class Executor:
         """
         if self.client is None:
             for item in items:
-                yield item, function(item)
+                try:
+                    result = function(item)
+                except MrdistError:
+                    raise
+                except OSError as error:
+                    raise _failure(error, describe(item)) from error
+                yield item, result
             return
         yield from self._run_on_cluster(self.client, function, items, name, describe)
 
@@ -101,7 +107,6 @@ class Executor:
         describe: Callable[[Item], str],
     ) -> Iterator[tuple[Item, Result]]:
         from distributed import as_completed
-        from distributed.scheduler import KilledWorker
 
         run = uuid.uuid4().hex[:8]
         waiting = iter(enumerate(items))
@@ -122,13 +127,9 @@ class Executor:
                 item = running.pop(future.key)
                 if future.status in ("cancelled", "lost"):
                     raise ExecutionError(_LOST)
-                try:
-                    result = future.result()
-                except KilledWorker as error:
-                    raise ExecutionError(
-                        f"every worker that tried {describe(item)} was killed; give the workers more memory, lower "
-                        "--max-memory or choose a smaller --block."
-                    ) from error
+                if future.status == "error":
+                    raise _failure(future.exception(), describe(item))
+                result = future.result()
                 future.release()
                 yield item, result
                 submit()
@@ -139,6 +140,25 @@ class Executor:
         finally:
             if running:
                 client.cancel(list(running), force=True)
+
+
+def _failure(error: Exception, what: str) -> MrdistError:
+    """Return what to raise for a task that failed."""
+    from distributed.scheduler import KilledWorker
+
+    if isinstance(error, MrdistError):
+        return error
+    if isinstance(error, KilledWorker):
+        return ExecutionError(
+            f"every worker that tried {what} was killed; give the workers more memory, lower --max-memory or choose a "
+            "smaller --block."
+        )
+    failure = ExecutionError(
+        f"{what} failed with {type(error).__name__} ({error}); mend that and repeat the command: what is finished is "
+        "kept."
+    )
+    failure.__cause__ = error
+    return failure
 
 
 @contextmanager
