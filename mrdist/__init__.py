@@ -14,13 +14,17 @@ if TYPE_CHECKING:
     from mrdist.estimator import MaskedRegression
     from mrdist.geometry import ReceptiveField
     from mrdist.moments import SufficientStatistics
-    from mrdist.pipeline.train import plan, train
-    from mrdist.storage import open_images, open_weights
+    from mrdist.pipeline.accumulate import accumulate
+    from mrdist.pipeline.plan import plan
+    from mrdist.pipeline.solve import solve
+    from mrdist.pipeline.train import train
+    from mrdist.storage import open_images, open_statistics, open_weights
 
 __all__ = [
     "MaskedRegression",
     "ReceptiveField",
     "SufficientStatistics",
+    "accumulate",
     "demo",
     "evaluate",
     "export",
@@ -28,23 +32,36 @@ __all__ = [
     "info",
     "ingest",
     "open_images",
+    "open_statistics",
     "open_weights",
     "plan",
     "rechunk",
+    "solve",
     "synthesize",
     "train",
 ]
 
+_VERBS = (
+    "accumulate",
+    "demo",
+    "evaluate",
+    "export",
+    "generate",
+    "info",
+    "ingest",
+    "plan",
+    "rechunk",
+    "solve",
+    "synthesize",
+    "train",
+)
 _HOMES = {
-    **{
-        verb: f"pipeline.{verb}"
-        for verb in ("demo", "evaluate", "export", "generate", "info", "ingest", "rechunk", "synthesize", "train")
-    },
-    "plan": "pipeline.train",
+    **{verb: f"pipeline.{verb}" for verb in _VERBS},
     "MaskedRegression": "estimator",
     "ReceptiveField": "geometry",
     "SufficientStatistics": "moments",
     "open_images": "storage",
+    "open_statistics": "storage",
     "open_weights": "storage",
 }
 

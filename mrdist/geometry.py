@@ -119,6 +119,14 @@ class ReceptiveField:
         inside_x = (x >= 0) & (x < shape[1])
         return inside_y[:, :, None] & inside_x[:, None, :]
 
+    def check_contains(self, other: ReceptiveField) -> None:
+        """Raise ParameterError if a tap of ``other`` is none of this field's."""
+        if not {tuple(offset) for offset in other.offsets} <= {tuple(offset) for offset in self.offsets}:
+            raise ParameterError(
+                f"receptive_field {other.size} with dilation {other.dilation} has taps that receptive_field "
+                f"{self.size} with dilation {self.dilation} lacks; choose a smaller field or accumulate a larger one."
+            )
+
     def check_fits(self, shape: Shape) -> None:
         """Raise ParameterError if the field is wider than an image of ``shape``."""
         if self.reach + 1 > min(shape):

@@ -61,6 +61,23 @@ def _dtype_of_sums(n_rows: int, unit: int) -> np.dtype[Any]:
     return np.dtype(np.uint32 if n_rows * unit**2 < 2**32 else np.int64)
 
 
+def check_rows(n_rows: int, unit: int) -> int:
+    """Return ``n_rows`` if the products of so many rows can be summed exactly.
+
+    Raises
+    ------
+    DataError
+        If their sum might not fit into int64.
+    """
+    limit = (2**63 - 1) // unit**2
+    if n_rows > limit:
+        raise DataError(
+            f"{n_rows} rows exceed the {limit} that can be summed exactly for images in units of 1/{unit}; use fewer "
+            "images or images of fewer bits."
+        )
+    return n_rows
+
+
 def to_integers(images: npt.NDArray[Any], what: str = "images") -> npt.NDArray[Any]:
     """Return images as integers: uint8 and uint16 unchanged, floats rounded once to multiples of 2^-22.
 
@@ -221,7 +238,7 @@ class SufficientStatistics:
             If so many rows do not fit into int64 exactly.
         """
         n_images, n_channels = source.shape[0], source.shape[3]
-        n_rows = self._checked(self.n_rows + n_images * (n_channels if self.n_groups == 1 else 1))
+        n_rows = check_rows(self.n_rows + n_images * (n_channels if self.n_groups == 1 else 1), self.unit)
         sums = self._as(_dtype_of_sums(n_rows, self.unit))
         scalar = np.float32 if source.dtype == np.uint8 else np.float64
         accumulate(
@@ -248,6 +265,21 @@ class SufficientStatistics:
         """Return the statistics without the images of ``other``, exactly as if these had never been added."""
         return self._combined(other, operator.sub)
 
+    def restrict(self, field: ReceptiveField) -> SufficientStatistics:
+        """Return the statistics of a field whose taps are among this one's, as if it had been summed alone."""
+        self.field.check_contains(field)
+        lags = {tuple(lag): k for k, lag in enumerate(self.field.lags)}
+        offsets = {tuple(offset): k for k, offset in enumerate(self.field.offsets)}
+        cut = self.field.halo - field.halo
+        inner = (..., slice(cut, self.lag.shape[-2] - cut), slice(cut, self.lag.shape[-1] - cut))
+        return replace(
+            self,
+            field=field,
+            lag=self.lag[:, [lags[tuple(lag)] for lag in field.lags]][inner],
+            cross=self.cross[:, [offsets[tuple(offset)] for offset in field.offsets]],
+            source_sum=self.source_sum[inner],
+        )
+
     def _as(self, dtype: np.dtype[Any]) -> SufficientStatistics:
         return replace(self, **{name: getattr(self, name).astype(dtype, copy=False) for name in _SUMS})
 
@@ -257,17 +289,8 @@ class SufficientStatistics:
                 f"statistics of {self.field} over {self.shape} pixels in units of 1/{self.unit} cannot be combined "
                 f"with those of {other.field} over {other.shape} in units of 1/{other.unit}."
             )
-        n_rows = self._checked(combine(self.n_rows, other.n_rows))
+        n_rows = check_rows(combine(self.n_rows, other.n_rows), self.unit)
         dtype = _dtype_of_sums(max(n_rows, self.n_rows), self.unit)
         mine, others = self._as(dtype), other._as(dtype)
         sums = {name: combine(getattr(mine, name), getattr(others, name)) for name in _SUMS}
         return replace(self, n_rows=n_rows, **sums)
-
-    def _checked(self, n_rows: int) -> int:
-        limit = (2**63 - 1) // self.unit**2
-        if n_rows > limit:
-            raise DataError(
-                f"{n_rows} rows exceed the {limit} that can be summed exactly for images in units of "
-                f"1/{self.unit}; use fewer images or images of fewer bits."
-            )
-        return n_rows

@@ -1,18 +1,12 @@
-"""What a training will read, write, hold in memory and take, before anything runs.
-
-Blocks and bytes are arithmetic on integers; seconds rest on a short measurement (`Rates`).
-"""
+"""What a training will read, write and hold in memory, before anything runs: arithmetic on integers."""
 
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-
-import numpy as np
-import numpy.typing as npt
+from typing import TypeVar
 
 from mrdist.errors import MemoryLimitError, ParameterError
 from mrdist.geometry import Block, ReceptiveField, Shape, block_grid
@@ -30,6 +24,9 @@ _LARGE_WINDOW = 256 * 256  # no larger ones than this,
 _LARGE_CHUNK = 4 * MIB  # and no larger chunks
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
 _BINARY_UNITS = {"ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30, "ti": 1 << 40}
+
+
+AnyCut = TypeVar("AnyCut", bound="Cut")
 
 
 def parse_bytes(text: str | int) -> int:
@@ -68,6 +65,8 @@ class Workload:
         The receptive field, and the number of independent regressions a pixel.
     weight_itemsize, weight_chunk
         Of the weights store: bytes of a number and side of a chunk in pixels.
+    keeps_sums
+        Whether the sums are stored instead of being solved: their lag maps reach beyond the block.
     """
 
     shape: Shape
@@ -80,11 +79,27 @@ class Workload:
     n_groups: int
     weight_itemsize: int
     weight_chunk: int
+    keeps_sums: bool = False
+
+    @property
+    def n_offsets(self) -> int:
+        """Taps of the weights."""
+        return self.field.n_offsets
+
+    @property
+    def margin(self) -> int:
+        """Pixels beyond the block for which sums are taken, on every side."""
+        return self.field.halo if self.keeps_sums else 0
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of every regression."""
+        return self.n_images * (self.n_channels if self.n_groups == 1 else 1)
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How a training will be cut, and what that costs.
+class Cut:
+    """How work on an image will be cut into blocks, and what that costs.
 
     Attributes
     ----------
@@ -92,29 +107,41 @@ class Plan:
         Height and width of a block of output pixels.
     n_blocks
         Number of tasks.
-    slab
-        Images read at a time.
     peak_memory
         Expected peak of resident bytes of one worker process.
     bytes_read
         Decoded bytes of all chunks that are read, with the halo's amplification.
-    bytes_needed
-        Decoded bytes of the training images, each counted once.
     bytes_written
-        Bytes of the weights before compression.
-    advice
-        What the chunks of the images cost and what to do about it, or None where they are good to train from.
-    seconds
-        Expected time of the training, or None where nothing was measured (`plan_training`).
+        Bytes of the output before compression.
     """
 
     block: Shape
     n_blocks: int
-    slab: int
     peak_memory: int
     bytes_read: int
-    bytes_needed: int
     bytes_written: int
+
+
+@dataclass(frozen=True)
+class Plan(Cut):
+    """How a training will be cut, and what that costs.
+
+    Besides what `Cut` has:
+
+    Attributes
+    ----------
+    slab
+        Images read at a time.
+    bytes_needed
+        Decoded bytes of the training images, each counted once.
+    advice
+        What the chunks of the images cost and what to do about it, or None where they are good to train from.
+    seconds
+        Expected time of the training, or None where nothing was measured (`mrdist.calibration`).
+    """
+
+    slab: int
+    bytes_needed: int
     advice: str | None
     seconds: float | None = None
 
@@ -156,37 +183,132 @@ def plan_training(workload: Workload, *, max_memory: int, n_slots: int, block: S
     >>> plan.block, plan.n_blocks, plan.slab
     ((256, 256), 4, 512)
     """
-    unit = workload.weight_chunk
-    whole = (_round_up(workload.shape[0], unit), _round_up(workload.shape[1], unit))
-    candidates = _halvings(whole, unit)
-    if block is not None:
-        if min(block) < 1:
-            raise ParameterError(f"block must be at least 1 x 1 pixels, got {block[0]} x {block[1]}.")
-        candidates = [(min(_round_up(block[0], unit), whole[0]), min(_round_up(block[1], unit), whole[1]))]
-    slabs = [(candidate, _slab(workload, candidate)) for candidate in candidates]
-    slabs = [cut for cut in slabs if _peak_memory(workload, *cut) <= max_memory]
-    if slabs:
-        return _best([_plan(workload, *cut, n_slots) for cut in slabs], workload, n_slots)
+    candidates = _candidates(workload.shape, workload.weight_chunk, block)
+    cuts = [(candidate, _slab(workload, candidate, max_memory)) for candidate in candidates]
+    plans = [_plan(workload, candidate, slab, n_slots) for candidate, slab in cuts if slab is not None]
+    if plans:
+        return _best(plans, workload, n_slots)
     smallest = candidates[-1]
     slab = min(workload.chunks[0], 8)
     needed = _peak_memory(workload, smallest, slab)
     if needed <= max_memory:
         return _plan(workload, smallest, slab, n_slots)
-    raise MemoryLimitError(
-        f"a block of {smallest[0]} x {smallest[1]} pixels needs {-(-needed // MIB)} MiB in a worker "
-        f"({BASE_MEMORY // MIB} MiB of them before any work), but max_memory is {max_memory // MIB} MiB; raise "
-        "--max-memory, choose a smaller receptive field or rechunk the images."
+    raise _too_large(smallest, needed, max_memory, "choose a smaller receptive field or rechunk the images")
+
+
+@dataclass(frozen=True)
+class StoredSums:
+    """The sizes that decide the cost of solving from a statistics store.
+
+    Attributes
+    ----------
+    shape
+        Of the images.
+    field, n_groups
+        The receptive field of the store, and the number of independent regressions a pixel.
+    n_folds, itemsize, chunks
+        Of the sums: entries of the leading axis, bytes of a number, height and width of a chunk.
+    n_offsets, weight_itemsize, weight_chunk
+        Of the weights: taps, bytes of a number and side of a chunk in pixels.
+    """
+
+    shape: Shape
+    field: ReceptiveField
+    n_groups: int
+    n_folds: int
+    itemsize: int
+    chunks: Shape
+    n_offsets: int
+    weight_itemsize: int
+    weight_chunk: int
+
+
+def plan_solving(sums: StoredSums, *, max_memory: int, n_slots: int, block: Shape | None = None) -> Cut:
+    """Choose the blocks for solving from a statistics store.
+
+    Parameters and errors are those of `plan_training`.
+
+    Returns
+    -------
+    Cut
+
+    Examples
+    --------
+    >>> sums = StoredSums((512, 512), ReceptiveField(7), 1, 1, 4, (64, 64), 49, 4, 64)
+    >>> plan_solving(sums, max_memory=DEFAULT_MEMORY, n_slots=2).block
+    (256, 256)
+    """
+    candidates = _candidates(sums.shape, sums.weight_chunk, block)
+    cuts = [_cut_sums(sums, candidate) for candidate in candidates]
+    fitting = [cut for cut in cuts if cut.peak_memory <= max_memory]
+    if not fitting:
+        raise _too_large(candidates[-1], cuts[-1].peak_memory, max_memory, "accumulate a smaller receptive field")
+    return _balanced(fitting, sums.shape, sums.weight_chunk, n_slots)
+
+
+def _cut_sums(sums: StoredSums, block: Shape) -> Cut:
+    field, halo = sums.field, sums.field.halo
+    blocks = block_grid(sums.shape, block)
+    window_maps, block_maps = field.n_lags + 1, field.n_offsets + 2
+    pixels = block[0] * block[1]
+    maps = window_maps * (block[0] + field.reach) * (block[1] + field.reach) + block_maps * pixels
+    entry = sums.n_groups * sums.itemsize
+    # The sums of an entry as read and padded, and the total to which they are added; or those and a smaller field's.
+    statistics = entry * maps * (2 if sums.n_folds == 1 else 3)
+    reading = _READS_IN_FLIGHT * 2 * sums.chunks[0] * sums.chunks[1] * field.n_lags * sums.itemsize
+    decoded = sum(
+        window_maps * _touched(part.grown(halo).clipped(sums.shape), sums.chunks, sums.shape)
+        + block_maps * _touched(part, sums.chunks, sums.shape)
+        for part in blocks
     )
+    return Cut(
+        block=block,
+        n_blocks=len(blocks),
+        peak_memory=BASE_MEMORY + max(statistics + reading, entry * maps * 2 + _solution(sums, pixels)),
+        bytes_read=sums.n_folds * entry * decoded,
+        bytes_written=_weight_bytes(sums),
+    )
+
+
+def _solution(work: Workload | StoredSums, pixels: int) -> int:
+    return work.n_groups * pixels * (work.n_offsets + 3) * (8 + work.weight_itemsize)
+
+
+def _weight_bytes(work: Workload | StoredSums) -> int:
+    return work.n_groups * prod(work.shape) * ((work.n_offsets + 1) * work.weight_itemsize + 16)
+
+
+def _too_large(block: Shape, needed: int, max_memory: int, instead: str) -> MemoryLimitError:
+    return MemoryLimitError(
+        f"a block of {block[0]} x {block[1]} pixels needs {-(-needed // MIB)} MiB in a worker "
+        f"({BASE_MEMORY // MIB} MiB of them before any work), but max_memory is {max_memory // MIB} MiB; raise "
+        f"--max-memory, {instead}."
+    )
+
+
+def _candidates(shape: Shape, unit: int, block: Shape | None) -> list[Shape]:
+    """Blocks to choose from, largest first: whole chunks of the output."""
+    whole = (_round_up(shape[0], unit), _round_up(shape[1], unit))
+    if block is None:
+        return _halvings(whole, unit)
+    if min(block) < 1:
+        raise ParameterError(f"block must be at least 1 x 1 pixels, got {block[0]} x {block[1]}.")
+    return [(min(_round_up(block[0], unit), whole[0]), min(_round_up(block[1], unit), whole[1]))]
 
 
 def _round_up(value: int, unit: int) -> int:
     return -(-value // unit) * unit
 
 
+def _balanced(cuts: Sequence[AnyCut], shape: Shape, unit: int, n_slots: int) -> AnyCut:
+    """Choose the largest block of which there are two a worker."""
+    most = _count(shape, (unit, unit))
+    return next((cut for cut in cuts if cut.n_blocks >= min(2 * n_slots, most)), cuts[-1])
+
+
 def _best(plans: list[Plan], workload: Workload, n_slots: int) -> Plan:
     """Choose among plans, largest block first: two blocks a worker, or what hostile chunks are decoded fastest for."""
-    most = _count(workload.shape, (workload.weight_chunk, workload.weight_chunk))
-    balanced = next((plan for plan in plans if plan.n_blocks >= min(2 * n_slots, most)), plans[-1])
+    balanced = _balanced(plans, workload.shape, workload.weight_chunk, n_slots)
     if balanced.advice is None:
         return balanced
     return min(plans, key=lambda plan: (plan.bytes_read / min(n_slots, plan.n_blocks), plan.bytes_read))
@@ -209,22 +331,30 @@ def _count(shape: Shape, block: Shape) -> int:
     return -(-shape[0] // block[0]) * -(-shape[1] // block[1])
 
 
-def _slab(workload: Workload, block: Shape) -> int:
-    """Whole chunks of images, as many as make a slab of some 48 MiB."""
+def _slab(workload: Workload, block: Shape, max_memory: int) -> int | None:
+    """Whole chunks of images: as many as make some 48 MiB, fewer where that is too much, None where one is."""
     per_image = _window(workload, block) * workload.n_channels * workload.itemsize
     run = workload.chunks[0]
-    return min(workload.n_stored, run * max(1, _SLAB_BYTES // (per_image * run)))
+    slab = min(_round_up(workload.n_stored, run), run * max(1, _SLAB_BYTES // (per_image * run)))
+    while slab >= run:
+        if _peak_memory(workload, block, slab) <= max_memory:
+            return slab
+        slab = slab // 2 // run * run
+    return None
 
 
 def _window(workload: Workload, block: Shape) -> int:
-    return (block[0] + workload.field.reach) * (block[1] + workload.field.reach)
+    around = workload.field.reach + 2 * workload.margin
+    return (block[0] + around) * (block[1] + around)
 
 
 def _peak_memory(workload: Workload, block: Shape, slab: int) -> int:
-    pixels, window = block[0] * block[1], _window(workload, block)
+    margin, window = 2 * workload.margin, _window(workload, block)
+    pixels = (block[0] + margin) * (block[1] + margin)
     maps = workload.field.n_lags * window + workload.field.n_offsets * pixels + window + 2 * pixels
-    n_rows = workload.n_images * (workload.n_channels if workload.n_groups == 1 else 1)
-    statistics = (4 if workload.itemsize == 1 and n_rows <= _ROWS_IN_32_BITS else 8) * workload.n_groups * maps
+    slab = min(slab, workload.n_stored)
+    narrow = workload.itemsize == 1 and (workload.keeps_sums or workload.n_rows <= _ROWS_IN_32_BITS)
+    statistics = (4 if narrow else 8) * workload.n_groups * maps
     image = workload.n_channels * workload.itemsize
     # The slab as read, its padded copy, and the next slab that is being read meanwhile.
     slabs = slab * image * (3 * window + 2 * pixels)
@@ -233,8 +363,7 @@ def _peak_memory(workload: Workload, block: Shape, slab: int) -> int:
     rows, height, width, _ = workload.chunks
     chunks = -(-slab // rows) * (-(-block[0] // height) + 1) * (-(-block[1] // width) + 1)
     reading = min(_READS_IN_FLIGHT, chunks) * 2 * _chunk_bytes(workload)
-    solution = workload.n_groups * pixels * (workload.field.n_offsets + 3) * (8 + workload.weight_itemsize)
-    return BASE_MEMORY + statistics + max(slabs + reading, solution)
+    return BASE_MEMORY + statistics + max(slabs + reading, 0 if workload.keeps_sums else _solution(workload, pixels))
 
 
 def _chunk_bytes(workload: Workload) -> int:
@@ -256,9 +385,15 @@ def _plan(workload: Workload, block: Shape, slab: int, n_slots: int) -> Plan:
         peak_memory=_peak_memory(workload, block, slab),
         bytes_read=bytes_read,
         bytes_needed=2 * workload.n_images * image * workload.n_channels * workload.itemsize,
-        bytes_written=workload.n_groups * image * ((workload.field.n_offsets + 1) * workload.weight_itemsize + 16),
+        bytes_written=_sum_bytes(workload) if workload.keeps_sums else _weight_bytes(workload),
         advice=_advice(workload, bytes_read, min(n_slots, n_blocks), n_slots),
     )
+
+
+def _sum_bytes(workload: Workload) -> int:
+    maps = workload.field.n_lags + workload.field.n_offsets + 3
+    n_folds, itemsize = (-(-workload.n_rows // _ROWS_IN_32_BITS), 4) if workload.itemsize == 1 else (1, 8)
+    return n_folds * workload.n_groups * maps * prod(workload.shape) * itemsize
 
 
 def _advice(workload: Workload, bytes_read: int, n_busy: int, n_slots: int) -> str | None:
@@ -308,100 +443,14 @@ def _decoded_images(workload: Workload, slab: int) -> int:
 
 def _decoded_pixels(workload: Workload, block: Block) -> int:
     """Pixels of all chunks that a block touches, source and target."""
-    window = block.grown(workload.field.halo).clipped(workload.shape)
-    return _touched(window, workload) + _touched(block, workload)
+    window = block.grown(workload.field.halo + workload.margin).clipped(workload.shape)
+    chunks = workload.chunks[1], workload.chunks[2]
+    return _touched(window, chunks, workload.shape) + _touched(block, chunks, workload.shape)
 
 
-def _touched(part: Block, workload: Workload) -> int:
+def _touched(part: Block, chunks: Shape, shape: Shape) -> int:
     """Pixels of all chunks that a rectangle touches."""
-    height, width = workload.chunks[1:3]
-    y0, y1 = part.y0 // height * height, min(_round_up(part.y1, height), workload.shape[0])
-    x0, x1 = part.x0 // width * width, min(_round_up(part.x1, width), workload.shape[1])
+    height, width = chunks
+    y0, y1 = part.y0 // height * height, min(_round_up(part.y1, height), shape[0])
+    x0, x1 = part.x0 // width * width, min(_round_up(part.x1, width), shape[1])
     return (y1 - y0) * (x1 - x0)
-
-
-@dataclass(frozen=True)
-class Rates:
-    """Measured speed of one process.
-
-    Attributes
-    ----------
-    decode, decode_cpu
-        Seconds, and seconds of all processors together, to read and decode a byte.
-    accumulate
-        Seconds per pixel, image and channel.
-    solve
-        Seconds per pixel and regression.
-    """
-
-    decode: float
-    decode_cpu: float
-    accumulate: float
-    solve: float
-
-
-def predict_seconds(workload: Workload, plan: Plan, rates: Rates, *, n_slots: int, n_processors: int) -> float:
-    """Return the time that a training takes once its workers are there.
-
-    A block reads the next slab while it accumulates the last one, as far as there are processors for both. What
-    every worker takes to load its libraries and kernels before its first block, about a second, is not in it.
-
-    Examples
-    --------
-    >>> work = Workload((512, 512), 1, 1, (256, 64, 64, 1), 1000, 1000, ReceptiveField(3), 1, 4, 32)
-    >>> plan = plan_training(work, max_memory=DEFAULT_MEMORY, n_slots=2)
-    >>> rates = Rates(decode=1e-9, decode_cpu=1e-9, accumulate=1e-9, solve=1e-7)
-    >>> [round(predict_seconds(work, plan, rates, n_slots=n, n_processors=2), 2) for n in (1, 2)]
-    [0.7, 0.48]
-    """
-    pixels = workload.shape[0] * workload.shape[1]
-    accumulate = rates.accumulate * pixels * workload.n_images * workload.n_channels
-    solve = rates.solve * pixels * workload.n_groups
-    rounds = -(-plan.n_blocks // n_slots)
-    alone = max(rates.decode * plan.bytes_read, accumulate) + solve
-    return max(alone * rounds / plan.n_blocks, (rates.decode_cpu * plan.bytes_read + accumulate + solve) / n_processors)
-
-
-def measure_kernels(workload: Workload, dtype: npt.DTypeLike) -> tuple[float, float]:
-    """Measure accumulating and solving on a few rows of pixels, in some 0.2 s.
-
-    Parameters
-    ----------
-    workload
-        Sizes of images and field.
-    dtype
-        Of the images.
-
-    Returns
-    -------
-    accumulate, solve : float
-        As in `Rates`.
-    """
-    # numba takes a second to import, and who only copies or generates images plans nothing
-    from mrdist.moments import SufficientStatistics, to_integers, unit_of
-    from mrdist.solvers import solve
-
-    shape = (min(workload.shape[0], 16), min(workload.shape[1], 160))
-    window = (shape[0] + workload.field.reach, shape[1] + workload.field.reach)
-    n_images, n_channels = min(workload.n_images, 256), workload.n_channels
-    source = np.zeros((n_images, *window, n_channels), dtype=dtype)
-    target = np.zeros((n_images, *shape, n_channels), dtype=dtype)
-    statistics = SufficientStatistics.zeros(
-        workload.field, shape, n_groups=workload.n_groups, unit=unit_of(source.dtype)
-    )
-    accumulate = _seconds(lambda: statistics.update(to_integers(source), to_integers(target)))
-    pixels = shape[0] * shape[1]
-    return (
-        accumulate / (pixels * n_images * n_channels),
-        _seconds(lambda: solve(statistics, 1.0)) / (pixels * workload.n_groups),
-    )
-
-
-def _seconds(call: Callable[[], object]) -> float:
-    """Return the mean time of a call over 0.1 s, after a first one that loads what it needs."""
-    call()
-    started, n_calls = time.perf_counter(), 0
-    while time.perf_counter() < started + 0.1:
-        call()
-        n_calls += 1
-    return (time.perf_counter() - started) / n_calls

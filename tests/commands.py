@@ -73,10 +73,13 @@ def _server():
 
 def serve():
     """Run the commands that arrive on stdin, each in a fork of this process."""
+    import mrdist.pipeline.accumulate
     import mrdist.pipeline.evaluate
     import mrdist.pipeline.export
     import mrdist.pipeline.generate
     import mrdist.pipeline.ingest
+    import mrdist.pipeline.plan
+    import mrdist.pipeline.solve
     import mrdist.pipeline.synthesize
     import mrdist.pipeline.train
     from mrdist.cli import main

@@ -8,17 +8,9 @@ import commands
 import pytest
 
 import mrdist
+from mrdist.calibration import Rates, measure_kernels, predict_seconds
 from mrdist.geometry import ReceptiveField
-from mrdist.planning import (
-    BASE_MEMORY,
-    DEFAULT_MEMORY,
-    MIB,
-    Rates,
-    Workload,
-    measure_kernels,
-    plan_training,
-    predict_seconds,
-)
+from mrdist.planning import BASE_MEMORY, DEFAULT_MEMORY, MIB, Workload, plan_training
 from mrdist.storage import chunk_shape
 
 SIZE = 64
@@ -51,7 +43,8 @@ def test_a_good_store_needs_no_advice(stores):
 def test_hostile_chunks_are_read_once_and_told(stores, tmp_path):
     plan = commands.report("plan", stores["hostile"], *LABELS, "--workers", 2)
     assert (plan["block"], plan["n_blocks"]) == ([SIZE, SIZE], 1)
-    assert plan["bytes_read"] == 2 * 20 * SIZE * SIZE * 3
+    n_train = commands.report("info", stores["hostile"])["splits"]["train"]
+    assert plan["bytes_read"] == plan["bytes_needed"] == 2 * n_train * SIZE * SIZE * 3
     advice = plan["advice"]
     assert f"chunks of 1 x {SIZE} x {SIZE} (images, rows, columns)" in advice
     assert "1.0 times and keeps 1 of 2 workers busy" in advice
@@ -89,7 +82,7 @@ def test_whole_images_are_decoded_once_if_memory_allows(n_slots):
 
 
 def test_little_memory_means_to_decode_them_again_but_as_rarely_as_it_can():
-    limit = BASE_MEMORY + 120 * MIB
+    limit = BASE_MEMORY + 40 * MIB
     plan = plan_training(HOSTILE, max_memory=limit, n_slots=2)
     assert plan.peak_memory <= limit
     assert plan.amplification == plan.n_blocks > 1

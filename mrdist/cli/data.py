@@ -127,6 +127,8 @@ def info(url: str, as_json: bool) -> None:
 def _flat(value: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     rows: list[tuple[str, Any]] = []
     for name, inner in value.items():
+        if isinstance(inner, list) and inner and isinstance(inner[0], dict):
+            inner = {str(number): item for number, item in enumerate(inner)}
         rows += _flat(inner, f"{prefix}{name}.") if isinstance(inner, dict) else [(prefix + name, inner)]
     return rows
 

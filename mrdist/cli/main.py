@@ -60,7 +60,9 @@ def main() -> None:
 
 
 def _interrupted() -> int:
-    click.echo("Stopped; what is finished is kept: the same train command goes on from there.", err=True)
+    kept = any(sys.argv[1:2] == [command.name] for command in training.RESUMABLE)
+    advice = "what is finished is kept: the same command goes on from there" if kept else "run the command again"
+    click.echo(f"Stopped; {advice}.", err=True)
     return _INTERRUPTED
 
 

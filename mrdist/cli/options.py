@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+Option = Callable[[Any], Any]
 
 
 class Sizes(click.ParamType[tuple[int, ...]]):
@@ -43,56 +44,109 @@ def cluster_options(command: Command) -> Command:
 
 def training_options(command: Command) -> Command:
     """Add what describes a training."""
-    for option in reversed(
-        [
-            click.option("--source", required=True, metavar="LABEL", help="Label of the inputs."),
-            click.option("--target", required=True, metavar="LABEL", help="Label of the outputs."),
-            click.option(
-                "--receptive-field", type=int, default=3, show_default=True, metavar="R", help="Odd side of the field."
-            ),
-            click.option(
-                "--dilation", type=int, default=1, show_default=True, metavar="D", help="Distance between taps."
-            ),
-            click.option("--alpha", type=float, default=0.4, show_default=True, metavar="A", help="Ridge penalty."),
-            click.option(
-                "--color",
-                default="shared",
-                show_default=True,
-                metavar="MODE",
-                help="shared or separate weights for the channels.",
-            ),
-            click.option(
-                "--penalize-intercept/--free-intercept",
-                default=True,
-                show_default=True,
-                help="Penalise the intercept like a weight.",
-            ),
-            click.option(
-                "--split",
-                default="train",
-                show_default=True,
-                metavar="SPLIT",
-                help="Rows to train on: train, val, test or all.",
-            ),
-            click.option(
-                "--dtype",
-                default="float32",
-                show_default=True,
-                metavar="T",
-                help="Of the stored weights: float32 or float64.",
-            ),
-            click.option(
-                "--block", type=Sizes(2), metavar="Y,X", help="Pixels of a unit of work, rounded up to whole chunks."
-            ),
-            click.option(
-                "--max-memory", default="2GiB", show_default=True, metavar="SIZE", help="Limit per worker process."
-            ),
-        ]
-    ):
+    return _add(
+        command,
+        *_label_options(required=True),
+        *_field_options(receptive_field=3, dilation=1),
+        _alpha,
+        _color("shared"),
+        _intercept,
+        _split,
+        _dtype,
+        _block,
+        _max_memory,
+    )
+
+
+def accumulation_options(command: Command) -> Command:
+    """Add what describes sums over images; what is not given is that of the store that is there."""
+    return _add(
+        command,
+        *_label_options(required=False),
+        *_field_options(receptive_field=None, dilation=None),
+        _color(None),
+        _split,
+        _block,
+        _max_memory,
+    )
+
+
+def solving_options(command: Command) -> Command:
+    """Add what describes a solve from sums."""
+    return _add(
+        command,
+        *_field_options(receptive_field=None, dilation=None),
+        _alpha,
+        _intercept,
+        _dtype,
+        _block,
+        _max_memory,
+    )
+
+
+def _add(command: Command, *options: Option) -> Command:
+    for option in reversed(options):
         command = option(command)
     return command
 
 
+def _label_options(*, required: bool) -> list[Option]:
+    return [
+        click.option("--source", required=required, metavar="LABEL", help="Label of the inputs."),
+        click.option("--target", required=required, metavar="LABEL", help="Label of the outputs."),
+    ]
+
+
+def _field_options(*, receptive_field: int | None, dilation: int | None) -> list[Option]:
+    return [
+        click.option(
+            "--receptive-field",
+            type=int,
+            default=receptive_field,
+            show_default="the store's" if receptive_field is None else True,
+            metavar="R",
+            help="Odd side of the field.",
+        ),
+        click.option(
+            "--dilation",
+            type=int,
+            default=dilation,
+            show_default="the store's" if dilation is None else True,
+            metavar="D",
+            help="Distance between taps.",
+        ),
+    ]
+
+
+def _color(default: str | None) -> Option:
+    return click.option(
+        "--color",
+        default=default,
+        show_default="the store's or shared" if default is None else True,
+        metavar="MODE",
+        help="shared or separate weights for the channels.",
+    )
+
+
+_alpha = click.option("--alpha", type=float, default=0.4, show_default=True, metavar="A", help="Ridge penalty.")
+_intercept = click.option(
+    "--penalize-intercept/--free-intercept",
+    default=True,
+    show_default=True,
+    help="Penalise the intercept like a weight.",
+)
+_split = click.option(
+    "--split", default="train", show_default=True, metavar="SPLIT", help="Rows to train on: train, val, test or all."
+)
+_dtype = click.option(
+    "--dtype", default="float32", show_default=True, metavar="T", help="Of the stored weights: float32 or float64."
+)
+_block = click.option(
+    "--block", type=Sizes(2), metavar="Y,X", help="Pixels of a unit of work, rounded up to whole chunks."
+)
+_max_memory = click.option(
+    "--max-memory", default="2GiB", show_default=True, metavar="SIZE", help="Limit per worker process."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what is there.")
 strict_option = click.option("--strict", is_flag=True, help="Fail where a photograph would be left out.")
@@ -114,7 +168,7 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
     table = Table(title=title, title_justify="left", box=None, padding=(0, 1), pad_edge=False)
     for position, name in enumerate(header):
         text = not rows or not rows[0][position].replace(".", "").lstrip("-").isdigit()
-        table.add_column(name, justify="left" if text else "right", no_wrap=True)
+        table.add_column(name, justify="left" if text else "right", overflow="fold")
     for row in rows:
         table.add_row(*row)
     Console().print(table)

@@ -1,21 +1,27 @@
-"""Commands that plan and train."""
+"""Commands that plan, train, and keep sums to train from."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mrdist.cli.options import (
+    accumulation_options,
     cluster_options,
     format_bytes,
     json_option,
     overwrite_option,
     print_json,
     print_table,
+    solving_options,
     training_options,
 )
+
+if TYPE_CHECKING:
+    from mrdist.pipeline.accumulate import AccumulateReport
+    from mrdist.pipeline.train import TrainReport
 
 
 @click.command()
@@ -29,7 +35,52 @@ def train(images: str, weights: str, as_json: bool, **options: Any) -> None:
     """Train a mapping from the images store IMAGES into the weights store WEIGHTS; resume it if it was stopped."""
     from mrdist.pipeline.train import train
 
-    report = train(images, weights, **options)
+    _print_report(weights, train(images, weights, **options), as_json)
+
+
+@click.command()
+@click.argument("images")
+@click.argument("statistics")
+@accumulation_options
+@click.option("--append", is_flag=True, help="Add the images that STATISTICS lacks.")
+@cluster_options
+@overwrite_option
+@json_option
+def accumulate(images: str, statistics: str, as_json: bool, **options: Any) -> None:
+    """Sum over the pairs of IMAGES into the store STATISTICS; resume it if it was stopped.
+
+    `mrdist solve` makes weights of any alpha and any smaller field from it, without a look at the images.
+    """
+    from mrdist.pipeline.accumulate import accumulate
+
+    report = accumulate(images, statistics, **options)
+    if as_json:
+        print_json(report.to_dict())
+        return
+    if report.already_complete:
+        click.echo(f"{statistics}: already complete, {report.images} images")
+        return
+    click.echo(
+        f"{statistics}: {report.images_added} images added, {report.images} in it; {_what_ran(report)}, "
+        f"{format_bytes(report.bytes_read)} read, peak memory of a worker {format_bytes(report.peak_memory_bytes)}"
+    )
+
+
+@click.command()
+@click.argument("statistics")
+@click.argument("weights")
+@solving_options
+@cluster_options
+@overwrite_option
+@json_option
+def solve(statistics: str, weights: str, as_json: bool, **options: Any) -> None:
+    """Solve a mapping from the store STATISTICS into the weights store WEIGHTS, without a look at the images."""
+    from mrdist.pipeline.solve import solve
+
+    _print_report(weights, solve(statistics, weights, **options), as_json)
+
+
+def _print_report(weights: str, report: TrainReport, as_json: bool) -> None:
     if as_json:
         print_json(report.to_dict())
         return
@@ -38,10 +89,16 @@ def train(images: str, weights: str, as_json: bool, **options: Any) -> None:
         return
     r2 = report.scores["r2"]
     click.echo(
-        f"{weights}: {report.blocks_run} of {report.blocks} blocks in {report.run_seconds:.1f} s "
-        f"(start {report.start_seconds:.1f} s), {format_bytes(report.bytes_read)} read, peak memory of a worker "
+        f"{weights}: {_what_ran(report)}, {format_bytes(report.bytes_read)} read, peak memory of a worker "
         f"{format_bytes(report.peak_memory_bytes)}, training MSE {report.scores['mse']:.3g}"
         + ("" if r2 is None else f", R2 {r2:.3f}")
+    )
+
+
+def _what_ran(report: TrainReport | AccumulateReport) -> str:
+    return (
+        f"{report.blocks_run} of {report.blocks} blocks in {report.run_seconds:.1f} s (start "
+        f"{report.start_seconds:.1f} s)"
     )
 
 
@@ -52,7 +109,7 @@ def train(images: str, weights: str, as_json: bool, **options: Any) -> None:
 @json_option
 def plan(images: str, as_json: bool, **options: Any) -> None:
     """Say what training from IMAGES would read, write, hold in memory and take."""
-    from mrdist.pipeline.train import plan
+    from mrdist.pipeline.plan import plan
 
     found = plan(images, **options)
     if as_json:
@@ -77,4 +134,5 @@ def plan(images: str, as_json: bool, **options: Any) -> None:
         click.echo(f"Warning: {found.advice}", err=True)
 
 
-COMMANDS = (train, plan)
+RESUMABLE = (train, accumulate, solve)
+COMMANDS = (*RESUMABLE, plan)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from mrdist.storage import Images, StorageOptions, describe, redact
-from mrdist.storage.weights import TrainOutput
+from mrdist.storage import Images, Statistics, StorageOptions, describe, redact
+from mrdist.storage.progress import Progress
+from mrdist.storage.urls import open_group
 
 
 def info(url: str, storage_options: StorageOptions = None) -> dict[str, Any]:
@@ -43,7 +44,10 @@ def info(url: str, storage_options: StorageOptions = None) -> dict[str, Any]:
             "present": {label: int(n) for label, n in zip(images.labels, images.present.sum(axis=0), strict=True)},
             "splits": dict(sorted(Counter(map(str, images.split)).items())),
         }
-    if found["kind"] == "weights" and not found["complete"] and "block" in found:
-        done = TrainOutput.open(url, storage_options).done
-        found |= {"blocks": len(done), "blocks_done": int(done.sum())}
+    if found["kind"] == "statistics" and found["complete"]:
+        statistics = Statistics.open(url, storage_options)
+        found |= {"images": len(statistics.image), "folds": statistics.n_folds}
+    progress = Progress.find(open_group(url, storage_options, write=True))  # as it is now, not as last completed
+    if progress is not None:
+        found |= {"blocks": len(progress.done), "blocks_done": int(progress.done.sum())}
     return found

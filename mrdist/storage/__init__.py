@@ -1,4 +1,4 @@
-"""The stores on disk or in object storage: images, weights and sparse matrices, each a zarr v3 group.
+"""The stores on disk or in object storage: images, statistics, weights and sparse matrices, each a zarr v3 group.
 
 The only room that knows zarr, xarray and fsspec. A store carries the attribute ``mrdist`` with its ``kind``,
 ``format_version`` and whether it is ``complete``.
@@ -15,6 +15,7 @@ from mrdist.storage.images import (
     write_window,
 )
 from mrdist.storage.staging import Staging
+from mrdist.storage.statistics import Accumulation, Part, Statistics, open_statistics, statistics_output
 from mrdist.storage.urls import (
     StorageOptions,
     check_apart,
@@ -28,9 +29,12 @@ from mrdist.storage.urls import (
 from mrdist.storage.weights import Model, Training, open_weights, train_output
 
 __all__ = [
+    "Accumulation",
     "Images",
     "Model",
+    "Part",
     "Staging",
+    "Statistics",
     "StorageOptions",
     "Training",
     "check_apart",
@@ -43,8 +47,10 @@ __all__ = [
     "is_local",
     "normalize_url",
     "open_images",
+    "open_statistics",
     "open_weights",
     "redact",
+    "statistics_output",
     "train_output",
     "write_csr",
     "write_images",

@@ -27,6 +27,7 @@ from mrdist.storage.urls import (
     open_kind,
     redact,
     store_errors,
+    write_strings,
 )
 
 if TYPE_CHECKING:
@@ -144,8 +145,8 @@ def create_images(
         group = create_group(url, storage_options, attributes)
         group.attrs["coordinates"] = "subject dataset split"
         for name, values in (("image", image), ("subject", subject), ("dataset", dataset), ("split", split)):
-            _write_strings(group, name, values, "image")
-        _write_strings(group, "label", labels, "label")
+            write_strings(group, name, values, "image", n_images)
+        write_strings(group, "label", labels, "label", len(labels))
         for name, kind in (("present", "bool"), ("checksum", "uint32")):
             group.create_array(
                 name,
@@ -166,12 +167,6 @@ def create_images(
                 config={"write_empty_chunks": True},
             )
     return shape_of_chunk
-
-
-def _write_strings(group: zarr.Group, name: str, values: Sequence[str], dimension: str) -> None:
-    n = max(len(values), 1)
-    array = group.create_array(name, shape=(len(values),), chunks=(n,), dtype="string", dimension_names=(dimension,))
-    array[:] = np.array(values, dtype=np.dtypes.StringDType())
 
 
 def write_images(
@@ -328,29 +323,51 @@ class Images:
 
     def fingerprint(self, labels: Sequence[str], rows: npt.NDArray[np.int64]) -> str:
         """Return a hash of the pixels of these rows and labels, however they are chunked."""
-        columns = [self.column(label) for label in labels]
-        digest = hashlib.sha256(repr((self.shape, self.n_channels, str(self.dtype))).encode())
-        digest.update("\n".join(self.image[rows]).encode())
-        digest.update(np.ascontiguousarray(self.checksum[rows][:, columns]).astype("<u4").tobytes())
-        return digest.hexdigest()
+        checksum = self.checksums(labels, rows)
+        return fingerprint(self.shape, self.n_channels, str(self.dtype), self.image[rows], checksum)
+
+    def checksums(self, labels: Sequence[str], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
+        """Return the CRC-32 of the pixels of these rows and labels, shape (image, label)."""
+        return self.checksum[rows][:, [self.column(label) for label in labels]]
 
     def slabs(self, rows: npt.NDArray[np.int64], n_images: int) -> Iterator[tuple[int, int, npt.NDArray[np.int64]]]:
-        """Cut the image axis into runs of at most ``n_images`` that hold any of ``rows``.
+        """Cut the image axis into runs of at most ``n_images``; chunks without any of ``rows`` are left out.
 
         Yields
         ------
         start, stop, chosen
             The run to read and the positions in it that were asked for.
         """
-        for start in range(0, len(self.image), n_images):
-            stop = min(start + n_images, len(self.image))
-            chosen = rows[np.searchsorted(rows, start) : np.searchsorted(rows, stop)] - start
-            if len(chosen):
-                yield start, stop, chosen
+        unit = min(self.chunks[0], n_images)
+        runs: list[tuple[int, int]] = []
+        for first in (np.unique(rows // unit) * unit).tolist():
+            end = min(first + unit, len(self.image))
+            if runs and first == runs[-1][1] and end <= runs[-1][0] + n_images:
+                runs[-1] = (runs[-1][0], end)
+            else:
+                runs.append((first, end))
+        for start, stop in runs:
+            yield start, stop, rows[np.searchsorted(rows, start) : np.searchsorted(rows, stop)] - start
+
+    def n_read(self, rows: npt.NDArray[np.int64]) -> int:
+        """Return the images in all chunks that hold any of ``rows``."""
+        run = self.chunks[0]
+        firsts = np.unique(rows // run) * run
+        return int((np.minimum(firsts + run, len(self.image)) - firsts).sum())
 
     def reader(self) -> ImageReader:
         """Return what reads pixels."""
         return ImageReader(self.url, open_group(self.url, self.storage_options))
+
+
+def fingerprint(
+    shape: Shape, n_channels: int, dtype: str, image: npt.NDArray[np.str_], checksum: npt.NDArray[np.uint32]
+) -> str:
+    """Return a hash of images by their size, type, ids and the checksums of their pixels, shape (image, label)."""
+    digest = hashlib.sha256(repr((shape, n_channels, dtype)).encode())
+    digest.update("\n".join(image).encode())
+    digest.update(np.ascontiguousarray(checksum).astype("<u4").tobytes())
+    return digest.hexdigest()
 
 
 class ImageReader:

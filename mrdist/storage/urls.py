@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import fsspec
+import numpy as np
 import zarr
 import zarr.errors
 import zarr.storage
@@ -121,7 +122,9 @@ def open_group(url: str, options: StorageOptions = None, *, write: bool = False)
     """
     with _opening(url):
         store = _store(url, options, read_only=not write)
-        return zarr.open_group(store if write else _NoMissingChunks(store), mode="r+" if write else "r")
+        if write:  # a writer must see arrays as they are, not as they were when the store was last complete
+            return zarr.open_group(store, mode="r+", use_consolidated=False)
+        return zarr.open_group(_NoMissingChunks(store), mode="r")
 
 
 def create_group(url: str, options: StorageOptions, attributes: Mapping[str, Any]) -> zarr.Group:
@@ -213,6 +216,29 @@ def remove_output(url: str, options: StorageOptions) -> None:
             filesystem.rm(root, recursive=True)
 
 
+def check_same(url: str, what: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Make sure that a store was begun by the same ``what`` (a training, an accumulation).
+
+    Raises
+    ------
+    StoreExistsError
+        If it was another one, naming the first difference.
+    """
+    for name, value in now.items():
+        if before.get(name) != value:
+            raise StoreExistsError(
+                f"{redact(url)} holds the output of another {what} ({name} is {before.get(name)} there and {value} "
+                "here); choose another address, or --overwrite (overwrite=True)."
+            )
+
+
+def remove_partial_files(url: str) -> None:
+    """Remove what a killed writer has left in a local store; object stores have no half-written objects."""
+    if is_local(url):
+        for partial in Path(url).rglob("*.partial"):
+            partial.unlink(missing_ok=True)
+
+
 def check_reachable(workers: int | None, *urls: str) -> None:
     """Make sure that worker processes would see the same stores as this one.
 
@@ -251,6 +277,14 @@ def _filesystem(url: str, options: StorageOptions) -> tuple[Any, str]:
     with _opening(url):
         filesystem, root = fsspec.url_to_fs(normalize_url(url), **dict(options or {}))
         return filesystem, root
+
+
+def write_strings(group: zarr.Group, name: str, values: Sequence[str], dimension: str, chunk: int) -> None:
+    """Create an array of strings along one dimension."""
+    array = group.create_array(
+        name, shape=(len(values),), chunks=(max(chunk, 1),), dtype="string", dimension_names=(dimension,)
+    )
+    array[:] = np.array(values, dtype=np.dtypes.StringDType())
 
 
 def consolidate(group: zarr.Group) -> None:

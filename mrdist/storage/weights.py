@@ -1,15 +1,9 @@
-"""Weights stores of masked regression: written block by block, resumable, complete or refused.
-
-While a training runs, the group ``progress`` inside the store holds what its tasks share: the rows to train on
-and one done marker per block, each a chunk of its own, written after the block's weights. It is removed when the
-store is complete, so that the bytes of a finished store do not depend on how the work was cut.
-"""
+"""Weights stores of masked regression: written block by block, resumable, complete or refused."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,20 +14,22 @@ from mrdist.errors import StoreExistsError
 from mrdist.geometry import Block, ReceptiveField, Shape
 from mrdist.moments import Color
 from mrdist.solvers import Solution
+from mrdist.storage.progress import Progress, remove_progress
 from mrdist.storage.urls import (
     COMPRESSOR,
     FORMAT_VERSION,
     StorageOptions,
     check_format,
+    check_same,
     clear_output,
     consolidate,
     create_group,
     describe,
-    is_local,
     normalize_url,
     open_group,
     open_kind,
     redact,
+    remove_partial_files,
     store_errors,
 )
 from mrdist.synthesis import MaskedWeights
@@ -41,7 +37,7 @@ from mrdist.synthesis import MaskedWeights
 if TYPE_CHECKING:
     import xarray as xr
 
-_RESUME = "run the same train command again to resume it"
+_RESUME = "run the command that makes it again to resume it"
 
 
 def chunk_side(shape: Shape) -> int:
@@ -107,27 +103,19 @@ class Training:
 class TrainOutput:
     """A weights store in the making."""
 
-    def __init__(self, url: str, group: zarr.Group) -> None:
+    def __init__(self, url: str, group: zarr.Group, progress: Progress) -> None:
         self._url = url
         self._group = group
-        attributes = check_format(group, url)
-        self.training = Training(**attributes["training"])
-        self.block: Shape = tuple(attributes["block"])
+        self.progress = progress
+        self.training = Training(**check_format(group, url)["training"])
 
     @classmethod
     def open(cls, url: str, storage_options: StorageOptions) -> TrainOutput:
         """Open a store that `train_output` has begun."""
-        return cls(url, open_group(url, storage_options, write=True))
-
-    @property
-    def rows(self) -> npt.NDArray[np.int64]:
-        """Rows of the images store to train on."""
-        return np.asarray(self._array("progress/rows")[...])
-
-    @property
-    def done(self) -> npt.NDArray[np.bool_]:
-        """Which blocks are finished, in raster order."""
-        return np.asarray(self._array("progress/done")[...]).ravel()
+        group = open_group(url, storage_options, write=True)
+        progress = Progress.find(group)
+        assert progress is not None
+        return cls(url, group, progress)
 
     def write_block(self, index: int, block: Block, solution: Solution) -> None:
         """Write a block's whole chunks, then its done marker.
@@ -151,8 +139,7 @@ class TrainOutput:
             self._array("intercept")[..., *block.slices] = solution.intercept[group].astype(dtype)
             self._array("train_sse")[..., *block.slices] = solution.sse[group]
             self._array("train_sst")[..., *block.slices] = solution.sst[group]
-            marker = self._array("progress/done")
-            marker[divmod(index, marker.shape[1])] = True
+            self.progress.mark(index)
 
     def finish(self, provenance: Mapping[str, Any]) -> dict[str, float | None]:
         """Reduce the error maps to scores, mark the store complete and return the scores."""
@@ -165,23 +152,15 @@ class TrainOutput:
                 "mse": float(sse.sum() / n_terms),
                 "r2": float((1 - sse[varies] / sst[varies]).mean()) if varies.any() else None,
             }
-            attributes = check_format(self._group, self._url)
-            del attributes["block"]
             self._group.attrs["mrdist"] = {
-                **attributes,
+                **check_format(self._group, self._url),
                 "complete": True,
                 "scores": {"train": scores},
                 "provenance": dict(provenance),
             }
-            self.tidy()
-        return scores
-
-    def tidy(self) -> None:
-        """Remove what only a training in the making needs; harmless to repeat."""
-        with store_errors(self._url):
-            if "progress" in self._group:
-                del self._group["progress"]
+            remove_progress(self._group)
             consolidate(self._group)
+        return scores
 
     def _array(self, name: str) -> zarr.Array[Any]:
         array = self._group[name]
@@ -192,7 +171,6 @@ class TrainOutput:
 def train_output(
     url: str,
     training: Training,
-    rows: npt.NDArray[np.int64],
     block: Shape,
     *,
     overwrite: bool,
@@ -206,8 +184,6 @@ def train_output(
         Where.
     training
         What will be trained.
-    rows
-        Rows of the images store to train on.
     block
         Height and width of a block; a store that is resumed keeps the grid it was begun with.
     overwrite
@@ -225,17 +201,17 @@ def train_output(
     """
     url = normalize_url(url)
     found = None if overwrite else _found(url, training, storage_options)
-    if found is not None and found.get("complete"):
+    if found is not None:
         group = open_group(url, storage_options, write=True)
-        if "progress" in group:  # the last run was stopped between its last two steps
-            del group["progress"]
-            consolidate(group)
-        return None
-    if found is not None and "block" in found:
-        if is_local(url):
-            for partial in Path(url).rglob("*.partial"):
-                partial.unlink(missing_ok=True)
-        return TrainOutput.open(url, storage_options)
+        progress = Progress.find(group)
+        if found.get("complete"):
+            if progress is not None:  # the last run was stopped between its last two steps
+                remove_progress(group)
+                consolidate(group)
+            return None
+        if progress is not None:
+            remove_partial_files(url)
+            return TrainOutput(url, group, progress)
     clear_output(url, storage_options, kind="weights", overwrite=overwrite)
     with store_errors(url):
         attributes: dict[str, Any] = {
@@ -245,10 +221,9 @@ def train_output(
             "training": asdict(training),
         }
         group = create_group(url, storage_options, attributes)
-        _create_arrays(group, training, rows, block)
-        # The grid comes last: a store without it was never ready for its first block.
-        group.attrs["mrdist"] = {**attributes, "block": list(block)}
-    return TrainOutput(url, group)
+        _create_arrays(group, training)
+        progress = Progress.begin(group, (training.height, training.width), block)
+    return TrainOutput(url, group, progress)
 
 
 def _found(url: str, training: Training, options: StorageOptions) -> dict[str, Any] | None:
@@ -261,18 +236,11 @@ def _found(url: str, training: Training, options: StorageOptions) -> dict[str, A
         raise StoreExistsError(
             f"{redact(url)} already holds {found['kind']}; choose another address, or --overwrite (overwrite=True)."
         )
-    before, now = found["training"], asdict(training)
-    different = [name for name in now if before.get(name) != now[name]]
-    if different:
-        name = different[0]
-        raise StoreExistsError(
-            f"{redact(url)} holds the output of another training ({name} is {before.get(name)} there and {now[name]} "
-            "here); choose another address, or --overwrite (overwrite=True)."
-        )
+    check_same(url, "training", found["training"], asdict(training))
     return found
 
 
-def _create_arrays(group: zarr.Group, training: Training, rows: npt.NDArray[np.int64], block: Shape) -> None:
+def _create_arrays(group: zarr.Group, training: Training) -> None:
     field, shape = training.field, (training.height, training.width)
     side = min(chunk_side(shape), shape[0]), min(chunk_side(shape), shape[1])
     channel = () if training.color == "shared" else (training.n_channels,)
@@ -292,10 +260,6 @@ def _create_arrays(group: zarr.Group, training: Training, rows: npt.NDArray[np.i
             compressors=COMPRESSOR,
         )
     group.create_array("offsets", data=field.offsets, dimension_names=("offset", "axis"))
-    grid = tuple(-(-s // b) for s, b in zip(shape, block, strict=True))
-    progress = group.create_group("progress")
-    progress.create_array("rows", data=rows)
-    progress.create_array("done", shape=grid, chunks=(1, 1), dtype="bool", fill_value=False)
 
 
 @dataclass(frozen=True)

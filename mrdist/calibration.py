@@ -1,0 +1,99 @@
+"""How long a training will take: a short measurement, and what follows from it for a plan."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mrdist.moments import SufficientStatistics, to_integers, unit_of
+from mrdist.planning import Plan, Workload
+from mrdist.solvers import solve
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Measured speed of one process.
+
+    Attributes
+    ----------
+    decode, decode_cpu
+        Seconds, and seconds of all processors together, to read and decode a byte.
+    accumulate
+        Seconds per pixel, image and channel.
+    solve
+        Seconds per pixel and regression.
+    """
+
+    decode: float
+    decode_cpu: float
+    accumulate: float
+    solve: float
+
+
+def predict_seconds(workload: Workload, plan: Plan, rates: Rates, *, n_slots: int, n_processors: int) -> float:
+    """Return the time that a training takes once its workers are there.
+
+    A block reads the next slab while it accumulates the last one, as far as there are processors for both. What
+    every worker takes to load its libraries and kernels before its first block, about a second, is not in it.
+
+    Examples
+    --------
+    >>> from mrdist.geometry import ReceptiveField
+    >>> from mrdist.planning import DEFAULT_MEMORY, plan_training
+    >>> work = Workload((512, 512), 1, 1, (256, 64, 64, 1), 1000, 1000, ReceptiveField(3), 1, 4, 32)
+    >>> plan = plan_training(work, max_memory=DEFAULT_MEMORY, n_slots=2)
+    >>> rates = Rates(decode=1e-9, decode_cpu=1e-9, accumulate=1e-9, solve=1e-7)
+    >>> [round(predict_seconds(work, plan, rates, n_slots=n, n_processors=2), 2) for n in (1, 2)]
+    [0.7, 0.48]
+    """
+    pixels = workload.shape[0] * workload.shape[1]
+    accumulate = rates.accumulate * pixels * workload.n_images * workload.n_channels
+    solve = rates.solve * pixels * workload.n_groups
+    rounds = -(-plan.n_blocks // n_slots)
+    alone = max(rates.decode * plan.bytes_read, accumulate) + solve
+    return max(alone * rounds / plan.n_blocks, (rates.decode_cpu * plan.bytes_read + accumulate + solve) / n_processors)
+
+
+def measure_kernels(workload: Workload, dtype: npt.DTypeLike) -> tuple[float, float]:
+    """Measure accumulating and solving on a few rows of pixels, in some 0.2 s.
+
+    Parameters
+    ----------
+    workload
+        Sizes of images and field.
+    dtype
+        Of the images.
+
+    Returns
+    -------
+    accumulate, solve : float
+        As in `Rates`.
+    """
+    shape = (min(workload.shape[0], 16), min(workload.shape[1], 160))
+    window = (shape[0] + workload.field.reach, shape[1] + workload.field.reach)
+    n_images, n_channels = min(workload.n_images, 256), workload.n_channels
+    source = np.zeros((n_images, *window, n_channels), dtype=dtype)
+    target = np.zeros((n_images, *shape, n_channels), dtype=dtype)
+    statistics = SufficientStatistics.zeros(
+        workload.field, shape, n_groups=workload.n_groups, unit=unit_of(source.dtype)
+    )
+    accumulate = _seconds(lambda: statistics.update(to_integers(source), to_integers(target)))
+    pixels = shape[0] * shape[1]
+    return (
+        accumulate / (pixels * n_images * n_channels),
+        _seconds(lambda: solve(statistics, 1.0)) / (pixels * workload.n_groups),
+    )
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    """Return the mean time of a call over 0.1 s, after a first one that loads what it needs."""
+    call()
+    started, n_calls = time.perf_counter(), 0
+    while time.perf_counter() < started + 0.1:
+        call()
+        n_calls += 1
+    return (time.perf_counter() - started) / n_calls

@@ -1,0 +1,227 @@
+"""What accumulating, solving and training share: options, sums over a block and the loop over blocks."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from mrdist.errors import DataError, ExecutionError, ParameterError, SolveError
+from mrdist.execution import n_processors, open_executor, peak_memory, progress_bar
+from mrdist.geometry import Block, ReceptiveField
+from mrdist.moments import COLORS, SufficientStatistics, padded_window, to_integers, unit_of
+from mrdist.planning import Cut
+from mrdist.solvers import Solution, solve
+from mrdist.storage import Images, StorageOptions, is_local, redact
+
+logger = logging.getLogger("mrdist")
+
+SPLITS = ("train", "val", "test", "all")
+DTYPES = ("float32", "float64")
+
+
+class BlockTask(Protocol):
+    """A block to work on, by position in the raster order of the grid."""
+
+    @property
+    def index(self) -> int:
+        """Position in the raster order of the grid."""
+
+    @property
+    def block(self) -> Block:
+        """Its pixels."""
+
+
+Task = TypeVar("Task", bound=BlockTask)
+
+
+@dataclass(frozen=True)
+class BlockRun:
+    """How the work on some blocks went.
+
+    Attributes
+    ----------
+    start_seconds, run_seconds
+        Until the workers were ready, and from then on.
+    peak_memory_bytes
+        Largest resident size of a worker.
+    """
+
+    start_seconds: float
+    run_seconds: float
+    peak_memory_bytes: int
+
+
+def check_choices(color: str, split: str = "train", dtype: str = "float32") -> None:
+    """Raise ParameterError if an option is none of its choices."""
+    for name, value, allowed in (("color", color, COLORS), ("split", split, SPLITS), ("dtype", dtype, DTYPES)):
+        if value not in allowed:
+            raise ParameterError(f"{name} must be one of {', '.join(allowed)}, got {value!r}.")
+
+
+def n_slots_of(workers: int | None) -> int:
+    """Return how many tasks run at once, as far as that is known before there is a cluster."""
+    return n_processors() if workers is None else max(workers, 1)
+
+
+def output_options(url: str, options: StorageOptions, fallback: StorageOptions) -> StorageOptions:
+    """Return the filesystem options of an output: the inputs' serve it unless it is local or has its own."""
+    return fallback if options is None and not is_local(url) else options
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that decide the bytes of an output."""
+    return {name: version(name) for name in ("mrdist", "numba", "numpy", "zarr")}
+
+
+def run_blocks(
+    function: Callable[[Task], int],
+    tasks: Sequence[Task],
+    cut: Cut,
+    *,
+    n_images: int,
+    workers: int | None,
+    scheduler: str | None,
+    max_memory: int,
+    progress: bool | None,
+) -> BlockRun:
+    """Work on blocks, which may be those that an earlier run has left.
+
+    Parameters
+    ----------
+    function
+        Works on one block and returns the peak of resident bytes of its process.
+    tasks
+        The blocks that are left.
+    cut
+        Of all blocks.
+    n_images
+        Images that all blocks together work on, for the rate that is shown.
+    workers, scheduler, max_memory, progress
+        As in `mrdist.train`.
+
+    Returns
+    -------
+    BlockRun
+    """
+    if not tasks:
+        return BlockRun(0.0, 0.0, peak_memory())
+    n_blocks, peak = cut.n_blocks, 0
+    if len(tasks) < n_blocks:
+        logger.info("going on: %d of %d blocks are done", n_blocks - len(tasks), n_blocks)
+    with open_executor(
+        workers=workers, scheduler=scheduler, n_tasks=len(tasks), max_memory=max_memory, prepare=_warm_up
+    ) as executor:
+        if executor.dashboard:
+            logger.info("dashboard: %s", executor.dashboard)
+        started = time.perf_counter()
+        with progress_bar(n_blocks, n_blocks - len(tasks), "block", show=progress) as advance:
+            finished = executor.run(
+                function,
+                tasks,
+                name="block",
+                describe=lambda task: f"block {task.index} ({task.block}; planned peak {cut.peak_memory >> 20} MiB)",
+            )
+            for number, (_, peak_of_task) in enumerate(finished, start=1):
+                peak = max(peak, peak_of_task)
+                rate = n_images * number / n_blocks / (time.perf_counter() - started)
+                advance(1, f"{rate:.0f} images/s")
+        return BlockRun(executor.start_seconds, time.perf_counter() - started, peak)
+
+
+def _warm_up() -> None:
+    """Compile the kernels once and leave them on disk for the workers."""
+    pixel = np.zeros((1, 1, 1, 1), dtype=np.uint8)
+    statistics = SufficientStatistics.zeros(ReceptiveField(1), (1, 1), n_groups=1, unit=255)
+    try:
+        solve(statistics.update(pixel, pixel), 1.0)
+    except OSError as error:
+        raise ExecutionError(
+            f"the compiled kernels cannot be kept on disk ({error.strerror or error}); free some space or name another "
+            "folder in the environment variable NUMBA_CACHE_DIR."
+        ) from error
+
+
+def sum_images(
+    images: Images,
+    labels: tuple[str, str],
+    rows: npt.NDArray[np.int64],
+    field: ReceptiveField,
+    block: Block,
+    *,
+    n_groups: int,
+    slab: int,
+    margin: int = 0,
+) -> SufficientStatistics:
+    """Sum over images slab by slab; the next slab is read while this one is summed.
+
+    Parameters
+    ----------
+    images
+        An images store.
+    labels
+        Source and target.
+    rows
+        The images.
+    field
+        The receptive field.
+    block
+        Output pixels.
+    n_groups
+        Regressions a pixel.
+    slab
+        Images read at a time.
+    margin
+        Pixels by which the sums reach beyond the block on every side; targets count as zeros there.
+
+    Returns
+    -------
+    SufficientStatistics
+        Of the block with its margin.
+    """
+    summed = block.grown(margin)
+    window = summed.grown(field.halo)
+    inside = window.clipped(images.shape)
+    unit = unit_of(images.dtype)
+    statistics = SufficientStatistics.zeros(field, summed.shape, n_groups=n_groups, unit=unit)
+    reader = images.reader()
+
+    def read(start: int, stop: int, chosen: npt.NDArray[np.int64]) -> tuple[Any, Any]:
+        x = reader.read(labels[0], start, stop, inside)
+        t = reader.read(labels[1], start, stop, block)
+        if len(chosen) < stop - start:
+            x, t = x[chosen], t[chosen]
+        return x, t
+
+    with ThreadPoolExecutor(1) as ahead:
+        pending = None
+        for following in [*images.slabs(rows, slab), None]:
+            coming = ahead.submit(read, *following) if following is not None else None
+            if pending is not None:
+                x, t = pending.result()
+                try:
+                    x, t = to_integers(x, labels[0]), to_integers(t, labels[1])
+                except DataError as error:
+                    raise DataError(f"in {redact(images.url)}, {block}: {error}") from error
+                x = padded_window(x, window, (inside.y0, inside.x0))
+                statistics = statistics.update(x, padded_window(t, summed, (block.y0, block.x0)))
+                del x, t
+            pending = coming
+    return statistics
+
+
+def solve_block(
+    statistics: SufficientStatistics, alpha: float, task: BlockTask, *, penalize_intercept: bool
+) -> Solution:
+    """Solve a block, naming it where that fails."""
+    try:
+        return solve(statistics, alpha, penalize_intercept=penalize_intercept)
+    except SolveError as error:
+        raise SolveError(f"in block {task.index} ({task.block}), {error}") from error

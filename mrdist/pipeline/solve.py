@@ -1,0 +1,181 @@
+"""Solve a mapping from a statistics store, without a look at the images."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from mrdist.execution import peak_memory
+from mrdist.geometry import Block, ReceptiveField, Shape, block_grid
+from mrdist.pipeline._blocks import check_choices, n_slots_of, output_options, run_blocks, solve_block, versions
+from mrdist.pipeline.train import TrainReport, already_trained
+from mrdist.planning import DEFAULT_MEMORY, StoredSums, parse_bytes, plan_solving
+from mrdist.solvers import check_alpha
+from mrdist.storage import (
+    Statistics,
+    StorageOptions,
+    Training,
+    check_apart,
+    check_reachable,
+    normalize_url,
+    redact,
+    train_output,
+)
+from mrdist.storage.weights import TrainOutput, chunk_side
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A block to solve; what all blocks share lies in the output store."""
+
+    weights_url: str
+    weights_options: StorageOptions
+    statistics_url: str
+    statistics_options: StorageOptions
+    index: int
+    block: Block
+
+
+def solve(
+    statistics_url: str,
+    weights_url: str,
+    *,
+    alpha: float = 0.4,
+    receptive_field: int | None = None,
+    dilation: int | None = None,
+    penalize_intercept: bool = True,
+    dtype: str = "float32",
+    block: Shape | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    max_memory: int | str = DEFAULT_MEMORY,
+    overwrite: bool = False,
+    progress: bool | None = None,
+    storage_options: StorageOptions = None,
+    weights_storage_options: StorageOptions = None,
+) -> TrainReport:
+    """Solve a mapping from a statistics store; the weights are those of `train` on the same images, to the last bit.
+
+    Parameters
+    ----------
+    statistics_url
+        A statistics store, see `mrdist.accumulate`.
+    weights_url
+        Where the weights go. A store that was begun is resumed; one that is finished is left as it is.
+    alpha, penalize_intercept
+        As in `mrdist.MaskedRegression`.
+    receptive_field, dilation
+        A field whose taps are taps of the store's; by default the store's own.
+    dtype, block, workers, scheduler, max_memory, overwrite, progress
+        As in `mrdist.train`.
+    storage_options, weights_storage_options
+        Options of the fsspec filesystems of the statistics and of the weights (by default the same).
+
+    Returns
+    -------
+    TrainReport
+        As of `mrdist.train`; what was read are statistics.
+
+    Raises
+    ------
+    ParameterError
+        If an option lies outside its domain, or the store does not serve the field.
+    StoreError
+        If a store is not what it should be.
+    MemoryLimitError
+        If no block fits into ``max_memory``.
+    ExecutionError
+        If the cluster cannot be used.
+    """
+    statistics_url, weights_url = normalize_url(statistics_url), normalize_url(weights_url)
+    weights_storage_options = output_options(weights_url, weights_storage_options, storage_options)
+    check_reachable(workers, statistics_url, weights_url)
+    check_apart(statistics_url, weights_url)
+    check_choices("shared", dtype=dtype)
+    statistics = Statistics.open(statistics_url, storage_options)
+    accumulation = statistics.accumulation
+    field = ReceptiveField(
+        accumulation.receptive_field if receptive_field is None else receptive_field,
+        accumulation.dilation if dilation is None else dilation,
+    )
+    accumulation.field.check_contains(field)
+    training = Training(
+        images=statistics.fingerprint,
+        source=accumulation.source,
+        target=accumulation.target,
+        split=", ".join(sorted({part.split for part in statistics.parts})),
+        receptive_field=field.size,
+        dilation=field.dilation,
+        alpha=check_alpha(alpha),
+        color=accumulation.color,
+        penalize_intercept=penalize_intercept,
+        dtype=dtype,
+        height=accumulation.height,
+        width=accumulation.width,
+        n_channels=accumulation.n_channels,
+        n_images=len(statistics.image),
+    )
+    sums = StoredSums(
+        shape=accumulation.shape,
+        field=accumulation.field,
+        n_groups=accumulation.n_groups,
+        n_folds=statistics.n_folds,
+        itemsize=accumulation.sum_dtype.itemsize,
+        chunks=statistics.chunks,
+        n_offsets=field.n_offsets,
+        weight_itemsize=np.dtype(dtype).itemsize,
+        weight_chunk=chunk_side(accumulation.shape),
+    )
+    limit, n_slots = parse_bytes(max_memory), n_slots_of(workers)
+    cut = plan_solving(sums, max_memory=limit, n_slots=n_slots, block=block)
+    output = train_output(
+        weights_url, training, cut.block, overwrite=overwrite, storage_options=weights_storage_options
+    )
+    if output is None:
+        return already_trained(weights_url, cut.n_blocks, weights_storage_options)
+    if output.progress.block != cut.block:  # resumed: the grid is the one it was begun with
+        cut = plan_solving(sums, max_memory=limit, n_slots=n_slots, block=output.progress.block)
+    done = output.progress.done
+    tasks = [
+        _Task(weights_url, weights_storage_options, statistics_url, storage_options, index, block_)
+        for index, block_ in enumerate(block_grid(accumulation.shape, cut.block))
+        if not done[index]
+    ]
+    run = run_blocks(
+        _solve_block,
+        tasks,
+        cut,
+        n_images=training.n_images,
+        workers=workers,
+        scheduler=scheduler,
+        max_memory=limit,
+        progress=progress,
+    )
+    started = time.perf_counter()
+    images = sorted({part.images for part in statistics.parts})
+    scores = output.finish({"images": ", ".join(images), "statistics": redact(statistics_url), "versions": versions()})
+    return TrainReport(
+        url=weights_url,
+        already_complete=False,
+        start_seconds=run.start_seconds,
+        run_seconds=run.run_seconds + time.perf_counter() - started,
+        bytes_read=cut.bytes_read * len(tasks) // cut.n_blocks,
+        blocks=cut.n_blocks,
+        blocks_run=len(tasks),
+        peak_memory_bytes=run.peak_memory_bytes,
+        scores=scores,
+    )
+
+
+def _solve_block(task: _Task) -> int:
+    """Do one block from reading to writing; return the process's peak of resident bytes."""
+    output = TrainOutput.open(task.weights_url, task.weights_options)
+    training = output.training
+    statistics = Statistics.open(task.statistics_url, task.statistics_options).read(task.block)
+    solution = solve_block(
+        statistics.restrict(training.field), training.alpha, task, penalize_intercept=training.penalize_intercept
+    )
+    output.write_block(task.index, task.block, solution)
+    return peak_memory()

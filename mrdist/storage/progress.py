@@ -1,0 +1,100 @@
+"""What a store in the making knows of itself: the grid of its blocks and which of them are done.
+
+While blocks are written, the group ``progress`` inside the store holds one done marker per block, each a chunk of its
+own, written after the block. It is removed when the store is complete, so that the bytes of a finished store do not
+depend on how the work was cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+
+from mrdist.geometry import Shape
+
+_NAME = "progress"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The blocks of a store in the making.
+
+    Attributes
+    ----------
+    block
+        Height and width of a block in pixels.
+    task
+        What else the tasks share, as given to `begin`.
+    """
+
+    block: Shape
+    task: Mapping[str, Any]
+    _group: zarr.Group
+
+    @classmethod
+    def begin(
+        cls, store: zarr.Group, shape: Shape, block: Shape, rows: npt.NDArray[np.int64] | None = None, **task: Any
+    ) -> Progress:
+        """Begin a grid of ``block`` over an image of ``shape``, forgetting any before.
+
+        Parameters
+        ----------
+        store
+            Group of the store in the making.
+        shape, block
+            Height and width of the image and of a block.
+        rows
+            Images that the tasks share, if they do.
+        task
+            What else they share; must fit into JSON.
+        """
+        remove_progress(store)
+        group = store.create_group(_NAME)
+        grid = tuple(-(-s // b) for s, b in zip(shape, block, strict=True))
+        group.create_array("done", shape=grid, chunks=(1, 1), dtype="bool", fill_value=False)
+        if rows is not None:
+            group.create_array("rows", data=rows)
+        # The attributes come last: without them the store was never ready for its first block.
+        group.attrs.update({"block": list(block), "task": task})
+        return cls(block, task, group)
+
+    @classmethod
+    def find(cls, store: zarr.Group) -> Progress | None:
+        """Return what `begin` has begun, or None."""
+        group = store.get(_NAME)
+        if not isinstance(group, zarr.Group) or "block" not in group.attrs:
+            return None
+        attributes: dict[str, Any] = group.attrs.asdict()
+        height, width = attributes["block"]
+        return cls((height, width), attributes["task"], group)
+
+    @property
+    def done(self) -> npt.NDArray[np.bool_]:
+        """Which blocks are finished, in raster order."""
+        return np.asarray(self._array("done")[...]).ravel()
+
+    @property
+    def rows(self) -> npt.NDArray[np.int64]:
+        """Images that the tasks share."""
+        return np.asarray(self._array("rows")[...])
+
+    def mark(self, index: int) -> None:
+        """Note that a block is finished."""
+        done = self._array("done").with_config({"write_empty_chunks": True})
+        done[divmod(index, done.shape[1])] = True
+
+    def _array(self, name: str) -> zarr.Array[Any]:
+        array = self._group[name]
+        assert isinstance(array, zarr.Array)
+        return array
+
+
+def remove_progress(store: zarr.Group) -> None:
+    """Remove what only a store in the making needs; harmless to repeat."""
+    if _NAME in store:
+        del store[_NAME]
