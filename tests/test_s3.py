@@ -60,6 +60,20 @@ def test_generate_train_and_evaluate_on_s3_equal_the_same_on_disk(bucket, tmp_pa
     assert "already complete" in again
 
 
+def test_sums_on_s3_grow_and_are_solved(bucket, tmp_path):
+    options = ("--size", "48", "--labels", "neutral,happy", "--color", "gray", "--workers", "0")
+    pair = ("--source", "neutral", "--target", "happy", "--split", "all")
+    for name, n in (("some", "7"), ("more", "12")):
+        run("generate", f"{bucket}/{name}.zarr", "--images", n, *options)
+    run("accumulate", f"{bucket}/some.zarr", f"{bucket}/sums.zarr", *pair, "--workers", "0")
+    run("accumulate", f"{bucket}/more.zarr", f"{bucket}/sums.zarr", "--append", "--split", "all", "--workers", "2")
+    run("solve", f"{bucket}/sums.zarr", f"{bucket}/solved.zarr", "--workers", "0")
+    run("train", f"{bucket}/more.zarr", str(tmp_path / "trained.zarr"), *pair, "--workers", "0")
+    solved, trained = mrdist.open_weights(f"{bucket}/solved.zarr"), mrdist.open_weights(str(tmp_path / "trained.zarr"))
+    np.testing.assert_array_equal(solved.coef, trained.coef)
+    assert mrdist.open_statistics(f"{bucket}/sums.zarr").sizes["image"] == 12
+
+
 def test_a_bucket_that_does_not_exist_is_one_sentence(bucket):
     done = subprocess.run(
         [MRDIST, "info", "s3://no-such-bucket/images.zarr"], capture_output=True, text=True, timeout=60

@@ -38,7 +38,7 @@ def store(small_images_store):
 
 
 def read(images, label="neutral", block=WHOLE):
-    return images.reader().read(label, 0, len(images.image), block)
+    return images.reader().read(label, 0, images.n_images, block)
 
 
 def files(url):

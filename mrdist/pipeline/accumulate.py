@@ -169,8 +169,8 @@ def accumulate(
         if not len(rows):
             known.tidy()
             logger.info("%s is already complete", redact(statistics_url))
-            return AccumulateReport(statistics_url, True, len(known.image), 0, 0.0, 0.0, 0, 0, 0, peak_memory())
-    n_before = len(known.image) if known is not None else 0
+            return AccumulateReport(statistics_url, True, known.n_images, 0, 0.0, 0.0, 0, 0, 0, peak_memory())
+    n_before = known.n_images if known is not None else 0
     check_rows((n_before + len(rows)) * accumulation.rows_per_image, accumulation.unit)
     workload = _workload(images, accumulation, rows)
     limit, n_slots = parse_bytes(max_memory), n_slots_of(workers)
@@ -263,9 +263,9 @@ def _missing(
     """Return the rows whose images a complete store lacks, or refuse to mix them."""
     there = known.holds(images.image[rows], images.checksums(labels, rows))
     missing = rows[~there]
-    if not append and (len(missing) or len(known.image) != len(rows)):
+    if not append and (len(missing) or known.n_images != len(rows)):
         raise StoreExistsError(
-            f"{redact(known.url)} holds the sums of {len(known.image)} images, {there.sum()} of the {len(rows)} in "
+            f"{redact(known.url)} holds the sums of {known.n_images} images, {there.sum()} of the {len(rows)} in "
             f"{redact(images.url)} among them; add the others with --append (append=True), choose another address, or "
             "--overwrite (overwrite=True)."
         )

@@ -35,7 +35,7 @@ def info(url: str, storage_options: StorageOptions = None) -> dict[str, Any]:
     if found["kind"] == "images" and found["complete"]:
         images = Images.open(url, storage_options)
         found |= {
-            "images": len(images.image),
+            "images": images.n_images,
             "subjects": len(set(images.subject)),
             "shape": list(images.shape),
             "channels": images.n_channels,
@@ -46,7 +46,7 @@ def info(url: str, storage_options: StorageOptions = None) -> dict[str, Any]:
         }
     if found["kind"] == "statistics" and found["complete"]:
         statistics = Statistics.open(url, storage_options)
-        found |= {"images": len(statistics.image), "folds": statistics.n_folds}
+        found |= {"images": statistics.n_images, "folds": statistics.n_folds}
     progress = Progress.find(open_group(url, storage_options, write=True))  # as it is now, not as last completed
     if progress is not None:
         found |= {"blocks": len(progress.done), "blocks_done": int(progress.done.sum())}

@@ -137,7 +137,7 @@ def rechunk(
     if output_storage_options is None and not is_local(url):
         output_storage_options = storage_options
     images = Images.open(images_url, storage_options)
-    n_images, itemsize = len(images.image), images.dtype.itemsize
+    n_images, itemsize = images.n_images, images.dtype.itemsize
     new_chunks = chunk_shape(n_images, images.shape, images.n_channels, itemsize, chunks)
     tile, pixels_read = tile_shape(
         (n_images, *images.shape), images.chunks, new_chunks, _TASK_BYTES // (images.n_channels * itemsize)

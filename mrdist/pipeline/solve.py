@@ -115,7 +115,7 @@ def solve(
         height=accumulation.height,
         width=accumulation.width,
         n_channels=accumulation.n_channels,
-        n_images=len(statistics.image),
+        n_images=statistics.n_images,
     )
     sums = StoredSums(
         shape=accumulation.shape,

@@ -6,6 +6,7 @@ import hashlib
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -222,35 +223,25 @@ def finish_images(
 
 @dataclass(frozen=True)
 class Images:
-    """What a training needs to know of an images store before it reads a pixel.
+    """What a training needs to know of an images store before it reads a pixel; coordinates are read when asked for.
 
     Attributes
     ----------
     labels
         Names of the arrays.
-    shape, n_channels, dtype, chunks
+    n_images, shape, n_channels, dtype, chunks
         Of every label's array; chunks as (image, y, x, channel).
-    image, subject, split
-        Strings, shape (image,).
-    present, checksum
-        Shape (image, label).
-    face_mask
-        Boolean, shape (y, x).
     """
 
     url: str
     storage_options: StorageOptions
     labels: tuple[str, ...]
+    n_images: int
     shape: Shape
     n_channels: int
     dtype: np.dtype[Any]
     chunks: tuple[int, int, int, int]
-    image: npt.NDArray[np.str_]
-    subject: npt.NDArray[np.str_]
-    split: npt.NDArray[np.str_]
-    present: npt.NDArray[np.bool_]
-    checksum: npt.NDArray[np.uint32]
-    face_mask: npt.NDArray[np.bool_]
+    _group: zarr.Group
 
     @classmethod
     def open(cls, url: str, storage_options: StorageOptions = None) -> Images:
@@ -277,17 +268,50 @@ class Images:
                 url=url,
                 storage_options=storage_options,
                 labels=labels,
+                n_images=array.shape[0],
                 shape=(array.shape[1], array.shape[2]),
                 n_channels=array.shape[3],
                 dtype=np.dtype(array.dtype),
                 chunks=(array.chunks[0], array.chunks[1], array.chunks[2], array.chunks[3]),
-                image=_strings(group, "image"),
-                subject=_strings(group, "subject"),
-                split=_strings(group, "split"),
-                present=np.asarray(_array(group, "present")[...]),
-                checksum=np.asarray(_array(group, "checksum")[...]),
-                face_mask=np.asarray(_array(group, "face_mask")[...]),
+                _group=group,
             )
+
+    @cached_property
+    def image(self) -> npt.NDArray[np.str_]:
+        """Ids."""
+        return self._strings("image")
+
+    @cached_property
+    def subject(self) -> npt.NDArray[np.str_]:
+        """Persons, shape (image,)."""
+        return self._strings("subject")
+
+    @cached_property
+    def split(self) -> npt.NDArray[np.str_]:
+        """train, val or test, shape (image,)."""
+        return self._strings("split")
+
+    @cached_property
+    def present(self) -> npt.NDArray[np.bool_]:
+        """Which images are there, shape (image, label)."""
+        return self._values("present")
+
+    @cached_property
+    def checksum(self) -> npt.NDArray[np.uint32]:
+        """CRC-32 of the pixels, shape (image, label)."""
+        return self._values("checksum")
+
+    @cached_property
+    def face_mask(self) -> npt.NDArray[np.bool_]:
+        """Which pixels are face, shape (y, x)."""
+        return self._values("face_mask")
+
+    def _values(self, name: str) -> npt.NDArray[Any]:
+        with store_errors(self.url):
+            return np.asarray(_array(self._group, name)[...])
+
+    def _strings(self, name: str) -> npt.NDArray[np.str_]:
+        return np.array([str(value) for value in self._values(name)])
 
     def column(self, label: str) -> int:
         """Return the position of a label.
@@ -341,7 +365,7 @@ class Images:
         unit = min(self.chunks[0], n_images)
         runs: list[tuple[int, int]] = []
         for first in (np.unique(rows // unit) * unit).tolist():
-            end = min(first + unit, len(self.image))
+            end = min(first + unit, self.n_images)
             if runs and first == runs[-1][1] and end <= runs[-1][0] + n_images:
                 runs[-1] = (runs[-1][0], end)
             else:
@@ -353,11 +377,11 @@ class Images:
         """Return the images in all chunks that hold any of ``rows``."""
         run = self.chunks[0]
         firsts = np.unique(rows // run) * run
-        return int((np.minimum(firsts + run, len(self.image)) - firsts).sum())
+        return int((np.minimum(firsts + run, self.n_images) - firsts).sum())
 
     def reader(self) -> ImageReader:
         """Return what reads pixels."""
-        return ImageReader(self.url, open_group(self.url, self.storage_options))
+        return ImageReader(self.url, self._group)
 
 
 def fingerprint(
@@ -389,10 +413,6 @@ class ImageReader:
         """
         with store_errors(f"{self._url}/{label}"):
             return np.asarray(_array(self._group, label)[start:stop, *block.slices])
-
-
-def _strings(group: zarr.Group, name: str) -> npt.NDArray[np.str_]:
-    return np.array([str(value) for value in np.asarray(_array(group, name)[...])])
 
 
 def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:

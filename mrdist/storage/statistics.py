@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -143,10 +144,6 @@ class Statistics:
         What its images have in common.
     parts
         What was added, in order.
-    image
-        Ids of the images in it.
-    checksum
-        CRC-32 of every image's pixels, source and target, shape (image, 2).
     chunks
         Height and width of a chunk in pixels.
     """
@@ -155,8 +152,6 @@ class Statistics:
     storage_options: StorageOptions
     accumulation: Accumulation
     parts: tuple[Part, ...]
-    image: npt.NDArray[np.str_]
-    checksum: npt.NDArray[np.uint32]
     chunks: Shape
     _count: npt.NDArray[np.int64]
     _group: zarr.Group
@@ -174,15 +169,13 @@ class Statistics:
         group = open_kind(url, storage_options, "statistics", _RESUME)
         found = check_format(group, url)
         parts = tuple(Part(**part) for part in found["parts"])
-        n_images, n_folds = sum(part.n_images for part in parts), sum(part.n_folds for part in parts)
+        n_folds = sum(part.n_folds for part in parts)
         with store_errors(url):
             return cls(
                 url=url,
                 storage_options=storage_options,
                 accumulation=Accumulation(**found["accumulation"]),
                 parts=parts,
-                image=np.array([str(name) for name in np.asarray(_array(group, "image")[:n_images])]),
-                checksum=np.asarray(_array(group, "checksum")[:n_images]),
                 chunks=(_array(group, "target_sum").chunks[-2], _array(group, "target_sum").chunks[-1]),
                 _count=np.asarray(_array(group, "count")[:n_folds]),
                 _group=group,
@@ -198,6 +191,23 @@ class Statistics:
         if found["kind"] == "statistics" and not found.get("complete"):
             return None
         return cls.open(url, storage_options)
+
+    @property
+    def n_images(self) -> int:
+        """Images in the store."""
+        return sum(part.n_images for part in self.parts)
+
+    @cached_property
+    def image(self) -> npt.NDArray[np.str_]:
+        """Ids of the images in it."""
+        with store_errors(self.url):
+            return np.array([str(name) for name in np.asarray(_array(self._group, "image")[: self.n_images])])
+
+    @cached_property
+    def checksum(self) -> npt.NDArray[np.uint32]:
+        """CRC-32 of every image's pixels, source and target, shape (image, 2)."""
+        with store_errors(self.url):
+            return np.asarray(_array(self._group, "checksum")[: self.n_images])
 
     @property
     def n_folds(self) -> int:

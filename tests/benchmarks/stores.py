@@ -119,7 +119,7 @@ def kernels_alone(url: str, size: int, share: int, n_shares: int) -> float:
         window = block.grown(field.halo)
         inside = window.clipped(images.shape)
         statistics = SufficientStatistics.zeros(field, block.shape, n_groups=1, unit=255)
-        for start, stop, _ in images.slabs(np.arange(len(images.image)), found.slab):
+        for start, stop, _ in images.slabs(np.arange(images.n_images), found.slab):
             x = padded_window(reader.read(LABELS[0], start, stop, inside), window, (inside.y0, inside.x0))
             t = reader.read(LABELS[1], start, stop, block)
             started = time.perf_counter()
