@@ -25,6 +25,7 @@ from mrdist.storage import Images, create_images, finish_images, write_images
 
 LABELS = ("neutral", "happy")
 BETWEEN = {"source": LABELS[0], "target": LABELS[1], "split": "all"}
+PAIR = [f"--{name}={value}" for name, value in BETWEEN.items()]
 
 full = pytest.mark.skipif("MRDIST_BENCH_FULL" not in os.environ, reason="set MRDIST_BENCH_FULL=1 for the full sizes")
 
@@ -90,15 +91,14 @@ def bytes_on_disk(url: str) -> int:
     return sum(path.stat().st_size for path in Path(url).rglob("*") if path.is_file())
 
 
-def mrdist(command, images, *arguments) -> dict:
-    """Return what ``mrdist COMMAND --json`` reports of a training between the two labels on all rows."""
-    between = [f"--{name}={value}" for name, value in BETWEEN.items()]
-    words = [MRDIST, command, images, *map(str, arguments), *between, "--json"]
+def mrdist(command, *arguments) -> dict:
+    """Return what ``mrdist COMMAND --json`` reports."""
+    words = [MRDIST, command, *map(str, arguments), "--json"]
     return json.loads(subprocess.run(words, stdout=subprocess.PIPE, check=True).stdout)
 
 
 def train(images, weights, *options) -> dict:
-    return mrdist("train", images, weights, "--overwrite", *options)
+    return mrdist("train", images, weights, *PAIR, "--overwrite", *options)
 
 
 def read_all(url: str, share: int = 0, n_shares: int = 1) -> None:
