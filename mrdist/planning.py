@@ -18,6 +18,7 @@ BASE_MEMORY = 260 * MIB
 _SLAB_BYTES = 48 * MIB
 _ROWS_IN_32_BITS = (2**32 - 1) // 255**2  # of bytes, see mrdist.moments
 _READS_IN_FLIGHT = 10  # chunks that zarr fetches and decodes at once
+_HARDLY = 1.05
 _HOSTILE = 3.0  # times that pixels are decoded; windows of half the image's side reach 2.5 in four blocks
 _SMALL_WINDOW = 32 * 32  # rechunking cuts no smaller windows than this,
 _LARGE_WINDOW = 256 * 256  # no larger ones than this,
@@ -181,13 +182,13 @@ def plan_training(workload: Workload, *, max_memory: int, n_slots: int, block: S
     >>> work = Workload((512, 512), 1, 1, (256, 64, 64, 1), 1000, 800, ReceptiveField(3), 1, 4, 32)
     >>> plan = plan_training(work, max_memory=DEFAULT_MEMORY, n_slots=2)
     >>> plan.block, plan.n_blocks, plan.slab
-    ((256, 256), 4, 512)
+    ((256, 512), 2, 256)
     """
     candidates = _candidates(workload.shape, workload.weight_chunk, block)
     cuts = [(candidate, _slab(workload, candidate, max_memory)) for candidate in candidates]
     plans = [_plan(workload, candidate, slab, n_slots) for candidate, slab in cuts if slab is not None]
     if plans:
-        return _best(plans, workload, n_slots)
+        return _fastest(plans, n_slots)
     smallest = candidates[-1]
     slab = min(workload.chunks[0], 8)
     needed = _peak_memory(workload, smallest, slab)
@@ -236,14 +237,14 @@ def plan_solving(sums: StoredSums, *, max_memory: int, n_slots: int, block: Shap
     --------
     >>> sums = StoredSums((512, 512), ReceptiveField(7), 1, 1, 4, (64, 64), 49, 4, 64)
     >>> plan_solving(sums, max_memory=DEFAULT_MEMORY, n_slots=2).block
-    (256, 256)
+    (256, 512)
     """
     candidates = _candidates(sums.shape, sums.weight_chunk, block)
     cuts = [_cut_sums(sums, candidate) for candidate in candidates]
     fitting = [cut for cut in cuts if cut.peak_memory <= max_memory]
     if not fitting:
         raise _too_large(candidates[-1], cuts[-1].peak_memory, max_memory, "accumulate a smaller receptive field")
-    return _balanced(fitting, sums.shape, sums.weight_chunk, n_slots)
+    return _fastest(fitting, n_slots)
 
 
 def _cut_sums(sums: StoredSums, block: Shape) -> Cut:
@@ -300,18 +301,16 @@ def _round_up(value: int, unit: int) -> int:
     return -(-value // unit) * unit
 
 
-def _balanced(cuts: Sequence[AnyCut], shape: Shape, unit: int, n_slots: int) -> AnyCut:
-    """Choose the largest block of which there are two a worker."""
-    most = _count(shape, (unit, unit))
-    return next((cut for cut in cuts if cut.n_blocks >= min(2 * n_slots, most)), cuts[-1])
+def _fastest(cuts: Sequence[AnyCut], n_slots: int) -> AnyCut:
+    """Choose the cut that is read soonest, and of those that hardly differ the one that reads least."""
+    soonest = min(_read_by_one_slot(cut, n_slots) for cut in cuts)
+    soon = [cut for cut in cuts if _read_by_one_slot(cut, n_slots) <= _HARDLY * soonest]
+    return min(soon, key=lambda cut: cut.bytes_read)
 
 
-def _best(plans: list[Plan], workload: Workload, n_slots: int) -> Plan:
-    """Choose among plans, largest block first: two blocks a worker, or what hostile chunks are decoded fastest for."""
-    balanced = _balanced(plans, workload.shape, workload.weight_chunk, n_slots)
-    if balanced.advice is None:
-        return balanced
-    return min(plans, key=lambda plan: (plan.bytes_read / min(n_slots, plan.n_blocks), plan.bytes_read))
+def _read_by_one_slot(cut: Cut, n_slots: int) -> float:
+    """Bytes that one slot reads, which grow with the blocks' halos and shrink with the number of slots at work."""
+    return cut.bytes_read / cut.n_blocks * -(-cut.n_blocks // n_slots)
 
 
 def _halvings(whole: Shape, unit: int) -> list[Shape]:
@@ -356,8 +355,9 @@ def _peak_memory(workload: Workload, block: Shape, slab: int) -> int:
     narrow = workload.itemsize == 1 and (workload.keeps_sums or workload.n_rows <= _ROWS_IN_32_BITS)
     statistics = (4 if narrow else 8) * workload.n_groups * maps
     image = workload.n_channels * workload.itemsize
-    # The slab as read, its padded copy, and the next slab that is being read meanwhile.
-    slabs = slab * image * (3 * window + 2 * pixels)
+    # One slab is read while the last one is summed; where not all images are wanted, these are copied.
+    copies = 2 if workload.n_images == workload.n_stored else 3
+    slabs = slab * image * copies * (window + pixels)
     if workload.itemsize > 2:  # floats pass through float64 on their way to fixed point
         slabs += slab * workload.n_channels * (12 * window + 12 * pixels)
     rows, height, width, _ = workload.chunks

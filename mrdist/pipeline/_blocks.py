@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, Protocol, TypeVar
+from itertools import zip_longest
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from mrdist.errors import DataError, ExecutionError, ParameterError, SolveError
 from mrdist.execution import n_processors, open_executor, peak_memory, progress_bar
 from mrdist.geometry import Block, ReceptiveField
-from mrdist.moments import COLORS, SufficientStatistics, padded_window, to_integers, unit_of
+from mrdist.moments import COLORS, SufficientStatistics, to_integers, unit_of
 from mrdist.planning import Cut
 from mrdist.solvers import Solution, solve
 from mrdist.storage import Images, StorageOptions, is_local, redact
@@ -187,34 +188,56 @@ def sum_images(
         Of the block with its margin.
     """
     summed = block.grown(margin)
-    window = summed.grown(field.halo)
-    inside = window.clipped(images.shape)
     unit = unit_of(images.dtype)
     statistics = SufficientStatistics.zeros(field, summed.shape, n_groups=n_groups, unit=unit)
-    reader = images.reader()
-
-    def read(start: int, stop: int, chosen: npt.NDArray[np.int64]) -> tuple[Any, Any]:
-        x = reader.read(labels[0], start, stop, inside)
-        t = reader.read(labels[1], start, stop, block)
-        if len(chosen) < stop - start:
-            x, t = x[chosen], t[chosen]
-        return x, t
-
+    slabs = list(images.slabs(rows, slab))
+    reader = PairReader(images, labels, field, block, max(stop - start for start, stop, _ in slabs), margin)
     with ThreadPoolExecutor(1) as ahead:
-        pending = None
-        for following in [*images.slabs(rows, slab), None]:
-            coming = ahead.submit(read, *following) if following is not None else None
-            if pending is not None:
-                x, t = pending.result()
-                try:
-                    x, t = to_integers(x, labels[0]), to_integers(t, labels[1])
-                except DataError as error:
-                    raise DataError(f"in {redact(images.url)}, {block}: {error}") from error
-                x = padded_window(x, window, (inside.y0, inside.x0))
-                statistics = statistics.update(x, padded_window(t, summed, (block.y0, block.x0)))
-                del x, t
-            pending = coming
+        coming = ahead.submit(reader.read, *slabs[0][:2])
+        for (start, stop, chosen), following in zip_longest(slabs, slabs[1:]):
+            x, t = coming.result()
+            if following is not None:
+                coming = ahead.submit(reader.read, *following[:2])
+            if len(chosen) < stop - start:
+                x, t = x[chosen], t[chosen]
+            try:
+                x, t = to_integers(x, labels[0]), to_integers(t, labels[1])
+            except DataError as error:
+                raise DataError(f"in {redact(images.url)}, {block}: {error}") from error
+            statistics = statistics.update(x, t)
     return statistics
+
+
+class PairReader:
+    """Reads slabs of pairs around a block into two windows in turn: one is filled while the other is summed.
+
+    Parameters are those of `sum_images`.
+    """
+
+    def __init__(
+        self, images: Images, labels: tuple[str, str], field: ReceptiveField, block: Block, slab: int, margin: int = 0
+    ) -> None:
+        self._reader = images.reader()
+        self._labels = labels
+        summed = block.grown(margin)
+        self._parts = []
+        for place, asked in ((summed.grown(field.halo), summed.grown(field.halo)), (summed, block)):
+            inside = asked.clipped(images.shape)
+            # what lies outside is never written and stays zero
+            buffers = np.zeros((2, slab, *place.shape, images.n_channels), dtype=images.dtype)
+            within = Block(inside.y0 - place.y0, inside.x0 - place.x0, inside.y1 - place.y0, inside.x1 - place.x0)
+            self._parts.append((buffers, within, inside))
+        self._turn = 0
+
+    def read(self, start: int, stop: int) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.generic]]:
+        """Return source and target of images ``start..stop-1``; they last until the next but one read."""
+        self._turn = 1 - self._turn
+        pair = []
+        for label, (buffers, within, inside) in zip(self._labels, self._parts, strict=True):
+            found = buffers[self._turn, : stop - start]
+            self._reader.read_into(found[:, *within.slices], label, start, inside)
+            pair.append(found)
+        return pair[0], pair[1]
 
 
 def solve_block(

@@ -8,9 +8,9 @@ from itertools import cycle
 
 from mrdist.calibration import Rates, measure_kernels, predict_seconds
 from mrdist.execution import n_processors
-from mrdist.geometry import Block, Shape, block_grid
-from mrdist.moments import Color, padded_window
-from mrdist.pipeline._blocks import n_slots_of
+from mrdist.geometry import Shape, block_grid
+from mrdist.moments import Color
+from mrdist.pipeline._blocks import PairReader, n_slots_of
 from mrdist.pipeline.train import describe_training, workload_of
 from mrdist.planning import DEFAULT_MEMORY, Plan, Workload, block_bytes, parse_bytes, plan_training
 from mrdist.storage import Images, StorageOptions, Training
@@ -55,20 +55,17 @@ def plan(
 
 
 def _measure_reading(images: Images, training: Training, workload: Workload, plan: Plan) -> tuple[float, float]:
-    """Read slabs as the blocks will for 0.1 s, one at least; return seconds and processor seconds per decoded byte."""
-    slab = min(plan.slab, workload.n_stored)
-    sample = replace(workload, n_stored=slab)
+    """Read slabs as a block will for 0.1 s, one at least; return seconds and processor seconds per decoded byte."""
     blocks = block_grid(images.shape, plan.block)
-    places = cycle((start, block) for block in blocks for start in range(0, workload.n_stored - slab + 1, slab))
-    reader = images.reader()
-    reader.read(training.target, 0, 1, Block(0, 0, 1, 1))  # starts what zarr reads with
-    started, cpu_started, n_bytes = time.perf_counter(), time.process_time(), 0
+    middle = blocks[len(blocks) // 2]
+    slab = min(plan.slab, workload.n_stored)
+    n_bytes = block_bytes(replace(workload, n_stored=slab), middle, slab)
+    starts = cycle(range(0, workload.n_stored - slab + 1, slab))
+    reader = PairReader(images, (training.source, training.target), training.field, middle, slab)
+    reader.read(0, slab)  # starts what zarr reads with, and makes the memory that is read into
+    started, cpu_started, n_read = time.perf_counter(), time.process_time(), 0
     while time.perf_counter() < started + 0.1:
-        start, block = next(places)
-        window = block.grown(training.field.halo)
-        inside = window.clipped(images.shape)
-        x = reader.read(training.source, start, start + slab, inside)
-        padded_window(x, window, (inside.y0, inside.x0))
-        reader.read(training.target, start, start + slab, block)
-        n_bytes += block_bytes(sample, block, slab)
-    return (time.perf_counter() - started) / n_bytes, (time.process_time() - cpu_started) / n_bytes
+        start = next(starts)
+        reader.read(start, start + slab)
+        n_read += n_bytes
+    return (time.perf_counter() - started) / n_read, (time.process_time() - cpu_started) / n_read

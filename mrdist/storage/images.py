@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import zarr
+from zarr.core.buffer import default_buffer_prototype
 
 from mrdist.errors import DataError, LabelError, ParameterError, StoreFormatError
 from mrdist.geometry import Block, Shape
@@ -413,6 +414,14 @@ class ImageReader:
         """
         with store_errors(f"{self._url}/{label}"):
             return np.asarray(_array(self._group, label)[start:stop, *block.slices])
+
+    def read_into(self, out: npt.NDArray[np.generic], label: str, start: int, block: Block) -> None:
+        """Fill ``out`` with the images from ``start`` on, as `read` returns them: no page of memory is new to it."""
+        with store_errors(f"{self._url}/{label}"):
+            _array(self._group, label).get_basic_selection(
+                (slice(start, start + len(out)), *block.slices),
+                out=default_buffer_prototype().nd_buffer.from_ndarray_like(out),  # type: ignore[arg-type]
+            )
 
 
 def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
