@@ -18,10 +18,10 @@ import numpy.typing as npt
 from numba import types
 from numba.extending import intrinsic
 
-from mrdist._lanes import _INDEX, _array_data, _Emitter, jit
+from mrdist._lanes import _INDEX, VECTOR_BYTES, _array_data, _Emitter, jit
 
-SOLVE_LANES = 16
-"""Pixels in one group of float64 lanes of the solver."""
+SOLVE_LANES = 2 * VECTOR_BYTES // 8
+"""Pixels in one batch of the solver: two vector registers, since one waits for its own last result too often."""
 SOLVE_ROWS = 4
 """Matrix rows that one pass of `subtract_products` keeps in registers."""
 _LINE = 64  # bytes of a cache line: a load that straddles two costs twice
