@@ -4,8 +4,7 @@ A few inner loops carry all of mrdist's arithmetic. Written as plain loops they 
 as numba intrinsics they keep a dozen of them in registers.
 
 `add_products` and `add_sums` may fuse multiply and add: they only see integers whose sums are exact, so neither the
-order nor the fusing can change a bit. `subtract_products` is strict: one product, one rounding, one difference, one
-rounding, in the order of the index, the same bits on every processor.
+order nor the fusing can change a bit. The strict ones are in `mrdist._lanes_strict`.
 """
 
 from __future__ import annotations
@@ -30,10 +29,6 @@ MAX_COUNT = 7
 """Lags of one column that `add_products` sums at a time."""
 ROWS = (0, *(min(8, max(1, _SUMS // count)) for count in range(1, MAX_COUNT + 1)))
 """Rows of pixels that it sums at a time, by the number of lags."""
-SOLVE_LANES = 8
-"""Pixels in one group of float64 lanes of the solver."""
-SOLVE_ROWS = 8
-"""Matrix rows that one pass of `subtract_products` keeps in registers."""
 
 _INDEX = ir.IntType(64)
 
@@ -230,49 +225,6 @@ def add_sums(  # type: ignore[no-untyped-def]
         totals = emit.counted_loop(n, [emit.load(out_data, slot) for slot in slots], step)
         for total, slot in zip(totals, slots, strict=True):
             emit.store(total, out_data, slot)
-        return context.get_dummy_value()
-
-    return signature, generate
-
-
-@intrinsic
-def subtract_products(  # type: ignore[no-untyped-def]
-    typing_context, out, out_start, out_stride, a, a_start, a_row, a_step, b, b_start, b_step, n, count
-):
-    """Subtract dot products from ``count <= SOLVE_ROWS`` rows, one group of pixels wide, strictly in order.
-
-    For r in 0..count-1 and k = 0, 1, ..., n-1: ``out[out_start + r * out_stride + lane] -=
-    a[a_start + r * a_row + k * a_step + lane] * b[b_start + k * b_step + lane]``.
-    """
-    i64 = types.int64
-    signature = types.void(out, i64, i64, a, i64, i64, i64, b, i64, i64, i64, i64)
-
-    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        out_data, a_data, b_data = (_array_data(context, builder, sig.args[k], args[k]) for k in (0, 3, 7))
-        _, out_start, out_stride, _, a_start, a_row, a_step, _, b_start, b_step, n, count = args
-        emit = _Emitter(context, builder, types.float64, SOLVE_LANES)
-        done = builder.append_basic_block("lanes.done")
-        choose = builder.switch(count, done)
-        for rows in range(1, SOLVE_ROWS + 1):
-            block = builder.append_basic_block(f"lanes.rows{rows}")
-            choose.add_case(_INDEX(rows), block)
-            builder.position_at_end(block)
-            slots = [builder.add(out_start, builder.mul(out_stride, _INDEX(r))) for r in range(rows)]
-            starts = [builder.add(a_start, builder.mul(a_row, _INDEX(r))) for r in range(rows)]
-
-            def step(k: Any, values: list[Any], starts: list[Any] = starts) -> list[Any]:
-                y = emit.load(b_data, builder.add(b_start, builder.mul(k, b_step)))
-                shift = builder.mul(k, a_step)
-                return [
-                    builder.fsub(value, builder.fmul(emit.load(a_data, builder.add(start, shift)), y))
-                    for start, value in zip(starts, values, strict=True)
-                ]
-
-            rests = emit.counted_loop(n, [emit.load(out_data, slot) for slot in slots], step)
-            for rest, slot in zip(rests, slots, strict=True):
-                emit.store(rest, out_data, slot)
-            builder.branch(done)
-        builder.position_at_end(done)
         return context.get_dummy_value()
 
     return signature, generate

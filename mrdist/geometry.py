@@ -100,6 +100,36 @@ class ReceptiveField:
                 lookup[a, b] = (first[int(dy), int(dx)], *(self.offsets[b] + self.halo))
         return lookup
 
+    def contains(self, other: ReceptiveField) -> bool:
+        """Whether every tap of ``other`` is one of this field's: then its statistics serve ``other`` too.
+
+        Examples
+        --------
+        >>> ReceptiveField(5).contains(ReceptiveField(3, dilation=2))
+        True
+        >>> ReceptiveField(5, dilation=2).contains(ReceptiveField(3))
+        False
+        """
+        return other.halo <= self.halo and (other.size == 1 or other.dilation % self.dilation == 0)
+
+    def check_contains(self, other: ReceptiveField) -> None:
+        """Raise ParameterError if a tap of ``other`` is not one of this field's."""
+        if not self.contains(other):
+            raise ParameterError(
+                f"receptive_field {other.size} with dilation {other.dilation} has taps that receptive_field "
+                f"{self.size} with dilation {self.dilation} lacks; choose one that reaches at most {self.halo} pixels "
+                f"from its centre, with a dilation that is a multiple of {self.dilation}."
+            )
+
+    def offsets_of(self, other: ReceptiveField) -> npt.NDArray[np.int64]:
+        """Return the indices of a contained field's taps among this one's `offsets`, shape (other.n_offsets,)."""
+        raster = other.offsets // self.dilation + self.size // 2
+        return raster @ (self.size, 1)
+
+    def lags_of(self, other: ReceptiveField) -> npt.NDArray[np.int64]:
+        """Return the indices of a contained field's lags among this one's `lags`, shape (other.n_lags,)."""
+        return other.lags // self.dilation @ (2 * self.size - 1, 1)
+
     def in_bounds(self, shape: Shape) -> npt.NDArray[np.bool_]:
         """Which taps lie inside the image.
 
@@ -118,14 +148,6 @@ class ReceptiveField:
         inside_y = (y >= 0) & (y < shape[0])
         inside_x = (x >= 0) & (x < shape[1])
         return inside_y[:, :, None] & inside_x[:, None, :]
-
-    def check_contains(self, other: ReceptiveField) -> None:
-        """Raise ParameterError if a tap of ``other`` is none of this field's."""
-        if not {tuple(offset) for offset in other.offsets} <= {tuple(offset) for offset in self.offsets}:
-            raise ParameterError(
-                f"receptive_field {other.size} with dilation {other.dilation} has taps that receptive_field "
-                f"{self.size} with dilation {self.dilation} lacks; choose a smaller field or accumulate a larger one."
-            )
 
     def check_fits(self, shape: Shape) -> None:
         """Raise ParameterError if the field is wider than an image of ``shape``."""

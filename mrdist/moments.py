@@ -265,30 +265,59 @@ class SufficientStatistics:
         """Return the statistics without the images of ``other``, exactly as if these had never been added."""
         return self._combined(other, operator.sub)
 
+    def check_combines(self, other: SufficientStatistics) -> None:
+        """Raise ParameterError if ``other`` is of another field, block, number of groups or unit."""
+        if (self.field, self.unit, self.cross.shape) != (other.field, other.unit, other.cross.shape):
+            raise ParameterError(
+                f"statistics of {self.field} over {self.shape} pixels in units of 1/{self.unit} cannot be combined "
+                f"with those of {other.field} over {other.shape} in units of 1/{other.unit}."
+            )
+
     def restrict(self, field: ReceptiveField) -> SufficientStatistics:
-        """Return the statistics of a field whose taps are among this one's, as if it had been summed alone."""
+        """Return the statistics of a smaller field, those of the same images accumulated for it.
+
+        Parameters
+        ----------
+        field
+            A field whose taps are among this one's (`ReceptiveField.contains`).
+
+        Returns
+        -------
+        SufficientStatistics
+            Itself if it is the same field, else copies; what of the lag maps has no meaning may hold other numbers.
+
+        Raises
+        ------
+        ParameterError
+            If a tap of ``field`` is not among this one's.
+
+        Examples
+        --------
+        >>> statistics = SufficientStatistics.zeros(ReceptiveField(5), (4, 4), n_groups=1, unit=255)
+        >>> statistics.restrict(ReceptiveField(3, dilation=2)).lag.shape
+        (1, 13, 8, 8)
+        """
+        if field == self.field:
+            return self
         self.field.check_contains(field)
-        lags = {tuple(lag): k for k, lag in enumerate(self.field.lags)}
-        offsets = {tuple(offset): k for k, offset in enumerate(self.field.offsets)}
-        cut = self.field.halo - field.halo
-        inner = (..., slice(cut, self.lag.shape[-2] - cut), slice(cut, self.lag.shape[-1] - cut))
+        margin = self.field.halo - field.halo
+        height, width = self.source_sum.shape[1:]
+        rows, columns = slice(margin, height - margin), slice(margin, width - margin)
         return replace(
             self,
             field=field,
-            lag=self.lag[:, [lags[tuple(lag)] for lag in field.lags]][inner],
-            cross=self.cross[:, [offsets[tuple(offset)] for offset in field.offsets]],
-            source_sum=self.source_sum[inner],
+            lag=self.lag[..., rows, columns].take(self.field.lags_of(field), axis=1),
+            cross=self.cross.take(self.field.offsets_of(field), axis=1),
+            source_sum=self.source_sum[..., rows, columns].copy(),
+            target_sum=self.target_sum.copy(),
+            target_square=self.target_square.copy(),
         )
 
     def _as(self, dtype: np.dtype[Any]) -> SufficientStatistics:
         return replace(self, **{name: getattr(self, name).astype(dtype, copy=False) for name in _SUMS})
 
     def _combined(self, other: SufficientStatistics, combine: Callable[[Any, Any], Any]) -> SufficientStatistics:
-        if (self.field, self.unit, self.cross.shape) != (other.field, other.unit, other.cross.shape):
-            raise ParameterError(
-                f"statistics of {self.field} over {self.shape} pixels in units of 1/{self.unit} cannot be combined "
-                f"with those of {other.field} over {other.shape} in units of 1/{other.unit}."
-            )
+        self.check_combines(other)
         n_rows = check_rows(combine(self.n_rows, other.n_rows), self.unit)
         dtype = _dtype_of_sums(max(n_rows, self.n_rows), self.unit)
         mine, others = self._as(dtype), other._as(dtype)

@@ -10,13 +10,15 @@ each pixel sees one fixed sequence of +, -, x, / and square roots, in float64, w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mrdist._lanes import SOLVE_LANES, SOLVE_ROWS, jit, subtract_products
+from mrdist._lanes import jit
+from mrdist._lanes_strict import SOLVE_LANES, SOLVE_ROWS, aligned, copy_lanes, subtract_products
+from mrdist._systems import assemble, assemble_centred, load_sums, training_error
 from mrdist.errors import ParameterError, SolveError
 from mrdist.moments import SufficientStatistics
 
@@ -94,36 +96,60 @@ def solve(statistics: SufficientStatistics, alpha: float, *, penalize_intercept:
         If a system is not positive definite in float64 (``alpha`` is too small), naming the pixel.
     """
     check_alpha(alpha)
-    groups, (height, width) = statistics.n_groups, statistics.shape
-    n_offsets = statistics.field.n_offsets
-    coef = np.empty((groups, n_offsets, height, width))
-    intercept = np.empty((groups, height, width))
-    sse = np.empty((groups, height, width))
-    sst = np.empty((groups, height, width))
+    width = statistics.shape[1]
+    wide = batchable(statistics)
+    groups, (height, columns) = wide.n_groups, wide.shape
+    coef = np.empty((groups, wide.field.n_offsets, height, columns))
+    intercept, sse, sst = (np.empty((groups, height, columns)) for _ in range(3))
     failed: int = _solve(
-        statistics.lag,
-        statistics.cross,
-        statistics.source_sum,
-        statistics.target_sum,
-        statistics.target_square,
-        statistics.field.gram_lookup,
-        statistics.field.offsets + statistics.field.halo,
-        statistics.n_rows,
-        statistics.unit,
+        wide.lag,
+        wide.cross,
+        wide.source_sum,
+        wide.target_sum,
+        wide.target_square,
+        wide.field.gram_lookup,
+        wide.field.offsets + wide.field.halo,
+        wide.n_rows,
+        wide.unit,
         alpha,
         penalize_intercept,
+        min(width, SOLVE_LANES),
         coef,
         intercept,
         sse,
         sst,
     )
     if failed >= 0:
-        y, x = divmod(failed, width)
-        raise SolveError(
-            f"the system of the pixel at row {y}, column {x} of the block is not positive definite with "
-            f"alpha {alpha:g}; use a larger alpha."
-        )
-    return Solution(coef, intercept, sse, sst)
+        raise not_positive_definite(*divmod(failed, columns), alpha)
+    return Solution(*(np.ascontiguousarray(part[..., :width]) for part in (coef, intercept, sse, sst)))
+
+
+def not_positive_definite(y: int, x: int, alpha: float) -> SolveError:
+    """Return the error of a pixel of the block whose system cannot be solved."""
+    return SolveError(
+        f"the system of the pixel at row {y}, column {x} of the block is not positive definite with "
+        f"alpha {alpha:g}; use a larger alpha."
+    )
+
+
+def batchable(statistics: SufficientStatistics) -> SufficientStatistics:
+    """Return statistics as the kernels count on them: in C order, with a column for every lane of a batch.
+
+    The columns that a narrow block lacks are added on the right: pixels whose results mean nothing.
+    """
+    missing = max(0, SOLVE_LANES - statistics.shape[1])
+
+    def prepared(sums: Array) -> Array:
+        return np.pad(sums, [(0, 0)] * (sums.ndim - 1) + [(0, missing)]) if missing else np.ascontiguousarray(sums)
+
+    return replace(
+        statistics,
+        lag=prepared(statistics.lag),
+        cross=prepared(statistics.cross),
+        source_sum=prepared(statistics.source_sum),
+        target_sum=prepared(statistics.target_sum),
+        target_square=prepared(statistics.target_square),
+    )
 
 
 @jit
@@ -139,6 +165,7 @@ def _solve(
     unit: int,
     alpha: float,
     penalize_intercept: bool,
+    lanes: int,
     coef: Array,
     intercept: Array,
     sse: Array,
@@ -147,212 +174,99 @@ def _solve(
     """Solve groups of pixels; return the flat index of a pixel whose system is not positive definite, or -1."""
     n_groups, n_taps, height, width = coef.shape
     unknowns = n_taps + 1 if penalize_intercept else n_taps
-    gram = np.ones((unknowns, unknowns, SOLVE_LANES))  # lanes beyond a narrow image stay harmless
-    rhs = np.ones((unknowns, SOLVE_LANES))
-    weights = np.empty((n_taps, SOLVE_LANES))
+    system = aligned((unknowns + 1, unknowns, SOLVE_LANES))
+    sums = aligned((n_taps, SOLVE_LANES))
+    products = aligned((n_taps, SOLVE_LANES))
+    target = aligned((2, SOLVE_LANES))
+    work = aligned((n_taps + 3, SOLVE_LANES))
+    b = aligned((1, SOLVE_LANES))
+    error = aligned((1, SOLVE_LANES))
+    n, scale = np.float64(n_rows), np.float64(unit)
     for group in range(n_groups):
         for y in range(height):
             for x0 in range(0, width, SOLVE_LANES):
                 # A ragged last batch overlaps the one before: equal pixels, equal operations, equal bits.
-                lanes = min(SOLVE_LANES, width)
-                x = min(x0, width - lanes)
+                x = min(x0, width - SOLVE_LANES)
+                load_sums(
+                    cross[group], source_sum[group], target_sum[group], target_square[group], taps, n_rows, unit,
+                    y, x, sums, products, target,
+                )  # fmt: skip
                 if penalize_intercept:
-                    _assemble(
-                        lag[group], cross[group], source_sum[group], target_sum[group],
-                        lookup, taps, n_rows, unit, alpha, y, x, lanes, gram, rhs,
-                    )  # fmt: skip
+                    assemble(lag[group], sums, cross[group], target, lookup, n_rows, unit, alpha, y, x, system)
                 else:
-                    _assemble_centred(
-                        lag[group], cross[group], source_sum[group], target_sum[group],
-                        lookup, taps, n_rows, unit, alpha, y, x, lanes, gram, rhs,
-                    )  # fmt: skip
-                bad = _cholesky(gram, lanes)
+                    assemble_centred(lag[group], source_sum[group], sums, lookup, taps, n_rows, unit, y, x, system)
+                    for a in range(n_taps):
+                        for k in range(SOLVE_LANES):
+                            system[n_taps, a, k] = products[a, k]
+                            system[a, a, k] += scale * scale * alpha * n
+                bad = _factorise(system, lanes)
                 if bad >= 0:
                     return int(y * width + x + bad)
-                _substitute(gram, rhs)
-                weights[:] = rhs[:n_taps]
+                _substitute(system)
+                weights = system[unknowns].reshape(unknowns, 1, SOLVE_LANES)
+                if penalize_intercept:
+                    b[0] = weights[n_taps, 0]
+                else:
+                    b[0] = target[0]
+                    subtract_products(b, 0, 0, weights, 0, 0, SOLVE_LANES, sums, 0, SOLVE_LANES, n_taps, 1)
+                    for k in range(SOLVE_LANES):
+                        b[0, k] /= n * scale
+                training_error(
+                    sums, products, target, n_rows, unit, alpha, penalize_intercept, weights, 0, b[0], work, error[0]
+                )
                 for a in range(n_taps):
-                    for k in range(lanes):
-                        coef[group, a, y, x + k] = weights[a, k]
-                for k in range(lanes):
-                    if penalize_intercept:
-                        b = rhs[n_taps, k]
-                    else:
-                        rest = np.float64(target_sum[group, y, x + k])
-                        for a in range(n_taps):
-                            s = source_sum[group, y + taps[a, 0], x + k + taps[a, 1]]
-                            rest -= weights[a, k] * np.float64(s)
-                        b = rest / (np.float64(n_rows) * np.float64(unit))
-                    intercept[group, y, x + k] = b
-                _training_error(
-                    cross[group], source_sum[group], target_sum[group], target_square[group], taps, n_rows, unit,
-                    alpha, penalize_intercept, y, x, lanes, weights, intercept[group], sse[group], sst[group],
-                )  # fmt: skip
+                    copy_lanes(weights, a * SOLVE_LANES, coef, ((group * n_taps + a) * height + y) * width + x)
+                at = (group * height + y) * width + x
+                copy_lanes(b, 0, intercept, at)
+                copy_lanes(error, 0, sse, at)
+                for k in range(SOLVE_LANES):
+                    sst[group, y, x + k] = target[1, k] / (n * scale * scale)
     return -1
 
 
 @jit
-def _assemble(
-    lag: Array, cross: Array, source_sum: Array, target_sum: Array, lookup: Array, taps: Array,
-    n_rows: int, unit: int, alpha: float, y: int, x: int, lanes: int, gram: Array, rhs: Array,
-) -> None:  # fmt: skip
-    """Fill the lower triangles of ``X' X + alpha I`` and ``X' t`` in the integers' units."""
-    n_taps = len(taps)
-    scale = np.float64(unit)
-    penalty = scale * scale * alpha
-    for a in range(n_taps):
-        for b in range(a + 1):
-            row = lag[lookup[a, b, 0], y + lookup[a, b, 1]]
-            start = x + lookup[a, b, 2]
-            for k in range(lanes):
-                gram[a, b, k] = np.float64(row[start + k])
-        sums = source_sum[y + taps[a, 0]]
-        start = x + taps[a, 1]
-        for k in range(lanes):
-            gram[a, a, k] += penalty
-            gram[n_taps, a, k] = scale * np.float64(sums[start + k])
-            rhs[a, k] = np.float64(cross[a, y, x + k])
-    for k in range(lanes):
-        gram[n_taps, n_taps, k] = scale * scale * np.float64(n_rows) + penalty
-        rhs[n_taps, k] = scale * np.float64(target_sum[y, x + k])
-
-
-@jit
-def _assemble_centred(
-    lag: Array, cross: Array, source_sum: Array, target_sum: Array, lookup: Array, taps: Array,
-    n_rows: int, unit: int, alpha: float, y: int, x: int, lanes: int, gram: Array, rhs: Array,
-) -> None:  # fmt: skip
-    """Fill ``n`` times the centred system: the intercept is free, so it is projected out first."""
-    n_taps = len(taps)
-    scale = np.float64(unit)
-    penalty = scale * scale * alpha * np.float64(n_rows)
-    for a in range(n_taps):
-        sum_a = source_sum[y + taps[a, 0]]
-        start_a = x + taps[a, 1]
-        for b in range(a + 1):
-            row = lag[lookup[a, b, 0], y + lookup[a, b, 1]]
-            start = x + lookup[a, b, 2]
-            sum_b = source_sum[y + taps[b, 0]]
-            start_b = x + taps[b, 1]
-            for k in range(lanes):
-                gram[a, b, k] = _centred(n_rows, row[start + k], sum_a[start_a + k], sum_b[start_b + k])
-        for k in range(lanes):
-            gram[a, a, k] += penalty
-            rhs[a, k] = _centred(n_rows, cross[a, y, x + k], sum_a[start_a + k], target_sum[y, x + k])
-
-
-@jit
-def _training_error(
-    cross: Array, source_sum: Array, target_sum: Array, target_square: Array, taps: Array, n_rows: int, unit: int,
-    alpha: float, penalize_intercept: bool, y: int, x: int, lanes: int,
-    weights: Array, intercept: Array, sse: Array, sst: Array,
-) -> None:  # fmt: skip
-    """Sum of squared errors from the normal equations, in O(n_taps).
-
-    At the solution ``sum r = alpha b`` (or 0) and ``sum x_j r = alpha w_j`` for the residuals r, so the centred sum
-    ``sum (t - mean t) r - sum_j w_j sum (x_j - mean x_j) r`` needs no Gram entry.
-    """
-    n = np.float64(n_rows)
-    scale = np.float64(unit)
-    for k in range(lanes):
-        b = intercept[y, x + k]
-        pull = b if penalize_intercept else 0.0
-        t_sum = target_sum[y, x + k]
-        form = _centred(n_rows, target_square[y, x + k], t_sum, t_sum)
-        sst[y, x + k] = form / (n * scale * scale)
-        residual = np.float64(t_sum)
-        shrinkage = 0.0
-        for a in range(len(taps)):
-            w = weights[a, k]
-            s = source_sum[y + taps[a, 0], x + k + taps[a, 1]]
-            form -= w * _centred(n_rows, cross[a, y, x + k], s, t_sum)
-            residual -= w * np.float64(s)
-            shrinkage += w * (w - np.float64(s) / (n * scale) * pull)
-        residual = residual / scale - n * b
-        error = form / (n * scale * scale) - alpha * shrinkage + residual * residual / n
-        sse[y, x + k] = max(error, 0.0)
-
-
-@jit
-def _centred(n: int, product: int, sum_a: int, sum_b: int) -> float:
-    """``n product - sum_a sum_b`` rounded once: exact in 128 bits, since 64 overflow for float images.
-
-    ``sum_a, sum_b, product >= 0``.
-    """
-    high_1, low_1 = _wide_product(np.uint64(n), np.uint64(product))
-    high_2, low_2 = _wide_product(np.uint64(sum_a), np.uint64(sum_b))
-    negative = high_1 < high_2 or (high_1 == high_2 and low_1 < low_2)
-    if negative:
-        high_1, low_1, high_2, low_2 = high_2, low_2, high_1, low_1
-    borrow = np.uint64(1) if low_1 < low_2 else np.uint64(0)
-    high = high_1 - high_2 - borrow
-    low = low_1 - low_2
-    scale = 1.0
-    while high > np.uint64(0):  # what is shifted out stays in the last bit, so that the one rounding is right
-        low = (high << np.uint64(63)) | (low >> np.uint64(1)) | (low & np.uint64(1))
-        high >>= np.uint64(1)
-        scale *= 2.0
-    value = np.float64(low) * scale
-    return -value if negative else value
-
-
-@jit
-def _wide_product(a: np.uint64, b: np.uint64) -> tuple[np.uint64, np.uint64]:
-    """High and low 64 bits of a product of two unsigned 64-bit integers."""
-    mask = np.uint64(0xFFFFFFFF)
-    shift = np.uint64(32)
-    a1, a0 = a >> shift, a & mask
-    b1, b0 = b >> shift, b & mask
-    low = a0 * b0
-    middle = a1 * b0 + (low >> shift)
-    other = a0 * b1 + (middle & mask)
-    return a1 * b1 + (middle >> shift) + (other >> shift), (other << shift) | (low & mask)
-
-
-@jit
-def _cholesky(gram: Array, lanes: int) -> int:
+def _factorise(system: Array, lanes: int) -> int:
     """Replace lower triangles by Cholesky factors; return a lane that is not positive definite, or -1.
 
-    Column by column, every entry the Gram entry minus products in ascending order of the column, times the
-    reciprocal of the pivot. The diagonal is left holding these reciprocals.
+    Column by column, every entry the system's entry minus products in ascending order of the column, times the
+    reciprocal of the pivot. The diagonal is left holding these reciprocals. The right-hand side, a last row, meets
+    the same operations, which are those of the forward substitution.
     """
-    m = gram.shape[0]
+    m = system.shape[1]
     row = m * SOLVE_LANES
     # A pivot that should be 0 comes out as a rounding error of its diagonal entry, of either sign.
     floor = np.empty((m, SOLVE_LANES))
     for j in range(m):
         for k in range(SOLVE_LANES):
-            floor[j, k] = gram[j, j, k] * (m * _EPSILON)
+            floor[j, k] = system[j, j, k] * (m * _EPSILON)
     for j in range(m):
-        for i in range(j, m, SOLVE_ROWS):
+        for i in range(j, m + 1, SOLVE_ROWS):
             start = i * row + j * SOLVE_LANES
-            rows = min(SOLVE_ROWS, m - i)
-            subtract_products(gram, start, row, gram, i * row, row, SOLVE_LANES, gram, j * row, SOLVE_LANES, j, rows)
+            rows = min(SOLVE_ROWS, m + 1 - i)
+            subtract_products(
+                system, start, row, system, i * row, row, SOLVE_LANES, system, j * row, SOLVE_LANES, j, rows
+            )
         for k in range(lanes):
-            if not gram[j, j, k] > floor[j, k]:
+            if not system[j, j, k] > floor[j, k]:
                 return k
         for k in range(SOLVE_LANES):
-            gram[j, j, k] = 1.0 / np.sqrt(gram[j, j, k])
-        for i in range(j + 1, m):
+            system[j, j, k] = 1.0 / np.sqrt(system[j, j, k])
+        for i in range(j + 1, m + 1):
             for k in range(SOLVE_LANES):
-                gram[i, j, k] *= gram[j, j, k]
+                system[i, j, k] *= system[j, j, k]
     return -1
 
 
 @jit
-def _substitute(factor: Array, rhs: Array) -> None:
-    """Replace right-hand sides by solutions, first with the factor, then with its transpose."""
-    m = factor.shape[0]
+def _substitute(system: Array) -> None:
+    """Replace the last row by the solutions, with the transposes of the factors."""
+    m = system.shape[1]
     row = m * SOLVE_LANES
-    for i in range(m):
-        subtract_products(rhs, i * SOLVE_LANES, 0, factor, i * row, 0, SOLVE_LANES, rhs, 0, SOLVE_LANES, i, 1)
-        for k in range(SOLVE_LANES):
-            rhs[i, k] *= factor[i, i, k]
     for i in range(m - 1, -1, -1):
         below = i + 1
         subtract_products(
-            rhs, i * SOLVE_LANES, 0, factor, below * row + i * SOLVE_LANES, 0, row,
-            rhs, below * SOLVE_LANES, SOLVE_LANES, m - below, 1,
+            system, m * row + i * SOLVE_LANES, 0, system, below * row + i * SOLVE_LANES, 0, row,
+            system, m * row + below * SOLVE_LANES, SOLVE_LANES, m - below, 1,
         )  # fmt: skip
         for k in range(SOLVE_LANES):
-            rhs[i, k] *= factor[i, i, k]
+            system[m, i, k] *= system[i, i, k]

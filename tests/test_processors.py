@@ -10,6 +10,9 @@ FIT = """
 import hashlib
 import numpy as np
 import mrdist
+from mrdist.geometry import Block, ReceptiveField
+from mrdist.moments import SufficientStatistics, padded_window, to_integers, unit_of
+from mrdist.paths import solve_path, validation_errors
 
 rng = np.random.default_rng(0)
 digest = hashlib.sha256()
@@ -20,6 +23,14 @@ for dtype, size in (("uint8", 5), ("float32", 3)):
     for penalize in (True, False):
         model = mrdist.MaskedRegression(size, alpha=0.4, penalize_intercept=penalize, color="separate").fit(X, Y)
         digest.update(model.coef_.tobytes() + model.intercept_.tobytes())
+    field, block = ReceptiveField(size), Block(0, 0, 19, 13)
+    X, Y = to_integers(X), to_integers(Y)
+    statistics = SufficientStatistics.zeros(field, block.shape, n_groups=1, unit=unit_of(dtype))
+    statistics = statistics.update(padded_window(X, block.grown(field.halo)), Y)
+    for penalize in (True, False):
+        path = solve_path(statistics, [0.01, 0.4, 7], penalize_intercept=penalize)
+        errors = validation_errors(statistics, statistics, [0.01, 0.4, 7], penalize_intercept=penalize)
+        digest.update(path.coef.tobytes() + path.intercept.tobytes() + path.sse.tobytes() + errors.sse.tobytes())
 print(digest.hexdigest())
 """
 

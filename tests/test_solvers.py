@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mrdist._systems import centred
 from mrdist.errors import ParameterError, SolveError
 from mrdist.geometry import Block, ReceptiveField, block_grid
 from mrdist.moments import to_integers, unit_of
-from mrdist.solvers import _centred, check_alpha, solve
+from mrdist.solvers import check_alpha, solve
 
 RELATIVE = 1e-9
 PARTS = ("coef", "intercept", "sse", "sst")
@@ -163,7 +164,7 @@ def test_a_tiny_penalty_is_enough_where_the_images_vary(draw_images, statistics_
     n=st.integers(1, 2**20), product=st.integers(0, 2**32), sum_a=st.integers(0, 2**26), sum_b=st.integers(0, 2**26)
 )  # fmt: skip
 def test_centred_products_of_small_numbers_are_exact(n, product, sum_a, sum_b):
-    assert _centred(n, product, sum_a, sum_b) == n * product - sum_a * sum_b
+    assert centred(n, product, sum_a, sum_b) == n * product - sum_a * sum_b
 
 
 @given(
@@ -171,7 +172,7 @@ def test_centred_products_of_small_numbers_are_exact(n, product, sum_a, sum_b):
 )  # fmt: skip
 def test_centred_products_beyond_64_bits(n, product, sum_a, sum_b):
     exact = n * product - sum_a * sum_b
-    assert abs(int(_centred(n, product, sum_a, sum_b)) - exact) <= abs(exact) * 2**-52
+    assert abs(int(centred(n, product, sum_a, sum_b)) - exact) <= abs(exact) * 2**-52
 
 
 @given(
@@ -182,7 +183,7 @@ def test_centred_products_that_nearly_cancel_are_exact(data, n, sum_a, differenc
     product = max(0, sum_a * sum_b + difference) // n
     exact = n * product - sum_a * sum_b
     assert abs(exact) < 2**41
-    assert _centred(n, product, sum_a, sum_b) == exact
+    assert centred(n, product, sum_a, sum_b) == exact
 
 
 @pytest.mark.parametrize(
@@ -206,4 +207,4 @@ def test_centred_products_are_rounded_once(value, sign):
     high, low = (n, product), (1, rest)
     (n, product), (sum_a, sum_b) = (high, low) if sign > 0 else (low, high)
     assert n * product - sum_a * sum_b == sign * value
-    assert _centred(n, product, sum_a, sum_b) == float(sign * value)
+    assert centred(n, product, sum_a, sum_b) == float(sign * value)

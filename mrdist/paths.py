@@ -1,0 +1,296 @@
+"""Ridge regressions of a block of pixels for many penalties at once: weights, and errors on images held out.
+
+One tridiagonalisation of a pixel's system serves every penalty (`mrdist._tridiagonal`), and errors on held-out images
+need their sufficient statistics only: cross-validation reads no image twice, and none of the weights it tries leave
+the processor's cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mrdist._lanes import jit
+from mrdist._lanes_strict import SOLVE_LANES, aligned, copy_lanes
+from mrdist._systems import assemble_centred, load_sums, training_error
+from mrdist._tridiagonal import solve_batch, squared_error, workspace
+from mrdist.errors import ParameterError
+from mrdist.moments import SufficientStatistics
+from mrdist.solvers import Solution, batchable, check_alpha, not_positive_definite
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Errors of a block of output pixels on images that the weights were not trained on.
+
+    Attributes
+    ----------
+    sse
+        Sum of squared errors, float64, shape (alpha, group, y, x); 1 = white.
+    sst
+        Sum of squared deviations of the target from its mean over the same images, float64, shape (group, y, x);
+        exactly 0 where the target is constant.
+    """
+
+    sse: npt.NDArray[np.float64]
+    sst: npt.NDArray[np.float64]
+
+
+def solve_path(
+    statistics: SufficientStatistics, alphas: Sequence[float], *, penalize_intercept: bool = True
+) -> Solution:
+    """Solve the ridge regression of every pixel of a block for many penalties.
+
+    The weights are those of `mrdist.solvers.solve` up to rounding, for about the work of one more solve whatever
+    the number of penalties. Those of one penalty do not depend on which others are asked for.
+
+    Parameters
+    ----------
+    statistics
+        Sums over the training images.
+    alphas
+        Ridge penalties for images in 0..1, not scaled by their number.
+    penalize_intercept
+        As for `mrdist.solvers.solve`.
+
+    Returns
+    -------
+    Solution
+        The arrays of `mrdist.solvers.solve`, where ``coef``, ``intercept`` and ``sse`` have a leading axis of
+        penalties.
+
+    Raises
+    ------
+    ParameterError
+        If there is no penalty, one is not positive and finite, or there are no images.
+    SolveError
+        If a system is not positive definite in float64 (the penalty is too small), naming pixel and penalty.
+
+    Examples
+    --------
+    >>> from mrdist.geometry import Block, ReceptiveField
+    >>> from mrdist.moments import padded_window
+    >>> images = np.random.default_rng(0).integers(0, 256, (9, 4, 5, 1), dtype=np.uint8)
+    >>> statistics = SufficientStatistics.zeros(ReceptiveField(3), (4, 5), n_groups=1, unit=255)
+    >>> statistics = statistics.update(padded_window(images, Block(-1, -1, 5, 6)), images)
+    >>> solve_path(statistics, [0.1, 1, 10]).coef.shape
+    (3, 1, 9, 4, 5)
+    """
+    penalties = _checked(statistics, alphas)
+    width = statistics.shape[1]
+    wide = batchable(statistics)
+    field, block = wide.field, (wide.n_groups, *wide.shape)
+    coef = np.empty((len(penalties), wide.n_groups, field.n_offsets, *wide.shape))
+    intercept, sse = (np.empty((len(penalties), *block)) for _ in range(2))
+    sst = np.empty(block)
+    failed = _solve_path(
+        _arrays(wide),
+        field.gram_lookup,
+        field.offsets + field.halo,
+        wide.n_rows,
+        wide.unit,
+        penalties,
+        penalize_intercept,
+        min(width, SOLVE_LANES),
+        coef,
+        intercept,
+        sse,
+        sst,
+    )
+    _check_solved(failed, penalties)
+    return Solution(*(np.ascontiguousarray(part[..., :width]) for part in (coef, intercept, sse, sst)))
+
+
+def validation_errors(
+    training: SufficientStatistics,
+    validation: SufficientStatistics,
+    alphas: Sequence[float],
+    *,
+    penalize_intercept: bool = True,
+) -> Errors:
+    """Return how well weights trained on some images fit others, for many penalties.
+
+    The weights are those of `solve_path`, of a few pixels at a time. With M the centred second moments of sources
+    and target over the validation images and u = (w, -1), the sum of squared errors is ``u' M u + n e^2``, e the mean
+    residual. M is centred as integers, so that an exact fit has an error of about 1e-13 of the target's deviations.
+
+    Parameters
+    ----------
+    training
+        Sums over the training images.
+    validation
+        Sums over the validation images, of the same field and block.
+    alphas
+        Ridge penalties for images in 0..1, not scaled by their number.
+    penalize_intercept
+        As for `mrdist.solvers.solve`.
+
+    Returns
+    -------
+    Errors
+        On the validation images.
+
+    Raises
+    ------
+    ParameterError
+        If there is no penalty, one is not positive and finite, there are no images, or field, block or units differ.
+    SolveError
+        If a system is not positive definite in float64 (the penalty is too small), naming pixel and penalty.
+
+    Examples
+    --------
+    >>> from mrdist.geometry import Block, ReceptiveField
+    >>> from mrdist.moments import padded_window
+    >>> def statistics_of(images):
+    ...     empty = SufficientStatistics.zeros(ReceptiveField(3), (4, 5), n_groups=1, unit=255)
+    ...     return empty.update(padded_window(images, Block(-1, -1, 5, 6)), images)
+    >>> images = np.random.default_rng(0).integers(0, 256, (90, 4, 5, 1), dtype=np.uint8)
+    >>> held_out = statistics_of(images[:20])
+    >>> errors = validation_errors(statistics_of(images).subtract(held_out), held_out, [0.1, 1, 10])
+    >>> errors.sse.mean(axis=(1, 2, 3)) / errors.sst.mean() < [0.01, 0.1, 0.9]
+    array([ True,  True,  True])
+    """
+    training.check_combines(validation)
+    penalties = _checked(training, alphas)
+    _checked(validation, alphas)
+    width = training.shape[1]
+    wide, others = batchable(training), batchable(validation)
+    field, block = wide.field, (wide.n_groups, *wide.shape)
+    sse, sst = np.empty((len(penalties), *block)), np.empty(block)
+    failed = _validate(
+        _arrays(wide),
+        _arrays(others),
+        field.gram_lookup,
+        field.offsets + field.halo,
+        wide.n_rows,
+        others.n_rows,
+        wide.unit,
+        penalties,
+        penalize_intercept,
+        min(width, SOLVE_LANES),
+        sse,
+        sst,
+    )
+    _check_solved(failed, penalties)
+    return Errors(*(np.ascontiguousarray(part[..., :width]) for part in (sse, sst)))
+
+
+def _checked(statistics: SufficientStatistics, alphas: Sequence[float]) -> npt.NDArray[np.float64]:
+    if len(alphas) == 0:
+        raise ParameterError("alphas is empty; give at least one penalty.")
+    if statistics.n_rows == 0:
+        raise ParameterError("the statistics hold no images; add some first.")
+    return np.array([check_alpha(alpha) for alpha in alphas])
+
+
+def _arrays(statistics: SufficientStatistics) -> tuple[Array, Array, Array, Array, Array]:
+    return (
+        statistics.lag,
+        statistics.cross,
+        statistics.source_sum,
+        statistics.target_sum,
+        statistics.target_square,
+    )
+
+
+def _check_solved(failed: tuple[int, int, int], alphas: npt.NDArray[np.float64]) -> None:
+    penalty, y, x = failed
+    if penalty >= 0:
+        raise not_positive_definite(y, x, alphas[penalty])
+
+
+@jit
+def _solve_path(
+    training: tuple[Array, Array, Array, Array, Array], lookup: Array, taps: Array,
+    n_rows: int, unit: int, alphas: Array, penalize_intercept: bool, lanes: int,
+    coef: Array, intercept: Array, sse: Array, sst: Array,
+) -> tuple[int, int, int]:  # fmt: skip
+    """Fill the results; return penalty, row and column of a system that is not positive definite, or -1s."""
+    lag, cross, source_sum, target_sum, target_square = training
+    n_alphas, n_groups, n_taps, height, width = coef.shape
+    space = workspace(n_taps, n_alphas)
+    sums, products, target = aligned((n_taps, SOLVE_LANES)), aligned((n_taps, SOLVE_LANES)), aligned((2, SOLVE_LANES))
+    weights, b = aligned((n_taps, n_alphas, SOLVE_LANES)), aligned((n_alphas, SOLVE_LANES))
+    work, error = aligned((n_taps + 3, SOLVE_LANES)), aligned((1, SOLVE_LANES))
+    for group in range(n_groups):
+        for y in range(height):
+            for x0 in range(0, width, SOLVE_LANES):
+                x = min(x0, width - SOLVE_LANES)  # a ragged last batch overlaps the one before
+                load_sums(
+                    cross[group], source_sum[group], target_sum[group], target_square[group], taps, n_rows, unit,
+                    y, x, sums, products, target,
+                )  # fmt: skip
+                penalty, lane = solve_batch(
+                    lag[group], source_sum[group], sums, products, target[0], lookup, taps, n_rows, unit, alphas,
+                    penalize_intercept, y, x, lanes, space, weights, b,
+                )  # fmt: skip
+                if penalty >= 0:
+                    return penalty, y, x + lane
+                for q in range(n_alphas):
+                    training_error(
+                        sums, products, target, n_rows, unit, alphas[q], penalize_intercept, weights, q, b[q], work,
+                        error[0],
+                    )  # fmt: skip
+                    plane = q * n_groups + group
+                    for a in range(n_taps):
+                        at = (a * n_alphas + q) * SOLVE_LANES
+                        copy_lanes(weights, at, coef, ((plane * n_taps + a) * height + y) * width + x)
+                    copy_lanes(b, q * SOLVE_LANES, intercept, (plane * height + y) * width + x)
+                    copy_lanes(error, 0, sse, (plane * height + y) * width + x)
+                scale = np.float64(unit)
+                for k in range(SOLVE_LANES):
+                    sst[group, y, x + k] = target[1, k] / (np.float64(n_rows) * scale * scale)
+    return -1, -1, -1
+
+
+@jit
+def _validate(
+    training: tuple[Array, Array, Array, Array, Array], validation: tuple[Array, Array, Array, Array, Array],
+    lookup: Array, taps: Array, n_rows: int, n_held_out: int, unit: int, alphas: Array, penalize_intercept: bool,
+    lanes: int, sse: Array, sst: Array,
+) -> tuple[int, int, int]:  # fmt: skip
+    """Fill the results; return penalty, row and column of a system that is not positive definite, or -1s."""
+    lag, cross, source_sum, target_sum, target_square = training
+    lag_out, cross_out, source_out, target_out, square_out = validation
+    n_alphas, n_groups, height, width = sse.shape
+    n_taps = len(taps)
+    space = workspace(n_taps, n_alphas)
+    system = aligned((n_taps + 1, n_taps + 1, SOLVE_LANES))
+    sums, products, target = aligned((n_taps, SOLVE_LANES)), aligned((n_taps, SOLVE_LANES)), aligned((2, SOLVE_LANES))
+    weights, b = aligned((n_taps + 1, n_alphas, SOLVE_LANES)), aligned((n_alphas, SOLVE_LANES))
+    weights[n_taps] = -1.0
+    work, error = aligned((2, n_alphas, SOLVE_LANES)), aligned((n_alphas, SOLVE_LANES))
+    for group in range(n_groups):
+        for y in range(height):
+            for x0 in range(0, width, SOLVE_LANES):
+                x = min(x0, width - SOLVE_LANES)  # a ragged last batch overlaps the one before
+                load_sums(
+                    cross[group], source_sum[group], target_sum[group], target_square[group], taps, n_rows, unit,
+                    y, x, sums, products, target,
+                )  # fmt: skip
+                penalty, lane = solve_batch(
+                    lag[group], source_sum[group], sums, products, target[0], lookup, taps, n_rows, unit, alphas,
+                    penalize_intercept, y, x, lanes, space, weights, b,
+                )  # fmt: skip
+                if penalty >= 0:
+                    return penalty, y, x + lane
+                load_sums(
+                    cross_out[group], source_out[group], target_out[group], square_out[group], taps, n_held_out, unit,
+                    y, x, sums, products, target,
+                )  # fmt: skip
+                assemble_centred(lag_out[group], source_out[group], sums, lookup, taps, n_held_out, unit, y, x, system)
+                system[n_taps, :n_taps] = products
+                system[n_taps, n_taps] = target[1]
+                squared_error(system, target[0], sums, n_held_out, unit, weights, b, work, error)
+                for q in range(n_alphas):
+                    copy_lanes(error, q * SOLVE_LANES, sse, ((q * n_groups + group) * height + y) * width + x)
+                scale = np.float64(unit)
+                for k in range(SOLVE_LANES):
+                    sst[group, y, x + k] = target[1, k] / (np.float64(n_held_out) * scale * scale)
+    return -1, -1, -1
