@@ -147,6 +147,21 @@ def as_stack(images: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
     return images if images.ndim == 4 else images[..., None]
 
 
+def to_pixels(images: npt.NDArray[np.floating], dtype: npt.DTypeLike) -> npt.NDArray[np.generic]:
+    """Return images of floats as those of ``dtype``, clipped to 0..1; integers are rounded shares of their largest.
+
+    Examples
+    --------
+    >>> to_pixels(np.array([-0.1, 0.5, 0.999, 1.2]), np.uint8)
+    array([  0, 128, 255, 255], dtype=uint8)
+    """
+    clipped: Array = np.clip(images, 0, 1)
+    if np.dtype(dtype).kind != "f":
+        clipped *= unit_of(dtype)
+        np.rint(clipped, out=clipped)
+    return clipped.astype(dtype, copy=False)
+
+
 def _size(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
 
