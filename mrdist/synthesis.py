@@ -155,11 +155,12 @@ def to_pixels(images: npt.NDArray[np.floating], dtype: npt.DTypeLike) -> npt.NDA
     >>> to_pixels(np.array([-0.1, 0.5, 0.999, 1.2]), np.uint8)
     array([  0, 128, 255, 255], dtype=uint8)
     """
-    clipped: Array = np.clip(images, 0, 1)
-    if np.dtype(dtype).kind != "f":
-        clipped *= unit_of(dtype)
-        np.rint(clipped, out=clipped)
-    return clipped.astype(dtype, copy=False)
+    if np.dtype(dtype).kind == "f":
+        clipped: Array = np.clip(images, 0, 1).astype(dtype, copy=False)
+        return clipped
+    pixels: Array = np.empty(images.shape, dtype=dtype)
+    _round(images.reshape(-1), unit_of(dtype), pixels.reshape(-1))
+    return pixels
 
 
 def _size(shape: tuple[int, ...]) -> str:
@@ -181,6 +182,18 @@ def _to_csr(field: ReceptiveField, coef: Array, intercept: Array) -> scipy.spars
         (np.moveaxis(values, 0, -1)[by_pixel], np.moveaxis(columns, 0, -1)[by_pixel], indptr),
         shape=(n_pixels, n_pixels + 1),
     )
+
+
+@jit
+def _round(values: Array, white: int, pixels: Array) -> None:
+    zero, one, unit = values.dtype.type(0), values.dtype.type(1), values.dtype.type(white)
+    for k in range(len(values)):
+        value = values[k]
+        if value < zero:
+            value = zero
+        if value > one:
+            value = one
+        pixels[k] = np.rint(value * unit)
 
 
 @jit

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mrdist.geometry import ReceptiveField, block_grid
 from mrdist.moments import padded_window, unit_of
-from mrdist.synthesis import MaskedWeights
+from mrdist.synthesis import MaskedWeights, to_pixels
 
 FIELDS = [ReceptiveField(1), ReceptiveField(3), ReceptiveField(3, 4), ReceptiveField(5, 2), ReceptiveField(7)]
 COLORS = [(1, "shared"), (2, "shared"), (3, "shared"), (3, "separate"), (5, "shared")]
@@ -131,3 +131,16 @@ def test_views_are_read_as_what_they_show(draw_images):
     frozen = view.copy()
     frozen.flags.writeable = False
     np.testing.assert_array_equal(weights.predict(frozen), weights.predict(view))
+
+
+@pytest.mark.parametrize("images_dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_pixels_are_clipped_and_rounded_half_to_even(dtype, images_dtype):
+    halves = np.arange(-9, 131079) / 131070
+    values = np.concatenate([halves, np.arange(-9, 519) / 510, [-0.0, 1e30, -1e30]]).astype(dtype).reshape(-1, 1)
+    wanted = np.clip(values, 0, 1)
+    if images_dtype != np.float32:
+        wanted = np.rint(wanted * np.iinfo(images_dtype).max)
+    found = to_pixels(values, images_dtype)
+    assert found.dtype == images_dtype
+    np.testing.assert_array_equal(found, wanted.astype(images_dtype))
