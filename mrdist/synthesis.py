@@ -9,12 +9,16 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 
-from mrdist._lanes import jit
+from mrdist._lanes import VECTOR_BYTES, jit
+from mrdist._lanes_synthesis import GROUPS, MAX_PLANES, merge_channels, split_channels, weigh
 from mrdist.errors import DataError
-from mrdist.geometry import Block, ReceptiveField, Shape
-from mrdist.moments import Color, padded_window, unit_of
+from mrdist.geometry import ReceptiveField, Shape
+from mrdist.moments import Color, unit_of
 
 Array = npt.NDArray[Any]
+
+_TILE_COLUMNS = 256
+_TILE_BYTES = 1 << 19  # weights of a tile, measured: they stay in the second level of cache
 
 
 @dataclass(frozen=True)
@@ -80,8 +84,7 @@ class MaskedWeights:
                 f"the weights map images of {_size(self.shape)} pixels and {self.n_channels} channel(s), got "
                 f"{_size(stack.shape[1:3])} and {stack.shape[3]}; resize or convert the images first."
             )
-        window = padded_window(stack, Block(0, 0, *self.shape).grown(self.field.halo))
-        return self.predict_window(window).reshape(images.shape)
+        return self._applied(stack, self.field.halo).reshape(images.shape)
 
     def predict_window(self, window: npt.NDArray[np.generic]) -> npt.NDArray[np.floating]:
         """Apply the weights to images that already carry the field's halo.
@@ -96,11 +99,25 @@ class MaskedWeights:
         ndarray
             Shape (image, y, x, channel).
         """
-        unit = 1 if window.dtype.kind == "f" else unit_of(window.dtype)
-        out = np.empty((window.shape[0], *self.shape, window.shape[3]), dtype=self.coef.dtype)
-        coef = self.coef.reshape(-1, self.field.n_offsets, *self.shape)
-        taps = self.field.offsets + self.field.halo
-        _apply(window, float(unit), coef, self.intercept.reshape(-1, *self.shape), taps, out)
+        return self._applied(window, 0)
+
+    def _applied(self, images: npt.NDArray[np.generic], margin: int) -> npt.NDArray[np.floating]:
+        out = np.empty((len(images), *self.shape, images.shape[3]), dtype=self.coef.dtype)
+        unit = unit_of(images.dtype)
+        if images.dtype == np.float16:  # numba has none
+            images = images.astype(np.float32)
+        _apply(
+            # the kernel counts on C order
+            np.ascontiguousarray(images),
+            margin,
+            # v / unit = v / (unit + 1) + v / (unit (unit + 1)), whose sum is rounded as the quotient, without dividing
+            (1 / (unit + 1), 1 / (unit * (unit + 1))),
+            np.ascontiguousarray(self.coef).reshape(-1, self.field.n_offsets, *self.shape),
+            np.ascontiguousarray(self.intercept).reshape(-1, *self.shape),
+            self.field.size,
+            self.field.dilation,
+            out,
+        )
         return out
 
     def to_scipy(self) -> scipy.sparse.csr_array | list[scipy.sparse.csr_array]:
@@ -130,6 +147,22 @@ def as_stack(images: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
     return images if images.ndim == 4 else images[..., None]
 
 
+def to_pixels(images: npt.NDArray[np.floating], dtype: npt.DTypeLike) -> npt.NDArray[np.generic]:
+    """Return images of floats as those of ``dtype``, clipped to 0..1; integers are rounded shares of their largest.
+
+    Examples
+    --------
+    >>> to_pixels(np.array([-0.1, 0.5, 0.999, 1.2]), np.uint8)
+    array([  0, 128, 255, 255], dtype=uint8)
+    """
+    if np.dtype(dtype).kind == "f":
+        clipped: Array = np.clip(images, 0, 1).astype(dtype, copy=False)
+        return clipped
+    pixels: Array = np.empty(images.shape, dtype=dtype)
+    _round(images.reshape(-1), unit_of(dtype), pixels.reshape(-1))
+    return pixels
+
+
 def _size(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
 
@@ -152,26 +185,135 @@ def _to_csr(field: ReceptiveField, coef: Array, intercept: Array) -> scipy.spars
 
 
 @jit
-def _apply(window: Array, white: float, coef: Array, intercept: Array, taps: Array, out: Array) -> None:
-    """Row by row, so that a row's weights stay in cache while the images pass."""
+def _round(values: Array, white: int, pixels: Array) -> None:
+    zero, one, unit = values.dtype.type(0), values.dtype.type(1), values.dtype.type(white)
+    for k in range(len(values)):
+        value = values[k]
+        if value < zero:
+            value = zero
+        if value > one:
+            value = one
+        pixels[k] = np.rint(value * unit)
+
+
+@jit
+def _apply(
+    images: Array,  # (image, row, column, channel)
+    margin: int,  # rows and columns of zeros that the images lack on every side, the field's halo or none
+    shares: tuple[float, float],
+    coef: Array,  # (group, tap, y, x)
+    intercept: Array,  # (group, y, x)
+    size: int,
+    dilation: int,
+    out: Array,  # (image, y, x, channel)
+) -> None:
+    """Tile by tile, so that a tile's weights stay in cache while the images pass, a few at a time."""
     n_images, height, width, n_channels = out.shape
     n_groups, n_taps = coef.shape[:2]
-    rows = taps[-1, 0] + 1
-    unit = out.dtype.type(white)
-    plane = np.empty((rows, window.shape[2]), dtype=out.dtype)
-    result = np.empty(width, dtype=out.dtype)
-    for y in range(height):
-        for n in range(n_images):
-            for channel in range(n_channels):
-                group = channel % n_groups
-                for i in range(rows):
-                    for j in range(plane.shape[1]):
-                        plane[i, j] = out.dtype.type(window[n, y + i, j, channel]) / unit
-                result[:] = intercept[group, y]
-                for tap in range(n_taps):
-                    values = plane[taps[tap, 0], taps[tap, 1] : taps[tap, 1] + width]
-                    factors = coef[group, tap, y]
-                    for j in range(width):
-                        result[j] += factors[j] * values[j]
-                for j in range(width):
-                    out[n, y, j, channel] = result[j]
+    n_alike = n_channels // n_groups  # channels that share their weights
+    reach = (size - 1) * dilation
+    batch = max(1, min(n_images, MAX_PLANES // n_alike))
+    tile_columns = -(-width // -(-width // _TILE_COLUMNS))
+    tile_rows = max(1, 2 * reach, _TILE_BYTES // ((n_taps + 1) * tile_columns * out.itemsize))
+    pitch = tile_columns + reach
+    plane = (min(tile_rows, height) + reach) * pitch
+    lines = np.empty(batch * n_channels * plane, dtype=out.dtype)
+    merged = np.empty(batch * n_channels * tile_columns, dtype=out.dtype)
+    flat, flat_coef, flat_intercept = out.reshape(-1), coef.reshape(-1), intercept.reshape(-1)
+    area = height * width
+    for y0 in range(0, height, tile_rows):
+        rows = min(tile_rows, height - y0)
+        for x0 in range(0, width, tile_columns):
+            columns = min(tile_columns, width - x0)
+            for n0 in range(0, n_images, batch):
+                n = min(batch, n_images - n0)
+                for k in range(n):
+                    corner, extent = (n0 + k, y0 - margin, x0 - margin), (rows + reach, columns + reach)
+                    _cut(images, corner, extent, shares, lines, k * plane, n * plane, pitch)
+                for y in range(y0, y0 + rows):
+                    place, pixel = y * width + x0, (n0 * height + y) * width + x0
+                    made, start, stride = (flat, pixel, area) if n_channels == 1 else (merged, 0, tile_columns)
+                    for group in range(n_groups):
+                        for p in range(group * n_alike * n, (group + 1) * n_alike * n, MAX_PLANES):
+                            _weigh_row(
+                                flat_coef, group * n_taps * area + place, area,
+                                flat_intercept, group * area + place,
+                                lines, p * plane + (y - y0) * pitch, plane, dilation * pitch, dilation,
+                                size, min(MAX_PLANES, (group + 1) * n_alike * n - p), columns,
+                                made, start + p * stride, stride,
+                            )  # fmt: skip
+                    if n_channels > 1:
+                        for k in range(n):
+                            pixel = ((n0 + k) * height + y) * width + x0
+                            merge_channels(
+                                merged,
+                                k * tile_columns,
+                                n * tile_columns,
+                                flat,
+                                pixel * n_channels,
+                                columns,
+                                n_channels,
+                            )
+
+
+@jit
+def _cut(
+    images: Array,
+    corner: tuple[int, int, int],
+    extent: tuple[int, int],
+    shares: tuple[float, float],
+    planes: Array,
+    start: int,
+    stride: int,
+    pitch: int,
+) -> None:
+    """Write a rectangle of an image to one plane a channel, as shares of white, with zeros beyond the image."""
+    height, width, n_channels = images.shape[1:]
+    n, y0, x0 = corner
+    rows, columns = extent
+    left, right = max(0, -x0), max(0, min(columns, width - x0))
+    high, low = planes.dtype.type(shares[0]), planes.dtype.type(shares[1])
+    for i in range(rows):
+        inside = 0 <= y0 + i < height
+        line = start + i * pitch
+        if inside:
+            pixel = (n * height + y0 + i) * width + x0 + left
+            split_channels(images, pixel * n_channels, right - left, n_channels, high, low, planes, line + left, stride)
+        for c in range(n_channels):
+            for j in range(left if inside else columns):
+                planes[line + c * stride + j] = 0
+            for j in range(right, columns):
+                planes[line + c * stride + j] = 0
+
+
+@jit
+def _weigh_row(
+    coef: Array, coef_start: int, coef_stride: int,
+    intercept: Array, intercept_start: int,
+    lines: Array, line_start: int, line_stride: int, row_step: int, column_step: int,
+    size: int, count: int, n: int,
+    out: Array, out_start: int, out_stride: int,
+) -> None:  # fmt: skip
+    """Write ``n`` pixels of a row of ``count`` planes, see `weigh`; the last group of lanes may repeat a few."""
+    lanes = VECTOR_BYTES // out.itemsize
+    if n < lanes:
+        for p in range(count):
+            for k in range(n):
+                total = intercept[intercept_start + k]
+                for tap in range(size * size):
+                    line = line_start + p * line_stride + tap // size * row_step + tap % size * column_step
+                    total += coef[coef_start + tap * coef_stride + k] * lines[line + k]
+                out[out_start + p * out_stride + k] = total
+        return
+    k = 0
+    while k < n:
+        groups = GROUPS if n - k >= GROUPS * lanes else 1
+        at = min(k, n - lanes)
+        weigh(
+            coef, coef_start + at, coef_stride,
+            intercept, intercept_start + at,
+            lines, line_start + at, line_stride, row_step, column_step,
+            size, count, groups,
+            out, out_start + at, out_stride,
+        )  # fmt: skip
+        k += groups * lanes

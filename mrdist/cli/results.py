@@ -9,6 +9,7 @@ import click
 
 from mrdist.cli.options import (
     cluster_options,
+    format_bytes,
     json_option,
     overwrite_option,
     print_json,
@@ -21,20 +22,31 @@ from mrdist.cli.options import (
 @click.command()
 @click.argument("weights")
 @click.argument("inputs", nargs=-1, required=True)
-@click.option("--out", required=True, metavar="DIR", help="Folder for the pictures.")
+@click.option("--out", required=True, metavar="DIR|URL", help="Folder for the pictures, or URL of the new store.")
 @strict_option
+@cluster_options
+@click.option("--max-memory", metavar="SIZE", help="Limit per worker process, 2GiB by default; of a store only.")
+@overwrite_option
 @json_option
-def synthesize(weights: str, inputs: tuple[str, ...], out: str, strict: bool, as_json: bool) -> None:
-    """Apply WEIGHTS to the photographs INPUTS; writes DIR/<stem>.png for each."""
-    from mrdist.pipeline.synthesize import synthesize
+def synthesize(weights: str, inputs: tuple[str, ...], out: str, as_json: bool, **options: Any) -> None:
+    """Apply WEIGHTS to the photographs INPUTS, and write DIR/<stem>.png for each; or to one images store.
 
-    report = synthesize(weights, inputs, out, strict=strict)
+    A store's images of the weights' source label become an images store of their target label at URL.
+    """
+    from mrdist.pipeline.synthesize import SynthesisReport, synthesize
+
+    report = synthesize(weights, inputs, out, **options)
     if as_json:
         print_json(report.to_dict())
-        return
-    click.echo(f"{out}: {len(report.written)} picture(s)")
-    for what, reason in report.left_out.items():
-        click.echo(f"left out {what}: {reason}", err=True)
+    elif isinstance(report, SynthesisReport):
+        click.echo(f"{out}: {len(report.written)} picture(s)")
+        for what, reason in report.left_out.items():
+            click.echo(f"left out {what}: {reason}", err=True)
+    else:
+        click.echo(
+            f"{out}: {report.present} of {report.images} images made {report.label} in {report.run_seconds:.1f} s, "
+            f"peak memory of a worker {format_bytes(report.peak_memory_bytes)}"
+        )
 
 
 @click.command()

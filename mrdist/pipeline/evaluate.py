@@ -90,12 +90,7 @@ def evaluate(
     model = WeightsReader.open(weights_url, weights_storage_options)
     training = model.training
     images = Images.open(images_url, storage_options)
-    if (images.shape, images.n_channels) != ((training.height, training.width), training.n_channels):
-        raise DataError(
-            f"{redact(weights_url)} maps images of {training.height} x {training.width} pixels and "
-            f"{training.n_channels} channel(s), but {redact(images_url)} has {images.shape[0]} x {images.shape[1]} and "
-            f"{images.n_channels}; ingest the images at that size and colour."
-        )
+    check_mapping(model, images)
     labels = (training.source, training.target)
     chosen = tuple(splits) if splits else _splits_with_pairs(images, labels)
     for split in chosen:
@@ -130,6 +125,23 @@ def evaluate(
             for split in chosen
         },
     }
+
+
+def check_mapping(model: WeightsReader, images: Images) -> None:
+    """Make sure that the images have the size and channels that the weights map.
+
+    Raises
+    ------
+    DataError
+        If they have not.
+    """
+    training = model.training
+    if (images.shape, images.n_channels) != ((training.height, training.width), training.n_channels):
+        raise DataError(
+            f"{redact(model.url)} maps images of {training.height} x {training.width} pixels and "
+            f"{training.n_channels} channel(s), but {redact(images.url)} has {images.shape[0]} x {images.shape[1]} and "
+            f"{images.n_channels}; ingest the images at that size and colour."
+        )
 
 
 def _splits_with_pairs(images: Images, labels: tuple[str, str]) -> tuple[str, ...]:

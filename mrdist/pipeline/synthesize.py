@@ -1,19 +1,22 @@
-"""Give photographs a new expression."""
+"""Give photographs, or all images of a store, a new expression."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from mrdist.datasets.photographs import read_photograph
-from mrdist.errors import DataError, ParameterError, StoreError
+from mrdist.errors import DataError, ParameterError, StoreError, StoreNotFoundError
 from mrdist.execution import progress_bar
-from mrdist.storage import Model, StorageOptions, open_weights
+from mrdist.pipeline.synthesize_store import StoreSynthesisReport, synthesize_store
+from mrdist.storage import Model, StorageOptions, describe, open_weights, redact
+from mrdist.synthesis import to_pixels
 
 
 @dataclass(frozen=True)
@@ -41,40 +44,103 @@ class SynthesisReport:
 
 def synthesize(
     weights_url: str,
-    inputs: Sequence[str],
+    inputs: str | Sequence[str],
     out: str,
     *,
     strict: bool = False,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    max_memory: str | int | None = None,
+    overwrite: bool = False,
     progress: bool | None = None,
     storage_options: StorageOptions = None,
-) -> SynthesisReport:
-    """Apply a trained mapping to photographs of the size it was trained on.
+    weights_storage_options: StorageOptions = None,
+    output_storage_options: StorageOptions = None,
+) -> SynthesisReport | StoreSynthesisReport:
+    """Apply a trained mapping to photographs of the size it was trained on, or to an images store.
 
     Parameters
     ----------
     weights_url
         A weights store.
     inputs
-        Photographs; each is read in the colour of the mapping, as the ingested ones were.
+        Photographs, each read in the colour of the mapping, as the ingested ones were; or one images store.
     out
-        Folder for the pictures, ``<stem>.png`` each, 8 bits, values outside 0..1 clipped.
+        Of photographs: folder for the pictures, ``<stem>.png`` each, 8 bits, values outside 0..1 clipped. Of a store:
+        URL of the new one, see `mrdist.pipeline.synthesize_store.synthesize_store`.
     strict
         Fail at the first photograph that cannot be used, instead of leaving it out.
-    progress, storage_options
-        As in `mrdist.train`; options of the weights' filesystem.
+    workers, scheduler, max_memory, overwrite
+        For a store alone, as in `mrdist.train`.
+    progress
+        As in `mrdist.train`.
+    storage_options, weights_storage_options, output_storage_options
+        Options of the fsspec filesystems of the images, of the weights and of the new store (by default the same).
 
     Returns
     -------
-    SynthesisReport
+    SynthesisReport or StoreSynthesisReport
 
     Raises
     ------
     ParameterError
-        If two inputs would be written to the same picture, or an input would be overwritten.
+        If two inputs would be written to the same picture, an input would be overwritten, or an option does not go
+        with the kind of input.
     DataError
-        If no photograph can be used, or, with ``strict``, one cannot.
+        If no photograph can be used, or, with ``strict``, one cannot; if images and weights do not fit each other.
+    MemoryLimitError
+        If not even a strip of images fits into ``max_memory``.
+    StoreError
+        If a store cannot be read or written.
     """
-    model = open_weights(weights_url, storage_options)
+    inputs = [inputs] if isinstance(inputs, str) else inputs
+    given: dict[str, Any] = {
+        name: value
+        for name, value in (
+            ("workers", workers),
+            ("scheduler", scheduler),
+            ("max_memory", max_memory),
+            ("overwrite", overwrite or None),
+        )
+        if value is not None
+    }
+    if len(inputs) == 1 and _is_store(inputs[0], storage_options):
+        if strict:
+            raise ParameterError(f"strict is for photographs, and {redact(inputs[0])} is a store; leave it out.")
+        return synthesize_store(
+            weights_url,
+            inputs[0],
+            out,
+            **given,
+            progress=progress,
+            storage_options=storage_options,
+            weights_storage_options=weights_storage_options,
+            output_storage_options=output_storage_options,
+        )
+    for name in given:
+        raise ParameterError(
+            f"{name} (--{name.replace('_', '-')}) is for images stores, and {', '.join(inputs)} is none; leave it out."
+        )
+    return _synthesize_photographs(
+        open_weights(weights_url, storage_options if weights_storage_options is None else weights_storage_options),
+        inputs,
+        out,
+        strict=strict,
+        progress=progress,
+    )
+
+
+def _is_store(url: str, options: StorageOptions) -> bool:
+    try:
+        describe(url, options)
+    except StoreNotFoundError:
+        return False
+    return True
+
+
+def _synthesize_photographs(
+    model: Model, inputs: Sequence[str], out: str, *, strict: bool, progress: bool | None
+) -> SynthesisReport:
     folder = Path(out)
     pictures: dict[Path, str] = {}
     for path in inputs:
@@ -109,7 +175,7 @@ def synthesize(
 
 def to_picture(image: npt.NDArray[np.floating]) -> Image.Image:
     """Return an image of floats, shape (y, x, channel), as an 8-bit picture; values outside 0..1 are clipped."""
-    pixels = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+    pixels = to_pixels(image, np.uint8)
     return Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., 0])
 
 

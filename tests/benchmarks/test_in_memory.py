@@ -8,6 +8,7 @@ from benchmarks import rivals
 from mrdist.geometry import ReceptiveField
 from mrdist.moments import SufficientStatistics
 from mrdist.solvers import solve
+from mrdist.synthesis import MaskedWeights
 
 ALPHA = 0.4
 
@@ -115,14 +116,25 @@ def test_predict_of_one_image(meter, faces):
     meter.tell("predict one image", seconds["ours"], seconds["csr"], "csr product", target="<= 60 us")
 
 
-def test_predict_of_a_batch(meter, faces):
-    source, target = faces(60)
-    model = mrdist.MaskedRegression(receptive_field=3).fit(source, target)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("color", ["gray", "shared", "separate"])
+def test_predict_of_a_batch(meter, faces, color, dtype):
+    source, target = (images if color == "gray" else np.stack([images] * 3, axis=-1) for images in faces(60))
+    model = mrdist.MaskedRegression(receptive_field=3, color="shared" if color == "gray" else color)
+    model.fit(source, target)
+    weights = MaskedWeights(
+        ReceptiveField(3),
+        model.color,
+        source[..., None].shape[3],
+        model.coef_.astype(dtype),
+        model.intercept_.astype(dtype),
+    )
     batch = np.resize(source, (256, *source.shape[1:]))
-    out = model.predict(batch)
+    out = weights.predict(batch)
     into = np.empty_like(out)
-    np.testing.assert_array_equal(out[0], model.predict(batch[:1])[0])
+    np.testing.assert_array_equal(out[0], weights.predict(batch[:1])[0])
 
-    seconds = meter.time(lambda: model.predict(batch), {"copy": lambda: np.copyto(into, out)})
+    seconds = meter.time(lambda: weights.predict(batch), {"copy": lambda: np.copyto(into, out)})
     per_pixel = {name: value / out.size for name, value in seconds.items()}
-    meter.tell("predict a pixel, batch of 256", per_pixel["ours"], per_pixel["copy"], "copy", target="<= 4")
+    what = f"predict a value, batch of 256, {color}, {dtype}"
+    meter.tell(what, per_pixel["ours"], per_pixel["copy"], "copy", target="<= 4")
