@@ -223,12 +223,9 @@ class SufficientStatistics:
         n_images, n_channels = source.shape[0], source.shape[3]
         n_rows = self._checked(self.n_rows + n_images * (n_channels if self.n_groups == 1 else 1))
         sums = self._as(_dtype_of_sums(n_rows, self.unit))
-        scalar = np.float32 if source.dtype == np.uint8 else np.float64
         accumulate(
-            # the kernel counts on C order
-            np.ascontiguousarray(source).reshape(*source.shape[:2], source.shape[2] * n_channels),
-            np.ascontiguousarray(target).reshape(*target.shape[:2], target.shape[2] * n_channels),
-            n_channels,
+            np.ascontiguousarray(source),
+            np.ascontiguousarray(target),
             self.field.size,
             self.field.dilation,
             sums.lag,
@@ -236,7 +233,7 @@ class SufficientStatistics:
             sums.source_sum[:, None],
             sums.target_sum[:, None],
             sums.target_square[:, None],
-            np.zeros(0, dtype=scalar),
+            *(np.empty(0, kind) for kind in ((np.uint8, np.int32) if source.dtype == np.uint8 else (np.float64, np.float64))),
         )
         return replace(sums, n_rows=n_rows)
 
