@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mrdist._dot_products import MAX_COUNT, ROWS, VECTOR_BYTES, add_products, interleave
+from mrdist._dot_products import MAX_COUNT, ROWS, VECTOR_BYTES, add_products, add_sums, interleave
 from mrdist._lanes import jit
 
 Array = npt.NDArray[Any]
 
 # Measured: a tile stays in the second level of cache, and a column of it in the first while it meets all its lags.
+_TILE_ROWS = 14
+_TILE_COLUMNS = 160
 _TILE_GROUPS = 64
-_TILE_ROWS = 12
-_TILE_COLUMNS = 128
 _GROUPS_PER_SUM = 16
 
 
@@ -27,7 +27,7 @@ def accumulate(
     dilation: int,
     lag_out: Array,  # (group, map, row, column), uint32 or int64, like all that follow
     cross_out: Array,
-    source_out: Array,
+    source_out: Array,  # (group, row, column)
     target_out: Array,
     square_out: Array,
     no_items: Array,  # empty arrays of the types of an item and of a lane: uint8 and int32, or both float64
@@ -35,51 +35,66 @@ def accumulate(
 ) -> None:
     """Accumulate tile by tile: the images of a tile stay in cache while all their products are summed.
 
-    A tile holds the same pixels (i, j) of the block and of the window, and `reach` rows and columns of the window
-    around these: the taps of the one and the lagged partners of the other. Its lanes are planar and lie in
-    the order (row, group of items, column), so that every lag is one shift of the flat index.
+    Pixel (i, j) of the block and pixel (i, j) of the window share a tile: the taps of the one and the lagged
+    partners of the other are the same window rows i..i+reach. The lanes of a tile are planar and lie in the order
+    (row, group of items, column), with `reach` columns of the window on both sides: every lag is one shift.
     """
     n_images, n_rows, n_columns, n_channels = source.shape
+    n_regressions = lag_out.shape[0]
+    shared = n_regressions == 1
     reach = (size - 1) * dilation
-    cut = _column_cut(size)
-    block_rows = ROWS[cut] * dilation
-    tile_rows = min(-(-n_rows // block_rows), max(1, _TILE_ROWS // block_rows)) * block_rows
+    rows = ROWS[_column_cut(size)]
     lanes = VECTOR_BYTES // no_lanes.itemsize
     items = no_lanes.itemsize // no_items.itemsize
-    tile_columns = -(-n_columns // -(-n_columns // _TILE_COLUMNS))
-    tile_columns = -(-tile_columns // lanes) * lanes
-    margin = -(-reach // lanes) * lanes
-    n_groups = lag_out.shape[0]
-    # images of a tile: whole packs of `items`, which make n_channels groups of lanes
-    packs = max(1, min(-(-n_images // items), _TILE_GROUPS // n_channels))
-    pitch = _odd(margin + tile_columns + reach, lanes)
-    t_pitch = _odd(tile_columns, lanes)
-    x = np.empty((tile_rows + reach) * packs * n_channels * pitch * items, dtype=no_items.dtype)
-    t = np.empty(tile_rows * packs * n_channels * t_pitch * items, dtype=no_items.dtype)
-    edge = np.empty(lag_out.shape[1] * ROWS[cut] * lanes, dtype=lag_out.dtype)
 
-    for i0 in range(0, n_rows, tile_rows):
-        for j0 in range(0, n_columns, tile_columns):
+    block = rows * dilation
+    tile_rows = min(-(-n_rows // block), max(1, _TILE_ROWS // block)) * block
+    tile_columns = _ceil(_split(n_columns, _TILE_COLUMNS), lanes)
+    packs = _split(-(-n_images // items), max(1, _TILE_GROUPS // n_channels))
+    groups = packs * n_channels
+    margin = _ceil(reach, lanes)
+    pitches = (_odd(margin + tile_columns + reach, lanes), _odd(tile_columns, lanes))
+    x = np.empty((tile_rows + reach) * groups * pitches[0] * items, dtype=no_items.dtype)
+    t = np.empty(tile_rows * groups * pitches[1] * items, dtype=no_items.dtype)
+    x_base = np.empty((tile_rows, tile_columns), dtype=no_lanes.dtype)
+    t_base = np.empty((tile_rows, tile_columns), dtype=no_lanes.dtype)
+    edge = np.empty(lag_out.shape[1] * rows * lanes, dtype=lag_out.dtype)
+
+    for j0 in range(0, n_columns, tile_columns):
+        x[:] = zero_of(x)
+        t[:] = zero_of(t)
+        for i0 in range(0, n_rows, tile_rows):
             for n0 in range(0, n_images, packs * items):
                 n = min(packs * items, n_images - n0)
-                n_packs = -(-n // items)
-                x_rows = min(tile_rows, -(-(n_rows - i0) // block_rows) * block_rows)
-                _convert(source, n0, n, i0, j0 - margin, x_rows + reach, margin + tile_columns + reach, pitch, n_groups, items, x)
-                t_rows = min(tile_rows, -(-(n_rows - reach - i0) // block_rows) * block_rows)
-                if t_rows > 0 and j0 < n_columns - reach:
-                    _convert(target, n0, n, i0, j0, t_rows, tile_columns, t_pitch, n_groups, items, t)
-                lane_groups = n_packs * n_channels
-                if n_groups == 1:
-                    per_group = -(-n * n_channels // items)
-                else:
-                    per_group = n_packs
-                for group in range(n_groups):
-                    first = group * n_packs
-                    _sum_tile(
-                        x.view(no_lanes.dtype), t.view(no_lanes.dtype), first, per_group, lane_groups, (i0, j0), (x_rows, tile_columns), (margin, pitch, t_pitch),
-                        size, dilation, lag_out[group], cross_out[group], source_out[group], target_out[group], square_out[group],
-                        edge,
-                    )
+                extent = (tile_rows + reach, groups, pitches[0])
+                _convert(source, (n0, i0, j0 - reach), (n, tile_columns + 2 * reach), shared, x, extent, margin - reach)
+                _convert(target, (n0, i0, j0), (n, tile_columns), shared, t, (tile_rows, groups, pitches[1]), 0)
+                used = -(-n * n_channels // (items * n_regressions))
+                for regression in range(n_regressions):
+                    first = regression * packs
+                    for g in range(first, first + used, _GROUPS_PER_SUM):
+                        _add_tile(
+                            x.view(no_lanes.dtype), t.view(no_lanes.dtype), g, min(_GROUPS_PER_SUM, first + used - g), groups,
+                            margin, pitches, (i0, j0), size, dilation, x_base, t_base, edge,
+                            lag_out[regression], cross_out[regression],
+                            source_out[regression], target_out[regression], square_out[regression],
+                        )  # fmt: skip
+
+
+@jit
+def zero_of(tile):
+    return 128 if tile.itemsize == 1 else 0
+
+
+@jit
+def _split(n: int, limit: int) -> int:
+    """Return the length of nearly equal parts of ``n`` that are no longer than ``limit``."""
+    return max(1, -(-n // max(1, -(-n // limit))))
+
+
+@jit
+def _ceil(n: int, unit: int) -> int:
+    return -(-n // unit) * unit
 
 
 @jit
@@ -91,119 +106,135 @@ def _odd(n_columns: int, lanes: int) -> int:
 @jit
 def _column_cut(size: int) -> int:
     """Return how many lags of a column of ``size`` are summed at a time, in passes of nearly equal length."""
-    return -(-size // -(-size // MAX_COUNT))
+    return _split(size, MAX_COUNT)
 
 
 @jit
-def _convert(images, n0, n, i0, j0, n_rows, n_columns, pitch, n_groups, items, tile):
+def _convert(images, corner, count, shared, tile, extent, start):
     """Pack a rectangle of images into lanes, with zeros beyond the images."""
     height, width, n_channels = images.shape[1:]
-    start = min(max(0, -j0), n_columns)
-    stop = max(start, min(n_columns, width - j0))
-    n_packs = -(-n // items)
-    zero = 128 if items == 4 else 0
-    zeros = np.zeros(width * n_channels, dtype=images.dtype)
-    step = pitch if n_groups == 1 else n_packs * pitch
-    for i in range(n_rows):
-        y = i0 + i
-        row = tile[i * n_packs * n_channels * pitch * items : (i + 1) * n_packs * n_channels * pitch * items]
-        if y >= height:
-            row[:] = zero
-            continue
-        for g in range(n_packs * n_channels):
-            row[g * pitch * items : (g * pitch + start) * items] = zero
-            row[(g * pitch + stop) * items : (g * pitch + n_columns) * items] = zero
-        for pack in range(n_packs):
-            first = (pack * n_channels if n_groups == 1 else pack) * pitch
-            present = min(items, n - pack * items)
-            at = (n0 + pack * items) * images.strides[0] + y * images.strides[1] + (j0 + start) * images.strides[2]
-            starts = (at, at + images.strides[0], at + 2 * images.strides[0], at + 3 * images.strides[0])
-            if interleave(
-                images, starts, present, zeros, n_channels, n_groups == 1, stop - start, row, first + start, step
-            ):
+    n0, i0, j0 = corner
+    n, n_columns = count
+    n_rows, groups, pitch = extent
+    items = 4 if tile.itemsize == 1 else 1
+    zero = zero_of(tile)
+    skip = max(0, -j0)
+    j0 += skip
+    start += skip
+    n_columns = min(n_columns - skip, width - j0)
+    if n_columns <= 0:
+        return
+    zeros = np.zeros(n_columns * n_channels, dtype=images.dtype)
+    group_step = pitch if shared else groups // n_channels * pitch
+    stored = min(n_rows, height - i0)
+    if stored < n_rows:
+        tile[max(stored, 0) * groups * pitch * items :] = zero
+    for pack in range(-(-n // items)):
+        at = n0 + pack * items
+        present = min(items, n - pack * items)
+        for i in range(stored):
+            byte = at * images.strides[0] + (i0 + i) * images.strides[1] + j0 * images.strides[2]
+            starts = (byte, byte + images.strides[0], byte + 2 * images.strides[0], byte + 3 * images.strides[0])
+            lane = (i * groups + (pack * n_channels if shared else pack)) * pitch + start
+            if interleave(images, starts, present, zeros, n_channels, shared, n_columns, tile, lane, group_step):
                 continue
             for m in range(n_channels):
                 for k in range(items):
-                    image, channel = divmod(items * m + k, n_channels) if n_groups == 1 else (k, m)
-                    for j in range(start, stop):
-                        value = images[n0 + pack * items + image, y, j0 + j, channel] if image < present else 0
-                        row[(first + m * step + j) * items + k] = value + zero
+                    image, channel = divmod(items * m + k, n_channels) if shared else (k, m)
+                    for j in range(n_columns):
+                        value = images[at + image, i0 + i, j0 + j, channel] if image < present else 0
+                        tile[(lane + m * group_step + j) * items + k] = value + zero
 
 
 @jit
-def _sum_tile(
-    x, t, first, n_lane_groups, all_groups, corner, extent, pitches, size, dilation,
-    lag_out, cross_out, source_out, target_out, square_out, edge,
+def _add_tile(
+    x, t, first, n, groups, margin, pitches, corner, size, dilation, x_base, t_base, edge,
+    lag_out, cross_out, source_out, target_out, square_out,
 ):
     i0, j0 = corner
-    n_rows, n_columns = extent
-    margin, pitch, t_pitch = pitches
+    x_pitch, t_pitch = pitches
     lanes = VECTOR_BYTES // x.itemsize
-    reach = (size - 1) * dilation
-    cut = _column_cut(size)
-    rows = ROWS[cut]
+    rows = ROWS[_column_cut(size)]
+    x_row, t_row = groups * x_pitch, groups * t_pitch
+    x_start, t_start = first * x_pitch + margin, first * t_pitch
+    tile_rows, tile_columns = x_base.shape
+    n_rows, n_columns = min(tile_rows, source_out.shape[0] - i0), min(tile_columns, source_out.shape[1] - j0)
+    unsigned = zero_of(x)
+    sums = np.empty(tile_columns, dtype=x.dtype)
+    squares = np.empty(tile_columns, dtype=x.dtype)
     unsigned = 128 if x.itemsize == 4 else 0
-    one = np.full(lanes, 0x01010101 if x.itemsize == 4 else 1, dtype=x.dtype)
-    nothing = np.zeros(rows * lanes, dtype=x.dtype)
-    x_base = np.zeros(rows * lanes, dtype=x.dtype)
-    t_base = np.zeros(rows * lanes, dtype=x.dtype)
-    x_row, t_row = dilation * all_groups * pitch, dilation * all_groups * t_pitch
     for i in range(n_rows):
+        add_sums(x, x_start + i * x_row, x_pitch, n, -(-n_columns // lanes), sums, squares)
+        _add_row(sums, source_out[i0 + i, j0 : j0 + n_columns])
+        for j in range(tile_columns):
+            x_base[i, j] = unsigned * sums[j]
+    for i in range(0, n_rows):
         if i % (rows * dilation) >= dilation:
             continue
         for k in range(0, n_columns, lanes):
-            for g in range(0, n_lane_groups, _GROUPS_PER_SUM):
-                n = min(_GROUPS_PER_SUM, n_lane_groups - g)
-                x_at = (i * all_groups + first + g) * pitch + margin + k
-                t_at = (i * all_groups + first + g) * t_pitch + k
-                place = (i0 + i, j0 + k, dilation)
-                if i0 + i >= source_out.shape[1] or j0 + k >= source_out.shape[2]:
-                    continue
-                _add_maps(x, x_at, pitch, x_row, one, 0, 0, 0, 0, n, 1, 0, 1, cut, nothing, source_out, place, edge)
-                for m in range(rows * lanes):
-                    x_base[m] = unsigned * edge[m]
-                _add_maps(x, x_at, pitch, x_row, x, x_at, pitch, x_row, dilation, n, size, 1 - size, 2 * size - 1, cut, x_base, lag_out, place, edge)
-                if i0 + i >= target_out.shape[1] or j0 + k >= target_out.shape[2]:
-                    continue
-                _add_maps(t, t_at, t_pitch, t_row, one, 0, 0, 0, 0, n, 1, 0, 1, cut, nothing, target_out, place, edge)
-                for m in range(rows * lanes):
-                    t_base[m] = unsigned * edge[m]
-                _add_maps(t, t_at, t_pitch, t_row, t, t_at, t_pitch, t_row, 0, n, 1, 0, 1, cut, t_base, square_out, place, edge)
-                _add_maps(t, t_at, t_pitch, t_row, x, x_at, pitch, x_row, dilation, n, size, 0, size, cut, t_base, cross_out, place, edge)
+            at = x_start + i * x_row + k
+            _add_maps(
+                x, at, x_pitch, x_row, x, at, x_pitch, x_row, n, size, 1 - size, 2 * size - 1, dilation,
+                x_base.reshape(-1), i * tile_columns + k, tile_columns, lag_out, (i0 + i, j0 + k), edge,
+            )
+
+    n_rows, n_columns = min(tile_rows, target_out.shape[0] - i0), min(tile_columns, target_out.shape[1] - j0)
+    if n_columns <= 0:
+        return
+    for i in range(n_rows):
+        add_sums(t, t_start + i * t_row, t_pitch, n, -(-n_columns // lanes), sums, squares)
+        _add_row(sums, target_out[i0 + i, j0 : j0 + n_columns])
+        for j in range(tile_columns):
+            t_base[i, j] = unsigned * sums[j]
+            squares[j] += t_base[i, j]
+        _add_row(squares, square_out[i0 + i, j0 : j0 + n_columns])
+    for i in range(0, n_rows):
+        if i % (rows * dilation) >= dilation:
+            continue
+        for k in range(0, n_columns, lanes):
+            _add_maps(
+                t, t_start + i * t_row + k, t_pitch, t_row, x, x_start + i * x_row + k, x_pitch, x_row, n, size, 0, size, dilation,
+                t_base.reshape(-1), i * tile_columns + k, tile_columns, cross_out, (i0 + i, j0 + k), edge,
+            )
+
+
+@jit
+def _add_row(sums, out):
+    for j in range(len(out)):
+        out[j] += out.dtype.type(sums[j])
 
 
 @jit
 def _add_maps(
-    a, a_start, a_stride, a_step, b, b_start, b_stride, b_step, b_shift, n, size, first_dx, columns, cut, base, out, place, edge
+    a, a_start, a_stride, a_row, b, b_start, b_stride, b_row, n, size, first_dx, columns, dilation,
+    base, base_start, base_row, out, place, edge,
 ):
     """Add the products of all lags, column by column: lag (dy, dx) is map dy ``columns`` + dx."""
     n_maps, height, width = out.shape
-    i0, j0, dilation = place
+    i0, j0 = place
     lanes = VECTOR_BYTES // a.itemsize
+    cut = _column_cut(size)
     rows = ROWS[cut]
     n_rows = min(rows, -(-(height - i0) // dilation))
     n_columns = min(lanes, width - j0)
-    whole = n_rows == rows and n_columns == lanes and n_maps > 1
-    flat = out.reshape(-1) if whole else edge
-    start = i0 * width + j0 if whole else 0
-    step = dilation * width if whole else lanes
-    stride = height * width if whole else rows * lanes
+    whole = n_rows == rows and n_columns == lanes
+    flat, start, step, stride = out.reshape(-1), i0 * width + j0, dilation * width, height * width
     if not whole:
-        edge[: n_maps * rows * lanes] = 0
+        flat, start, step, stride = edge, 0, lanes, rows * lanes
+        edge[: n_maps * stride] = 0
     for dx in range(first_dx, first_dx + columns):
         dy = 0 if dx >= 0 else 1
         while dy < size:
             count = min(cut, size - dy)
             add_products(
-                a, a_start, a_stride, a_step,
-                b, b_start + dy * b_step + dx * b_shift, b_stride, b_step,
+                a, a_start, a_stride, dilation * a_row,
+                b, b_start + dilation * (dy * b_row + dx), b_stride, dilation * b_row,
                 n, rows, count,
-                base, flat, start + (dy * columns + dx) * stride, step, columns * stride,
+                base, base_start, dilation * base_row, flat, start + (dy * columns + dx) * stride, step, columns * stride,
             )  # fmt: skip
             dy += count
     if not whole:
         for m in range(n_maps):
             for r in range(n_rows):
                 at = (m * rows + r) * lanes
-                for j in range(n_columns):
-                    out[m, i0 + r * dilation, j0 + j] += edge[at + j]
+                _add_row(edge[at : at + n_columns], out[m, i0 + r * dilation, j0 : j0 + n_columns])

@@ -42,16 +42,18 @@ _BYTE, _HALF, _WORD = ir.IntType(8), ir.IntType(16), ir.IntType(32)
 class _Bytes(Emitter):
     """Sums in int32 lanes of products of four bytes."""
 
+    one = 0x01010101
+
     def first(self, vector: Any) -> list[Any]:
         """Return the parts of the unsigned factor."""
         builder = self.builder
-        vector = builder.xor(vector, self.splat(0x80808080))
+        vector = builder.xor(vector, self.constant(0x80808080))
         if _VNNI:
             return [vector]
         halves = builder.bitcast(vector, self.halves)
         return [
             builder.zext(part, self.products)
-            for part in (builder.and_(halves, self.splat(0xFF, halves)), builder.lshr(halves, self.splat(8, halves)))
+            for part in (builder.and_(halves, self.constant(0xFF, self.halves)), builder.lshr(halves, self.constant(8, self.halves)))
         ]
 
     def second(self, vector: Any) -> list[Any]:
@@ -60,7 +62,7 @@ class _Bytes(Emitter):
             return [vector]
         builder = self.builder
         halves = builder.bitcast(vector, self.halves)
-        eight = self.splat(8, halves)
+        eight = self.constant(8, self.halves)
         return [
             builder.sext(builder.ashr(part, eight), self.products) for part in (builder.shl(halves, eight), halves)
         ]
@@ -94,13 +96,11 @@ class _Bytes(Emitter):
     def products(self) -> Any:
         return ir.VectorType(_WORD, 2 * self.lanes)
 
-    def splat(self, value: int, like: Any = None) -> Any:
-        vector = self.vector if like is None else like.type
-        return ir.Constant(vector, [value] * vector.count)
-
 
 class _Numbers(Emitter):
     """Sums in float64 lanes of products of one number."""
+
+    one = 1
 
     def first(self, vector: Any) -> list[Any]:
         return [vector]
@@ -115,32 +115,39 @@ class _Numbers(Emitter):
         return wide if element.width == 64 else self.builder.trunc(wide, ir.VectorType(element, self.lanes))
 
 
+def _emitter(context: Any, builder: Any, dtype: Any) -> Any:
+    kind = _Bytes if dtype == types.int32 else _Numbers
+    return kind(context, builder, dtype, 8 * VECTOR_BYTES // dtype.bitwidth)
+
+
 @intrinsic
 def add_products(  # type: ignore[no-untyped-def]
     typing_context,
     a, a_start, a_stride, a_step,
     b, b_start, b_stride, b_step,
     n, rows, count,
-    base, out, out_start, out_step, out_stride,
+    base, base_start, base_step,
+    out, out_start, out_step, out_stride,
 ):  # fmt: skip
     """Add the products of ``n`` groups of items at ``count`` neighbouring lags to the sums of ``rows`` rows of pixels.
 
     For r in 0..rows-1 and k in 0..count-1: ``out[out_start + r * out_step + k * out_stride + lane] +=
-    base[r, lane] + sum_i a[a_start + i * a_stride + r * a_step + lane] . b[b_start + i * b_stride +
+    base[base_start + r * base_step + lane] + sum_i a[a_start + i * a_stride + r * a_step + lane] . b[b_start + i * b_stride +
     (r + k) * b_step + lane]``, where the dot is the product of a's unsigned and b's signed items.
     One load of b serves up to ``rows`` products: loads, not products, are what limits the loop. ``rows`` is
     one of ``ROWS`` and at most ``ROWS[count]``, and 1 <= count <= MAX_COUNT.
     """
     i64 = types.int64
-    signature = types.void(a, i64, i64, i64, b, i64, i64, i64, i64, i64, i64, base, out, i64, i64, i64)
+    signature = types.void(a, i64, i64, i64, b, i64, i64, i64, i64, i64, i64, base, i64, i64, out, i64, i64, i64)
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        a_data, b_data, base_data, out_data = (array_data(context, builder, sig.args[k], args[k]) for k in (0, 4, 11, 12))
+        a_data, b_data, base_data, out_data = (array_data(context, builder, sig.args[k], args[k]) for k in (0, 4, 11, 14))
         _, a_start, a_stride, a_step, _, b_start, b_stride, b_step, n, rows, count = args[:11]
-        out_start, out_step, out_stride = args[13:]
+        base_start, base_step = args[12:14]
+        out_start, out_step, out_stride = args[15:]
         dtype = sig.args[0].dtype
-        emit = (_Bytes if dtype == types.int32 else _Numbers)(context, builder, dtype, 8 * VECTOR_BYTES // dtype.bitwidth)
-        sums = Emitter(context, builder, sig.args[12].dtype, emit.lanes)
+        emit = _emitter(context, builder, dtype)
+        sums = Emitter(context, builder, sig.args[14].dtype, emit.lanes)
         done = builder.append_basic_block("lanes.done")
         shapes = [(k, r) for k in range(1, MAX_COUNT + 1) for r in sorted(set(ROWS[1:])) if r <= ROWS[k]]
         choose = builder.switch(builder.add(builder.mul(count, INDEX(64)), rows), done)
@@ -169,7 +176,7 @@ def add_products(  # type: ignore[no-untyped-def]
                     ]
                 return totals
 
-            starts = [emit.load(base_data, INDEX(r * emit.lanes)) for r in range(n_rows)]
+            starts = [emit.load(base_data, emit.at(base_start, base_step, r)) for r in range(n_rows)]
             totals = emit.counted_loop(n, [starts[r] for r, _ in slots], step)
             for total, (r, k) in zip(totals, slots, strict=True):
                 slot = emit.at(emit.at(out_start, out_step, r), out_stride, k)
@@ -177,6 +184,44 @@ def add_products(  # type: ignore[no-untyped-def]
                 sums.store(builder.add(so_far, emit.integers(total, sums.vector.element)), out_data, slot)
             builder.branch(done)
         builder.position_at_end(done)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def add_sums(typing_context, x, x_start, x_stride, n, n_vectors, sums, squares):  # type: ignore[no-untyped-def]
+    """Sum the unsigned items of x, and their products with the signed ones, over ``n`` groups of items.
+
+    For lane in ``n_vectors`` vectors: ``sums[lane] = sum_i x[x_start + i * x_stride + lane] . 1`` and ``squares[lane] =
+    sum_i x[x_start + i * x_stride + lane] . x[x_start + i * x_stride + lane]``.
+    """
+    i64 = types.int64
+    signature = types.void(x, i64, i64, i64, i64, sums, squares)
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        x_data, sums_data, squares_data = (array_data(context, builder, sig.args[k], args[k]) for k in (0, 5, 6))
+        _, x_start, x_stride, n, n_vectors, _, _ = args
+        emit = _emitter(context, builder, sig.args[0].dtype)
+        one = emit.second(emit.constant(emit.one))
+
+        def column(k: Any, _: list[Any]) -> list[Any]:
+            lane = builder.mul(k, INDEX(emit.lanes))
+            start = builder.add(x_start, lane)
+
+            def step(i: Any, totals: list[Any]) -> list[Any]:
+                x = emit.load(x_data, builder.add(start, builder.mul(i, x_stride)))
+                total, square = totals
+                for a, b, unit in zip(emit.first(x), emit.second(x), one, strict=True):
+                    total, square = emit.multiply_add(a, unit, total), emit.multiply_add(a, b, square)
+                return [total, square]
+
+            total, square = emit.counted_loop(n, [emit.constant(0)] * 2, step)
+            emit.store(total, sums_data, lane)
+            emit.store(square, squares_data, lane)
+            return []
+
+        emit.counted_loop(n_vectors, [], column)
         return context.get_dummy_value()
 
     return signature, generate
@@ -253,7 +298,7 @@ def interleave(  # type: ignore[no-untyped-def]
                         *pairs,
                         _indices(4 * (image // 2 * lanes + j) + k for j in range(lanes) for k, (image, _) in enumerate(group)),
                     )
-                    packed = builder.xor(builder.bitcast(packed, emit.vector), emit.splat(0x80808080))
+                    packed = builder.xor(builder.bitcast(packed, emit.vector), emit.constant(0x80808080))
                     emit.store(packed, tile_data, builder.add(emit.at(tile_start, tile_step, m), pixel))
                 return []
 

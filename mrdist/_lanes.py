@@ -45,6 +45,10 @@ class Emitter:
     def at(self, start: Any, step: Any, k: int) -> Any:
         return self.builder.add(start, self.builder.mul(step, INDEX(k)))
 
+    def constant(self, value: int, vector: Any = None) -> Any:
+        vector = vector or self.vector
+        return ir.Constant(vector, [value] * vector.count)
+
     def load(self, data: Any, index: Any) -> Any:
         pointer = self.builder.bitcast(self.builder.gep(data, [index]), self.vector.as_pointer())
         return self.builder.load(pointer, align=self.align)

@@ -230,9 +230,9 @@ class SufficientStatistics:
             self.field.dilation,
             sums.lag,
             sums.cross,
-            sums.source_sum[:, None],
-            sums.target_sum[:, None],
-            sums.target_square[:, None],
+            sums.source_sum,
+            sums.target_sum,
+            sums.target_square,
             *(np.empty(0, kind) for kind in ((np.uint8, np.int32) if source.dtype == np.uint8 else (np.float64, np.float64))),
         )
         return replace(sums, n_rows=n_rows)
