@@ -56,13 +56,12 @@ def accumulate(
     pitches = (_odd(margin + tile_columns + reach, lanes), _odd(tile_columns, lanes))
     x = np.empty((tile_rows + reach) * groups * pitches[0] * items, dtype=no_items.dtype)
     t = np.empty(tile_rows * groups * pitches[1] * items, dtype=no_items.dtype)
-    x_base = np.empty((tile_rows, tile_columns), dtype=no_lanes.dtype)
-    t_base = np.empty((tile_rows, tile_columns), dtype=no_lanes.dtype)
+    base = np.empty((tile_rows, tile_columns), dtype=no_lanes.dtype)
     edge = np.empty(lag_out.shape[1] * rows * lanes, dtype=lag_out.dtype)
 
     for j0 in range(0, n_columns, tile_columns):
-        x[:] = zero_of(x)
-        t[:] = zero_of(t)
+        _fill(x, zero_of(x))
+        _fill(t, zero_of(t))
         for i0 in range(0, n_rows, tile_rows):
             for n0 in range(0, n_images, packs * items):
                 n = min(packs * items, n_images - n0)
@@ -75,7 +74,7 @@ def accumulate(
                     for g in range(first, first + used, _GROUPS_PER_SUM):
                         _add_tile(
                             x.view(no_lanes.dtype), t.view(no_lanes.dtype), g, min(_GROUPS_PER_SUM, first + used - g), groups,
-                            margin, pitches, (i0, j0), size, dilation, x_base, t_base, edge,
+                            margin, pitches, (i0, j0), size, dilation, base, edge,
                             lag_out[regression], cross_out[regression],
                             source_out[regression], target_out[regression], square_out[regression],
                         )  # fmt: skip
@@ -84,6 +83,12 @@ def accumulate(
 @jit
 def zero_of(tile):
     return 128 if tile.itemsize == 1 else 0
+
+
+@jit
+def _fill(tile, value):
+    for k in range(len(tile)):
+        tile[k] = value
 
 
 @jit
@@ -128,7 +133,7 @@ def _convert(images, corner, count, shared, tile, extent, start):
     group_step = pitch if shared else groups // n_channels * pitch
     stored = min(n_rows, height - i0)
     if stored < n_rows:
-        tile[max(stored, 0) * groups * pitch * items :] = zero
+        _fill(tile[max(stored, 0) * groups * pitch * items :], zero)
     for pack in range(-(-n // items)):
         at = n0 + pack * items
         present = min(items, n - pack * items)
@@ -148,18 +153,16 @@ def _convert(images, corner, count, shared, tile, extent, start):
 
 @jit
 def _add_tile(
-    x, t, first, n, groups, margin, pitches, corner, size, dilation, x_base, t_base, edge,
+    x, t, first, n, groups, margin, pitches, corner, size, dilation, base, edge,
     lag_out, cross_out, source_out, target_out, square_out,
 ):
     i0, j0 = corner
     x_pitch, t_pitch = pitches
     lanes = VECTOR_BYTES // x.itemsize
-    rows = ROWS[_column_cut(size)]
     x_row, t_row = groups * x_pitch, groups * t_pitch
     x_start, t_start = first * x_pitch + margin, first * t_pitch
-    tile_rows, tile_columns = x_base.shape
+    tile_rows, tile_columns = base.shape
     n_rows, n_columns = min(tile_rows, source_out.shape[0] - i0), min(tile_columns, source_out.shape[1] - j0)
-    unsigned = zero_of(x)
     sums = np.empty(tile_columns, dtype=x.dtype)
     squares = np.empty(tile_columns, dtype=x.dtype)
     unsigned = 128 if x.itemsize == 4 else 0
@@ -167,16 +170,9 @@ def _add_tile(
         add_sums(x, x_start + i * x_row, x_pitch, n, -(-n_columns // lanes), sums, squares)
         _add_row(sums, source_out[i0 + i, j0 : j0 + n_columns])
         for j in range(tile_columns):
-            x_base[i, j] = unsigned * sums[j]
-    for i in range(0, n_rows):
-        if i % (rows * dilation) >= dilation:
-            continue
-        for k in range(0, n_columns, lanes):
-            at = x_start + i * x_row + k
-            _add_maps(
-                x, at, x_pitch, x_row, x, at, x_pitch, x_row, n, size, 1 - size, 2 * size - 1, dilation,
-                x_base.reshape(-1), i * tile_columns + k, tile_columns, lag_out, (i0 + i, j0 + k), edge,
-            )
+            base[i, j] = unsigned * sums[j]
+    a, b = (x_start, x_pitch, x_row), (x_start, x_pitch, x_row)
+    _add_maps(x, a, x, b, n, (n_rows, n_columns), size, 1 - size, dilation, base, lag_out, corner, edge)
 
     n_rows, n_columns = min(tile_rows, target_out.shape[0] - i0), min(tile_columns, target_out.shape[1] - j0)
     if n_columns <= 0:
@@ -185,17 +181,11 @@ def _add_tile(
         add_sums(t, t_start + i * t_row, t_pitch, n, -(-n_columns // lanes), sums, squares)
         _add_row(sums, target_out[i0 + i, j0 : j0 + n_columns])
         for j in range(tile_columns):
-            t_base[i, j] = unsigned * sums[j]
-            squares[j] += t_base[i, j]
+            base[i, j] = unsigned * sums[j]
+            squares[j] += base[i, j]
         _add_row(squares, square_out[i0 + i, j0 : j0 + n_columns])
-    for i in range(0, n_rows):
-        if i % (rows * dilation) >= dilation:
-            continue
-        for k in range(0, n_columns, lanes):
-            _add_maps(
-                t, t_start + i * t_row + k, t_pitch, t_row, x, x_start + i * x_row + k, x_pitch, x_row, n, size, 0, size, dilation,
-                t_base.reshape(-1), i * tile_columns + k, tile_columns, cross_out, (i0 + i, j0 + k), edge,
-            )
+    a = (t_start, t_pitch, t_row)
+    _add_maps(t, a, x, b, n, (n_rows, n_columns), size, 0, dilation, base, cross_out, corner, edge)
 
 
 @jit
@@ -205,36 +195,43 @@ def _add_row(sums, out):
 
 
 @jit
-def _add_maps(
-    a, a_start, a_stride, a_row, b, b_start, b_stride, b_row, n, size, first_dx, columns, dilation,
-    base, base_start, base_row, out, place, edge,
-):
+def _add_maps(a, a_place, b, b_place, n, extent, size, first_dx, dilation, base, out, corner, edge):
     """Add the products of all lags, column by column: lag (dy, dx) is map dy ``columns`` + dx."""
+    a_start, a_stride, a_row = a_place
+    b_start, b_stride, b_row = b_place
+    n_rows, n_columns = extent
     n_maps, height, width = out.shape
-    i0, j0 = place
+    columns = size - first_dx
+    flat, flat_base, base_row = out.reshape(-1), base.reshape(-1), base.shape[1]
     lanes = VECTOR_BYTES // a.itemsize
     cut = _column_cut(size)
     rows = ROWS[cut]
-    n_rows = min(rows, -(-(height - i0) // dilation))
-    n_columns = min(lanes, width - j0)
-    whole = n_rows == rows and n_columns == lanes
-    flat, start, step, stride = out.reshape(-1), i0 * width + j0, dilation * width, height * width
-    if not whole:
-        flat, start, step, stride = edge, 0, lanes, rows * lanes
-        edge[: n_maps * stride] = 0
-    for dx in range(first_dx, first_dx + columns):
-        dy = 0 if dx >= 0 else 1
-        while dy < size:
-            count = min(cut, size - dy)
-            add_products(
-                a, a_start, a_stride, dilation * a_row,
-                b, b_start + dilation * (dy * b_row + dx), b_stride, dilation * b_row,
-                n, rows, count,
-                base, base_start, dilation * base_row, flat, start + (dy * columns + dx) * stride, step, columns * stride,
-            )  # fmt: skip
-            dy += count
-    if not whole:
-        for m in range(n_maps):
-            for r in range(n_rows):
-                at = (m * rows + r) * lanes
-                _add_row(edge[at : at + n_columns], out[m, i0 + r * dilation, j0 : j0 + n_columns])
+    for block in range(0, n_rows, rows * dilation):
+        for i in range(block, min(block + dilation, n_rows)):
+            for k in range(0, n_columns, lanes):
+                start = (corner[0] + i) * width + corner[1] + k
+                used_rows, used_columns = min(rows, -(-(n_rows - i) // dilation)), min(lanes, n_columns - k)
+                if used_rows == rows and used_columns == lanes:
+                    sums, at, step, stride = flat, start, dilation * width, height * width
+                else:
+                    sums, at, step, stride = edge, 0, lanes, rows * lanes
+                    _fill(edge[: n_maps * stride], 0)
+                for dx in range(first_dx, size):
+                    dy = 0 if dx >= 0 else 1
+                    while dy < size:
+                        count = min(cut, size - dy)
+                        add_products(
+                            a, a_start + i * a_row + k, a_stride, dilation * a_row,
+                            b, b_start + (i + dilation * dy) * b_row + k + dilation * dx, b_stride, dilation * b_row,
+                            n, rows, count,
+                            flat_base, i * base_row + k, dilation * base_row,
+                            sums, at + (dy * columns + dx) * stride, step, columns * stride,
+                        )  # fmt: skip
+                        dy += count
+                if used_rows < rows or used_columns < lanes:
+                    for m in range(n_maps):
+                        for r in range(used_rows):
+                            for j in range(used_columns):
+                                flat[start + m * height * width + r * dilation * width + j] += edge[
+                                    (m * rows + r) * lanes + j
+                                ]
