@@ -21,10 +21,8 @@ from numba.extending import intrinsic
 
 from mrdist._lanes import INDEX, Emitter, array_data
 
-# numba compiles for these features rather than for the host's when the user names them
-_FEATURES = set((config.CPU_FEATURES or codegen.get_host_cpu_features()).split(","))
-if config.CPU_FEATURES is not None:
-    _FEATURES = set(config.CPU_FEATURES.split(","))
+# What numba compiles for: the host, unless NUMBA_CPU_FEATURES names the features.
+_FEATURES = (codegen.get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES).split(",")
 _X86 = llvm.get_process_triple().startswith("x86")
 _WIDE = "+avx512bw" in _FEATURES
 _VNNI = "+avx512vnni" in _FEATURES if _WIDE else "+avxvnni" in _FEATURES
@@ -36,7 +34,13 @@ MAX_COUNT = 4 if _X86 and not _WIDE else 7
 ROWS = (0, *(min(8, (14 if _X86 and not _WIDE else 30) // (count + 1)) for count in range(1, MAX_COUNT + 1)))
 """Rows of pixels that it sums at a time, by the number of lags."""
 
-_BYTE, _HALF, _WORD = ir.IntType(8), ir.IntType(16), ir.IntType(32)
+WORD = ir.IntType(32)
+
+
+def indices(values: Iterable[int]) -> Any:
+    """Return the mask of a shuffle."""
+    mask = list(values)
+    return ir.Constant(ir.VectorType(WORD, len(mask)), mask)
 
 
 class _Bytes(Emitter):
@@ -44,7 +48,7 @@ class _Bytes(Emitter):
 
     one = 0x01010101
 
-    def first(self, vector: Any) -> list[Any]:
+    def unsigned(self, vector: Any) -> list[Any]:
         """Return the parts of the unsigned factor."""
         builder = self.builder
         vector = builder.xor(vector, self.constant(0x80808080))
@@ -53,19 +57,20 @@ class _Bytes(Emitter):
         halves = builder.bitcast(vector, self.halves)
         return [
             builder.zext(part, self.products)
-            for part in (builder.and_(halves, self.constant(0xFF, self.halves)), builder.lshr(halves, self.constant(8, self.halves)))
+            for part in (
+                builder.and_(halves, self.constant(0xFF, self.halves)),
+                builder.lshr(halves, self.constant(8, self.halves)),
+            )
         ]
 
-    def second(self, vector: Any) -> list[Any]:
+    def signed(self, vector: Any) -> list[Any]:
         """Return the parts of the signed factor."""
         if _VNNI:
             return [vector]
         builder = self.builder
         halves = builder.bitcast(vector, self.halves)
         eight = self.constant(8, self.halves)
-        return [
-            builder.sext(builder.ashr(part, eight), self.products) for part in (builder.shl(halves, eight), halves)
-        ]
+        return [builder.sext(builder.ashr(part, eight), self.products) for part in (builder.shl(halves, eight), halves)]
 
     def multiply_add(self, a: Any, b: Any, total: Any) -> Any:
         builder = self.builder
@@ -78,7 +83,7 @@ class _Bytes(Emitter):
             builder.shuffle_vector(
                 products,
                 ir.Constant(self.products, ir.Undefined),
-                _indices(2 * k + parity for k in range(self.lanes)),
+                indices(2 * k + parity for k in range(self.lanes)),
             )
             for parity in (0, 1)
         )
@@ -90,11 +95,11 @@ class _Bytes(Emitter):
 
     @property
     def halves(self) -> Any:
-        return ir.VectorType(_HALF, 2 * self.lanes)
+        return ir.VectorType(ir.IntType(16), 2 * self.lanes)
 
     @property
     def products(self) -> Any:
-        return ir.VectorType(_WORD, 2 * self.lanes)
+        return ir.VectorType(WORD, 2 * self.lanes)
 
 
 class _Numbers(Emitter):
@@ -102,10 +107,10 @@ class _Numbers(Emitter):
 
     one = 1
 
-    def first(self, vector: Any) -> list[Any]:
+    def unsigned(self, vector: Any) -> list[Any]:
         return [vector]
 
-    second = first
+    signed = unsigned
 
     def multiply_add(self, a: Any, b: Any, total: Any) -> Any:
         return self.builder.fadd(self.builder.fmul(a, b, flags=("contract",)), total, flags=("contract",))
@@ -131,9 +136,9 @@ def add_products(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Add the products of ``n`` groups of items at ``count`` neighbouring lags to the sums of ``rows`` rows of pixels.
 
-    For r in 0..rows-1 and k in 0..count-1: ``out[out_start + r * out_step + k * out_stride + lane] +=
-    base[base_start + r * base_step + lane] + sum_i a[a_start + i * a_stride + r * a_step + lane] . b[b_start + i * b_stride +
-    (r + k) * b_step + lane]``, where the dot is the product of a's unsigned and b's signed items.
+    For r in 0..rows-1 and k in 0..count-1: ``out[out_start + r * out_step + k * out_stride + lane] += base[base_start +
+    r * base_step + lane] + sum_i a[a_start + i * a_stride + r * a_step + lane] . b[b_start + i * b_stride + (r + k) *
+    b_step + lane]``, where the dot multiplies the unsigned items of a and the signed ones of b.
     One load of b serves up to ``rows`` products: loads, not products, are what limits the loop. ``rows`` is
     one of ``ROWS`` and at most ``ROWS[count]``, and 1 <= count <= MAX_COUNT.
     """
@@ -141,7 +146,9 @@ def add_products(  # type: ignore[no-untyped-def]
     signature = types.void(a, i64, i64, i64, b, i64, i64, i64, i64, i64, i64, base, i64, i64, out, i64, i64, i64)
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        a_data, b_data, base_data, out_data = (array_data(context, builder, sig.args[k], args[k]) for k in (0, 4, 11, 14))
+        a_data, b_data, base_data, out_data = (
+            array_data(context, builder, sig.args[k], args[k]) for k in (0, 4, 11, 14)
+        )
         _, a_start, a_stride, a_step, _, b_start, b_stride, b_step, n, rows, count = args[:11]
         base_start, base_step = args[12:14]
         out_start, out_step, out_stride = args[15:]
@@ -167,8 +174,8 @@ def add_products(  # type: ignore[no-untyped-def]
                 slots: list[tuple[int, int]] = slots,
             ) -> list[Any]:
                 a_shift, b_shift = builder.mul(i, a_stride), builder.mul(i, b_stride)
-                x = [emit.first(emit.load(a_data, builder.add(a_shift, row))) for row in a_rows]
-                y = [emit.second(emit.load(b_data, builder.add(b_shift, row))) for row in b_rows]
+                x = [emit.unsigned(emit.load(a_data, builder.add(a_shift, row))) for row in a_rows]
+                y = [emit.signed(emit.load(b_data, builder.add(b_shift, row))) for row in b_rows]
                 for part in range(len(x[0])):
                     totals = [
                         emit.multiply_add(x[r][part], y[r + k][part], total)
@@ -190,131 +197,39 @@ def add_products(  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def add_sums(typing_context, x, x_start, x_stride, n, n_vectors, sums, squares):  # type: ignore[no-untyped-def]
-    """Sum the unsigned items of x, and their products with the signed ones, over ``n`` groups of items.
+def add_sums(typing_context, x, x_start, x_stride, n, n_columns, sums, squares, start):  # type: ignore[no-untyped-def]
+    """Sum the items of ``n`` groups, and the products of the unsigned and the signed ones.
 
-    For lane in ``n_vectors`` vectors: ``sums[lane] = sum_i x[x_start + i * x_stride + lane] . 1`` and ``squares[lane] =
-    sum_i x[x_start + i * x_stride + lane] . x[x_start + i * x_stride + lane]``.
+    For every lane of the vectors that hold ``n_columns``: ``sums[start + lane] = sum_i x[x_start + i * x_stride + lane]
+    . 1`` and ``squares[start + lane] = sum_i x[x_start + i * x_stride + lane] . x[x_start + i * x_stride + lane]``.
     """
     i64 = types.int64
-    signature = types.void(x, i64, i64, i64, i64, sums, squares)
+    signature = types.void(x, i64, i64, i64, i64, sums, squares, i64)
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         x_data, sums_data, squares_data = (array_data(context, builder, sig.args[k], args[k]) for k in (0, 5, 6))
-        _, x_start, x_stride, n, n_vectors, _, _ = args
+        _, x_start, x_stride, n, n_columns, _, _, start = args
         emit = _emitter(context, builder, sig.args[0].dtype)
-        one = emit.second(emit.constant(emit.one))
+        one = emit.signed(emit.constant(emit.one))
 
         def column(k: Any, _: list[Any]) -> list[Any]:
             lane = builder.mul(k, INDEX(emit.lanes))
-            start = builder.add(x_start, lane)
+            first = builder.add(x_start, lane)
 
             def step(i: Any, totals: list[Any]) -> list[Any]:
-                x = emit.load(x_data, builder.add(start, builder.mul(i, x_stride)))
+                x = emit.load(x_data, builder.add(first, builder.mul(i, x_stride)))
                 total, square = totals
-                for a, b, unit in zip(emit.first(x), emit.second(x), one, strict=True):
+                for a, b, unit in zip(emit.unsigned(x), emit.signed(x), one, strict=True):
                     total, square = emit.multiply_add(a, unit, total), emit.multiply_add(a, b, square)
                 return [total, square]
 
             total, square = emit.counted_loop(n, [emit.constant(0)] * 2, step)
-            emit.store(total, sums_data, lane)
-            emit.store(square, squares_data, lane)
+            emit.store(total, sums_data, builder.add(start, lane))
+            emit.store(square, squares_data, builder.add(start, lane))
             return []
 
+        n_vectors = builder.sdiv(builder.add(n_columns, INDEX(emit.lanes - 1)), INDEX(emit.lanes))
         emit.counted_loop(n_vectors, [], column)
         return context.get_dummy_value()
 
     return signature, generate
-
-
-@intrinsic
-def interleave(  # type: ignore[no-untyped-def]
-    typing_context, images, starts, n_present, zeros, n_channels, shared, n, tile, tile_start, tile_step
-):
-    """Pack ``n`` pixels of four images of bytes into lanes, ``n_channels`` groups of lanes, and return whether it did.
-
-    Byte k of lane ``tile[tile_start + group * tile_step + pixel]`` is item 4 group + k of the images' channels where
-    these are ``shared``, and channel ``group`` of image k otherwise. ``starts`` says where in the bytes of ``images``
-    each of the first ``n_present`` images has its first pixel, the others are ``zeros``.
-    """
-    i64 = types.int64
-    signature = types.boolean(images, starts, i64, zeros, i64, types.boolean, i64, tile, i64, i64)
-
-    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        if sig.args[0].dtype != types.uint8:
-            return context.get_constant(types.boolean, False)
-        images_data, zeros_data, tile_data = (array_data(context, builder, sig.args[k], args[k]) for k in (0, 3, 7))
-        _, starts, n_present, _, n_channels, shared, n, _, tile_start, tile_step = args
-        emit = _Bytes(context, builder, types.int32, VECTOR_BYTES // 4)
-        lanes = emit.lanes
-        images_data = builder.bitcast(images_data, _BYTE.as_pointer())
-        tile_data = builder.bitcast(tile_data, _WORD.as_pointer())
-        pointers = [
-            builder.select(
-                builder.icmp_signed("<", INDEX(k), n_present),
-                builder.gep(images_data, [builder.extract_value(starts, k)]),
-                zeros_data,
-            )
-            for k in range(4)
-        ]
-        entry = builder.block
-        done = builder.append_basic_block("lanes.done")
-        key = builder.add(builder.mul(n_channels, INDEX(2)), builder.zext(shared, INDEX))
-        key = builder.select(builder.icmp_signed("<", n, INDEX(lanes)), INDEX(0), key)
-        choose = builder.switch(key, done)
-        ends = []
-        for channels, is_shared in ((1, True), (1, False), (3, True), (3, False)):
-            block = builder.append_basic_block(f"lanes.pack{channels}")
-            choose.add_case(INDEX(2 * channels + is_shared), block)
-            builder.position_at_end(block)
-            items = [[divmod(4 * m + k, channels) if is_shared else (k, m) for k in range(4)] for m in range(channels)]
-            last = builder.sub(n, INDEX(lanes))
-
-            def step(i: Any, _: list[Any], channels: int = channels, items: Any = items, last: Any = last) -> list[Any]:
-                pixel = builder.mul(i, INDEX(lanes))
-                # the last vector ends with the last pixel, and so repeats some of those before
-                pixel = builder.select(builder.icmp_signed("<", pixel, last), pixel, last)
-                byte = builder.mul(pixel, INDEX(channels))
-                read = ir.VectorType(_BYTE, lanes * channels)
-                loaded = []
-                for pointer in pointers:
-                    place = builder.bitcast(builder.gep(pointer, [byte]), read.as_pointer())
-                    loaded.append(builder.load(place, align=1))
-                for m, group in enumerate(items):
-                    # bytes of the first two images and of the last two, at their final places; 0 stands for any
-                    pairs = [
-                        builder.shuffle_vector(
-                            loaded[2 * pair],
-                            loaded[2 * pair + 1],
-                            _indices(
-                                (image % 2 * lanes + pixel) * channels + channel if image // 2 == pair else 0
-                                for pixel in range(lanes)
-                                for image, channel in group
-                            ),
-                        )
-                        for pair in (0, 1)
-                    ]
-                    packed = builder.shuffle_vector(
-                        *pairs,
-                        _indices(4 * (image // 2 * lanes + j) + k for j in range(lanes) for k, (image, _) in enumerate(group)),
-                    )
-                    packed = builder.xor(builder.bitcast(packed, emit.vector), emit.constant(0x80808080))
-                    emit.store(packed, tile_data, builder.add(emit.at(tile_start, tile_step, m), pixel))
-                return []
-
-            emit.counted_loop(builder.sdiv(builder.add(n, INDEX(lanes - 1)), INDEX(lanes)), [], step)
-            ends.append(builder.block)
-            builder.branch(done)
-        builder.position_at_end(done)
-        packed = builder.phi(ir.IntType(1))
-        packed.add_incoming(ir.Constant(ir.IntType(1), 0), entry)
-        for end in ends:
-            packed.add_incoming(ir.Constant(ir.IntType(1), 1), end)
-        return packed
-
-    return signature, generate
-
-
-def _indices(values: Iterable[int]) -> Any:
-    listed = list(values)
-    return ir.Constant(ir.VectorType(_WORD, len(listed)), listed)

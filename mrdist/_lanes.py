@@ -1,11 +1,11 @@
 """Vector primitives: pixels in the lanes of the processor's vector registers.
 
 A few inner loops carry all of mrdist's arithmetic. Written as plain loops they leave the accumulators in memory;
-as numba intrinsics they keep a dozen of them in registers.
+as numba intrinsics they keep dozens of them in registers. Here are the words that these are written in, and the
+solver's inner loop; `mrdist._dot_products` has those of the sums over images.
 
-`add_products` and `add_sums` may fuse multiply and add: they only see integers whose sums are exact, so neither the
-order nor the fusing can change a bit. `subtract_products` is strict: one product, one rounding, one difference, one
-rounding, in the order of the index, the same bits on every processor.
+`subtract_products` is strict: one product, one rounding, one difference, one rounding, in the order of the index,
+the same bits on every processor.
 """
 
 from __future__ import annotations
