@@ -5,11 +5,11 @@ The Gram entry of two taps at an output pixel is a *lag map* at a neighbouring p
 ``d = o_a - o_b``. Neighbouring pixels share these products, so an r x r field needs ``((2r - 1)^2 + 1) / 2`` maps
 instead of ``r^2 (r^2 + 1) / 2`` sums a pixel.
 
-Images are integers: uint8 and uint16 as they are, floats in 0..1 rounded once to multiples of 2^-22. A float32
-holds integers exactly up to 2^24, which 258 products of two bytes reach; a float64 holds 512 products of two
-22-bit numbers. Sums of a few hundred images (`mrdist._accumulation`) are therefore exact in any order, and are then
-added to integers: the statistics do not depend on how the images were cut into slabs, blocks or chunks. These integers
-are uint32 as long as the number of rows allows (66,051 rows of bytes), which halves the memory, and int64 from there.
+Images are integers: uint8 and uint16 as they are, floats in 0..1 rounded once to multiples of 2^-22. A few dozen
+groups of items at a time (`mrdist._kernels.accumulation`), the products of bytes are summed as int32 and those of
+more bits as float64, which holds 512 products of two 22-bit numbers. These sums are exact in any order, and are then
+added to integers: the statistics do not depend on how the images were cut into slabs, blocks or chunks. These integers are
+uint32 as long as the number of rows allows (66,051 rows of bytes), which halves the memory, and int64 from there.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from mrdist._accumulation import accumulate
+from mrdist._kernels.accumulation import accumulate
 from mrdist.errors import DataError, ParameterError
 from mrdist.geometry import Block, ReceptiveField, Shape
 
@@ -240,20 +240,20 @@ class SufficientStatistics:
         n_images, n_channels = source.shape[0], source.shape[3]
         n_rows = check_rows(self.n_rows + n_images * (n_channels if self.n_groups == 1 else 1), self.unit)
         sums = self._as(_dtype_of_sums(n_rows, self.unit))
-        scalar = np.float32 if source.dtype == np.uint8 else np.float64
+        item, lane = (np.uint8, np.int32) if source.dtype == np.uint8 else (np.float64, np.float64)
         accumulate(
             # the kernel counts on C order
-            np.ascontiguousarray(source).reshape(*source.shape[:2], source.shape[2] * n_channels),
-            np.ascontiguousarray(target).reshape(*target.shape[:2], target.shape[2] * n_channels),
-            n_channels,
+            np.ascontiguousarray(source),
+            np.ascontiguousarray(target),
             self.field.size,
             self.field.dilation,
             sums.lag,
             sums.cross,
-            sums.source_sum[:, None],
-            sums.target_sum[:, None],
-            sums.target_square[:, None],
-            np.zeros(0, dtype=scalar),
+            sums.source_sum,
+            sums.target_sum,
+            sums.target_square,
+            np.empty(0, dtype=item),
+            np.empty(0, dtype=lane),
         )
         return replace(sums, n_rows=n_rows)
 

@@ -1,8 +1,8 @@
 """Ridge regressions of a block of pixels for many penalties at once: weights, and errors on images held out.
 
-One tridiagonalisation of a pixel's system serves every penalty (`mrdist._tridiagonal`), and errors on held-out images
-need their sufficient statistics only: cross-validation reads no image twice, and none of the weights it tries leave
-the processor's cache.
+One tridiagonalisation of a pixel's system serves every penalty (`mrdist._kernels.tridiagonal`), and errors on images
+held out need their sufficient statistics only: cross-validation reads no image twice, and none of the weights it
+tries leave the processor's cache.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mrdist._lanes import jit
-from mrdist._lanes_strict import SOLVE_LANES, aligned, copy_lanes
-from mrdist._systems import assemble_centred, load_sums, training_error
-from mrdist._tridiagonal import solve_batch, squared_error, workspace
+from mrdist._kernels.lanes import jit
+from mrdist._kernels.lanes_strict import SOLVE_LANES, aligned, copy_lanes
+from mrdist._kernels.systems import assemble_centred, load_sums, training_error
+from mrdist._kernels.tridiagonal import solve_batch, squared_error, workspace
 from mrdist.errors import ParameterError
 from mrdist.moments import SufficientStatistics
 from mrdist.solvers import Solution, batchable, check_alpha, not_positive_definite

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mrdist._lanes import jit
-from mrdist._lanes_strict import SOLVE_LANES, SOLVE_ROWS, aligned, copy_lanes, subtract_products
-from mrdist._systems import assemble, assemble_centred, load_sums, training_error
+from mrdist._kernels.lanes import jit
+from mrdist._kernels.lanes_strict import SOLVE_LANES, SOLVE_ROWS, aligned, copy_lanes, subtract_products
+from mrdist._kernels.systems import assemble, assemble_centred, load_sums, training_error
 from mrdist.errors import ParameterError, SolveError
 from mrdist.moments import SufficientStatistics
 

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 
-from mrdist._lanes import VECTOR_BYTES, jit
-from mrdist._lanes_synthesis import GROUPS, MAX_PLANES, merge_channels, split_channels, weigh
+from mrdist._kernels.lanes import VECTOR_BYTES, jit
+from mrdist._kernels.lanes_synthesis import GROUPS, MAX_PLANES, merge_channels, split_channels, weigh
 from mrdist.errors import DataError
 from mrdist.geometry import ReceptiveField, Shape
 from mrdist.moments import Color, unit_of

@@ -51,7 +51,7 @@ def same(one, other):
 @pytest.mark.parametrize("color", ["shared", "separate"])
 @pytest.mark.parametrize("n_channels", [1, 3])
 @pytest.mark.parametrize("n_images", [86, 300, 600])
-def test_bright_bytes_beyond_what_one_float32_sum_holds(n_images, n_channels, color, draw_images, statistics_of):
+def test_bright_bytes_of_several_tiles(n_images, n_channels, color, draw_images, statistics_of):
     shape = (n_images, 6, 9, n_channels)
     source, target = draw_images(shape, "bright"), draw_images(shape, "bright", seed=1)
     field = ReceptiveField(3)
@@ -59,11 +59,27 @@ def test_bright_bytes_beyond_what_one_float32_sum_holds(n_images, n_channels, co
 
 
 @pytest.mark.parametrize("color", ["shared", "separate"])
-@pytest.mark.parametrize("n_images", [256, 257, 258, 259, 600])
-def test_white_bytes(n_images, color, statistics_of):
-    images = np.full((n_images, 3, 5, 3), 255, dtype=np.uint8)
+@pytest.mark.parametrize("n_channels", [1, 2, 3, 5])
+@pytest.mark.parametrize("n_images", [1, 2, 3, 4, 5, 258, 259])
+def test_white_bytes_with_a_rest_of_less_than_four(n_images, n_channels, color, statistics_of):
+    images = np.full((n_images, 3, 20, n_channels), 255, dtype=np.uint8)
     field = ReceptiveField(3)
     assert_exact(statistics_of(images, images, field, color), images, images, field, color)
+
+
+def test_white_bytes_beyond_32_bits(statistics_of):
+    images = np.full((70_000, 1, 2, 1), 255, dtype=np.uint8)
+    field = ReceptiveField(1)
+    statistics = statistics_of(images, images, field)
+    assert statistics.lag.dtype == np.int64
+    assert_exact(statistics, images, images, field, "shared")
+
+
+def test_black_and_white_bytes(statistics_of):
+    """What the bytes are stored less, 128, cancels where it matters most."""
+    source, target = np.random.default_rng(0).choice(np.array([0, 1, 127, 128, 255], np.uint8), (2, 131, 9, 21, 1))
+    field = ReceptiveField(5)
+    assert_exact(statistics_of(source, target, field), source, target, field, "shared")
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32, np.float64])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrdist._systems import centred
+from mrdist._kernels.systems import centred
 from mrdist.errors import ParameterError, SolveError
 from mrdist.geometry import Block, ReceptiveField, block_grid
 from mrdist.moments import to_integers, unit_of

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mrdist._lanes import jit
-from mrdist._lanes_strict import SOLVE_LANES, SOLVE_ROWS, aligned, subtract_products
-from mrdist._lanes_tridiagonal import (
+from mrdist._kernels.lanes import jit
+from mrdist._kernels.lanes_strict import SOLVE_LANES, SOLVE_ROWS, aligned, subtract_products
+from mrdist._kernels.lanes_tridiagonal import (
     SHIFTS,
     SWEEP_ROWS,
     eliminate,
@@ -28,7 +28,7 @@ from mrdist._lanes_tridiagonal import (
     subtract_projections,
     update_and_multiply,
 )
-from mrdist._systems import assemble_centred
+from mrdist._kernels.systems import assemble_centred
 
 Array = npt.NDArray[Any]
 _EPSILON = float(np.finfo(np.float64).eps)

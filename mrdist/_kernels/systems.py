@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mrdist._lanes import jit
-from mrdist._lanes_strict import SOLVE_LANES, centre_lanes, copy_lanes, subtract_products
+from mrdist._kernels.lanes import jit
+from mrdist._kernels.lanes_strict import SOLVE_LANES, centre_lanes, copy_lanes, subtract_products
 
 Array = npt.NDArray[Any]
 

@@ -1,6 +1,6 @@
 """Vector primitives of synthesis: pixels of a row in the lanes of the processor's vector registers.
 
-Strict, unlike the sums of `mrdist._lanes`: one product, one rounding, one sum, one rounding, in the order of the taps.
+Strict: one product, one rounding, one sum, one rounding, in the order of the taps.
 An output pixel has the same bits on every processor, whatever lane, group of lanes or set of planes it falls into.
 """
 
@@ -13,14 +13,13 @@ import llvmlite.ir as ir
 from numba import types
 from numba.extending import intrinsic
 
-from mrdist._lanes import VECTOR_BYTES
+from mrdist._kernels.lanes import INDEX, VECTOR_BYTES
 
 MAX_PLANES = 4
 """Planes whose sums one pass of `weigh` keeps in registers: one load of a weight serves them all."""
 GROUPS = 2 if VECTOR_BYTES == 32 else 4  # of 16 or 32 registers
 """Groups of lanes that a pass takes where the row has so many left: one turn of the loop over taps serves them all."""
 
-_INDEX = ir.IntType(64)
 _COLORS = (1, 3)  # channels for which the compiler gets to know the step, without which it finds no vectors
 
 
@@ -35,10 +34,10 @@ def _loop(
     before, body, end = builder.block, builder.append_basic_block("body"), builder.append_basic_block("end")
     builder.branch(body)
     builder.position_at_end(body)
-    i, *carried = phis = [builder.phi(value.type) for value in (_INDEX(0), *initial)]
+    i, *carried = phis = [builder.phi(value.type) for value in (INDEX(0), *initial)]
     values = list(step(i, carried))
-    following = builder.add(i, _INDEX(1))
-    for phi, first, value in zip(phis, (_INDEX(0), *initial), (following, *values), strict=True):
+    following = builder.add(i, INDEX(1))
+    for phi, first, value in zip(phis, (INDEX(0), *initial), (following, *values), strict=True):
         phi.add_incoming(first, before)
         phi.add_incoming(value, builder.block)
     builder.cbranch(builder.icmp_signed("<", following, count), body, end)
@@ -58,7 +57,7 @@ def _cases(
     choose = builder.switch(value, other)
     for constant in constants:
         block = builder.append_basic_block(f"case{constant}")
-        choose.add_case(_INDEX(constant), block)
+        choose.add_case(INDEX(constant), block)
         builder.position_at_end(block)
         generate(constant)
         builder.branch(done)
@@ -102,7 +101,7 @@ def split_channels(  # type: ignore[no-untyped-def]
 
             _loop(builder, n, [], pixel)
 
-        _cases(builder, n_channels, _COLORS, lambda n: split(_INDEX(n)), lambda: split(n_channels))
+        _cases(builder, n_channels, _COLORS, lambda n: split(INDEX(n)), lambda: split(n_channels))
         return context.get_dummy_value()
 
     return signature, generate
@@ -134,7 +133,7 @@ def merge_channels(  # type: ignore[no-untyped-def]
 
             _loop(builder, n, [], pixel)
 
-        _cases(builder, n_channels, _COLORS, lambda n: merge(_INDEX(n)), lambda: merge(n_channels))
+        _cases(builder, n_channels, _COLORS, lambda n: merge(INDEX(n)), lambda: merge(n_channels))
         return context.get_dummy_value()
 
     return signature, generate
@@ -170,7 +169,7 @@ def weigh(  # type: ignore[no-untyped-def]
         vector = ir.VectorType(context.get_data_type(sig.args[0].dtype), lanes)
 
         def at(data: Any, index: Any, group: int) -> Any:
-            pointer = builder.gep(data, [builder.add(index, _INDEX(group * lanes))])
+            pointer = builder.gep(data, [builder.add(index, INDEX(group * lanes))])
             return builder.bitcast(pointer, vector.as_pointer())
 
         def load(data: Any, index: Any, group: int) -> Any:
@@ -187,7 +186,7 @@ def weigh(  # type: ignore[no-untyped-def]
                     place = builder.add(first, builder.mul(j, coef_stride))
                     weights = [load(coef_data, place, group) for group in range(case % 8)]
                     place = builder.add(line, builder.mul(j, column_step))
-                    places = [builder.add(place, builder.mul(line_stride, _INDEX(p))) for p in range(case // 8)]
+                    places = [builder.add(place, builder.mul(line_stride, INDEX(p))) for p in range(case // 8)]
                     return [
                         builder.fadd(total, builder.fmul(weights[group], load(lines_data, places[p], group)))
                         for (p, group), total in zip(slots, sums, strict=True)
@@ -197,11 +196,11 @@ def weigh(  # type: ignore[no-untyped-def]
 
             first = [load(intercept_data, intercept_start, group) for _, group in slots]
             for (p, group), total in zip(slots, _loop(builder, size, first, row), strict=True):
-                place = builder.add(out_start, builder.mul(out_stride, _INDEX(p)))
+                place = builder.add(out_start, builder.mul(out_stride, INDEX(p)))
                 builder.store(total, at(out_data, place, group), align=align)
 
         cases = [8 * planes + groups for planes in range(1, MAX_PLANES + 1) for groups in (1, GROUPS)]
-        _cases(builder, builder.add(builder.mul(count, _INDEX(8)), groups), cases, pass_over)
+        _cases(builder, builder.add(builder.mul(count, INDEX(8)), groups), cases, pass_over)
         return context.get_dummy_value()
 
     return signature, generate

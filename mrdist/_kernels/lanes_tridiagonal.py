@@ -9,8 +9,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from mrdist._lanes import _INDEX, _array_data, _Emitter
-from mrdist._lanes_strict import SOLVE_LANES, SOLVE_ROWS, _broadcast, _dispatch
+from mrdist._kernels.lanes import INDEX, Emitter, array_data
+from mrdist._kernels.lanes_strict import SOLVE_LANES, SOLVE_ROWS, broadcast, dispatch
 
 SWEEP_ROWS = 2
 """Matrix rows that one pass of `update_and_multiply` keeps in registers, with four vectors each."""
@@ -31,18 +31,18 @@ def subtract_projections(  # type: ignore[no-untyped-def]
     signature = types.void(y, i64, i64, i64, u, i64, i64, types.float64, i64)
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        y_data, u_data = (_array_data(context, builder, sig.args[k], args[k]) for k in (0, 4))
+        y_data, u_data = (array_data(context, builder, sig.args[k], args[k]) for k in (0, 4))
         _, y_start, y_row, y_step, _, u_start, n, share, count = args
-        emit = _Emitter(context, builder, types.float64, SOLVE_LANES)
-        shares = _broadcast(builder, share)
+        emit = Emitter(context, builder, types.float64, SOLVE_LANES)
+        shares = broadcast(builder, share)
 
         def rows(count: int) -> None:
-            starts = [builder.add(y_start, builder.mul(y_row, _INDEX(r))) for r in range(count)]
+            starts = [builder.add(y_start, builder.mul(y_row, INDEX(r))) for r in range(count)]
 
             def slots(k: Any) -> tuple[Any, list[Any]]:
                 shift = builder.mul(k, y_step)
                 return (
-                    emit.load(u_data, builder.add(u_start, builder.mul(k, _INDEX(SOLVE_LANES)))),
+                    emit.load(u_data, builder.add(u_start, builder.mul(k, INDEX(SOLVE_LANES)))),
                     [builder.add(start, shift) for start in starts],
                 )
 
@@ -63,7 +63,7 @@ def subtract_projections(  # type: ignore[no-untyped-def]
             factors = [builder.fmul(shares, dot) for dot in emit.counted_loop(n, [zero] * count, add)]
             emit.counted_loop(n, [], subtract)
 
-        _dispatch(builder, count, SOLVE_ROWS, rows)
+        dispatch(builder, count, SOLVE_ROWS, rows)
         return context.get_dummy_value()
 
     return signature, generate
@@ -84,10 +84,10 @@ def reflect_column(  # type: ignore[no-untyped-def]
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         a_data, v_data, w_data, u_data, norm_data = (
-            _array_data(context, builder, sig.args[k], args[k]) for k in (0, 3, 5, 7, 9)
+            array_data(context, builder, sig.args[k], args[k]) for k in (0, 3, 5, 7, 9)
         )
         _, a_start, a_step, _, v_start, _, w_start, _, u_start, _, norm_start, n = args
-        emit = _Emitter(context, builder, types.float64, SOLVE_LANES)
+        emit = Emitter(context, builder, types.float64, SOLVE_LANES)
         v_0, w_0 = emit.load(v_data, v_start), emit.load(w_data, w_start)
         zero, one, minus_one = (ir.Constant(emit.vector, [value] * SOLVE_LANES) for value in (0.0, 1.0, -1.0))
         sqrt, absolute = (
@@ -98,10 +98,10 @@ def reflect_column(  # type: ignore[no-untyped-def]
         )
 
         def at(start: Any, i: Any) -> Any:
-            return builder.add(start, builder.mul(i, _INDEX(SOLVE_LANES)))
+            return builder.add(start, builder.mul(i, INDEX(SOLVE_LANES)))
 
         def update(i: Any, values: list[Any]) -> list[Any]:
-            below = builder.add(i, _INDEX(1))
+            below = builder.add(i, INDEX(1))
             entry = emit.load(a_data, builder.add(a_start, builder.mul(below, a_step)))
             entry = builder.fsub(entry, builder.fmul(emit.load(v_data, at(v_start, below)), w_0))
             entry = builder.fsub(entry, builder.fmul(emit.load(w_data, at(w_start, below)), v_0))
@@ -144,16 +144,16 @@ def update_and_multiply(  # type: ignore[no-untyped-def]
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         a_data, v_data, w_data, u_data, p_data = (
-            _array_data(context, builder, sig.args[k], args[k]) for k in (0, 3, 5, 7, 9)
+            array_data(context, builder, sig.args[k], args[k]) for k in (0, 3, 5, 7, 9)
         )
         _, a_start, a_row, _, v_start, _, w_start, _, u_start, _, p_start, n, count = args
-        emit = _Emitter(context, builder, types.float64, SOLVE_LANES)
+        emit = Emitter(context, builder, types.float64, SOLVE_LANES)
         zero = ir.Constant(emit.vector, [0.0] * SOLVE_LANES)
-        width = _INDEX(SOLVE_LANES)
+        width = INDEX(SOLVE_LANES)
 
         def rows(count: int) -> None:
-            starts = [builder.add(a_start, builder.mul(a_row, _INDEX(r))) for r in range(count)]
-            shifts = [builder.mul(builder.add(n, _INDEX(r)), width) for r in range(count)]
+            starts = [builder.add(a_start, builder.mul(a_row, INDEX(r))) for r in range(count)]
+            shifts = [builder.mul(builder.add(n, INDEX(r)), width) for r in range(count)]
             v_row, w_row, u_row = (
                 [emit.load(data, builder.add(start, shift)) for shift in shifts]
                 for data, start in ((v_data, v_start), (w_data, w_start), (u_data, u_start))
@@ -191,7 +191,7 @@ def update_and_multiply(  # type: ignore[no-untyped-def]
             for total, shift in zip(sums, shifts, strict=True):
                 emit.store(total, p_data, builder.add(p_start, shift))
 
-        _dispatch(builder, count, SWEEP_ROWS, rows)
+        dispatch(builder, count, SWEEP_ROWS, rows)
         return context.get_dummy_value()
 
     return signature, generate
@@ -213,15 +213,15 @@ def eliminate(  # type: ignore[no-untyped-def]
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         diagonal, beside, rhs, shifts, inverse, g, h, smallest = (
-            _array_data(context, builder, sig.args[k], args[k]) for k in (0, 1, 2, 4, 5, 6, 7, 8)
+            array_data(context, builder, sig.args[k], args[k]) for k in (0, 1, 2, 4, 5, 6, 7, 8)
         )
         rhs_start = args[3]
         first, step, m, count = args[9:]
-        emit = _Emitter(context, builder, types.float64, SOLVE_LANES)
+        emit = Emitter(context, builder, types.float64, SOLVE_LANES)
         one = ir.Constant(emit.vector, [1.0] * SOLVE_LANES)
 
         def rows(count: int) -> None:
-            starts = [builder.add(first, _INDEX(r * SOLVE_LANES)) for r in range(count)]
+            starts = [builder.add(first, INDEX(r * SOLVE_LANES)) for r in range(count)]
             shift = [emit.load(shifts, start) for start in starts]
 
             def put(values: list[Any], i: Any) -> list[Any]:
@@ -238,13 +238,13 @@ def eliminate(  # type: ignore[no-untyped-def]
                 return carried
 
             def row(i: Any) -> tuple[Any, Any, Any]:
-                at = builder.mul(i, _INDEX(SOLVE_LANES))
+                at = builder.mul(i, INDEX(SOLVE_LANES))
                 return emit.load(diagonal, at), emit.load(rhs, at), emit.load(rhs, builder.add(rhs_start, at))
 
             def next_row(above: Any, carried: list[Any]) -> list[Any]:
-                i = builder.add(above, _INDEX(1))
+                i = builder.add(above, INDEX(1))
                 entry, g_0, h_0 = row(i)
-                off = emit.load(beside, builder.mul(above, _INDEX(SOLVE_LANES)))
+                off = emit.load(beside, builder.mul(above, INDEX(SOLVE_LANES)))
                 values = []
                 for r in range(count):
                     reciprocal, g_above, h_above, low = carried[4 * r : 4 * r + 4]
@@ -257,14 +257,14 @@ def eliminate(  # type: ignore[no-untyped-def]
                     ]
                 return put(values, i)
 
-            entry, g_0, h_0 = row(_INDEX(0))
+            entry, g_0, h_0 = row(INDEX(0))
             pivots = [builder.fadd(entry, s) for s in shift]
-            initial = put([value for pivot in pivots for value in (pivot, g_0, h_0, pivot)], _INDEX(0))
-            carried = emit.counted_loop(builder.sub(m, _INDEX(1)), initial, next_row)
+            initial = put([value for pivot in pivots for value in (pivot, g_0, h_0, pivot)], INDEX(0))
+            carried = emit.counted_loop(builder.sub(m, INDEX(1)), initial, next_row)
             for r, start in enumerate(starts):
                 emit.store(carried[4 * r + 3], smallest, start)
 
-        _dispatch(builder, count, SHIFTS, rows)
+        dispatch(builder, count, SHIFTS, rows)
         return context.get_dummy_value()
 
     return signature, generate
@@ -283,20 +283,20 @@ def substitute(  # type: ignore[no-untyped-def]
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         beside, s, inverse, g, h, s_g, s_h = (
-            _array_data(context, builder, sig.args[k], args[k]) for k in (0, 1, 3, 4, 5, 6, 7)
+            array_data(context, builder, sig.args[k], args[k]) for k in (0, 1, 3, 4, 5, 6, 7)
         )
         s_start = args[2]
         first, step, m, count = args[8:]
-        emit = _Emitter(context, builder, types.float64, SOLVE_LANES)
+        emit = Emitter(context, builder, types.float64, SOLVE_LANES)
         zero = ir.Constant(emit.vector, [0.0] * SOLVE_LANES)
-        last = builder.sub(m, _INDEX(1))
+        last = builder.sub(m, INDEX(1))
 
         def rows(count: int) -> None:
-            starts = [builder.add(first, _INDEX(r * SOLVE_LANES)) for r in range(count)]
+            starts = [builder.add(first, INDEX(r * SOLVE_LANES)) for r in range(count)]
 
             def row_above(k: Any, carried: list[Any]) -> list[Any]:
                 i = builder.sub(last, k)
-                at = builder.mul(i, _INDEX(SOLVE_LANES))
+                at = builder.mul(i, INDEX(SOLVE_LANES))
                 # beside the last row is 0
                 off, factor = emit.load(beside, at), emit.load(s, builder.add(s_start, at))
                 values = []
@@ -316,7 +316,7 @@ def substitute(  # type: ignore[no-untyped-def]
                 emit.store(carried[4 * r + 1], s_g, start)
                 emit.store(carried[4 * r + 3], s_h, start)
 
-        _dispatch(builder, count, SHIFTS, rows)
+        dispatch(builder, count, SHIFTS, rows)
         return context.get_dummy_value()
 
     return signature, generate

@@ -1,7 +1,7 @@
 """Strict vector primitives of the solvers: pixels in the lanes, one fixed sequence of rounded operations a pixel.
 
 Every product is rounded before it is added, and sums run in the order of the index: the same bits on every
-processor, in every lane. What `mrdist._lanes` may fuse and reorder sees integers; what is here sees fractions.
+processor, in every lane. What `mrdist._kernels.lanes` may fuse and reorder sees integers; what is here sees fractions.
 
 Batches hold ``SOLVE_LANES`` pixels in their fastest axis. Arguments called ``start`` are flat indices of a first
 lane, strides and steps are flat distances.
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from numba import types
 from numba.extending import intrinsic
 
-from mrdist._lanes import _INDEX, VECTOR_BYTES, _array_data, _Emitter, jit
+from mrdist._kernels.lanes import INDEX, VECTOR_BYTES, Emitter, array_data, jit
 
 SOLVE_LANES = 2 * VECTOR_BYTES // 8
 """Pixels in one batch of the solver: two vector registers, since one waits for its own last result too often."""
@@ -38,20 +38,20 @@ def aligned(shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
     return raw[skip : skip + size].reshape(shape)
 
 
-def _broadcast(builder: Any, value: Any) -> Any:
+def broadcast(builder: Any, value: Any) -> Any:
     vector = ir.Constant(ir.VectorType(value.type, SOLVE_LANES), ir.Undefined)
     for lane in range(SOLVE_LANES):
-        vector = builder.insert_element(vector, value, _INDEX(lane))
+        vector = builder.insert_element(vector, value, INDEX(lane))
     return vector
 
 
-def _dispatch(builder: Any, count: Any, most: int, generate: Callable[[int], None]) -> None:
+def dispatch(builder: Any, count: Any, most: int, generate: Callable[[int], None]) -> None:
     """Run the code that ``generate`` emits for ``count`` rows, out of 1..most."""
     done = builder.append_basic_block("lanes.done")
     choose = builder.switch(count, done)
     for rows in range(1, most + 1):
         block = builder.append_basic_block(f"lanes.rows{rows}")
-        choose.add_case(_INDEX(rows), block)
+        choose.add_case(INDEX(rows), block)
         builder.position_at_end(block)
         generate(rows)
         builder.branch(done)
@@ -64,8 +64,8 @@ def copy_lanes(typing_context, source, source_start, out, out_start):  # type: i
     signature = types.void(source, types.int64, out, types.int64)
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        source_data, out_data = (_array_data(context, builder, sig.args[k], args[k]) for k in (0, 2))
-        emit = _Emitter(context, builder, types.float64, SOLVE_LANES)
+        source_data, out_data = (array_data(context, builder, sig.args[k], args[k]) for k in (0, 2))
+        emit = Emitter(context, builder, types.float64, SOLVE_LANES)
         emit.store(_floats(context, builder, sig.args[0].dtype, source_data, args[1]), out_data, args[3])
         return context.get_dummy_value()
 
@@ -82,12 +82,12 @@ def centre_lanes(  # type: ignore[no-untyped-def]
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         source_data, a_data, b_data, out_data = (
-            _array_data(context, builder, sig.args[k], args[k]) for k in (0, 3, 5, 7)
+            array_data(context, builder, sig.args[k], args[k]) for k in (0, 3, 5, 7)
         )
         _, source_start, n, _, a_start, _, b_start, _, out_start = args
-        emit = _Emitter(context, builder, types.float64, SOLVE_LANES)
+        emit = Emitter(context, builder, types.float64, SOLVE_LANES)
         source = _floats(context, builder, sig.args[0].dtype, source_data, source_start)
-        product = builder.fmul(source, _broadcast(builder, n))
+        product = builder.fmul(source, broadcast(builder, n))
         other = builder.fmul(emit.load(a_data, a_start), emit.load(b_data, b_start))
         emit.store(builder.fsub(product, other), out_data, out_start)
         return context.get_dummy_value()
@@ -97,7 +97,7 @@ def centre_lanes(  # type: ignore[no-untyped-def]
 
 def _floats(context: Any, builder: Any, dtype: Any, data: Any, start: Any) -> Any:
     """Load one group of lanes as float64."""
-    emit = _Emitter(context, builder, dtype, SOLVE_LANES)
+    emit = Emitter(context, builder, dtype, SOLVE_LANES)
     value = emit.load(data, start)
     if isinstance(dtype, types.Float):
         return value
@@ -118,13 +118,13 @@ def subtract_products(  # type: ignore[no-untyped-def]
     signature = types.void(out, i64, i64, a, i64, i64, i64, b, i64, i64, i64, i64)
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        out_data, a_data, b_data = (_array_data(context, builder, sig.args[k], args[k]) for k in (0, 3, 7))
+        out_data, a_data, b_data = (array_data(context, builder, sig.args[k], args[k]) for k in (0, 3, 7))
         _, out_start, out_stride, _, a_start, a_row, a_step, _, b_start, b_step, n, count = args
-        emit = _Emitter(context, builder, types.float64, SOLVE_LANES)
+        emit = Emitter(context, builder, types.float64, SOLVE_LANES)
 
         def rows(count: int) -> None:
-            slots = [builder.add(out_start, builder.mul(out_stride, _INDEX(r))) for r in range(count)]
-            starts = [builder.add(a_start, builder.mul(a_row, _INDEX(r))) for r in range(count)]
+            slots = [builder.add(out_start, builder.mul(out_stride, INDEX(r))) for r in range(count)]
+            starts = [builder.add(a_start, builder.mul(a_row, INDEX(r))) for r in range(count)]
 
             def step(k: Any, values: list[Any]) -> list[Any]:
                 y = emit.load(b_data, builder.add(b_start, builder.mul(k, b_step)))
@@ -138,7 +138,7 @@ def subtract_products(  # type: ignore[no-untyped-def]
             for rest, slot in zip(rests, slots, strict=True):
                 emit.store(rest, out_data, slot)
 
-        _dispatch(builder, count, SOLVE_ROWS, rows)
+        dispatch(builder, count, SOLVE_ROWS, rows)
         return context.get_dummy_value()
 
     return signature, generate

@@ -1,0 +1,14 @@
+"""The arithmetic, compiled by numba: arrays in, arrays out; no Dask, no zarr, no classes of mrdist.
+
+======================  ============================================================================
+lanes                   the words that the inner loops are written in, and what the processor has
+dot_products            exact integer products, images in the loop and pixels in the lanes
+interleaving            images as lanes of four bytes
+accumulation            sums over images, tile by tile
+lanes_strict            inner loops of the solvers: one fixed order of operations, whatever the processor
+systems                 a pixel's system from its sums, and its training error
+lanes_tridiagonal       inner loops of the tridiagonalisation
+tridiagonal             one factorisation for many penalties
+lanes_synthesis         weights times windows
+======================  ============================================================================
+"""

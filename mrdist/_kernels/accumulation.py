@@ -1,0 +1,274 @@
+"""The lag-map kernel: exact sums over images of the products of pixels, tile by tile."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mrdist._kernels.dot_products import MAX_COUNT, ROWS, add_products, add_sums
+from mrdist._kernels.interleaving import interleave
+from mrdist._kernels.lanes import VECTOR_BYTES, jit
+
+Array = npt.NDArray[Any]
+Place = tuple[int, int, int]
+"""First lane of a regression's items in a tile, lanes from one group of items to the next, and from row to row."""
+Tile = tuple[int, tuple[int, int], tuple[int, int]]
+"""Groups of items of a regression, the first row and column, and how many rows and columns hold pixels."""
+
+# Measured: a tile stays in the second level of cache, and a column of it in the first while it meets all its lags.
+_TILE_ROWS = 14
+_TILE_COLUMNS = 160
+_TILE_GROUPS = 32
+
+
+@jit
+def accumulate(
+    source: Array,  # (image, window row, window column, channel), integers
+    target: Array,  # (image, row, column, channel)
+    size: int,
+    dilation: int,
+    lag_out: Array,  # (regression, map, row, column), uint32 or int64, like all that follow
+    cross_out: Array,
+    source_out: Array,  # (regression, row, column)
+    target_out: Array,
+    square_out: Array,
+    no_items: Array,  # empty arrays of the types of an item and of a lane: uint8 and int32, or both float64
+    no_lanes: Array,
+) -> None:
+    """Accumulate tile by tile: the images of a tile stay in cache while all their products are summed.
+
+    Pixel (i, j) of the block and pixel (i, j) of the window share a tile: the taps of the one and the lagged
+    partners of the other are the same window rows i..i+reach. A tile's lanes are planar and lie in the order
+    (row, group of items, column), with `reach` columns of the window on both sides: every lag is one shift.
+    """
+    n_images, n_rows, n_columns, n_channels = source.shape
+    n_regressions = len(lag_out)
+    shared = n_regressions == 1
+    reach = (size - 1) * dilation
+    rows = ROWS[_column_cut(size)]
+    lanes = VECTOR_BYTES // no_lanes.itemsize
+    items = no_lanes.itemsize // no_items.itemsize
+
+    tile_rows = min(
+        _ceil(n_rows, rows * dilation), max(rows * dilation, _TILE_ROWS // (rows * dilation) * rows * dilation)
+    )
+    tile_columns = _ceil(_split(n_columns, _TILE_COLUMNS), lanes)
+    packs = _split(-(-n_images // items), max(1, _TILE_GROUPS // n_channels))
+    groups = packs * n_channels
+    margin = _ceil(reach, lanes)
+    x_pitch, t_pitch = _odd(margin + tile_columns + reach, lanes), _odd(tile_columns, lanes)
+    x_items = np.empty((tile_rows + reach) * groups * x_pitch * items, dtype=no_items.dtype)
+    t_items = np.empty(tile_rows * groups * t_pitch * items, dtype=no_items.dtype)
+    x, t = x_items.view(no_lanes.dtype), t_items.view(no_lanes.dtype)
+    base = np.empty((tile_rows, tile_columns), dtype=no_lanes.dtype)
+    squares = np.empty_like(base)
+    edge = np.empty(lag_out.shape[1] * rows * lanes, dtype=lag_out.dtype)
+
+    for j0 in range(0, n_columns, tile_columns):
+        _fill(x_items, _zero(x_items))  # the columns beyond the images are the same for all rows of tiles
+        _fill(t_items, _zero(t_items))
+        for i0 in range(0, n_rows, tile_rows):
+            for n0 in range(0, n_images, packs * items):
+                n = min(packs * items, n_images - n0)
+                x_shape, t_shape = (tile_rows + reach, groups, x_pitch), (tile_rows, groups, t_pitch)
+                _convert(
+                    source, n0, n, i0, j0 - reach, tile_columns + 2 * reach, shared, x_items, x_shape, margin - reach
+                )
+                _convert(target, n0, n, i0, j0, tile_columns, shared, t_items, t_shape, 0)
+                n_groups = -(-n * n_channels // (items * n_regressions))
+                for k in range(n_regressions):
+                    x_place = (k * packs * x_pitch + margin, x_pitch, groups * x_pitch)
+                    t_place = (k * packs * t_pitch, t_pitch, groups * t_pitch)
+                    corner, extent = (i0, j0), (min(tile_rows, n_rows - i0), min(tile_columns, n_columns - j0))
+                    tile = (n_groups, corner, extent)
+                    _add_sums(x, x_place, tile, base, squares, source_out[k])
+                    _add_maps(x, x_place, x, x_place, tile, size, 1 - size, dilation, base, edge, lag_out[k])
+                    extent = (min(tile_rows, n_rows - reach - i0), min(tile_columns, n_columns - reach - j0))
+                    tile = (n_groups, corner, extent)
+                    _add_sums(t, t_place, tile, base, squares, target_out[k])
+                    _add_rows(squares, corner, extent, square_out[k])
+                    _add_maps(t, t_place, x, x_place, tile, size, 0, dilation, base, edge, cross_out[k])
+
+
+@jit
+def _zero(items: Array) -> int:
+    """Return what stands for 0: bytes are stored less 128, as signed numbers."""
+    return 128 if items.itemsize == 1 else 0
+
+
+@jit
+def _fill(array: Array, value: int) -> None:
+    for k in range(len(array)):  # a plain loop becomes memset, an assignment to a slice does not
+        array[k] = value
+
+
+@jit
+def _split(n: int, limit: int) -> int:
+    """Return the length of nearly equal parts of ``n`` that are no longer than ``limit``."""
+    return max(1, -(-n // max(1, -(-n // limit))))
+
+
+@jit
+def _ceil(n: int, unit: int) -> int:
+    return -(-n // unit) * unit
+
+
+@jit
+def _odd(n: int, lanes: int) -> int:
+    """Return a pitch of an odd number of vectors: the groups of a column then share no sets of the cache."""
+    return (-(-n // lanes) | 1) * lanes
+
+
+@jit
+def _column_cut(size: int) -> int:
+    """Return how many lags of a column of ``size`` are summed at a time, in passes of nearly equal length."""
+    return _split(size, MAX_COUNT)
+
+
+@jit
+def _convert(
+    images: Array,
+    n0: int,
+    n: int,
+    i0: int,
+    j0: int,
+    n_columns: int,
+    shared: bool,
+    tile: Array,
+    shape: tuple[int, int, int],  # of the tile: rows, groups of items, lanes
+    start: int,  # lane of column j0
+) -> None:
+    """Pack a rectangle of images n0..n0+n-1 into lanes; what lies above or below them becomes zeros.
+
+    Items are the channels of all images, one after the other, where these are ``shared``; otherwise the images, with
+    the groups of the first channel before those of the second.
+    """
+    height, width, n_channels = images.shape[1:]
+    n_rows, groups, pitch = shape
+    zero = _zero(tile)
+    items = 4 if tile.itemsize == 1 else 1
+    skip = max(0, -j0)
+    j0, start, n_columns = j0 + skip, start + skip, min(n_columns - skip, width - j0 - skip)
+    if n_columns <= 0:
+        return
+    stored = max(0, min(n_rows, height - i0))
+    _fill(tile[stored * groups * pitch * items :], zero)
+    nothing = np.zeros(n_columns * n_channels, dtype=images.dtype)
+    pack_step, channel_step = (n_channels * pitch, pitch) if shared else (pitch, groups // n_channels * pitch)
+    for pack in range(-(-n // items)):
+        first, present = n0 + pack * items, min(items, n - pack * items)
+        for i in range(stored):
+            lane = i * groups * pitch + pack * pack_step + start
+            pixel = ((first * height + i0 + i) * width + j0) * n_channels
+            if interleave(
+                images, pixel, height * width * n_channels, present, nothing, n_channels, shared, n_columns,
+                tile, lane, channel_step,
+            ):  # fmt: skip
+                continue
+            for m in range(n_channels):
+                for k in range(items):
+                    image, channel = divmod(items * m + k, n_channels) if shared else (k, m)
+                    at = (lane + m * channel_step) * items + k
+                    if image < present:
+                        row = images[first + image, i0 + i, j0 : j0 + n_columns, channel]
+                        for j in range(n_columns):
+                            tile[at + j * items] = row[j] + zero
+                    else:
+                        for j in range(n_columns):
+                            tile[at + j * items] = zero
+
+
+@jit
+def _add_sums(
+    a: Array,
+    place: Place,
+    tile: Tile,
+    base: Array,
+    squares: Array,
+    out: Array,
+) -> None:
+    """Add the sums of a tile to ``out``, set its sums of squares, and the base of its sums of products.
+
+    A product of unsigned items is that of an unsigned and a signed one plus 128 times the unsigned one.
+    """
+    start, stride, row = place
+    n_groups, corner, extent = tile
+    n_rows, n_columns = extent
+    tile_columns = base.shape[1]
+    less = 128 if a.itemsize == 4 else 0
+    for i in range(n_rows):
+        add_sums(a, start + i * row, stride, n_groups, n_columns, base, squares, i * tile_columns)
+    _add_rows(base, corner, extent, out)
+    for i in range(n_rows):
+        for j in range(tile_columns):
+            base[i, j] *= less
+            squares[i, j] += base[i, j]
+
+
+@jit
+def _add_rows(sums: Array, corner: tuple[int, int], extent: tuple[int, int], out: Array) -> None:
+    for i in range(extent[0]):
+        row = out[corner[0] + i, corner[1] : corner[1] + extent[1]]
+        for j in range(len(row)):
+            row[j] += out.dtype.type(sums[i, j])
+
+
+@jit
+def _add_maps(
+    a: Array,
+    a_place: Place,
+    b: Array,
+    b_place: Place,
+    tile: Tile,
+    size: int,
+    first_dx: int,
+    dilation: int,
+    base: Array,
+    edge: Array,
+    out: Array,
+) -> None:
+    """Add the products of a and b at all lags (dy, dx) after (0, ``first_dx``), column by column of lags.
+
+    Lag (dy, dx) is map dy (size - first_dx) + dx. Blocks of whole vectors go straight into ``out``, others by way of
+    ``edge``.
+    """
+    a_start, a_stride, a_row = a_place
+    b_start, b_stride, b_row = b_place
+    n_groups, corner, (n_rows, n_columns) = tile
+    n_maps, height, width = out.shape
+    base_row = base.shape[1]
+    flat = out.reshape(-1)
+    lanes = VECTOR_BYTES // a.itemsize
+    cut, columns = _column_cut(size), size - first_dx
+    rows = ROWS[cut]
+    for block in range(0, n_rows, rows * dilation):
+        for i in range(block, min(block + dilation, n_rows)):
+            for k in range(0, n_columns, lanes):
+                used_rows, used_columns = min(rows, -(-(n_rows - i) // dilation)), min(lanes, n_columns - k)
+                whole = used_rows == rows and used_columns == lanes
+                start = (corner[0] + i) * width + corner[1] + k
+                if whole:
+                    sums, at, row, step = flat, start, dilation * width, height * width
+                else:
+                    sums, at, row, step = edge, 0, lanes, rows * lanes
+                    _fill(edge[: n_maps * step], 0)
+                for dx in range(first_dx, size):
+                    dy = 0 if dx >= 0 else 1
+                    while dy < size:
+                        count = min(cut, size - dy)
+                        add_products(
+                            a, a_start + i * a_row + k, a_stride, dilation * a_row,
+                            b, b_start + (i + dilation * dy) * b_row + k + dilation * dx, b_stride, dilation * b_row,
+                            n_groups, rows, count,
+                            base, i * base_row + k, dilation * base_row,
+                            sums, at + (dy * columns + dx) * step, row, columns * step,
+                        )  # fmt: skip
+                        dy += count
+                if whole:
+                    continue
+                for m in range(n_maps):
+                    for r in range(used_rows):
+                        for j in range(used_columns):
+                            flat[start + (m * height + r * dilation) * width + j] += edge[(m * rows + r) * lanes + j]

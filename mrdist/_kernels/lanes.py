@@ -1,0 +1,86 @@
+"""Vector primitives: pixels in the lanes of the processor's vector registers.
+
+A few inner loops carry all of mrdist's arithmetic. Written as plain loops they leave the accumulators in memory;
+as numba intrinsics they keep dozens of them in registers. Here are the words that these are written in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
+
+import llvmlite.binding as llvm
+import llvmlite.ir as ir
+import numba
+from numba.core import codegen, config
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+# What numba compiles for: the host, unless NUMBA_CPU_FEATURES names the features.
+FEATURES = tuple((codegen.get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES).split(","))
+X86 = llvm.get_process_triple().startswith("x86")
+WIDE = "+avx512bw" in FEATURES
+VECTOR_BYTES = 64 if WIDE else 32 if "+avx2" in FEATURES else 16
+"""Bytes of one vector register, which are one group of lanes."""
+INDEX = ir.IntType(64)
+
+
+def jit(function: Function) -> Function:
+    """Compile strictly (no fastmath), without the GIL, once per machine (cached on disk)."""
+    return cast(Function, numba.njit(nogil=True, cache=True, error_model="numpy")(function))
+
+
+class Emitter:
+    """A few words of LLVM: pointers into arrays and unaligned vector loads and stores."""
+
+    def __init__(self, context: Any, builder: Any, dtype: Any, lanes: int) -> None:
+        self.builder = builder
+        self.lanes = lanes
+        self.align = dtype.bitwidth // 8
+        self.vector = ir.VectorType(context.get_data_type(dtype), lanes)
+
+    def at(self, start: Any, step: Any, k: int) -> Any:
+        return self.builder.add(start, self.builder.mul(step, INDEX(k)))
+
+    def constant(self, value: int, vector: Any = None) -> Any:
+        vector = vector or self.vector
+        return ir.Constant(vector, [value] * vector.count)
+
+    def load(self, data: Any, index: Any) -> Any:
+        pointer = self.builder.bitcast(self.builder.gep(data, [index]), self.vector.as_pointer())
+        return self.builder.load(pointer, align=self.align)
+
+    def store(self, value: Any, data: Any, index: Any) -> None:
+        pointer = self.builder.bitcast(self.builder.gep(data, [index]), self.vector.as_pointer())
+        self.builder.store(value, pointer, align=self.align)
+
+    def counted_loop(
+        self, count: Any, initial: Sequence[Any], step: Callable[[Any, list[Any]], list[Any]]
+    ) -> list[Any]:
+        """Run ``step(i, values)`` for i in 0..count-1 with ``values`` carried in registers."""
+        builder = self.builder
+        before = builder.block
+        head = builder.append_basic_block("lanes.head")
+        body = builder.append_basic_block("lanes.body")
+        end = builder.append_basic_block("lanes.end")
+        builder.branch(head)
+        builder.position_at_end(head)
+        i = builder.phi(INDEX)
+        i.add_incoming(INDEX(0), before)
+        carried = []
+        for value in initial:
+            phi = builder.phi(value.type)
+            phi.add_incoming(value, before)
+            carried.append(phi)
+        builder.cbranch(builder.icmp_signed("<", i, count), body, end)
+        builder.position_at_end(body)
+        for phi, value in zip(carried, step(i, carried), strict=True):
+            phi.add_incoming(value, builder.block)
+        i.add_incoming(builder.add(i, INDEX(1)), builder.block)
+        builder.branch(head)
+        builder.position_at_end(end)
+        return carried
+
+
+def array_data(context: Any, builder: Any, array_type: Any, array: Any) -> Any:
+    return context.make_array(array_type)(context, builder, array).data
