@@ -8,7 +8,7 @@ instead of ``r^2 (r^2 + 1) / 2`` sums a pixel.
 Images are integers: uint8 and uint16 as they are, floats in 0..1 rounded once to multiples of 2^-22. A few dozen
 groups of items at a time (`mrdist._kernels.accumulation`), the products of bytes are summed as int32 and those of
 more bits as float64, which holds 512 products of two 22-bit numbers. These sums are exact in any order, and are then
-added to integers: the statistics do not depend on how the images were cut into slabs, blocks or chunks. These integers are
+added to integers: the statistics do not depend on how the images were cut into slabs, blocks or chunks. These are
 uint32 as long as the number of rows allows (66,051 rows of bytes), which halves the memory, and int64 from there.
 """
 

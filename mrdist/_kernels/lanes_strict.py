@@ -1,7 +1,7 @@
 """Strict vector primitives of the solvers: pixels in the lanes, one fixed sequence of rounded operations a pixel.
 
 Every product is rounded before it is added, and sums run in the order of the index: the same bits on every
-processor, in every lane. What `mrdist._kernels.lanes` may fuse and reorder sees integers; what is here sees fractions.
+processor, in every lane. What `mrdist._kernels.dot_products` may reorder are integers; here are fractions.
 
 Batches hold ``SOLVE_LANES`` pixels in their fastest axis. Arguments called ``start`` are flat indices of a first
 lane, strides and steps are flat distances.

@@ -13,7 +13,7 @@ import llvmlite.ir as ir
 from numba import types
 from numba.extending import intrinsic
 
-from mrdist._kernels.lanes import INDEX, VECTOR_BYTES
+from mrdist._kernels.lanes import INDEX, VECTOR_BYTES, array_data
 
 MAX_PLANES = 4
 """Planes whose sums one pass of `weigh` keeps in registers: one load of a weight serves them all."""
@@ -21,10 +21,6 @@ GROUPS = 2 if VECTOR_BYTES == 32 else 4  # of 16 or 32 registers
 """Groups of lanes that a pass takes where the row has so many left: one turn of the loop over taps serves them all."""
 
 _COLORS = (1, 3)  # channels for which the compiler gets to know the step, without which it finds no vectors
-
-
-def _data(context: Any, builder: Any, array_type: Any, array: Any) -> Any:
-    return context.make_array(array_type)(context, builder, array).data
 
 
 def _loop(
@@ -160,7 +156,7 @@ def weigh(  # type: ignore[no-untyped-def]
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         coef_data, intercept_data, lines_data, out_data = (
-            _data(context, builder, sig.args[k], args[k]) for k in (0, 3, 5, 13)
+            array_data(context, builder, sig.args[k], args[k]) for k in (0, 3, 5, 13)
         )
         _, coef_start, coef_stride, _, intercept_start, _, line_start, line_stride, row_step, column_step = args[:10]
         size, count, groups, _, out_start, out_stride = args[10:]
