@@ -76,7 +76,7 @@ def split_channels(  # type: ignore[no-untyped-def]
     signature = types.void(pixels, i64, i64, i64, planes.dtype, planes.dtype, planes, i64, i64)
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        data, planes_data = (_data(context, builder, sig.args[k], args[k]) for k in (0, 6))
+        data, planes_data = (array_data(context, builder, sig.args[k], args[k]) for k in (0, 6))
         _, start, n, n_channels, high, low, _, plane_start, plane_stride = args
         source, target = sig.args[0].dtype, sig.args[6].dtype
 
@@ -112,7 +112,7 @@ def merge_channels(  # type: ignore[no-untyped-def]
     signature = types.void(planes, i64, i64, pixels, i64, i64, i64)
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        planes_data, data = (_data(context, builder, sig.args[k], args[k]) for k in (0, 3))
+        planes_data, data = (array_data(context, builder, sig.args[k], args[k]) for k in (0, 3))
         _, plane_start, plane_stride, _, start, n, n_channels = args
 
         def merge(n_channels: Any) -> None:
