@@ -217,7 +217,12 @@ class SufficientStatistics:
         height, width = self.cross.shape[2:]
         return height, width
 
-    def update(self, source: npt.NDArray[np.generic], target: npt.NDArray[np.generic]) -> SufficientStatistics:
+    def update(
+        self,
+        source: npt.NDArray[np.generic],
+        target: npt.NDArray[np.generic],
+        chosen: npt.NDArray[np.int64] | None = None,
+    ) -> SufficientStatistics:
         """Add images, in place while the integers are wide enough.
 
         Parameters
@@ -226,6 +231,8 @@ class SufficientStatistics:
             Integers of shape (image, window y, window x, channel), zero outside the image.
         target
             Integers of shape (image, y, x, channel), of the same dtype.
+        chosen
+            Indices of the images to add, all of them by default.
 
         Returns
         -------
@@ -237,14 +244,16 @@ class SufficientStatistics:
         DataError
             If so many rows do not fit into int64 exactly.
         """
-        n_images, n_channels = source.shape[0], source.shape[3]
-        n_rows = check_rows(self.n_rows + n_images * (n_channels if self.n_groups == 1 else 1), self.unit)
+        chosen = np.arange(len(source)) if chosen is None else chosen
+        n_channels = source.shape[3]
+        n_rows = check_rows(self.n_rows + len(chosen) * (n_channels if self.n_groups == 1 else 1), self.unit)
         sums = self._as(_dtype_of_sums(n_rows, self.unit))
         item, lane = (np.uint8, np.int32) if source.dtype == np.uint8 else (np.float64, np.float64)
         accumulate(
             # the kernel counts on C order
             np.ascontiguousarray(source),
             np.ascontiguousarray(target),
+            chosen,
             self.field.size,
             self.field.dilation,
             sums.lag,

@@ -355,11 +355,9 @@ def _peak_memory(workload: Workload, block: Shape, slab: int) -> int:
     narrow = workload.itemsize == 1 and (workload.keeps_sums or workload.n_rows <= _ROWS_IN_32_BITS)
     statistics = (4 if narrow else 8) * workload.n_groups * maps
     image = workload.n_channels * workload.itemsize
-    # One slab is read while the last one is summed; where not all images are wanted, these are copied.
-    copies = 2 if workload.n_images == workload.n_stored else 3
-    slabs = slab * image * copies * (window + pixels)
-    if workload.itemsize > 2:  # floats pass through float64 on their way to fixed point
-        slabs += slab * workload.n_channels * (12 * window + 12 * pixels)
+    slabs = 2 * slab * image * (window + pixels)  # one is read while the last one is summed
+    if workload.itemsize > 2:  # floats are copied and pass through float64 on their way to fixed point
+        slabs += slab * workload.n_channels * 16 * (window + pixels)
     rows, height, width, _ = workload.chunks
     chunks = -(-slab // rows) * (-(-block[0] // height) + 1) * (-(-block[1] // width) + 1)
     reading = min(_READS_IN_FLIGHT, chunks) * 2 * _chunk_bytes(workload)

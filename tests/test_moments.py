@@ -161,6 +161,17 @@ def test_order_and_slabs_of_updates_do_not_matter(order, cuts, draw_images, stat
     same(statistics, statistics_of(source, target, field))
 
 
+@pytest.mark.parametrize("n_channels", [1, 2, 3])
+@pytest.mark.parametrize("color", ["shared", "separate"])
+def test_chosen_images_are_the_only_ones_added(n_channels, color, draw_images, statistics_of):
+    field, block = ReceptiveField(3), Block(0, 0, 20, 37)
+    source, target = (draw_images((11, 20, 37, n_channels), seed=seed) for seed in (0, 1))
+    chosen = np.array([9, 0, 4, 5, 10, 2])
+    nothing = SufficientStatistics.zeros(field, block.shape, n_groups=1 if color == "shared" else n_channels, unit=255)
+    found = nothing.update(padded_window(source, block.grown(1)), target, chosen)
+    same(found, statistics_of(source[chosen], target[chosen], field, color))
+
+
 def test_no_images_change_nothing(draw_images, statistics_of):
     images = draw_images((3, 4, 5, 1))
     field = ReceptiveField(3)

@@ -27,6 +27,7 @@ _TILE_GROUPS = 32
 def accumulate(
     source: Array,  # (image, window row, window column, channel), integers
     target: Array,  # (image, row, column, channel)
+    chosen: Array,  # (n,), the images to add
     size: int,
     dilation: int,
     lag_out: Array,  # (regression, map, row, column), uint32 or int64, like all that follow
@@ -43,8 +44,8 @@ def accumulate(
     partners of the other are the same window rows i..i+reach. A tile's lanes are planar and lie in the order
     (row, group of items, column), with `reach` columns of the window on both sides: every lag is one shift.
     """
-    n_images, n_rows, n_columns, n_channels = source.shape
-    n_regressions = len(lag_out)
+    n_rows, n_columns, n_channels = source.shape[1:]
+    n_images, n_regressions = len(chosen), len(lag_out)
     shared = n_regressions == 1
     reach = (size - 1) * dilation
     rows = ROWS[_column_cut(size)]
@@ -73,10 +74,9 @@ def accumulate(
             for n0 in range(0, n_images, packs * items):
                 n = min(packs * items, n_images - n0)
                 x_shape, t_shape = (tile_rows + reach, groups, x_pitch), (tile_rows, groups, t_pitch)
-                _convert(
-                    source, n0, n, i0, j0 - reach, tile_columns + 2 * reach, shared, x_items, x_shape, margin - reach
-                )
-                _convert(target, n0, n, i0, j0, tile_columns, shared, t_items, t_shape, 0)
+                x_columns, x_start = tile_columns + 2 * reach, margin - reach
+                _convert(source, chosen, n0, n, i0, j0 - reach, x_columns, shared, x_items, x_shape, x_start)
+                _convert(target, chosen, n0, n, i0, j0, tile_columns, shared, t_items, t_shape, 0)
                 n_groups = -(-n * n_channels // (items * n_regressions))
                 for k in range(n_regressions):
                     x_place = (k * packs * x_pitch + margin, x_pitch, groups * x_pitch)
@@ -130,6 +130,7 @@ def _column_cut(size: int) -> int:
 @jit
 def _convert(
     images: Array,
+    chosen: Array,
     n0: int,
     n: int,
     i0: int,
@@ -140,7 +141,7 @@ def _convert(
     shape: tuple[int, int, int],  # of the tile: rows, groups of items, lanes
     start: int,  # lane of column j0
 ) -> None:
-    """Pack a rectangle of images n0..n0+n-1 into lanes; what lies above or below them becomes zeros.
+    """Pack a rectangle of images chosen[n0..n0+n-1] into lanes; what lies above or below them becomes zeros.
 
     Items are the channels of all images, one after the other, where these are ``shared``; otherwise the images, with
     the groups of the first channel before those of the second.
@@ -161,9 +162,9 @@ def _convert(
         first, present = n0 + pack * items, min(items, n - pack * items)
         for i in range(stored):
             lane = i * groups * pitch + pack * pack_step + start
-            pixel = ((first * height + i0 + i) * width + j0) * n_channels
             if interleave(
-                images, pixel, height * width * n_channels, present, nothing, n_channels, shared, n_columns,
+                images, ((i0 + i) * width + j0) * n_channels, height * width * n_channels, chosen, first, present,
+                nothing, n_channels, shared, n_columns,
                 tile, lane, channel_step,
             ):  # fmt: skip
                 continue
@@ -172,7 +173,7 @@ def _convert(
                     image, channel = divmod(items * m + k, n_channels) if shared else (k, m)
                     at = (lane + m * channel_step) * items + k
                     if image < present:
-                        row = images[first + image, i0 + i, j0 : j0 + n_columns, channel]
+                        row = images[chosen[first + image], i0 + i, j0 : j0 + n_columns, channel]
                         for j in range(n_columns):
                             tile[at + j * items] = row[j] + zero
                     else:

@@ -18,33 +18,35 @@ _LANES = VECTOR_BYTES // 4
 @intrinsic
 def interleave(  # type: ignore[no-untyped-def]
     typing_context,
-    images, start, image_step, n_present, nothing, n_channels, shared, n,
+    images, start, image_step, chosen, first, n_present, nothing, n_channels, shared, n,
     tile, tile_start, tile_step,
 ):  # fmt: skip
     """Pack ``n`` pixels of four images, as signed bytes, and return whether this could be done with whole vectors.
 
     Byte k of lane ``tile_start + group * tile_step + pixel`` is item 4 group + k of the images' channels, one image
-    after the other, where these are ``shared``, and channel ``group`` of image k otherwise. The first of
-    ``n_present`` images starts at ``images[start]`` and the next ``image_step`` further; the others are ``nothing``.
+    after the other, where these are ``shared``, and channel ``group`` of image k otherwise. Image k is ``chosen[first +
+    k]``, whose pixels start at ``images[start + image_step * chosen[first + k]]``; from ``n_present`` on it is
+    ``nothing``.
     """
     i64 = types.int64
-    signature = types.boolean(images, i64, i64, i64, nothing, i64, types.boolean, i64, tile, i64, i64)
+    signature = types.boolean(images, i64, i64, chosen, i64, i64, nothing, i64, types.boolean, i64, tile, i64, i64)
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         if sig.args[0].dtype != types.uint8:
             return context.get_constant(types.boolean, False)
-        images_data, nothing_data, tile_data = (array_data(context, builder, sig.args[k], args[k]) for k in (0, 4, 8))
-        _, start, image_step, n_present, _, n_channels, shared, n, _, tile_start, tile_step = args
+        images_data, chosen_data, nothing_data, tile_data = (
+            array_data(context, builder, sig.args[k], args[k]) for k in (0, 3, 6, 10)
+        )
+        _, start, image_step, _, first, n_present, _, n_channels, shared, n, _, tile_start, tile_step = args
         tile_data = builder.bitcast(tile_data, ir.IntType(32).as_pointer())
         emit = Emitter(context, builder, types.int32, _LANES)
-        pointers = [
-            builder.select(
-                builder.icmp_signed("<", INDEX(k), n_present),
-                builder.gep(images_data, [emit.at(start, image_step, k)]),
-                nothing_data,
-            )
-            for k in range(4)
-        ]
+        pointers = []
+        for k in range(4):
+            is_present = builder.icmp_signed("<", INDEX(k), n_present)
+            place = builder.select(is_present, builder.add(first, INDEX(k)), first)
+            image = builder.load(builder.gep(chosen_data, [place]))
+            pixels = builder.gep(images_data, [builder.add(start, builder.mul(image, image_step))])
+            pointers.append(builder.select(is_present, pixels, nothing_data))
         before = builder.block
         done = builder.append_basic_block("lanes.done")
         pattern = builder.add(builder.mul(n_channels, INDEX(2)), builder.zext(shared, INDEX))

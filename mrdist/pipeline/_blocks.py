@@ -22,6 +22,7 @@ from mrdist.planning import Cut
 from mrdist.solvers import Solution, solve
 from mrdist.storage import Images, StorageOptions, is_local, redact
 
+Array = npt.NDArray[np.generic]
 logger = logging.getLogger("mrdist")
 
 SPLITS = ("train", "val", "test", "all")
@@ -194,18 +195,21 @@ def sum_images(
     reader = PairReader(images, labels, field, block, max(stop - start for start, stop, _ in slabs), margin)
     with ThreadPoolExecutor(1) as ahead:
         coming = ahead.submit(reader.read, *slabs[0][:2])
-        for (start, stop, chosen), following in zip_longest(slabs, slabs[1:]):
+        for (_, _, chosen), following in zip_longest(slabs, slabs[1:]):
             x, t = coming.result()
             if following is not None:
                 coming = ahead.submit(reader.read, *following[:2])
-            if len(chosen) < stop - start:
-                x, t = x[chosen], t[chosen]
-            try:
-                x, t = to_integers(x, labels[0]), to_integers(t, labels[1])
-            except DataError as error:
-                raise DataError(f"in {redact(images.url)}, {block}: {error}") from error
-            statistics = statistics.update(x, t)
+            if images.dtype.kind == "f":
+                x, t, chosen = *_as_integers(images, labels, block, x[chosen], t[chosen]), None
+            statistics = statistics.update(x, t, chosen)
     return statistics
+
+
+def _as_integers(images: Images, labels: tuple[str, str], block: Block, x: Array, t: Array) -> tuple[Array, Array]:
+    try:
+        return to_integers(x, labels[0]), to_integers(t, labels[1])
+    except DataError as error:
+        raise DataError(f"in {redact(images.url)}, {block}: {error}") from error
 
 
 class PairReader:
@@ -229,7 +233,7 @@ class PairReader:
             self._parts.append((buffers, within, inside))
         self._turn = 0
 
-    def read(self, start: int, stop: int) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.generic]]:
+    def read(self, start: int, stop: int) -> tuple[Array, Array]:
         """Return source and target of images ``start..stop-1``; they last until the next but one read."""
         self._turn = 1 - self._turn
         pair = []
