@@ -222,6 +222,7 @@ class SufficientStatistics:
         source: npt.NDArray[np.generic],
         target: npt.NDArray[np.generic],
         chosen: npt.NDArray[np.int64] | None = None,
+        rows: tuple[int, int] | None = None,
     ) -> SufficientStatistics:
         """Add images, in place while the integers are wide enough.
 
@@ -233,6 +234,10 @@ class SufficientStatistics:
             Integers of shape (image, y, x, channel), of the same dtype.
         chosen
             Indices of the images to add, all of them by default.
+        rows
+            First row of the block to add to, and the one after the last, by default all. Images may come in bands of
+            rows, from the top: source and target then begin at the first row of the window and of the block, and the
+            source has ``reach`` rows more. The sums mean nothing before the last band.
 
         Returns
         -------
@@ -247,12 +252,17 @@ class SufficientStatistics:
         chosen = np.arange(len(source)) if chosen is None else chosen
         n_channels = source.shape[3]
         n_rows = check_rows(self.n_rows + len(chosen) * (n_channels if self.n_groups == 1 else 1), self.unit)
+        first, end = rows or (0, self.shape[0])
+        is_last = end == self.shape[0]
         sums = self._as(_dtype_of_sums(n_rows, self.unit))
         item, lane = (np.uint8, np.int32) if source.dtype == np.uint8 else (np.float64, np.float64)
         accumulate(
             # the kernel counts on C order
             np.ascontiguousarray(source),
             np.ascontiguousarray(target),
+            first,
+            end - first + (self.field.reach if is_last else 0),
+            end - first,
             chosen,
             self.field.size,
             self.field.dilation,
@@ -264,7 +274,7 @@ class SufficientStatistics:
             np.empty(0, dtype=item),
             np.empty(0, dtype=lane),
         )
-        return replace(sums, n_rows=n_rows)
+        return replace(sums, n_rows=n_rows if is_last else self.n_rows)
 
     def merge(self, other: SufficientStatistics) -> SufficientStatistics:
         """Return the statistics of both sets of images, as if they had been one."""

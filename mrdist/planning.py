@@ -15,7 +15,7 @@ MIB = 1 << 20
 DEFAULT_MEMORY = 2048 * MIB
 BASE_MEMORY = 260 * MIB
 """Resident bytes of a worker process with its libraries before any work, measured."""
-_SLAB_BYTES = 48 * MIB
+_BAND_BYTES = 12 * MIB  # pixels of one label that a task reads at a time, where a row of chunks is not more
 _ROWS_IN_32_BITS = (2**32 - 1) // 255**2  # of bytes, see mrdist.moments
 _READS_IN_FLIGHT = 10  # chunks that zarr fetches and decodes at once
 _HARDLY = 1.05
@@ -331,10 +331,11 @@ def _count(shape: Shape, block: Shape) -> int:
 
 
 def _slab(workload: Workload, block: Shape, max_memory: int) -> int | None:
-    """Whole chunks of images: as many as make some 48 MiB, fewer where that is too much, None where one is."""
-    per_image = _window(workload, block) * workload.n_channels * workload.itemsize
+    """Whole chunks of images: as many as fill a band of rows, fewer where that is too much, None where one is."""
+    height, width = _window(workload, block)
     run = workload.chunks[0]
-    slab = min(_round_up(workload.n_stored, run), run * max(1, _SLAB_BYTES // (per_image * run)))
+    band = run * min(height, workload.chunks[1]) * width * workload.n_channels * workload.itemsize
+    slab = min(_round_up(workload.n_stored, run), run * max(1, _BAND_BYTES // band))
     while slab >= run:
         if _peak_memory(workload, block, slab) <= max_memory:
             return slab
@@ -342,26 +343,28 @@ def _slab(workload: Workload, block: Shape, max_memory: int) -> int | None:
     return None
 
 
-def _window(workload: Workload, block: Shape) -> int:
+def _window(workload: Workload, block: Shape) -> Shape:
     around = workload.field.reach + 2 * workload.margin
-    return (block[0] + around) * (block[1] + around)
+    return block[0] + around, block[1] + around
 
 
 def _peak_memory(workload: Workload, block: Shape, slab: int) -> int:
-    margin, window = 2 * workload.margin, _window(workload, block)
+    margin, (height, width) = 2 * workload.margin, _window(workload, block)
+    window = height * width
     pixels = (block[0] + margin) * (block[1] + margin)
     maps = workload.field.n_lags * window + workload.field.n_offsets * pixels + window + 2 * pixels
     slab = min(slab, workload.n_stored)
     narrow = workload.itemsize == 1 and (workload.keeps_sums or workload.n_rows <= _ROWS_IN_32_BITS)
     statistics = (4 if narrow else 8) * workload.n_groups * maps
     image = workload.n_channels * workload.itemsize
-    slabs = 2 * slab * image * (window + pixels)  # one is read while the last one is summed
+    reach = workload.field.reach
+    rows = min(height, 3 * band_height(workload.chunks[1], slab * width * image, reach) // 2 + reach)
+    bands = 2 * 2 * slab * image * rows * width  # source and target; one is read while the last one is summed
     if workload.itemsize > 2:  # floats are copied and pass through float64 on their way to fixed point
-        slabs += slab * workload.n_channels * 16 * (window + pixels)
-    rows, height, width, _ = workload.chunks
-    chunks = -(-slab // rows) * (-(-block[0] // height) + 1) * (-(-block[1] // width) + 1)
+        bands += 2 * slab * workload.n_channels * 16 * rows * width
+    chunks = -(-slab // workload.chunks[0]) * (-(-width // workload.chunks[2]) + 1)
     reading = min(_READS_IN_FLIGHT, chunks) * 2 * _chunk_bytes(workload)
-    return BASE_MEMORY + statistics + max(slabs + reading, 0 if workload.keeps_sums else _solution(workload, pixels))
+    return BASE_MEMORY + statistics + max(bands + reading, 0 if workload.keeps_sums else _solution(workload, pixels))
 
 
 def _chunk_bytes(workload: Workload) -> int:
@@ -371,6 +374,35 @@ def _chunk_bytes(workload: Workload) -> int:
 def _bytes_stored(workload: Workload) -> int:
     """Return the decoded bytes of source and target, each once, with the images that are not trained on."""
     return 2 * workload.n_stored * workload.shape[0] * workload.shape[1] * workload.n_channels * workload.itemsize
+
+
+def band_height(chunk: int, row_bytes: int, reach: int) -> int:
+    """Return how many rows of a slab a task reads at a time: whole rows of chunks, more than the lags reach.
+
+    Parameters
+    ----------
+    chunk
+        Rows of a chunk.
+    row_bytes
+        Bytes of one row of all images of the slab.
+    reach
+        Of the field, in rows.
+    """
+    return max(_BAND_BYTES // row_bytes // chunk * chunk, _round_up(reach + 1, chunk))
+
+
+def band_cuts(start: int, stop: int, chunk: int, height: int) -> list[int]:
+    """Cut rows ``start..stop-1`` into bands of ``height`` rows or a little more, between two rows of chunks.
+
+    Examples
+    --------
+    >>> band_cuts(-1, 257, 64, 64), band_cuts(63, 130, 64, 64)
+    ([-1, 64, 128, 192, 257], [63, 130])
+    """
+    cuts = [start]
+    while (cut := _round_up(cuts[-1] + height, chunk)) + height // 2 < stop:
+        cuts.append(cut)
+    return [*cuts, stop]
 
 
 def _plan(workload: Workload, block: Shape, slab: int, n_slots: int) -> Plan:

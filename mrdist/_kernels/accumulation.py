@@ -25,8 +25,11 @@ _TILE_GROUPS = 32
 
 @jit
 def accumulate(
-    source: Array,  # (image, window row, window column, channel), integers
+    source: Array,  # (image, window row, window column, channel), integers; all rows of the window or a band of them
     target: Array,  # (image, row, column, channel)
+    first_row: int,  # of the maps, where the first row of the band belongs
+    n_rows: int,  # of source_out and lag_out
+    n_target_rows: int,  # of the others
     chosen: Array,  # (n,), the images to add
     size: int,
     dilation: int,
@@ -44,7 +47,7 @@ def accumulate(
     partners of the other are the same window rows i..i+reach. A tile's lanes are planar and lie in the order
     (row, group of items, column), with `reach` columns of the window on both sides: every lag is one shift.
     """
-    n_rows, n_columns, n_channels = source.shape[1:]
+    n_columns, n_channels = source.shape[2:]
     n_images, n_regressions = len(chosen), len(lag_out)
     shared = n_regressions == 1
     reach = (size - 1) * dilation
@@ -81,11 +84,12 @@ def accumulate(
                 for k in range(n_regressions):
                     x_place = (k * packs * x_pitch + margin, x_pitch, groups * x_pitch)
                     t_place = (k * packs * t_pitch, t_pitch, groups * t_pitch)
-                    corner, extent = (i0, j0), (min(tile_rows, n_rows - i0), min(tile_columns, n_columns - j0))
+                    corner = (first_row + i0, j0)
+                    extent = (min(tile_rows, n_rows - i0), min(tile_columns, n_columns - j0))
                     tile = (n_groups, corner, extent)
                     _add_sums(x, x_place, tile, base, squares, source_out[k])
                     _add_maps(x, x_place, x, x_place, tile, size, 1 - size, dilation, base, edge, lag_out[k])
-                    extent = (min(tile_rows, n_rows - reach - i0), min(tile_columns, n_columns - reach - j0))
+                    extent = (min(tile_rows, n_target_rows - i0), min(tile_columns, n_columns - reach - j0))
                     tile = (n_groups, corner, extent)
                     _add_sums(t, t_place, tile, base, squares, target_out[k])
                     _add_rows(squares, corner, extent, square_out[k])

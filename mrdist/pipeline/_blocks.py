@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
+from math import prod
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -18,7 +19,7 @@ from mrdist.errors import DataError, ExecutionError, ParameterError, SolveError
 from mrdist.execution import n_processors, open_executor, peak_memory, progress_bar
 from mrdist.geometry import Block, ReceptiveField
 from mrdist.moments import COLORS, SufficientStatistics, to_integers, unit_of
-from mrdist.planning import Cut
+from mrdist.planning import Cut, band_cuts, band_height
 from mrdist.solvers import Solution, solve
 from mrdist.storage import Images, StorageOptions, is_local, redact
 
@@ -188,20 +189,21 @@ def sum_images(
     SufficientStatistics
         Of the block with its margin.
     """
-    summed = block.grown(margin)
-    unit = unit_of(images.dtype)
-    statistics = SufficientStatistics.zeros(field, summed.shape, n_groups=n_groups, unit=unit)
+    statistics = SufficientStatistics.zeros(
+        field, block.grown(margin).shape, n_groups=n_groups, unit=unit_of(images.dtype)
+    )
     slabs = list(images.slabs(rows, slab))
-    reader = PairReader(images, labels, field, block, max(stop - start for start, stop, _ in slabs), margin)
+    reader = BandReader(images, labels, field, block, max(stop - start for start, stop, _ in slabs), margin)
+    work = [(*each, band) for each in slabs for band in range(reader.n_bands)]
     with ThreadPoolExecutor(1) as ahead:
-        coming = ahead.submit(reader.read, *slabs[0][:2])
-        for (_, _, chosen), following in zip_longest(slabs, slabs[1:]):
-            x, t = coming.result()
+        coming = ahead.submit(reader.read, *work[0])
+        for (_, _, chosen, _), following in zip_longest(work, work[1:]):
+            x, t, part = coming.result()
             if following is not None:
-                coming = ahead.submit(reader.read, *following[:2])
+                coming = ahead.submit(reader.read, *following)
             if images.dtype.kind == "f":
                 x, t, chosen = *_as_integers(images, labels, block, x[chosen], t[chosen]), None
-            statistics = statistics.update(x, t, chosen)
+            statistics = statistics.update(x, t, chosen, part)
     return statistics
 
 
@@ -212,10 +214,16 @@ def _as_integers(images: Images, labels: tuple[str, str], block: Block, x: Array
         raise DataError(f"in {redact(images.url)}, {block}: {error}") from error
 
 
-class PairReader:
-    """Reads slabs of pairs around a block into two windows in turn: one is filled while the other is summed.
+class BandReader:
+    """Reads pairs around a block in bands of rows, into two buffers in turn: one is filled while the other is summed.
 
-    Parameters are those of `sum_images`.
+    A band ends between two rows of chunks, so that none is decoded twice, and takes over from the band before it the
+    rows that lie within reach. Parameters are those of `sum_images`.
+
+    Attributes
+    ----------
+    n_bands
+        Bands of the block.
     """
 
     def __init__(
@@ -223,25 +231,55 @@ class PairReader:
     ) -> None:
         self._reader = images.reader()
         self._labels = labels
-        summed = block.grown(margin)
-        self._parts = []
-        for place, asked in ((summed.grown(field.halo), summed.grown(field.halo)), (summed, block)):
-            inside = asked.clipped(images.shape)
-            # what lies outside is never written and stays zero
-            buffers = np.zeros((2, slab, *place.shape, images.n_channels), dtype=images.dtype)
-            within = Block(inside.y0 - place.y0, inside.x0 - place.x0, inside.y1 - place.y0, inside.x1 - place.x0)
-            self._parts.append((buffers, within, inside))
+        self._field = field
+        self._summed = block.grown(margin)
+        window = self._summed.grown(field.halo)
+        # of source and target: what the band is cut from, and the part of it that is read
+        self._places = (window, self._summed)
+        self._insides = (window.clipped(images.shape), block)
+        self._row = window.shape[1] * images.n_channels
+        height = band_height(images.chunks[1], slab * self._row * images.dtype.itemsize, field.reach)
+        self._cuts = band_cuts(window.y0, window.y1, images.chunks[1], height)
+        self.n_bands = len(self._cuts) - 1
+        rows = max(end - start for start, end in pairwise(self._cuts)) + field.reach
+        self._n_channels = images.n_channels
+        self._buffers = [np.empty((2, slab * rows * self._row), dtype=images.dtype) for _ in labels]
+        self._last: list[Array] = []
         self._turn = 0
 
-    def read(self, start: int, stop: int) -> tuple[Array, Array]:
-        """Return source and target of images ``start..stop-1``; they last until the next but one read."""
+    def read(self, start: int, stop: int, _: npt.NDArray[np.int64], band: int) -> tuple[Array, Array, tuple[int, int]]:
+        """Return source and target of a band of images ``start..stop-1``, and the rows of the block that it adds to.
+
+        They last until the next but one read. The bands of a slab are read in order.
+        """
         self._turn = 1 - self._turn
+        first, end = self._cuts[band], self._cuts[band + 1]
+        keeps = (self._field.reach, self._field.halo) if band else (0, 0)
         pair = []
-        for label, (buffers, within, inside) in zip(self._labels, self._parts, strict=True):
-            found = buffers[self._turn, : stop - start]
-            self._reader.read_into(found[:, *within.slices], label, start, inside)
+        for number, (label, place, inside) in enumerate(zip(self._labels, self._places, self._insides, strict=True)):
+            y0, y1 = max(first, place.y0), min(end, place.y1)
+            keep, width = keeps[number], place.shape[1]
+            shape = (stop - start, keep + y1 - y0, width, self._n_channels)
+            found = self._buffers[number][self._turn, : prod(shape)].reshape(shape)
+            if keep:
+                found[:, :keep] = self._last[number][:, -keep:]
+            part = Block(max(y0, inside.y0), inside.x0, min(y1, inside.y1), inside.x1)
+            top, bottom = part.y0 - y0 + keep, max(part.y1, part.y0) - y0 + keep
+            left, right = inside.x0 - place.x0, inside.x1 - place.x0
+            found[:, keep:top] = 0
+            found[:, bottom:] = 0
+            found[:, top:bottom, :left] = 0
+            found[:, top:bottom, right:] = 0
+            if top < bottom:
+                self._reader.read_into(found[:, top:bottom, left:right], label, start, part)
             pair.append(found)
-        return pair[0], pair[1]
+        self._last = pair
+        origin, halo = self._summed.y0, self._field.halo
+        rows = (
+            first - halo - origin if band else 0,
+            self._summed.y1 - origin if band == self.n_bands - 1 else end - halo - origin,
+        )
+        return pair[0], pair[1], rows
 
 
 def solve_block(

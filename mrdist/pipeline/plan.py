@@ -6,11 +6,13 @@ import time
 from dataclasses import replace
 from itertools import cycle
 
+import numpy as np
+
 from mrdist.calibration import Rates, measure_kernels, predict_seconds
 from mrdist.execution import n_processors
 from mrdist.geometry import Shape, block_grid
 from mrdist.moments import Color
-from mrdist.pipeline._blocks import PairReader, n_slots_of
+from mrdist.pipeline._blocks import BandReader, n_slots_of
 from mrdist.pipeline.train import describe_training, workload_of
 from mrdist.planning import DEFAULT_MEMORY, Plan, Workload, block_bytes, parse_bytes, plan_training
 from mrdist.storage import Images, StorageOptions, Training
@@ -61,11 +63,16 @@ def _measure_reading(images: Images, training: Training, workload: Workload, pla
     slab = min(plan.slab, workload.n_stored)
     n_bytes = block_bytes(replace(workload, n_stored=slab), middle, slab)
     starts = cycle(range(0, workload.n_stored - slab + 1, slab))
-    reader = PairReader(images, (training.source, training.target), training.field, middle, slab)
-    reader.read(0, slab)  # starts what zarr reads with, and makes the memory that is read into
+    reader = BandReader(images, (training.source, training.target), training.field, middle, slab)
+    everything = np.arange(slab)
+
+    def read(start: int) -> None:
+        for band in range(reader.n_bands):
+            reader.read(start, start + slab, everything, band)
+
+    read(0)  # starts what zarr reads with, and makes the memory that is read into
     started, cpu_started, n_read = time.perf_counter(), time.process_time(), 0
     while time.perf_counter() < started + 0.1:
-        start = next(starts)
-        reader.read(start, start + slab)
+        read(next(starts))
         n_read += n_bytes
     return (time.perf_counter() - started) / n_read, (time.process_time() - cpu_started) / n_read
