@@ -39,7 +39,8 @@ _DIMENSIONS = ("image", "y", "x", "channel")
 _RESERVED = {*_DIMENSIONS, "subject", "dataset", "split", "label", "present", "checksum", "face_mask"}
 _RESUME = "run the command that makes it again"
 _MAX_CHUNK = 2 << 20  # decoded bytes: large enough for object storage, small enough for a block's memory
-_MAX_RUN = 128 << 20  # whole images that a writing task may hold to fill its chunks
+_MAX_RUN = 128 << 20  # whole images that a writing task may hold to fill its chunks,
+_MIN_RUN = 16  # or four times as much for so many: a kernel that meets few images at a time moves sums most of its time
 
 
 def default_chunks(n_images: int, shape: Shape, n_channels: int, itemsize: int) -> tuple[int, int, int, int]:
@@ -54,10 +55,11 @@ def default_chunks(n_images: int, shape: Shape, n_channels: int, itemsize: int) 
     (128, 64, 64, 3)
     """
     image_bytes = shape[0] * shape[1] * n_channels * itemsize
-    run = min(256, max(4, _MAX_RUN // image_bytes))
+    run = min(256, max(4, min(_MIN_RUN, 4 * _MAX_RUN // image_bytes), _MAX_RUN // image_bytes))
     run = min(max(n_images, 1), 1 << (run.bit_length() - 1))
-    side = int((_MAX_CHUNK / (run * n_channels * itemsize)) ** 0.5) // 32 * 32
-    side = max(32, min(256, side, max(shape) // 2 // 32 * 32))  # a block must not read all of a small image
+    side = min(int((_MAX_CHUNK / (run * n_channels * itemsize)) ** 0.5), max(shape) // 2)  # of a small image a part
+    # a power of two, as the chunks of the weights have, so that blocks end where chunks do
+    side = min(256, max(32, 1 << (side.bit_length() - 1)))
     return run, min(side, shape[0]), min(side, shape[1]), n_channels
 
 
