@@ -36,6 +36,7 @@ _RULES = {
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": 1.2,
     "distributed.scheduler.allowed-failures": 10,
+    "distributed.worker.profile.enabled": False,  # it would stop the block a hundred times a second
     # Dask makes workers hand freed memory back at once; chunks that are read then cost a page fault for every page.
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 256 << 20,
     "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 256 << 20,

@@ -13,9 +13,10 @@ from mrdist.geometry import Block, ReceptiveField, Shape, block_grid
 
 MIB = 1 << 20
 DEFAULT_MEMORY = 2048 * MIB
-BASE_MEMORY = 260 * MIB
+BASE_MEMORY = 220 * MIB
 """Resident bytes of a worker process with its libraries before any work, measured."""
 _BAND_BYTES = 12 * MIB  # pixels of one label that a task reads at a time, where a row of chunks is not more
+_SLAB_IMAGES = 64  # with fewer at a time, moving the sums takes longer than the products
 _ROWS_IN_32_BITS = (2**32 - 1) // 255**2  # of bytes, see mrdist.moments
 _READS_IN_FLIGHT = 10  # chunks that zarr fetches and decodes at once
 _HARDLY = 1.05
@@ -335,7 +336,7 @@ def _slab(workload: Workload, block: Shape, max_memory: int) -> int | None:
     height, width = _window(workload, block)
     run = workload.chunks[0]
     band = run * min(height, workload.chunks[1]) * width * workload.n_channels * workload.itemsize
-    slab = min(_round_up(workload.n_stored, run), run * max(1, _BAND_BYTES // band))
+    slab = min(_round_up(workload.n_stored, run), run * max(1, _BAND_BYTES // band, _SLAB_IMAGES // run))
     while slab >= run:
         if _peak_memory(workload, block, slab) <= max_memory:
             return slab
