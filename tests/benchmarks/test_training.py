@@ -105,7 +105,8 @@ def pin(process: psutil.Process, core: int) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity") or n_processors() < 2, reason="needs two cores to pin to")
-def test_two_pinned_workers_against_one(meter, faces_store, tmp_path):
+def test_two_pinned_workers_against_one(meter, faces_store, tmp_path, monkeypatch):
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", str(256 << 20))  # as mrdist's own workers have it
     url, seconds = faces_store(256, 512), {1: [], 2: []}
     clusters = {n: LocalCluster(n_workers=n, threads_per_worker=1, dashboard_address=None) for n in seconds}
     try:
