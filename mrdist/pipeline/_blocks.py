@@ -194,13 +194,13 @@ def sum_images(
     )
     slabs = list(images.slabs(rows, slab))
     reader = BandReader(images, labels, field, block, max(stop - start for start, stop, _ in slabs), margin)
-    work = [(*each, band) for each in slabs for band in range(reader.n_bands)]
+    work = [(start, stop, band, chosen) for start, stop, chosen in slabs for band in range(reader.n_bands)]
     with ThreadPoolExecutor(1) as ahead:
-        coming = ahead.submit(reader.read, *work[0])
-        for (_, _, chosen, _), following in zip_longest(work, work[1:]):
+        coming = ahead.submit(reader.read, *work[0][:3])
+        for (*_, chosen), following in zip_longest(work, work[1:]):
             x, t, part = coming.result()
             if following is not None:
-                coming = ahead.submit(reader.read, *following)
+                coming = ahead.submit(reader.read, *following[:3])
             if images.dtype.kind == "f":
                 x, t, chosen = *_as_integers(images, labels, block, x[chosen], t[chosen]), None
             statistics = statistics.update(x, t, chosen, part)
@@ -247,7 +247,7 @@ class BandReader:
         self._last: list[Array] = []
         self._turn = 0
 
-    def read(self, start: int, stop: int, _: npt.NDArray[np.int64], band: int) -> tuple[Array, Array, tuple[int, int]]:
+    def read(self, start: int, stop: int, band: int) -> tuple[Array, Array, tuple[int, int]]:
         """Return source and target of a band of images ``start..stop-1``, and the rows of the block that it adds to.
 
         They last until the next but one read. The bands of a slab are read in order.

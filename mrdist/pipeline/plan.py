@@ -6,8 +6,6 @@ import time
 from dataclasses import replace
 from itertools import cycle
 
-import numpy as np
-
 from mrdist.calibration import Rates, measure_kernels, predict_seconds
 from mrdist.execution import n_processors
 from mrdist.geometry import Shape, block_grid
@@ -64,11 +62,10 @@ def _measure_reading(images: Images, training: Training, workload: Workload, pla
     n_bytes = block_bytes(replace(workload, n_stored=slab), middle, slab)
     starts = cycle(range(0, workload.n_stored - slab + 1, slab))
     reader = BandReader(images, (training.source, training.target), training.field, middle, slab)
-    everything = np.arange(slab)
 
     def read(start: int) -> None:
         for band in range(reader.n_bands):
-            reader.read(start, start + slab, everything, band)
+            reader.read(start, start + slab, band)
 
     read(0)  # starts what zarr reads with, and makes the memory that is read into
     started, cpu_started, n_read = time.perf_counter(), time.process_time(), 0

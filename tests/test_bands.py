@@ -1,0 +1,82 @@
+"""Images read in bands of rows give the sums of images read whole."""
+
+from __future__ import annotations
+
+import commands
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import mrdist
+from mrdist.geometry import Block, ReceptiveField
+from mrdist.moments import SufficientStatistics, padded_window
+from mrdist.pipeline._blocks import BandReader, sum_images
+from mrdist.planning import band_cuts, band_height
+
+MAPS = ("lag", "cross", "source_sum", "target_sum", "target_square")
+
+
+@pytest.fixture
+def narrow_bands(monkeypatch):
+    monkeypatch.setattr("mrdist.planning._BAND_BYTES", 1)
+
+
+@given(st.integers(-20, 100), st.integers(1, 300), st.integers(1, 40), st.integers(0, 24))
+def test_bands_end_between_chunks_and_reach_far_enough(start, rows, chunk, reach):
+    height = band_height(chunk, 10**9, reach)
+    assert height > reach
+    assert height % chunk == 0
+    cuts = band_cuts(start, start + rows, chunk, height)
+    assert (cuts[0], cuts[-1]) == (start, start + rows)
+    assert all(cut % chunk == 0 for cut in cuts[1:-1])
+    lengths = np.diff(cuts)
+    assert (lengths > 0).all()
+    if len(lengths) > 1:
+        assert (lengths[:-1] > reach).all()
+        assert lengths[-1] > reach // 2
+
+
+@pytest.mark.parametrize(
+    "field", [ReceptiveField(1), ReceptiveField(3), ReceptiveField(3, 3), ReceptiveField(7)], ids=str
+)
+@pytest.mark.parametrize(
+    ("dtype", "chunks"),
+    [(np.uint8, (5, 8, 8)), (np.uint8, (3, 7, 50)), (np.uint8, (11, 1, 9)), (np.float32, (3, 7, 50))],
+)
+@pytest.mark.parametrize("block", [Block(0, 0, 45, 30), Block(16, 8, 40, 24), Block(32, 0, 45, 30)], ids=str)
+@pytest.mark.parametrize("margin", [0, 1])
+def test_the_sums_of_bands_are_those_of_the_whole(
+    margin, block, dtype, field, chunks, narrow_bands, small_images_store, statistics_of
+):
+    images = small_images_store(n_images=11, shape=(45, 30), n_channels=2, chunks=chunks, dtype=dtype).open()
+    margin *= field.halo
+    rows = np.array([0, 1, 4, 5, 6, 10])
+    labels = ("neutral", "happy")
+    assert BandReader(images, labels, field, block, 4, margin).n_bands > 1 or block.shape[0] < 2 * field.reach + 16
+    found = sum_images(images, labels, rows, field, block, n_groups=1, slab=4, margin=margin)
+
+    x, t = (images.reader().read(label, 0, 11, Block(0, 0, 45, 30))[rows] for label in labels)
+    if dtype == np.float32:
+        x, t = (np.rint(pixels.astype(np.float64) * 2**22).astype(np.int32) for pixels in (x, t))
+    summed = block.grown(margin)
+    wanted = SufficientStatistics.zeros(field, summed.shape, n_groups=1, unit=255 if dtype == np.uint8 else 2**22)
+    target = padded_window(t[:, block.y0 : block.y1, block.x0 : block.x1], summed, (block.y0, block.x0))
+    wanted = wanted.update(padded_window(x, summed.grown(field.halo)), target)
+    assert found.n_rows == wanted.n_rows
+    for name in MAPS[1:]:
+        assert np.array_equal(getattr(found, name), getattr(wanted, name)), name
+    for number, (dy, dx) in enumerate(field.lags):  # where both pixels lie in the window
+        height, width = wanted.lag.shape[2:]
+        part = (0, number, slice(0, height - dy), slice(max(0, -dx), min(width, width - dx)))
+        assert np.array_equal(found.lag[part], wanted.lag[part])
+
+
+def test_training_in_bands_equals_training_at_once(narrow_bands, tmp_path, draw_images):
+    pixels = {label: draw_images((9, 40, 33, 3), seed=seed) for seed, label in enumerate("ab")}
+    url = commands.write_store(tmp_path / "images.zarr", pixels)
+    mrdist.train(url, str(tmp_path / "w.zarr"), source="a", target="b", receptive_field=5, dtype="float64", workers=0)
+    wanted = mrdist.MaskedRegression(receptive_field=5).fit(pixels["a"], pixels["b"])
+    found = mrdist.open_weights(str(tmp_path / "w.zarr"))
+    assert np.array_equal(found.coef, wanted.coef_)
+    assert np.array_equal(found.intercept, wanted.intercept_)
