@@ -152,7 +152,7 @@ def test_info(stores):
 
 
 def test_plan_writes_nothing_and_says_what_train_then_reads(stores, tmp_path):
-    options = (*LABELS, "--workers", 0, "--block", "16,32")
+    options = (*LABELS, "--workers", 1, "--block", "16,32")
     plan = commands.report("plan", stores.images, *options, cwd=tmp_path)
     assert list(tmp_path.iterdir()) == []
     assert plan["block"] == [16, 32]

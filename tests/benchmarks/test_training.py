@@ -172,3 +172,28 @@ def test_growth_of_memory_with_the_images(meter, faces_store, tmp_path):
     few, many = peak(500), []
     meter.time(lambda: many.append(peak(4000)), rounds=1)
     meter.tell("peak of a worker, 4000 images, block 128 x 128", many, few, "500 images", unit="B", target="<= 1.05")
+
+
+@full
+def test_growth_of_memory_with_the_sides(meter, tmp_path):
+    picture, peaks = synthetic(1024, "rgb", n_people=2), {}
+
+    def peak(times):
+        url = write_store(
+            str(tmp_path / f"{times}.zarr"),
+            16,
+            lambda label, n: np.tile(picture(label, n), (times, times, 1)),
+            (16, 128, 128),
+        )
+        peaks[times] = train(url, tmp_path / "w.zarr", "--block=256,256", "--workers=2")["peak_memory_bytes"]
+
+    peak(1)
+    meter.time(lambda: peak(4), rounds=1)
+    meter.tell(
+        "peak of a worker, 4096 x 4096, block 256 x 256",
+        [peaks[4]],
+        peaks[1],
+        "1024 x 1024",
+        unit="B",
+        target="<= 1.05",
+    )
