@@ -34,7 +34,7 @@ from mrdist.storage import (
     redact,
     train_output,
 )
-from mrdist.storage.weights import TrainOutput, chunk_side, open_weights
+from mrdist.storage.weights import TrainOutput, WeightsReader, chunk_side
 
 logger = logging.getLogger("mrdist")
 
@@ -223,7 +223,7 @@ def train(
 def already_trained(url: str, n_blocks: int, storage_options: StorageOptions) -> TrainReport:
     """Return the report of a run that found its output complete."""
     logger.info("%s is already complete", redact(url))
-    scores = open_weights(url, storage_options).attributes["scores"]["train"]
+    scores = WeightsReader.open(url, storage_options).attributes["scores"]["train"]
     return TrainReport(url, True, 0.0, 0.0, 0, n_blocks, 0, peak_memory(), scores)
 
 

@@ -144,14 +144,7 @@ class TrainOutput:
     def finish(self, provenance: Mapping[str, Any]) -> dict[str, float | None]:
         """Reduce the error maps to scores, mark the store complete and return the scores."""
         with store_errors(self._url):
-            sse = np.asarray(self._array("train_sse")[...]).ravel()
-            sst = np.asarray(self._array("train_sst")[...]).ravel()
-            varies = sst > 0
-            n_terms = self.training.n_images * self.training.height * self.training.width * self.training.n_channels
-            scores = {
-                "mse": float(sse.sum() / n_terms),
-                "r2": float((1 - sse[varies] / sst[varies]).mean()) if varies.any() else None,
-            }
+            scores = self._scores()
             self._group.attrs["mrdist"] = {
                 **check_format(self._group, self._url),
                 "complete": True,
@@ -161,6 +154,21 @@ class TrainOutput:
             remove_progress(self._group)
             consolidate(self._group)
         return scores
+
+    def _scores(self) -> dict[str, float | None]:
+        """Reduce the error maps strip by strip from the top, whatever the blocks were: one sum, in little memory."""
+        training = self.training
+        error = explained = 0.0
+        n_varying = 0
+        side = chunk_side((training.height, training.width))
+        for y in range(0, training.height, side):
+            sse, sst = (np.asarray(self._array(name)[..., y : y + side, :]) for name in ("train_sse", "train_sst"))
+            varies = sst > 0
+            error += float(sse.sum())
+            explained += float((1 - sse[varies] / sst[varies]).sum())
+            n_varying += int(varies.sum())
+        n_terms = training.n_images * training.height * training.width * training.n_channels
+        return {"mse": error / n_terms, "r2": explained / n_varying if n_varying else None}
 
     def _array(self, name: str) -> zarr.Array[Any]:
         array = self._group[name]
