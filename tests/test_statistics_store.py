@@ -13,7 +13,7 @@ import zarr
 
 import mrdist
 from mrdist.geometry import Block, ReceptiveField
-from mrdist.storage import Statistics
+from mrdist.storage import Statistics, create_images, finish_images, write_images
 from mrdist.storage.statistics import StatisticsOutput
 
 BETWEEN = ("--source", "neutral", "--target", "happy")
@@ -340,6 +340,38 @@ def test_a_killed_addition_takes_nothing_away_and_goes_on(stores, grown, tmp_pat
     assert (report["blocks_run"], report["images"]) == (25 - done, N_ALL)
     wanted = trained(stores.all, tmp_path / "all.zarr", "--receptive-field", 5)
     assert solved(grown, tmp_path / "after.zarr") == wanted
+
+
+@pytest.mark.parametrize("begun", ["addition", "new store"])
+def test_the_same_images_in_other_rows_begin_anew(begun, stores, grown, tmp_path):
+    """What a killed run noted are rows of its store; they are others in a store of the new images alone."""
+    old = mrdist.open_images(str(stores.all)).isel(image=slice(N_FIRST, None))
+    alone = tmp_path / "alone.zarr"
+    create_images(
+        str(alone), labels=["neutral", "happy"], image=old["image"].values.tolist(),
+        subject=old["subject"].values.tolist(), dataset=old["dataset"].values.tolist(),
+        split=["val"] * (N_ALL - N_FIRST), shape=(SIDE, SIDE), n_channels=3,
+    )  # fmt: skip
+    pixels = [old[label].values for label in ("neutral", "happy")]
+    sums = [write_images(str(alone), label, 0, p) for label, p in zip(("neutral", "happy"), pixels, strict=True)]
+    finish_images(
+        str(alone), present=np.ones((N_ALL - N_FIRST, 2), dtype=bool), checksum=np.stack(sums, axis=1),
+        face_mask=np.ones((SIDE, SIDE), dtype=bool), provenance={},
+    )  # fmt: skip
+    first, statistics = (stores.all, grown) if begun == "addition" else (alone, tmp_path / "s.zarr")
+    field = () if begun == "addition" else (*BETWEEN, "--receptive-field", "5")
+    kill_accumulate(first, statistics, "--append", *field)
+    if begun == "new store":  # as if the killed run had read the same images from elsewhere
+        rows = zarr.open_array(statistics / "progress/rows", mode="r+")
+        rows[:] = rows[:][::-1]
+    report = commands.report("accumulate", alone, statistics, "--append", "--split", "all", *field, *HERE)
+    assert report["blocks_run"] == report["blocks"]
+    model = mrdist.MaskedRegression(receptive_field=5).fit(*pixels)
+    if begun == "addition":
+        images = mrdist.open_images(str(stores.first))
+        model.partial_fit(images.neutral.values, images.happy.values)
+    mrdist.solve(str(statistics), str(tmp_path / "w.zarr"), dtype="float64", workers=0)
+    assert np.array_equal(mrdist.open_weights(str(tmp_path / "w.zarr")).coef, model.coef_)
 
 
 def test_another_addition_replaces_a_killed_one(stores, grown, tmp_path):

@@ -415,7 +415,9 @@ def statistics_output(
             check_same(
                 url, "accumulation", {"images": progress.task["part"]["fingerprint"]}, {"images": part.fingerprint}
             )
-        if progress is not None and progress.task["part"]["fingerprint"] == part.fingerprint:
+        same = progress is not None and progress.task["part"]["fingerprint"] == part.fingerprint
+        # The rows are those of the images store at hand, and the same images may lie in other rows of another store.
+        if progress is not None and same and np.array_equal(progress.rows, rows):
             remove_partial_files(url)
             return StatisticsOutput(url, group, progress)
         if found["complete"]:
