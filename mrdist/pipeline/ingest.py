@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from mrdist.datasets.alignment import METHODS, align_take, hull_mask, reference_shape
-from mrdist.datasets.landmarks import read_tem
+from mrdist.datasets.alignment import METHODS, hull_mask
 from mrdist.datasets.london import discover
-from mrdist.datasets.photographs import Color, Take, read_photograph
+from mrdist.datasets.photographs import Color, Take
 from mrdist.datasets.splits import split_by_subject
-from mrdist.errors import DataError, LandmarkError, ParameterError, PhotographError
+from mrdist.errors import DataError, ParameterError
 from mrdist.execution import open_executor, progress_bar
+from mrdist.pipeline._ingest_people import Person, align_person, training_reference
+from mrdist.pipeline._ingest_report import IngestReport
 from mrdist.planning import DEFAULT_MEMORY
 from mrdist.storage import (
     Staging,
@@ -36,89 +37,6 @@ ALIGNMENTS: tuple[str, ...] = (*METHODS, "none")
 LAYOUTS: tuple[str, ...] = ("auto", "london")
 COLORS: tuple[str, ...] = get_args(Color)
 _MAX_SIZE = 4096
-
-
-@dataclass(frozen=True)
-class IngestReport:
-    """What came into the store, how well it was aligned, and what was left out.
-
-    Attributes
-    ----------
-    url
-        The images store.
-    labels
-        Its labels.
-    images
-        Rows (people) in the store.
-    present
-        Images per label.
-    pairs
-        People with every label.
-    quality
-        Per person and label, the measures of `mrdist.datasets.alignment.AlignedTake`.
-    left_out
-        File or person -> reason.
-    """
-
-    url: str
-    labels: tuple[str, ...]
-    images: int
-    present: Mapping[str, int]
-    pairs: int
-    quality: Mapping[str, Mapping[str, Mapping[str, float]]]
-    left_out: Mapping[str, str]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return what ``mrdist ingest --json`` prints."""
-        return {
-            "url": self.url,
-            "labels": list(self.labels),
-            "images": self.images,
-            "present": dict(self.present),
-            "pairs": self.pairs,
-            "quality": {subject: dict(labels) for subject, labels in self.quality.items()},
-            "left_out": [{"what": what, "reason": reason} for what, reason in self.left_out.items()],
-        }
-
-    def summary(self) -> list[tuple[str, str, float, float, str]]:
-        """Return rows of (label, measure, median, worst, person with the worst)."""
-        measures: dict[tuple[str, str], dict[str, float]] = {}
-        for subject, labels in self.quality.items():
-            for label, numbers in labels.items():
-                for measure, value in numbers.items():
-                    measures.setdefault((label, measure), {})[subject] = value
-        rows = []
-        for (label, measure), values in measures.items():
-            middle = float(np.median(list(values.values())))
-            if measure == "exposure":
-                worst = max(values, key=lambda subject: abs(np.log(values[subject])))
-            else:
-                worst = (max if measure in ("landmarks", "residual") else min)(values, key=values.__getitem__)
-            rows.append((label, measure, middle, values[worst], worst))
-        return rows
-
-
-@dataclass(frozen=True)
-class _Person:
-    """One person's photographs, to be aligned and staged."""
-
-    staging: Staging
-    row: int
-    take: Take
-    labels: tuple[str, ...]
-    reference: npt.NDArray[np.float64] | None
-    size: int
-    color: Color
-    align: str
-    strict: bool
-
-
-@dataclass(frozen=True)
-class _PersonReport:
-    """Measures per label that was staged, and what was left out."""
-
-    quality: dict[str, dict[str, float]]
-    left_out: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -213,12 +131,12 @@ def ingest(
     split = split_by_subject(subjects, seed)
     reference = None
     if align != "none":
-        reference = _reference(takes, split, strict)
+        reference = training_reference(takes, split, strict)
     check_output(url, storage_options, kind="images", overwrite=overwrite)
     staging = Staging(url, storage_options)
     staging.create(len(takes), len(labels), (size, size), 3 if color == "rgb" else 1)
     people = [
-        _Person(staging, row, take, tuple(labels), reference, size, color, align, strict)
+        Person(staging, row, take, tuple(labels), reference, size, color, align, strict)
         for row, take in enumerate(takes)
     ]
     quality: dict[int, dict[str, dict[str, float]]] = {}
@@ -229,7 +147,7 @@ def ingest(
             with progress_bar(len(people), 0, "person", show=progress) as advance:
                 started, done = time.perf_counter(), 0
                 for person, report in executor.run(
-                    _align_person, people, name="align", describe=lambda p: f"person {p.take.subject}"
+                    align_person, people, name="align", describe=lambda p: f"person {p.take.subject}"
                 ):
                     quality[person.row] = report.quality
                     left_out |= report.left_out
@@ -321,83 +239,6 @@ def _labels(takes: list[Take], rename: dict[str, str]) -> dict[str, str]:
     if len(set(labels.values())) < len(labels):
         raise ParameterError(f"renaming would give two labels one name: {', '.join(labels.values())}.")
     return labels
-
-
-def _reference(takes: list[Take], split: list[str], strict: bool) -> npt.NDArray[np.float64]:
-    """Return the mean shape of the training people whose landmarks can be read."""
-    shapes = []
-    unreadable: LandmarkError | None = None
-    for take, side in zip(takes, split, strict=True):
-        if side != "train":
-            continue
-        for path in list(take.landmarks.values())[:1]:
-            try:
-                shapes.append(read_tem(path))
-            except LandmarkError as error:
-                if strict:
-                    raise
-                unreadable = unreadable or error
-    if not shapes and unreadable is not None:
-        raise unreadable
-    counts = [len(shape) for shape in shapes]
-    usual = max(set(counts), key=counts.count) if counts else 0
-    return reference_shape([shape for shape in shapes if len(shape) == usual])
-
-
-def _align_person(task: _Person) -> _PersonReport:
-    """Stage what can be used; a photograph that fails is noted, and the person's others are kept."""
-    take, left_out = task.take, {}
-    for label in task.labels:
-        if label not in take.photographs:
-            left_out[f"{take.subject}/{label}"] = "the person has no photograph with this label"
-    while take.photographs:
-        try:
-            images, quality = _align(task, take)
-        except DataError as error:
-            if task.strict:
-                raise
-            broken = _first_unreadable(take)
-            if broken is None:
-                left_out[f"person {take.subject}"] = str(error)
-                break
-            left_out[str(take.photographs[broken])] = str(error)
-            take = replace(
-                take,
-                photographs={label: path for label, path in take.photographs.items() if label != broken},
-                landmarks={label: path for label, path in take.landmarks.items() if label != broken},
-            )
-        else:
-            for label, image in images.items():
-                task.staging.write(task.labels.index(label), task.row, image)
-            return _PersonReport(quality, left_out)
-    return _PersonReport({}, left_out)
-
-
-def _align(task: _Person, take: Take) -> tuple[dict[str, npt.NDArray[np.uint8]], dict[str, dict[str, float]]]:
-    """Return image and measures per label."""
-    if task.reference is None:
-        images = {label: _resized(path, task) for label, path in take.photographs.items()}
-        return images, {label: {} for label in images}
-    aligned = align_take(take, task.reference, size=task.size, color=task.color, method=task.align)  # type: ignore[arg-type]
-    return aligned.images, aligned.quality
-
-
-def _first_unreadable(take: Take) -> str | None:
-    for label, path in take.photographs.items():
-        try:
-            read_photograph(path, "gray")
-        except PhotographError:
-            return label
-    return None
-
-
-def _resized(path: Path, task: _Person) -> npt.NDArray[np.uint8]:
-    image = read_photograph(path, task.color)
-    if image.shape[:2] == (task.size, task.size):
-        return image
-    picture = Image.fromarray(image if image.shape[2] == 3 else image[..., 0])
-    resized = np.asarray(picture.resize((task.size, task.size), Image.Resampling.LANCZOS))
-    return resized.reshape(task.size, task.size, -1)
 
 
 def _write_run(task: _Run) -> npt.NDArray[np.uint32]:

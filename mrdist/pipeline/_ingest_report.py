@@ -1,0 +1,69 @@
+"""What an ingest reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """What came into the store, how well it was aligned, and what was left out.
+
+    Attributes
+    ----------
+    url
+        The images store.
+    labels
+        Its labels.
+    images
+        Rows (people) in the store.
+    present
+        Images per label.
+    pairs
+        People with every label.
+    quality
+        Per person and label, the measures of `mrdist.datasets.alignment.AlignedTake`.
+    left_out
+        File or person -> reason.
+    """
+
+    url: str
+    labels: tuple[str, ...]
+    images: int
+    present: Mapping[str, int]
+    pairs: int
+    quality: Mapping[str, Mapping[str, Mapping[str, float]]]
+    left_out: Mapping[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``mrdist ingest --json`` prints."""
+        return {
+            "url": self.url,
+            "labels": list(self.labels),
+            "images": self.images,
+            "present": dict(self.present),
+            "pairs": self.pairs,
+            "quality": {subject: dict(labels) for subject, labels in self.quality.items()},
+            "left_out": [{"what": what, "reason": reason} for what, reason in self.left_out.items()],
+        }
+
+    def summary(self) -> list[tuple[str, str, float, float, str]]:
+        """Return rows of (label, measure, median, worst, person with the worst)."""
+        measures: dict[tuple[str, str], dict[str, float]] = {}
+        for subject, labels in self.quality.items():
+            for label, numbers in labels.items():
+                for measure, value in numbers.items():
+                    measures.setdefault((label, measure), {})[subject] = value
+        rows = []
+        for (label, measure), values in measures.items():
+            middle = float(np.median(list(values.values())))
+            if measure == "exposure":
+                worst = max(values, key=lambda subject: abs(np.log(values[subject])))
+            else:
+                worst = (max if measure in ("landmarks", "residual") else min)(values, key=values.__getitem__)
+            rows.append((label, measure, middle, values[worst], worst))
+        return rows
