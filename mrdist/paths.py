@@ -217,7 +217,7 @@ def _solve_path(
     space = workspace(n_taps, n_alphas)
     sums, products, target = aligned((n_taps, SOLVE_LANES)), aligned((n_taps, SOLVE_LANES)), aligned((2, SOLVE_LANES))
     weights, b = aligned((n_taps, n_alphas, SOLVE_LANES)), aligned((n_alphas, SOLVE_LANES))
-    work, error = aligned((n_taps + 3, SOLVE_LANES)), aligned((1, SOLVE_LANES))
+    work, error, alpha = aligned((n_taps + 3, SOLVE_LANES)), aligned((1, SOLVE_LANES)), aligned((SOLVE_LANES,))
     for group in range(n_groups):
         for y in range(height):
             for x0 in range(0, width, SOLVE_LANES):
@@ -233,8 +233,9 @@ def _solve_path(
                 if penalty >= 0:
                     return penalty, y, x + lane
                 for q in range(n_alphas):
+                    alpha[:] = alphas[q]
                     training_error(
-                        sums, products, target, n_rows, unit, alphas[q], penalize_intercept, weights, q, b[q], work,
+                        sums, products, target, n_rows, unit, alpha, penalize_intercept, weights, q, b[q], work,
                         error[0],
                     )  # fmt: skip
                     plane = q * n_groups + group

@@ -154,10 +154,10 @@ def choose(errors: npt.NDArray[np.float64], *, rule: Rule = "min", size: Sequenc
 
 def mean_error(errors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return the mean over the folds, the last axis, added in their order: every fold counts alike."""
-    total = errors[..., 0].copy()
+    total = np.array(errors[..., 0])
     for fold in range(1, errors.shape[-1]):
         total += errors[..., fold]
-    return total / errors.shape[-1]
+    return np.asarray(total / errors.shape[-1])
 
 
 def standard_error(errors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -64,13 +64,15 @@ def check_alpha(alpha: float) -> float:
     """
     if not (alpha > 0 and np.isfinite(alpha)):
         raise ParameterError(
-            f"alpha must be a positive, finite number, got {alpha}; "
+            f"alpha must be a positive, finite number, got {alpha:g}; "
             "for an almost unpenalised fit use a small one such as 1e-6."
         )
     return float(alpha)
 
 
-def solve(statistics: SufficientStatistics, alpha: float, *, penalize_intercept: bool = True) -> Solution:
+def solve(
+    statistics: SufficientStatistics, alpha: float | npt.NDArray[np.float64], *, penalize_intercept: bool = True
+) -> Solution:
     """Solve the ridge regression of every pixel of a block.
 
     Parameters
@@ -78,7 +80,8 @@ def solve(statistics: SufficientStatistics, alpha: float, *, penalize_intercept:
     statistics
         Sums over the training images.
     alpha
-        Ridge penalty for images in 0..1, not scaled by their number.
+        Ridge penalty for images in 0..1, not scaled by their number; one for all pixels, or an array of shape
+        (group, y, x). A pixel's weights depend on its own only.
     penalize_intercept
         Penalise the intercept like any weight, as the paper does; False gives the convention of
         `sklearn.linear_model.Ridge`.
@@ -95,10 +98,14 @@ def solve(statistics: SufficientStatistics, alpha: float, *, penalize_intercept:
     SolveError
         If a system is not positive definite in float64 (``alpha`` is too small), naming the pixel.
     """
-    check_alpha(alpha)
     width = statistics.shape[1]
+    penalties = np.full((statistics.n_groups, *statistics.shape), alpha, dtype=np.float64)
+    if penalties.size:
+        check_alpha(float(penalties.min()))
+        check_alpha(float(penalties.max()))
     wide = batchable(statistics)
     groups, (height, columns) = wide.n_groups, wide.shape
+    penalties = np.pad(penalties, [(0, 0), (0, 0), (0, columns - width)], mode="edge")
     coef = np.empty((groups, wide.field.n_offsets, height, columns))
     intercept, sse, sst = (np.empty((groups, height, columns)) for _ in range(3))
     failed: int = _solve(
@@ -111,7 +118,7 @@ def solve(statistics: SufficientStatistics, alpha: float, *, penalize_intercept:
         wide.field.offsets + wide.field.halo,
         wide.n_rows,
         wide.unit,
-        alpha,
+        penalties,
         penalize_intercept,
         min(width, SOLVE_LANES),
         coef,
@@ -120,7 +127,8 @@ def solve(statistics: SufficientStatistics, alpha: float, *, penalize_intercept:
         sst,
     )
     if failed >= 0:
-        raise not_positive_definite(*divmod(failed, columns), alpha)
+        group, y, x = np.unravel_index(failed, penalties.shape)
+        raise not_positive_definite(int(y), int(x), float(penalties[group, y, x]))
     return Solution(*(np.ascontiguousarray(part[..., :width]) for part in (coef, intercept, sse, sst)))
 
 
@@ -163,7 +171,7 @@ def _solve(
     taps: Array,
     n_rows: int,
     unit: int,
-    alpha: float,
+    alphas: Array,
     penalize_intercept: bool,
     lanes: int,
     coef: Array,
@@ -181,6 +189,7 @@ def _solve(
     work = aligned((n_taps + 3, SOLVE_LANES))
     b = aligned((1, SOLVE_LANES))
     error = aligned((1, SOLVE_LANES))
+    alpha = aligned((SOLVE_LANES,))
     n, scale = np.float64(n_rows), np.float64(unit)
     for group in range(n_groups):
         for y in range(height):
@@ -191,6 +200,7 @@ def _solve(
                     cross[group], source_sum[group], target_sum[group], target_square[group], taps, n_rows, unit,
                     y, x, sums, products, target,
                 )  # fmt: skip
+                copy_lanes(alphas, (group * height + y) * width + x, alpha, 0)
                 if penalize_intercept:
                     assemble(lag[group], sums, cross[group], target, lookup, n_rows, unit, alpha, y, x, system)
                 else:
@@ -198,10 +208,10 @@ def _solve(
                     for a in range(n_taps):
                         for k in range(SOLVE_LANES):
                             system[n_taps, a, k] = products[a, k]
-                            system[a, a, k] += scale * scale * alpha * n
+                            system[a, a, k] += scale * scale * alpha[k] * n
                 bad = _factorise(system, lanes)
                 if bad >= 0:
-                    return int(y * width + x + bad)
+                    return int((group * height + y) * width + x + bad)
                 _substitute(system)
                 weights = system[unknowns].reshape(unknowns, 1, SOLVE_LANES)
                 if penalize_intercept:

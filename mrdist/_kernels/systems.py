@@ -17,25 +17,27 @@ _EXACT = 94906265  # the largest whose square is at most 2^53
 
 @jit
 def assemble(
-    lag: Array, sums: Array, cross: Array, target: Array, lookup: Array, n_rows: int, unit: int, alpha: float,
+    lag: Array, sums: Array, cross: Array, target: Array, lookup: Array, n_rows: int, unit: int, alpha: Array,
     y: int, x: int, system: Array,
 ) -> None:  # fmt: skip
-    """Fill the lower triangles of ``X' X + alpha I``, and ``X' t`` as a last row, in the integers' units."""
+    """Fill the lower triangles of ``X' X + alpha I``, and ``X' t`` as a last row, in the integers' units.
+
+    Every lane has its own alpha, shape (lane,).
+    """
     n_taps, height, width = cross.shape
     window_height, window_width = lag.shape[1:]
     row = system.shape[1] * SOLVE_LANES
     scale = np.float64(unit)
-    penalty = scale * scale * alpha
     for a in range(n_taps):
         for b in range(a + 1):
             start = (lookup[a, b, 0] * window_height + y + lookup[a, b, 1]) * window_width + x + lookup[a, b, 2]
             copy_lanes(lag, start, system, a * row + b * SOLVE_LANES)
         copy_lanes(cross, (a * height + y) * width + x, system, (n_taps + 1) * row + a * SOLVE_LANES)
         for k in range(SOLVE_LANES):
-            system[a, a, k] += penalty
+            system[a, a, k] += scale * scale * alpha[k]
             system[n_taps, a, k] = scale * sums[a, k]
     for k in range(SOLVE_LANES):
-        system[n_taps, n_taps, k] = scale * scale * np.float64(n_rows) + penalty
+        system[n_taps, n_taps, k] = scale * scale * np.float64(n_rows) + scale * scale * alpha[k]
         system[n_taps + 1, n_taps, k] = scale * target[0, k]
 
 
@@ -100,7 +102,7 @@ def load_sums(
 
 @jit
 def training_error(
-    sums: Array, products: Array, target: Array, n_rows: int, unit: int, alpha: float, penalize_intercept: bool,
+    sums: Array, products: Array, target: Array, n_rows: int, unit: int, alpha: Array, penalize_intercept: bool,
     weights: Array, which: int, intercept: Array, work: Array, sse: Array,
 ) -> None:  # fmt: skip
     """Sum of squared errors from the normal equations, in O(n_taps).
@@ -112,6 +114,8 @@ def training_error(
     ----------
     sums, products, target
         From `load_sums`.
+    alpha
+        Penalty, shape (lane,).
     weights
         Shape (tap or more, penalty, lane).
     which
@@ -141,7 +145,7 @@ def training_error(
     subtract_products(work, shrinkage * lanes, 0, weights, which * lanes, 0, step, work, 0, lanes, n_taps, 1)
     for k in range(SOLVE_LANES):
         rest = work[residual, k] / scale - n * intercept[k]
-        error = work[form, k] / (n * scale * scale) + alpha * work[shrinkage, k] + rest * rest / n
+        error = work[form, k] / (n * scale * scale) + alpha[k] * work[shrinkage, k] + rest * rest / n
         sse[k] = max(error, 0.0)
 
 
