@@ -64,7 +64,7 @@ def check_alpha(alpha: float) -> float:
     """
     if not (alpha > 0 and np.isfinite(alpha)):
         raise ParameterError(
-            f"alpha must be a positive, finite number, got {alpha:g}; "
+            f"alpha must be a positive, finite number, got {alpha}; "
             "for an almost unpenalised fit use a small one such as 1e-6."
         )
     return float(alpha)
@@ -99,10 +99,9 @@ def solve(
         If a system is not positive definite in float64 (``alpha`` is too small), naming the pixel.
     """
     width = statistics.shape[1]
+    for extreme in (np.min(alpha), np.max(alpha)) if isinstance(alpha, np.ndarray) else (alpha,):
+        check_alpha(extreme)
     penalties = np.full((statistics.n_groups, *statistics.shape), alpha, dtype=np.float64)
-    if penalties.size:
-        check_alpha(float(penalties.min()))
-        check_alpha(float(penalties.max()))
     wide = batchable(statistics)
     groups, (height, columns) = wide.n_groups, wide.shape
     penalties = np.pad(penalties, [(0, 0), (0, 0), (0, columns - width)], mode="edge")
