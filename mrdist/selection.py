@@ -53,8 +53,8 @@ def assign_folds(subject: Sequence[str], n_folds: int, seed: int) -> npt.NDArray
         raise ParameterError(f"folds must be at least 2, one to train on and one held out, got {n_folds}.")
     if n_folds > len(takes):
         raise ParameterError(
-            f"folds is {n_folds}, but the images to train on are of {len(takes)} subject(s) only, and none may be in two "
-            "folds; use fewer folds or images of more subjects."
+            f"folds is {n_folds}, but the images to train on are of {len(takes)} subject(s) only, and none may be in "
+            "two folds; use fewer folds or images of more subjects."
         )
 
     # Hashes, because the streams of random generators change between versions of their libraries.
