@@ -223,6 +223,8 @@ class SufficientStatistics:
         target: npt.NDArray[np.generic],
         chosen: npt.NDArray[np.int64] | None = None,
         rows: tuple[int, int] | None = None,
+        *,
+        like: SufficientStatistics | None = None,
     ) -> SufficientStatistics:
         """Add images, in place while the integers are wide enough.
 
@@ -238,6 +240,9 @@ class SufficientStatistics:
             First row of the block to add to, and the one after the last, by default all. Images may come in bands of
             rows, from the top: source and target then begin at the first row of the window and of the block, and the
             source has ``reach`` rows more. The sums mean nothing before the last band.
+        like
+            Statistics of the same source and another target, to which these images have just been added as all before
+            them: lag maps and source sums are shared with these instead of being summed again.
 
         Returns
         -------
@@ -254,7 +259,8 @@ class SufficientStatistics:
         n_rows = check_rows(self.n_rows + len(chosen) * (n_channels if self.n_groups == 1 else 1), self.unit)
         first, end = rows or (0, self.shape[0])
         is_last = end == self.shape[0]
-        sums = self._as(_dtype_of_sums(n_rows, self.unit))
+        sums = self if like is None else replace(self, lag=like.lag, source_sum=like.source_sum)
+        sums = sums._as(_dtype_of_sums(n_rows, self.unit))
         item, lane = (np.uint8, np.int32) if source.dtype == np.uint8 else (np.float64, np.float64)
         accumulate(
             # the kernel counts on C order
@@ -266,6 +272,7 @@ class SufficientStatistics:
             chosen,
             self.field.size,
             self.field.dilation,
+            like is None,
             sums.lag,
             sums.cross,
             sums.source_sum,

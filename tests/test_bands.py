@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import commands
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 import mrdist
 from mrdist.geometry import Block, ReceptiveField
 from mrdist.moments import SufficientStatistics, padded_window
-from mrdist.pipeline._blocks import BandReader, sum_images
+from mrdist.pipeline._blocks import BandReader, sum_images, sum_mappings
 from mrdist.planning import band_cuts, band_height
 
 MAPS = ("lag", "cross", "source_sum", "target_sum", "target_square")
@@ -53,7 +55,7 @@ def test_the_sums_of_bands_are_those_of_the_whole(
     margin *= field.halo
     rows = np.array([0, 1, 4, 5, 6, 10])
     labels = ("neutral", "happy")
-    assert BandReader(images, labels, field, block, 4, margin).n_bands > 1 or block.shape[0] < 2 * field.reach + 16
+    assert BandReader(images, [labels], field, block, 4, margin).n_bands > 1 or block.shape[0] < 2 * field.reach + 16
     found = sum_images(images, labels, rows, field, block, n_groups=1, slab=4, margin=margin)
 
     x, t = (images.reader().read(label, 0, 11, Block(0, 0, 45, 30))[rows] for label in labels)
@@ -70,6 +72,25 @@ def test_the_sums_of_bands_are_those_of_the_whole(
         height, width = wanted.lag.shape[2:]
         part = (0, number, slice(0, height - dy), slice(max(0, -dx), min(width, width - dx)))
         assert np.array_equal(found.lag[part], wanted.lag[part])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize("margin", [0, 2])
+def test_several_mappings_share_what_one_would_sum(margin, dtype, narrow_bands, small_images_store):
+    labels = ("neutral", "happy", "sad")
+    images = small_images_store(
+        n_images=11, shape=(45, 30), n_channels=2, labels=labels, chunks=(3, 7, 50), dtype=dtype
+    ).open()
+    field, block, rows = ReceptiveField(5), Block(16, 8, 40, 24), np.array([0, 1, 4, 5, 6, 10])
+    mappings = [*itertools.product(labels, labels), ("happy", "neutral")]
+    options = {"n_groups": 1, "slab": 4, "margin": margin}
+    found = sum_mappings(images, mappings, rows, field, block, **options)
+    assert len({id(sums.lag) for sums in found}) == len(labels)
+    for sums, mapping in zip(found, mappings, strict=True):
+        wanted = sum_images(images, mapping, rows, field, block, **options)
+        assert sums.n_rows == wanted.n_rows
+        for name in MAPS:
+            assert np.array_equal(getattr(sums, name), getattr(wanted, name)), (mapping, name)
 
 
 def test_training_in_bands_equals_training_at_once(narrow_bands, tmp_path, draw_images):

@@ -33,6 +33,7 @@ def accumulate(
     chosen: Array,  # (n,), the images to add
     size: int,
     dilation: int,
+    adds_source: bool,  # False where these images' lag maps and source sums are there already
     lag_out: Array,  # (regression, map, row, column), uint32 or int64, like all that follow
     cross_out: Array,
     source_out: Array,  # (regression, row, column)
@@ -87,8 +88,9 @@ def accumulate(
                     corner = (first_row + i0, j0)
                     extent = (min(tile_rows, n_rows - i0), min(tile_columns, n_columns - j0))
                     tile = (n_groups, corner, extent)
-                    _add_sums(x, x_place, tile, base, squares, source_out[k])
-                    _add_maps(x, x_place, x, x_place, tile, size, 1 - size, dilation, base, edge, lag_out[k])
+                    if adds_source:
+                        _add_sums(x, x_place, tile, base, squares, source_out[k])
+                        _add_maps(x, x_place, x, x_place, tile, size, 1 - size, dilation, base, edge, lag_out[k])
                     extent = (min(tile_rows, n_target_rows - i0), min(tile_columns, n_columns - reach - j0))
                     tile = (n_groups, corner, extent)
                     _add_sums(t, t_place, tile, base, squares, target_out[k])

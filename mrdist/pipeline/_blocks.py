@@ -189,36 +189,73 @@ def sum_images(
     SufficientStatistics
         Of the block with its margin.
     """
-    statistics = SufficientStatistics.zeros(
-        field, block.grown(margin).shape, n_groups=n_groups, unit=unit_of(images.dtype)
-    )
+    (found,) = sum_mappings(images, [labels], rows, field, block, n_groups=n_groups, slab=slab, margin=margin)
+    return found
+
+
+def sum_mappings(
+    images: Images,
+    mappings: Sequence[tuple[str, str]],
+    rows: npt.NDArray[np.int64],
+    field: ReceptiveField,
+    block: Block,
+    *,
+    n_groups: int,
+    slab: int,
+    margin: int = 0,
+) -> list[SufficientStatistics]:
+    """Sum over images that serve several mappings: every label is read once, and the sums of a source are taken once.
+
+    Parameters
+    ----------
+    images, rows, field, block, n_groups, slab, margin
+        As in `sum_images`.
+    mappings
+        Source and target of each.
+
+    Returns
+    -------
+    list of SufficientStatistics
+        One for each mapping; those of one source share its lag maps and sums.
+    """
+    shape, unit = block.grown(margin).shape, unit_of(images.dtype)
+    found = [SufficientStatistics.zeros(field, shape, n_groups=n_groups, unit=unit) for _ in mappings]
     slabs = list(images.slabs(rows, slab))
-    reader = BandReader(images, labels, field, block, max(stop - start for start, stop, _ in slabs), margin)
+    reader = BandReader(images, mappings, field, block, max(stop - start for start, stop, _ in slabs), margin)
     work = [(start, stop, band, chosen) for start, stop, chosen in slabs for band in range(reader.n_bands)]
     with ThreadPoolExecutor(1) as ahead:
         coming = ahead.submit(reader.read, *work[0][:3])
         for (*_, chosen), following in zip_longest(work, work[1:]):
-            x, t, part = coming.result()
+            sources, targets, part = coming.result()
             if following is not None:
                 coming = ahead.submit(reader.read, *following[:3])
             if images.dtype.kind == "f":
-                x, t, chosen = *_as_integers(images, labels, block, x[chosen], t[chosen]), None
-            statistics = statistics.update(x, t, chosen, part)
-    return statistics
+                sources, targets = (
+                    {label: _as_integers(images, label, block, x[chosen]) for label, x in pixels.items()}
+                    for pixels in (sources, targets)
+                )
+                chosen = None
+            added: dict[str, SufficientStatistics] = {}
+            for number, (source, target) in enumerate(mappings):
+                like = added.get(source)
+                found[number] = found[number].update(sources[source], targets[target], chosen, part, like=like)
+                added[source] = found[number]
+    return found
 
 
-def _as_integers(images: Images, labels: tuple[str, str], block: Block, x: Array, t: Array) -> tuple[Array, Array]:
+def _as_integers(images: Images, label: str, block: Block, pixels: Array) -> Array:
     try:
-        return to_integers(x, labels[0]), to_integers(t, labels[1])
+        return to_integers(pixels, label)
     except DataError as error:
         raise DataError(f"in {redact(images.url)}, {block}: {error}") from error
 
 
 class BandReader:
-    """Reads pairs around a block in bands of rows, into two buffers in turn: one is filled while the other is summed.
+    """Reads images around a block in bands of rows, into two buffers in turn: one is filled while the other is summed.
 
     A band ends between two rows of chunks, so that none is decoded twice, and takes over from the band before it the
-    rows that lie within reach. Parameters are those of `sum_images`.
+    rows that lie within reach. Parameters are those of `sum_mappings`. What is a source for one mapping and a target
+    for another is read once, as a source.
 
     Attributes
     ----------
@@ -227,42 +264,51 @@ class BandReader:
     """
 
     def __init__(
-        self, images: Images, labels: tuple[str, str], field: ReceptiveField, block: Block, slab: int, margin: int = 0
+        self,
+        images: Images,
+        mappings: Sequence[tuple[str, str]],
+        field: ReceptiveField,
+        block: Block,
+        slab: int,
+        margin: int = 0,
     ) -> None:
         self._reader = images.reader()
-        self._labels = labels
         self._field = field
+        self._block = block
         self._summed = block.grown(margin)
         window = self._summed.grown(field.halo)
-        # of source and target: what the band is cut from, and the part of it that is read
-        self._places = (window, self._summed)
-        self._insides = (window.clipped(images.shape), block)
+        self._sources = list(dict.fromkeys(source for source, _ in mappings))
+        self._targets = list(dict.fromkeys(target for _, target in mappings))
+        self._labels = list(dict.fromkeys([*self._sources, *self._targets]))
+        # what the band is cut from, the part of it that is read, and the rows that are kept from the band before
+        of_source = window, window.clipped(images.shape), field.reach
+        of_target = self._summed, block, field.halo
+        self._places = {label: of_source if label in self._sources else of_target for label in self._labels}
         self._row = window.shape[1] * images.n_channels
         height = band_height(images.chunks[1], slab * self._row * images.dtype.itemsize, field.reach)
         self._cuts = band_cuts(window.y0, window.y1, images.chunks[1], height)
         self.n_bands = len(self._cuts) - 1
         rows = max(end - start for start, end in pairwise(self._cuts)) + field.reach
         self._n_channels = images.n_channels
-        self._buffers = [np.empty((2, slab * rows * self._row), dtype=images.dtype) for _ in labels]
-        self._last: list[Array] = []
+        self._buffers = {label: np.empty((2, slab * rows * self._row), dtype=images.dtype) for label in self._labels}
+        self._last: dict[str, Array] = {}
         self._turn = 0
 
-    def read(self, start: int, stop: int, band: int) -> tuple[Array, Array, tuple[int, int]]:
-        """Return source and target of a band of images ``start..stop-1``, and the rows of the block that it adds to.
+    def read(self, start: int, stop: int, band: int) -> tuple[dict[str, Array], dict[str, Array], tuple[int, int]]:
+        """Return sources and targets of a band of images ``start..stop-1``, and the rows of the block that it adds to.
 
         They last until the next but one read. The bands of a slab are read in order.
         """
         self._turn = 1 - self._turn
         first, end = self._cuts[band], self._cuts[band + 1]
-        keeps = (self._field.reach, self._field.halo) if band else (0, 0)
-        pair = []
-        for number, (label, place, inside) in enumerate(zip(self._labels, self._places, self._insides, strict=True)):
+        pixels = {}
+        for label, (place, inside, reach) in self._places.items():
             y0, y1 = max(first, place.y0), min(end, place.y1)
-            keep, width = keeps[number], place.shape[1]
+            keep, width = reach if band else 0, place.shape[1]
             shape = (stop - start, keep + y1 - y0, width, self._n_channels)
-            found = self._buffers[number][self._turn, : prod(shape)].reshape(shape)
+            found = self._buffers[label][self._turn, : prod(shape)].reshape(shape)
             if keep:
-                found[:, :keep] = self._last[number][:, -keep:]
+                found[:, :keep] = self._last[label][:, -keep:]
             part = Block(max(y0, inside.y0), inside.x0, min(y1, inside.y1), inside.x1)
             top, bottom = part.y0 - y0 + keep, max(part.y1, part.y0) - y0 + keep
             left, right = inside.x0 - place.x0, inside.x1 - place.x0
@@ -272,14 +318,33 @@ class BandReader:
             found[:, top:bottom, right:] = 0
             if top < bottom:
                 self._reader.read_into(found[:, top:bottom, left:right], label, start, part)
-            pair.append(found)
-        self._last = pair
+            pixels[label] = found
+        self._last = pixels
         origin, halo = self._summed.y0, self._field.halo
         rows = (
             first - halo - origin if band else 0,
             self._summed.y1 - origin if band == self.n_bands - 1 else end - halo - origin,
         )
-        return pair[0], pair[1], rows
+        return (
+            {label: pixels[label] for label in self._sources},
+            {
+                label: self._cut_target(pixels[label], rows) if label in self._sources else pixels[label]
+                for label in self._targets
+            },
+            rows,
+        )
+
+    def _cut_target(self, source: Array, rows: tuple[int, int]) -> Array:
+        """Cut the target's part out of a band of a source, with zeros in the margin."""
+        halo, (height, width) = self._field.halo, (rows[1] - rows[0], self._summed.shape[1])
+        target = source[:, halo : halo + height, halo : halo + width].copy()
+        margin = self._block.y0 - self._summed.y0
+        if margin:
+            target[:, : max(0, margin - rows[0])] = 0
+            target[:, max(0, margin + self._block.shape[0] - rows[0]) :] = 0
+            target[:, :, :margin] = 0
+            target[:, :, -margin:] = 0
+        return target
 
 
 def solve_block(

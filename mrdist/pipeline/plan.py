@@ -61,7 +61,7 @@ def _measure_reading(images: Images, training: Training, workload: Workload, pla
     slab = min(plan.slab, workload.n_stored)
     n_bytes = block_bytes(replace(workload, n_stored=slab), middle, slab)
     starts = cycle(range(0, workload.n_stored - slab + 1, slab))
-    reader = BandReader(images, (training.source, training.target), training.field, middle, slab)
+    reader = BandReader(images, [(training.source, training.target)], training.field, middle, slab)
 
     def read(start: int) -> None:
         for band in range(reader.n_bands):
