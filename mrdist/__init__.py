@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mrdist.pipeline.plan import plan
     from mrdist.pipeline.solve import solve
     from mrdist.pipeline.train import train
+    from mrdist.pipeline.train_mappings import train_mappings
     from mrdist.storage import open_images, open_statistics, open_weights
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "solve",
     "synthesize",
     "train",
+    "train_mappings",
 ]
 
 _VERBS = (
@@ -54,6 +56,7 @@ _VERBS = (
     "solve",
     "synthesize",
     "train",
+    "train_mappings",
 )
 _HOMES = {
     **{verb: f"pipeline.{verb}" for verb in _VERBS},

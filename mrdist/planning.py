@@ -69,6 +69,8 @@ class Workload:
         Of the weights store: bytes of a number and side of a chunk in pixels.
     keeps_sums
         Whether the sums are stored instead of being solved: their lag maps reach beyond the block.
+    n_sources, n_targets, n_mappings
+        Labels that are sources, those that are targets only, and mappings between them that a block serves at once.
     """
 
     shape: Shape
@@ -82,6 +84,14 @@ class Workload:
     weight_itemsize: int
     weight_chunk: int
     keeps_sums: bool = False
+    n_sources: int = 1
+    n_targets: int = 1
+    n_mappings: int = 1
+
+    @property
+    def n_labels(self) -> int:
+        """Labels that are read."""
+        return self.n_sources + self.n_targets
 
     @property
     def n_offsets(self) -> int:
@@ -277,7 +287,8 @@ def _solution(work: Workload | StoredSums, pixels: int) -> int:
 
 
 def _weight_bytes(work: Workload | StoredSums) -> int:
-    return work.n_groups * prod(work.shape) * ((work.n_offsets + 1) * work.weight_itemsize + 16)
+    n_mappings = work.n_mappings if isinstance(work, Workload) else 1
+    return n_mappings * work.n_groups * prod(work.shape) * ((work.n_offsets + 1) * work.weight_itemsize + 16)
 
 
 def _too_large(block: Shape, needed: int, max_memory: int, instead: str) -> MemoryLimitError:
@@ -353,16 +364,19 @@ def _peak_memory(workload: Workload, block: Shape, slab: int) -> int:
     margin, (height, width) = 2 * workload.margin, _window(workload, block)
     window = height * width
     pixels = (block[0] + margin) * (block[1] + margin)
-    maps = workload.field.n_lags * window + workload.field.n_offsets * pixels + window + 2 * pixels
+    maps = workload.n_sources * (workload.field.n_lags + 1) * window
+    maps += workload.n_mappings * (workload.field.n_offsets + 2) * pixels
     slab = min(slab, workload.n_stored)
     narrow = workload.itemsize == 1 and (workload.keeps_sums or workload.n_rows <= _ROWS_IN_32_BITS)
     statistics = (4 if narrow else 8) * workload.n_groups * maps
     image = workload.n_channels * workload.itemsize
     reach = workload.field.reach
     rows = min(height, 3 * band_height(workload.chunks[1], slab * width * image, reach) // 2 + reach)
-    bands = 2 * 2 * slab * image * rows * width  # source and target; one is read while the last one is summed
+    bands = 2 * workload.n_labels * slab * image * rows * width  # one is read while the last one is summed
+    if workload.n_mappings > 1:  # what is a source and a target is copied in two bands
+        bands += 2 * workload.n_sources * slab * image * rows * width
     if workload.itemsize > 2:  # floats are copied and pass through float64 on their way to fixed point
-        bands += 2 * slab * workload.n_channels * 16 * rows * width
+        bands += workload.n_labels * slab * workload.n_channels * 16 * rows * width
     chunks = -(-slab // workload.chunks[0]) * (-(-width // workload.chunks[2]) + 1)
     reading = min(_READS_IN_FLIGHT, chunks) * 2 * _chunk_bytes(workload)
     return BASE_MEMORY + statistics + max(bands + reading, 0 if workload.keeps_sums else _solution(workload, pixels))
@@ -373,8 +387,15 @@ def _chunk_bytes(workload: Workload) -> int:
 
 
 def _bytes_stored(workload: Workload) -> int:
-    """Return the decoded bytes of source and target, each once, with the images that are not trained on."""
-    return 2 * workload.n_stored * workload.shape[0] * workload.shape[1] * workload.n_channels * workload.itemsize
+    """Return the decoded bytes of all labels, each once, with the images that are not trained on."""
+    return (
+        workload.n_labels
+        * workload.n_stored
+        * workload.shape[0]
+        * workload.shape[1]
+        * workload.n_channels
+        * workload.itemsize
+    )
 
 
 def band_height(chunk: int, row_bytes: int, reach: int) -> int:
@@ -415,7 +436,7 @@ def _plan(workload: Workload, block: Shape, slab: int, n_slots: int) -> Plan:
         slab=slab,
         peak_memory=_peak_memory(workload, block, slab),
         bytes_read=bytes_read,
-        bytes_needed=2 * workload.n_images * image * workload.n_channels * workload.itemsize,
+        bytes_needed=workload.n_labels * workload.n_images * image * workload.n_channels * workload.itemsize,
         bytes_written=_sum_bytes(workload) if workload.keeps_sums else _weight_bytes(workload),
         advice=_advice(workload, bytes_read, min(n_slots, n_blocks), n_slots),
     )
@@ -450,7 +471,7 @@ def _bytes_read(workload: Workload, block: Shape, slab: int) -> int:
 
 
 def block_bytes(workload: Workload, block: Block, slab: int) -> int:
-    """Return the decoded bytes of all chunks that a block's task reads, source and target.
+    """Return the decoded bytes of all chunks that a block's task reads, of all labels.
 
     Parameters
     ----------
@@ -473,10 +494,11 @@ def _decoded_images(workload: Workload, slab: int) -> int:
 
 
 def _decoded_pixels(workload: Workload, block: Block) -> int:
-    """Pixels of all chunks that a block touches, source and target."""
+    """Pixels of all chunks that a block touches, of all labels."""
     window = block.grown(workload.field.halo + workload.margin).clipped(workload.shape)
     chunks = workload.chunks[1], workload.chunks[2]
-    return _touched(window, chunks, workload.shape) + _touched(block, chunks, workload.shape)
+    of_source, of_target = (_touched(part, chunks, workload.shape) for part in (window, block))
+    return workload.n_sources * of_source + workload.n_targets * of_target
 
 
 def _touched(part: Block, chunks: Shape, shape: Shape) -> int:

@@ -42,27 +42,31 @@ def cluster_options(command: Command) -> Command:
     )(command)
 
 
-def training_options(command: Command) -> Command:
+def training_options(*, target_required: bool = True) -> Callable[[Command], Command]:
     """Add what describes a training."""
-    return _add(
-        command,
-        *_label_options(required=True),
-        *_field_options(receptive_field=3, dilation=1),
-        _alpha,
-        _color("shared"),
-        _intercept,
-        _split,
-        _dtype,
-        _block,
-        _max_memory,
-    )
+
+    def add(command: Command) -> Command:
+        return _add(
+            command,
+            *_label_options(source=True, target=target_required),
+            *_field_options(receptive_field=3, dilation=1),
+            _alpha,
+            _color("shared"),
+            _intercept,
+            _split,
+            _dtype,
+            _block,
+            _max_memory,
+        )
+
+    return add
 
 
 def accumulation_options(command: Command) -> Command:
     """Add what describes sums over images; what is not given is that of the store that is there."""
     return _add(
         command,
-        *_label_options(required=False),
+        *_label_options(source=False, target=False),
         *_field_options(receptive_field=None, dilation=None),
         _color(None),
         _split,
@@ -90,10 +94,10 @@ def _add(command: Command, *options: Option) -> Command:
     return command
 
 
-def _label_options(*, required: bool) -> list[Option]:
+def _label_options(*, source: bool, target: bool) -> list[Option]:
     return [
-        click.option("--source", required=required, metavar="LABEL", help="Label of the inputs."),
-        click.option("--target", required=required, metavar="LABEL", help="Label of the outputs."),
+        click.option("--source", required=source, metavar="LABEL", help="Label of the inputs."),
+        click.option("--target", required=target, metavar="LABEL", help="Label of the outputs."),
     ]
 
 

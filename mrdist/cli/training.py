@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -22,20 +23,53 @@ from mrdist.cli.options import (
 if TYPE_CHECKING:
     from mrdist.pipeline.accumulate import AccumulateReport
     from mrdist.pipeline.train import TrainReport
+    from mrdist.pipeline.train_mappings import MappingsReport
 
 
 @click.command()
 @click.argument("images")
 @click.argument("weights")
-@training_options
+@training_options(target_required=False)
+@click.option(
+    "--mappings",
+    type=click.Choice(["all"]),
+    help="all: the source to every other label and every other label to the source.",
+)
 @cluster_options
 @overwrite_option
 @json_option
-def train(images: str, weights: str, as_json: bool, **options: Any) -> None:
-    """Train a mapping from the images store IMAGES into the weights store WEIGHTS; resume it if it was stopped."""
-    from mrdist.pipeline.train import train
+def train(images: str, weights: str, target: str | None, mappings: str | None, as_json: bool, **options: Any) -> None:
+    """Train a mapping from the images store IMAGES into the weights store WEIGHTS; resume it if it was stopped.
 
-    _print_report(weights, train(images, weights, **options), as_json)
+    --target all trains from the source to every other label, --mappings all also from every other label to the source;
+    WEIGHTS becomes a group that holds a weights store SOURCE-TARGET for each mapping.
+    """
+    if (target is None) == (mappings is None):
+        raise click.UsageError("give either --target (a label or all) or --mappings.")
+    if target not in (None, "all"):
+        from mrdist.pipeline.train import train
+
+        _print_report(weights, train(images, weights, target=target, **options), as_json)
+        return
+    from mrdist.pipeline.train_mappings import train_mappings
+
+    report = train_mappings(images, weights, both_ways=mappings is not None, **options)
+    if as_json:
+        print_json(report.to_dict())
+    elif report.already_complete:
+        click.echo(f"{weights}: already complete")
+    else:
+        rows = [(name, *_fit(found)) for name, found in report.scores.items()]
+        print_table(weights, ("mapping", "training MSE", "R2"), [*rows, ("mean", *_fit(report.mean_scores))])
+        click.echo(
+            f"{_what_ran(report)}, {format_bytes(report.bytes_read)} read, peak memory of a worker "
+            f"{format_bytes(report.peak_memory_bytes)}"
+        )
+
+
+def _fit(scores: Mapping[str, float | None]) -> tuple[str, str]:
+    mse, r2 = scores["mse"], scores["r2"]
+    return "-" if mse is None else f"{mse:.3g}", "-" if r2 is None else f"{r2:.3f}"
 
 
 @click.command()
@@ -95,7 +129,7 @@ def _print_report(weights: str, report: TrainReport, as_json: bool) -> None:
     )
 
 
-def _what_ran(report: TrainReport | AccumulateReport) -> str:
+def _what_ran(report: TrainReport | MappingsReport | AccumulateReport) -> str:
     return (
         f"{report.blocks_run} of {report.blocks} blocks in {report.run_seconds:.1f} s (start "
         f"{report.start_seconds:.1f} s)"
@@ -104,7 +138,7 @@ def _what_ran(report: TrainReport | AccumulateReport) -> str:
 
 @click.command()
 @click.argument("images")
-@training_options
+@training_options()
 @click.option("--workers", type=int, metavar="N", help="Worker processes, one per processor by default.")
 @json_option
 def plan(images: str, as_json: bool, **options: Any) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from mrdist.errors import StoreNotFoundError
 from mrdist.storage import Images, Statistics, StorageOptions, describe, redact
+from mrdist.storage.mappings import mapping_url
 from mrdist.storage.progress import Progress
 from mrdist.storage.urls import open_group
 
@@ -47,7 +49,25 @@ def info(url: str, storage_options: StorageOptions = None) -> dict[str, Any]:
     if found["kind"] == "statistics" and found["complete"]:
         statistics = Statistics.open(url, storage_options)
         found |= {"images": statistics.n_images, "folds": statistics.n_folds}
+    if found["kind"] == "mappings":
+        trainings = list(found.pop("trainings").values())
+        found["training"] = {
+            name: value for name, value in trainings[0].items() if all(other[name] == value for other in trainings)
+        }
+        found["mappings"] = {
+            name: _info_of_mapping(mapping_url(url, name), storage_options) for name in found["mappings"]
+        }
+        return found
     progress = Progress.find(open_group(url, storage_options, write=True))  # as it is now, not as last completed
     if progress is not None:
         found |= {"blocks": len(progress.done), "blocks_done": int(progress.done.sum())}
     return found
+
+
+def _info_of_mapping(url: str, storage_options: StorageOptions) -> dict[str, Any]:
+    """Return how far a mapping of a group is; the group says what it is."""
+    try:
+        found = info(url, storage_options)
+    except StoreNotFoundError:  # not yet begun
+        return {"complete": False}
+    return {name: found[name] for name in ("complete", "blocks", "blocks_done") if name in found}

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 _DIMENSIONS = ("image", "y", "x", "channel")
-_RESERVED = {*_DIMENSIONS, "subject", "dataset", "split", "label", "present", "checksum", "face_mask"}
+_RESERVED = {*_DIMENSIONS, "subject", "dataset", "split", "label", "present", "checksum", "face_mask", "all"}
 _RESUME = "run the command that makes it again"
 _MAX_CHUNK = 2 << 20  # decoded bytes: large enough for object storage, small enough for a block's memory
 _MAX_RUN = 128 << 20  # whole images that a writing task may hold to fill its chunks,

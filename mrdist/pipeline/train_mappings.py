@@ -1,0 +1,373 @@
+"""Train many mappings at once: labels are read once, and targets of the same people share their source's sums."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from mrdist.errors import DataError, MemoryLimitError
+from mrdist.execution import peak_memory
+from mrdist.geometry import Block, Shape, block_grid
+from mrdist.moments import Color
+from mrdist.pipeline._blocks import (
+    check_choices,
+    n_slots_of,
+    output_options,
+    run_blocks,
+    solve_block,
+    sum_mappings,
+    versions,
+)
+from mrdist.pipeline.train import describe_training, workload_of
+from mrdist.planning import DEFAULT_MEMORY, Plan, Workload, block_bytes, parse_bytes, plan_training
+from mrdist.storage import (
+    Images,
+    StorageOptions,
+    Training,
+    check_apart,
+    check_reachable,
+    normalize_url,
+    redact,
+    train_output,
+)
+from mrdist.storage.mappings import begin_mappings, finish_mappings, mapping_name, mapping_url
+from mrdist.storage.weights import TrainOutput, WeightsReader
+
+logger = logging.getLogger("mrdist")
+
+
+@dataclass(frozen=True)
+class MappingsReport:
+    """What the training of many mappings did.
+
+    Attributes
+    ----------
+    url
+        The group.
+    already_complete
+        Whether there was nothing left to do.
+    start_seconds, run_seconds
+        Until the workers were ready, and from then on.
+    bytes_read
+        Decoded bytes of all chunks that were read.
+    blocks, blocks_run
+        Tasks of all mappings, and those that this run did; a task serves all mappings that share its images.
+    peak_memory_bytes
+        Largest resident size of a worker.
+    scores
+        Name of a mapping -> MSE and R2 on its training images.
+    left_out
+        Mappings that have no pairs.
+    """
+
+    url: str
+    already_complete: bool
+    start_seconds: float
+    run_seconds: float
+    bytes_read: int
+    blocks: int
+    blocks_run: int
+    peak_memory_bytes: int
+    scores: Mapping[str, Mapping[str, float | None]]
+    left_out: Sequence[str]
+
+    @property
+    def mean_scores(self) -> dict[str, float | None]:
+        """MSE and R2, each the mean of the mappings for which it is defined."""
+        return {name: mean(found[name] for found in self.scores.values()) for name in ("mse", "r2")}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``mrdist train --json`` prints."""
+        url = redact(self.url)
+        return {
+            "url": url,
+            "already_complete": self.already_complete,
+            "seconds": {"start": self.start_seconds, "run": self.run_seconds},
+            "bytes_read": self.bytes_read,
+            "blocks": self.blocks,
+            "blocks_run": self.blocks_run,
+            "peak_memory_bytes": self.peak_memory_bytes,
+            "scores": self.mean_scores,
+            "mappings": {
+                name: {"url": mapping_url(url, name), "scores": dict(found)} for name, found in self.scores.items()
+            },
+            "left_out": list(self.left_out),
+        }
+
+
+def mean(values: Iterable[float | None]) -> float | None:
+    """Return the mean of the values that are defined, None if there is none.
+
+    Examples
+    --------
+    >>> mean([1.0, None, 2.0]), mean([None])
+    (1.5, None)
+    """
+    defined = [value for value in values if value is not None]
+    return sum(defined) / len(defined) if defined else None
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """Mappings that a task trains together: of the same rows, and as many as fit into memory."""
+
+    trainings: tuple[Training, ...]
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Mappings of a unit, by name, whose stores have the same grid of blocks."""
+
+    outputs: Mapping[str, TrainOutput]
+    plan: Plan
+
+    def left(self, shape: Shape) -> list[tuple[Block, tuple[str, ...]]]:
+        """Return every block of the grid and the mappings that have not finished it."""
+        done = {name: output.progress.done for name, output in self.outputs.items()}
+        return [
+            (block, tuple(name for name in done if not done[name][index]))
+            for index, block in enumerate(block_grid(shape, self.plan.block))
+        ]
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A block to train; what all blocks share lies in the output stores."""
+
+    group_url: str
+    weights_options: StorageOptions
+    images_url: str
+    images_options: StorageOptions
+    names: tuple[str, ...]
+    index: int
+    block: Block
+    slab: int
+
+
+def train_mappings(
+    images_url: str,
+    group_url: str,
+    *,
+    source: str,
+    both_ways: bool = False,
+    receptive_field: int = 3,
+    dilation: int = 1,
+    alpha: float = 0.4,
+    color: Color = "shared",
+    penalize_intercept: bool = True,
+    split: str = "train",
+    dtype: str = "float32",
+    block: Shape | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    max_memory: int | str = DEFAULT_MEMORY,
+    overwrite: bool = False,
+    progress: bool | None = None,
+    storage_options: StorageOptions = None,
+    weights_storage_options: StorageOptions = None,
+) -> MappingsReport:
+    """Train the mappings from one label of an images store to every other.
+
+    Mappings of the same people are trained by the same tasks, which read every label once and sum once what the
+    targets of one source share: of the ``((2r - 1)^2 + 1) / 2 + r^2`` maps of products of a field of side r, all but
+    ``r^2``. Every weights store has the bytes that `mrdist.train` gives it.
+
+    Parameters
+    ----------
+    images_url
+        An images store.
+    group_url
+        Where the weights go: a store of kind ``mappings`` that holds the weights store ``source-target`` of each
+        mapping. One that the same training has begun is resumed; one that it has finished is left as it is.
+    source
+        Label of the inputs.
+    both_ways
+        Also train from every other label to ``source``: with the talk's seven expressions, its twelve mappings.
+    receptive_field, dilation, alpha, color, penalize_intercept, split, dtype, block, workers, scheduler, max_memory,
+    overwrite, progress, storage_options, weights_storage_options
+        As in `mrdist.train`, the same for every mapping. Mappings that do not fit into ``max_memory`` together are
+        trained apart.
+
+    Returns
+    -------
+    MappingsReport
+        With the mappings left out because no image of the split has both labels.
+
+    Raises
+    ------
+    MrdistError
+        As in `mrdist.train`; a DataError if no mapping has pairs.
+    """
+    images_url, group_url = normalize_url(images_url), normalize_url(group_url)
+    weights_storage_options = output_options(group_url, weights_storage_options, storage_options)
+    check_reachable(workers, images_url, group_url)
+    check_apart(images_url, group_url)
+    check_choices(color, split, dtype)
+    images = Images.open(images_url, storage_options)
+    pairs, left_out = label_pairs(images, source, split, both_ways=both_ways)
+    trainings = {
+        mapping_name(*pair): describe_training(
+            images, *pair, receptive_field, dilation, alpha, color, penalize_intercept, split, dtype
+        )
+        for pair in pairs
+    }
+    limit, n_slots = parse_bytes(max_memory), n_slots_of(workers)
+    units = _units(images, list(trainings.values()), max_memory=limit, n_slots=n_slots, block=block)
+    described = {name: asdict(training) for name, training in trainings.items()}
+    unfinished = begin_mappings(group_url, described, overwrite=overwrite, storage_options=weights_storage_options)
+    for name in left_out:
+        logger.warning("left out %s: no image of split %r has both labels", name, split)
+    outputs: dict[str, TrainOutput] = {}
+    work: list[_Work] = []
+    for unit in units if unfinished else ():
+        begun = _begin(unit, group_url, weights_storage_options)
+        outputs |= begun
+        for grid in dict.fromkeys(output.progress.block for output in begun.values()):
+            members = {name: output for name, output in begun.items() if output.progress.block == grid}
+            if grid == unit.plan.block:
+                plan = unit.plan
+            else:  # resumed: the grid is the one it was begun with
+                workload = _workload(images, [output.training for output in members.values()])
+                plan = plan_training(workload, max_memory=limit, n_slots=n_slots, block=grid)
+            work.append(_Work(members, plan))
+    for advice in dict.fromkeys(part.plan.advice for part in work):
+        if advice is not None:
+            logger.warning(advice)
+    tasks = [
+        _Task(group_url, weights_storage_options, images_url, storage_options, names, index, block_, part.plan.slab)
+        for part in work
+        for index, (block_, names) in enumerate(part.left(images.shape))
+        if names
+    ]
+    run = run_blocks(
+        _train_block,
+        tasks,
+        replace(
+            units[0].plan,
+            n_blocks=sum(part.plan.n_blocks for part in work),
+            peak_memory=max((part.plan.peak_memory for part in work), default=0),
+        ),
+        n_images=sum(unit.trainings[0].n_images for unit in units),
+        workers=workers,
+        scheduler=scheduler,
+        max_memory=limit,
+        progress=progress,
+    )
+    started = time.perf_counter()
+    provenance = {"images": redact(images.url), "versions": versions()}
+    for output in outputs.values():
+        output.finish(provenance)
+    scores = {
+        name: WeightsReader.open(mapping_url(group_url, name), weights_storage_options).attributes["scores"]["train"]
+        for name in trainings
+    }
+    if unfinished:
+        finish_mappings(group_url, scores, provenance, weights_storage_options)
+    else:
+        logger.info("%s is already complete", redact(group_url))
+    return MappingsReport(
+        url=group_url,
+        already_complete=not unfinished,
+        start_seconds=run.start_seconds,
+        run_seconds=run.run_seconds + time.perf_counter() - started if unfinished else 0.0,
+        bytes_read=sum(
+            block_bytes(_workload(images, [trainings[name] for name in task.names]), task.block, task.slab)
+            for task in tasks
+        ),
+        blocks=sum(unit.plan.n_blocks for unit in units),
+        blocks_run=len(tasks),
+        peak_memory_bytes=run.peak_memory_bytes,
+        scores=scores,
+        left_out=left_out,
+    )
+
+
+def label_pairs(images: Images, source: str, split: str, *, both_ways: bool) -> tuple[list[tuple[str, str]], list[str]]:
+    """Return the mappings between a label and every other that have pairs, and the names of those that have none.
+
+    Raises
+    ------
+    LabelError
+        If there is no such label.
+    DataError
+        If no mapping has pairs.
+    """
+    column = images.column(source)
+    others = [label for label in images.labels if label != source]
+    of_split = np.full(images.n_images, True) if split == "all" else images.split == split
+    n_pairs = {
+        label: int((images.present[:, [column, images.column(label)]].all(axis=1) & of_split).sum()) for label in others
+    }
+    if not any(n_pairs.values()):
+        raise DataError(
+            f"{redact(images.url)} has no image of split {split!r} with {source} and another label; choose another "
+            "source or another split."
+        )
+    pairs = [(source, label) for label in others]
+    if both_ways:
+        pairs += [(label, source) for label in others]
+    has_pairs = {pair: any(n_pairs.get(label) for label in pair) for pair in pairs}
+    return [pair for pair in pairs if has_pairs[pair]], [mapping_name(*pair) for pair in pairs if not has_pairs[pair]]
+
+
+def _units(images: Images, trainings: Sequence[Training], **limits: Any) -> list[_Unit]:
+    """Group mappings of the same rows."""
+    by_rows: dict[bytes, list[Training]] = {}
+    for training in trainings:
+        rows = images.rows((training.source, training.target), training.split)
+        by_rows.setdefault(rows.tobytes(), []).append(training)
+    return [unit for same in by_rows.values() for unit in _fitting(images, same, **limits)]
+
+
+def _fitting(images: Images, trainings: Sequence[Training], **limits: Any) -> list[_Unit]:
+    """Halve the mappings, which are ordered by source, until the sums of each part fit into memory."""
+    try:
+        return [_Unit(tuple(trainings), plan_training(_workload(images, trainings), **limits))]
+    except MemoryLimitError:
+        if len(trainings) == 1:
+            raise
+    half = len(trainings) // 2
+    return [unit for part in (trainings[:half], trainings[half:]) for unit in _fitting(images, part, **limits)]
+
+
+def _workload(images: Images, trainings: Sequence[Training]) -> Workload:
+    sources = {training.source for training in trainings}
+    targets = {training.target for training in trainings} - sources
+    return replace(
+        workload_of(images, trainings[0]),
+        n_sources=len(sources),
+        n_targets=len(targets),
+        n_mappings=len(trainings),
+    )
+
+
+def _begin(unit: _Unit, group_url: str, options: StorageOptions) -> dict[str, TrainOutput]:
+    """Begin or resume the stores of a unit's mappings; those that are complete are left out."""
+    begun = {}
+    for training in unit.trainings:
+        name = mapping_name(training.source, training.target)
+        url = mapping_url(group_url, name)
+        output = train_output(url, training, unit.plan.block, overwrite=False, storage_options=options)
+        if output is not None:
+            begun[name] = output
+    return begun
+
+
+def _train_block(task: _Task) -> int:
+    """Do one block of several mappings from reading to writing; return the process's peak of resident bytes."""
+    outputs = [TrainOutput.open(mapping_url(task.group_url, name), task.weights_options) for name in task.names]
+    images = Images.open(task.images_url, task.images_options)
+    mappings = [(output.training.source, output.training.target) for output in outputs]
+    training = outputs[0].training
+    rows = images.rows(mappings[0], training.split)
+    found = sum_mappings(images, mappings, rows, training.field, task.block, n_groups=training.n_groups, slab=task.slab)
+    for output, statistics in zip(outputs, found, strict=True):
+        solution = solve_block(statistics, training.alpha, task, penalize_intercept=training.penalize_intercept)
+        output.write_block(task.index, task.block, solution)
+    return peak_memory()
