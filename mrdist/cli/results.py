@@ -64,7 +64,7 @@ def synthesize(weights: str, inputs: tuple[str, ...], out: str, as_json: bool, *
 def evaluate(
     weights: str, images: str, workers: int | None, scheduler: str | None, as_json: bool, **options: Any
 ) -> None:
-    """Score WEIGHTS on the images store IMAGES, beside the identity mapping."""
+    """Score WEIGHTS on the images store IMAGES, beside the identity mapping; of a group, all mappings and means."""
     from mrdist.pipeline.evaluate import evaluate
 
     if workers is None and scheduler is None:
@@ -76,27 +76,46 @@ def evaluate(
         print_scores(scores)
 
 
+_SCORES = ("MSE", "ratio", "PSNR dB", "SSIM", "R2", "intercept")
+
+
 def print_scores(scores: dict[str, Any]) -> None:
-    """Print the scores of `mrdist.evaluate` as a table."""
-    rows = []
+    """Print the scores of `mrdist.evaluate` as a table; of a group, every mapping's and the means."""
+    if "mappings" in scores:
+        _print_scores_of_group(scores)
+        return
+    rows = [
+        (split, region, mapping, *_score_texts(found, mapping))
+        for split, regions in scores["splits"].items()
+        for region, found in regions.items()
+        for mapping in ("model", "identity")
+    ]
+    print_table(f"{scores['source']} -> {scores['target']}", ("split", "region", "mapping", *_SCORES), rows)
+
+
+def _print_scores_of_group(scores: dict[str, Any]) -> None:
     for split, regions in scores["splits"].items():
-        for region, found in regions.items():
-            for mapping in ("model", "identity"):
-                numbers = found[mapping]
-                ratio = numbers["mse"] / found["identity"]["mse"] if found["identity"]["mse"] else None
-                share = found["intercept_share"] if mapping == "model" else None
-                values = (
-                    (numbers["mse"], ".5f"),
-                    (ratio, ".3f"),
-                    (numbers["psnr"], ".2f"),
-                    (numbers["ssim"], ".4f"),
-                    (numbers["r2"], ".3f"),
-                    (share, ".3f"),
-                )
-                texts = ["-" if value is None else f"{value:{form}}" for value, form in values]
-                rows.append((split, region, mapping, *texts))
-    title = f"{scores['source']} -> {scores['target']}"
-    print_table(title, ("split", "region", "mapping", "MSE", "ratio", "PSNR dB", "SSIM", "R2", "intercept"), rows)
+        for region, means in regions.items():
+            rows = [
+                (name, *_score_texts(found["splits"][split][region], "model"))
+                for name, found in scores["mappings"].items()
+                if split in found["splits"]
+            ]
+            rows += [("mean", *_score_texts(means, "model")), ("mean of identity", *_score_texts(means, "identity"))]
+            print_table(f"{split}, {region}", ("mapping", *_SCORES), rows)
+
+
+def _score_texts(found: dict[str, Any], mapping: str) -> list[str]:
+    numbers, identity = found[mapping], found["identity"]["mse"]
+    values = (
+        (numbers["mse"], ".5f"),
+        (numbers["mse"] / identity if identity else None, ".3f"),
+        (numbers["psnr"], ".2f"),
+        (numbers["ssim"], ".4f"),
+        (numbers["r2"], ".3f"),
+        (found["intercept_share"] if mapping == "model" else None, ".3f"),
+    )
+    return ["-" if value is None else f"{value:{form}}" for value, form in values]
 
 
 @click.command()

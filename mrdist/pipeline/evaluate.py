@@ -12,9 +12,11 @@ from mrdist.errors import DataError, ParameterError
 from mrdist.execution import open_executor, progress_bar
 from mrdist.geometry import Block, block_grid
 from mrdist.moments import padded_window, unit_of
+from mrdist.pipeline._averages import mean_scores
 from mrdist.planning import DEFAULT_MEMORY
 from mrdist.scoring import SSIM_HALO, BlockScorer, ScoreSums
 from mrdist.storage import Images, StorageOptions, check_reachable, normalize_url, redact
+from mrdist.storage.mappings import MappingGroup, is_group
 from mrdist.storage.weights import WeightsReader
 
 REGIONS = ("frame", "face")
@@ -58,7 +60,7 @@ def evaluate(
     Parameters
     ----------
     weights_url
-        A weights store; it knows its labels.
+        A weights store, which knows its labels; or a group of them (`mrdist.train_mappings`).
     images_url
         An images store with these labels.
     splits
@@ -75,7 +77,8 @@ def evaluate(
         ``model`` and ``identity``, each with mse, psnr (dB), ssim and r2, and ``intercept_share``, the mean absolute
         intercept over the sum of those of intercept and weights. Scores are means over images of predictions that
         are not clipped; 1 = white. R2 is the mean over the pixels whose target varies within the split. A score
-        that is undefined is None.
+        that is undefined is None. Of a group, ``["mappings"][name]`` holds this for each mapping, and ``["splits"]``
+        the means over mappings of every number, each over those for which it is defined.
 
     Raises
     ------
@@ -87,6 +90,27 @@ def evaluate(
     check_reachable(workers, weights_url, images_url)
     if weights_storage_options is None:
         weights_storage_options = storage_options
+    if is_group(weights_url, weights_storage_options):
+        group = MappingGroup.open(weights_url, weights_storage_options)
+        each = {
+            name: evaluate(
+                url,
+                images_url,
+                splits=splits,
+                workers=workers,
+                scheduler=scheduler,
+                progress=progress,
+                storage_options=storage_options,
+                weights_storage_options=weights_storage_options,
+            )
+            for name, url in group.urls.items()
+        }
+        return {
+            "weights": redact(weights_url),
+            "images": redact(images_url),
+            "mappings": each,
+            "splits": mean_scores(found["splits"] for found in each.values()),
+        }
     model = WeightsReader.open(weights_url, weights_storage_options)
     training = model.training
     images = Images.open(images_url, storage_options)

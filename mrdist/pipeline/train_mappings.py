@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from mrdist.errors import DataError, MemoryLimitError
 from mrdist.execution import peak_memory
 from mrdist.geometry import Block, Shape, block_grid
 from mrdist.moments import Color
+from mrdist.pipeline._averages import mean_scores
 from mrdist.pipeline._blocks import (
     check_choices,
     n_slots_of,
@@ -79,7 +80,7 @@ class MappingsReport:
     @property
     def mean_scores(self) -> dict[str, float | None]:
         """MSE and R2, each the mean of the mappings for which it is defined."""
-        return {name: mean(found[name] for found in self.scores.values()) for name in ("mse", "r2")}
+        return mean_scores(self.scores.values())
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``mrdist train --json`` prints."""
@@ -98,18 +99,6 @@ class MappingsReport:
             },
             "left_out": list(self.left_out),
         }
-
-
-def mean(values: Iterable[float | None]) -> float | None:
-    """Return the mean of the values that are defined, None if there is none.
-
-    Examples
-    --------
-    >>> mean([1.0, None, 2.0]), mean([None])
-    (1.5, None)
-    """
-    defined = [value for value in values if value is not None]
-    return sum(defined) / len(defined) if defined else None
 
 
 @dataclass(frozen=True)
