@@ -16,14 +16,17 @@ if TYPE_CHECKING:
     from mrdist.moments import SufficientStatistics
     from mrdist.pipeline.accumulate import accumulate
     from mrdist.pipeline.plan import plan
+    from mrdist.pipeline.refine import refine
     from mrdist.pipeline.solve import solve
     from mrdist.pipeline.train import train
     from mrdist.pipeline.train_mappings import train_mappings
+    from mrdist.refinement import Refinement
     from mrdist.storage import open_images, open_statistics, open_weights
 
 __all__ = [
     "MaskedRegression",
     "ReceptiveField",
+    "Refinement",
     "SufficientStatistics",
     "accumulate",
     "demo",
@@ -37,6 +40,7 @@ __all__ = [
     "open_weights",
     "plan",
     "rechunk",
+    "refine",
     "solve",
     "synthesize",
     "train",
@@ -53,6 +57,7 @@ _VERBS = (
     "ingest",
     "plan",
     "rechunk",
+    "refine",
     "solve",
     "synthesize",
     "train",
@@ -62,6 +67,7 @@ _HOMES = {
     **{verb: f"pipeline.{verb}" for verb in _VERBS},
     "MaskedRegression": "estimator",
     "ReceptiveField": "geometry",
+    "Refinement": "refinement",
     "SufficientStatistics": "moments",
     "open_images": "storage",
     "open_statistics": "storage",

@@ -117,6 +117,57 @@ def plot_intercept(weights: MaskedWeights, *, channel: int = 0, ax: Axes | None 
     return ax
 
 
+def plot_importance(
+    importance: Sequence[Sequence[npt.NDArray[np.floating]]],
+    image: npt.NDArray[np.generic] | None = None,
+    *,
+    rows: Sequence[str] = (),
+    columns: Sequence[str] = (),
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw a grid of importance maps, each over an image that stays visible where it matters.
+
+    Parameters
+    ----------
+    importance
+        Rows of maps of shape (y, x), in 0..1.
+    image
+        What the mapping sees, shape (y, x, channel), uint8 or floats; without it the maps are drawn alone.
+    rows, columns
+        What they are called.
+    ax
+        Where to draw; a new figure unless given.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> ax = plot_importance([[np.zeros((8, 8)), np.ones((8, 8))]], columns=["before", "after"])
+    >>> [label.get_text() for label in ax.get_xticklabels()]
+    ['before', 'after']
+    """
+    from matplotlib import colormaps
+
+    height, width = importance[0][0].shape
+    color = colormaps["inferno"]
+    tiles = []
+    for row in importance:
+        maps = [color(values)[..., :3] for values in row]
+        if image is not None:
+            maps = [0.45 * _to_rgb(image) + 0.55 * tile for tile in maps]
+        tiles.append(np.concatenate(maps, axis=1))
+    picture = np.concatenate(tiles)
+    if ax is None:
+        ax = _new_axes(picture.shape[1] / picture.shape[0])
+    ax.imshow(picture, interpolation="antialiased")
+    ax.set_xticks([(k + 0.5) * width - 0.5 for k in range(len(columns))], list(columns))
+    ax.set_yticks([(k + 0.5) * height - 0.5 for k in range(len(rows))], list(rows), rotation="vertical", va="center")
+    _hide_frame(ax)
+    return ax
+
+
 def _to_rgb(image: npt.NDArray[np.generic]) -> npt.NDArray[np.floating[Any]]:
     pixels = np.asarray(image, dtype=np.float64) / (1 if image.dtype.kind == "f" else unit_of(image.dtype))
     return np.broadcast_to(np.clip(pixels, 0, 1), (*pixels.shape[:2], 3))

@@ -40,6 +40,32 @@ def r2(prediction: Floats, target: Floats) -> float:
     return float((1 - sse[varies] / sst[varies]).mean()) if varies.any() else float("nan")
 
 
+def chroma_difference(prediction: Floats, target: Floats) -> npt.NDArray[np.float64]:
+    """Return how far colours lie apart, whatever their lightness.
+
+    Parameters
+    ----------
+    prediction, target
+        sRGB images, shape (..., 3); 1 = white, clipped to 0..1.
+
+    Returns
+    -------
+    float64 array of the shape of ``target``
+        The mean absolute difference of CIELAB's a and b (D65), the same for every channel.
+
+    Examples
+    --------
+    >>> gray, red = np.full((1, 1, 3), 0.5), np.array([[[0.5, 0.4, 0.4]]])
+    >>> chroma_difference(gray, 0.8 * gray).max() < 0.01, chroma_difference(gray, red).round(1)
+    (np.True_, array([[[7., 7., 7.]]]))
+    """
+    from skimage.color import rgb2lab  # slow to import, and workers that train need none
+
+    one, other = (rgb2lab(np.clip(image, 0, 1))[..., 1:] for image in (prediction, target))
+    difference = np.abs(one - other).mean(axis=-1, keepdims=True)
+    return np.broadcast_to(difference, target.shape)
+
+
 @dataclass(frozen=True)
 class ScoreSums:
     """Sums from which scores follow; those of disjoint blocks of pixels add up to those of the image.

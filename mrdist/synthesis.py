@@ -120,6 +120,24 @@ class MaskedWeights:
         )
         return out
 
+    def norms(self, *, intercept: bool = False) -> npt.NDArray[np.float64]:
+        """Return the l1 norm of every output pixel's weights, the mean over channels, for an importance map.
+
+        Parameters
+        ----------
+        intercept
+            Whether the intercept counts like a weight.
+
+        Returns
+        -------
+        float64 array of shape (y, x)
+        """
+        found = np.abs(self.coef).sum(axis=-3, dtype=np.float64)
+        if intercept:
+            found += np.abs(self.intercept)
+        norms: npt.NDArray[np.float64] = found.reshape(-1, *self.shape).mean(axis=0)
+        return norms
+
     def to_scipy(self) -> scipy.sparse.csr_array | list[scipy.sparse.csr_array]:
         """Return the mapping as one sparse matrix over flattened images.
 
@@ -145,6 +163,19 @@ def as_stack(images: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
     if images.ndim not in (3, 4):
         raise DataError(f"images must have the shape (image, y, x) or (image, y, x, channel), got {images.shape}.")
     return images if images.ndim == 4 else images[..., None]
+
+
+def to_floats(images: npt.NDArray[np.generic], dtype: npt.DTypeLike = np.float64) -> npt.NDArray[np.floating]:
+    """Return images as floats, 1 = white: integers as shares of their largest, floats as they are.
+
+    Examples
+    --------
+    >>> to_floats(np.array([0, 51, 255], dtype=np.uint8))
+    array([0. , 0.2, 1. ])
+    """
+    unit = 1 if images.dtype.kind == "f" else unit_of(images.dtype)
+    floats: npt.NDArray[np.floating] = np.divide(images, unit, dtype=dtype)
+    return floats
 
 
 def to_pixels(images: npt.NDArray[np.floating], dtype: npt.DTypeLike) -> npt.NDArray[np.generic]:

@@ -79,9 +79,12 @@ def serve():
     import mrdist.pipeline.generate
     import mrdist.pipeline.ingest
     import mrdist.pipeline.plan
+    import mrdist.pipeline.plot
+    import mrdist.pipeline.refine
     import mrdist.pipeline.solve
     import mrdist.pipeline.synthesize
     import mrdist.pipeline.train
+    import mrdist.plotting
     from mrdist.cli import main
 
     mrdist.MaskedRegression().fit(*np.zeros((2, 4, 8, 8), dtype=np.uint8))  # loads the compiled kernels

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 import mrdist
-from mrdist.cli import data, results, training
+from mrdist.cli import data, plots, results, training
 from mrdist.errors import MrdistError
 
 _INTERRUPTED = 130
@@ -24,7 +24,7 @@ def commands() -> None:
     """Distributed, out-of-core masked regression: photographs in, a trained model, new expressions out."""
 
 
-for _module in (data, training, results):
+for _module in (data, training, results, plots):
     for _command in _module.COMMANDS:
         commands.add_command(_command)
 

@@ -13,10 +13,11 @@ Option = Callable[[Any], Any]
 
 
 class Sizes(click.ParamType[tuple[int, ...]]):
-    """Positive whole numbers with commas between, such as ``128,256``."""
+    """Whole numbers, positive ones unless told otherwise, with commas between, such as ``128,256``."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, least: int = 1) -> None:
         self.count = count
+        self.least = least
         self.name = ",".join(["N"] * count)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
@@ -24,8 +25,9 @@ class Sizes(click.ParamType[tuple[int, ...]]):
         if isinstance(value, tuple):
             return value
         parts = value.split(",")
-        if len(parts) != self.count or not all(part.strip().isdigit() and int(part) for part in parts):
-            self.fail(f"{value!r} is not {self.count} positive whole numbers with commas between.", param, ctx)
+        if len(parts) != self.count or not all(part.strip().isdigit() and int(part) >= self.least for part in parts):
+            kind = "positive " if self.least else ""
+            self.fail(f"{value!r} is not {self.count} {kind}whole numbers with commas between.", param, ctx)
         return tuple(int(part) for part in parts)
 
 
@@ -154,6 +156,9 @@ _max_memory = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what is there.")
 strict_option = click.option("--strict", is_flag=True, help="Fail where a photograph would be left out.")
+refine_option = click.option(
+    "--refine", is_flag=True, help="Keep the input where the mapping does not matter; see `mrdist refine`."
+)
 seed_option = click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides every draw."
 )

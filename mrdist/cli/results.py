@@ -14,6 +14,7 @@ from mrdist.cli.options import (
     overwrite_option,
     print_json,
     print_table,
+    refine_option,
     seed_option,
     strict_option,
 )
@@ -23,6 +24,7 @@ from mrdist.cli.options import (
 @click.argument("weights")
 @click.argument("inputs", nargs=-1, required=True)
 @click.option("--out", required=True, metavar="DIR|URL", help="Folder for the pictures, or URL of the new store.")
+@refine_option
 @strict_option
 @cluster_options
 @click.option("--max-memory", metavar="SIZE", help="Limit per worker process, 2GiB by default; of a store only.")
@@ -59,6 +61,7 @@ def synthesize(weights: str, inputs: tuple[str, ...], out: str, as_json: bool, *
     metavar="SPLIT",
     help="Split to score; all that have pairs by default.",
 )
+@refine_option
 @cluster_options
 @json_option
 def evaluate(
@@ -88,7 +91,8 @@ def print_scores(scores: dict[str, Any]) -> None:
         (split, region, mapping, *_score_texts(found, mapping))
         for split, regions in scores["splits"].items()
         for region, found in regions.items()
-        for mapping in ("model", "identity")
+        for mapping in ("model", "refined", "identity")
+        if mapping in found
     ]
     print_table(f"{scores['source']} -> {scores['target']}", ("split", "region", "mapping", *_SCORES), rows)
 
@@ -116,6 +120,31 @@ def _score_texts(found: dict[str, Any], mapping: str) -> list[str]:
         (found["intercept_share"] if mapping == "model" else None, ".3f"),
     )
     return ["-" if value is None else f"{value:{form}}" for value, form in values]
+
+
+@click.command()
+@click.argument("weights")
+@click.option("--radius", type=float, metavar="R", help="Of the disk that dilates, in sides of the image.")
+@click.option("--smoothing", type=float, metavar="S", help="Width of the Gaussian, in sides of the image.")
+@click.option("--low", type=float, metavar="Z", help="z-score at which importance 0 ends.")
+@click.option("--high", type=float, metavar="Z", help="z-score at which importance 1 begins.")
+@click.option("--signed/--absolute", default=None, help="Whether norms below the mean are important too (--absolute).")
+@click.option("--intercept/--no-intercept", default=None, help="Whether the norm counts the intercept.")
+@json_option
+def refine(weights: str, as_json: bool, **options: Any) -> None:
+    """Keep in WEIGHTS how important each pixel is, for `--refine` of synthesize and evaluate.
+
+    It is the l1 norm of the pixel's weights, standardised, dilated, smoothed and clipped to 0..1.
+    """
+    from mrdist.pipeline.refine import refine
+    from mrdist.refinement import Refinement
+
+    refinement = Refinement(**{name: value for name, value in options.items() if value is not None})
+    found = refine(weights, refinement).to_dict()
+    if as_json:
+        print_json(found)
+    else:
+        click.echo(f"{weights}: mean importance {found['mean_importance']:.3f}")
 
 
 @click.command()
@@ -152,4 +181,4 @@ def demo(out: str, as_json: bool, **options: Any) -> None:
     click.echo(f"stores: {report.images}, {report.weights}\nfaces:  {report.faces}\nlook at {report.picture}")
 
 
-COMMANDS = (synthesize, evaluate, export, demo)
+COMMANDS = (synthesize, evaluate, refine, export, demo)

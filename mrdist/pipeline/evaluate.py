@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mrdist.errors import DataError, ParameterError
 from mrdist.execution import open_executor, progress_bar
 from mrdist.geometry import Block, block_grid
-from mrdist.moments import padded_window, unit_of
+from mrdist.moments import padded_window
 from mrdist.pipeline._averages import mean_scores
+from mrdist.pipeline.refine import importance_of
 from mrdist.planning import DEFAULT_MEMORY
-from mrdist.scoring import SSIM_HALO, BlockScorer, ScoreSums
+from mrdist.refinement import Refinement, blend
+from mrdist.scoring import SSIM_HALO, BlockScorer, ScoreSums, chroma_difference
 from mrdist.storage import Images, StorageOptions, check_reachable, normalize_url, redact
 from mrdist.storage.mappings import MappingGroup, is_group
 from mrdist.storage.weights import WeightsReader
+from mrdist.synthesis import to_floats
 
 REGIONS = ("frame", "face")
 SPLITS = ("train", "val", "test")
@@ -34,14 +39,16 @@ class _Task:
     target: str
     split: str
     block: Block
+    #: Of the block and the pixels around it that SSIM sees.
+    importance: npt.NDArray[np.float32] | None
 
 
 @dataclass(frozen=True)
 class _BlockScores:
-    """Score sums by region and mapping, and mean absolute outputs of weights and intercept."""
+    """Score sums by region and mapping, and sums of absolute values by region and what is measured."""
 
     sums: dict[tuple[str, str], ScoreSums]
-    parts: dict[str, tuple[float, float]]
+    parts: dict[tuple[str, str], float]
 
 
 def evaluate(
@@ -49,6 +56,7 @@ def evaluate(
     images_url: str,
     *,
     splits: Sequence[str] | None = None,
+    refine: bool | Refinement = False,
     workers: int | None = 0,
     scheduler: str | None = None,
     progress: bool | None = None,
@@ -65,6 +73,8 @@ def evaluate(
         An images store with these labels.
     splits
         Splits to score; by default those that have pairs.
+    refine
+        Score the refined results too, as in `mrdist.synthesize`.
     workers, scheduler, progress
         As in `mrdist.train`; in this process by default.
     storage_options, weights_storage_options
@@ -77,8 +87,11 @@ def evaluate(
         ``model`` and ``identity``, each with mse, psnr (dB), ssim and r2, and ``intercept_share``, the mean absolute
         intercept over the sum of those of intercept and weights. Scores are means over images of predictions that
         are not clipped; 1 = white. R2 is the mean over the pixels whose target varies within the split. A score
-        that is undefined is None. Of a group, ``["mappings"][name]`` holds this for each mapping, and ``["splits"]``
-        the means over mappings of every number, each over those for which it is defined.
+        that is undefined is None. Colour images have ``chroma``, the mean absolute difference in CIELAB's a and b of
+        ``model`` and ``identity`` from the target, and of the model's ``change`` from the input. With ``refine`` there
+        are a mapping ``refined``, a region ``background`` (what is not face) and ``change``, the mean absolute
+        difference of ``model`` and ``refined`` from the input. Of a group, ``["mappings"][name]`` holds this for each
+        mapping, and ``["splits"]`` the means over mappings of every number, each over those for which it is defined.
 
     Raises
     ------
@@ -97,6 +110,7 @@ def evaluate(
                 url,
                 images_url,
                 splits=splits,
+                refine=refine,
                 workers=workers,
                 scheduler=scheduler,
                 progress=progress,
@@ -121,14 +135,23 @@ def evaluate(
         if split not in SPLITS:
             raise ParameterError(f"split must be one of {', '.join(SPLITS)}, got {split!r}.")
         images.rows(labels, split)
+    importance = importance_of(weights_url, refine, weights_storage_options)
+    regions = REGIONS if importance is None else (*REGIONS, "background")
     blocks = block_grid(images.shape, _BLOCK)
     tasks = [
         _Task(
-            normalize_url(weights_url), weights_storage_options, images.url, storage_options, *labels, split, block
+            normalize_url(weights_url),
+            weights_storage_options,
+            images.url,
+            storage_options,
+            *labels,
+            split,
+            block,
+            None if importance is None else importance[block.grown(SSIM_HALO).clipped(images.shape).slices],
         )
         for split in chosen
         for block in blocks
-    ]  # fmt: skip
+    ]
     results: dict[tuple[str, Block], _BlockScores] = {}
     with (
         open_executor(workers=workers, scheduler=scheduler, n_tasks=len(tasks), max_memory=DEFAULT_MEMORY) as executor,
@@ -145,7 +168,7 @@ def evaluate(
         "source": training.source,
         "target": training.target,
         "splits": {
-            split: {region: _summary([results[split, block] for block in blocks], region) for region in REGIONS}
+            split: {region: _summary([results[split, block] for block in blocks], region) for region in regions}
             for split in chosen
         },
     }
@@ -178,13 +201,19 @@ def _splits_with_pairs(images: Images, labels: tuple[str, str]) -> tuple[str, ..
 
 def _summary(blocks: list[_BlockScores], region: str) -> dict[str, Any]:
     summary: dict[str, Any] = {}
-    for mapping in ("model", "identity"):
+    for mapping in (mapping for found, mapping in blocks[0].sums if found == region):
         total = blocks[0].sums[region, mapping]
         for block in blocks[1:]:
             total = total + block.sums[region, mapping]
         summary[mapping] = total.scores()
-    weights, intercept = (sum(block.parts[region][k] for block in blocks) for k in (0, 1))
+    parts = {
+        what: sum(block.parts[region, what] for block in blocks) for found, what in blocks[0].parts if found == region
+    }
+    n, weights, intercept = (parts.pop(what) for what in ("values", "weights", "intercept"))
     summary["intercept_share"] = intercept / (weights + intercept) if weights + intercept else None
+    for what, value in parts.items():
+        group, _, name = what.partition(" ")
+        summary.setdefault(group, {})[name] = value / n if n else None
     return summary
 
 
@@ -199,30 +228,45 @@ def _score_block(task: _Task) -> _BlockScores:
     inner = (slice(block.y0 - wide.y0, block.y1 - wide.y0), slice(block.x0 - wide.x0, block.x1 - wide.x0))
     whole_window = np.zeros(shape, dtype=bool)
     whole_window[SSIM_HALO : shape[0] - SSIM_HALO, SSIM_HALO : shape[1] - SSIM_HALO] = True
-    masks = {"frame": np.ones(block.shape, dtype=bool), "face": images.face_mask[block.slices]}
-    scorers = {
-        (region, mapping): BlockScorer(inner, mask, mask & whole_window[block.slices])
-        for region, mask in masks.items()
-        for mapping in ("model", "identity")
-    }
-    parts = dict.fromkeys(masks, (0.0, 0.0))
-    unit = 1 if images.dtype.kind == "f" else unit_of(images.dtype)
+    face = images.face_mask[block.slices]
+    masks = {"frame": np.ones(block.shape, dtype=bool), "face": face}
+    if task.importance is not None:
+        masks["background"] = ~face
+    scorers: dict[tuple[str, str], BlockScorer] = {}
+    parts: defaultdict[tuple[str, str], float] = defaultdict(float)
     reader = images.reader()
     rows = images.rows((task.source, task.target), task.split)
     intercept = np.abs(weights.intercept).reshape(-1, *wide.shape)[:, *inner]
     for start, stop, chosen in images.slabs(rows, images.chunks[0]):
         x = padded_window(reader.read(task.source, start, stop, inside)[chosen], window, (inside.y0, inside.x0))
-        target = np.asarray(reader.read(task.target, start, stop, wide)[chosen], dtype=np.float64) / unit
+        target = to_floats(reader.read(task.target, start, stop, wide)[chosen])
         prediction = weights.predict_window(x)
         cut = model.training.field.halo
-        identity = np.asarray(x[:, cut : cut + wide.shape[0], cut : cut + wide.shape[1]], dtype=np.float64) / unit
+        identity = to_floats(x[:, cut : cut + wide.shape[0], cut : cut + wide.shape[1]])
         linear = prediction - np.moveaxis(weights.intercept.reshape(-1, *wide.shape), 0, -1)
+        terms = len(x) * images.n_channels / len(intercept)
+        mappings = {"model": prediction, "identity": identity}
+        changes: dict[str, npt.NDArray[np.floating]] = {}
+        if task.importance is not None:
+            mappings["refined"] = blend(identity, prediction, task.importance)
+            changes = {f"change {name}": np.abs(mappings[name] - identity) for name in ("model", "refined")}
+        if images.n_channels == 3:
+            for name, one, other in (
+                ("model", prediction, target),
+                ("identity", identity, target),
+                ("change", prediction, identity),
+            ):
+                changes[f"chroma {name}"] = chroma_difference(one[:, *inner], other[:, *inner])
         for region, mask in masks.items():
-            scorers[region, "model"].add(prediction, target)
-            scorers[region, "identity"].add(identity, target)
-            terms = len(x) * images.n_channels / len(intercept)
-            parts[region] = (
-                parts[region][0] + float(np.abs(linear[:, *inner][:, mask]).sum(dtype=np.float64)),
-                parts[region][1] + float(intercept[:, mask].sum(dtype=np.float64)) * terms,
-            )
-    return _BlockScores({key: scorer.sums() for key, scorer in scorers.items()}, parts)
+            for mapping, made in mappings.items():
+                scorer = scorers.setdefault(
+                    (region, mapping), BlockScorer(inner, mask, mask & whole_window[block.slices])
+                )
+                scorer.add(made, target)
+            parts[region, "values"] += float(len(x) * mask.sum() * images.n_channels)
+            parts[region, "weights"] += float(np.abs(linear[:, *inner][:, mask]).sum(dtype=np.float64))
+            parts[region, "intercept"] += float(intercept[:, mask].sum(dtype=np.float64)) * terms
+            for what, values in changes.items():
+                cut_out = values if what.startswith("chroma") else values[:, *inner]
+                parts[region, what] += float(cut_out[:, mask].sum(dtype=np.float64))
+    return _BlockScores({key: scorer.sums() for key, scorer in scorers.items()}, dict(parts))

@@ -14,9 +14,11 @@ from PIL import Image
 from mrdist.datasets.photographs import read_photograph
 from mrdist.errors import DataError, ParameterError, StoreError, StoreNotFoundError
 from mrdist.execution import progress_bar
+from mrdist.pipeline.refine import importance_of
 from mrdist.pipeline.synthesize_store import StoreSynthesisReport, synthesize_store
+from mrdist.refinement import Refinement, blend
 from mrdist.storage import Model, StorageOptions, describe, open_weights, redact
-from mrdist.synthesis import to_pixels
+from mrdist.synthesis import to_floats, to_pixels
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ def synthesize(
     inputs: str | Sequence[str],
     out: str,
     *,
+    refine: bool | Refinement = False,
     strict: bool = False,
     workers: int | None = None,
     scheduler: str | None = None,
@@ -68,6 +71,9 @@ def synthesize(
     out
         Of photographs: folder for the pictures, ``<stem>.png`` each, 8 bits, values outside 0..1 clipped. Of a store:
         URL of the new one, see `mrdist.pipeline.synthesize_store.synthesize_store`.
+    refine
+        Keep the input where the mapping does not matter: ``(1 - a) x + a y`` with the importance a that
+        `mrdist.refine` has kept in the weights store, or else that of `mrdist.Refinement`'s defaults; one may be given.
     strict
         Fail at the first photograph that cannot be used, instead of leaving it out.
     workers, scheduler, max_memory, overwrite
@@ -111,6 +117,7 @@ def synthesize(
             weights_url,
             inputs[0],
             out,
+            refine=refine,
             **given,
             progress=progress,
             storage_options=storage_options,
@@ -121,8 +128,12 @@ def synthesize(
         raise ParameterError(
             f"{name} (--{name.replace('_', '-')}) is for images stores, and {', '.join(inputs)} is none; leave it out."
         )
+    if weights_storage_options is None:
+        weights_storage_options = storage_options
+    model = open_weights(weights_url, weights_storage_options)
     return _synthesize_photographs(
-        open_weights(weights_url, storage_options if weights_storage_options is None else weights_storage_options),
+        model,
+        importance_of(weights_url, refine, weights_storage_options),
         inputs,
         out,
         strict=strict,
@@ -139,7 +150,13 @@ def _is_store(url: str, options: StorageOptions) -> bool:
 
 
 def _synthesize_photographs(
-    model: Model, inputs: Sequence[str], out: str, *, strict: bool, progress: bool | None
+    model: Model,
+    importance: npt.NDArray[np.float32] | None,
+    inputs: Sequence[str],
+    out: str,
+    *,
+    strict: bool,
+    progress: bool | None,
 ) -> SynthesisReport:
     folder = Path(out)
     pictures: dict[Path, str] = {}
@@ -161,7 +178,7 @@ def _synthesize_photographs(
     with progress_bar(len(pictures), 0, "photograph", show=progress) as advance:
         for picture, path in pictures.items():
             try:
-                _write(_synthesize_one(model, path), picture)
+                _write(_synthesize_one(model, importance, path), picture)
                 written[path] = str(picture)
             except DataError as error:
                 if strict:
@@ -179,7 +196,7 @@ def to_picture(image: npt.NDArray[np.floating]) -> Image.Image:
     return Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., 0])
 
 
-def _synthesize_one(model: Model, path: str) -> npt.NDArray[np.floating]:
+def _synthesize_one(model: Model, importance: npt.NDArray[np.float32] | None, path: str) -> npt.NDArray[np.floating]:
     photograph = read_photograph(path, "rgb" if model.n_channels == 3 else "gray")
     if photograph.shape[:2] != model.shape:
         height, width = photograph.shape[:2]
@@ -187,8 +204,11 @@ def _synthesize_one(model: Model, path: str) -> npt.NDArray[np.floating]:
             f"{path} has {width} x {height} pixels, the weights were trained on {model.shape[1]} x {model.shape[0]}; "
             "align and resize it first."
         )
-    output: npt.NDArray[np.floating] = model.predict(photograph[np.newaxis])[0]
-    return output
+    output: npt.NDArray[np.floating] = model.predict(photograph[np.newaxis])
+    if importance is not None:
+        output = blend(to_floats(photograph[np.newaxis]), output, importance)
+    made: npt.NDArray[np.floating] = output[0]
+    return made
 
 
 def _write(image: npt.NDArray[np.floating], picture: Path) -> None:

@@ -17,7 +17,9 @@ from mrdist.geometry import block_grid
 from mrdist.moments import padded_window
 from mrdist.pipeline._blocks import output_options
 from mrdist.pipeline.evaluate import check_mapping
+from mrdist.pipeline.refine import importance_of
 from mrdist.planning import BASE_MEMORY, DEFAULT_MEMORY, MIB, parse_bytes
+from mrdist.refinement import Refinement, blend
 from mrdist.storage import (
     Images,
     StorageOptions,
@@ -32,7 +34,7 @@ from mrdist.storage import (
     write_window,
 )
 from mrdist.storage.weights import WeightsReader
-from mrdist.synthesis import to_pixels
+from mrdist.synthesis import to_floats, to_pixels
 
 _BATCH_BYTES = 16 * MIB
 """Predictions, as floats, that a task holds at a time."""
@@ -90,6 +92,7 @@ class _Run:
     start: int
     stop: int
     rows_at_a_time: int
+    importance: npt.NDArray[np.float32] | None
 
 
 def synthesize_store(
@@ -97,6 +100,7 @@ def synthesize_store(
     images_url: str,
     url: str,
     *,
+    refine: bool | Refinement = False,
     workers: int | None = None,
     scheduler: str | None = None,
     max_memory: str | int = DEFAULT_MEMORY,
@@ -120,6 +124,8 @@ def synthesize_store(
     url
         Where the new store goes: the same rows, with pixels of the same dtype, clipped to 0..1 and rounded. A row
         without a source image has no image there either.
+    refine
+        As in `mrdist.synthesize`.
     workers, scheduler, max_memory, overwrite, progress
         As in `mrdist.train`.
     storage_options, weights_storage_options, output_storage_options
@@ -157,6 +163,7 @@ def synthesize_store(
     images.rows((training.source,), "all")
     chunks = chunk_shape(images.n_images, images.shape, images.n_channels, images.dtype.itemsize)
     rows_at_a_time = strip_height(model, images, chunks, limit)
+    importance = importance_of(weights_url, refine, weights_storage_options)
     create_images(
         url,
         labels=[training.target],
@@ -182,6 +189,7 @@ def synthesize_store(
             start,
             min(start + chunks[0], n_images),
             rows_at_a_time,
+            importance,
         )
         for start in range(0, n_images, chunks[0])
     ]
@@ -274,14 +282,20 @@ def _synthesize_run(task: _Run) -> tuple[npt.NDArray[np.uint32], int]:
         made = np.zeros((n_images, *block.shape, images.n_channels), dtype=images.dtype)
         if len(chosen):
             weights = model.read(block)
-            window = block.grown(training.field.halo)
+            halo = training.field.halo
+            window = block.grown(halo)
             inside = window.clipped(images.shape)
             pixels = reader.read(training.source, task.start, task.stop, inside)
-            batch = max(1, _BATCH_BYTES // (made[0].size * weights.coef.itemsize))
+            held = 1 if task.importance is None else 3  # a blend holds the input and a difference beside the output
+            batch = max(1, _BATCH_BYTES // (held * made[0].size * weights.coef.itemsize))
             for first in range(0, len(chosen), batch):
                 rows = chosen[first : first + batch]
                 x = padded_window(pixels[rows], window, (inside.y0, inside.x0))
-                made[rows] = to_pixels(weights.predict_window(x), images.dtype)
+                output = weights.predict_window(x)
+                if task.importance is not None:
+                    own = x[:, halo : halo + block.shape[0], halo : halo + block.shape[1]]
+                    output = blend(to_floats(own, output.dtype), output, task.importance[block.slices])
+                made[rows] = to_pixels(output, images.dtype)
         write_window(task.url, training.target, task.start, block, made, task.storage_options)
         # an image's bytes lie row by row, so its checksum goes on where the strip above ended
         checksum[:] = [zlib.crc32(image, int(before)) for image, before in zip(made, checksum, strict=True)]

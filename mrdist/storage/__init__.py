@@ -14,6 +14,7 @@ from mrdist.storage.images import (
     write_images,
     write_window,
 )
+from mrdist.storage.importance import read_importance, write_importance
 from mrdist.storage.staging import Staging
 from mrdist.storage.statistics import Accumulation, Part, Statistics, open_statistics, statistics_output
 from mrdist.storage.urls import (
@@ -49,10 +50,12 @@ __all__ = [
     "open_images",
     "open_statistics",
     "open_weights",
+    "read_importance",
     "redact",
     "statistics_output",
     "train_output",
     "write_csr",
     "write_images",
+    "write_importance",
     "write_window",
 ]

@@ -1,0 +1,103 @@
+"""Commands that draw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from mrdist.cli.options import Sizes, json_option, print_json, refine_option
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Shares(click.ParamType[tuple[float, ...]]):
+    """Numbers with commas between, such as ``0,0.05,0.1``."""
+
+    name = "A,B,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
+        """Parse the text."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(float(part) for part in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not numbers with commas between.", param, ctx)
+
+
+out_option = click.option("--out", required=True, metavar="FILE", help="Picture; its ending says the format.")
+
+
+@click.group()
+def plot() -> None:
+    """Draw what is in a store."""
+
+
+@plot.command()
+@click.argument("weights")
+@click.argument("images")
+@click.option(
+    "--split", default="test", show_default=True, metavar="SPLIT", help="Whose faces: train, val, test or all."
+)
+@click.option("--count", type=int, default=6, show_default=True, metavar="N", help="Faces at most.")
+@refine_option
+@out_option
+@json_option
+def faces(weights: str, images: str, out: str, as_json: bool, **options: Any) -> None:
+    """Draw inputs, what WEIGHTS make of them, and targets."""
+    from mrdist.pipeline.plot import plot_faces
+
+    print_picture(plot_faces(weights, images, out, **options), as_json)
+
+
+@plot.command()
+@click.argument("weights")
+@click.argument("images", required=False)
+@click.option("--radii", type=Shares(), metavar="A,B,...", help="Of the disk, in sides of the image.")
+@click.option("--smoothings", type=Shares(), metavar="A,B,...", help="Widths of the Gaussian, in sides of the image.")
+@out_option
+@json_option
+def refinement(weights: str, images: str | None, out: str, as_json: bool, **options: Any) -> None:
+    """Draw how important each pixel of WEIGHTS is, over a face of IMAGES, for some disks and smoothings."""
+    from mrdist.pipeline.plot import plot_refinement
+
+    given = {name: value for name, value in options.items() if value is not None}
+    print_picture(plot_refinement(weights, images, out, **given), as_json)
+
+
+@plot.command()
+@click.argument("weights")
+@click.option(
+    "--pixel", "pixels", type=Sizes(2, least=0), multiple=True, metavar="Y,X", help="An output pixel; may be repeated."
+)
+@out_option
+@json_option
+def receptive_fields(weights: str, out: str, as_json: bool, **options: Any) -> None:
+    """Draw the weights of some output pixels of WEIGHTS."""
+    from mrdist.pipeline.plot import plot_receptive_fields
+
+    print_picture(plot_receptive_fields(weights, out, **options), as_json)
+
+
+@plot.command()
+@click.argument("weights")
+@out_option
+@json_option
+def intercept(weights: str, out: str, as_json: bool) -> None:
+    """Draw what WEIGHTS add whatever they see."""
+    from mrdist.pipeline.plot import plot_intercept
+
+    print_picture(plot_intercept(weights, out), as_json)
+
+
+def print_picture(out: str, as_json: bool) -> None:
+    """Say where a picture is."""
+    if as_json:
+        print_json({"picture": out})
+    else:
+        click.echo(out)
+
+
+COMMANDS = (plot,)

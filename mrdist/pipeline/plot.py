@@ -1,0 +1,260 @@
+"""Draw what is in the stores: faces, weights and where a mapping matters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from mrdist.errors import ParameterError, StoreError
+from mrdist.geometry import Block
+from mrdist.pipeline.evaluate import check_mapping
+from mrdist.pipeline.refine import importance_of, norms_of
+from mrdist.refinement import Refinement, blend
+from mrdist.storage import Images, StorageOptions, open_weights
+from mrdist.storage.weights import WeightsReader
+from mrdist.synthesis import to_floats
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+RADII = (0.0, 0.03, 0.06, 0.12)
+SMOOTHINGS = (0.0, 0.02, 0.04, 0.08)
+_DOTS = 120  # an inch
+
+
+def plot_faces(
+    weights_url: str,
+    images_url: str,
+    out: str,
+    *,
+    split: str = "test",
+    count: int = 6,
+    refine: bool | Refinement = False,
+    storage_options: StorageOptions = None,
+) -> str:
+    """Draw inputs, what a mapping makes of them, and their targets.
+
+    Parameters
+    ----------
+    weights_url, images_url
+        A weights store and an images store with its labels.
+    out
+        File of the picture; its ending says the format.
+    split
+        Whose images are drawn.
+    count
+        How many of them at most.
+    refine
+        Draw the refined outputs too, as in `mrdist.synthesize`.
+    storage_options
+        Options of the fsspec filesystems.
+
+    Returns
+    -------
+    str
+        ``out``.
+
+    Raises
+    ------
+    ParameterError
+        If ``count`` is not positive.
+    DataError
+        If there is no such image.
+    StoreError
+        If a store cannot be read or the picture not written.
+    """
+    from mrdist.plotting import plot_faces
+
+    if count < 1:
+        raise ParameterError(f"count must be at least 1, got {count}.")
+    model, images = open_weights(weights_url, storage_options), Images.open(images_url, storage_options)
+    reader = WeightsReader.open(weights_url, storage_options)
+    check_mapping(reader, images)
+    labels = (reader.training.source, reader.training.target)
+    inputs, targets = (_read(images, label, images.rows(labels, split)[:count]) for label in labels)
+    made = model.predict(inputs)
+    rows = {"input": list(inputs), "output": list(made)}
+    importance = importance_of(weights_url, refine, storage_options)
+    if importance is not None:
+        rows["refined"] = list(blend(to_floats(inputs), made, importance))
+    rows["target"] = list(targets)
+    figure = _figure(1.6 * len(inputs), 1.6 * len(rows) * images.shape[0] / images.shape[1])
+    plot_faces(rows, ax=figure.subplots())
+    return _save(figure, out)
+
+
+def plot_refinement(
+    weights_url: str,
+    images_url: str | None,
+    out: str,
+    *,
+    radii: Sequence[float] = RADII,
+    smoothings: Sequence[float] = SMOOTHINGS,
+    refinement: Refinement | None = None,
+    storage_options: StorageOptions = None,
+) -> str:
+    """Draw the importance of a mapping's pixels for some disk radii (down) and smoothings (across).
+
+    Parameters
+    ----------
+    weights_url
+        A weights store.
+    images_url
+        An images store, whose first test image is drawn beneath; without it the maps are drawn alone.
+    out
+        File of the picture; its ending says the format.
+    radii, smoothings
+        In sides of the image.
+    refinement
+        All other options.
+    storage_options
+        Options of the fsspec filesystems.
+
+    Returns
+    -------
+    str
+        ``out``.
+
+    Raises
+    ------
+    ParameterError
+        If there is no radius or smoothing, or one lies outside its domain.
+    StoreError
+        If a store cannot be read or the picture not written.
+    """
+    from dataclasses import replace
+
+    from mrdist.plotting import plot_importance
+
+    if not (radii and smoothings):
+        raise ParameterError("there is nothing to draw: give at least one radius and one smoothing.")
+    base = refinement or Refinement()
+    grid = [[replace(base, radius=radius, smoothing=smoothing) for smoothing in smoothings] for radius in radii]
+    reader, image = WeightsReader.open(weights_url, storage_options), None
+    if images_url is not None:
+        images = Images.open(images_url, storage_options)
+        check_mapping(reader, images)
+        image = _read(images, reader.training.source, images.rows((reader.training.source,), "test")[:1])[0]
+    norms = norms_of(reader, intercept=base.intercept)
+    figure = _figure(1.8 * len(smoothings) + 0.5, 1.8 * len(radii) * norms.shape[0] / norms.shape[1] + 0.5)
+    ax = figure.subplots()
+    plot_importance(
+        [[each.importance(norms) for each in row] for row in grid],
+        image,
+        rows=[f"{radius:g}" for radius in radii],
+        columns=[f"{smoothing:g}" for smoothing in smoothings],
+        ax=ax,
+    )
+    ax.set_ylabel("radius of the disk (sides)")
+    ax.set_xlabel("smoothing (sides)")
+    return _save(figure, out)
+
+
+def plot_receptive_fields(
+    weights_url: str,
+    out: str,
+    *,
+    pixels: Sequence[tuple[int, int]] = (),
+    storage_options: StorageOptions = None,
+) -> str:
+    """Draw the weights of some output pixels.
+
+    Parameters
+    ----------
+    weights_url
+        A weights store.
+    out
+        File of the picture; its ending says the format.
+    pixels
+        Rows and columns; by default five between the middle and the lower edge, where the mouth of a face is.
+    storage_options
+        Options of the fsspec filesystem.
+
+    Returns
+    -------
+    str
+        ``out``.
+
+    Raises
+    ------
+    ParameterError
+        If a pixel lies outside the image.
+    StoreError
+        If the store cannot be read or the picture not written.
+    """
+    from mrdist.plotting import plot_receptive_fields
+
+    model = open_weights(weights_url, storage_options)
+    height, width = model.shape
+    for y, x in pixels:
+        if not (0 <= y < height and 0 <= x < width):
+            raise ParameterError(f"pixel {y},{x} lies outside the image of {height} x {width} pixels; choose another.")
+    chosen = list(pixels) or [(height * (6 + k) // 12, width // 2) for k in range(5)]
+    figure = _figure(1.5 * len(chosen), 1.9)
+    plot_receptive_fields(model, chosen, ax=figure.subplots())
+    return _save(figure, out)
+
+
+def plot_intercept(weights_url: str, out: str, *, storage_options: StorageOptions = None) -> str:
+    """Draw the intercept of a mapping: what it adds whatever it sees.
+
+    Parameters
+    ----------
+    weights_url
+        A weights store.
+    out
+        File of the picture; its ending says the format.
+    storage_options
+        Options of the fsspec filesystem.
+
+    Returns
+    -------
+    str
+        ``out``.
+
+    Raises
+    ------
+    StoreError
+        If the store cannot be read or the picture not written.
+    """
+    from mrdist.plotting import plot_intercept
+
+    figure = _figure(5, 4)
+    plot_intercept(open_weights(weights_url, storage_options), ax=figure.subplots())
+    return _save(figure, out)
+
+
+def _read(images: Images, label: str, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.generic]:
+    reader, frame = images.reader(), Block(0, 0, *images.shape)
+    return np.concatenate([reader.read(label, row, row + 1, frame) for row in rows])
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.figure import Figure  # slow to import
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _save(figure: Figure, out: str) -> str:
+    """Write beside and rename, so that a full disk leaves no half picture."""
+    path = Path(out)
+    endings = sorted(figure.canvas.get_supported_filetypes())
+    if path.suffix[1:].lower() not in endings:
+        raise ParameterError(
+            f"a picture cannot be written to {out}: its name must end with one of {', '.join(endings)}."
+        )
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(partial, format=path.suffix[1:].lower(), dpi=_DOTS)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise StoreError(
+            f"{out} cannot be written ({error.strerror or error}); free some space or choose another --out."
+        ) from error
+    return out
