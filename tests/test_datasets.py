@@ -12,8 +12,8 @@ from scipy import ndimage
 from skimage.transform import SimilarityTransform, warp
 
 from mrdist.datasets.alignment import FRAME_PUPILS, METHODS, align_take, hull_mask, reference_shape
+from mrdist.datasets.discovery import discover
 from mrdist.datasets.landmarks import MOUTH, N_POINTS, OUTLINE, PUPILS, read_tem
-from mrdist.datasets.london import discover
 from mrdist.datasets.photographs import Take, read_photograph
 from mrdist.errors import AlignmentError, DataError, LandmarkError, PhotographError
 
@@ -69,7 +69,7 @@ def test_broken_photographs(tmp_path, monkeypatch):
     wide = save(Image.new("F", (4, 4)), tmp_path / "wide.tif")
     for path, reason in [
         (cut, "truncated"),
-        (text, "identify"),
+        (text, "identified as an image"),
         (tmp_path / "no.jpg", "No such"),
         (wide, "32-bit"),
     ]:
@@ -121,53 +121,6 @@ def test_malformed_tem(tmp_path, text, reason):
 def test_missing_tem(tmp_path):
     with pytest.raises(LandmarkError, match="No such file"):
         read_tem(tmp_path / "no.tem")
-
-
-# --- the London layout ---------------------------------------------------------------------------------
-
-
-def test_discover_pairs_by_person(tmp_path):
-    names = {
-        "neutral_front": [
-            "002_03.jpg",
-            "002_03.tem",
-            "003_03.JPG",
-            "x.jpg",
-            "002_04.jpg",
-            "009_03.tem",
-            "notes.md",
-        ],
-        "smiling_front": ["001_08.jpg", "002_08.jpg", ".hidden"],
-        "elsewhere": ["004_03.jpg"],
-    }
-    for folder, files in names.items():
-        (tmp_path / folder).mkdir()
-        for file in files:
-            (tmp_path / folder / file).touch()
-    takes, left_out = discover(tmp_path)
-    neutral, smiling = tmp_path / "neutral_front", tmp_path / "smiling_front"
-    assert takes == [
-        Take("001", {"smiling": smiling / "001_08.jpg"}),
-        Take(
-            "002",
-            {"neutral": neutral / "002_03.jpg", "smiling": smiling / "002_08.jpg"},
-            {"neutral": neutral / "002_03.tem"},
-        ),
-        Take("003", {"neutral": neutral / "003_03.JPG"}),
-    ]
-    assert {path.name: reason for path, reason in left_out.items()} == {
-        "x.jpg": "the name is not <person>_<shot>",
-        "002_04.jpg": "002_03.jpg is used for the same person and label",
-        "009_03.tem": "no photograph of the same name is used",
-        "notes.md": "not a photograph or landmark file",
-    }
-
-
-def test_discover_nothing(tmp_path):
-    with pytest.raises(DataError, match="There is no folder"):
-        discover(tmp_path / "no")
-    with pytest.raises(DataError, match="holds no photograph"):
-        discover(tmp_path)
 
 
 # --- alignment -----------------------------------------------------------------------------------------
@@ -298,8 +251,9 @@ def test_hull_mask(reference):
 
 @pytest.mark.skipif("MRDIST_TEST_DATA" not in os.environ, reason="MRDIST_TEST_DATA is not set")
 def test_london_photographs():
-    takes, left_out = discover(Path(os.environ["MRDIST_TEST_DATA"]) / "london")
-    assert left_out == {}
+    found = discover(Path(os.environ["MRDIST_TEST_DATA"]) / "london")
+    takes = found.takes
+    assert (found.layout, found.left_out) == ("london", {})
     assert all(set(take.photographs) == {"neutral", "smiling"} for take in takes)
     reference = reference_shape([read_tem(take.landmarks["neutral"]) for take in takes])
     assert reference.shape == (N_POINTS, 2)

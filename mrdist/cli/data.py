@@ -44,12 +44,46 @@ def generate(url: str, labels: str | None, as_json: bool, **options: Any) -> Non
         click.echo(f"{url}: {options['images']} people with {', '.join(names)}")
 
 
-@click.command()
-@click.argument("src")
+class _Ingest(click.Command):
+    """Ends its help with the layouts."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the table."""
+        from mrdist.datasets.discovery import LAYOUTS
+
+        with formatter.section("Layouts"):
+            formatter.write_dl([(name, f"{layout.example} ({layout.meaning})") for name, layout in LAYOUTS.items()])
+
+
+@click.command(cls=_Ingest)
+@click.argument("src", nargs=-1, required=True)
 @click.argument("url")
-@click.option("--layout", default="auto", show_default=True, metavar="NAME", help="auto or london.")
+@click.option(
+    "--layout",
+    multiple=True,
+    default=["auto"],
+    metavar="NAME",
+    help="Of all sources, or once for each; auto, the default, where it is unmistakable.",
+)
+@click.option(
+    "--dataset", multiple=True, metavar="NAME", help="What to call each source; the folders' names by default."
+)
+@click.option(
+    "--angle",
+    default="front",
+    show_default=True,
+    metavar="HOW",
+    help="front, half-left, half-right, full-left or full-right.",
+)
 @click.option("--size", type=int, metavar="S", help="Side in pixels; the photographs' own by default.")
 @click.option("--color", default="rgb", show_default=True, metavar="MODE", help="rgb or gray.")
+@click.option(
+    "--normalize",
+    default="255",
+    show_default=True,
+    metavar="HOW",
+    help="255, or minmax: each image stretched to 0..255.",
+)
 @click.option(
     "--align",
     default="tps",
@@ -64,15 +98,17 @@ def generate(url: str, labels: str | None, as_json: bool, **options: Any) -> Non
 @cluster_options
 @overwrite_option
 @json_option
-def ingest(src: str, url: str, rename: tuple[str, ...], as_json: bool, **options: Any) -> None:
-    """Align the photographs in folder SRC and write them into an images store at URL."""
+def ingest(
+    src: tuple[str, ...], url: str, rename: tuple[str, ...], dataset: tuple[str, ...], as_json: bool, **options: Any
+) -> None:
+    """Align the photographs in each SRC, a folder, archive or manifest, and write them into an images store at URL."""
     from mrdist.pipeline.ingest import ingest
 
     pairs = [pair.partition("=") for pair in rename]
     for old, equals, new in pairs:
         if not (old and equals and new):
             raise click.BadParameter(f"{old + equals + new!r} is not OLD=NEW.", param_hint="--rename")
-    report = ingest(src, url, rename={old: new for old, _, new in pairs}, **options)
+    report = ingest(src, url, rename={old: new for old, _, new in pairs}, dataset=dataset or None, **options)
     if as_json:
         print_json(report.to_dict())
         return

@@ -9,9 +9,9 @@ its photograph.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
@@ -193,7 +193,7 @@ def align_take(
     return AlignedTake(take.subject, images, quality)
 
 
-def _check(landmarks: Floats, path: Path, photograph: npt.NDArray[np.uint8]) -> None:
+def _check(landmarks: Floats, path: os.PathLike[str], photograph: npt.NDArray[np.uint8]) -> None:
     if len(landmarks) != N_POINTS:
         raise LandmarkError(f"Landmark file {path} holds {len(landmarks)} points, the London template has {N_POINTS}.")
     pupils, (height, width) = landmarks[PUPILS], photograph.shape[:2]

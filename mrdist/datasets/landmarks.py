@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from mrdist.errors import LandmarkError
+from mrdist.storage.files import File
 
 #: Number of points in the template of the Face Research Lab London Set.
 N_POINTS = 189
@@ -43,9 +43,9 @@ def read_tem(path: str | os.PathLike[str]) -> npt.NDArray[np.float64]:
         The file is missing or empty, its count is no positive number, points are missing, or a point is
         not two finite numbers.
     """
-    path = Path(path)
+    path = File.of(path)
     try:
-        lines = path.read_text(encoding="ascii").splitlines()
+        lines = path.read_bytes().decode("ascii").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise LandmarkError(f"Landmark file {path} cannot be read: {error}.") from error
     if not lines or not lines[0].strip().isdigit() or int(lines[0]) < 1:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ from PIL import Image
 
 from mrdist.datasets.alignment import align_take, reference_shape
 from mrdist.datasets.landmarks import read_tem
-from mrdist.datasets.photographs import Color, Take, read_photograph
+from mrdist.datasets.photographs import Color, Normalize, Take, read_photograph, stretch
 from mrdist.errors import DataError, LandmarkError, PhotographError
 from mrdist.storage import Staging
 
@@ -27,6 +27,7 @@ class Person:
     reference: npt.NDArray[np.float64] | None
     size: int
     color: Color
+    normalize: Normalize
     align: str
     strict: bool
 
@@ -62,10 +63,8 @@ def training_reference(takes: list[Take], split: list[str], strict: bool) -> npt
 
 def align_person(task: Person) -> PersonReport:
     """Stage what can be used; a photograph that fails is noted, and the person's others are kept."""
-    take, left_out = task.take, {}
-    for label in task.labels:
-        if label not in take.photographs:
-            left_out[f"{take.subject}/{label}"] = "the person has no photograph with this label"
+    take = task.take
+    left_out: dict[str, str] = {}
     while take.photographs:
         try:
             images, quality = _align(task, take)
@@ -74,7 +73,7 @@ def align_person(task: Person) -> PersonReport:
                 raise
             broken = _first_unreadable(take)
             if broken is None:
-                left_out[f"person {take.subject}"] = str(error)
+                left_out[f"person {take.name}"] = str(error)
                 break
             left_out[str(take.photographs[broken])] = str(error)
             take = replace(
@@ -84,7 +83,8 @@ def align_person(task: Person) -> PersonReport:
             )
         else:
             for label, image in images.items():
-                task.staging.write(task.labels.index(label), task.row, image)
+                stored = stretch(image) if task.normalize == "minmax" else image
+                task.staging.write(task.labels.index(label), task.row, stored)
             return PersonReport(quality, left_out)
     return PersonReport({}, left_out)
 
@@ -107,7 +107,7 @@ def _first_unreadable(take: Take) -> str | None:
     return None
 
 
-def _resized(path: Path, task: Person) -> npt.NDArray[np.uint8]:
+def _resized(path: os.PathLike[str], task: Person) -> npt.NDArray[np.uint8]:
     image = read_photograph(path, task.color)
     if image.shape[:2] == (task.size, task.size):
         return image

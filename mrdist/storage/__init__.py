@@ -5,6 +5,7 @@ The only room that knows zarr, xarray and fsspec. A store carries the attribute 
 """
 
 from mrdist.storage.csr import write_csr
+from mrdist.storage.files import File, Source
 from mrdist.storage.images import (
     Images,
     chunk_shape,
@@ -31,9 +32,11 @@ from mrdist.storage.weights import Model, Training, open_weights, train_output
 
 __all__ = [
     "Accumulation",
+    "File",
     "Images",
     "Model",
     "Part",
+    "Source",
     "Staging",
     "Statistics",
     "StorageOptions",

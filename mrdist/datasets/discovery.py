@@ -1,0 +1,220 @@
+"""Find the people of a source and their photographs, whatever its layout."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from mrdist.datasets.layouts import bosphorus, domains, folders, jaffe, kdef, london, manifest, sides
+from mrdist.datasets.layouts.records import ANGLES, LANDMARKS, Found, Layout, Record, beside, photographs
+from mrdist.datasets.photographs import Photograph, Take
+from mrdist.errors import DataError, ParameterError
+from mrdist.storage.files import Source
+from mrdist.storage.urls import StorageOptions
+
+#: By name; those before `folders` are told by the names of their files.
+LAYOUTS: Mapping[str, Layout] = {
+    module.LAYOUT.name: module.LAYOUT for module in (kdef, bosphorus, jaffe, london, domains, folders, sides, manifest)
+}
+_NAMED = ("kdef", "bosphorus", "jaffe", "london", "domains")
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """What a source holds.
+
+    Attributes
+    ----------
+    dataset
+        Its name.
+    layout
+        Name of its layout.
+    takes
+        In order of person and session. A take need not have every label.
+    unfit
+        Photographs whose names do not fit -> the reason.
+    skipped
+        Files that are passed over on purpose -> the reason.
+    """
+
+    dataset: str
+    layout: str
+    takes: list[Take]
+    unfit: dict[str, str]
+    skipped: dict[str, str]
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Unfit and skipped files -> the reason; many of one pattern are told as one, with their number."""
+        return _by_pattern(self.unfit) | _by_pattern(self.skipped)
+
+
+def discover(
+    src: str | os.PathLike[str],
+    *,
+    layout: str = "auto",
+    dataset: str | None = None,
+    angle: str = "front",
+    storage_options: StorageOptions = None,
+) -> Discovery:
+    """Find the people of a source and their photographs.
+
+    Parameters
+    ----------
+    src
+        Path or fsspec URL of a folder, of a zip or tar, or of a manifest (CSV or Parquet).
+    layout
+        One of `LAYOUTS`, or ``"auto"``: the manifest if there is one, else the layout that most names fit if no other
+        fits any.
+    dataset
+        What to call it; by default the folder's name.
+    angle
+        Which direction of the face to take, one of `mrdist.datasets.layouts.records.ANGLES`.
+    storage_options
+        Options of the source's fsspec filesystem.
+
+    Returns
+    -------
+    Discovery
+
+    Raises
+    ------
+    ParameterError
+        There is no such layout or angle.
+    DataError
+        There is no such source, no photograph in it, or its layout is not clear.
+    """
+    if layout != "auto" and layout not in LAYOUTS:
+        raise ParameterError(f"layout must be one of auto, {', '.join(LAYOUTS)}, got {layout!r}.")
+    if angle not in ANGLES:
+        raise ParameterError(f"angle must be one of {', '.join(ANGLES)}, got {angle!r}.")
+    table = None
+    path = PurePosixPath(os.fspath(src))
+    if path.suffix.lower() in (".csv", ".parquet"):
+        if layout not in ("auto", "manifest"):
+            raise ParameterError(f"{src} is a manifest, which does not go with layout {layout!r}.")
+        layout, table, src = "manifest", path.name, os.fspath(src)[: -len(path.name)] or "."
+    source = Source.open(src, storage_options)
+    chosen = LAYOUTS[_detect(source) if layout == "auto" else layout]
+    found = manifest.read(source, table) if chosen.name == "manifest" else chosen.read(source)
+    if angle != "front" and not any(record.angle == angle for record in found.records):
+        raise DataError(f"{source.url} holds no photograph of angle {angle!r} in the layout {chosen.name}.")
+    takes = _takes(source, found, dataset or source.name, angle)
+    if not takes:
+        raise DataError(
+            f"{source.url} holds no photograph in the layout {chosen.name} ({chosen.example}); "
+            f"{len(found.unfit)} photographs do not fit it{_for_example(found.unfit)}."
+        )
+    _note_others(source, found)
+    found.unfit.update(source.refused)
+    return Discovery(
+        dataset or source.name, chosen.name, takes, _places(source, found.unfit), _places(source, found.skipped)
+    )
+
+
+def _detect(source: Source) -> str:
+    """Return the name of the only layout that fits."""
+    if manifest.find(source) is not None:
+        return "manifest"
+    names = photographs(source.files)
+    if not names:
+        more = f"; {len(source.refused)} links lead out of it" if source.refused else ""
+        raise DataError(f"{source.url} holds no photograph{more}.")
+    counts = {name: LAYOUTS[name].count(names) for name in _NAMED}
+    fitting = [name for name, count in counts.items() if count]
+    if len(fitting) == 1 and 2 * counts[fitting[0]] > len(names):
+        return fitting[0]
+    counts["folders"] = LAYOUTS["folders"].count(names)
+    if not fitting and 2 * counts["folders"] > len(names):
+        return "folders"
+    tried = ", ".join(f"{name} {count}" for name, count in counts.items())
+    raise DataError(
+        f"The layout of {source.url} is not clear: of {len(names)} photographs, such as {names[0]}, fit {tried}; name "
+        "it with --layout (sides and manifest are others)."
+    )
+
+
+def _takes(source: Source, found: Found, dataset: str, angle: str) -> list[Take]:
+    """Group records of one angle; of several for one expression of a take the first is used."""
+    near = beside(source.files)
+    groups: dict[tuple[str, str], dict[str, Record]] = {}
+    splits: dict[str, tuple[str | None, str]] = {}
+    for record in found.records:
+        if record.angle != angle:
+            found.skipped[record.path] = f"its angle is {record.angle}; --angle {record.angle} takes it"
+            continue
+        split, path = splits.setdefault(record.subject, (record.split, record.path))
+        if split != record.split:
+            raise DataError(
+                f"Person {record.subject} of {source.url} is in split {split or 'none'} by {path} and in "
+                f"{record.split or 'none'} by {record.path}; a person must be on one side."
+            )
+        labels = groups.setdefault((record.subject, record.session), {})
+        first = labels.setdefault(record.label, record)
+        if first is not record:
+            found.unfit[record.path] = f"{PurePosixPath(first.path).name} is used for the same person and label"
+    takes = []
+    for (subject, session), records in sorted(groups.items()):
+        shots, landmarks = {}, {}
+        for label, record in sorted(records.items()):
+            file = source.file(record.path)
+            shots[label] = Photograph(file.url, file.member, file.storage_options, record.half)
+            points = record.landmarks or near.get(str(PurePosixPath(record.path).with_suffix("")))
+            if points is not None and record.half is None:
+                landmarks[label] = source.file(points)
+        takes.append(Take(subject, shots, landmarks, session, dataset, splits[subject][0]))
+    return takes
+
+
+def _note_others(source: Source, found: Found) -> None:
+    """List the files that lie beside photographs and are none themselves, nor a landmark file of one."""
+    pictures = set(photographs(source.files))
+    stems = {str(PurePosixPath(name).with_suffix("")) for name in pictures}
+    folders_ = {PurePosixPath(name).parent for name in pictures}
+    used = {record.landmarks for record in found.records}
+    taken = {record.path for record in found.records} | set(found.unfit) | set(found.skipped)
+    for name in source.files:
+        path = PurePosixPath(name)
+        if path.parent not in folders_ or name in used or name in manifest.NAMES or name in taken:
+            continue
+        if name in pictures:
+            found.skipped[name] = "the manifest does not name it"
+        elif path.suffix.lower() not in LANDMARKS:
+            found.skipped[name] = "not a photograph or landmark file"
+        elif str(path.with_suffix("")) not in stems:
+            found.skipped[name] = "no photograph of the same name is used"
+
+
+def _places(source: Source, names: Mapping[str, str]) -> dict[str, str]:
+    return {str(source.file(name)): reason for name, reason in names.items()}
+
+
+def _for_example(names: Iterable[str]) -> str:
+    first = next(iter(names), None)
+    return "" if first is None else f", {first} for one"
+
+
+def _by_pattern(names: Mapping[str, str]) -> dict[str, str]:
+    """Tell files of one reason whose names differ in letters and digits alone as one."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for path, reason in names.items():
+        groups.setdefault((_pattern(path), reason), []).append(path)
+    return {
+        paths[0] if len(paths) == 1 else f"{len(paths)} files like {paths[0]} (pattern {pattern})": reason
+        for (pattern, reason), paths in groups.items()
+    }
+
+
+def _pattern(path: str) -> str:
+    """Return a name with every letter and digit replaced, its extension kept.
+
+    Examples
+    --------
+    >>> _pattern("AF01/AF01NEHL.JPG")
+    'AA99AAAA.JPG'
+    """
+    name = PurePosixPath(path)
+    return re.sub(r"[^\W\d_]", "A", re.sub(r"\d", "9", name.stem)) + name.suffix

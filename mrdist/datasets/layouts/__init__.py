@@ -1,0 +1,1 @@
+"""Layouts of published datasets and of plain folders: which file shows whom, with which expression."""

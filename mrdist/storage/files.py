@@ -1,0 +1,285 @@
+"""Files of photographs and landmarks: on disk, in object storage, or members of an archive.
+
+What lies outside the place that was given is never read: an archive with a member that is a link or leads out of the
+archive is refused, and so is one that would unpack to far more than it is.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+import fsspec
+
+from mrdist.errors import DataError
+from mrdist.storage.urls import StorageOptions, is_local, normalize_url, redact
+
+#: Largest file that is read, in bytes, and how many times its own size an archive may unpack to.
+MAX_FILE_BYTES = 1 << 30
+MAX_RATIO = 100
+_ARCHIVES = (".zip", ".tar")
+_PACKED_TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+_DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, NotImplementedError, EOFError)
+
+
+@dataclass(frozen=True)
+class File:
+    """A file that any process can read.
+
+    Attributes
+    ----------
+    url
+        Its path or fsspec URL, or those of the archive that holds it.
+    member
+        Its name in the archive; empty for a file of its own.
+    storage_options
+        Of the fsspec filesystem.
+    """
+
+    url: str
+    member: str = ""
+    storage_options: StorageOptions = field(default=None, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, path: str | os.PathLike[str]) -> File:
+        """Return the file at a path or URL, or the file itself.
+
+        Examples
+        --------
+        >>> File.of("s3://faces/001_03.jpg").name
+        '001_03.jpg'
+        """
+        return path if isinstance(path, File) else cls(normalize_url(os.fspath(path)))
+
+    def __str__(self) -> str:
+        return f"{redact(self.url)}/{self.member}" if self.member else redact(self.url)
+
+    def __fspath__(self) -> str:
+        return str(self)
+
+    @property
+    def name(self) -> str:
+        """Last part of the path."""
+        return PurePosixPath(self.member or self.url).name
+
+    @property
+    def suffix(self) -> str:
+        """Extension with its dot, in lower case."""
+        return PurePosixPath(self.name).suffix.lower()
+
+    @contextmanager
+    def open(self) -> Iterator[IO[bytes]]:
+        """Open for reading; little is fetched of what is not read.
+
+        Raises
+        ------
+        OSError
+            The file is missing, damaged, or larger than a gibibyte.
+        """
+        try:
+            if self.member:
+                with _open_member(_archive_at(self.url, self.storage_options), self.member) as stream:
+                    yield stream
+            elif is_local(self.url):
+                with Path(self.url).open("rb") as stream:
+                    _check_size(stream.seek(0, io.SEEK_END))
+                    stream.seek(0)
+                    yield stream
+            else:
+                filesystem, path = fsspec.url_to_fs(self.url, **dict(self.storage_options or {}))
+                with filesystem.open(path, "rb", block_size=1 << 18) as stream:
+                    _check_size(stream.size)
+                    yield stream
+        except _DAMAGE as error:
+            raise OSError(f"the archive is damaged or packed in an unknown way ({error})") from error
+
+    def read_bytes(self) -> bytes:
+        """Return the whole content; raises what `open` raises."""
+        with self.open() as stream:
+            return stream.read()
+
+
+@dataclass(frozen=True)
+class Source:
+    """A folder of files, or an archive.
+
+    Attributes
+    ----------
+    url
+        Path or fsspec URL of the folder or archive.
+    files
+        Names below it with ``/`` between the parts, in order; hidden ones are left out.
+    refused
+        Names that were found but are not read -> the reason.
+    storage_options
+        Of the fsspec filesystem.
+    """
+
+    url: str
+    files: tuple[str, ...]
+    refused: dict[str, str]
+    storage_options: StorageOptions = field(default=None, repr=False)
+
+    @classmethod
+    def open(cls, url: str | os.PathLike[str], storage_options: StorageOptions = None) -> Source:
+        """List a folder or an archive (zip, or tar that is not compressed), wherever fsspec can find it.
+
+        Raises
+        ------
+        DataError
+            There is no such folder or archive, or the archive is not safe to read.
+        """
+        url = normalize_url(os.fspath(url))
+        refused: dict[str, str] = {}
+        try:
+            if url.lower().endswith(_PACKED_TARS):
+                raise DataError(
+                    f"Archive {redact(url)} is compressed as a whole, so its members cannot be read one by one: unpack "
+                    "it, or give a zip or a plain tar."
+                )
+            if url.lower().endswith(_ARCHIVES) and not (is_local(url) and Path(url).is_dir()):
+                names = _members(_archive_at(url, storage_options), redact(url))
+            elif is_local(url):
+                names = _walk(Path(url), refused)
+            else:
+                filesystem, root = fsspec.url_to_fs(url, **dict(storage_options or {}))
+                filesystem.invalidate_cache()
+                names = [path.removeprefix(root).lstrip("/") for path in filesystem.find(root)]
+                if not names:
+                    raise FileNotFoundError(url)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise DataError(
+                f"There is no folder or archive {redact(url)}: give the one that holds the photographs."
+            ) from error
+        except (OSError, ImportError, ValueError, *_DAMAGE) as error:
+            if isinstance(error, DataError):
+                raise
+            raise DataError(f"{redact(url)} cannot be listed ({error}): check the address.") from error
+        return cls(url, tuple(sorted(filter(_is_shown, names))), refused, storage_options)
+
+    @property
+    def name(self) -> str:
+        """Name of the folder, or of the archive without its extension."""
+        name = PurePosixPath(self.url)
+        return name.stem if self._is_archive else name.name
+
+    @property
+    def _is_archive(self) -> bool:
+        return self.url.lower().endswith(_ARCHIVES) and not (is_local(self.url) and Path(self.url).is_dir())
+
+    def file(self, name: str) -> File:
+        """Return one of `files`."""
+        if self._is_archive:
+            return File(self.url, name, self.storage_options)
+        return File(f"{self.url}/{name}", storage_options=self.storage_options)
+
+
+def _is_shown(name: str) -> bool:
+    parts = PurePosixPath(name).parts
+    return not any(part.startswith(".") or part == "__MACOSX" for part in parts)
+
+
+def _walk(root: Path, refused: dict[str, str]) -> list[str]:
+    """Return the files below a folder; links that lead out of it are refused."""
+    if not root.is_dir():
+        raise NotADirectoryError(root)
+    top = root.resolve()
+    names = []
+    for folder, folders, files in os.walk(root):
+        for name in folders + files:
+            path = Path(folder, name)
+            relative = path.relative_to(root).as_posix()
+            if not path.is_symlink():
+                if name in files:
+                    names.append(relative)
+            elif not path.resolve().is_relative_to(top):
+                refused[relative] = f"a link that leads out of {root}; copy the file there"
+            elif name in files:
+                names.append(relative)
+    return names
+
+
+Archive = zipfile.ZipFile | tarfile.TarFile
+
+
+def _archive_at(url: str, options: StorageOptions) -> Archive:
+    filesystem, path = fsspec.url_to_fs(url, **dict(options or {}))
+    key = tuple(sorted((name, repr(value)) for name, value in (options or {}).items()))
+    return _open_archive(_Place(filesystem, path), url, key, filesystem.ukey(path))
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where an archive lies; two are equal, so that the cache goes by the other arguments."""
+
+    filesystem: Any = field(compare=False)
+    path: str = field(compare=False)
+
+
+@lru_cache(maxsize=4)
+def _open_archive(place: _Place, url: str, options: tuple[tuple[str, str], ...], version: str) -> Archive:  # noqa: ARG001
+    """Open an archive once for all members that a process reads."""
+    stream = place.filesystem.open(place.path, "rb")
+    return zipfile.ZipFile(stream) if url.lower().endswith(".zip") else tarfile.open(fileobj=stream, mode="r:")
+
+
+def _members(archive: Archive, name: str) -> list[str]:
+    """Return the files in an archive, or refuse all of it."""
+    packed = total = 0
+    names = []
+    zipped = isinstance(archive, zipfile.ZipFile)
+    for member in archive.infolist() if isinstance(archive, zipfile.ZipFile) else archive.getmembers():
+        if isinstance(member, zipfile.ZipInfo):
+            path, size = member.filename, member.file_size
+            is_link, is_file = stat.S_ISLNK(member.external_attr >> 16), not member.is_dir()
+            packed += member.compress_size
+        else:
+            path, size = member.name, member.size
+            is_link, is_file = member.issym() or member.islnk(), member.isfile()
+        parts = PurePosixPath(path.replace("\\", "/"))
+        if parts.is_absolute() or ".." in parts.parts or parts.as_posix()[1:2] == ":":
+            raise DataError(f"Archive {name} holds {path!r}, which leads out of it: unpack what you trust yourself.")
+        if is_link:
+            raise DataError(f"Archive {name} holds the link {path!r}; links are not followed: unpack it yourself.")
+        total += size
+        if is_file:
+            names.append(path)
+    if zipped and total > MAX_RATIO * max(packed, 1 << 14):
+        raise DataError(
+            f"Archive {name} would unpack from {packed} to {total} bytes, more than {MAX_RATIO} times as much, as a "
+            "decompression bomb does: unpack it yourself if you trust it."
+        )
+    return list(dict.fromkeys(names))
+
+
+@contextmanager
+def _open_member(archive: Archive, name: str) -> Iterator[IO[bytes]]:
+    try:
+        if isinstance(archive, zipfile.ZipFile):
+            _check_size(archive.getinfo(name).file_size)
+            stream: IO[bytes] | None = archive.open(name)
+        else:
+            _check_size(archive.getmember(name).size)
+            stream = archive.extractfile(name)
+    except KeyError as error:
+        raise FileNotFoundError(f"there is no {name} in the archive") from error
+    except RuntimeError as error:  # a password is needed
+        raise OSError(str(error)) from error
+    assert stream is not None
+    with stream:
+        yield stream
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_FILE_BYTES:
+        raise OSError(f"it has {size} bytes, the limit is {MAX_FILE_BYTES}")
