@@ -128,7 +128,7 @@ def _detect(source: Source) -> str:
     if len(fitting) == 1 and 2 * counts[fitting[0]] > len(names):
         return fitting[0]
     counts["folders"] = LAYOUTS["folders"].count(names)
-    if not fitting and 2 * counts["folders"] > len(names):
+    if not fitting and 2 * counts["folders"] >= len(names):
         return "folders"
     tried = ", ".join(f"{name} {count}" for name, count in counts.items())
     raise DataError(
