@@ -64,9 +64,9 @@ class Executor:
 
     def run(
         self,
-        function: Callable[[Item], Result],
+        function: Callable[..., Result],
         items: Sequence[Item],
-        *,
+        *shared: Any,
         name: str,
         describe: Callable[[Item], str] = str,
     ) -> Iterator[tuple[Item, Result]]:
@@ -75,10 +75,12 @@ class Executor:
         Parameters
         ----------
         function
-            Called with one item; must be importable by the workers and repeatable, since the item of a lost
-            worker runs again.
+            Called with one item and what is shared; must be importable by the workers and repeatable, since the item
+            of a lost worker runs again.
         items
             What to do.
+        shared
+            What all calls need besides, such as a table; it goes to a worker once.
         name
             Of the kind of task, for the dashboard.
         describe
@@ -94,20 +96,21 @@ class Executor:
         if self.client is None:
             for item in items:
                 try:
-                    result = function(item)
+                    result = function(item, *shared)
                 except MrdistError:
                     raise
                 except OSError as error:
                     raise _failure(error, describe(item)) from error
                 yield item, result
             return
-        yield from self._run_on_cluster(self.client, function, items, name, describe)
+        yield from self._run_on_cluster(self.client, function, items, shared, name, describe)
 
     def _run_on_cluster(
         self,
         client: Client,
-        function: Callable[[Item], Result],
+        function: Callable[..., Result],
         items: Sequence[Item],
+        shared: tuple[Any, ...],
         name: str,
         describe: Callable[[Item], str],
     ) -> Iterator[tuple[Item, Result]]:
@@ -117,10 +120,14 @@ class Executor:
         waiting = iter(enumerate(items))
         running: dict[str, Item] = {}
         finished = as_completed()
+        # futures of tasks and not scattered data, which would be lost with the worker that holds it
+        common = [
+            client.submit(_hold, value, key=f"{name}-{run}-shared-{n}", pure=False) for n, value in enumerate(shared)
+        ]
 
         def submit() -> None:
             for number, item in waiting:
-                future = client.submit(function, item, key=f"{name}-{run}-{number}", pure=False)
+                future = client.submit(function, item, *common, key=f"{name}-{run}-{number}", pure=False)
                 running[future.key] = item
                 finished.add(future)
                 return
@@ -145,6 +152,10 @@ class Executor:
         finally:
             if running:
                 client.cancel(list(running), force=True)
+
+
+def _hold(value: Item) -> Item:
+    return value
 
 
 def _failure(error: Exception, what: str) -> MrdistError:

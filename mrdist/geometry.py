@@ -185,6 +185,13 @@ class Block:
         """Return the part inside an image of ``shape``."""
         return Block(max(self.y0, 0), max(self.x0, 0), min(self.y1, shape[0]), min(self.x1, shape[1]))
 
+    def within(self, other: Block) -> tuple[slice, slice]:
+        """Return the slices that cut this block out of an array over ``other``, which holds it."""
+        return (
+            slice(self.y0 - other.y0, self.y1 - other.y0),
+            slice(self.x0 - other.x0, self.x1 - other.x0),
+        )
+
     def __str__(self) -> str:
         return f"rows {self.y0}:{self.y1}, columns {self.x0}:{self.x1}"
 

@@ -59,6 +59,17 @@ class MaskedWeights:
         height, width = self.intercept.shape[-2:]
         return height, width
 
+    @property
+    def n_parameters(self) -> int:
+        """Weights of taps inside the image, and intercepts."""
+        n_groups = self.intercept.size // (self.shape[0] * self.shape[1])
+        return n_groups * int(self.field.in_bounds(self.shape).sum()) + self.intercept.size
+
+    @property
+    def n_nonzeros(self) -> int:
+        """Weights and intercepts that are not zero."""
+        return int(np.count_nonzero(self.coef)) + int(np.count_nonzero(self.intercept))
+
     def predict(self, images: npt.NDArray[np.generic]) -> npt.NDArray[np.floating]:
         """Return the images that the mapping makes of ``images``.
 

@@ -51,7 +51,7 @@ def training_options(*, target_required: bool = True) -> Callable[[Command], Com
         return _add(
             command,
             *_label_options(source=True, target=target_required),
-            *_field_options(receptive_field=3, dilation=1),
+            *_field_options("3", "1"),
             _alpha,
             _color("shared"),
             _intercept,
@@ -69,7 +69,7 @@ def accumulation_options(command: Command) -> Command:
     return _add(
         command,
         *_label_options(source=False, target=False),
-        *_field_options(receptive_field=None, dilation=None),
+        *_field_options("the store's", "the store's"),
         _color(None),
         _split,
         _block,
@@ -81,7 +81,7 @@ def solving_options(command: Command) -> Command:
     """Add what describes a solve from sums."""
     return _add(
         command,
-        *_field_options(receptive_field=None, dilation=None),
+        *_field_options("the store's", "the store's"),
         _alpha,
         _intercept,
         _dtype,
@@ -103,24 +103,12 @@ def _label_options(*, source: bool, target: bool) -> list[Option]:
     ]
 
 
-def _field_options(*, receptive_field: int | None, dilation: int | None) -> list[Option]:
+def _field_options(receptive_field: str, dilation: str) -> list[Option]:
     return [
         click.option(
-            "--receptive-field",
-            type=int,
-            default=receptive_field,
-            show_default="the store's" if receptive_field is None else True,
-            metavar="R",
-            help="Odd side of the field.",
+            "--receptive-field", type=int, show_default=receptive_field, metavar="R", help="Odd side of the field."
         ),
-        click.option(
-            "--dilation",
-            type=int,
-            default=dilation,
-            show_default="the store's" if dilation is None else True,
-            metavar="D",
-            help="Distance between taps.",
-        ),
+        click.option("--dilation", type=int, show_default=dilation, metavar="D", help="Distance between taps."),
     ]
 
 
@@ -134,11 +122,14 @@ def _color(default: str | None) -> Option:
     )
 
 
-_alpha = click.option("--alpha", type=float, default=0.4, show_default=True, metavar="A", help="Ridge penalty.")
+method_option = click.option(
+    "--method", default="mr", show_default=True, metavar="M", help="mr (masked regression), pixel or mean."
+)
+_alpha = click.option("--alpha", type=float, show_default="0.4", metavar="A", help="Penalty of the weights.")
 _intercept = click.option(
     "--penalize-intercept/--free-intercept",
-    default=True,
-    show_default=True,
+    default=None,
+    show_default="penalize-intercept",
     help="Penalise the intercept like a weight.",
 )
 _split = click.option(

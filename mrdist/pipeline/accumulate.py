@@ -28,9 +28,9 @@ from mrdist.storage import (
     redact,
     statistics_output,
 )
+from mrdist.storage.methods import chunk_side
 from mrdist.storage.statistics import StatisticsOutput
 from mrdist.storage.urls import check_same
-from mrdist.storage.weights import chunk_side
 
 logger = logging.getLogger("mrdist")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +19,9 @@ from mrdist.pipeline.refine import importance_of
 from mrdist.planning import DEFAULT_MEMORY
 from mrdist.refinement import Refinement, blend
 from mrdist.scoring import SSIM_HALO, BlockScorer, ScoreSums, chroma_difference
-from mrdist.storage import Images, StorageOptions, check_reachable, normalize_url, redact
+from mrdist.storage import Images, StorageOptions, WeightsReader, check_reachable, normalize_url, redact
 from mrdist.storage.mappings import MappingGroup, is_group
-from mrdist.storage.weights import WeightsReader
+from mrdist.storage.methods import Codes
 from mrdist.synthesis import to_floats
 
 REGIONS = ("frame", "face")
@@ -153,12 +153,13 @@ def evaluate(
         for block in blocks
     ]
     results: dict[tuple[str, Block], _BlockScores] = {}
+    codes = {split: model.codes(images, labels[0], images.rows(labels, split)) for split in chosen}
     with (
         open_executor(workers=workers, scheduler=scheduler, n_tasks=len(tasks), max_memory=DEFAULT_MEMORY) as executor,
         progress_bar(len(tasks), 0, "block", show=progress) as advance,
     ):
         for task, result in executor.run(
-            _score_block, tasks, name="evaluate", describe=lambda t: f"block {t.block} of split {t.split}"
+            _score_block, tasks, codes, name="evaluate", describe=lambda t: f"block {t.block} of split {t.split}"
         ):
             results[task.split, task.block] = result
             advance(1, task.split)
@@ -217,15 +218,16 @@ def _summary(blocks: list[_BlockScores], region: str) -> dict[str, Any]:
     return summary
 
 
-def _score_block(task: _Task) -> _BlockScores:
+def _score_block(task: _Task, codes: Mapping[str, Codes | None]) -> _BlockScores:
     images = Images.open(task.images_url, task.images_options)
     model = WeightsReader.open(task.weights_url, task.weights_options)
     shape, block = images.shape, task.block
     wide = block.grown(SSIM_HALO).clipped(shape)
-    weights = model.read(wide)
-    window = wide.grown(model.training.field.halo)
+    weights = model.block(wide)
+    window = weights.window
     inside = window.clipped(shape)
-    inner = (slice(block.y0 - wide.y0, block.y1 - wide.y0), slice(block.x0 - wide.x0, block.x1 - wide.x0))
+    within = wide.within(window)
+    inner = block.within(wide)
     whole_window = np.zeros(shape, dtype=bool)
     whole_window[SSIM_HALO : shape[0] - SSIM_HALO, SSIM_HALO : shape[1] - SSIM_HALO] = True
     face = images.face_mask[block.slices]
@@ -236,15 +238,17 @@ def _score_block(task: _Task) -> _BlockScores:
     parts: defaultdict[tuple[str, str], float] = defaultdict(float)
     reader = images.reader()
     rows = images.rows((task.source, task.target), task.split)
-    intercept = np.abs(weights.intercept).reshape(-1, *wide.shape)[:, *inner]
+    codes_of_split = codes[task.split]
+    intercept = np.abs(weights.intercept)[*inner]
+    done = 0
     for start, stop, chosen in images.slabs(rows, images.chunks[0]):
         x = padded_window(reader.read(task.source, start, stop, inside)[chosen], window, (inside.y0, inside.x0))
         target = to_floats(reader.read(task.target, start, stop, wide)[chosen])
-        prediction = weights.predict_window(x)
-        cut = model.training.field.halo
-        identity = to_floats(x[:, cut : cut + wide.shape[0], cut : cut + wide.shape[1]])
-        linear = prediction - np.moveaxis(weights.intercept.reshape(-1, *wide.shape), 0, -1)
-        terms = len(x) * images.n_channels / len(intercept)
+        prediction = weights.predict(x, None if codes_of_split is None else codes_of_split[done : done + len(x)])
+        done += len(x)
+        identity = to_floats(x[:, *within])
+        linear = prediction - weights.intercept
+        terms = len(x) * images.n_channels / intercept.shape[2]
         mappings = {"model": prediction, "identity": identity}
         changes: dict[str, npt.NDArray[np.floating]] = {}
         if task.importance is not None:
@@ -265,7 +269,7 @@ def _score_block(task: _Task) -> _BlockScores:
                 scorer.add(made, target)
             parts[region, "values"] += float(len(x) * mask.sum() * images.n_channels)
             parts[region, "weights"] += float(np.abs(linear[:, *inner][:, mask]).sum(dtype=np.float64))
-            parts[region, "intercept"] += float(intercept[:, mask].sum(dtype=np.float64)) * terms
+            parts[region, "intercept"] += float(intercept[mask].sum(dtype=np.float64)) * terms
             for what, values in changes.items():
                 cut_out = values if what.startswith("chroma") else values[:, *inner]
                 parts[region, what] += float(cut_out[:, mask].sum(dtype=np.float64))

@@ -11,6 +11,7 @@ from mrdist.execution import n_processors
 from mrdist.geometry import Shape, block_grid
 from mrdist.moments import Color
 from mrdist.pipeline._blocks import BandReader, n_slots_of
+from mrdist.pipeline._methods import Lesson, choose_options
 from mrdist.pipeline.train import describe_training, workload_of
 from mrdist.planning import DEFAULT_MEMORY, Plan, Workload, block_bytes, parse_bytes, plan_training
 from mrdist.storage import Images, StorageOptions, Training
@@ -21,11 +22,11 @@ def plan(
     *,
     source: str,
     target: str,
-    receptive_field: int = 3,
-    dilation: int = 1,
-    alpha: float = 0.4,
+    receptive_field: int | None = None,
+    dilation: int | None = None,
+    alpha: float | None = None,
     color: Color = "shared",
-    penalize_intercept: bool = True,
+    penalize_intercept: bool | None = None,
     split: str = "train",
     dtype: str = "float32",
     block: Shape | None = None,
@@ -42,11 +43,19 @@ def plan(
     -------
     Plan
     """
-    images = Images.open(images_url, storage_options)
-    training = describe_training(
-        images, source, target, receptive_field, dilation, alpha, color, penalize_intercept, split, dtype
+    options = choose_options(
+        "mr",
+        {
+            "receptive_field": receptive_field,
+            "dilation": dilation,
+            "alpha": alpha,
+            "penalize_intercept": penalize_intercept,
+        },
     )
-    workload = workload_of(images, training)
+    images = Images.open(images_url, storage_options)
+    lesson = Lesson.of(images, method="mr", source=source, target=target, split=split, color=color, dtype=dtype)
+    training = describe_training(lesson, **options)
+    workload = workload_of(images, training, training.field)
     n_slots = n_slots_of(workers)
     found = plan_training(workload, max_memory=parse_bytes(max_memory), n_slots=n_slots, block=block)
     rates = Rates(*_measure_reading(images, training, workload, found), *measure_kernels(workload, images.dtype))

@@ -14,9 +14,8 @@ from mrdist.geometry import Block
 from mrdist.pipeline.evaluate import check_mapping
 from mrdist.pipeline.refine import importance_of, norms_of
 from mrdist.refinement import Refinement, blend
-from mrdist.storage import Images, StorageOptions, open_weights
-from mrdist.storage.weights import WeightsReader
-from mrdist.synthesis import to_floats
+from mrdist.storage import Images, StorageOptions, WeightsReader, open_weights, redact
+from mrdist.synthesis import MaskedWeights, to_floats
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -188,7 +187,7 @@ def plot_receptive_fields(
     """
     from mrdist.plotting import plot_receptive_fields
 
-    model = open_weights(weights_url, storage_options)
+    model = _masked(weights_url, storage_options)
     height, width = model.shape
     for y, x in pixels:
         if not (0 <= y < height and 0 <= x < width):
@@ -224,8 +223,18 @@ def plot_intercept(weights_url: str, out: str, *, storage_options: StorageOption
     from mrdist.plotting import plot_intercept
 
     figure = _figure(5, 4)
-    plot_intercept(open_weights(weights_url, storage_options), ax=figure.subplots())
+    plot_intercept(_masked(weights_url, storage_options), ax=figure.subplots())
     return _save(figure, out)
+
+
+def _masked(weights_url: str, storage_options: StorageOptions) -> MaskedWeights:
+    model = open_weights(weights_url, storage_options)
+    if not isinstance(model, MaskedWeights):
+        raise ParameterError(
+            f"{redact(model.url)} was trained by the method {model.method}, which has no receptive fields to draw; "
+            "choose a mapping trained by mr."
+        )
+    return model
 
 
 def _read(images: Images, label: str, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.generic]:

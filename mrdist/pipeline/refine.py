@@ -10,8 +10,7 @@ import numpy.typing as npt
 
 from mrdist.geometry import block_grid
 from mrdist.refinement import Refinement
-from mrdist.storage import StorageOptions, normalize_url, read_importance, redact, write_importance
-from mrdist.storage.weights import WeightsReader
+from mrdist.storage import StorageOptions, WeightsReader, normalize_url, read_importance, redact, write_importance
 
 _ROWS = 128  # of weights that are read at a time: whole chunks
 
@@ -109,6 +108,4 @@ def compute_importance(model: WeightsReader, refinement: Refinement) -> npt.NDAr
 def norms_of(model: WeightsReader, *, intercept: bool) -> npt.NDArray[np.float64]:
     """Return the l1 norm of every output pixel's weights, shape (y, x)."""
     shape = (model.training.height, model.training.width)
-    return np.concatenate(
-        [model.read(strip).norms(intercept=intercept) for strip in block_grid(shape, (_ROWS, shape[1]))]
-    )
+    return np.concatenate([model.norms(strip, intercept=intercept) for strip in block_grid(shape, (_ROWS, shape[1]))])

@@ -23,7 +23,8 @@ from mrdist.storage import (
     redact,
     train_output,
 )
-from mrdist.storage.weights import TrainOutput, chunk_side
+from mrdist.storage.methods import chunk_side
+from mrdist.storage.weights import TrainOutput
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from mrdist.refinement import Refinement, blend
 from mrdist.storage import (
     Images,
     StorageOptions,
+    WeightsReader,
     check_apart,
     check_reachable,
     chunk_shape,
@@ -33,7 +34,6 @@ from mrdist.storage import (
     redact,
     write_window,
 )
-from mrdist.storage.weights import WeightsReader
 from mrdist.synthesis import to_floats, to_pixels
 
 _BATCH_BYTES = 16 * MIB
@@ -250,13 +250,13 @@ def strip_height(model: WeightsReader, images: Images, chunks: tuple[int, int, i
     MemoryLimitError
         If one row of chunks already needs more.
     """
-    training, itemsize, floats = model.training, images.dtype.itemsize, np.dtype(model.training.dtype).itemsize
+    itemsize, floats = images.dtype.itemsize, np.dtype(model.training.dtype).itemsize
     run, unit, width = chunks[0], chunks[1], images.shape[1]
     line = width * images.n_channels
     # pixels as read, as written and as chunks; one image's window and predictions, clipped and not; the weights twice
     row = 3 * run * line * itemsize + line * (itemsize + 2 * floats)
-    row += 2 * training.n_groups * (training.field.n_offsets + 1) * width * floats
-    halo = training.field.reach * (run + 1) * line * itemsize
+    row += 2 * model.numbers_per_pixel * width * floats
+    halo = model.reach * (run + 1) * line * itemsize
     in_flight = 2 * _CHUNKS_IN_FLIGHT * max(prod(images.chunks), prod(chunks)) * itemsize
     rest = BASE_MEMORY + halo + in_flight + 3 * _BATCH_BYTES
     height = (max_memory - rest) // row // unit * unit
@@ -278,23 +278,24 @@ def _synthesize_run(task: _Run) -> tuple[npt.NDArray[np.uint32], int]:
     n_images = task.stop - task.start
     chosen = np.flatnonzero(images.present[task.start : task.stop, images.column(training.source)])
     checksum = np.zeros(n_images, dtype=np.uint32)
+    codes = model.codes(images, training.source, task.start + chosen)
     for block in block_grid(images.shape, (task.rows_at_a_time, images.shape[1])):
         made = np.zeros((n_images, *block.shape, images.n_channels), dtype=images.dtype)
         if len(chosen):
-            weights = model.read(block)
-            halo = training.field.halo
-            window = block.grown(halo)
+            weights = model.block(block)
+            window = weights.window
             inside = window.clipped(images.shape)
+            within = block.within(window)
             pixels = reader.read(training.source, task.start, task.stop, inside)
             held = 1 if task.importance is None else 3  # a blend holds the input and a difference beside the output
-            batch = max(1, _BATCH_BYTES // (held * made[0].size * weights.coef.itemsize))
+            batch = max(1, _BATCH_BYTES // (held * made[0].size * np.dtype(training.dtype).itemsize))
             for first in range(0, len(chosen), batch):
                 rows = chosen[first : first + batch]
                 x = padded_window(pixels[rows], window, (inside.y0, inside.x0))
-                output = weights.predict_window(x)
+                output = weights.predict(x, None if codes is None else codes[first : first + batch])
                 if task.importance is not None:
-                    own = x[:, halo : halo + block.shape[0], halo : halo + block.shape[1]]
-                    output = blend(to_floats(own, output.dtype), output, task.importance[block.slices])
+                    own = to_floats(x[:, *within], output.dtype)
+                    output = blend(own, output, task.importance[block.slices])
                 made[rows] = to_pixels(output, images.dtype)
         write_window(task.url, training.target, task.start, block, made, task.storage_options)
         # an image's bytes lie row by row, so its checksum goes on where the strip above ended

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,28 +13,23 @@ import numpy as np
 from mrdist.execution import peak_memory
 from mrdist.geometry import Block, ReceptiveField, Shape, block_grid
 from mrdist.moments import Color
-from mrdist.pipeline._blocks import (
-    check_choices,
-    n_slots_of,
-    output_options,
-    run_blocks,
-    solve_block,
-    sum_images,
-    versions,
-)
-from mrdist.planning import DEFAULT_MEMORY, Workload, block_bytes, parse_bytes, plan_training
+from mrdist.pipeline._blocks import n_slots_of, output_options, run_blocks, solve_block, sum_images, versions
+from mrdist.pipeline._methods import METHODS, Job, Lesson, choose_options
+from mrdist.planning import DEFAULT_MEMORY, Plan, Workload, block_bytes, parse_bytes, plan_training
 from mrdist.solvers import check_alpha
 from mrdist.storage import (
     Images,
     StorageOptions,
     Training,
+    WeightsReader,
     check_apart,
     check_reachable,
     normalize_url,
     redact,
     train_output,
 )
-from mrdist.storage.weights import TrainOutput, WeightsReader, chunk_side
+from mrdist.storage.methods import AnyTraining, WeightsOutput, chunk_side
+from mrdist.storage.weights import TrainOutput
 
 logger = logging.getLogger("mrdist")
 
@@ -86,7 +81,7 @@ class TrainReport:
 
 
 @dataclass(frozen=True)
-class _Task:
+class TrainTask:
     """A block to train; what all blocks share lies in the output store."""
 
     weights_url: str
@@ -104,11 +99,12 @@ def train(
     *,
     source: str,
     target: str,
-    receptive_field: int = 3,
-    dilation: int = 1,
-    alpha: float = 0.4,
+    method: str = "mr",
+    receptive_field: int | None = None,
+    dilation: int | None = None,
+    alpha: float | None = None,
     color: Color = "shared",
-    penalize_intercept: bool = True,
+    penalize_intercept: bool | None = None,
     split: str = "train",
     dtype: str = "float32",
     block: Shape | None = None,
@@ -131,8 +127,11 @@ def train(
         left as it is.
     source, target
         Labels.
+    method
+        ``mr``: masked regression; ``pixel``: the same with one input pixel (receptive field 1); ``mean``: the mean
+        target, whatever the input. An option that a method does not know is an error.
     receptive_field, dilation, alpha, color, penalize_intercept
-        As in `mrdist.MaskedRegression`.
+        As in `mrdist.MaskedRegression`, whose defaults they have.
     split
         Rows to train on: train, val, test or all.
     dtype
@@ -169,46 +168,91 @@ def train(
     ExecutionError
         If the cluster cannot be used.
     """
+    options = choose_options(
+        method,
+        {
+            "receptive_field": receptive_field,
+            "dilation": dilation,
+            "alpha": alpha,
+            "penalize_intercept": penalize_intercept,
+        },
+    )
     images_url, weights_url = normalize_url(images_url), normalize_url(weights_url)
     weights_storage_options = output_options(weights_url, weights_storage_options, storage_options)
     check_reachable(workers, images_url, weights_url)
     check_apart(images_url, weights_url)
     images = Images.open(images_url, storage_options)
-    training = describe_training(
-        images, source, target, receptive_field, dilation, alpha, color, penalize_intercept, split, dtype
+    job = Job(
+        Lesson.of(images, method=method, source=source, target=target, split=split, color=color, dtype=dtype),
+        url=weights_url,
+        storage_options=weights_storage_options,
+        block=block,
+        workers=workers,
+        scheduler=scheduler,
+        max_memory=parse_bytes(max_memory),
+        overwrite=overwrite,
+        progress=progress,
     )
-    workload = workload_of(images, training)
-    limit, n_slots = parse_bytes(max_memory), n_slots_of(workers)
-    plan = plan_training(workload, max_memory=limit, n_slots=n_slots, block=block)
-    output = train_output(
-        weights_url, training, plan.block, overwrite=overwrite, storage_options=weights_storage_options
-    )
+    report: TrainReport = METHODS[method].trainer(job, **options)
+    return report
+
+
+def train_masked(job: Job, **options: Any) -> TrainReport:
+    """Train by masked regression; options are those of `describe_training`."""
+    training = describe_training(job.lesson, **options)
+    workload = workload_of(job.lesson.images, training, training.field)
+    n_slots = n_slots_of(job.workers)
+    plan = plan_training(workload, max_memory=job.max_memory, n_slots=n_slots, block=job.block)
+    output = train_output(job.url, training, plan.block, overwrite=job.overwrite, storage_options=job.storage_options)
     if output is None:
-        return already_trained(weights_url, plan.n_blocks, weights_storage_options)
+        return already_trained(job.url, plan.n_blocks, job.storage_options)
     if output.progress.block != plan.block:  # resumed: the grid is the one it was begun with
-        plan = plan_training(workload, max_memory=limit, n_slots=n_slots, block=output.progress.block)
+        plan = plan_training(workload, max_memory=job.max_memory, n_slots=n_slots, block=output.progress.block)
+    return run_training(_train_block, job, plan, workload, output)
+
+
+def run_training(
+    function: Callable[[TrainTask], int], job: Job, plan: Plan, workload: Workload, output: WeightsOutput
+) -> TrainReport:
+    """Train the blocks that are left and complete the store.
+
+    Parameters
+    ----------
+    function
+        Does one block from reading to writing; returns the process's peak of resident bytes.
+    job
+        What is trained.
+    plan, workload
+        How it is cut, and of what.
+    output
+        The weights store in the making.
+
+    Returns
+    -------
+    TrainReport
+    """
     if plan.advice is not None:
         logger.warning(plan.advice)
-    done = output.progress.done
+    images, done = job.lesson.images, output.progress.done
     tasks = [
-        _Task(weights_url, weights_storage_options, images_url, storage_options, index, block_, plan.slab)
-        for index, block_ in enumerate(block_grid(images.shape, plan.block))
+        TrainTask(job.url, job.storage_options, images.url, images.storage_options, index, block, plan.slab)
+        for index, block in enumerate(block_grid(images.shape, plan.block))
         if not done[index]
     ]
     run = run_blocks(
-        _train_block,
+        function,
         tasks,
         plan,
-        n_images=training.n_images,
-        workers=workers,
-        scheduler=scheduler,
-        max_memory=limit,
-        progress=progress,
+        n_images=len(job.lesson.rows),
+        workers=job.workers,
+        scheduler=job.scheduler,
+        max_memory=job.max_memory,
+        progress=job.progress,
     )
     started = time.perf_counter()
     scores = output.finish({"images": redact(images.url), "versions": versions()})
     return TrainReport(
-        url=weights_url,
+        url=job.url,
         already_complete=False,
         start_seconds=run.start_seconds,
         run_seconds=run.run_seconds + time.perf_counter() - started,
@@ -228,42 +272,21 @@ def already_trained(url: str, n_blocks: int, storage_options: StorageOptions) ->
 
 
 def describe_training(
-    images: Images,
-    source: str,
-    target: str,
-    receptive_field: int,
-    dilation: int,
-    alpha: float,
-    color: Color,
-    penalize_intercept: bool,
-    split: str,
-    dtype: str,
+    lesson: Lesson, *, alpha: float, penalize_intercept: bool, receptive_field: int = 1, dilation: int = 1
 ) -> Training:
-    """Check the options and describe the training."""
-    check_choices(color, split, dtype)
-    ReceptiveField(receptive_field, dilation).check_fits(images.shape)
-    labels = (source, target)
-    rows = images.rows(labels, split)
+    """Check the options and describe the training; the method ``pixel`` has none of a field."""
+    ReceptiveField(receptive_field, dilation).check_fits(lesson.images.shape)
     return Training(
-        images=images.fingerprint(labels, rows),
-        source=source,
-        target=target,
-        split=split,
+        **lesson.describe(),
         receptive_field=receptive_field,
         dilation=dilation,
         alpha=check_alpha(alpha),
-        color=color,
         penalize_intercept=penalize_intercept,
-        dtype=dtype,
-        height=images.shape[0],
-        width=images.shape[1],
-        n_channels=images.n_channels,
-        n_images=len(rows),
     )
 
 
-def workload_of(images: Images, training: Training) -> Workload:
-    """Return the sizes that decide what a training costs."""
+def workload_of(images: Images, training: AnyTraining, field: ReceptiveField) -> Workload:
+    """Return the sizes that decide what a training with a receptive field costs."""
     return Workload(
         shape=images.shape,
         n_channels=images.n_channels,
@@ -271,14 +294,14 @@ def workload_of(images: Images, training: Training) -> Workload:
         chunks=images.chunks,
         n_stored=images.n_read(images.rows((training.source, training.target), training.split)),
         n_images=training.n_images,
-        field=training.field,
+        field=field,
         n_groups=training.n_groups,
         weight_itemsize=np.dtype(training.dtype).itemsize,
         weight_chunk=chunk_side(images.shape),
     )
 
 
-def _train_block(task: _Task) -> int:
+def _train_block(task: TrainTask) -> int:
     """Do one block from reading to writing; return the process's peak of resident bytes."""
     output = TrainOutput.open(task.weights_url, task.weights_options)
     images = Images.open(task.images_url, task.images_options)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mrdist.errors import DataError, MemoryLimitError
+from mrdist.errors import DataError, MemoryLimitError, ParameterError
 from mrdist.execution import peak_memory
 from mrdist.geometry import Block, Shape, block_grid
 from mrdist.moments import Color
@@ -24,12 +24,14 @@ from mrdist.pipeline._blocks import (
     sum_mappings,
     versions,
 )
+from mrdist.pipeline._methods import METHODS, Lesson, choose_options
 from mrdist.pipeline.train import describe_training, workload_of
 from mrdist.planning import DEFAULT_MEMORY, Plan, Workload, block_bytes, parse_bytes, plan_training
 from mrdist.storage import (
     Images,
     StorageOptions,
     Training,
+    WeightsReader,
     check_apart,
     check_reachable,
     normalize_url,
@@ -37,9 +39,11 @@ from mrdist.storage import (
     train_output,
 )
 from mrdist.storage.mappings import begin_mappings, finish_mappings, mapping_name, mapping_url
-from mrdist.storage.weights import TrainOutput, WeightsReader
+from mrdist.storage.weights import TrainOutput
 
 logger = logging.getLogger("mrdist")
+
+METHODS_OF_GROUPS = ("mr", "pixel")
 
 
 @dataclass(frozen=True)
@@ -145,11 +149,12 @@ def train_mappings(
     *,
     source: str,
     both_ways: bool = False,
-    receptive_field: int = 3,
-    dilation: int = 1,
-    alpha: float = 0.4,
+    method: str = "mr",
+    receptive_field: int | None = None,
+    dilation: int | None = None,
+    alpha: float | None = None,
     color: Color = "shared",
-    penalize_intercept: bool = True,
+    penalize_intercept: bool | None = None,
     split: str = "train",
     dtype: str = "float32",
     block: Shape | None = None,
@@ -178,8 +183,8 @@ def train_mappings(
         Label of the inputs.
     both_ways
         Also train from every other label to ``source``: with the talk's seven expressions, its twelve mappings.
-    receptive_field, dilation, alpha, color, penalize_intercept, split, dtype, block, workers, scheduler, max_memory,
-    overwrite, progress, storage_options, weights_storage_options
+    method, receptive_field, dilation, alpha, color, penalize_intercept, split, dtype, block, workers, scheduler,
+    max_memory, overwrite, progress, storage_options, weights_storage_options
         As in `mrdist.train`, the same for every mapping. Mappings that do not fit into ``max_memory`` together are
         trained apart.
 
@@ -198,13 +203,28 @@ def train_mappings(
     check_reachable(workers, images_url, group_url)
     check_apart(images_url, group_url)
     check_choices(color, split, dtype)
+    if method in METHODS and method not in METHODS_OF_GROUPS:
+        raise ParameterError(
+            f"method {method} trains one mapping at a time, and only {' and '.join(METHODS_OF_GROUPS)} train many; "
+            "name one target."
+        )
+    options = choose_options(
+        method,
+        {
+            "receptive_field": receptive_field,
+            "dilation": dilation,
+            "alpha": alpha,
+            "penalize_intercept": penalize_intercept,
+        },
+    )
     images = Images.open(images_url, storage_options)
     pairs, left_out = label_pairs(images, source, split, both_ways=both_ways)
     trainings = {
-        mapping_name(*pair): describe_training(
-            images, *pair, receptive_field, dilation, alpha, color, penalize_intercept, split, dtype
+        mapping_name(label, other): describe_training(
+            Lesson.of(images, method=method, source=label, target=other, split=split, color=color, dtype=dtype),
+            **options,
         )
-        for pair in pairs
+        for label, other in pairs
     }
     limit, n_slots = parse_bytes(max_memory), n_slots_of(workers)
     units = _units(images, list(trainings.values()), max_memory=limit, n_slots=n_slots, block=block)
@@ -329,7 +349,7 @@ def _workload(images: Images, trainings: Sequence[Training]) -> Workload:
     sources = {training.source for training in trainings}
     targets = {training.target for training in trainings} - sources
     return replace(
-        workload_of(images, trainings[0]),
+        workload_of(images, trainings[0], trainings[0].field),
         n_sources=len(sources),
         n_targets=len(targets),
         n_mappings=len(trainings),

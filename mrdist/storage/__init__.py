@@ -16,6 +16,7 @@ from mrdist.storage.images import (
     write_window,
 )
 from mrdist.storage.importance import read_importance, write_importance
+from mrdist.storage.methods import Model, WeightsReader, open_weights
 from mrdist.storage.staging import Staging
 from mrdist.storage.statistics import Accumulation, Part, Statistics, open_statistics, statistics_output
 from mrdist.storage.urls import (
@@ -28,7 +29,7 @@ from mrdist.storage.urls import (
     normalize_url,
     redact,
 )
-from mrdist.storage.weights import Model, Training, open_weights, train_output
+from mrdist.storage.weights import Training, train_output
 
 __all__ = [
     "Accumulation",
@@ -41,6 +42,7 @@ __all__ = [
     "Statistics",
     "StorageOptions",
     "Training",
+    "WeightsReader",
     "check_apart",
     "check_output",
     "check_reachable",

@@ -19,6 +19,7 @@ import zarr
 from mrdist.geometry import Block, ReceptiveField, Shape
 from mrdist.moments import Color, SufficientStatistics, unit_of
 from mrdist.storage.images import fingerprint
+from mrdist.storage.methods import chunk_side
 from mrdist.storage.progress import Progress, remove_progress
 from mrdist.storage.urls import (
     COMPRESSOR,
@@ -37,7 +38,6 @@ from mrdist.storage.urls import (
     store_errors,
     write_strings,
 )
-from mrdist.storage.weights import chunk_side
 
 if TYPE_CHECKING:
     import xarray as xr

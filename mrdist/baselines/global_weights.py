@@ -1,0 +1,87 @@
+"""Weights of methods that see the whole image: what is known of it, its codes, weighs maps of the size of an image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mrdist.errors import DataError
+from mrdist.geometry import Shape
+from mrdist.moments import Color
+from mrdist.synthesis import as_stack
+
+Floats = npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class GlobalWeights:
+    """Weights and intercepts of a block of output pixels, or of all.
+
+    Attributes
+    ----------
+    color
+        Whether the channels share their weights.
+    n_channels
+        Channels of the images that the weights were trained on.
+    coef
+        float32 or float64, shape (component, y, x) for shared and (channel, component, y, x) for separate colour;
+        None where there is the intercept alone.
+    intercept
+        Same dtype, shape (y, x) or (channel, y, x); 1 = white.
+    """
+
+    color: Color
+    n_channels: int
+    coef: Floats | None
+    intercept: Floats
+
+    @property
+    def shape(self) -> Shape:
+        """Height and width in pixels."""
+        height, width = self.intercept.shape[-2:]
+        return height, width
+
+    def combine(self, codes: npt.NDArray[np.float64] | None, n_images: int) -> Floats:
+        """Return images from their codes.
+
+        Parameters
+        ----------
+        codes
+            Shape (image, channel, component); None where there is the intercept alone.
+        n_images
+            Number of images.
+
+        Returns
+        -------
+        ndarray
+            Shape (image, y, x, channel), dtype of the weights; 1 = white, not clipped.
+        """
+        groups = self.intercept.reshape(-1, *self.shape)
+        out = np.empty((n_images, *self.shape, self.n_channels), dtype=self.intercept.dtype)
+        for channel in range(self.n_channels):
+            group = channel if len(groups) > 1 else 0
+            out[..., channel] = groups[group]
+            if self.coef is not None:
+                assert codes is not None
+                coef = self.coef.reshape(len(groups), -1, *self.shape)[group]
+                out[..., channel] += np.tensordot(codes[:, channel].astype(out.dtype), coef, axes=1)
+        return out
+
+
+def check_images(images: npt.NDArray[np.generic], shape: Shape, n_channels: int) -> npt.NDArray[np.generic]:
+    """Return images with the channel axis.
+
+    Raises
+    ------
+    DataError
+        If size or channels are not those of the weights.
+    """
+    stack = as_stack(images)
+    if stack.shape[1:] != (*shape, n_channels):
+        raise DataError(
+            f"the weights map images of {shape[0]} x {shape[1]} pixels and {n_channels} channel(s), got "
+            f"{stack.shape[1]} x {stack.shape[2]} and {stack.shape[3]}; resize or convert the images first."
+        )
+    return stack

@@ -1,0 +1,155 @@
+"""The methods that `mrdist.train` knows: what trains each, and the options that it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mrdist.errors import ParameterError
+from mrdist.geometry import Shape
+from mrdist.moments import Color
+from mrdist.pipeline._blocks import check_choices
+from mrdist.storage import Images, StorageOptions
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What is to be learnt, by any method.
+
+    Attributes
+    ----------
+    method
+        Its name.
+    images, rows
+        An images store, and the rows of it to train on.
+    source, target, split, color, dtype
+        As in `mrdist.train`.
+    """
+
+    method: str
+    images: Images
+    rows: npt.NDArray[np.int64]
+    source: str
+    target: str
+    split: str
+    color: Color
+    dtype: str
+
+    @classmethod
+    def of(
+        cls, images: Images, *, method: str, source: str, target: str, split: str, color: Color, dtype: str
+    ) -> Lesson:
+        """Check the choices and find the rows.
+
+        Raises
+        ------
+        ParameterError
+            If an option is none of its choices.
+        LabelError, DataError
+            If a label does not exist, or there are no pairs.
+        """
+        check_choices(color, split, dtype)
+        return cls(method, images, images.rows((source, target), split), source, target, split, color, dtype)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the descriptions of all trainings have, see `mrdist.storage.methods.AnyTraining`."""
+        return {
+            "method": self.method,
+            "images": self.images.fingerprint((self.source, self.target), self.rows),
+            "source": self.source,
+            "target": self.target,
+            "split": self.split,
+            "color": self.color,
+            "dtype": self.dtype,
+            "height": self.images.shape[0],
+            "width": self.images.shape[1],
+            "n_channels": self.images.n_channels,
+            "n_images": len(self.rows),
+        }
+
+
+@dataclass(frozen=True)
+class Job:
+    """A lesson, where its weights go and who works on it: what every trainer is called with.
+
+    Attributes
+    ----------
+    lesson
+        What is to be learnt.
+    url, storage_options
+        Where the weights go.
+    block, workers, scheduler, max_memory, overwrite, progress
+        As in `mrdist.train`; ``max_memory`` in bytes.
+    """
+
+    lesson: Lesson
+    url: str
+    storage_options: StorageOptions
+    block: Shape | None
+    workers: int | None
+    scheduler: str | None
+    max_memory: int
+    overwrite: bool
+    progress: bool | None
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to train.
+
+    Attributes
+    ----------
+    home
+        Module and name of the function that trains, called with a `Job` and all options.
+    options
+        The options that it knows beside those that all methods share, with their defaults.
+    """
+
+    home: tuple[str, str]
+    options: Mapping[str, Any]
+
+    @property
+    def trainer(self) -> Callable[..., Any]:
+        """The function that trains; imported when it is needed, with the libraries that only it needs."""
+        found: Callable[..., Any] = getattr(import_module(self.home[0]), self.home[1])
+        return found
+
+
+METHODS: dict[str, Method] = {
+    "mr": Method(
+        ("mrdist.pipeline.train", "train_masked"),
+        {"receptive_field": 3, "dilation": 1, "alpha": 0.4, "penalize_intercept": True},
+    ),
+    "pixel": Method(("mrdist.pipeline.train", "train_masked"), {"alpha": 0.4, "penalize_intercept": True}),
+    "mean": Method(("mrdist.pipeline.train_mean", "train_mean"), {}),
+}
+
+
+def choose_options(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all options of a method: those that are given (not None), and the defaults of the others.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such method, or it does not know an option that is given.
+
+    Examples
+    --------
+    >>> choose_options("pixel", {"alpha": 2.0, "dilation": None})
+    {'alpha': 2.0, 'penalize_intercept': True}
+    """
+    if method not in METHODS:
+        raise ParameterError(f"method must be one of {', '.join(METHODS)}, got {method!r}.")
+    known = METHODS[method].options
+    for name, value in given.items():
+        if value is not None and name not in known:
+            raise ParameterError(
+                f"method {method} does not know the option {name} (got {value!r}); it knows "
+                f"{', '.join(known) or 'none of its own'}."
+            )
+    return {name: default if given.get(name) is None else given[name] for name, default in known.items()}

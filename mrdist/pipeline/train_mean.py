@@ -1,0 +1,45 @@
+"""Train the mean target: an image of intercepts, whatever the input."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mrdist.baselines.mean import TargetSums
+from mrdist.execution import peak_memory
+from mrdist.geometry import ReceptiveField
+from mrdist.moments import unit_of
+from mrdist.pipeline._blocks import n_slots_of
+from mrdist.pipeline._methods import Job
+from mrdist.pipeline.train import TrainReport, TrainTask, already_trained, run_training, workload_of
+from mrdist.planning import plan_training
+from mrdist.storage import Images
+from mrdist.storage.global_weights import GlobalOutput, GlobalTraining, global_output
+
+
+def train_mean(job: Job) -> TrainReport:
+    """Train the method ``mean``; it reads the targets alone."""
+    images = job.lesson.images
+    training = GlobalTraining(**job.lesson.describe())
+    workload = workload_of(images, training, ReceptiveField(1))
+    n_slots = n_slots_of(job.workers)
+    plan = plan_training(workload, max_memory=job.max_memory, n_slots=n_slots, block=job.block)
+    output = global_output(job.url, training, plan.block, overwrite=job.overwrite, storage_options=job.storage_options)
+    if output is None:
+        return already_trained(job.url, plan.n_blocks, job.storage_options)
+    if output.progress.block != plan.block:  # resumed: the grid is the one it was begun with
+        plan = plan_training(workload, max_memory=job.max_memory, n_slots=n_slots, block=output.progress.block)
+    report = run_training(_train_block, job, plan, workload, output)
+    return replace(report, bytes_read=report.bytes_read // 2)
+
+
+def _train_block(task: TrainTask) -> int:
+    """Do one block from reading to writing; return the process's peak of resident bytes."""
+    output = GlobalOutput.open(task.weights_url, task.weights_options)
+    images = Images.open(task.images_url, task.images_options)
+    training = output.training
+    reader = images.reader()
+    sums = TargetSums.zeros(task.block.shape, training.n_groups, unit_of(images.dtype))
+    for start, stop, chosen in images.slabs(images.rows((training.source, training.target), training.split), task.slab):
+        sums = sums.update(reader.read(training.target, start, stop, task.block)[chosen])
+    output.write_block(task.index, task.block, sums.mean, sums.deviations, sums.deviations)
+    return peak_memory()

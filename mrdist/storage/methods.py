@@ -1,0 +1,501 @@
+"""What the weights stores of all methods share: how they are begun, resumed, completed, opened and applied.
+
+A method has a layout of arrays, a `WeightsOutput` that writes it block by block and a `WeightsReader` that applies it
+block by block. Every layout has the maps ``train_sse`` and ``train_sst``, of which the training's scores are made.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+
+from mrdist.errors import ParameterError, StoreExistsError, StoreFormatError
+from mrdist.geometry import Block, Shape
+from mrdist.moments import Color
+from mrdist.storage.images import Images
+from mrdist.storage.progress import Progress, remove_progress
+from mrdist.storage.urls import (
+    COMPRESSOR,
+    FORMAT_VERSION,
+    StorageOptions,
+    check_format,
+    check_same,
+    clear_output,
+    consolidate,
+    create_group,
+    describe,
+    normalize_url,
+    open_group,
+    open_kind,
+    redact,
+    remove_partial_files,
+    store_errors,
+)
+
+if TYPE_CHECKING:
+    import scipy.sparse
+    import xarray as xr
+
+Floats = npt.NDArray[np.floating]
+Codes = npt.NDArray[np.float64]
+"""What global methods make of whole images, shape (image, channel, component)."""
+Training = TypeVar("Training", bound="AnyTraining")
+
+DEFAULT_METHOD = "mr"
+_READERS = {
+    "mr": ("mrdist.storage.weights", "MaskedReader"),
+    "pixel": ("mrdist.storage.weights", "MaskedReader"),
+    "mean": ("mrdist.storage.global_weights", "GlobalReader"),
+}
+_RESUME = "run the command that makes it again to resume it"
+
+
+def chunk_side(shape: Shape) -> int:
+    """Return the side of a weights chunk in pixels: it depends on the image alone, never on the work's cut.
+
+    Examples
+    --------
+    >>> chunk_side((128, 128)), chunk_side((4096, 4096))
+    (16, 128)
+    """
+    side = 16
+    while side < 128 and side * 8 < max(shape):
+        side *= 2
+    return side
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnyTraining:
+    """What decides the bytes of a weights store: two trainings with equal fields make equal weights.
+
+    Attributes
+    ----------
+    method
+        As in `mrdist.train`; a store that does not say is one of masked regression.
+    images
+        Fingerprint of the pixels trained on.
+    source, target, split
+        Labels and the split whose rows are used.
+    color
+        Whether the channels share their weights.
+    dtype
+        Of the stored weights.
+    height, width, n_channels
+        Of the images.
+    n_images
+        Number of pairs.
+    """
+
+    method: str = DEFAULT_METHOD
+    images: str
+    source: str
+    target: str
+    split: str
+    color: Color
+    dtype: str
+    height: int
+    width: int
+    n_channels: int
+    n_images: int
+
+    @property
+    def shape(self) -> Shape:
+        """Image height and width in pixels."""
+        return self.height, self.width
+
+    @property
+    def n_groups(self) -> int:
+        """Independent regressions a pixel."""
+        return 1 if self.color == "shared" else self.n_channels
+
+
+class WeightsOutput:
+    """A weights store in the making."""
+
+    def __init__(self, url: str, group: zarr.Group, progress: Progress, training: AnyTraining) -> None:
+        self._url = url
+        self._group = group
+        self.progress = progress
+        self.training = training
+
+    def finish(self, provenance: Mapping[str, Any], **found: Any) -> dict[str, float | None]:
+        """Reduce the error maps to scores, mark the store complete and return the scores.
+
+        Parameters
+        ----------
+        provenance
+            Where the weights come from.
+        found
+            What the training has found out besides, attributes of the store.
+        """
+        with store_errors(self._url):
+            scores = self._scores()
+            self._group.attrs["mrdist"] = {
+                **check_format(self._group, self._url),
+                "complete": True,
+                **found,
+                "scores": {"train": scores},
+                "provenance": dict(provenance),
+            }
+            remove_progress(self._group)
+            consolidate(self._group)
+        return scores
+
+    def _scores(self) -> dict[str, float | None]:
+        """Reduce the error maps strip by strip from the top, whatever the blocks were: one sum, in little memory."""
+        training = self.training
+        error = explained = 0.0
+        n_varying = 0
+        side = chunk_side(training.shape)
+        for y in range(0, training.height, side):
+            sse, sst = (np.asarray(self._array(name)[..., y : y + side, :]) for name in ("train_sse", "train_sst"))
+            varies = sst > 0
+            error += float(sse.sum())
+            explained += float((1 - sse[varies] / sst[varies]).sum())
+            n_varying += int(varies.sum())
+        n_terms = training.n_images * training.height * training.width * training.n_channels
+        return {"mse": error / n_terms, "r2": explained / n_varying if n_varying else None}
+
+    def _array(self, name: str) -> zarr.Array[Any]:
+        array = self._group[name]
+        assert isinstance(array, zarr.Array)
+        return array.with_config({"write_empty_chunks": True})
+
+
+def begin_output(
+    url: str,
+    training: Training,
+    block: Shape,
+    create_arrays: Callable[[zarr.Group, Training], None],
+    *,
+    overwrite: bool,
+    storage_options: StorageOptions = None,
+) -> tuple[str, zarr.Group, Progress] | None:
+    """Begin a weights store, or resume the one that the same training has begun.
+
+    Parameters
+    ----------
+    url, storage_options
+        Where.
+    training
+        What will be trained.
+    block
+        Height and width of a block; a store that is resumed keeps the grid it was begun with.
+    create_arrays
+        Creates the arrays of the layout in a new group.
+    overwrite
+        Remove any store of mrdist that is there.
+
+    Returns
+    -------
+    tuple or None
+        URL, group and progress; None if the store is already complete.
+
+    Raises
+    ------
+    StoreExistsError
+        If another training's output, or something else, is there.
+    """
+    url = normalize_url(url)
+    found = None if overwrite else _found(url, training, storage_options)
+    if found is not None:
+        group = open_group(url, storage_options, write=True)
+        progress = Progress.find(group)
+        if found.get("complete"):
+            if progress is not None:  # the last run was stopped between its last two steps
+                remove_progress(group)
+                consolidate(group)
+            return None
+        if progress is not None:
+            remove_partial_files(url)
+            return url, group, progress
+    clear_output(url, storage_options, kind="weights", overwrite=overwrite)
+    with store_errors(url):
+        attributes: dict[str, Any] = {
+            "kind": "weights",
+            "format_version": FORMAT_VERSION,
+            "complete": False,
+            "training": asdict(training),
+        }
+        group = create_group(url, storage_options, attributes)
+        create_arrays(group, training)
+        progress = Progress.begin(group, training.shape, block)
+    return url, group, progress
+
+
+def begun(
+    url: str, storage_options: StorageOptions, training_type: type[Training]
+) -> tuple[str, zarr.Group, Progress, Training]:
+    """Return the URL, group, progress and training of a store that `begin_output` has begun."""
+    group = open_group(url, storage_options, write=True)
+    progress = Progress.find(group)
+    assert progress is not None
+    return url, group, progress, training_type(**check_format(group, url)["training"])
+
+
+def _found(url: str, training: AnyTraining, options: StorageOptions) -> dict[str, Any] | None:
+    """Return the attributes of an output of the same training, None if there is nothing at all."""
+    try:
+        found = describe(url, options)
+    except FileNotFoundError:
+        return None
+    if found["kind"] != "weights":
+        raise StoreExistsError(
+            f"{redact(url)} already holds {found['kind']}; choose another address, or --overwrite (overwrite=True)."
+        )
+    check_same(url, "training", {"method": DEFAULT_METHOD} | found["training"], asdict(training))
+    return found
+
+
+def create_map(group: zarr.Group, training: AnyTraining, name: str, dtype: npt.DTypeLike, **axes: int) -> None:
+    """Create an array over the output pixels, which separate colour has once a channel.
+
+    Parameters
+    ----------
+    group
+        The store.
+    training
+        What it is made of.
+    name, dtype
+        Of the array.
+    axes
+        Name and length of the axes between channel and pixels, whole in every chunk.
+    """
+    side = chunk_side(training.shape)
+    lead = axes if training.color == "shared" else {"channel": training.n_channels} | axes
+    group.create_array(
+        name,
+        shape=(*lead.values(), *training.shape),
+        chunks=(*lead.values(), min(side, training.height), min(side, training.width)),
+        dtype=dtype,
+        dimension_names=(*lead, "y", "x"),
+        compressors=COMPRESSOR,
+    )
+
+
+def create_error_maps(group: zarr.Group, training: AnyTraining) -> None:
+    """Create the maps of squared errors and of squared deviations of the target, 1 = white, that all layouts have."""
+    for name in ("train_sse", "train_sst"):
+        create_map(group, training, name, np.float64)
+
+
+class BlockWeights(Protocol):
+    """The part of a mapping that makes a block of output pixels."""
+
+    @property
+    def window(self) -> Block:
+        """Input pixels that `predict` needs: the block at least, and beyond the image where it may be zeros."""
+
+    @property
+    def intercept(self) -> Floats:
+        """The intercepts, shape (y, x, channel); one channel where all share them."""
+
+    def predict(self, x: npt.NDArray[np.generic], codes: Codes | None) -> Floats:
+        """Return the block of the images.
+
+        Parameters
+        ----------
+        x
+            Their windows, shape (image, y, x, channel), zeros outside the image.
+        codes
+            What `WeightsReader.codes` has made of the same images.
+
+        Returns
+        -------
+        ndarray
+            Shape (image, y, x, channel) and the dtype of the weights; 1 = white, not clipped.
+        """
+
+
+@dataclass(frozen=True)
+class Model(ABC):
+    """A trained mapping of any method, read from a weights store.
+
+    Attributes
+    ----------
+    url, storage_options
+        Where it came from.
+    attributes
+        Training options, scores and provenance, as stored.
+    """
+
+    url: str
+    storage_options: StorageOptions
+    attributes: Mapping[str, Any]
+    n_channels: int
+
+    @property
+    def method(self) -> str:
+        """Name of the method, as in `mrdist.train`."""
+        return str(self.attributes["training"].get("method", DEFAULT_METHOD))
+
+    @property
+    @abstractmethod
+    def shape(self) -> Shape:
+        """Image height and width in pixels."""
+
+    @property
+    @abstractmethod
+    def n_parameters(self) -> int:
+        """Numbers that a prediction needs."""
+
+    @property
+    @abstractmethod
+    def n_nonzeros(self) -> int:
+        """Those of them that are not zero."""
+
+    @abstractmethod
+    def predict(self, images: npt.NDArray[np.generic]) -> Floats:
+        """Return the images that the mapping makes of ``images``, see `mrdist.synthesis.MaskedWeights.predict`."""
+
+    @abstractmethod
+    def to_scipy(self) -> scipy.sparse.csr_array | list[scipy.sparse.csr_array]:
+        """Return the mapping as a sparse matrix, see `mrdist.synthesis.MaskedWeights.to_scipy`.
+
+        Raises
+        ------
+        ParameterError
+            If the method's weights are dense.
+        """
+
+    def to_xarray(self) -> xr.Dataset:
+        """Return the store as an xarray Dataset, lazily."""
+        import xarray as xr  # brings pandas, which a worker does not need
+
+        group = open_kind(self.url, self.storage_options, "weights", _RESUME)
+        dataset: xr.Dataset = xr.open_zarr(group.store, consolidated=True)
+        return dataset
+
+
+class WeightsReader(ABC):
+    """Reads a complete weights store of any method whole or block by block.
+
+    Attributes
+    ----------
+    url, storage_options
+        Where.
+    attributes
+        The attribute ``mrdist`` of the store.
+    training
+        What was trained.
+    """
+
+    training_type: ClassVar[type[AnyTraining]]
+    training: AnyTraining
+
+    def __init__(
+        self, url: str, storage_options: StorageOptions, attributes: Mapping[str, Any], group: zarr.Group
+    ) -> None:
+        self.url = url
+        self.storage_options = storage_options
+        self.attributes = attributes
+        self.training = self.training_type(**attributes["training"])
+        self._group = group
+
+    @staticmethod
+    def open(url: str, storage_options: StorageOptions = None) -> WeightsReader:
+        """Open a weights store with the reader of its method; errors are those of `open_weights`."""
+        url = normalize_url(url)
+        group = open_kind(url, storage_options, "weights", _RESUME)
+        attributes = check_format(group, url)
+        method = attributes["training"].get("method", DEFAULT_METHOD)
+        if method not in _READERS:
+            raise StoreFormatError(
+                f"{redact(url)} was trained by the method {method!r}, this mrdist reads {', '.join(_READERS)}; "
+                "upgrade mrdist."
+            )
+        module, name = _READERS[method]
+        reader: WeightsReader = getattr(import_module(module), name)(url, storage_options, attributes, group)
+        return reader
+
+    @property
+    def frame(self) -> Block:
+        """All output pixels."""
+        return Block(0, 0, *self.training.shape)
+
+    @property
+    @abstractmethod
+    def reach(self) -> int:
+        """Rows that the window of a block of whole rows has beyond the block's, at most."""
+
+    @property
+    @abstractmethod
+    def numbers_per_pixel(self) -> int:
+        """Numbers that `block` reads for a pixel."""
+
+    def codes(self, images: Images, label: str, rows: npt.NDArray[np.int64]) -> Codes | None:  # noqa: ARG002
+        """Return what all blocks need to know of whole images, None where they need their windows alone.
+
+        Parameters
+        ----------
+        images
+            An images store.
+        label
+            Of the inputs.
+        rows
+            The images.
+
+        Returns
+        -------
+        ndarray or None
+            Shape (image, channel, component).
+        """
+        return None
+
+    @abstractmethod
+    def block(self, block: Block) -> BlockWeights:
+        """Return what makes a block of output pixels."""
+
+    @abstractmethod
+    def model(self) -> Model:
+        """Return the whole mapping."""
+
+    def norms(self, block: Block, *, intercept: bool) -> npt.NDArray[np.float64]:  # noqa: ARG002
+        """Return the l1 norm of every output pixel's weights in a block, see `mrdist.synthesis.MaskedWeights.norms`.
+
+        Raises
+        ------
+        ParameterError
+            If the method has no weights of pixels.
+        """
+        raise ParameterError(
+            f"{redact(self.url)} was trained by the method {self.training.method}, whose weights do not belong to "
+            "single pixels; refine a mapping trained by mr, or leave the refinement out."
+        )
+
+    def _read(self, name: str, block: Block) -> Any:
+        """Return an array over the output pixels in a block."""
+        with store_errors(f"{self.url}/{name}"):
+            array = self._group[name]
+            assert isinstance(array, zarr.Array)
+            return np.asarray(array[..., *block.slices])
+
+
+def open_weights(url: str, storage_options: StorageOptions = None) -> Model:
+    """Open a trained mapping of any method.
+
+    Parameters
+    ----------
+    url
+        Path or fsspec URL of a weights store.
+    storage_options
+        Options of the fsspec filesystem.
+
+    Returns
+    -------
+    Model
+        With ``predict``, ``to_scipy`` and ``to_xarray``.
+
+    Raises
+    ------
+    StoreNotFoundError, StoreFormatError, StoreIncompleteError
+        If there is none of this kind, of this format, or its training is not finished.
+    """
+    return WeightsReader.open(url, storage_options).model()
