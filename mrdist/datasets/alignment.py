@@ -52,11 +52,17 @@ class AlignedTake:
         on the movement of the head; `residual`, their mean distance in pupil distances; `correlation` with
         the anchor inside the face and outside the mouth; and `exposure`, the factor by which their gray
         levels were multiplied to match the anchor's.
+    positions : dict of str to float64 array of shape (4225, 2)
+        Label -> where the nodes of `mrdist.datasets._warping.GRID` lie in the photograph, (x, y) in pixels.
+    sizes : dict of str to (int, int)
+        Label -> height and width of the photograph in pixels.
     """
 
     subject: str
     images: dict[str, npt.NDArray[np.uint8]]
     quality: dict[str, dict[str, float]]
+    positions: dict[str, Floats]
+    sizes: dict[str, tuple[int, int]]
 
 
 def reference_shape(landmarks: Sequence[Floats]) -> Floats:
@@ -173,10 +179,10 @@ def align_take(
     landmarks = read_tem(take.landmarks[anchor])
     _check(landmarks, take.landmarks[anchor], photographs[anchor])
     to_anchor = _frame_mapping(method, reference, landmarks)
-    positions = to_anchor(GRID)
+    positions = {anchor: to_anchor(GRID)}
     misses = np.linalg.norm(to_anchor(reference) - landmarks, axis=1)
-    quality = {anchor: {"landmarks": float(misses.mean() / frame_side(positions))}}
-    images = {anchor: _to_uint8(resample(photographs[anchor], positions, size))}
+    quality = {anchor: {"landmarks": float(misses.mean() / frame_side(positions[anchor]))}}
+    images = {anchor: _to_uint8(resample(photographs[anchor], positions[anchor], size))}
 
     gray = {label: _luminance(photograph) for label, photograph in photographs.items()}
     for label in (label for label in photographs if label != anchor):
@@ -185,12 +191,14 @@ def align_take(
         except AlignmentError as error:
             path, to = take.photographs[label], take.photographs[anchor]
             raise AlignmentError(f"Photograph {path} could not be registered to {to}: {error}.") from error
-        image = resample(photographs[label], registration.mapping(positions), size)
+        positions[label] = registration.mapping(positions[anchor])
+        image = resample(photographs[label], positions[label], size)
         images[label] = _to_uint8(image * registration.exposure)
         quality[label] = {
             name: float(getattr(registration, name)) for name in ("inliers", "residual", "correlation", "exposure")
         }
-    return AlignedTake(take.subject, images, quality)
+    sizes = {label: photograph.shape[:2] for label, photograph in photographs.items()}
+    return AlignedTake(take.subject, images, quality, positions, sizes)
 
 
 def _check(landmarks: Floats, path: os.PathLike[str], photograph: npt.NDArray[np.uint8]) -> None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from mrdist.datasets.alignment import align_take, reference_shape
+from mrdist.datasets._warping import GRID
+from mrdist.datasets.alignment import AlignedTake, align_take, reference_shape
 from mrdist.datasets.landmarks import read_tem
 from mrdist.datasets.photographs import Color, Normalize, Take, read_photograph, stretch
 from mrdist.errors import DataError, LandmarkError, PhotographError
-from mrdist.storage import Staging
+from mrdist.storage import NODES, Alignment, Staging, normalize_url, redact
 
 
 @dataclass(frozen=True)
@@ -34,9 +37,23 @@ class Person:
 
 @dataclass(frozen=True)
 class PersonReport:
-    """Measures per label that was staged, and what was left out."""
+    """What became of one person's photographs.
+
+    Attributes
+    ----------
+    quality
+        Measures per label that was staged.
+    warps
+        Per label that was staged, (y, x) in the photograph of `NODES` x `NODES` nodes of the frame.
+    sizes
+        Height and width of the photograph, per label that was staged.
+    left_out
+        What is not in the store -> reason.
+    """
 
     quality: dict[str, dict[str, float]]
+    warps: dict[str, npt.NDArray[np.float32]]
+    sizes: dict[str, tuple[int, int]]
     left_out: dict[str, str]
 
 
@@ -67,7 +84,7 @@ def align_person(task: Person) -> PersonReport:
     left_out: dict[str, str] = {}
     while take.photographs:
         try:
-            images, quality = _align(task, take)
+            aligned = _align(task, take)
         except DataError as error:
             if task.strict:
                 raise
@@ -82,20 +99,60 @@ def align_person(task: Person) -> PersonReport:
                 landmarks={label: path for label, path in take.landmarks.items() if label != broken},
             )
         else:
-            for label, image in images.items():
+            for label, image in aligned.images.items():
                 stored = stretch(image) if task.normalize == "minmax" else image
                 task.staging.write(task.labels.index(label), task.row, stored)
-            return PersonReport(quality, left_out)
-    return PersonReport({}, left_out)
+            warps = {label: _nodes(positions) for label, positions in aligned.positions.items()}
+            return PersonReport(aligned.quality, warps, aligned.sizes, left_out)
+    return PersonReport({}, {}, {}, left_out)
 
 
-def _align(task: Person, take: Take) -> tuple[dict[str, npt.NDArray[np.uint8]], dict[str, dict[str, float]]]:
-    """Return image and measures per label."""
-    if task.reference is None:
-        images = {label: _resized(path, task) for label, path in take.photographs.items()}
-        return images, {label: {} for label in images}
-    aligned = align_take(take, task.reference, size=task.size, color=task.color, method=task.align)  # type: ignore[arg-type]
-    return aligned.images, aligned.quality
+def gather(
+    reports: Sequence[PersonReport], takes: Sequence[Take], labels: Sequence[str], sources: Sequence[str]
+) -> Alignment:
+    """Put together where the images of a store come from, one row a take and one column a label."""
+    measures = sorted({measure for report in reports for numbers in report.quality.values() for measure in numbers})
+    size = np.zeros((len(reports), len(labels), 2), dtype=np.int32)
+    warp = np.full((*size.shape[:2], NODES, NODES, 2), np.nan, dtype=np.float32)
+    quality = np.full((*size.shape[:2], len(measures)), np.nan, dtype=np.float32)
+    photograph = [[""] * len(labels) for _ in reports]
+    for row, (report, take) in enumerate(zip(reports, takes, strict=True)):
+        for column, label in enumerate(labels):
+            if label in report.quality:
+                photograph[row][column] = _name_below(sources, os.fspath(take.photographs[label]))
+                size[row, column], warp[row, column] = report.sizes[label], report.warps[label]
+                quality[row, column] = [report.quality[label].get(measure, np.nan) for measure in measures]
+    return Alignment(photograph, size, warp, measures, quality)
+
+
+def _name_below(sources: Sequence[str], path: str) -> str:
+    """Return the name of a photograph in its source, which does not tell where that lies."""
+    for source in sources:
+        place = f"{redact(normalize_url(source)).rstrip('/')}/"
+        if path.startswith(place):
+            return path.removeprefix(place)
+    return path
+
+
+def _nodes(positions: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """Keep every so many nodes of a warp, (y, x)."""
+    side = math.isqrt(len(positions))
+    step = (side - 1) // (NODES - 1)
+    return positions.reshape(side, side, 2)[::step, ::step, ::-1].astype(np.float32)
+
+
+def _align(task: Person, take: Take) -> AlignedTake:
+    if task.reference is not None:
+        return align_take(take, task.reference, size=task.size, color=task.color, method=task.align)  # type: ignore[arg-type]
+    photographs = {label: read_photograph(path, task.color) for label, path in take.photographs.items()}
+    sizes = {label: photograph.shape[:2] for label, photograph in photographs.items()}
+    return AlignedTake(
+        subject=take.subject,
+        images={label: _resized(photograph, task.size) for label, photograph in photographs.items()},
+        quality={label: {} for label in photographs},
+        positions={label: GRID * [width, height] - 0.5 for label, (height, width) in sizes.items()},
+        sizes=sizes,
+    )
 
 
 def _first_unreadable(take: Take) -> str | None:
@@ -107,10 +164,9 @@ def _first_unreadable(take: Take) -> str | None:
     return None
 
 
-def _resized(path: os.PathLike[str], task: Person) -> npt.NDArray[np.uint8]:
-    image = read_photograph(path, task.color)
-    if image.shape[:2] == (task.size, task.size):
+def _resized(image: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
+    if image.shape[:2] == (size, size):
         return image
     picture = Image.fromarray(image if image.shape[2] == 3 else image[..., 0])
-    resized = np.asarray(picture.resize((task.size, task.size), Image.Resampling.LANCZOS))
-    return resized.reshape(task.size, task.size, -1)
+    resized = np.asarray(picture.resize((size, size), Image.Resampling.LANCZOS))
+    return resized.reshape(size, size, -1)

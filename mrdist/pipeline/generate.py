@@ -9,11 +9,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from mrdist.datasets.splits import split_by_subject
-from mrdist.datasets.synthetic import LABELS, face_mask, render_face
+from mrdist.datasets.synthetic import LABELS, REFERENCE, face_mask, render_face
 from mrdist.errors import ParameterError
 from mrdist.execution import open_executor, progress_bar
 from mrdist.planning import DEFAULT_MEMORY
-from mrdist.storage import StorageOptions, check_reachable, create_images, finish_images, normalize_url, write_images
+from mrdist.storage import (
+    StorageOptions,
+    check_reachable,
+    create_images,
+    finish_images,
+    normalize_url,
+    write_frame,
+    write_images,
+)
 
 
 @dataclass(frozen=True)
@@ -82,14 +90,14 @@ def generate(
     url = normalize_url(url)
     check_reachable(workers, url)
     people = [f"person-{n:06d}" for n in range(images)]
-    mask = face_mask(size)
+    mask, split = face_mask(size), split_by_subject(people, seed)
     run, *_ = create_images(
         url,
         labels=labels,
         image=people,
         subject=people,
         dataset=["synthetic"] * images,
-        split=split_by_subject(people, seed),
+        split=split,
         shape=(size, size),
         n_channels=3 if color == "rgb" else 1,
         chunks=chunks,
@@ -111,9 +119,11 @@ def generate(
             checksum[task.start : task.stop, labels.index(task.label)] = sums
             done += len(sums)
             advance(len(sums), f"{done / (time.perf_counter() - started):.0f} images/s")
+    present = np.ones((images, len(labels)), dtype=bool)
+    write_frame(url, REFERENCE, present, split, storage_options)
     finish_images(
         url,
-        present=np.ones((images, len(labels)), dtype=bool),
+        present=present,
         checksum=checksum,
         face_mask=mask,
         provenance={"dataset": "synthetic", "seed": seed},

@@ -15,7 +15,7 @@ from mrdist.datasets.alignment import METHODS, hull_mask
 from mrdist.datasets.photographs import Color, Normalize
 from mrdist.errors import DataError, ParameterError
 from mrdist.execution import open_executor, progress_bar
-from mrdist.pipeline._ingest_people import Person, align_person, training_reference
+from mrdist.pipeline._ingest_people import Person, PersonReport, align_person, gather, training_reference
 from mrdist.pipeline._ingest_report import IngestReport
 from mrdist.pipeline._ingest_sources import common_size, find_people
 from mrdist.planning import DEFAULT_MEMORY
@@ -28,6 +28,8 @@ from mrdist.storage import (
     finish_images,
     normalize_url,
     redact,
+    write_alignment,
+    write_frame,
     write_images,
 )
 
@@ -158,7 +160,7 @@ def ingest(
         Person(staging, row, take, labels, reference, size, color, normalize, align, strict)
         for row, take in enumerate(takes)
     ]
-    quality: dict[int, dict[str, dict[str, float]]] = {}
+    reports: dict[int, PersonReport] = {}
     try:
         with open_executor(
             workers=workers, scheduler=scheduler, n_tasks=len(tasks), max_memory=DEFAULT_MEMORY
@@ -168,17 +170,17 @@ def ingest(
                 for person, report in executor.run(
                     align_person, tasks, name="align", describe=lambda p: f"person {p.take.name}"
                 ):
-                    quality[person.row] = report.quality
+                    reports[person.row] = report
                     left_out |= report.left_out
                     done += len(report.quality)
                     advance(1, f"{done / (time.perf_counter() - started):.1f} images/s")
-            kept = [row for row in range(len(takes)) if quality[row]]
+            kept = [row for row in range(len(takes)) if reports[row].quality]
             if not kept:
                 raise DataError(
                     f"no photograph in {', '.join(map(redact, sources))} could be used; the first reason: "
                     f"{next(iter(left_out.values()))}"
                 )
-            present = np.array([[label in quality[row] for label in labels] for row in kept])
+            present = np.array([[label in reports[row].quality for label in labels] for row in kept])
             run, *_ = create_images(
                 url,
                 labels=labels,
@@ -205,6 +207,10 @@ def ingest(
     finally:
         staging.remove()
     mask = np.ones((size, size), dtype=bool) if reference is None else hull_mask(reference, size)
+    origin = gather([reports[row] for row in kept], [takes[row] for row in kept], labels, sources)
+    write_alignment(url, origin, storage_options)
+    points = np.empty((0, 2)) if reference is None else reference
+    write_frame(url, points, present, [people.split[row] for row in kept], storage_options)
     finish_images(
         url,
         present=present,
@@ -219,7 +225,7 @@ def ingest(
         images=len(kept),
         present={label: int(n) for label, n in zip(labels, present.sum(axis=0), strict=True)},
         pairs=int(present.all(axis=1).sum()),
-        quality={takes[row].name: quality[row] for row in kept},
+        quality={takes[row].name: reports[row].quality for row in kept},
         left_out=dict(sorted(left_out.items())),
     )
 

@@ -19,6 +19,7 @@ from mrdist.storage import (
     check_apart,
     check_reachable,
     chunk_shape,
+    copy_alignment,
     create_images,
     describe,
     finish_images,
@@ -182,6 +183,7 @@ def rechunk(
         ):
             peak = max(peak, peak_of_task)
             advance(1, task.label)
+        copy_alignment(images, url, output_storage_options)
         finish_images(
             url,
             present=images.present,

@@ -4,6 +4,15 @@ The only room that knows zarr, xarray and fsspec. A store carries the attribute 
 ``format_version`` and whether it is ``complete``.
 """
 
+from mrdist.storage.alignment import (
+    NODES,
+    Alignment,
+    copy_alignment,
+    read_alignment,
+    read_frame,
+    write_alignment,
+    write_frame,
+)
 from mrdist.storage.csr import write_csr
 from mrdist.storage.files import File, Source
 from mrdist.storage.images import (
@@ -32,7 +41,9 @@ from mrdist.storage.urls import (
 from mrdist.storage.weights import Training, train_output
 
 __all__ = [
+    "NODES",
     "Accumulation",
+    "Alignment",
     "File",
     "Images",
     "Model",
@@ -47,6 +58,7 @@ __all__ = [
     "check_output",
     "check_reachable",
     "chunk_shape",
+    "copy_alignment",
     "create_images",
     "describe",
     "finish_images",
@@ -55,11 +67,15 @@ __all__ = [
     "open_images",
     "open_statistics",
     "open_weights",
+    "read_alignment",
+    "read_frame",
     "read_importance",
     "redact",
     "statistics_output",
     "train_output",
+    "write_alignment",
     "write_csr",
+    "write_frame",
     "write_images",
     "write_importance",
     "write_window",

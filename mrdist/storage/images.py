@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 _DIMENSIONS = ("image", "y", "x", "channel")
 _RESERVED = {*_DIMENSIONS, "subject", "dataset", "split", "label", "present", "checksum", "face_mask", "all"}
+#: What `mrdist.storage.alignment` adds.
+_RESERVED |= {"reference_points", "mean_face", "photograph", "photograph_size", "warp", "measure", "quality"}
+_RESERVED |= {"point", "xy", "node_y", "node_x", "extent"}
 _RESUME = "run the command that makes it again"
 _MAX_CHUNK = 2 << 20  # decoded bytes: large enough for object storage, small enough for a block's memory
 _MAX_RUN = 128 << 20  # whole images that a writing task may hold to fill its chunks,
