@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mrdist.pipeline.accumulate import accumulate
     from mrdist.pipeline.plan import plan
     from mrdist.pipeline.refine import refine
+    from mrdist.pipeline.sizes import sizes
     from mrdist.pipeline.solve import solve
     from mrdist.pipeline.train import train
     from mrdist.pipeline.train_mappings import train_mappings
@@ -41,6 +42,7 @@ __all__ = [
     "plan",
     "rechunk",
     "refine",
+    "sizes",
     "solve",
     "synthesize",
     "train",
@@ -58,6 +60,7 @@ _VERBS = (
     "plan",
     "rechunk",
     "refine",
+    "sizes",
     "solve",
     "synthesize",
     "train",

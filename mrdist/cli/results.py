@@ -181,4 +181,25 @@ def demo(out: str, as_json: bool, **options: Any) -> None:
     click.echo(f"stores: {report.images}, {report.weights}\nfaces:  {report.faces}\nlook at {report.picture}")
 
 
-COMMANDS = (synthesize, evaluate, refine, export, demo)
+@click.command()
+@click.option("--size", type=int, default=128, show_default=True, metavar="S", help="Side of the image, in 128s.")
+@click.option("--receptive-field", type=int, default=3, show_default=True, metavar="R", help="Of masked regression.")
+@json_option
+def sizes(size: int, receptive_field: int, as_json: bool) -> None:
+    """Measure masked regression beside the generators of adversarial networks (with PyTorch, the extra `gan`)."""
+    from mrdist.pipeline.sizes import sizes
+
+    found = sizes(size, receptive_field=receptive_field)
+    if as_json:
+        print_json({"size": size, "trained": False, "models": [asdict(each) for each in found]})
+        return
+    rows = [(m.model, f"{m.parameters:,}", format_bytes(m.bytes), f"{1000 * m.seconds:.3g}") for m in found]
+    print_table(f"{size} x {size} x 3", ("model", "parameters", "size", "ms per image"), rows)
+    click.echo("One thread; untrained: size and time do not depend on training.")
+    if len(found) == 1:
+        click.echo(
+            "Install PyTorch (`pip install 'mrdist[gan]'`) to see Pix2Pix, CycleGAN, StarGAN and GANimation.", err=True
+        )
+
+
+COMMANDS = (synthesize, evaluate, refine, export, demo, sizes)
