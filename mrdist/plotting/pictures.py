@@ -1,4 +1,4 @@
-"""Pictures of faces and weights as matplotlib Axes."""
+"""Faces in rows, and the weights and intercept of one masked regression."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from mrdist.errors import ParameterError
 from mrdist.moments import unit_of
+from mrdist.plotting.style import bare, new_axes
 from mrdist.synthesis import MaskedWeights
 
 if TYPE_CHECKING:
@@ -47,12 +48,12 @@ def plot_faces(rows: Mapping[str, Sequence[npt.NDArray[np.generic]]], *, ax: Axe
     strips = [np.concatenate([_to_rgb(image) for image in images], axis=1) for images in rows.values()]
     picture = np.concatenate(strips)
     if ax is None:
-        ax = _new_axes(picture.shape[1] / picture.shape[0])
+        ax = new_axes(picture.shape[1] / picture.shape[0])
     ax.imshow(picture, interpolation="antialiased")
     height = picture.shape[0] / len(rows)
     ax.set_yticks([(k + 0.5) * height - 0.5 for k in range(len(rows))], list(rows), rotation="vertical", va="center")
     ax.set_xticks([])
-    _hide_frame(ax)
+    bare(ax)
     return ax
 
 
@@ -81,13 +82,13 @@ def plot_receptive_fields(
     fields = [np.pad(coef[:, y, x].reshape(size, size), 1, constant_values=np.nan) for y, x in pixels]
     picture = np.concatenate(fields, axis=1)
     if ax is None:
-        ax = _new_axes(picture.shape[1] / picture.shape[0], height=1.6)
+        ax = new_axes(picture.shape[1] / picture.shape[0], height=1.6)
     limit = float(np.nanmax(np.abs(picture)))
     ax.imshow(picture, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
     titles = [f"({y}, {x})" for y, x in pixels]
     ax.set_xticks([(k + 0.5) * (size + 2) - 0.5 for k in range(len(pixels))], titles)
     ax.set_yticks([])
-    _hide_frame(ax)
+    bare(ax)
     return ax
 
 
@@ -109,7 +110,7 @@ def plot_intercept(weights: MaskedWeights, *, channel: int = 0, ax: Axes | None 
     """
     intercept = weights.intercept if weights.color == "shared" else weights.intercept[channel]
     if ax is None:
-        ax = _new_axes(intercept.shape[1] / intercept.shape[0], height=3)
+        ax = new_axes(intercept.shape[1] / intercept.shape[0], height=3)
     limit = float(np.abs(intercept).max()) or 1.0
     drawn = ax.imshow(intercept, cmap="RdBu_r", vmin=-limit, vmax=limit)
     ax.figure.colorbar(drawn, ax=ax, label="intercept (1 = white)")
@@ -171,16 +172,3 @@ def plot_importance(
 def _to_rgb(image: npt.NDArray[np.generic]) -> npt.NDArray[np.floating[Any]]:
     pixels = np.asarray(image, dtype=np.float64) / (1 if image.dtype.kind == "f" else unit_of(image.dtype))
     return np.broadcast_to(np.clip(pixels, 0, 1), (*pixels.shape[:2], 3))
-
-
-def _hide_frame(ax: Axes) -> None:
-    ax.tick_params(length=0)
-    for side in ax.spines.values():
-        side.set_visible(False)
-
-
-def _new_axes(aspect: float, height: float = 4.2) -> Axes:
-    import matplotlib.pyplot as plt  # slow to import
-
-    _, ax = plt.subplots(figsize=(max(2.0, height * aspect), height), layout="constrained")
-    return ax

@@ -1,0 +1,132 @@
+"""Does a synthesised face show the expression, and is it still the same person: HOG, logistic regression, PCA."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from mrdist.errors import DataError
+
+SIDE = 64
+"""Side in pixels at which faces are looked at."""
+
+_COMPONENTS = 64
+_LUMINANCE = (0.2125, 0.7154, 0.0721)  # ITU-R BT.709
+_CELL = 8
+
+Floats = npt.NDArray[np.floating]
+
+
+def to_gray(faces: Floats) -> npt.NDArray[np.float32]:
+    """Return faces of shape (image, y, x, channel) in grey levels, clipped to 0..1, shape (image, y, x)."""
+    weights = np.array(_LUMINANCE if faces.shape[3] == 3 else [1 / faces.shape[3]] * faces.shape[3])
+    gray: npt.NDArray[np.float32] = (np.clip(faces, 0, 1) @ weights).astype(np.float32)
+    return gray
+
+
+def describe_faces(faces: Floats) -> npt.NDArray[np.float32]:
+    """Return histograms of oriented gradients (Dalal and Triggs, CVPR 2005): 9 directions, cells of 8 x 8 pixels.
+
+    Parameters
+    ----------
+    faces
+        Shape (image, y, x) in grey levels, 0..1, any size; they are brought to `SIDE` x `SIDE`.
+
+    Returns
+    -------
+    ndarray
+        Shape (image, feature).
+
+    Examples
+    --------
+    >>> describe_faces(np.zeros((2, 80, 80), dtype=np.float32)).shape
+    (2, 1764)
+    """
+    from skimage.feature import hog  # slow to import
+    from skimage.transform import resize
+
+    described = [
+        hog(
+            resize(face, (SIDE, SIDE), anti_aliasing=True),
+            orientations=9,
+            pixels_per_cell=(_CELL, _CELL),
+            cells_per_block=(2, 2),
+        )
+        for face in faces
+    ]
+    return np.array(described, dtype=np.float32).reshape(len(faces), -1)
+
+
+class ExpressionRecognizer:
+    """Tells expressions apart: logistic regression on descriptions of real faces.
+
+    Parameters
+    ----------
+    features
+        Descriptions of real faces (`describe_faces`), shape (image, feature).
+    labels
+        Their expressions, at least two different ones.
+
+    Raises
+    ------
+    DataError
+        If there is only one expression.
+
+    Examples
+    --------
+    >>> recognizer = ExpressionRecognizer(np.array([[0.0], [0.2], [0.8], [1.0]]), ["sad", "sad", "happy", "happy"])
+    >>> recognizer.share(np.array([[0.9], [0.1]]), "happy")
+    0.5
+    """
+
+    def __init__(self, features: Floats, labels: Sequence[str]) -> None:
+        from sklearn.linear_model import LogisticRegression  # slow to import
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        if len(set(labels)) < 2:
+            raise DataError(
+                "an expression recogniser needs at least two expressions, but there are only images of "
+                f"{', '.join(set(labels)) or 'none'}; add images of another label."
+            )
+        self._model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
+        self._model.fit(features, list(labels))
+
+    def share(self, features: Floats, label: str) -> float:
+        """Return the share of faces that are recognised as ``label``."""
+        return float(np.mean(self._model.predict(features) == label))
+
+
+class IdentityMatcher:
+    """Finds a person again: cosine similarity of principal components of descriptions.
+
+    Parameters
+    ----------
+    features
+        Descriptions of training faces (`describe_faces`), shape (image, feature).
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> gallery = rng.normal(size=(5, 20))
+    >>> matcher = IdentityMatcher(rng.normal(size=(30, 20)))
+    >>> matcher.rank_one(gallery + 0.1, list("abcde"), gallery, list("abcde"))
+    1.0
+    """
+
+    def __init__(self, features: Floats) -> None:
+        from sklearn.decomposition import PCA  # slow to import
+
+        n_components = min(_COMPONENTS, len(features) - 1, features.shape[1])
+        self._model = PCA(n_components, svd_solver="full").fit(features)
+
+    def rank_one(
+        self, probes: Floats, probe_people: Sequence[str], gallery: Floats, gallery_people: Sequence[str]
+    ) -> float:
+        """Return the share of probes whose nearest face of the gallery is of the same person."""
+        a, b = (self._model.transform(each) for each in (probes, gallery))
+        a, b = (each / np.maximum(np.linalg.norm(each, axis=1, keepdims=True), 1e-12) for each in (a, b))
+        nearest = np.asarray(gallery_people)[np.argmax(a @ b.T, axis=1)]
+        return float(np.mean(nearest == np.asarray(probe_people)))
