@@ -214,7 +214,7 @@ def spread_pixels(shape: Shape, n: int) -> npt.NDArray[np.int64]:
     height, width = shape
     if height * width <= n:
         return np.arange(height * width)
-    across = max(1, min(width, int((n * width / height) ** 0.5)))
+    across = max(1, min(width, n, int((n * width / height) ** 0.5)))
     down = max(1, min(height, n // across))
     y, x = (((2 * np.arange(count) + 1) * side) // (2 * count) for count, side in ((down, height), (across, width)))
     return (y[:, None] * width + x).ravel()

@@ -13,7 +13,7 @@ SIDE = 64
 """Side in pixels at which faces are looked at."""
 
 _COMPONENTS = 64
-_LUMINANCE = (0.2125, 0.7154, 0.0721)  # ITU-R BT.709
+_LUMINANCE = (0.299, 0.587, 0.114)  # Rec. 601
 _CELL = 8
 
 Floats = npt.NDArray[np.floating]
