@@ -161,11 +161,11 @@ def plot_importance(
         tiles.append(np.concatenate(maps, axis=1))
     picture = np.concatenate(tiles)
     if ax is None:
-        ax = _new_axes(picture.shape[1] / picture.shape[0])
+        ax = new_axes(picture.shape[1] / picture.shape[0])
     ax.imshow(picture, interpolation="antialiased")
     ax.set_xticks([(k + 0.5) * width - 0.5 for k in range(len(columns))], list(columns))
     ax.set_yticks([(k + 0.5) * height - 0.5 for k in range(len(rows))], list(rows), rotation="vertical", va="center")
-    _hide_frame(ax)
+    bare(ax)
     return ax
 
 
