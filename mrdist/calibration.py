@@ -79,7 +79,11 @@ def measure_kernels(workload: Workload, dtype: npt.DTypeLike) -> tuple[float, fl
     source = np.zeros((n_images, *window, n_channels), dtype=dtype)
     target = np.zeros((n_images, *shape, n_channels), dtype=dtype)
     statistics = SufficientStatistics.zeros(
-        workload.field, shape, n_groups=workload.n_groups, unit=unit_of(source.dtype)
+        workload.field,
+        shape,
+        n_groups=workload.n_groups,
+        n_inputs=workload.n_inputs,
+        unit=unit_of(source.dtype),
     )
     accumulate = _seconds(lambda: statistics.update(to_integers(source), to_integers(target)))
     pixels = shape[0] * shape[1]

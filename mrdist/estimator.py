@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from mrdist.errors import DataError, ParameterError
 from mrdist.geometry import Block, ReceptiveField
-from mrdist.moments import COLORS, Color, SufficientStatistics, padded_window, to_integers, unit_of
+from mrdist.moments import COLORS, Color, SufficientStatistics, groups_of, padded_window, to_integers, unit_of
 from mrdist.scoring import r2
 from mrdist.solvers import check_alpha, solve
 from mrdist.synthesis import MaskedWeights, as_stack
@@ -34,14 +34,16 @@ class MaskedRegression(BaseEstimator):  # type: ignore[misc]
     penalize_intercept
         Penalise the intercept like any weight (the paper); False gives the convention of scikit-learn's Ridge.
     color
-        ``"shared"``: one set of weights for all channels (Khan et al. 2020, eq. 10); ``"separate"``: one a channel.
+        ``"shared"``: one set of weights for all channels (Khan et al. 2020, eq. 10); ``"separate"``: one a channel;
+        ``"joint"``: every output channel sees all input channels.
 
     Attributes
     ----------
     coef_ : ndarray of float64
-        Shape (offset, y, x); (channel, offset, y, x) for separate colour.
+        Shape (offset, y, x); (channel, offset, y, x) for separate and (channel_out, channel_in, offset, y, x) for joint
+        colour.
     intercept_ : ndarray of float64
-        Shape (y, x); (channel, y, x) for separate colour.
+        Shape (y, x); (channel, y, x) for separate and joint colour.
     n_images_ : int
         Images seen so far.
 
@@ -117,8 +119,10 @@ class MaskedRegression(BaseEstimator):  # type: ignore[misc]
         field = ReceptiveField(self.receptive_field, self.dilation)
         shape, n_channels = source.shape[1:3], source.shape[3]
         field.check_fits(shape)
-        n_groups = 1 if self.color == "shared" else n_channels
-        statistics = SufficientStatistics.zeros(field, shape, n_groups=n_groups, unit=unit_of(source.dtype))
+        n_groups, n_inputs = groups_of(self.color, n_channels)
+        statistics = SufficientStatistics.zeros(
+            field, shape, n_groups=n_groups, n_inputs=n_inputs, unit=unit_of(source.dtype)
+        )
         window = padded_window(to_integers(source, "X"), Block(0, 0, *shape).grown(field.halo))
         statistics = statistics.update(window, to_integers(target, "Y"))
         if hasattr(self, "statistics_"):
@@ -126,11 +130,9 @@ class MaskedRegression(BaseEstimator):  # type: ignore[misc]
                 raise DataError(f"the pairs before had {self._weights.n_channels} channel(s), these have {n_channels}.")
             statistics = self.statistics_.merge(statistics)
         self.statistics_ = statistics
-        self.n_images_ = statistics.n_rows // (n_channels if n_groups == 1 else 1)
+        self.n_images_ = statistics.n_rows // (n_channels if self.color == "shared" else 1)
         solution = solve(statistics, alpha, penalize_intercept=self.penalize_intercept)
-        group: Any = 0 if self.color == "shared" else slice(None)
-        self.coef_ = solution.coef[group]
-        self.intercept_ = solution.intercept[group]
+        self.coef_, self.intercept_ = solution.as_stored(self.color)
         self._weights = MaskedWeights(field, self.color, n_channels, self.coef_, self.intercept_)
         return self
 

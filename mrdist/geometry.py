@@ -100,6 +100,26 @@ class ReceptiveField:
                 lookup[a, b] = (first[int(dy), int(dx)], *(self.offsets[b] + self.halo))
         return lookup
 
+    def pair_lookup(self, n_inputs: int) -> npt.NDArray[np.int64]:
+        """Where the Gram entries lie of taps in several channels, shape (n_inputs n_offsets, n_inputs n_offsets, 3).
+
+        As `gram_lookup`, for taps in channel-major order, where the lag maps of channel k times channel m are the
+        ``n_lags`` ones from ``(k n_inputs + m) n_lags`` on.
+
+        Examples
+        --------
+        >>> ReceptiveField(3).pair_lookup(2)[9, 8].tolist()  # first tap of the second channel, last one of the first
+        [38, 0, 0]
+        """
+        n = self.n_offsets
+        a, b = (axis.ravel() for axis in np.indices((n_inputs * n, n_inputs * n)))
+        (channel_a, tap_a), (channel_b, tap_b) = divmod(a, n), divmod(b, n)
+        later, earlier = np.maximum(tap_a, tap_b), np.minimum(tap_a, tap_b)
+        first = np.where(tap_a >= tap_b, channel_b, channel_a)  # the earlier tap's channel is the first factor
+        pair = first * n_inputs + channel_a + channel_b - first
+        lookup = self.gram_lookup[later, earlier] + np.stack([pair * self.n_lags, 0 * pair, 0 * pair], axis=1)
+        return lookup.reshape(n_inputs * n, n_inputs * n, 3)
+
     def contains(self, other: ReceptiveField) -> bool:
         """Whether every tap of ``other`` is one of this field's: then its statistics serve ``other`` too.
 

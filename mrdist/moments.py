@@ -28,8 +28,8 @@ from mrdist.geometry import Block, ReceptiveField, Shape
 
 Array = npt.NDArray[Any]
 Sums = npt.NDArray[np.uint32] | npt.NDArray[np.int64]
-Color = Literal["shared", "separate"]
-COLORS: tuple[Color, ...] = ("shared", "separate")
+Color = Literal["shared", "separate", "joint"]
+COLORS: tuple[Color, ...] = ("shared", "separate", "joint")
 
 FIXED_POINT = 1 << 22
 """Integer units of 1.0 in float images."""
@@ -145,13 +145,25 @@ def padded_window(
     return window
 
 
+def groups_of(color: Color, n_channels: int) -> tuple[int, int]:
+    """Return the number of independent systems a pixel, and of channels that each of them sees and predicts.
+
+    Examples
+    --------
+    >>> [groups_of(color, 3) for color in COLORS]
+    [(1, 1), (3, 1), (1, 3)]
+    """
+    return {"shared": (1, 1), "separate": (n_channels, 1), "joint": (1, n_channels)}[color]
+
+
 @dataclass(frozen=True)
 class SufficientStatistics:
     """Everything that training needs to know about the images of one block of output pixels.
 
-    All sums are integers in units of the images (`unit_of`). The leading axis, ``group``, holds one entry
-    when the channels share their weights (or there is one channel) and one entry a channel otherwise. A *window*
-    is the block with the field's halo on every side; pixels outside the image count as zeros.
+    All sums are integers in units of the images (`unit_of`). The axis ``plane`` holds one entry when the channels share
+    their weights (or there is one channel) and one entry a channel otherwise. The axis ``pair`` is the same, but where
+    every output channel sees all input channels it holds the ordered pairs of planes, the second one fastest. A
+    *window* is the block with the field's halo on every side; pixels outside the image count as zeros.
 
     Attributes
     ----------
@@ -162,14 +174,14 @@ class SufficientStatistics:
     n_rows
         Rows of every regression: images, times channels where these share their weights.
     lag
-        Lag maps ``A_d(q)``, shape (group, lag, window y, window x); an entry is meaningful where q and q + d lie
-        in the window.
+        Lag maps ``A_d(q)``, shape (pair, lag, window y, window x), the first plane at q and the second at q + d; an
+        entry is meaningful where both lie in the window.
     cross
-        ``sum x(p + o) t(p)``, shape (group, offset, y, x).
+        ``sum t(p) x(p + o)``, shape (pair, offset, y, x), the target's plane first.
     source_sum
-        ``sum x(q)``, shape (group, window y, window x).
+        ``sum x(q)``, shape (plane, window y, window x).
     target_sum, target_square
-        ``sum t(p)`` and ``sum t(p)^2``, shape (group, y, x).
+        ``sum t(p)`` and ``sum t(p)^2``, shape (plane, y, x).
 
     Examples
     --------
@@ -191,25 +203,33 @@ class SufficientStatistics:
     target_square: Sums
 
     @classmethod
-    def zeros(cls, field: ReceptiveField, shape: Shape, *, n_groups: int, unit: int) -> SufficientStatistics:
-        """Return the statistics of no images for a block of ``shape`` pixels."""
+    def zeros(
+        cls, field: ReceptiveField, shape: Shape, *, n_groups: int, unit: int, n_inputs: int = 1
+    ) -> SufficientStatistics:
+        """Return the statistics of no images for a block of ``shape`` pixels, see `groups_of`."""
         window = (shape[0] + 2 * field.halo, shape[1] + 2 * field.halo)
         dtype = _dtype_of_sums(0, unit)
+        n_planes, n_pairs = n_groups * n_inputs, n_groups * n_inputs**2
         return cls(
             field=field,
             unit=unit,
             n_rows=0,
-            lag=np.zeros((n_groups, field.n_lags, *window), dtype=dtype),
-            cross=np.zeros((n_groups, field.n_offsets, *shape), dtype=dtype),
-            source_sum=np.zeros((n_groups, *window), dtype=dtype),
-            target_sum=np.zeros((n_groups, *shape), dtype=dtype),
-            target_square=np.zeros((n_groups, *shape), dtype=dtype),
+            lag=np.zeros((n_pairs, field.n_lags, *window), dtype=dtype),
+            cross=np.zeros((n_pairs, field.n_offsets, *shape), dtype=dtype),
+            source_sum=np.zeros((n_planes, *window), dtype=dtype),
+            target_sum=np.zeros((n_planes, *shape), dtype=dtype),
+            target_square=np.zeros((n_planes, *shape), dtype=dtype),
         )
 
     @property
+    def n_inputs(self) -> int:
+        """Channels that one system sees and predicts: 1, or all of them for joint colour."""
+        return len(self.lag) // len(self.source_sum)
+
+    @property
     def n_groups(self) -> int:
-        """Number of independent regressions a pixel."""
-        return int(self.cross.shape[0])
+        """Number of independent systems a pixel."""
+        return len(self.source_sum) // self.n_inputs
 
     @property
     def shape(self) -> Shape:
@@ -256,7 +276,8 @@ class SufficientStatistics:
         """
         chosen = np.arange(len(source)) if chosen is None else chosen
         n_channels = source.shape[3]
-        n_rows = check_rows(self.n_rows + len(chosen) * (n_channels if self.n_groups == 1 else 1), self.unit)
+        rows_per_image = n_channels if len(self.source_sum) == 1 else 1
+        n_rows = check_rows(self.n_rows + len(chosen) * rows_per_image, self.unit)
         first, end = rows or (0, self.shape[0])
         is_last = end == self.shape[0]
         sums = self if like is None else replace(self, lag=like.lag, source_sum=like.source_sum)
@@ -293,7 +314,8 @@ class SufficientStatistics:
 
     def check_combines(self, other: SufficientStatistics) -> None:
         """Raise ParameterError if ``other`` is of another field, block, number of groups or unit."""
-        if (self.field, self.unit, self.cross.shape) != (other.field, other.unit, other.cross.shape):
+        mine, others = ((s.field, s.unit, s.cross.shape, s.n_inputs) for s in (self, other))
+        if mine != others:
             raise ParameterError(
                 f"statistics of {self.field} over {self.shape} pixels in units of 1/{self.unit} cannot be combined "
                 f"with those of {other.field} over {other.shape} in units of 1/{other.unit}."

@@ -20,7 +20,7 @@ from mrdist._kernels.systems import assemble_centred, load_sums, training_error
 from mrdist._kernels.tridiagonal import solve_batch, squared_error, workspace
 from mrdist.errors import ParameterError
 from mrdist.moments import SufficientStatistics
-from mrdist.solvers import Solution, batchable, check_alpha, not_positive_definite
+from mrdist.solvers import Solution, batchable, check_alpha, not_positive_definite, systems_of
 
 Array = npt.NDArray[Any]
 
@@ -32,9 +32,9 @@ class Errors:
     Attributes
     ----------
     sse
-        Sum of squared errors, float64, shape (alpha, group, y, x); 1 = white.
+        Sum of squared errors, float64, shape (alpha, plane, y, x); 1 = white.
     sst
-        Sum of squared deviations of the target from its mean over the same images, float64, shape (group, y, x);
+        Sum of squared deviations of the target from its mean over the same images, float64, shape (plane, y, x);
         exactly 0 where the target is constant.
     """
 
@@ -85,14 +85,15 @@ def solve_path(
     penalties = _checked(statistics, alphas)
     width = statistics.shape[1]
     wide = batchable(statistics)
-    field, block = wide.field, (wide.n_groups, *wide.shape)
-    coef = np.empty((len(penalties), wide.n_groups, field.n_offsets, *wide.shape))
+    sums, lookup, taps = systems_of(wide)
+    block = wide.target_sum.shape
+    coef = np.empty((len(penalties), block[0], len(taps), *wide.shape))
     intercept, sse = (np.empty((len(penalties), *block)) for _ in range(2))
     sst = np.empty(block)
     failed = _solve_path(
-        _arrays(wide),
-        field.gram_lookup,
-        field.offsets + field.halo,
+        sums,
+        lookup,
+        taps,
         wide.n_rows,
         wide.unit,
         penalties,
@@ -161,13 +162,14 @@ def validation_errors(
     _checked(validation, alphas)
     width = training.shape[1]
     wide, others = batchable(training), batchable(validation)
-    field, block = wide.field, (wide.n_groups, *wide.shape)
+    sums, lookup, taps = systems_of(wide)
+    block = wide.target_sum.shape
     sse, sst = np.empty((len(penalties), *block)), np.empty(block)
     failed = _validate(
-        _arrays(wide),
-        _arrays(others),
-        field.gram_lookup,
-        field.offsets + field.halo,
+        sums,
+        systems_of(others)[0],
+        lookup,
+        taps,
         wide.n_rows,
         others.n_rows,
         wide.unit,
@@ -189,16 +191,6 @@ def _checked(statistics: SufficientStatistics, alphas: Sequence[float]) -> npt.N
     return np.array([check_alpha(alpha) for alpha in alphas])
 
 
-def _arrays(statistics: SufficientStatistics) -> tuple[Array, Array, Array, Array, Array]:
-    return (
-        statistics.lag,
-        statistics.cross,
-        statistics.source_sum,
-        statistics.target_sum,
-        statistics.target_square,
-    )
-
-
 def _check_solved(failed: tuple[int, int, int], alphas: npt.NDArray[np.float64]) -> None:
     penalty, y, x = failed
     if penalty >= 0:
@@ -213,17 +205,19 @@ def _solve_path(
 ) -> tuple[int, int, int]:  # fmt: skip
     """Fill the results; return penalty, row and column of a system that is not positive definite, or -1s."""
     lag, cross, source_sum, target_sum, target_square = training
-    n_alphas, n_groups, n_taps, height, width = coef.shape
+    n_alphas, n_planes, n_taps, height, width = coef.shape
+    n_targets = n_planes // len(lag)
     space = workspace(n_taps, n_alphas)
     sums, products, target = aligned((n_taps, SOLVE_LANES)), aligned((n_taps, SOLVE_LANES)), aligned((2, SOLVE_LANES))
     weights, b = aligned((n_taps, n_alphas, SOLVE_LANES)), aligned((n_alphas, SOLVE_LANES))
     work, error, alpha = aligned((n_taps + 3, SOLVE_LANES)), aligned((1, SOLVE_LANES)), aligned((SOLVE_LANES,))
-    for group in range(n_groups):
+    for plane in range(n_planes):
+        group = plane // n_targets
         for y in range(height):
             for x0 in range(0, width, SOLVE_LANES):
                 x = min(x0, width - SOLVE_LANES)  # a ragged last batch overlaps the one before
                 load_sums(
-                    cross[group], source_sum[group], target_sum[group], target_square[group], taps, n_rows, unit,
+                    cross[plane], source_sum[group], target_sum[plane], target_square[plane], taps, n_rows, unit,
                     y, x, sums, products, target,
                 )  # fmt: skip
                 penalty, lane = solve_batch(
@@ -238,15 +232,15 @@ def _solve_path(
                         sums, products, target, n_rows, unit, alpha, penalize_intercept, weights, q, b[q], work,
                         error[0],
                     )  # fmt: skip
-                    plane = q * n_groups + group
+                    entry = q * n_planes + plane
                     for a in range(n_taps):
                         at = (a * n_alphas + q) * SOLVE_LANES
-                        copy_lanes(weights, at, coef, ((plane * n_taps + a) * height + y) * width + x)
-                    copy_lanes(b, q * SOLVE_LANES, intercept, (plane * height + y) * width + x)
-                    copy_lanes(error, 0, sse, (plane * height + y) * width + x)
+                        copy_lanes(weights, at, coef, ((entry * n_taps + a) * height + y) * width + x)
+                    copy_lanes(b, q * SOLVE_LANES, intercept, (entry * height + y) * width + x)
+                    copy_lanes(error, 0, sse, (entry * height + y) * width + x)
                 scale = np.float64(unit)
                 for k in range(SOLVE_LANES):
-                    sst[group, y, x + k] = target[1, k] / (np.float64(n_rows) * scale * scale)
+                    sst[plane, y, x + k] = target[1, k] / (np.float64(n_rows) * scale * scale)
     return -1, -1, -1
 
 
@@ -259,20 +253,21 @@ def _validate(
     """Fill the results; return penalty, row and column of a system that is not positive definite, or -1s."""
     lag, cross, source_sum, target_sum, target_square = training
     lag_out, cross_out, source_out, target_out, square_out = validation
-    n_alphas, n_groups, height, width = sse.shape
-    n_taps = len(taps)
+    n_alphas, n_planes, height, width = sse.shape
+    n_taps, n_targets = len(taps), n_planes // len(lag)
     space = workspace(n_taps, n_alphas)
     system = aligned((n_taps + 1, n_taps + 1, SOLVE_LANES))
     sums, products, target = aligned((n_taps, SOLVE_LANES)), aligned((n_taps, SOLVE_LANES)), aligned((2, SOLVE_LANES))
     weights, b = aligned((n_taps + 1, n_alphas, SOLVE_LANES)), aligned((n_alphas, SOLVE_LANES))
     weights[n_taps] = -1.0
     work, error = aligned((2, n_alphas, SOLVE_LANES)), aligned((n_alphas, SOLVE_LANES))
-    for group in range(n_groups):
+    for plane in range(n_planes):
+        group = plane // n_targets
         for y in range(height):
             for x0 in range(0, width, SOLVE_LANES):
                 x = min(x0, width - SOLVE_LANES)  # a ragged last batch overlaps the one before
                 load_sums(
-                    cross[group], source_sum[group], target_sum[group], target_square[group], taps, n_rows, unit,
+                    cross[plane], source_sum[group], target_sum[plane], target_square[plane], taps, n_rows, unit,
                     y, x, sums, products, target,
                 )  # fmt: skip
                 penalty, lane = solve_batch(
@@ -282,7 +277,7 @@ def _validate(
                 if penalty >= 0:
                     return penalty, y, x + lane
                 load_sums(
-                    cross_out[group], source_out[group], target_out[group], square_out[group], taps, n_held_out, unit,
+                    cross_out[plane], source_out[group], target_out[plane], square_out[plane], taps, n_held_out, unit,
                     y, x, sums, products, target,
                 )  # fmt: skip
                 assemble_centred(lag_out[group], source_out[group], sums, lookup, taps, n_held_out, unit, y, x, system)
@@ -290,8 +285,8 @@ def _validate(
                 system[n_taps, n_taps] = target[1]
                 squared_error(system, target[0], sums, n_held_out, unit, weights, b, work, error)
                 for q in range(n_alphas):
-                    copy_lanes(error, q * SOLVE_LANES, sse, ((q * n_groups + group) * height + y) * width + x)
+                    copy_lanes(error, q * SOLVE_LANES, sse, ((q * n_planes + plane) * height + y) * width + x)
                 scale = np.float64(unit)
                 for k in range(SOLVE_LANES):
-                    sst[group, y, x + k] = target[1, k] / (np.float64(n_held_out) * scale * scale)
+                    sst[plane, y, x + k] = target[1, k] / (np.float64(n_held_out) * scale * scale)
     return -1, -1, -1

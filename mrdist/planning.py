@@ -64,13 +64,15 @@ class Workload:
     n_stored, n_images
         Images in the store, and those to train on.
     field, n_groups
-        The receptive field, and the number of independent regressions a pixel.
+        The receptive field, and the number of independent systems a pixel.
     weight_itemsize, weight_chunk
         Of the weights store: bytes of a number and side of a chunk in pixels.
     keeps_sums
         Whether the sums are stored instead of being solved: their lag maps reach beyond the block.
     n_sources, n_targets, n_mappings
         Labels that are sources, those that are targets only, and mappings between them that a block serves at once.
+    n_inputs
+        Channels that a system sees and predicts.
     """
 
     shape: Shape
@@ -87,6 +89,7 @@ class Workload:
     n_sources: int = 1
     n_targets: int = 1
     n_mappings: int = 1
+    n_inputs: int = 1
 
     @property
     def n_labels(self) -> int:
@@ -106,7 +109,7 @@ class Workload:
     @property
     def n_rows(self) -> int:
         """Rows of every regression."""
-        return self.n_images * (self.n_channels if self.n_groups == 1 else 1)
+        return self.n_images * (self.n_channels if self.n_groups == self.n_inputs == 1 else 1)
 
 
 @dataclass(frozen=True)
@@ -217,11 +220,13 @@ class StoredSums:
     shape
         Of the images.
     field, n_groups
-        The receptive field of the store, and the number of independent regressions a pixel.
+        The receptive field of the store, and the number of independent systems a pixel.
     n_folds, itemsize, chunks
         Of the sums: entries of the leading axis, bytes of a number, height and width of a chunk.
     n_offsets, weight_itemsize, weight_chunk
         Of the weights: taps, bytes of a number and side of a chunk in pixels.
+    n_inputs
+        Channels that a system sees and predicts.
     """
 
     shape: Shape
@@ -233,6 +238,7 @@ class StoredSums:
     n_offsets: int
     weight_itemsize: int
     weight_chunk: int
+    n_inputs: int = 1
 
 
 def plan_solving(sums: StoredSums, *, max_memory: int, n_slots: int, block: Shape | None = None) -> Cut:
@@ -261,13 +267,14 @@ def plan_solving(sums: StoredSums, *, max_memory: int, n_slots: int, block: Shap
 def _cut_sums(sums: StoredSums, block: Shape) -> Cut:
     field, halo = sums.field, sums.field.halo
     blocks = block_grid(sums.shape, block)
-    window_maps, block_maps = field.n_lags + 1, field.n_offsets + 2
+    window_maps, block_maps = _maps(sums)
     pixels = block[0] * block[1]
     maps = window_maps * (block[0] + field.reach) * (block[1] + field.reach) + block_maps * pixels
-    entry = sums.n_groups * sums.itemsize
+    entry = sums.itemsize
     # The sums of an entry as read and padded, and the total to which they are added; or those and a smaller field's.
     statistics = entry * maps * (2 if sums.n_folds == 1 else 3)
-    reading = _READS_IN_FLIGHT * 2 * sums.chunks[0] * sums.chunks[1] * field.n_lags * sums.itemsize
+    lag_maps = field.n_lags * sums.n_inputs**2
+    reading = _READS_IN_FLIGHT * 2 * sums.chunks[0] * sums.chunks[1] * lag_maps * sums.itemsize
     decoded = sum(
         window_maps * _touched(part.grown(halo).clipped(sums.shape), sums.chunks, sums.shape)
         + block_maps * _touched(part, sums.chunks, sums.shape)
@@ -282,13 +289,21 @@ def _cut_sums(sums: StoredSums, block: Shape) -> Cut:
     )
 
 
+def _maps(work: Workload | StoredSums) -> tuple[int, int]:
+    """Return how many maps of all systems cover the window, and how many the block."""
+    n_planes, n_pairs = work.n_groups * work.n_inputs, work.n_groups * work.n_inputs**2
+    return n_pairs * work.field.n_lags + n_planes, n_pairs * work.field.n_offsets + 2 * n_planes
+
+
 def _solution(work: Workload | StoredSums, pixels: int) -> int:
-    return work.n_groups * pixels * (work.n_offsets + 3) * (8 + work.weight_itemsize)
+    n_planes, n_taps = work.n_groups * work.n_inputs, work.n_inputs * work.n_offsets
+    return n_planes * pixels * (n_taps + 3) * (8 + work.weight_itemsize)
 
 
 def _weight_bytes(work: Workload | StoredSums) -> int:
+    n_planes, n_taps = work.n_groups * work.n_inputs, work.n_inputs * work.n_offsets
     n_mappings = work.n_mappings if isinstance(work, Workload) else 1
-    return n_mappings * work.n_groups * prod(work.shape) * ((work.n_offsets + 1) * work.weight_itemsize + 16)
+    return n_mappings * n_planes * prod(work.shape) * ((n_taps + 1) * work.weight_itemsize + 16)
 
 
 def _too_large(block: Shape, needed: int, max_memory: int, instead: str) -> MemoryLimitError:
@@ -364,11 +379,12 @@ def _peak_memory(workload: Workload, block: Shape, slab: int) -> int:
     margin, (height, width) = 2 * workload.margin, _window(workload, block)
     window = height * width
     pixels = (block[0] + margin) * (block[1] + margin)
-    maps = workload.n_sources * (workload.field.n_lags + 1) * window
-    maps += workload.n_mappings * (workload.field.n_offsets + 2) * pixels
+    window_maps, block_maps = _maps(workload)
     slab = min(slab, workload.n_stored)
     narrow = workload.itemsize == 1 and (workload.keeps_sums or workload.n_rows <= _ROWS_IN_32_BITS)
-    statistics = (4 if narrow else 8) * workload.n_groups * maps
+    statistics = (4 if narrow else 8) * (
+        workload.n_sources * window_maps * window + workload.n_mappings * block_maps * pixels
+    )
     image = workload.n_channels * workload.itemsize
     reach = workload.field.reach
     rows = min(height, 3 * band_height(workload.chunks[1], slab * width * image, reach) // 2 + reach)
@@ -443,9 +459,8 @@ def _plan(workload: Workload, block: Shape, slab: int, n_slots: int) -> Plan:
 
 
 def _sum_bytes(workload: Workload) -> int:
-    maps = workload.field.n_lags + workload.field.n_offsets + 3
     n_folds, itemsize = (-(-workload.n_rows // _ROWS_IN_32_BITS), 4) if workload.itemsize == 1 else (1, 8)
-    return n_folds * workload.n_groups * maps * prod(workload.shape) * itemsize
+    return n_folds * sum(_maps(workload)) * prod(workload.shape) * itemsize
 
 
 def _advice(workload: Workload, bytes_read: int, n_busy: int, n_slots: int) -> str | None:

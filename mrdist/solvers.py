@@ -18,9 +18,9 @@ import numpy.typing as npt
 
 from mrdist._kernels.lanes import jit
 from mrdist._kernels.lanes_strict import SOLVE_LANES, SOLVE_ROWS, aligned, copy_lanes, subtract_products
-from mrdist._kernels.systems import assemble, assemble_centred, load_sums, training_error
+from mrdist._kernels.systems import assemble, assemble_centred, assemble_target, load_sums, training_error
 from mrdist.errors import ParameterError, SolveError
-from mrdist.moments import SufficientStatistics
+from mrdist.moments import Color, SufficientStatistics
 
 Array = npt.NDArray[Any]
 _EPSILON = float(np.finfo(np.float64).eps)
@@ -33,19 +33,27 @@ class Solution:
     Attributes
     ----------
     coef
-        Weights, float64, shape (group, offset, y, x).
+        Weights, float64, shape (plane, tap, y, x), planes as in `mrdist.SufficientStatistics`; the taps are the
+        offsets, for joint colour those of every input channel in turn.
     intercept
-        float64, shape (group, y, x); 1 = white.
+        float64, shape (plane, y, x); 1 = white.
     sse
-        Sum of squared training errors, float64, shape (group, y, x); 1 = white.
+        Sum of squared training errors, float64, shape (plane, y, x); 1 = white.
     sst
-        Sum of squared deviations of the target from its mean, float64, shape (group, y, x).
+        Sum of squared deviations of the target from its mean, float64, shape (plane, y, x).
     """
 
     coef: npt.NDArray[np.float64]
     intercept: npt.NDArray[np.float64]
     sse: npt.NDArray[np.float64]
     sst: npt.NDArray[np.float64]
+
+    def as_stored(self, color: Color) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return coef and intercept in the shapes of `mrdist.MaskedRegression`."""
+        if color == "shared":
+            return self.coef[0], self.intercept[0]
+        n_planes, _, *shape = self.coef.shape
+        return self.coef.reshape(n_planes, n_planes, -1, *shape) if color == "joint" else self.coef, self.intercept
 
 
 def check_alpha(alpha: float) -> float:
@@ -103,18 +111,15 @@ def solve(
         check_alpha(extreme)
     penalties = np.full((statistics.n_groups, *statistics.shape), alpha, dtype=np.float64)
     wide = batchable(statistics)
-    groups, (height, columns) = wide.n_groups, wide.shape
+    sums, lookup, taps = systems_of(wide)
+    n_planes, (height, columns) = len(wide.target_sum), wide.shape
     penalties = np.pad(penalties, [(0, 0), (0, 0), (0, columns - width)], mode="edge")
-    coef = np.empty((groups, wide.field.n_offsets, height, columns))
-    intercept, sse, sst = (np.empty((groups, height, columns)) for _ in range(3))
+    coef = np.empty((n_planes, len(taps), height, columns))
+    intercept, sse, sst = (np.empty((n_planes, height, columns)) for _ in range(3))
     failed: int = _solve(
-        wide.lag,
-        wide.cross,
-        wide.source_sum,
-        wide.target_sum,
-        wide.target_square,
-        wide.field.gram_lookup,
-        wide.field.offsets + wide.field.halo,
+        sums,
+        lookup,
+        taps,
         wide.n_rows,
         wide.unit,
         penalties,
@@ -159,13 +164,36 @@ def batchable(statistics: SufficientStatistics) -> SufficientStatistics:
     )
 
 
+def systems_of(wide: SufficientStatistics) -> tuple[tuple[Array, Array, Array, Array, Array], Array, Array]:
+    """Return statistics from `batchable` as the kernels see them: one system a group, of one or several targets.
+
+    Returns
+    -------
+    sums
+        ``lag`` (group, map, window y, window x), ``cross`` (plane, tap, y, x), ``source_sum`` (group, window y, window
+        x) with the planes of a group one below the other, and ``target_sum`` and ``target_square`` (plane, y, x).
+    lookup
+        Where the Gram entries lie among the maps of a group, see `mrdist.ReceptiveField.pair_lookup`.
+    taps
+        Rows and columns of the taps in ``source_sum``, from the first output pixel's window, shape (tap, 2).
+    """
+    field, n_groups, n_inputs = wide.field, wide.n_groups, wide.n_inputs
+    height, width = wide.source_sum.shape[1:]
+    plane = np.repeat(np.arange(n_inputs), field.n_offsets) * height
+    taps = np.tile(field.offsets + field.halo, (n_inputs, 1)) + np.stack([plane, 0 * plane], axis=1)
+    sums = (
+        wide.lag.reshape(n_groups, -1, height, width),
+        wide.cross.reshape(len(wide.target_sum), len(taps), *wide.shape),
+        wide.source_sum.reshape(n_groups, -1, width),
+        wide.target_sum,
+        wide.target_square,
+    )
+    return sums, field.pair_lookup(n_inputs), taps
+
+
 @jit
 def _solve(
-    lag: Array,
-    cross: Array,
-    source_sum: Array,
-    target_sum: Array,
-    target_square: Array,
+    statistics: tuple[Array, Array, Array, Array, Array],
     lookup: Array,
     taps: Array,
     n_rows: int,
@@ -179,57 +207,67 @@ def _solve(
     sst: Array,
 ) -> int:
     """Solve groups of pixels; return the flat index of a pixel whose system is not positive definite, or -1."""
-    n_groups, n_taps, height, width = coef.shape
+    lag, cross, source_sum, target_sum, target_square = statistics
+    n_planes, n_taps, height, width = coef.shape
+    n_targets = n_planes // len(lag)
     unknowns = n_taps + 1 if penalize_intercept else n_taps
-    system = aligned((unknowns + 1, unknowns, SOLVE_LANES))
+    system = aligned((unknowns + n_targets, unknowns, SOLVE_LANES))
     sums = aligned((n_taps, SOLVE_LANES))
-    products = aligned((n_taps, SOLVE_LANES))
-    target = aligned((2, SOLVE_LANES))
+    products = aligned((n_targets, n_taps, SOLVE_LANES))
+    target = aligned((n_targets, 2, SOLVE_LANES))
     work = aligned((n_taps + 3, SOLVE_LANES))
     b = aligned((1, SOLVE_LANES))
     error = aligned((1, SOLVE_LANES))
     alpha = aligned((SOLVE_LANES,))
     n, scale = np.float64(n_rows), np.float64(unit)
-    for group in range(n_groups):
+    for group in range(len(lag)):
         for y in range(height):
             for x0 in range(0, width, SOLVE_LANES):
                 # A ragged last batch overlaps the one before: equal pixels, equal operations, equal bits.
                 x = min(x0, width - SOLVE_LANES)
-                load_sums(
-                    cross[group], source_sum[group], target_sum[group], target_square[group], taps, n_rows, unit,
-                    y, x, sums, products, target,
-                )  # fmt: skip
+                for t in range(n_targets):
+                    plane = group * n_targets + t
+                    load_sums(
+                        cross[plane], source_sum[group], target_sum[plane], target_square[plane], taps, n_rows, unit,
+                        y, x, sums, products[t], target[t],
+                    )  # fmt: skip
                 copy_lanes(alphas, (group * height + y) * width + x, alpha, 0)
                 if penalize_intercept:
-                    assemble(lag[group], sums, cross[group], target, lookup, n_rows, unit, alpha, y, x, system)
+                    assemble(lag[group], sums, lookup, n_rows, unit, alpha, y, x, system)
+                    for t in range(n_targets):
+                        assemble_target(cross[group * n_targets + t], target[t], unit, y, x, system, unknowns + t)
                 else:
                     assemble_centred(lag[group], source_sum[group], sums, lookup, taps, n_rows, unit, y, x, system)
                     for a in range(n_taps):
                         for k in range(SOLVE_LANES):
-                            system[n_taps, a, k] = products[a, k]
                             system[a, a, k] += scale * scale * alpha[k] * n
+                        for t in range(n_targets):
+                            system[n_taps + t, a] = products[t, a]
                 bad = _factorise(system, lanes)
                 if bad >= 0:
                     return int((group * height + y) * width + x + bad)
-                _substitute(system)
-                weights = system[unknowns].reshape(unknowns, 1, SOLVE_LANES)
-                if penalize_intercept:
-                    b[0] = weights[n_taps, 0]
-                else:
-                    b[0] = target[0]
-                    subtract_products(b, 0, 0, weights, 0, 0, SOLVE_LANES, sums, 0, SOLVE_LANES, n_taps, 1)
+                for t in range(n_targets):
+                    _substitute(system, unknowns + t)
+                    weights = system[unknowns + t].reshape(unknowns, 1, SOLVE_LANES)
+                    if penalize_intercept:
+                        b[0] = weights[n_taps, 0]
+                    else:
+                        b[0] = target[t, 0]
+                        subtract_products(b, 0, 0, weights, 0, 0, SOLVE_LANES, sums, 0, SOLVE_LANES, n_taps, 1)
+                        for k in range(SOLVE_LANES):
+                            b[0, k] /= n * scale
+                    training_error(
+                        sums, products[t], target[t], n_rows, unit, alpha, penalize_intercept, weights, 0, b[0], work,
+                        error[0],
+                    )  # fmt: skip
+                    plane = group * n_targets + t
+                    for a in range(n_taps):
+                        copy_lanes(weights, a * SOLVE_LANES, coef, ((plane * n_taps + a) * height + y) * width + x)
+                    at = (plane * height + y) * width + x
+                    copy_lanes(b, 0, intercept, at)
+                    copy_lanes(error, 0, sse, at)
                     for k in range(SOLVE_LANES):
-                        b[0, k] /= n * scale
-                training_error(
-                    sums, products, target, n_rows, unit, alpha, penalize_intercept, weights, 0, b[0], work, error[0]
-                )
-                for a in range(n_taps):
-                    copy_lanes(weights, a * SOLVE_LANES, coef, ((group * n_taps + a) * height + y) * width + x)
-                at = (group * height + y) * width + x
-                copy_lanes(b, 0, intercept, at)
-                copy_lanes(error, 0, sse, at)
-                for k in range(SOLVE_LANES):
-                    sst[group, y, x + k] = target[1, k] / (n * scale * scale)
+                        sst[plane, y, x + k] = target[t, 1, k] / (n * scale * scale)
     return -1
 
 
@@ -238,10 +276,10 @@ def _factorise(system: Array, lanes: int) -> int:
     """Replace lower triangles by Cholesky factors; return a lane that is not positive definite, or -1.
 
     Column by column, every entry the system's entry minus products in ascending order of the column, times the
-    reciprocal of the pivot. The diagonal is left holding these reciprocals. The right-hand side, a last row, meets
+    reciprocal of the pivot. The diagonal is left holding these reciprocals. The right-hand sides, the last rows, meet
     the same operations, which are those of the forward substitution.
     """
-    m = system.shape[1]
+    n_rows, m = system.shape[:2]
     row = m * SOLVE_LANES
     # A pivot that should be 0 comes out as a rounding error of its diagonal entry, of either sign.
     floor = np.empty((m, SOLVE_LANES))
@@ -249,9 +287,9 @@ def _factorise(system: Array, lanes: int) -> int:
         for k in range(SOLVE_LANES):
             floor[j, k] = system[j, j, k] * (m * _EPSILON)
     for j in range(m):
-        for i in range(j, m + 1, SOLVE_ROWS):
+        for i in range(j, n_rows, SOLVE_ROWS):
             start = i * row + j * SOLVE_LANES
-            rows = min(SOLVE_ROWS, m + 1 - i)
+            rows = min(SOLVE_ROWS, n_rows - i)
             subtract_products(
                 system, start, row, system, i * row, row, SOLVE_LANES, system, j * row, SOLVE_LANES, j, rows
             )
@@ -260,22 +298,22 @@ def _factorise(system: Array, lanes: int) -> int:
                 return k
         for k in range(SOLVE_LANES):
             system[j, j, k] = 1.0 / np.sqrt(system[j, j, k])
-        for i in range(j + 1, m + 1):
+        for i in range(j + 1, n_rows):
             for k in range(SOLVE_LANES):
                 system[i, j, k] *= system[j, j, k]
     return -1
 
 
 @jit
-def _substitute(system: Array) -> None:
-    """Replace the last row by the solutions, with the transposes of the factors."""
+def _substitute(system: Array, which: int) -> None:
+    """Replace row ``which`` by the solutions, with the transposes of the factors."""
     m = system.shape[1]
     row = m * SOLVE_LANES
     for i in range(m - 1, -1, -1):
         below = i + 1
         subtract_products(
-            system, m * row + i * SOLVE_LANES, 0, system, below * row + i * SOLVE_LANES, 0, row,
-            system, m * row + below * SOLVE_LANES, SOLVE_LANES, m - below, 1,
+            system, which * row + i * SOLVE_LANES, 0, system, below * row + i * SOLVE_LANES, 0, row,
+            system, which * row + below * SOLVE_LANES, SOLVE_LANES, m - below, 1,
         )  # fmt: skip
         for k in range(SOLVE_LANES):
-            system[m, i, k] *= system[i, i, k]
+            system[which, i, k] *= system[i, i, k]

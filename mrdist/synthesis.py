@@ -30,13 +30,14 @@ class MaskedWeights:
     field
         The receptive field.
     color
-        Whether the channels share their weights.
+        Whether the channels share their weights, have their own, or see each other.
     n_channels
         Channels of the images that the weights were trained on.
     coef
-        float32 or float64, shape (offset, y, x) for shared and (channel, offset, y, x) for separate colour.
+        float32 or float64, shape (offset, y, x) for shared, (channel, offset, y, x) for separate and (channel_out,
+        channel_in, offset, y, x) for joint colour.
     intercept
-        Same dtype, shape (y, x) or (channel, y, x); 1 = white.
+        Same dtype, shape (y, x) for shared and (channel, y, x) for other colour; 1 = white.
 
     Examples
     --------
@@ -62,8 +63,8 @@ class MaskedWeights:
     @property
     def n_parameters(self) -> int:
         """Weights of taps inside the image, and intercepts."""
-        n_groups = self.intercept.size // (self.shape[0] * self.shape[1])
-        return n_groups * int(self.field.in_bounds(self.shape).sum()) + self.intercept.size
+        n_fields = self.coef.size // (self.field.n_offsets * self.shape[0] * self.shape[1])
+        return n_fields * int(self.field.in_bounds(self.shape).sum()) + self.intercept.size
 
     @property
     def n_nonzeros(self) -> int:
@@ -113,6 +114,20 @@ class MaskedWeights:
         return self._applied(window, 0)
 
     def _applied(self, images: npt.NDArray[np.generic], margin: int) -> npt.NDArray[np.floating]:
+        if self.color != "joint":
+            return self._applied_apart(images, margin, self.coef, self.intercept)
+        outputs = np.arange(self.n_channels)
+        total = np.zeros((), dtype=self.coef.dtype)
+        for turn in range(self.n_channels):  # output k sees channel k + turn, as if that were its own
+            inputs = (outputs + turn) % self.n_channels
+            intercept = self.intercept if turn == 0 else np.zeros_like(self.intercept)
+            total = total + self._applied_apart(images[..., inputs], margin, self.coef[outputs, inputs], intercept)
+        return total
+
+    def _applied_apart(
+        self, images: npt.NDArray[np.generic], margin: int, coef: Array, intercept: Array
+    ) -> npt.NDArray[np.floating]:
+        """Apply weights with which no channel sees another."""
         out = np.empty((len(images), *self.shape, images.shape[3]), dtype=self.coef.dtype)
         unit = unit_of(images.dtype)
         if images.dtype == np.float16:  # numba has none
@@ -123,8 +138,8 @@ class MaskedWeights:
             margin,
             # v / unit = v / (unit + 1) + v / (unit (unit + 1)), whose sum is rounded as the quotient, without dividing
             (1 / (unit + 1), 1 / (unit * (unit + 1))),
-            np.ascontiguousarray(self.coef).reshape(-1, self.field.n_offsets, *self.shape),
-            np.ascontiguousarray(self.intercept).reshape(-1, *self.shape),
+            np.ascontiguousarray(coef).reshape(-1, self.field.n_offsets, *self.shape),
+            np.ascontiguousarray(intercept).reshape(-1, *self.shape),
             self.field.size,
             self.field.dilation,
             out,
@@ -156,11 +171,13 @@ class MaskedWeights:
         -------
         csr_array or list of csr_array
             Shape (pixels, pixels + 1), the intercept in the last column; taps outside the image are not stored.
-            For separate colour a list, one matrix a channel.
+            For separate and joint colour a list, one matrix an output channel; that of joint colour has the columns
+            of all input channels, one channel after the other, before the intercept's.
         """
         if self.color == "shared":
-            return _to_csr(self.field, self.coef, self.intercept)
-        return [_to_csr(self.field, c, b) for c, b in zip(self.coef, self.intercept, strict=True)]
+            return _to_csr(self.field, self.coef[np.newaxis], self.intercept)
+        coef = self.coef if self.color == "joint" else self.coef[:, np.newaxis]
+        return [_to_csr(self.field, c, b) for c, b in zip(coef, self.intercept, strict=True)]
 
 
 def as_stack(images: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
@@ -210,19 +227,21 @@ def _size(shape: tuple[int, ...]) -> str:
 
 
 def _to_csr(field: ReceptiveField, coef: Array, intercept: Array) -> scipy.sparse.csr_array:
+    """Return the matrix of weights of shape (input channel, offset, y, x)."""
     height, width = intercept.shape
-    n_pixels = height * width
-    stored = np.concatenate([field.in_bounds((height, width)), np.ones((1, height, width), dtype=bool)])
+    n_pixels, n_inputs = height * width, len(coef)
+    inside = np.tile(field.in_bounds((height, width)), (n_inputs, 1, 1))
+    stored = np.concatenate([inside, np.ones((1, height, width), dtype=bool)])
     pixels = np.arange(n_pixels).reshape(height, width)
-    shifts = field.offsets[:, 0] * width + field.offsets[:, 1]
-    columns = np.concatenate([pixels + shifts[:, None, None], np.full((1, height, width), n_pixels)])
-    values = np.concatenate([coef, intercept[None]])
+    shifts = np.add.outer(np.arange(n_inputs) * n_pixels, field.offsets @ (width, 1)).ravel()
+    columns = np.concatenate([pixels + shifts[:, None, None], np.full((1, height, width), n_inputs * n_pixels)])
+    values = np.concatenate([coef.reshape(-1, height, width), intercept[None]])
     # pixel-major order: a row's taps are in raster order, so its column indices ascend
     by_pixel = np.moveaxis(stored, 0, -1)
     indptr = np.concatenate([[0], np.cumsum(by_pixel.sum(axis=-1).ravel())])
     return scipy.sparse.csr_array(
         (np.moveaxis(values, 0, -1)[by_pixel], np.moveaxis(columns, 0, -1)[by_pixel], indptr),
-        shape=(n_pixels, n_pixels + 1),
+        shape=(n_pixels, n_inputs * n_pixels + 1),
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 from mrdist.geometry import Block
-from mrdist.moments import SufficientStatistics, padded_window, to_integers, unit_of
+from mrdist.moments import SufficientStatistics, groups_of, padded_window, to_integers, unit_of
 from mrdist.storage import Images, create_images, finish_images, write_images
 
 settings.register_profile("mrdist", derandomize=True, deadline=None, max_examples=25, database=None)
@@ -34,11 +34,9 @@ def _draw_images(shape, kind="random", dtype=np.uint8, seed=0):
 
 def _statistics_of(source, target, field, color="shared", block=None):
     block = block or Block(0, 0, *source.shape[1:3])
+    n_groups, n_inputs = groups_of(color, source.shape[3])
     empty = SufficientStatistics.zeros(
-        field,
-        block.shape,
-        n_groups=1 if color == "shared" else source.shape[3],
-        unit=unit_of(source.dtype),
+        field, block.shape, n_groups=n_groups, n_inputs=n_inputs, unit=unit_of(source.dtype)
     )
     window = padded_window(to_integers(source), block.grown(field.halo))
     return empty.update(window, padded_window(to_integers(target), block))

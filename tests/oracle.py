@@ -25,7 +25,7 @@ def offsets(size, dilation=1):
 
 
 def rows(images, color):
-    """Images of shape (group, row, y, x): for shared colour every channel of every image is a row."""
+    """Images of shape (plane, row, y, x): for shared colour every channel of every image is a row."""
     if color == "shared":
         return np.moveaxis(images, 3, 1).reshape(1, -1, *images.shape[1:3])
     return np.moveaxis(images, 3, 0)
@@ -41,6 +41,12 @@ def field_values(images, y, x, size, dilation=1):
     return np.stack(columns, axis=1)
 
 
+def seen_by(plane, source_rows, y, x, size, dilation=1, color="shared"):
+    """Inputs of an output pixel, shape (row, tap); for joint colour those of every channel in turn."""
+    planes = source_rows if color == "joint" else source_rows[plane : plane + 1]
+    return np.hstack([field_values(images, y, x, size, dilation) for images in planes])
+
+
 def ridge(inputs, target, alpha, penalize_intercept):
     """Weights with the intercept last."""
     if not penalize_intercept:
@@ -53,13 +59,14 @@ def ridge(inputs, target, alpha, penalize_intercept):
 def masked_regression(source, target, size, alpha, *, dilation=1, color="shared", penalize_intercept=True):
     source_rows, target_rows = rows(source, color), rows(target, color)
     n_groups, _, height, width = source_rows.shape
+    n_taps = size**2 * (n_groups if color == "joint" else 1)
     found = OracleSolution(
-        np.zeros((n_groups, size**2, height, width)), *(np.zeros((n_groups, height, width)) for _ in range(3))
+        np.zeros((n_groups, n_taps, height, width)), *(np.zeros((n_groups, height, width)) for _ in range(3))
     )
     for group in range(n_groups):
         for y in range(height):
             for x in range(width):
-                inputs = field_values(source_rows[group], y, x, size, dilation)
+                inputs = seen_by(group, source_rows, y, x, size, dilation, color)
                 wanted = target_rows[group, :, y, x]
                 weights = ridge(inputs, wanted, alpha, penalize_intercept)
                 residual = wanted - inputs @ weights[:-1] - weights[-1]
@@ -71,13 +78,15 @@ def masked_regression(source, target, size, alpha, *, dilation=1, color="shared"
 
 
 def predict(images, coef, intercept, size, *, dilation=1):
-    """Apply weights of shape (group, offset, y, x) to images of shape (image, y, x, channel)."""
+    """Apply weights of shape (plane, tap, y, x) to images of shape (image, y, x, channel)."""
+    color = "joint" if coef.shape[1] > size**2 else "separate"
+    source_rows = np.moveaxis(images, 3, 0)
     out = np.zeros(images.shape)
     for channel in range(images.shape[3]):
         group = channel % len(coef)
         for y in range(images.shape[1]):
             for x in range(images.shape[2]):
-                inputs = field_values(images[..., channel], y, x, size, dilation)
+                inputs = seen_by(channel, source_rows, y, x, size, dilation, color)
                 out[:, y, x, channel] = inputs @ coef[group, :, y, x] + intercept[group, y, x]
     return out
 

@@ -26,13 +26,15 @@ def images(draw_images):
 
 
 def grouped(model):
-    """Weights with the leading group axis that shared colour leaves out."""
+    """Weights by plane and tap: with the axis that shared colour leaves out, without the inputs' of joint colour."""
     coef, intercept = model.coef_, model.intercept_
+    if model.color == "joint":
+        coef = coef.reshape(len(coef), -1, *coef.shape[-2:])
     return (coef[None], intercept[None]) if model.color == "shared" else (coef, intercept)
 
 
 @pytest.mark.parametrize("penalize_intercept", [True, False])
-@pytest.mark.parametrize("color", ["shared", "separate"])
+@pytest.mark.parametrize("color", ["shared", "separate", "joint"])
 @pytest.mark.parametrize("dilation", [1, 2])
 def test_the_fit_and_its_predictions_are_those_of_the_equations(color, dilation, penalize_intercept, images):
     X, Y = images
@@ -54,11 +56,11 @@ def test_floats_are_fitted_at_22_bits(draw_images):
     assert np.allclose(model.intercept_, wanted.intercept[0], rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize(("color", "leading"), [("shared", ()), ("separate", (3,))])
+@pytest.mark.parametrize(("color", "leading"), [("shared", ()), ("separate", (3,)), ("joint", (3, 3))])
 def test_shapes_and_dtypes(color, leading, images):
     model = MaskedRegression(5, color=color).fit(*images)
     assert model.coef_.shape == (*leading, 25, 6, 7)
-    assert model.intercept_.shape == (*leading, 6, 7)
+    assert model.intercept_.shape == (*leading[:1], 6, 7)
     assert model.coef_.dtype == model.intercept_.dtype == np.float64
     assert model.n_images_ == 25
 
@@ -73,7 +75,7 @@ def test_the_defaults_are_the_papers():
     }
 
 
-@pytest.mark.parametrize("color", ["shared", "separate"])
+@pytest.mark.parametrize("color", ["shared", "separate", "joint"])
 def test_predictions_have_the_shape_of_the_images(color, images):
     X, Y = images
     model = MaskedRegression(color=color).fit(X, Y)
@@ -107,7 +109,7 @@ def test_integers_mean_a_share_of_white(dtype, draw_images):
     assert np.allclose(model.coef_, of_floats.coef_, rtol=0, atol=1e-5)
 
 
-@given(cuts=st.sets(st.integers(1, 24), max_size=4), color=st.sampled_from(["shared", "separate"]))
+@given(cuts=st.sets(st.integers(1, 24), max_size=4), color=st.sampled_from(["shared", "separate", "joint"]))
 def test_a_fit_in_pieces_has_the_bits_of_one_fit(cuts, color, draw_images):
     X, Y = pairs(draw_images)
     whole, pieces = MaskedRegression(color=color).fit(X, Y), MaskedRegression(color=color)
@@ -170,12 +172,12 @@ def test_the_score_of_constant_targets_is_undefined(images):
 
 
 @pytest.mark.parametrize("dilation", [1, 2])
-@pytest.mark.parametrize("color", ["shared", "separate"])
+@pytest.mark.parametrize("color", ["shared", "separate", "joint"])
 def test_the_sparse_matrix_predicts_alike(color, dilation, images):
     X, Y = images
     model = MaskedRegression(3, dilation, color=color).fit(X, Y)
     matrices = model.to_scipy()
-    assert isinstance(matrices, list) == (color == "separate")
+    assert isinstance(matrices, list) == (color != "shared")
     matrices = matrices if isinstance(matrices, list) else [matrices] * 3
     predicted = model.predict(X)
     n_stored = sum(
@@ -185,12 +187,13 @@ def test_the_sparse_matrix_predicts_alike(color, dilation, images):
         for dy, dx in oracle.offsets(3, dilation)
     )
     for channel, matrix in enumerate(matrices):
+        seen = range(3) if color == "joint" else [channel]
         assert scipy.sparse.issparse(matrix)
         assert matrix.format == "csr"
-        assert matrix.shape == (42, 43)
-        assert matrix.nnz == n_stored + 42
+        assert matrix.shape == (42, 42 * len(seen) + 1)
+        assert matrix.nnz == n_stored * len(seen) + 42
         assert matrix.has_canonical_format
-        inputs = np.column_stack([flat(X[..., channel]) / 255, np.ones(25)])
+        inputs = np.column_stack([*(flat(X[..., c]) / 255 for c in seen), np.ones(25)])
         assert np.allclose((matrix @ inputs.T).T, flat(predicted[..., channel]), rtol=0, atol=1e-13)
 
 
@@ -265,7 +268,7 @@ def test_images_that_cannot_be_fitted_are_refused(change, message, images):
         ({"dilation": 0}, "dilation .* got 0"),
         ({"alpha": 0}, "alpha .* got 0"),
         ({"alpha": float("nan")}, "alpha .* got nan"),
-        ({"color": "rgb"}, "shared, separate, got 'rgb'"),
+        ({"color": "rgb"}, "shared, separate, joint, got 'rgb'"),
     ],
 )
 def test_parameters_outside_their_domain_are_refused(parameters, message, images):

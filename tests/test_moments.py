@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mrdist.errors import DataError, ParameterError
 from mrdist.geometry import Block, ReceptiveField
-from mrdist.moments import SufficientStatistics, padded_window, to_integers, unit_of
+from mrdist.moments import SufficientStatistics, groups_of, padded_window, to_integers, unit_of
 
 MAPS = ("lag", "cross", "source_sum", "target_sum", "target_square")
 
@@ -17,9 +17,15 @@ MAPS = ("lag", "cross", "source_sum", "target_sum", "target_square")
 def rows(integers, color):
     """Int64 rows of shape (group, row, y, x)."""
     integers = integers.astype(np.int64)
-    if color == "separate":
-        return np.moveaxis(integers, 3, 0)
-    return np.moveaxis(integers, 3, 1).reshape(1, -1, *integers.shape[1:3])
+    if color == "shared":
+        return np.moveaxis(integers, 3, 1).reshape(1, -1, *integers.shape[1:3])
+    return np.moveaxis(integers, 3, 0)
+
+
+def paired(a, b, color):
+    """Sums over the rows of products of planes, shape (pair, y, x): each with itself, or for joint colour with all."""
+    pairs = np.einsum("mnyx,knyx->mkyx", a, b) if color == "joint" else (a * b).sum(axis=1)
+    return pairs.reshape(-1, *pairs.shape[-2:])
 
 
 def assert_exact(statistics, source, target, field, color):
@@ -36,10 +42,10 @@ def assert_exact(statistics, source, target, field, color):
         left, right = max(0, -dx), min(width, width - dx)
         here = x[:, :, : height - dy, left:right]
         there = x[:, :, dy:, left + dx : right + dx]
-        assert np.array_equal(statistics.lag[:, k, : height - dy, left:right], (here * there).sum(axis=1))
+        assert np.array_equal(statistics.lag[:, k, : height - dy, left:right], paired(here, there, color))
     for k, (dy, dx) in enumerate(field.offsets + halo):
         seen = x[:, :, dy : dy + t.shape[2], dx : dx + t.shape[3]]
-        assert np.array_equal(statistics.cross[:, k], (seen * t).sum(axis=1))
+        assert np.array_equal(statistics.cross[:, k], paired(t, seen, color))
 
 
 def same(one, other):
@@ -48,7 +54,7 @@ def same(one, other):
         assert np.array_equal(getattr(one, name), getattr(other, name)), name
 
 
-@pytest.mark.parametrize("color", ["shared", "separate"])
+@pytest.mark.parametrize("color", ["shared", "separate", "joint"])
 @pytest.mark.parametrize("n_channels", [1, 3])
 @pytest.mark.parametrize("n_images", [86, 300, 600])
 def test_bright_bytes_of_several_tiles(n_images, n_channels, color, draw_images, statistics_of):
@@ -58,7 +64,7 @@ def test_bright_bytes_of_several_tiles(n_images, n_channels, color, draw_images,
     assert_exact(statistics_of(source, target, field, color), source, target, field, color)
 
 
-@pytest.mark.parametrize("color", ["shared", "separate"])
+@pytest.mark.parametrize("color", ["shared", "separate", "joint"])
 @pytest.mark.parametrize("n_channels", [1, 2, 3, 5])
 @pytest.mark.parametrize("n_images", [1, 2, 3, 4, 5, 258, 259])
 def test_white_bytes_with_a_rest_of_less_than_four(n_images, n_channels, color, statistics_of):
@@ -136,14 +142,14 @@ N_IMAGES = 24
 SPLIT = st.lists(st.integers(0, 3), min_size=N_IMAGES, max_size=N_IMAGES)
 
 
-@given(part_of=SPLIT, color=st.sampled_from(["shared", "separate"]))
+@given(part_of=SPLIT, color=st.sampled_from(["shared", "separate", "joint"]))
 def test_any_split_of_the_images_merges_to_the_whole(part_of, color, draw_images, statistics_of):
     source, target = (draw_images((N_IMAGES, 4, 9, 2), "bright", seed=seed) for seed in (0, 1))
     field = ReceptiveField(3)
     whole = statistics_of(source, target, field, color)
     chosen = [np.array(part_of) == part for part in sorted(set(part_of))]
     first, *others = [statistics_of(source[rows], target[rows], field, color) for rows in chosen]
-    rest = SufficientStatistics.zeros(field, (4, 9), n_groups=first.n_groups, unit=255)
+    rest = SufficientStatistics.zeros(field, (4, 9), n_groups=first.n_groups, n_inputs=first.n_inputs, unit=255)
     for part in others:
         rest = part.merge(rest)
     same(first.merge(rest), whole)
@@ -162,12 +168,13 @@ def test_order_and_slabs_of_updates_do_not_matter(order, cuts, draw_images, stat
 
 
 @pytest.mark.parametrize("n_channels", [1, 2, 3])
-@pytest.mark.parametrize("color", ["shared", "separate"])
+@pytest.mark.parametrize("color", ["shared", "separate", "joint"])
 def test_chosen_images_are_the_only_ones_added(n_channels, color, draw_images, statistics_of):
     field, block = ReceptiveField(3), Block(0, 0, 20, 37)
     source, target = (draw_images((11, 20, 37, n_channels), seed=seed) for seed in (0, 1))
     chosen = np.array([9, 0, 4, 5, 10, 2])
-    nothing = SufficientStatistics.zeros(field, block.shape, n_groups=1 if color == "shared" else n_channels, unit=255)
+    n_groups, n_inputs = groups_of(color, n_channels)
+    nothing = SufficientStatistics.zeros(field, block.shape, n_groups=n_groups, n_inputs=n_inputs, unit=255)
     found = nothing.update(padded_window(source, block.grown(1)), target, chosen)
     same(found, statistics_of(source[chosen], target[chosen], field, color))
 

@@ -37,7 +37,7 @@ def errors_of(images, targets, coef, intercept, field, color):
     source_rows, target_rows = (oracle.rows(in_unit_range(a), color) for a in (images, targets))
     sse, sst = np.zeros(intercept.shape), np.zeros(intercept.shape)
     for group, y, x in np.ndindex(intercept.shape):
-        inputs = oracle.field_values(source_rows[group], y, x, field.size, field.dilation)
+        inputs = oracle.seen_by(group, source_rows, y, x, field.size, field.dilation, color)
         target = target_rows[group, :, y, x]
         sse[group, y, x] = np.square(target - inputs @ coef[group, :, y, x] - intercept[group, y, x]).sum()
         sst[group, y, x] = np.square(target - target.mean()).sum()
@@ -45,7 +45,7 @@ def errors_of(images, targets, coef, intercept, field, color):
 
 
 @pytest.mark.parametrize("penalize_intercept", [True, False])
-@pytest.mark.parametrize("color", ["shared", "separate"])
+@pytest.mark.parametrize("color", ["shared", "separate", "joint"])
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: f"r{field.size}d{field.dilation}")
 def test_weights_are_those_of_the_equations_at_every_penalty(
     field, color, penalize_intercept, draw_images, statistics_of
@@ -130,7 +130,7 @@ def test_a_constant_target_deviates_by_exactly_nothing(kind, draw_images, statis
 
 
 @pytest.mark.parametrize("penalize_intercept", [True, False])
-@pytest.mark.parametrize("color", ["shared", "separate"])
+@pytest.mark.parametrize("color", ["shared", "separate", "joint"])
 @pytest.mark.parametrize("kind", ["random", "bright", "smooth"])
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: f"r{field.size}d{field.dilation}")
 def test_validation_errors_are_those_of_a_refit(field, kind, color, penalize_intercept, draw_images, statistics_of):
@@ -177,7 +177,7 @@ BLOCKS = st.tuples(st.integers(1, 8), st.integers(1, 36))
 
 @given(
     shape=SHAPES, block=BLOCKS, field=st.sampled_from(FIELDS), dtype=st.sampled_from([np.uint8, np.float32]),
-    color=st.sampled_from(["shared", "separate"]), penalize_intercept=st.booleans(),
+    color=st.sampled_from(["shared", "separate", "joint"]), penalize_intercept=st.booleans(),
 )  # fmt: skip
 def test_bits_do_not_depend_on_the_blocks(
     shape, block, field, dtype, color, penalize_intercept, draw_images, statistics_of
@@ -225,7 +225,7 @@ LARGER = [ReceptiveField(3), ReceptiveField(5), ReceptiveField(7), ReceptiveFiel
 SMALLER = [ReceptiveField(r, d) for r, d in ((1, 1), (1, 4), (3, 1), (3, 2), (3, 3), (3, 4), (5, 1), (5, 2), (7, 1))]
 
 
-@pytest.mark.parametrize("color", ["shared", "separate"])
+@pytest.mark.parametrize("color", ["shared", "separate", "joint"])
 @pytest.mark.parametrize("smaller", SMALLER, ids=lambda field: f"r{field.size}d{field.dilation}")
 @pytest.mark.parametrize("larger", LARGER, ids=lambda field: f"in-r{field.size}d{field.dilation}")
 def test_the_statistics_of_a_field_hold_those_of_its_subsets(larger, smaller, color, draw_images, statistics_of):

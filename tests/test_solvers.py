@@ -41,13 +41,14 @@ def assert_solves(statistics, source, target, alpha, **options):
     brightness = 1e-13 * statistics.n_rows
     assert np.allclose(found.sse, wanted.sse, rtol=RELATIVE, atol=brightness)
     assert np.allclose(found.sst, wanted.sst, rtol=RELATIVE, atol=brightness)
-    outside = np.broadcast_to(~field.in_bounds(statistics.shape), found.coef.shape)
+    n_inputs = statistics.n_inputs
+    outside = np.broadcast_to(np.tile(~field.in_bounds(statistics.shape), (n_inputs, 1, 1)), found.coef.shape)
     assert outside.any() == (field.size > 1)
     assert (found.coef[outside] == 0).all()
 
 
 @pytest.mark.parametrize("penalize_intercept", [True, False])
-@pytest.mark.parametrize("color", ["shared", "separate"])
+@pytest.mark.parametrize("color", ["shared", "separate", "joint"])
 @pytest.mark.parametrize("n_channels", [1, 3])
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: f"r{field.size}d{field.dilation}")
 def test_weights_are_those_of_the_equations(field, n_channels, color, penalize_intercept, draw_images, statistics_of):
@@ -106,7 +107,8 @@ BLOCKS = st.tuples(st.integers(1, 10), st.integers(1, 20))
 
 
 @given(
-    shape=SHAPES, block=BLOCKS, field=st.sampled_from(FIELDS[:4]), color=st.sampled_from(["shared", "separate"]),
+    shape=SHAPES, block=BLOCKS, field=st.sampled_from(FIELDS[:4]),
+    color=st.sampled_from(["shared", "separate", "joint"]),
     dtype=st.sampled_from([np.uint8, np.float32]), penalize_intercept=st.booleans(),
 )  # fmt: skip
 def test_bits_do_not_depend_on_the_blocks(

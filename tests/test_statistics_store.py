@@ -57,7 +57,7 @@ def solved(statistics, weights, *options):
 # --- what is in the store ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("color", ["shared", "separate"])
+@pytest.mark.parametrize("color", ["shared", "separate", "joint"])
 def test_the_store_holds_the_sums_of_the_equations(color, tmp_path, draw_images):
     x, t = (draw_images((5, 19, 23, 2), seed=seed) for seed in (0, 1))
     images = commands.write_store(tmp_path / "images.zarr", {"a": x, "b": t})
@@ -80,9 +80,15 @@ def test_the_store_holds_the_sums_of_the_equations(color, tmp_path, draw_images)
         return sums if color == "shared" else np.moveaxis(sums, -1, 0)
 
     stacked = 0 if color == "shared" else 1
-    assert np.array_equal(found["lag"][0], np.stack([total(x * shifted(x, *d)) for d in found.shifts.values], stacked))
+
+    def paired(a, b):
+        if color != "joint":
+            return total(a * b)
+        return np.stack([(a[..., k] * b[..., m]).sum(axis=0) for k in range(2) for m in range(2)])
+
+    assert np.array_equal(found["lag"][0], np.stack([paired(x, shifted(x, *d)) for d in found.shifts.values], stacked))
     assert np.array_equal(
-        found["cross"][0], np.stack([total(t * shifted(x, *o)) for o in found.offsets.values], stacked)
+        found["cross"][0], np.stack([paired(t, shifted(x, *o)) for o in found.offsets.values], stacked)
     )
     for name, sums in (("source_sum", x), ("target_sum", t), ("target_square", t * t)):
         assert np.array_equal(found[name][0], total(sums))
@@ -141,7 +147,7 @@ def test_a_dilated_field_inside_a_larger_one(stores, tmp_path):
     assert solved(stores.all_sums, tmp_path / "s.zarr", *options) == wanted
 
 
-@pytest.mark.parametrize("color", ["shared", "separate"])
+@pytest.mark.parametrize("color", ["shared", "separate", "joint"])
 def test_float_images(color, tmp_path):
     rng = np.random.default_rng(0)
     pixels = {label: rng.random((6, 20, 20, 3), dtype=np.float32) for label in "ab"}

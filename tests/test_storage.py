@@ -344,7 +344,7 @@ def finished(url, pairs, statistics_of, **options):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("color", ["shared", "separate"])
+@pytest.mark.parametrize("color", ["shared", "separate", "joint"])
 def test_weights_come_back_as_they_were_solved(color, dtype, pairs, statistics_of, tmp_path):
     training = replace(TRAINING, color=color, dtype=dtype)
     model, scores = finished(tmp_path / "w.zarr", pairs, statistics_of, training=training)
@@ -360,12 +360,15 @@ def test_weights_come_back_as_they_were_solved(color, dtype, pairs, statistics_o
     assert describe(str(tmp_path / "w.zarr"))["complete"] is True
 
 
-@pytest.mark.parametrize(("color", "leading"), [("shared", {}), ("separate", {"channel": 3})])
+@pytest.mark.parametrize(
+    ("color", "leading"),
+    [("shared", {}), ("separate", {"channel": 3}), ("joint", {"channel_out": 3, "channel_in": 3})],
+)
 def test_xarray_sees_the_weights(color, leading, pairs, statistics_of, tmp_path):
     model, _ = finished(tmp_path / "w.zarr", pairs, statistics_of, training=replace(TRAINING, color=color))
     dataset = model.to_xarray()
     assert dict(dataset.coef.sizes) == {**leading, "offset": 9, "y": 20, "x": 37}
-    assert tuple(dataset.intercept.dims) == (*leading, "y", "x")
+    assert tuple(dataset.intercept.dims) == (*list(leading)[:1], "y", "x")
     assert np.array_equal(dataset.coef, model.coef)
     assert np.array_equal(dataset.offsets, ReceptiveField(3).offsets)
 

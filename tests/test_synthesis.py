@@ -12,18 +12,31 @@ from mrdist.moments import padded_window, unit_of
 from mrdist.synthesis import MaskedWeights, to_pixels
 
 FIELDS = [ReceptiveField(1), ReceptiveField(3), ReceptiveField(3, 4), ReceptiveField(5, 2), ReceptiveField(7)]
-COLORS = [(1, "shared"), (2, "shared"), (3, "shared"), (3, "separate"), (5, "shared")]
+COLORS = [(1, "shared"), (2, "shared"), (3, "shared"), (3, "separate"), (5, "shared"), (2, "joint"), (3, "joint")]
 
 
 def draw_weights(field, color, n_channels, shape, dtype=np.float64, seed=0):
     rng = np.random.default_rng(seed)
     groups = () if color == "shared" else (n_channels,)
-    coef = rng.normal(size=(*groups, field.n_offsets, *shape)).astype(dtype)
+    inputs = (n_channels,) if color == "joint" else ()
+    coef = rng.normal(size=(*groups, *inputs, field.n_offsets, *shape)).astype(dtype)
     return MaskedWeights(field, color, n_channels, coef, rng.normal(size=(*groups, *shape)).astype(dtype))
 
 
 def in_order(weights, images):
-    """Every operation by itself, in the dtype of the weights."""
+    """Every operation by itself, in the dtype of the weights.
+
+    An output of joint colour sees its own channel first, and then those after it, each summed for itself.
+    """
+    if weights.color == "joint":
+        outputs = np.arange(weights.n_channels)
+        total = 0
+        for turn in outputs:
+            inputs = (outputs + turn) % weights.n_channels
+            intercept = weights.intercept * (turn == 0)
+            apart = MaskedWeights(weights.field, "separate", len(outputs), weights.coef[outputs, inputs], intercept)
+            total = total + in_order(apart, images[..., inputs])
+        return total
     dtype, halo, (height, width) = weights.coef.dtype, weights.field.halo, weights.shape
     unit = dtype.type(1 if images.dtype.kind == "f" else unit_of(images.dtype))
     shares = np.pad(images.astype(dtype) / unit, ((0, 0), (halo, halo), (halo, halo), (0, 0)))
@@ -82,7 +95,7 @@ def test_every_integer_is_divided_by_white_and_rounded_once(dtype, images_dtype)
 @given(cuts=st.sets(st.integers(1, 12), max_size=5))
 def test_company_does_not_matter(cuts, draw_images):
     images = draw_images((13, 9, 21, 3))
-    for color in ("shared", "separate"):
+    for color in ("shared", "separate", "joint"):
         weights = draw_weights(ReceptiveField(3), color, 3, (9, 21))
         parts = [weights.predict(part) for part in np.split(images, sorted(cuts))]
         np.testing.assert_array_equal(np.concatenate(parts), weights.predict(images))
@@ -92,7 +105,7 @@ def test_company_does_not_matter(cuts, draw_images):
 def test_a_window_gives_the_pixels_of_the_whole(block, field, float32, draw_images):
     shape = (30, 45)
     images = draw_images((5, *shape, 3))
-    for color in ("shared", "separate"):
+    for color in ("shared", "separate", "joint"):
         weights = draw_weights(field, color, 3, shape, np.float32 if float32 else np.float64)
         whole = weights.predict(images)
         for part in block_grid(shape, block)[:: max(1, len(block_grid(shape, block)) // 9)]:

@@ -83,6 +83,7 @@ def test_predictions_of_whole_images_for_any_chunks_and_strips(
     [
         {"n_channels": 1, "dtype": "float64"},
         {"color": "separate"},
+        {"color": "joint"},
         {"receptive_field": 3, "dilation": 4},
     ],
     ids=str,

@@ -13,9 +13,9 @@ from mrdist._kernels.lanes import VECTOR_BYTES, jit
 
 Array = npt.NDArray[Any]
 Place = tuple[int, int, int]
-"""First lane of a regression's items in a tile, lanes from one group of items to the next, and from row to row."""
+"""First lane of a plane's items in a tile, lanes from one group of items to the next, and from row to row."""
 Tile = tuple[int, tuple[int, int], tuple[int, int]]
-"""Groups of items of a regression, the first row and column, and how many rows and columns hold pixels."""
+"""Groups of items of a plane, the first row and column, and how many rows and columns hold pixels."""
 
 # Measured: a tile stays in the second level of cache, and a column of it in the first while it meets all its lags.
 _TILE_ROWS = 14
@@ -34,9 +34,9 @@ def accumulate(
     size: int,
     dilation: int,
     adds_source: bool,  # False where these images' lag maps and source sums are there already
-    lag_out: Array,  # (regression, map, row, column), uint32 or int64, like all that follow
+    lag_out: Array,  # (pair, map, row, column), uint32 or int64, like all that follow
     cross_out: Array,
-    source_out: Array,  # (regression, row, column)
+    source_out: Array,  # (plane, row, column)
     target_out: Array,
     square_out: Array,
     no_items: Array,  # empty arrays of the types of an item and of a lane: uint8 and int32, or both float64
@@ -47,10 +47,15 @@ def accumulate(
     Pixel (i, j) of the block and pixel (i, j) of the window share a tile: the taps of the one and the lagged
     partners of the other are the same window rows i..i+reach. A tile's lanes are planar and lie in the order
     (row, group of items, column), with `reach` columns of the window on both sides: every lag is one shift.
+
+    A plane is a channel, or all of them where these share their weights. It is paired with itself, or with every
+    plane where each output sees all channels: pair ``k * n_planes + m`` holds the products of plane k, or of the
+    target's plane k, with plane m at the lags.
     """
     n_columns, n_channels = source.shape[2:]
-    n_images, n_regressions = len(chosen), len(lag_out)
-    shared = n_regressions == 1
+    n_images, n_planes = len(chosen), len(source_out)
+    n_partners = len(lag_out) // n_planes
+    shared = n_planes == 1
     reach = (size - 1) * dilation
     rows = ROWS[_column_cut(size)]
     lanes = VECTOR_BYTES // no_lanes.itemsize
@@ -81,8 +86,8 @@ def accumulate(
                 x_columns, x_start = tile_columns + 2 * reach, margin - reach
                 _convert(source, chosen, n0, n, i0, j0 - reach, x_columns, shared, x_items, x_shape, x_start)
                 _convert(target, chosen, n0, n, i0, j0, tile_columns, shared, t_items, t_shape, 0)
-                n_groups = -(-n * n_channels // (items * n_regressions))
-                for k in range(n_regressions):
+                n_groups = -(-n * n_channels // (items * n_planes))
+                for k in range(n_planes):
                     x_place = (k * packs * x_pitch + margin, x_pitch, groups * x_pitch)
                     t_place = (k * packs * t_pitch, t_pitch, groups * t_pitch)
                     corner = (first_row + i0, j0)
@@ -90,12 +95,23 @@ def accumulate(
                     tile = (n_groups, corner, extent)
                     if adds_source:
                         _add_sums(x, x_place, tile, base, squares, source_out[k])
-                        _add_maps(x, x_place, x, x_place, tile, size, 1 - size, dilation, base, edge, lag_out[k])
+                        for m in range(n_partners):
+                            other = (_partner(k, m, n_partners) * packs * x_pitch + margin, x_pitch, groups * x_pitch)
+                            out = lag_out[k * n_partners + m]
+                            _add_maps(x, x_place, x, other, tile, size, 1 - size, dilation, base, edge, out)
                     extent = (min(tile_rows, n_target_rows - i0), min(tile_columns, n_columns - reach - j0))
                     tile = (n_groups, corner, extent)
                     _add_sums(t, t_place, tile, base, squares, target_out[k])
                     _add_rows(squares, corner, extent, square_out[k])
-                    _add_maps(t, t_place, x, x_place, tile, size, 0, dilation, base, edge, cross_out[k])
+                    for m in range(n_partners):
+                        other = (_partner(k, m, n_partners) * packs * x_pitch + margin, x_pitch, groups * x_pitch)
+                        out = cross_out[k * n_partners + m]
+                        _add_maps(t, t_place, x, other, tile, size, 0, dilation, base, edge, out)
+
+
+@jit
+def _partner(plane: int, number: int, n_partners: int) -> int:
+    return plane if n_partners == 1 else number
 
 
 @jit

@@ -17,14 +17,10 @@ _EXACT = 94906265  # the largest whose square is at most 2^53
 
 @jit
 def assemble(
-    lag: Array, sums: Array, cross: Array, target: Array, lookup: Array, n_rows: int, unit: int, alpha: Array,
-    y: int, x: int, system: Array,
-) -> None:  # fmt: skip
-    """Fill the lower triangles of ``X' X + alpha I``, and ``X' t`` as a last row, in the integers' units.
-
-    Every lane has its own alpha, shape (lane,).
-    """
-    n_taps, height, width = cross.shape
+    lag: Array, sums: Array, lookup: Array, n_rows: int, unit: int, alpha: Array, y: int, x: int, system: Array
+) -> None:
+    """Fill the lower triangles of ``X' X + alpha I`` in the integers' units; alpha has the shape (lane,)."""
+    n_taps = len(sums)
     window_height, window_width = lag.shape[1:]
     row = system.shape[1] * SOLVE_LANES
     scale = np.float64(unit)
@@ -32,13 +28,22 @@ def assemble(
         for b in range(a + 1):
             start = (lookup[a, b, 0] * window_height + y + lookup[a, b, 1]) * window_width + x + lookup[a, b, 2]
             copy_lanes(lag, start, system, a * row + b * SOLVE_LANES)
-        copy_lanes(cross, (a * height + y) * width + x, system, (n_taps + 1) * row + a * SOLVE_LANES)
         for k in range(SOLVE_LANES):
             system[a, a, k] += scale * scale * alpha[k]
             system[n_taps, a, k] = scale * sums[a, k]
     for k in range(SOLVE_LANES):
         system[n_taps, n_taps, k] = scale * scale * np.float64(n_rows) + scale * scale * alpha[k]
-        system[n_taps + 1, n_taps, k] = scale * target[0, k]
+
+
+@jit
+def assemble_target(cross: Array, target: Array, unit: int, y: int, x: int, system: Array, which: int) -> None:
+    """Fill row ``which`` of the systems with ``X' t``, of taps and intercept, in the integers' units."""
+    n_taps, height, width = cross.shape
+    row = system.shape[1] * SOLVE_LANES
+    for a in range(n_taps):
+        copy_lanes(cross, (a * height + y) * width + x, system, which * row + a * SOLVE_LANES)
+    for k in range(SOLVE_LANES):
+        system[which, n_taps, k] = np.float64(unit) * target[0, k]
 
 
 @jit
@@ -60,11 +65,11 @@ def assemble_centred(
                     lag, start, n, sums, a * SOLVE_LANES, sums, b * SOLVE_LANES, gram, a * row + b * SOLVE_LANES
                 )
             else:
-                products, sums_b = lag[lookup[a, b, 0], row_b], source_sum[row_b]
-                sums_a = source_sum[y + taps[a, 0]]
+                products = lag[lookup[a, b, 0], row_b]
+                sums_a, sums_b = source_sum[y + taps[a, 0]], source_sum[y + taps[b, 0]]
                 for k in range(SOLVE_LANES):
                     gram[a, b, k] = centred(
-                        n_rows, products[column_b + k], sums_a[x + taps[a, 1] + k], sums_b[column_b + k]
+                        n_rows, products[column_b + k], sums_a[x + taps[a, 1] + k], sums_b[x + taps[b, 1] + k]
                     )
 
 

@@ -118,7 +118,7 @@ def _color(default: str | None) -> Option:
         default=default,
         show_default="the store's or shared" if default is None else True,
         metavar="MODE",
-        help="shared or separate weights for the channels.",
+        help="shared or separate weights for the channels, or joint: each output channel sees all.",
     )
 
 

@@ -160,6 +160,7 @@ def sum_images(
     block: Block,
     *,
     n_groups: int,
+    n_inputs: int = 1,
     slab: int,
     margin: int = 0,
 ) -> SufficientStatistics:
@@ -177,8 +178,8 @@ def sum_images(
         The receptive field.
     block
         Output pixels.
-    n_groups
-        Regressions a pixel.
+    n_groups, n_inputs
+        Independent systems a pixel, and channels that each of them sees and predicts.
     slab
         Images read at a time.
     margin
@@ -189,7 +190,9 @@ def sum_images(
     SufficientStatistics
         Of the block with its margin.
     """
-    (found,) = sum_mappings(images, [labels], rows, field, block, n_groups=n_groups, slab=slab, margin=margin)
+    (found,) = sum_mappings(
+        images, [labels], rows, field, block, n_groups=n_groups, n_inputs=n_inputs, slab=slab, margin=margin
+    )
     return found
 
 
@@ -201,6 +204,7 @@ def sum_mappings(
     block: Block,
     *,
     n_groups: int,
+    n_inputs: int = 1,
     slab: int,
     margin: int = 0,
 ) -> list[SufficientStatistics]:
@@ -208,7 +212,7 @@ def sum_mappings(
 
     Parameters
     ----------
-    images, rows, field, block, n_groups, slab, margin
+    images, rows, field, block, n_groups, n_inputs, slab, margin
         As in `sum_images`.
     mappings
         Source and target of each.
@@ -219,7 +223,9 @@ def sum_mappings(
         One for each mapping; those of one source share its lag maps and sums.
     """
     shape, unit = block.grown(margin).shape, unit_of(images.dtype)
-    found = [SufficientStatistics.zeros(field, shape, n_groups=n_groups, unit=unit) for _ in mappings]
+    found = [
+        SufficientStatistics.zeros(field, shape, n_groups=n_groups, n_inputs=n_inputs, unit=unit) for _ in mappings
+    ]
     slabs = list(images.slabs(rows, slab))
     reader = BandReader(images, mappings, field, block, max(stop - start for start, stop, _ in slabs), margin)
     work = [(start, stop, band, chosen) for start, stop, chosen in slabs for band in range(reader.n_bands)]

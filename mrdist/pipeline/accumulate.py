@@ -293,6 +293,7 @@ def _workload(images: Images, accumulation: Accumulation, rows: npt.NDArray[np.i
         weight_itemsize=0,
         weight_chunk=chunk_side(images.shape),
         keeps_sums=True,
+        n_inputs=accumulation.n_inputs,
     )
 
 
@@ -309,6 +310,7 @@ def _sum_block(task: _Task) -> int:
             accumulation.field,
             task.block,
             n_groups=accumulation.n_groups,
+            n_inputs=accumulation.n_inputs,
             slab=task.slab,
             margin=accumulation.field.halo,
         )

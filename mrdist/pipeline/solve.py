@@ -128,6 +128,7 @@ def solve(
         n_offsets=field.n_offsets,
         weight_itemsize=np.dtype(dtype).itemsize,
         weight_chunk=chunk_side(accumulation.shape),
+        n_inputs=accumulation.n_inputs,
     )
     limit, n_slots = parse_bytes(max_memory), n_slots_of(workers)
     cut = plan_solving(sums, max_memory=limit, n_slots=n_slots, block=block)

@@ -298,6 +298,7 @@ def workload_of(images: Images, training: AnyTraining, field: ReceptiveField) ->
         n_groups=training.n_groups,
         weight_itemsize=np.dtype(training.dtype).itemsize,
         weight_chunk=chunk_side(images.shape),
+        n_inputs=training.n_inputs,
     )
 
 
@@ -309,7 +310,14 @@ def _train_block(task: TrainTask) -> int:
     labels = training.source, training.target
     rows = images.rows(labels, training.split)
     statistics = sum_images(
-        images, labels, rows, training.field, task.block, n_groups=training.n_groups, slab=task.slab
+        images,
+        labels,
+        rows,
+        training.field,
+        task.block,
+        n_groups=training.n_groups,
+        n_inputs=training.n_inputs,
+        slab=task.slab,
     )
     solution = solve_block(statistics, training.alpha, task, penalize_intercept=training.penalize_intercept)
     output.write_block(task.index, task.block, solution)

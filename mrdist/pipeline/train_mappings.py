@@ -375,7 +375,16 @@ def _train_block(task: _Task) -> int:
     mappings = [(output.training.source, output.training.target) for output in outputs]
     training = outputs[0].training
     rows = images.rows(mappings[0], training.split)
-    found = sum_mappings(images, mappings, rows, training.field, task.block, n_groups=training.n_groups, slab=task.slab)
+    found = sum_mappings(
+        images,
+        mappings,
+        rows,
+        training.field,
+        task.block,
+        n_groups=training.n_groups,
+        n_inputs=training.n_inputs,
+        slab=task.slab,
+    )
     for output, statistics in zip(outputs, found, strict=True):
         solution = solve_block(statistics, training.alpha, task, penalize_intercept=training.penalize_intercept)
         output.write_block(task.index, task.block, solution)

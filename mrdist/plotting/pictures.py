@@ -69,7 +69,7 @@ def plot_receptive_fields(
     pixels
         Rows and columns of output pixels.
     channel
-        Channel whose weights are drawn, for separate colour.
+        Channel whose weights are drawn, for separate colour; for joint colour those for itself.
     ax
         Where to draw; a new figure unless given.
 
@@ -78,6 +78,7 @@ def plot_receptive_fields(
     matplotlib.axes.Axes
     """
     coef = weights.coef if weights.color == "shared" else weights.coef[channel]
+    coef = coef[channel] if weights.color == "joint" else coef
     size = weights.field.size
     fields = [np.pad(coef[:, y, x].reshape(size, size), 1, constant_values=np.nan) for y, x in pixels]
     picture = np.concatenate(fields, axis=1)
@@ -100,7 +101,7 @@ def plot_intercept(weights: MaskedWeights, *, channel: int = 0, ax: Axes | None 
     weights
         A trained mapping.
     channel
-        Channel that is drawn, for separate colour.
+        Channel that is drawn, for separate and joint colour.
     ax
         Where to draw; a new figure unless given.
 

@@ -18,7 +18,7 @@ import zarr
 
 from mrdist.errors import ParameterError, StoreExistsError, StoreFormatError
 from mrdist.geometry import Block, Shape
-from mrdist.moments import Color
+from mrdist.moments import Color, groups_of
 from mrdist.storage.images import Images
 from mrdist.storage.progress import Progress, remove_progress
 from mrdist.storage.urls import (
@@ -112,8 +112,13 @@ class AnyTraining:
 
     @property
     def n_groups(self) -> int:
-        """Independent regressions a pixel."""
-        return 1 if self.color == "shared" else self.n_channels
+        """Independent systems a pixel."""
+        return groups_of(self.color, self.n_channels)[0]
+
+    @property
+    def n_inputs(self) -> int:
+        """Channels that each of them sees and predicts."""
+        return groups_of(self.color, self.n_channels)[1]
 
 
 class WeightsOutput:
@@ -255,7 +260,7 @@ def _found(url: str, training: AnyTraining, options: StorageOptions) -> dict[str
 
 
 def create_map(group: zarr.Group, training: AnyTraining, name: str, dtype: npt.DTypeLike, **axes: int) -> None:
-    """Create an array over the output pixels, which separate colour has once a channel.
+    """Create an array over the output pixels, once an output channel unless all share their weights.
 
     Parameters
     ----------
@@ -269,7 +274,8 @@ def create_map(group: zarr.Group, training: AnyTraining, name: str, dtype: npt.D
         Name and length of the axes between channel and pixels, whole in every chunk.
     """
     side = chunk_side(training.shape)
-    lead = axes if training.color == "shared" else {"channel": training.n_channels} | axes
+    outputs = {"shared": (), "separate": ("channel",), "joint": ("channel_out",)}[training.color]
+    lead = dict.fromkeys(outputs, training.n_channels) | axes
     group.create_array(
         name,
         shape=(*lead.values(), *training.shape),

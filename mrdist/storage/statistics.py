@@ -17,7 +17,7 @@ import numpy.typing as npt
 import zarr
 
 from mrdist.geometry import Block, ReceptiveField, Shape
-from mrdist.moments import Color, SufficientStatistics, unit_of
+from mrdist.moments import Color, SufficientStatistics, groups_of, unit_of
 from mrdist.storage.images import fingerprint
 from mrdist.storage.methods import chunk_side
 from mrdist.storage.progress import Progress, remove_progress
@@ -85,8 +85,13 @@ class Accumulation:
 
     @property
     def n_groups(self) -> int:
-        """Independent regressions a pixel."""
-        return 1 if self.color == "shared" else self.n_channels
+        """Independent systems a pixel."""
+        return groups_of(self.color, self.n_channels)[0]
+
+    @property
+    def n_inputs(self) -> int:
+        """Channels that each of them sees and predicts."""
+        return groups_of(self.color, self.n_channels)[1]
 
     @property
     def unit(self) -> int:
@@ -96,7 +101,7 @@ class Accumulation:
     @property
     def rows_per_image(self) -> int:
         """Rows that an image adds to a regression."""
-        return self.n_channels if self.n_groups == 1 else 1
+        return self.n_channels if self.color == "shared" else 1
 
     @property
     def sum_dtype(self) -> np.dtype[Any]:
@@ -454,16 +459,18 @@ _MAPS = ("lag", "cross", "source_sum", "target_sum", "target_square")
 def _create_arrays(group: zarr.Group, accumulation: Accumulation) -> None:
     field, shape = accumulation.field, accumulation.shape
     side = min(chunk_side(shape), shape[0]), min(chunk_side(shape), shape[1])
-    channel = () if accumulation.color == "shared" else (accumulation.n_channels,)
-    maps = {"lag": (field.n_lags, "shift"), "cross": (field.n_offsets, "offset")}
+    n_channels = accumulation.n_channels
+    plane = {} if accumulation.color == "shared" else {"channel": n_channels}
+    pair = {"pair": n_channels**2} if accumulation.color == "joint" else plane
+    maps = {"lag": {"shift": field.n_lags}, "cross": {"offset": field.n_offsets}}
     for name in _MAPS:
-        axes = [maps[name]] if name in maps else []
+        leading, axes = (pair, maps[name]) if name in maps else (plane, {})
         group.create_array(
             name,
-            shape=(0, *channel, *(n for n, _ in axes), *shape),
-            chunks=(1, *(1 for _ in channel), *(n for n, _ in axes), *side),
+            shape=(0, *leading.values(), *axes.values(), *shape),
+            chunks=(1, *(1 for _ in leading), *axes.values(), *side),
             dtype=accumulation.sum_dtype,
-            dimension_names=("fold", *("channel" for _ in channel), *(axis for _, axis in axes), "y", "x"),
+            dimension_names=("fold", *leading, *axes, "y", "x"),
             compressors=COMPRESSOR,
         )
     group.create_array("shifts", data=field.lags, dimension_names=("shift", "axis"))
@@ -500,8 +507,9 @@ def open_statistics(url: str, storage_options: StorageOptions = None) -> xr.Data
     -------
     xarray.Dataset
         ``lag (fold, shift, y, x)``, ``cross (fold, offset, y, x)``, ``source_sum``, ``target_sum`` and
-        ``target_square (fold, y, x)``, with a ``channel`` after ``fold`` for separate colour; ``count (fold)``, the
-        images in every entry, and ``image``, ``checksum`` and ``fold_of_image`` of each image.
+        ``target_square (fold, y, x)``, with a ``channel`` after ``fold`` for separate colour; for joint colour ``lag``
+        and ``cross`` have there the ordered ``pair`` of channels, ``channel * n_channels + partner``. ``count (fold)``,
+        the images in every entry, and ``image``, ``checksum`` and ``fold_of_image`` of each image.
 
     Raises
     ------

@@ -77,9 +77,10 @@ class TrainOutput(WeightsOutput):
         assert block.x0 % side == 0
         dtype = self.training.dtype
         group = 0 if self.training.color == "shared" else slice(None)
+        coef, intercept = solution.as_stored(self.training.color)
         with store_errors(self._url):
-            self._array("coef")[..., *block.slices] = solution.coef[group].astype(dtype)
-            self._array("intercept")[..., *block.slices] = solution.intercept[group].astype(dtype)
+            self._array("coef")[..., *block.slices] = coef.astype(dtype)
+            self._array("intercept")[..., *block.slices] = intercept.astype(dtype)
             self._array("train_sse")[..., *block.slices] = solution.sse[group]
             self._array("train_sst")[..., *block.slices] = solution.sst[group]
             self.progress.mark(index)
@@ -121,7 +122,8 @@ def train_output(
 
 
 def _create_arrays(group: zarr.Group, training: Training) -> None:
-    create_map(group, training, "coef", training.dtype, offset=training.field.n_offsets)
+    inputs = {"channel_in": training.n_channels} if training.color == "joint" else {}
+    create_map(group, training, "coef", training.dtype, **inputs, offset=training.field.n_offsets)
     create_map(group, training, "intercept", training.dtype)
     create_error_maps(group, training)
     group.create_array("offsets", data=training.field.offsets, dimension_names=("offset", "axis"))
@@ -164,7 +166,8 @@ class MaskedReader(WeightsReader):
     @property
     def numbers_per_pixel(self) -> int:
         """Weights and intercepts of an output pixel."""
-        return self.training.n_groups * (self.training.field.n_offsets + 1)
+        n_groups, n_inputs = self.training.n_groups, self.training.n_inputs
+        return n_groups * n_inputs * (n_inputs * self.training.field.n_offsets + 1)
 
     def read(self, block: Block) -> MaskedWeights:
         """Return the weights of a block of output pixels."""
