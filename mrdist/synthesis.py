@@ -158,7 +158,8 @@ class MaskedWeights:
         -------
         float64 array of shape (y, x)
         """
-        found = np.abs(self.coef).sum(axis=-3, dtype=np.float64)
+        taps = (-4, -3) if self.color == "joint" else -3
+        found = np.abs(self.coef).sum(axis=taps, dtype=np.float64)
         if intercept:
             found += np.abs(self.intercept)
         norms: npt.NDArray[np.float64] = found.reshape(-1, *self.shape).mean(axis=0)
