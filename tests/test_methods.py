@@ -104,6 +104,7 @@ def test_synthesize(stores, tmp_path, method):
         (("--method", "pixel", "--dilation", "1"), "dilation"),
         (("--method", "mean", "--alpha", "0.5"), "alpha (got 0.5)"),
         (("--method", "mean", "--free-intercept"), "penalize_intercept"),
+        (("--method", "mean", "--color", "joint"), "colour joint"),
     ],
 )
 def test_options_that_a_method_does_not_know(stores, tmp_path, options, offending):

@@ -49,11 +49,16 @@ class Lesson:
         Raises
         ------
         ParameterError
-            If an option is none of its choices.
+            If an option is none of its choices, or the method does not know the colour.
         LabelError, DataError
             If a label does not exist, or there are no pairs.
         """
         check_choices(color, split, dtype)
+        if color == "joint" and not METHODS[method].knows_joint:
+            able = ", ".join(name for name, known in METHODS.items() if known.knows_joint)
+            raise ParameterError(
+                f"method {method} does not know the colour joint; choose shared or separate, or one of {able}."
+            )
         return cls(method, images, images.rows((source, target), split), source, target, split, color, dtype)
 
     def describe(self) -> dict[str, Any]:
@@ -108,10 +113,13 @@ class Method:
         Module and name of the function that trains, called with a `Job` and all options.
     options
         The options that it knows beside those that all methods share, with their defaults.
+    knows_joint
+        Whether its outputs can see all input channels.
     """
 
     home: tuple[str, str]
     options: Mapping[str, Any]
+    knows_joint: bool = False
 
     @property
     def trainer(self) -> Callable[..., Any]:
@@ -124,8 +132,11 @@ METHODS: dict[str, Method] = {
     "mr": Method(
         ("mrdist.pipeline.train", "train_masked"),
         {"receptive_field": 3, "dilation": 1, "alpha": 0.4, "penalize_intercept": True},
+        knows_joint=True,
     ),
-    "pixel": Method(("mrdist.pipeline.train", "train_masked"), {"alpha": 0.4, "penalize_intercept": True}),
+    "pixel": Method(
+        ("mrdist.pipeline.train", "train_masked"), {"alpha": 0.4, "penalize_intercept": True}, knows_joint=True
+    ),
     "mean": Method(("mrdist.pipeline.train_mean", "train_mean"), {}),
 }
 
