@@ -192,8 +192,9 @@ def test_manifest(tmp_path, name):
         (tmp_path / name).write_text("\ufeff" + "\n".join(lines) + "\n", encoding="utf-8")
     else:
         pyarrow = pytest.importorskip("pyarrow")
+        parquet = pytest.importorskip("pyarrow.parquet")
         table = pyarrow.Table.from_pylist([{key: value or None for key, value in row.items()} for row in ROWS])
-        pyarrow.parquet.write_table(table, tmp_path / name)
+        parquet.write_table(table, tmp_path / name)
     found = discover(tmp_path if name.startswith("manifest") else tmp_path / name)
     assert (found.layout, found.dataset) == ("manifest", tmp_path.name)
     assert shown(tmp_path, found.takes) == {
