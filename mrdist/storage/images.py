@@ -22,7 +22,7 @@ from mrdist.storage.urls import (
     StorageOptions,
     check_format,
     clear_output,
-    consolidate,
+    commit,
     create_group,
     normalize_url,
     open_group,
@@ -223,8 +223,7 @@ def finish_images(
         _array(group, "present")[...] = present
         _array(group, "checksum")[...] = checksum
         group.create_array("face_mask", data=face_mask, dimension_names=("y", "x"))
-        group.attrs["mrdist"] = {**check_format(group, url), "complete": True, "provenance": provenance}
-        consolidate(group)
+        commit(group, {**check_format(group, url), "complete": True, "provenance": provenance})
 
 
 @dataclass(frozen=True)

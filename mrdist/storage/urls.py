@@ -19,6 +19,7 @@ import zarr.storage
 from zarr.abc.store import ByteRequest, Store
 from zarr.codecs import ZstdCodec
 from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.core.sync import sync
 
 from mrdist.errors import (
     MissingChunkError,
@@ -285,6 +286,36 @@ def write_strings(group: zarr.Group, name: str, values: Sequence[str], dimension
         name, shape=(len(values),), chunks=(max(chunk, 1),), dtype="string", dimension_names=(dimension,)
     )
     array[:] = np.array(values, dtype=np.dtypes.StringDType())
+
+
+def commit(group: zarr.Group, attributes: Mapping[str, Any]) -> None:
+    """Set the attribute ``mrdist`` and gather all metadata in the root, by one write of the root."""
+    held = _HeldRoot(group.store)
+    root = zarr.open_group(held, mode="r+", use_consolidated=False)
+    root.attrs["mrdist"] = dict(attributes)
+    consolidate(root)
+    sync(held.release())
+
+
+class _HeldRoot(zarr.storage.WrapperStore[Store]):
+    """A store that keeps what is written to the root's metadata back until it is released."""
+
+    _root: Buffer | None = None
+
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
+        if key == "zarr.json" and self._root is not None:
+            return self._root
+        return await super().get(key, prototype, byte_range)
+
+    async def set(self, key: str, value: Buffer) -> None:
+        if key == "zarr.json":
+            self._root = value
+        else:
+            await super().set(key, value)
+
+    async def release(self) -> None:
+        assert self._root is not None
+        await super().set("zarr.json", self._root)
 
 
 def consolidate(group: zarr.Group) -> None:
