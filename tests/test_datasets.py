@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from skimage.transform import SimilarityTransform, warp
 from mrdist.datasets.alignment import FRAME_PUPILS, METHODS, align_take, hull_mask, reference_shape
 from mrdist.datasets.discovery import discover
 from mrdist.datasets.landmarks import MOUTH, N_POINTS, OUTLINE, PUPILS, read_tem
-from mrdist.datasets.photographs import Take, read_photograph
+from mrdist.datasets.photographs import Photograph, Take, photograph_size, read_photograph
 from mrdist.errors import AlignmentError, DataError, LandmarkError, PhotographError
 
 # --- photographs ---------------------------------------------------------------------------------------
@@ -51,6 +52,75 @@ def test_cmyk_and_palette(tmp_path):
     assert (read_photograph(palette, "rgb") == [180, 90, 30]).all()
 
 
+def cmyk_profile() -> bytes:
+    """Return an ICC profile that makes no ink white, all inks black, and every other set of full inks gray (L 50)."""
+    lattice = bytes([255, 128, 128]) + bytes([128, 128, 128]) * 14 + bytes([0, 128, 128])
+    ramp = bytes(range(256))
+    identity = struct.pack(">9i", *(65536 * np.eye(3, dtype=int)).ravel())
+    table = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + identity + ramp * 4 + lattice + ramp * 3
+    white = b"XYZ " + bytes(4) + struct.pack(">3i", 63190, 65536, 54061)
+    text = b"text" + bytes(4) + b"made\0"
+    tags, data, start = b"", b"", 128 + 4 + 12 * 3
+    for name, content in ((b"A2B0", table), (b"wtpt", white), (b"desc", text)):
+        content += bytes(-len(content) % 4)
+        tags += name + struct.pack(">II", start + len(data), len(content))
+        data += content
+    head = struct.pack(">I4sI4s4s4s", start + len(data), b"lcms", 0x02400000, b"prtr", b"CMYK", b"Lab ") + bytes(12)
+    head += b"acsp" + bytes(28) + struct.pack(">3i", 63190, 65536, 54061)
+    return head.ljust(128, b"\0") + struct.pack(">I", 3) + tags + data
+
+
+def test_cmyk_goes_through_its_profile(tmp_path):
+    image = Image.new("CMYK", (16, 16), (0, 0, 0, 0))
+    image.paste((255, 0, 0, 0), (0, 0, 8, 16))
+    for profile, ink in ((cmyk_profile(), (119, 119, 119)), (b"no profile", (0, 255, 255))):
+        path = save(image, tmp_path / "cmyk.tif", icc_profile=profile)
+        pixels = read_photograph(path, "rgb")
+        assert np.abs(pixels[:, :8] - np.array(ink)).max() <= 1
+        assert (pixels[:, 8:] >= 254).all()
+
+
+def test_files_of_several_images(tmp_path):
+    first, second = Image.new("RGB", (8, 8), (250, 0, 0)), Image.new("RGB", (8, 8), (0, 250, 0))
+    for name in ("film.gif", "film.png", "film.webp"):
+        path = save(first, tmp_path / name, save_all=True, append_images=[second])
+        with pytest.raises(PhotographError, match=rf"{name} is an animation of 2 frames: save the one"):
+            read_photograph(path, "rgb")
+    for name in ("pages.tif", "phone.mpo"):
+        path = save(first, tmp_path / name, save_all=True, append_images=[second])
+        assert np.abs(read_photograph(path, "rgb") - np.array([250, 0, 0])).max() <= 6
+    assert (read_photograph(save(first, tmp_path / "still.gif"), "rgb") == [250, 0, 0]).all()
+
+
+def test_wide_pixels_are_scaled_to_8_bits(tmp_path):
+    levels = np.array([[0, 128, 129, 257, 385, 386, 65535]], dtype=np.uint16)
+    path = save(Image.fromarray(levels), tmp_path / "wide.png")
+    np.testing.assert_array_equal(read_photograph(path, "gray")[..., 0], np.rint(levels / 257))
+
+
+def test_halves_of_a_picture(tmp_path):
+    pixels = np.zeros((4, 10, 3), np.uint8)
+    pixels[:, 5:] = 200
+    path = save(Image.fromarray(pixels), tmp_path / "17.png")
+    for half, level in (("left", 0), ("right", 200)):
+        photograph = Photograph(str(path), half=half)
+        assert photograph_size(photograph) == (5, 4)
+        image = read_photograph(photograph, "rgb")
+        assert image.shape == (4, 5, 3)
+        assert (image == level).all()
+    odd = save(Image.new("L", (9, 4)), tmp_path / "18.png")
+    with pytest.raises(PhotographError, match=r"18.png \(left half\) is 9 pixels wide"):
+        read_photograph(Photograph(str(odd), half="left"), "gray")
+
+
+def test_ghostscript_is_never_run(tmp_path):
+    """Pillow would hand an EPS file to Ghostscript, whatever its name says."""
+    path = tmp_path / "face.jpg"
+    save(Image.new("RGB", (8, 8)), tmp_path / "face.eps").rename(path)
+    with pytest.raises(PhotographError, match=r"face.jpg cannot be identified as an image"):
+        read_photograph(path, "rgb")
+
+
 def test_exif_orientation(tmp_path):
     pixels = np.zeros((4, 6), np.uint8)
     pixels[:, :3] = 255
@@ -58,6 +128,7 @@ def test_exif_orientation(tmp_path):
     exif[0x0112] = 6  # shown turned clockwise by 90 degrees
     path = save(Image.fromarray(pixels), tmp_path / "turned.png", exif=exif)
     assert (read_photograph(path, "gray")[..., 0] == np.rot90(pixels, -1)).all()
+    assert photograph_size(path) == (4, 6)
 
 
 def test_broken_photographs(tmp_path, monkeypatch):
@@ -67,8 +138,11 @@ def test_broken_photographs(tmp_path, monkeypatch):
     text = tmp_path / "text.jpg"
     text.write_text("not an image")
     wide = save(Image.new("F", (4, 4)), tmp_path / "wide.tif")
+    empty = tmp_path / "empty.jpg"
+    empty.touch()
     for path, reason in [
         (cut, "truncated"),
+        (empty, "identified as an image"),
         (text, "identified as an image"),
         (tmp_path / "no.jpg", "No such"),
         (wide, "32-bit"),
