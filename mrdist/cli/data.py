@@ -76,7 +76,7 @@ class _Ingest(click.Command):
     help="front, half-left, half-right, full-left or full-right.",
 )
 @click.option("--size", type=int, metavar="S", help="Side in pixels; the photographs' own by default.")
-@click.option("--color", default="rgb", show_default=True, metavar="MODE", help="rgb or gray.")
+@click.option("--color", metavar="MODE", help="rgb, the default, or gray.")
 @click.option(
     "--normalize",
     default="255",
@@ -86,13 +86,12 @@ class _Ingest(click.Command):
 )
 @click.option(
     "--align",
-    default="tps",
-    show_default=True,
     metavar="HOW",
-    help="tps, affine, similarity, pupils or none.",
+    help="tps, the default, affine, similarity, pupils or none.",
 )
 @click.option("--rename", multiple=True, metavar="OLD=NEW", help="Call a label otherwise in the store.")
 @click.option("--chunks", type=Sizes(3), metavar="N,Y,X", help="Images, rows and columns of a chunk.")
+@click.option("--append", is_flag=True, help="Add what the store at URL lacks, in its size, colour and frame.")
 @seed_option
 @strict_option
 @cluster_options
@@ -113,7 +112,8 @@ def ingest(
         print_json(report.to_dict())
         return
     counts = ", ".join(f"{n} {label}" for label, n in report.present.items())
-    click.echo(f"{url}: {report.images} people ({counts}), {report.pairs} with every label")
+    added = "" if report.images_added == report.images else f", {report.images_added} of them new"
+    click.echo(f"{url}: {report.images} people ({counts}), {report.pairs} with every label{added}")
     rows = [
         (label, measure, f"{middle:.4g}", f"{worst:.4g}", who)
         for label, measure, middle, worst, who in report.summary()

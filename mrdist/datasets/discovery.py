@@ -13,7 +13,7 @@ from mrdist.datasets.layouts.records import ANGLES, LANDMARKS, Found, Layout, Re
 from mrdist.datasets.photographs import Photograph, Take
 from mrdist.errors import DataError, ParameterError
 from mrdist.storage.files import Source
-from mrdist.storage.urls import StorageOptions
+from mrdist.storage.urls import StorageOptions, redact
 
 #: By name; those before `folders` are told by the names of their files.
 LAYOUTS: Mapping[str, Layout] = {
@@ -165,7 +165,7 @@ def _takes(source: Source, found: Found, dataset: str, angle: str) -> list[Take]
             points = record.landmarks or near.get(str(PurePosixPath(record.path).with_suffix("")))
             if points is not None and record.half is None:
                 landmarks[label] = source.file(points)
-        takes.append(Take(subject, shots, landmarks, session, dataset, splits[subject][0]))
+        takes.append(Take(subject, shots, landmarks, session, dataset, splits[subject][0], redact(source.url)))
     return takes
 
 

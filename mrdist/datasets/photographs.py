@@ -62,6 +62,8 @@ class Take:
         Where it comes from.
     split : str, optional
         train, val or test, where the dataset says so.
+    root : str
+        Folder or archive that the files lie in.
     """
 
     subject: str
@@ -70,6 +72,7 @@ class Take:
     session: str = ""
     dataset: str = ""
     split: str | None = None
+    root: str = ""
 
     @property
     def name(self) -> str:

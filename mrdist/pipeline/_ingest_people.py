@@ -16,7 +16,7 @@ from mrdist.datasets.alignment import AlignedTake, align_take, reference_shape
 from mrdist.datasets.landmarks import read_tem
 from mrdist.datasets.photographs import Color, Normalize, Take, read_photograph, stretch
 from mrdist.errors import DataError, LandmarkError, PhotographError
-from mrdist.storage import NODES, Alignment, Staging, normalize_url, redact
+from mrdist.storage import NODES, Alignment, Staging
 
 
 @dataclass(frozen=True)
@@ -107,9 +107,7 @@ def align_person(task: Person) -> PersonReport:
     return PersonReport({}, {}, {}, left_out)
 
 
-def gather(
-    reports: Sequence[PersonReport], takes: Sequence[Take], labels: Sequence[str], sources: Sequence[str]
-) -> Alignment:
+def gather(reports: Sequence[PersonReport], takes: Sequence[Take], labels: Sequence[str]) -> Alignment:
     """Put together where the images of a store come from, one row a take and one column a label."""
     measures = sorted({measure for report in reports for numbers in report.quality.values() for measure in numbers})
     size = np.zeros((len(reports), len(labels), 2), dtype=np.int32)
@@ -119,19 +117,10 @@ def gather(
     for row, (report, take) in enumerate(zip(reports, takes, strict=True)):
         for column, label in enumerate(labels):
             if label in report.quality:
-                photograph[row][column] = _name_below(sources, os.fspath(take.photographs[label]))
+                photograph[row][column] = os.fspath(take.photographs[label]).removeprefix(f"{take.root}/")
                 size[row, column], warp[row, column] = report.sizes[label], report.warps[label]
                 quality[row, column] = [report.quality[label].get(measure, np.nan) for measure in measures]
     return Alignment(photograph, size, warp, measures, quality)
-
-
-def _name_below(sources: Sequence[str], path: str) -> str:
-    """Return the name of a photograph in its source, which does not tell where that lies."""
-    for source in sources:
-        place = f"{redact(normalize_url(source)).rstrip('/')}/"
-        if path.startswith(place):
-            return path.removeprefix(place)
-    return path
 
 
 def _nodes(positions: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:

@@ -19,8 +19,8 @@ class IngestReport:
         The images store.
     labels
         Its labels.
-    images
-        Rows (people) in the store.
+    images, images_added
+        Rows (takes) in the store, and those that this run has written.
     present
         Images per label.
     pairs
@@ -34,6 +34,7 @@ class IngestReport:
     url: str
     labels: tuple[str, ...]
     images: int
+    images_added: int
     present: Mapping[str, int]
     pairs: int
     quality: Mapping[str, Mapping[str, Mapping[str, float]]]
@@ -45,6 +46,7 @@ class IngestReport:
             "url": self.url,
             "labels": list(self.labels),
             "images": self.images,
+            "images_added": self.images_added,
             "present": dict(self.present),
             "pairs": self.pairs,
             "quality": {subject: dict(labels) for subject, labels in self.quality.items()},

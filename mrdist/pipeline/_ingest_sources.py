@@ -48,11 +48,12 @@ def find_people(
     rename: Mapping[str, str],
     seed: int,
     strict: bool,
+    append: bool,
     storage_options: StorageOptions,
 ) -> People:
     """Find the takes of all sources.
 
-    With several sources, every subject is called ``<dataset>/<subject>``.
+    With several sources, and to append, every subject is called ``<dataset>/<subject>``.
 
     Raises
     ------
@@ -87,7 +88,7 @@ def find_people(
         left_out |= one.left_out
         labels = {label for take in one.takes for label in take.photographs}
         for take in one.takes:
-            subject = take.subject if len(found) == 1 else f"{one.dataset}/{take.subject}"
+            subject = f"{one.dataset}/{take.subject}" if append or len(found) > 1 else take.subject
             renamed = replace(
                 take,
                 subject=subject,

@@ -5,32 +5,29 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from mrdist.datasets.alignment import METHODS, hull_mask
+from mrdist.datasets.alignment import METHODS
 from mrdist.datasets.photographs import Color, Normalize
 from mrdist.errors import DataError, ParameterError
 from mrdist.execution import open_executor, progress_bar
-from mrdist.pipeline._ingest_people import Person, PersonReport, align_person, gather, training_reference
+from mrdist.pipeline._ingest_people import Person, PersonReport, align_person, training_reference
 from mrdist.pipeline._ingest_report import IngestReport
 from mrdist.pipeline._ingest_sources import common_size, find_people
+from mrdist.pipeline._ingest_store import Staged, frame_of, grow_store, more_people, open_store, write_store
 from mrdist.planning import DEFAULT_MEMORY
 from mrdist.storage import (
+    Images,
     Staging,
     StorageOptions,
     check_output,
     check_reachable,
-    create_images,
-    finish_images,
     normalize_url,
+    read_frame,
     redact,
-    write_alignment,
-    write_frame,
-    write_images,
 )
 
 Align = Literal["tps", "affine", "similarity", "pupils", "none"]
@@ -38,17 +35,6 @@ ALIGNMENTS: tuple[str, ...] = (*METHODS, "none")
 COLORS: tuple[str, ...] = get_args(Color)
 NORMALIZATIONS: tuple[str, ...] = get_args(Normalize)
 _MAX_SIZE = 4096
-
-
-@dataclass(frozen=True)
-class _Run:
-    """Staged images of one label that fill whole chunks of the store."""
-
-    staging: Staging
-    label: str
-    column: int
-    start: int
-    rows: tuple[int, ...]
 
 
 def ingest(
@@ -59,12 +45,13 @@ def ingest(
     dataset: str | Sequence[str] | None = None,
     angle: str = "front",
     size: int | None = None,
-    color: Color = "rgb",
-    normalize: Normalize = "255",
-    align: str = "tps",
+    color: Color | None = None,
+    normalize: Normalize | None = None,
+    align: str | None = None,
     rename: Mapping[str, str] | None = None,
     seed: int = 0,
     chunks: tuple[int, int, int] | None = None,
+    append: bool = False,
     strict: bool = False,
     workers: int | None = None,
     scheduler: str | None = None,
@@ -73,7 +60,7 @@ def ingest(
     src_storage_options: StorageOptions = None,
     storage_options: StorageOptions = None,
 ) -> IngestReport:
-    """Align the photographs of one source or several and write them into an images store.
+    """Align the photographs of one source or several and write them into an images store, or append them to one.
 
     Parameters
     ----------
@@ -90,20 +77,24 @@ def ingest(
     size
         Side of the images in pixels; by default that of the photographs, if they are square and all alike.
     color
-        ``"rgb"`` or ``"gray"``.
+        ``"rgb"``, the default, or ``"gray"``.
     normalize
-        ``"255"`` keeps gray levels as they are, 255 meaning 1; ``"minmax"`` stretches every image, all its channels
-        together, to 0..255 as the paper's authors do.
+        ``"255"``, the default, keeps gray levels as they are, 255 meaning 1; ``"minmax"`` stretches every image, all
+        its channels together, to 0..255 as the paper's authors do.
     align
-        ``"tps"``, ``"affine"``, ``"similarity"`` or ``"pupils"``, see `mrdist.datasets.alignment.align_take`;
-        ``"none"`` takes the photographs as they lie. The reference is the mean shape of the training people, so
-        that nothing of the others enters the training.
+        ``"tps"`` (the default), ``"affine"``, ``"similarity"`` or ``"pupils"``, see
+        `mrdist.datasets.alignment.align_take`; ``"none"`` takes the photographs as they lie. The reference is the
+        mean shape of the training people, so that nothing of the others enters the training.
     rename
         Labels of the sources -> labels of the store.
     seed
         Decides the split, 80/10/10 by person, of those whose dataset says nothing.
     chunks
         Images, rows and columns of a chunk.
+    append
+        Add the takes that the store at ``url`` lacks, in its size, colour, normalisation and alignment, onto its
+        reference; a take is in it if one of the same dataset, person and session is. What has a label that it lacks is
+        left out. Until all is written, whoever reads the store sees it as it was. Where there is no store, one is made.
     strict
         Fail at the first photograph that cannot be used or whose name does not fit, instead of leaving it out.
     workers, scheduler, overwrite, progress
@@ -130,11 +121,16 @@ def ingest(
         ("normalize", normalize, NORMALIZATIONS),
         ("align", align, ALIGNMENTS),
     ):
-        if value not in allowed:
+        if value is not None and value not in allowed:
             raise ParameterError(f"{name} must be one of {', '.join(allowed)}, got {value!r}.")
+    if append and (overwrite or chunks is not None):
+        other = "overwrite replaces it" if overwrite else "chunks are those it has"
+        raise ParameterError(f"append adds to a store and {other}; give one of them.")
     url = normalize_url(url)
     sources = [os.fspath(src)] if isinstance(src, str | os.PathLike) else [os.fspath(place) for place in src]
     check_reachable(workers, url, *sources)
+    store = open_store(url, storage_options) if append else None
+    frame = frame_of(store, size, color, normalize, align)
     people = find_people(
         sources,
         layout=layout,
@@ -143,24 +139,31 @@ def ingest(
         rename=dict(rename or {}),
         seed=seed,
         strict=strict,
+        append=store is not None,
         storage_options=src_storage_options,
     )
-    takes, labels, left_out = people.takes, people.labels, dict(people.left_out)
-    if size is None:
-        size = common_size(takes)
+    if store is not None:
+        people = more_people(store, people, seed, strict=strict)
+        if not people.takes:
+            return _report(store, 0, {}, people.left_out)
+    size = common_size(people.takes) if frame.size is None else frame.size
     if not 8 <= size <= _MAX_SIZE:
         raise ParameterError(f"size must lie in 8..{_MAX_SIZE} pixels, got {size}.")
-    reference = None
-    if align != "none":
-        reference = training_reference(takes, people.split, strict)
-    check_output(url, storage_options, kind="images", overwrite=overwrite)
+    reference: npt.NDArray[np.float64] | None = None
+    if frame.align != "none":
+        in_store = None if store is None else read_frame(store)[0].astype(np.float64)
+        reference = training_reference(people.takes, people.split, strict) if in_store is None else in_store
+    if store is None:
+        check_output(url, storage_options, kind="images", overwrite=overwrite)
     staging = Staging(url, storage_options)
-    staging.create(len(takes), len(labels), (size, size), 3 if color == "rgb" else 1)
+    n_channels = 1 if frame.color == "gray" else 3
+    staging.create(len(people.takes), len(people.labels), (size, size), n_channels)
     tasks = [
-        Person(staging, row, take, labels, reference, size, color, normalize, align, strict)
-        for row, take in enumerate(takes)
+        Person(staging, row, take, people.labels, reference, size, frame.color, frame.normalize, frame.align, strict)
+        for row, take in enumerate(people.takes)
     ]
     reports: dict[int, PersonReport] = {}
+    left_out = dict(people.left_out)
     try:
         with open_executor(
             workers=workers, scheduler=scheduler, n_tasks=len(tasks), max_memory=DEFAULT_MEMORY
@@ -174,62 +177,54 @@ def ingest(
                     left_out |= report.left_out
                     done += len(report.quality)
                     advance(1, f"{done / (time.perf_counter() - started):.1f} images/s")
-            kept = [row for row in range(len(takes)) if reports[row].quality]
+            kept = [row for row in range(len(tasks)) if reports[row].quality]
             if not kept:
                 raise DataError(
                     f"no photograph in {', '.join(map(redact, sources))} could be used; the first reason: "
                     f"{next(iter(left_out.values()))}"
                 )
-            present = np.array([[label in reports[row].quality for label in labels] for row in kept])
-            run, *_ = create_images(
-                url,
-                labels=labels,
-                image=[takes[row].name for row in kept],
-                subject=[takes[row].subject for row in kept],
-                dataset=[takes[row].dataset for row in kept],
-                split=[people.split[row] for row in kept],
-                shape=(size, size),
-                n_channels=3 if color == "rgb" else 1,
-                chunks=chunks,
-                overwrite=overwrite,
-                storage_options=storage_options,
+            staged = Staged(
+                staging,
+                people.labels,
+                kept,
+                [people.takes[row] for row in kept],
+                [people.split[row] for row in kept],
+                [reports[row] for row in kept],
             )
-            runs = [
-                _Run(staging, label, column, start, tuple(kept[start : start + run]))
-                for start in range(0, len(kept), run)
-                for column, label in enumerate(labels)
-            ]
-            checksum = np.zeros(present.shape, dtype=np.uint32)
-            for task, sums in executor.run(
-                _write_run, runs, name="write", describe=lambda t: f"{t.label} from image {t.start}"
-            ):
-                checksum[task.start : task.start + len(sums), task.column] = sums
+            if store is not None:
+                grow_store(store, staged, executor, people.sources)
+            else:
+                write_store(
+                    staged,
+                    executor,
+                    reference=reference,
+                    size=size,
+                    n_channels=n_channels,
+                    chunks=chunks,
+                    overwrite=overwrite,
+                    provenance={
+                        "sources": people.sources,
+                        "align": frame.align,
+                        "seed": seed,
+                        "normalize": frame.normalize,
+                    },
+                )
     finally:
         staging.remove()
-    mask = np.ones((size, size), dtype=bool) if reference is None else hull_mask(reference, size)
-    origin = gather([reports[row] for row in kept], [takes[row] for row in kept], labels, sources)
-    write_alignment(url, origin, storage_options)
-    points = np.empty((0, 2)) if reference is None else reference
-    write_frame(url, points, present, [people.split[row] for row in kept], storage_options)
-    finish_images(
-        url,
-        present=present,
-        checksum=checksum,
-        face_mask=mask,
-        provenance={"sources": people.sources, "align": align, "seed": seed, "normalize": normalize},
-        storage_options=storage_options,
-    )
+    quality = {take.name: report.quality for take, report in zip(staged.takes, staged.reports, strict=True)}
+    return _report(Images.open(url, storage_options), len(kept), quality, left_out)
+
+
+def _report(
+    store: Images, n_added: int, quality: dict[str, dict[str, dict[str, float]]], left_out: dict[str, str]
+) -> IngestReport:
     return IngestReport(
-        url=url,
-        labels=labels,
-        images=len(kept),
-        present={label: int(n) for label, n in zip(labels, present.sum(axis=0), strict=True)},
-        pairs=int(present.all(axis=1).sum()),
-        quality={takes[row].name: reports[row].quality for row in kept},
+        url=store.url,
+        labels=store.labels,
+        images=store.n_images,
+        images_added=n_added,
+        present={label: int(n) for label, n in zip(store.labels, store.present.sum(axis=0), strict=True)},
+        pairs=int(store.present.all(axis=1).sum()),
+        quality=quality,
         left_out=dict(sorted(left_out.items())),
     )
-
-
-def _write_run(task: _Run) -> npt.NDArray[np.uint32]:
-    images = task.staging.read(task.column, task.rows)
-    return write_images(task.staging.url, task.label, task.start, images, task.staging.storage_options)

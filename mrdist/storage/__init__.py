@@ -15,6 +15,7 @@ from mrdist.storage.alignment import (
 )
 from mrdist.storage.csr import write_csr
 from mrdist.storage.files import File, Source
+from mrdist.storage.growing import Addition, additions, begin_growth, finish_growth, write_addition
 from mrdist.storage.images import (
     Images,
     chunk_shape,
@@ -43,6 +44,7 @@ from mrdist.storage.weights import Training, train_output
 __all__ = [
     "NODES",
     "Accumulation",
+    "Addition",
     "Alignment",
     "File",
     "Images",
@@ -54,6 +56,8 @@ __all__ = [
     "StorageOptions",
     "Training",
     "WeightsReader",
+    "additions",
+    "begin_growth",
     "check_apart",
     "check_output",
     "check_reachable",
@@ -61,6 +65,7 @@ __all__ = [
     "copy_alignment",
     "create_images",
     "describe",
+    "finish_growth",
     "finish_images",
     "is_local",
     "normalize_url",
@@ -73,6 +78,7 @@ __all__ = [
     "redact",
     "statistics_output",
     "train_output",
+    "write_addition",
     "write_alignment",
     "write_csr",
     "write_frame",

@@ -292,6 +292,11 @@ class Images:
         return self._strings("subject")
 
     @cached_property
+    def dataset(self) -> npt.NDArray[np.str_]:
+        """Where they come from, shape (image,)."""
+        return self._strings("dataset")
+
+    @cached_property
     def split(self) -> npt.NDArray[np.str_]:
         """train, val or test, shape (image,)."""
         return self._strings("split")
