@@ -57,7 +57,7 @@ def open_store(url: str, storage_options: StorageOptions) -> Images | None:
 
 
 def frame_of(
-    store: Images | None, size: int | None, color: str | None, normalize: str | None, align: str | None
+    store: Images | None, size: int | None, color: Color | None, normalize: Normalize | None, align: str | None
 ) -> Frame:
     """Return what was asked for, what is not given being the default or that of the store.
 
