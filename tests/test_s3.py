@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import boto3
 import numpy as np
 import pytest
 from moto.server import ThreadedMotoServer
+from PIL import Image
 
 import mrdist
 
@@ -72,6 +74,38 @@ def test_sums_on_s3_grow_and_are_solved(bucket, tmp_path):
     solved, trained = mrdist.open_weights(f"{bucket}/solved.zarr"), mrdist.open_weights(str(tmp_path / "trained.zarr"))
     np.testing.assert_array_equal(solved.coef, trained.coef)
     assert mrdist.open_statistics(f"{bucket}/sums.zarr").sizes["image"] == 12
+
+
+def test_photographs_and_archives_on_s3_are_ingested_as_from_disk(bucket, tmp_path):
+    client = boto3.client("s3")
+    with zipfile.ZipFile(tmp_path / "more.zip", "w") as archive:
+        for n, name in enumerate(f"{label}/{person}.png" for label in ("sad", "happy") for person in "abcd"):
+            path = tmp_path / "people" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels = np.random.default_rng(n).integers(0, 256, (16, 16), dtype=np.uint8)
+            Image.fromarray(pixels).save(path)
+            client.upload_file(str(path), "faces", f"people/{name}")
+            archive.write(path, name)
+    client.upload_file(str(tmp_path / "more.zip"), "faces", "more.zip")
+    for source, url in (
+        (f"{bucket}/people", f"{bucket}/ingested.zarr"),
+        (str(tmp_path / "people"), str(tmp_path / "i.zarr")),
+    ):
+        run("ingest", source, url, "--align", "none", "--workers", "0", "--color", "gray")
+    out = run("ingest", f"{bucket}/more.zip", f"{bucket}/ingested.zarr", "--append", "--workers", "1", "--json")
+    assert json.loads(out)["images_added"] == 4
+    remote, local = mrdist.open_images(f"{bucket}/ingested.zarr"), mrdist.open_images(str(tmp_path / "ingested.zarr"))
+    assert remote["image"].values.tolist() == [*"abcd", "more/a", "more/b", "more/c", "more/d"]
+    for label in ("sad", "happy"):
+        np.testing.assert_array_equal(remote[label].values, np.concatenate([local[label].values] * 2))
+    done = subprocess.run(
+        [MRDIST, "ingest", f"{bucket}/nobody", str(tmp_path / "n.zarr")], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1
+    assert (
+        done.stderr
+        == f"Error: There is no folder or archive {bucket}/nobody: give the one that holds the photographs.\n"
+    )
 
 
 def test_a_bucket_that_does_not_exist_is_one_sentence(bucket):
