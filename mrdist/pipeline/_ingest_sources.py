@@ -138,11 +138,13 @@ def common_size(takes: list[Take]) -> int:
         The photographs differ in size or are not square, or none can be read.
     """
     first: tuple[str, int, int] | None = None
+    unreadable: PhotographError | None = None
     for path in (path for take in takes for path in take.photographs.values()):
         name = PurePosixPath(os.fspath(path)).name
         try:
             width, height = photograph_size(path)
-        except PhotographError:
+        except PhotographError as error:
+            unreadable = unreadable or error
             continue
         first = first or (name, width, height)
         if (width, height) != first[1:]:
@@ -151,7 +153,7 @@ def common_size(takes: list[Take]) -> int:
                 "give the size of the images in the store with --size."
             )
     if first is None:
-        raise DataError("none of the photographs can be read; check the files.")
+        raise DataError(f"None of the photographs can be read; the first reason: {unreadable}")
     if first[1] != first[2]:
         raise DataError(
             f"{first[0]} has {first[1]} x {first[2]} pixels and is not square; give the side of the images "

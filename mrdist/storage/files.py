@@ -96,8 +96,10 @@ class File:
                     stream.seek(0)
                     yield stream
             else:
-                filesystem, path = fsspec.url_to_fs(self.url, **dict(self.storage_options or {}))
-                with filesystem.open(path, "rb", block_size=1 << 18) as stream:
+                with _remote_errors():
+                    filesystem, path = fsspec.url_to_fs(self.url, **dict(self.storage_options or {}))
+                    stream = filesystem.open(path, "rb", block_size=1 << 18)
+                with stream:
                     _check_size(stream.size)
                     yield stream
         except _DAMAGE as error:
@@ -152,9 +154,10 @@ class Source:
             elif is_local(url):
                 names = _walk(Path(url), refused)
             else:
-                filesystem, root = fsspec.url_to_fs(url, **dict(storage_options or {}))
-                filesystem.invalidate_cache()
-                names = [path.removeprefix(root).lstrip("/") for path in filesystem.find(root)]
+                with _remote_errors():
+                    filesystem, root = fsspec.url_to_fs(url, **dict(storage_options or {}))
+                    filesystem.invalidate_cache()
+                    names = [path.removeprefix(root).lstrip("/") for path in filesystem.find(root)]
                 if not names:
                     raise FileNotFoundError(url)
         except (FileNotFoundError, NotADirectoryError) as error:
@@ -213,9 +216,21 @@ Archive = zipfile.ZipFile | tarfile.TarFile
 
 
 def _archive_at(url: str, options: StorageOptions) -> Archive:
-    filesystem, path = fsspec.url_to_fs(url, **dict(options or {}))
-    key = tuple(sorted((name, repr(value)) for name, value in (options or {}).items()))
-    return _open_archive(_Place(filesystem, path), url, key, filesystem.ukey(path))
+    with _remote_errors():
+        filesystem, path = fsspec.url_to_fs(url, **dict(options or {}))
+        key = tuple(sorted((name, repr(value)) for name, value in (options or {}).items()))
+        return _open_archive(_Place(filesystem, path), url, key, filesystem.ukey(path))
+
+
+@contextmanager
+def _remote_errors() -> Iterator[None]:
+    """Turn what clients of object stores raise into the OSError that it means."""
+    try:
+        yield
+    except (OSError, ValueError, ImportError, *_DAMAGE):
+        raise
+    except Exception as error:  # botocore's errors share no base with anything else
+        raise OSError(str(error)) from error
 
 
 @dataclass(frozen=True)
