@@ -25,6 +25,8 @@ class IngestReport:
         Images per label.
     pairs
         People with every label.
+    start_seconds, run_seconds
+        Until the workers were ready, and from then on.
     quality
         Per person and label, the measures of `mrdist.datasets.alignment.AlignedTake`.
     left_out
@@ -37,6 +39,8 @@ class IngestReport:
     images_added: int
     present: Mapping[str, int]
     pairs: int
+    start_seconds: float
+    run_seconds: float
     quality: Mapping[str, Mapping[str, Mapping[str, float]]]
     left_out: Mapping[str, str]
 
@@ -49,6 +53,7 @@ class IngestReport:
             "images_added": self.images_added,
             "present": dict(self.present),
             "pairs": self.pairs,
+            "seconds": {"start": self.start_seconds, "run": self.run_seconds},
             "quality": {subject: dict(labels) for subject, labels in self.quality.items()},
             "left_out": [{"what": what, "reason": reason} for what, reason in self.left_out.items()],
         }

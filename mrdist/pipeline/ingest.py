@@ -145,7 +145,7 @@ def ingest(
     if store is not None:
         people = more_people(store, people, seed, strict=strict)
         if not people.takes:
-            return _report(store, 0, {}, people.left_out)
+            return _report(store, 0, (0.0, 0.0), {}, people.left_out)
     size = common_size(people.takes) if frame.size is None else frame.size
     if not 8 <= size <= _MAX_SIZE:
         raise ParameterError(f"size must lie in 8..{_MAX_SIZE} pixels, got {size}.")
@@ -165,6 +165,7 @@ def ingest(
     reports: dict[int, PersonReport] = {}
     left_out = dict(people.left_out)
     try:
+        began = time.perf_counter()
         with open_executor(
             workers=workers, scheduler=scheduler, n_tasks=len(tasks), max_memory=DEFAULT_MEMORY
         ) as executor:
@@ -212,12 +213,18 @@ def ingest(
     finally:
         staging.remove()
     quality = {take.name: report.quality for take, report in zip(staged.takes, staged.reports, strict=True)}
-    return _report(Images.open(url, storage_options), len(kept), quality, left_out)
+    seconds = executor.start_seconds, time.perf_counter() - began - executor.start_seconds
+    return _report(Images.open(url, storage_options), len(kept), seconds, quality, left_out)
 
 
 def _report(
-    store: Images, n_added: int, quality: dict[str, dict[str, dict[str, float]]], left_out: dict[str, str]
+    store: Images,
+    n_added: int,
+    seconds: tuple[float, float],
+    quality: dict[str, dict[str, dict[str, float]]],
+    left_out: dict[str, str],
 ) -> IngestReport:
+    start_seconds, run_seconds = seconds
     return IngestReport(
         url=store.url,
         labels=store.labels,
@@ -225,6 +232,8 @@ def _report(
         images_added=n_added,
         present={label: int(n) for label, n in zip(store.labels, store.present.sum(axis=0), strict=True)},
         pairs=int(store.present.all(axis=1).sum()),
+        start_seconds=start_seconds,
+        run_seconds=run_seconds,
         quality=quality,
         left_out=dict(sorted(left_out.items())),
     )
