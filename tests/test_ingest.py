@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import zipfile
@@ -13,7 +14,9 @@ import pytest
 from PIL import Image
 
 import mrdist
-from mrdist.storage import Images
+from mrdist.datasets.alignment import align_take
+from mrdist.datasets.discovery import discover
+from mrdist.storage import Images, read_alignment, read_frame
 
 PLAIN = ("--align", "none", "--workers", "0")
 SIDE = 16
@@ -254,3 +257,33 @@ def test_a_killed_append_leaves_the_store_and_is_repeated(folders, tmp_path):
     assert commands.report(*append)["images_added"] == 9
     commands.succeed("ingest", two, quiet, "--append", "--workers", "0")
     assert commands.files(out) == commands.files(quiet)
+
+
+@pytest.mark.skipif("MRDIST_TEST_DATA" not in os.environ, reason="MRDIST_TEST_DATA is not set")
+def test_who_is_appended_is_aligned_to_the_reference_of_the_store(tmp_path):
+    london = Path(os.environ["MRDIST_TEST_DATA"]) / "london"
+    people = sorted(path.stem.removesuffix("_03") for path in (london / "neutral_front").glob("*.tem"))[:4]
+    for n, person in enumerate(people):
+        for name in (
+            f"neutral_front/{person}_03.jpg",
+            f"neutral_front/{person}_03.tem",
+            f"smiling_front/{person}_08.jpg",
+        ):
+            path = tmp_path / ("more" if n == 3 else "some") / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(london / name, path)
+    out = tmp_path / "out.zarr"
+    commands.succeed("ingest", tmp_path / "some", out, "--size", 64, "--color", "gray", "--workers", "0")
+    reference, means = read_frame(Images.open(str(out)))
+    found = commands.report("ingest", tmp_path / "more", out, "--append", "--workers", "0")
+    after, means_after = read_frame(Images.open(str(out)))
+    np.testing.assert_array_equal(after, reference)
+    np.testing.assert_array_equal(means_after, means)
+    assert list(found["quality"]) == [f"more/{people[3]}"]
+    (take,) = discover(tmp_path / "more").takes
+    wanted = align_take(take, reference, size=64, color="gray").images
+    for label in ("neutral", "smiling"):
+        assert_row(mrdist.open_images(str(out)), f"more/{people[3]}", label, wanted[label])
+    origin = read_alignment(Images.open(str(out)))
+    assert np.isfinite(origin.warp[3]).all()
+    assert origin.quality[3, 1, list(origin.measures).index("correlation")] > 0.8

@@ -13,7 +13,7 @@ from mrdist.datasets.layouts.records import ANGLES, LANDMARKS, Found, Layout, Re
 from mrdist.datasets.photographs import Photograph, Take
 from mrdist.errors import DataError, ParameterError
 from mrdist.storage.files import Source
-from mrdist.storage.urls import StorageOptions, redact
+from mrdist.storage.urls import StorageOptions
 
 #: By name; those before `folders` are told by the names of their files.
 LAYOUTS: Mapping[str, Layout] = {
@@ -101,11 +101,11 @@ def discover(
     chosen = LAYOUTS[_detect(source) if layout == "auto" else layout]
     found = manifest.read(source, table) if chosen.name == "manifest" else chosen.read(source)
     if angle != "front" and not any(record.angle == angle for record in found.records):
-        raise DataError(f"{source.url} holds no photograph of angle {angle!r} in the layout {chosen.name}.")
+        raise DataError(f"{source} holds no photograph of angle {angle!r} in the layout {chosen.name}.")
     takes = _takes(source, found, dataset or source.name, angle)
     if not takes:
         raise DataError(
-            f"{source.url} holds no photograph in the layout {chosen.name} ({chosen.example}); "
+            f"{source} holds no photograph in the layout {chosen.name} ({chosen.example}); "
             f"{len(found.unfit)} photographs do not fit it{_for_example(found.unfit)}."
         )
     _note_others(source, found)
@@ -122,7 +122,7 @@ def _detect(source: Source) -> str:
     names = photographs(source.files)
     if not names:
         more = f"; {len(source.refused)} links lead out of it" if source.refused else ""
-        raise DataError(f"{source.url} holds no photograph{more}.")
+        raise DataError(f"{source} holds no photograph{more}.")
     counts = {name: LAYOUTS[name].count(names) for name in _NAMED}
     fitting = [name for name, count in counts.items() if count]
     if len(fitting) == 1 and 2 * counts[fitting[0]] > len(names):
@@ -132,7 +132,7 @@ def _detect(source: Source) -> str:
         return "folders"
     tried = ", ".join(f"{name} {count}" for name, count in counts.items())
     raise DataError(
-        f"The layout of {source.url} is not clear: of {len(names)} photographs, such as {names[0]}, fit {tried}; name "
+        f"The layout of {source} is not clear: of {len(names)} photographs, such as {names[0]}, fit {tried}; name "
         "it with --layout (sides and manifest are others)."
     )
 
@@ -149,7 +149,7 @@ def _takes(source: Source, found: Found, dataset: str, angle: str) -> list[Take]
         split, path = splits.setdefault(record.subject, (record.split, record.path))
         if split != record.split:
             raise DataError(
-                f"Person {record.subject} of {source.url} is in split {split or 'none'} by {path} and in "
+                f"Person {record.subject} of {source} is in split {split or 'none'} by {path} and in "
                 f"{record.split or 'none'} by {record.path}; a person must be on one side."
             )
         labels = groups.setdefault((record.subject, record.session), {})
@@ -165,7 +165,7 @@ def _takes(source: Source, found: Found, dataset: str, angle: str) -> list[Take]
             points = record.landmarks or near.get(str(PurePosixPath(record.path).with_suffix("")))
             if points is not None and record.half is None:
                 landmarks[label] = source.file(points)
-        takes.append(Take(subject, shots, landmarks, session, dataset, splits[subject][0], redact(source.url)))
+        takes.append(Take(subject, shots, landmarks, session, dataset, splits[subject][0], str(source)))
     return takes
 
 

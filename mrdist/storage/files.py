@@ -170,6 +170,9 @@ class Source:
             raise DataError(f"{redact(url)} cannot be listed ({error}): check the address.") from error
         return cls(url, tuple(sorted(filter(_is_shown, names))), refused, storage_options)
 
+    def __str__(self) -> str:
+        return redact(self.url)
+
     @property
     def name(self) -> str:
         """Name of the folder, or of the archive without its extension."""

@@ -36,7 +36,7 @@ def find(source: Source) -> str | None:
     """
     names = [name for name in NAMES if name in source.files]
     if len(names) > 1:
-        raise DataError(f"{source.url} holds {' and '.join(names)}: keep the one that is meant.")
+        raise DataError(f"{source} holds {' and '.join(names)}: keep the one that is meant.")
     return names[0] if names else None
 
 
@@ -57,7 +57,7 @@ def read(source: Source, name: str | None = None) -> Found:
     """
     name = name or find(source)
     if name is None or name not in source.files:
-        raise DataError(f"{source.url} holds no {name or ' or '.join(NAMES)}.")
+        raise DataError(f"{source} holds no {name or ' or '.join(NAMES)}.")
     file = source.file(name)
     try:
         content = file.read_bytes()
