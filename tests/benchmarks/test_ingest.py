@@ -21,7 +21,7 @@ def test_two_workers_ingest_twice_as_much(meter, tmp_path, align):
     def ingest(workers):
         london = Path(os.environ["MRDIST_TEST_DATA"]) / "london"
         report = mrdist.ingest(
-            london, tmp_path / f"{workers}.zarr", size=128, align=align, workers=workers, overwrite=True
+            london, str(tmp_path / f"{workers}.zarr"), size=128, align=align, workers=workers, overwrite=True
         )
         running[workers].append(report.run_seconds)
         return sum(report.present.values())
