@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -29,6 +30,28 @@ class Sizes(click.ParamType[tuple[int, ...]]):
             kind = "positive " if self.least else ""
             self.fail(f"{value!r} is not {self.count} {kind}whole numbers with commas between.", param, ctx)
         return tuple(int(part) for part in parts)
+
+
+class Numbers(click.ParamType[tuple[float, ...]]):
+    """Numbers with commas between, such as ``0,0.05,0.1``; any number of them, or so many."""
+
+    name = "A,B,..."
+
+    def __init__(self, count: int | None = None) -> None:
+        self.count = count
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
+        """Parse the text."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            numbers = tuple(float(part) for part in value.split(","))
+        except ValueError:
+            numbers = ()
+        if not all(map(math.isfinite, numbers)) or len(numbers) != (self.count or max(len(numbers), 1)):
+            many = "" if self.count is None else f"{self.count} "
+            self.fail(f"{value!r} is not {many}numbers with commas between.", param, ctx)
+        return numbers
 
 
 def cluster_options(command: Command) -> Command:

@@ -7,24 +7,9 @@ from typing import Any, TypeVar
 
 import click
 
-from mrdist.cli.options import Sizes, json_option, print_json, refine_option
+from mrdist.cli.options import Numbers, Sizes, json_option, print_json, refine_option
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-class Shares(click.ParamType[tuple[float, ...]]):
-    """Numbers with commas between, such as ``0,0.05,0.1``."""
-
-    name = "A,B,..."
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
-        """Parse the text."""
-        if isinstance(value, tuple):
-            return value
-        try:
-            return tuple(float(part) for part in value.split(","))
-        except ValueError:
-            self.fail(f"{value!r} is not numbers with commas between.", param, ctx)
 
 
 out_option = click.option("--out", required=True, metavar="FILE", help="Picture; its ending says the format.")
@@ -55,8 +40,8 @@ def faces(weights: str, images: str, out: str, as_json: bool, **options: Any) ->
 @plot.command()
 @click.argument("weights")
 @click.argument("images", required=False)
-@click.option("--radii", type=Shares(), metavar="A,B,...", help="Of the disk, in sides of the image.")
-@click.option("--smoothings", type=Shares(), metavar="A,B,...", help="Widths of the Gaussian, in sides of the image.")
+@click.option("--radii", type=Numbers(), metavar="A,B,...", help="Of the disk, in sides of the image.")
+@click.option("--smoothings", type=Numbers(), metavar="A,B,...", help="Widths of the Gaussian, in sides of the image.")
 @out_option
 @json_option
 def refinement(weights: str, images: str | None, out: str, as_json: bool, **options: Any) -> None:

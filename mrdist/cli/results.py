@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from mrdist.cli.options import (
+    Numbers,
     cluster_options,
     format_bytes,
     json_option,
@@ -25,6 +26,10 @@ from mrdist.cli.options import (
 @click.argument("inputs", nargs=-1, required=True)
 @click.option("--out", required=True, metavar="DIR|URL", help="Folder for the pictures, or URL of the new store.")
 @refine_option
+@click.option(
+    "--points", type=Numbers(4), metavar="X1,Y1,X2,Y2", help="Pupils of the photograph in pixels, the left one first."
+)
+@click.option("--contact-sheet", is_flag=True, help="Write contact-sheet.png, too: photographs before and after.")
 @strict_option
 @cluster_options
 @click.option("--max-memory", metavar="SIZE", help="Limit per worker process, 2GiB by default; of a store only.")
@@ -32,6 +37,9 @@ from mrdist.cli.options import (
 @json_option
 def synthesize(weights: str, inputs: tuple[str, ...], out: str, as_json: bool, **options: Any) -> None:
     """Apply WEIGHTS to the photographs INPUTS, and write DIR/<stem>.png for each; or to one images store.
+
+    A photograph has any size: a landmark file beside it (<stem>.tem) or --points say where the face is, and only the
+    face changes. One of the trained size without either is taken as it lies. INPUTS may be folders and patterns.
 
     A store's images of the weights' source label become an images store of their target label at URL.
     """
@@ -42,6 +50,8 @@ def synthesize(weights: str, inputs: tuple[str, ...], out: str, as_json: bool, *
         print_json(report.to_dict())
     elif isinstance(report, SynthesisReport):
         click.echo(f"{out}: {len(report.written)} picture(s)")
+        if report.contact_sheet is not None:
+            click.echo(report.contact_sheet)
         for what, reason in report.left_out.items():
             click.echo(f"left out {what}: {reason}", err=True)
     else:

@@ -224,6 +224,35 @@ def _frame_mapping(method: Method, reference: Floats, landmarks: Floats) -> Mapp
     return mapping
 
 
+def place_frame(landmarks: Floats, reference: Floats | None) -> Floats:
+    """Find where the frame lies in a photograph from its landmarks.
+
+    Parameters
+    ----------
+    landmarks : array of shape (n, 2)
+        (x, y) in pixels, the pupils first.
+    reference : array of shape (m, 2) or None
+        In sides of the frame. Where the landmarks are of the same template, they are warped onto it as in `align_take`
+        by default; else the pupils alone are brought to `FRAME_PUPILS`.
+
+    Returns
+    -------
+    float64 array of shape (4225, 2)
+        Where the nodes of `mrdist.datasets._warping.GRID` lie: (x, y) in pixels.
+
+    Examples
+    --------
+    >>> corners = place_frame(np.array([[32.0, 40.0], [68.0, 40.0]]), None)[[0, -1]]
+    >>> corners.round(6).tolist()
+    [[0.0, 0.0], [100.0, 100.0]]
+    """
+    if reference is not None and len(landmarks) == len(reference) == N_POINTS:
+        mapping = _frame_mapping("tps", reference, landmarks)
+    else:
+        mapping = estimate_transform("similarity", FRAME_PUPILS, landmarks[PUPILS])
+    return mapping(GRID)
+
+
 def _luminance(photograph: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """Return gray with the channel axis kept, as pillow computes it."""
     if photograph.shape[2] == 1:

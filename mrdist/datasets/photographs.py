@@ -105,7 +105,7 @@ def read_photograph(path: str | os.PathLike[str], color: Color) -> npt.NDArray[n
         or has pixels of more than 16 bits.
     """
     file = File.of(path)
-    with _decoding(file) as image:
+    with decoding(file) as image:
         image = ImageOps.exif_transpose(image)
         image.load()
     half = file.half if isinstance(file, Photograph) else None
@@ -124,7 +124,7 @@ def photograph_size(path: str | os.PathLike[str]) -> tuple[int, int]:
         As `read_photograph`, as far as the head tells.
     """
     file = File.of(path)
-    with _decoding(file, head=True) as image:
+    with decoding(file, head=True) as image:
         width, height = image.size
         if image.getexif().get(0x0112, 1) >= 5:  # turned by a right angle
             width, height = height, width
@@ -151,7 +151,7 @@ def stretch(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 @contextmanager
-def _decoding(file: File, *, head: bool = False) -> Iterator[Image.Image]:
+def decoding(file: File, *, head: bool = False) -> Iterator[Image.Image]:
     """Open an image, with one sentence for whatever is wrong with it."""
     try:
         with warnings.catch_warnings():

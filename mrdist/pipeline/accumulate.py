@@ -18,6 +18,7 @@ from mrdist.pipeline._blocks import check_choices, n_slots_of, output_options, r
 from mrdist.planning import DEFAULT_MEMORY, Workload, block_bytes, parse_bytes, plan_training
 from mrdist.storage import (
     Accumulation,
+    FaceFrame,
     Images,
     Part,
     Statistics,
@@ -207,7 +208,8 @@ def accumulate(
         progress=progress,
     )
     started = time.perf_counter()
-    output.finish(images.image[rows].tolist(), images.checksums(labels, rows), versions())
+    face_frame = FaceFrame.of_images(images, labels[0])
+    output.finish(images.image[rows].tolist(), images.checksums(labels, rows), versions(), face_frame)
     return AccumulateReport(
         url=statistics_url,
         already_complete=False,

@@ -12,9 +12,9 @@ import numpy as np
 
 from mrdist.errors import StoreError
 from mrdist.geometry import Block
+from mrdist.pipeline._photographs import to_picture
 from mrdist.pipeline.evaluate import evaluate
 from mrdist.pipeline.generate import generate
-from mrdist.pipeline.synthesize import to_picture
 from mrdist.pipeline.train import train
 from mrdist.storage import Images, check_output, open_weights
 

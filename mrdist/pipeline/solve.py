@@ -157,7 +157,10 @@ def solve(
     )
     started = time.perf_counter()
     images = sorted({part.images for part in statistics.parts})
-    scores = output.finish({"images": ", ".join(images), "statistics": redact(statistics_url), "versions": versions()})
+    scores = output.finish(
+        {"images": ", ".join(images), "statistics": redact(statistics_url), "versions": versions()},
+        statistics.face_frame,
+    )
     return TrainReport(
         url=weights_url,
         already_complete=False,

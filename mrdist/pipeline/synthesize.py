@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageOps
 
+from mrdist.datasets.layouts.records import PHOTOGRAPHS
 from mrdist.datasets.photographs import read_photograph
-from mrdist.errors import DataError, ParameterError, StoreError, StoreNotFoundError
+from mrdist.errors import DataError, ParameterError, StoreNotFoundError
 from mrdist.execution import progress_bar
+from mrdist.pipeline._blocks import output_options
+from mrdist.pipeline._photographs import Points, Retoucher
 from mrdist.pipeline.refine import importance_of
 from mrdist.pipeline.synthesize_store import StoreSynthesisReport, synthesize_store
-from mrdist.refinement import Refinement, blend
-from mrdist.storage import Model, StorageOptions, describe, open_weights, redact
-from mrdist.synthesis import to_floats, to_pixels
+from mrdist.refinement import Refinement
+from mrdist.storage import StorageOptions, WeightsReader, describe, redact
+from mrdist.storage.files import File
+from mrdist.storage.places import find_files, make_folder, same_place, write_file
+
+CONTACT_SHEET = "contact-sheet.png"
+_THUMB = 256
 
 
 @dataclass(frozen=True)
@@ -29,17 +36,25 @@ class SynthesisReport:
     ----------
     written
         Input -> picture.
+    aligned
+        Input -> how it was brought into the frame, points or landmarks; one that was taken as it lies is not here.
     left_out
         Input -> reason.
+    contact_sheet
+        Picture of all of them before and after, if it was asked for.
     """
 
     written: dict[str, str]
+    aligned: dict[str, str]
     left_out: dict[str, str]
+    contact_sheet: str | None = None
 
     def to_dict(self) -> dict[str, object]:
         """Return what ``mrdist synthesize --json`` prints."""
         return {
             "written": self.written,
+            **({"aligned": self.aligned} if self.aligned else {}),
+            **({} if self.contact_sheet is None else {"contact_sheet": self.contact_sheet}),
             "left_out": [{"what": what, "reason": reason} for what, reason in self.left_out.items()],
         }
 
@@ -50,6 +65,8 @@ def synthesize(
     out: str,
     *,
     refine: bool | Refinement = False,
+    points: Points | None = None,
+    contact_sheet: bool = False,
     strict: bool = False,
     workers: int | None = None,
     scheduler: str | None = None,
@@ -60,20 +77,30 @@ def synthesize(
     weights_storage_options: StorageOptions = None,
     output_storage_options: StorageOptions = None,
 ) -> SynthesisReport | StoreSynthesisReport:
-    """Apply a trained mapping to photographs of the size it was trained on, or to an images store.
+    """Apply a trained mapping to photographs of any size, or to an images store.
+
+    A photograph is brought into the frame of the training by its landmarks (a WebMorph file ``<stem>.tem`` beside it)
+    or by the pupils. The change that the mapping makes there is warped back and added at the photograph's own
+    resolution inside a feathered mask around the face; every pixel outside it, alpha, depth and colour profile are the
+    photograph's own. A photograph of exactly the trained size without landmarks or points is taken as aligned and
+    becomes what the mapping makes of it.
 
     Parameters
     ----------
     weights_url
         A weights store.
     inputs
-        Photographs, each read in the colour of the mapping, as the ingested ones were; or one images store.
+        Photographs, folders of them and patterns such as ``faces/*.jpg``, as paths or fsspec URLs; or one images store.
     out
-        Of photographs: folder for the pictures, ``<stem>.png`` each, 8 bits, values outside 0..1 clipped. Of a store:
-        URL of the new one, see `mrdist.pipeline.synthesize_store.synthesize_store`.
+        Of photographs: folder for the pictures, ``<stem>.png`` each. Of a store: URL of the new one, see
+        `mrdist.pipeline.synthesize_store.synthesize_store`.
     refine
         Keep the input where the mapping does not matter: ``(1 - a) x + a y`` with the importance a that
         `mrdist.refine` has kept in the weights store, or else that of `mrdist.Refinement`'s defaults; one may be given.
+    points
+        Of one photograph: x and y of the pupil on its left and of the one on its right, in pixels.
+    contact_sheet
+        Write ``contact-sheet.png`` besides, with all photographs before and after.
     strict
         Fail at the first photograph that cannot be used, instead of leaving it out.
     workers, scheduler, max_memory, overwrite
@@ -91,7 +118,7 @@ def synthesize(
     ------
     ParameterError
         If two inputs would be written to the same picture, an input would be overwritten, or an option does not go
-        with the kind of input.
+        with the input.
     DataError
         If no photograph can be used, or, with ``strict``, one cannot; if images and weights do not fit each other.
     MemoryLimitError
@@ -111,8 +138,9 @@ def synthesize(
         if value is not None
     }
     if len(inputs) == 1 and _is_store(inputs[0], storage_options):
-        if strict:
-            raise ParameterError(f"strict is for photographs, and {redact(inputs[0])} is a store; leave it out.")
+        for name, value in (("strict", strict), ("points", points), ("contact_sheet", contact_sheet)):
+            if value:
+                raise ParameterError(f"{name} is for photographs, and {redact(inputs[0])} is a store; leave it out.")
         return synthesize_store(
             weights_url,
             inputs[0],
@@ -130,14 +158,17 @@ def synthesize(
         )
     if weights_storage_options is None:
         weights_storage_options = storage_options
-    model = open_weights(weights_url, weights_storage_options)
+    reader = WeightsReader.open(weights_url, weights_storage_options)
     return _synthesize_photographs(
-        model,
-        importance_of(weights_url, refine, weights_storage_options),
+        Retoucher(reader.model(), reader.face_frame, importance_of(weights_url, refine, weights_storage_options)),
         inputs,
         out,
+        points=points,
+        contact_sheet=contact_sheet,
         strict=strict,
         progress=progress,
+        storage_options=storage_options,
+        output_storage_options=output_options(out, output_storage_options, storage_options),
     )
 
 
@@ -150,75 +181,89 @@ def _is_store(url: str, options: StorageOptions) -> bool:
 
 
 def _synthesize_photographs(
-    model: Model,
-    importance: npt.NDArray[np.float32] | None,
+    retoucher: Retoucher,
     inputs: Sequence[str],
     out: str,
     *,
+    points: Points | None,
+    contact_sheet: bool,
     strict: bool,
     progress: bool | None,
+    storage_options: StorageOptions,
+    output_storage_options: StorageOptions,
 ) -> SynthesisReport:
-    folder = Path(out)
-    pictures: dict[Path, str] = {}
-    for path in inputs:
-        picture = folder / f"{Path(path).stem}.png"
-        if picture in pictures:
-            raise ParameterError(
-                f"{pictures[picture]} and {path} would both become {picture}; rename one or use two folders."
-            )
-        if picture.resolve() == Path(path).resolve():
-            raise ParameterError(f"{path} would be overwritten by its own result; choose another --out.")
-        pictures[picture] = path
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"folder {out} cannot be made ({error.strerror}); choose another --out.") from error
+    photographs = _pictures(inputs, out, storage_options)
+    if points is not None and len(photographs) > 1:
+        raise ParameterError(
+            f"points (--points) are those of one photograph, and there are {len(photographs)}; name one, or put a "
+            "landmark file beside each."
+        )
+    make_folder(out, output_storage_options)
     written: dict[str, str] = {}
+    aligned: dict[str, str] = {}
     left_out: dict[str, str] = {}
-    with progress_bar(len(pictures), 0, "photograph", show=progress) as advance:
-        for picture, path in pictures.items():
+    before_after: list[Image.Image] = []
+    with progress_bar(len(photographs), 0, "photograph", show=progress) as advance:
+        for name, (file, picture) in photographs.items():
             try:
-                _write(_synthesize_one(model, importance, path), picture)
-                written[path] = str(picture)
+                content, how = retoucher.picture(file, points)
+                write_file(picture, content, output_storage_options)
+                written[name] = picture
+                if how is not None:
+                    aligned[name] = how
+                if contact_sheet:
+                    before_after.append(_before_after(file, content))
             except DataError as error:
                 if strict:
                     raise
-                left_out[path] = str(error)
+                left_out[name] = str(error)
             advance(1, "")
     if not written:
         raise DataError(next(iter(left_out.values()), "there is no photograph to work on; name at least one."))
-    return SynthesisReport(written, left_out)
+    sheet = f"{out.rstrip('/')}/{CONTACT_SHEET}" if contact_sheet else None
+    if sheet is not None:
+        write_file(sheet, _sheet(before_after), output_storage_options)
+    return SynthesisReport(written, aligned, left_out, sheet)
 
 
-def to_picture(image: npt.NDArray[np.floating]) -> Image.Image:
-    """Return an image of floats, shape (y, x, channel), as an 8-bit picture; values outside 0..1 are clipped."""
-    pixels = to_pixels(image, np.uint8)
-    return Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., 0])
+def _pictures(inputs: Sequence[str], out: str, storage_options: StorageOptions) -> dict[str, tuple[File, str]]:
+    """Return photograph and picture by the photograph's name; no two share a picture."""
+    files: dict[str, File] = {}
+    for place in inputs:
+        files |= find_files(place, PHOTOGRAPHS, storage_options)
+    taken: dict[str, str] = {f"{out.rstrip('/')}/{CONTACT_SHEET}": "the contact sheet"}
+    pictures: dict[str, tuple[File, str]] = {}
+    for name, file in files.items():
+        picture = f"{out.rstrip('/')}/{Path(file.name).stem}.png"
+        if picture in taken:
+            raise ParameterError(
+                f"{taken[picture]} and {name} would both become {picture}; rename one or use two folders."
+            )
+        if same_place(picture, file.url):
+            raise ParameterError(f"{name} would be overwritten by its own result; choose another --out.")
+        taken[picture] = name
+        pictures[name] = (file, picture)
+    return pictures
 
 
-def _synthesize_one(model: Model, importance: npt.NDArray[np.float32] | None, path: str) -> npt.NDArray[np.floating]:
-    photograph = read_photograph(path, "rgb" if model.n_channels == 3 else "gray")
-    if photograph.shape[:2] != model.shape:
-        height, width = photograph.shape[:2]
-        raise DataError(
-            f"{path} has {width} x {height} pixels, the weights were trained on {model.shape[1]} x {model.shape[0]}; "
-            "align and resize it first."
-        )
-    output: npt.NDArray[np.floating] = model.predict(photograph[np.newaxis])
-    if importance is not None:
-        output = blend(to_floats(photograph[np.newaxis]), output, importance)
-    made: npt.NDArray[np.floating] = output[0]
-    return made
+def _before_after(file: File, content: bytes) -> Image.Image:
+    """Return a photograph and what was made of it side by side, small."""
+    after = Image.open(io.BytesIO(content)).convert("RGB")
+    pixels = read_photograph(file, "rgb")
+    pair = [ImageOps.contain(image, (_THUMB, _THUMB)) for image in (Image.fromarray(pixels), after)]
+    both = Image.new("RGB", (2 * _THUMB, _THUMB), "white")
+    for number, image in enumerate(pair):
+        both.paste(image, (number * _THUMB + (_THUMB - image.width) // 2, (_THUMB - image.height) // 2))
+    return both
 
 
-def _write(image: npt.NDArray[np.floating], picture: Path) -> None:
-    """Write beside and rename, so that a full disk leaves no half picture."""
-    partial = picture.with_suffix(".png.partial")
-    try:
-        to_picture(image).save(partial, format="PNG")
-        partial.replace(picture)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise StoreError(
-            f"{picture} cannot be written ({error.strerror or error}); free some space or choose another --out."
-        ) from error
+def _sheet(pairs: Sequence[Image.Image]) -> bytes:
+    columns = math.ceil(math.sqrt(len(pairs) / 2))
+    width, height = pairs[0].size
+    gap = _THUMB // 16
+    sheet = Image.new("RGB", (columns * (width + gap) - gap, -(-len(pairs) // columns) * (height + gap) - gap), "white")
+    for number, pair in enumerate(pairs):
+        sheet.paste(pair, (number % columns * (width + gap), number // columns * (height + gap)))
+    stream = io.BytesIO()
+    sheet.save(stream, format="PNG")
+    return stream.getvalue()

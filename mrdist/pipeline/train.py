@@ -18,6 +18,7 @@ from mrdist.pipeline._methods import METHODS, Job, Lesson, choose_options
 from mrdist.planning import DEFAULT_MEMORY, Plan, Workload, block_bytes, parse_bytes, plan_training
 from mrdist.solvers import check_alpha
 from mrdist.storage import (
+    FaceFrame,
     Images,
     StorageOptions,
     Training,
@@ -250,7 +251,8 @@ def run_training(
         progress=job.progress,
     )
     started = time.perf_counter()
-    scores = output.finish({"images": redact(images.url), "versions": versions()})
+    face_frame = FaceFrame.of_images(images, job.lesson.source)
+    scores = output.finish({"images": redact(images.url), "versions": versions()}, face_frame)
     return TrainReport(
         url=job.url,
         already_complete=False,

@@ -28,6 +28,7 @@ from mrdist.pipeline._methods import METHODS, Lesson, choose_options
 from mrdist.pipeline.train import describe_training, workload_of
 from mrdist.planning import DEFAULT_MEMORY, Plan, Workload, block_bytes, parse_bytes, plan_training
 from mrdist.storage import (
+    FaceFrame,
     Images,
     StorageOptions,
     Training,
@@ -271,7 +272,7 @@ def train_mappings(
     started = time.perf_counter()
     provenance = {"images": redact(images.url), "versions": versions()}
     for output in outputs.values():
-        output.finish(provenance)
+        output.finish(provenance, FaceFrame.of_images(images, output.training.source))
     scores = {
         name: WeightsReader.open(mapping_url(group_url, name), weights_storage_options).attributes["scores"]["train"]
         for name in trainings

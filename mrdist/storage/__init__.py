@@ -14,6 +14,7 @@ from mrdist.storage.alignment import (
     write_frame,
 )
 from mrdist.storage.csr import write_csr
+from mrdist.storage.face_frame import FaceFrame
 from mrdist.storage.files import File, Source
 from mrdist.storage.growing import Addition, additions, begin_growth, finish_growth, write_addition
 from mrdist.storage.images import (
@@ -46,6 +47,7 @@ __all__ = [
     "Accumulation",
     "Addition",
     "Alignment",
+    "FaceFrame",
     "File",
     "Images",
     "Model",

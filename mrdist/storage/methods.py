@@ -19,6 +19,7 @@ import zarr
 from mrdist.errors import ParameterError, StoreExistsError, StoreFormatError
 from mrdist.geometry import Block, Shape
 from mrdist.moments import Color, groups_of
+from mrdist.storage.face_frame import FaceFrame
 from mrdist.storage.images import Images
 from mrdist.storage.progress import Progress, remove_progress
 from mrdist.storage.urls import (
@@ -130,18 +131,24 @@ class WeightsOutput:
         self.progress = progress
         self.training = training
 
-    def finish(self, provenance: Mapping[str, Any], **found: Any) -> dict[str, float | None]:
+    def finish(
+        self, provenance: Mapping[str, Any], face_frame: FaceFrame | None = None, **found: Any
+    ) -> dict[str, float | None]:
         """Reduce the error maps to scores, mark the store complete and return the scores.
 
         Parameters
         ----------
         provenance
             Where the weights come from.
+        face_frame
+            Where the faces lie in the images.
         found
             What the training has found out besides, attributes of the store.
         """
         with store_errors(self._url):
             scores = self._scores()
+            if face_frame is not None:
+                face_frame.write(self._group)
             self._group.attrs["mrdist"] = {
                 **check_format(self._group, self._url),
                 "complete": True,
@@ -425,6 +432,11 @@ class WeightsReader(ABC):
     def frame(self) -> Block:
         """All output pixels."""
         return Block(0, 0, *self.training.shape)
+
+    @property
+    def face_frame(self) -> FaceFrame | None:
+        """Where the faces lay in the images of the training; None in a store of an mrdist that did not keep it."""
+        return FaceFrame.read(self.url, self._group)
 
     @property
     @abstractmethod

@@ -18,6 +18,7 @@ import zarr
 
 from mrdist.geometry import Block, ReceptiveField, Shape
 from mrdist.moments import Color, SufficientStatistics, groups_of, unit_of
+from mrdist.storage.face_frame import FaceFrame
 from mrdist.storage.images import fingerprint
 from mrdist.storage.methods import chunk_side
 from mrdist.storage.progress import Progress, remove_progress
@@ -215,6 +216,11 @@ class Statistics:
             return np.asarray(_array(self._group, "checksum")[: self.n_images])
 
     @property
+    def face_frame(self) -> FaceFrame | None:
+        """Where the faces lie in the images."""
+        return FaceFrame.read(self.url, self._group)
+
+    @property
     def n_folds(self) -> int:
         """Entries of the leading axis."""
         return len(self._count)
@@ -334,7 +340,13 @@ class StatisticsOutput:
                 array = _array(self._group, name).with_config({"write_empty_chunks": True})
                 array[fold, ..., *block.slices] = getattr(statistics, name)[group, ..., *own]
 
-    def finish(self, image: Sequence[str], checksum: npt.NDArray[np.uint32], provenance: Mapping[str, Any]) -> None:
+    def finish(
+        self,
+        image: Sequence[str],
+        checksum: npt.NDArray[np.uint32],
+        provenance: Mapping[str, Any],
+        face_frame: FaceFrame,
+    ) -> None:
         """Note which images were added and let them count.
 
         Parameters
@@ -345,9 +357,13 @@ class StatisticsOutput:
             CRC-32 of the pixels of source and target, shape (image, 2).
         provenance
             Versions of packages.
+        face_frame
+            Where the faces lie in the images; what is added later leaves it as it is.
         """
         with store_errors(self._url):
             found = check_format(self._group, self._url)
+            if not found["complete"]:
+                face_frame.write(self._group)
             before = sum(part["n_images"] for part in found["parts"])
             after, first_fold = before + len(image), self.progress.task["first_fold"]
             runs = self.accumulation.folds(len(image))

@@ -1,0 +1,132 @@
+"""One photograph on its way to a new expression: find the face, change it in the frame, bring the change back."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from mrdist.datasets.alignment import place_frame
+from mrdist.datasets.landmarks import read_tem
+from mrdist.datasets.originals import read_original
+from mrdist.datasets.photographs import Color, photograph_size, read_photograph
+from mrdist.datasets.retouching import crop_face, feathered, retouch
+from mrdist.errors import DataError, LandmarkError
+from mrdist.refinement import blend
+from mrdist.storage import FaceFrame, Model
+from mrdist.storage.files import File
+from mrdist.storage.places import beside
+from mrdist.synthesis import to_floats, to_pixels
+
+Points = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Retoucher:
+    """Gives photographs a new expression.
+
+    Attributes
+    ----------
+    model
+        The mapping.
+    face_frame
+        Where faces lie in its images, if the store knows.
+    importance
+        Where its change is taken, shape (y, x); everywhere by default.
+    """
+
+    model: Model
+    face_frame: FaceFrame | None
+    importance: npt.NDArray[np.float32] | None
+
+    def picture(self, file: File, points: Points | None) -> tuple[bytes, str | None]:
+        """Return the file of a PNG, and how the photograph was aligned.
+
+        Parameters
+        ----------
+        file
+            A photograph.
+        points
+            x and y of the pupil on its left and of the one on its right, in pixels from its upper left corner.
+
+        Returns
+        -------
+        content, alignment
+            The latter is None for a photograph of the trained size without landmarks or points, which is taken as it
+            lies and becomes what the mapping makes of it; else ``"points"`` or ``"landmarks"``.
+
+        Raises
+        ------
+        DataError
+            If the photograph or its landmarks cannot be used.
+        """
+        width, height = photograph_size(file)
+        landmarks = None if points is not None else beside(file, ".tem")
+        color: Color = "rgb" if self.model.n_channels == 3 else "gray"
+        if points is None and landmarks is None and (height, width) == self.model.shape:
+            return _encoded(self._made(read_photograph(file, color))), None
+        positions = self._positions(file, points, landmarks, (width, height))
+        assert self.face_frame is not None
+        size = self.model.shape[0]
+        face = crop_face(read_photograph(file, color), positions, size)
+        change = self._made(face) - to_floats(face)
+        original = read_original(file)
+        mask = feathered(self.face_frame.face_mask)
+        return original.to_png(retouch(original.pixels, original.n_colors, change, mask, positions)), (
+            "points" if landmarks is None else "landmarks"
+        )
+
+    def _made(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.floating]:
+        """Return what the mapping makes of an image of the frame, refined."""
+        output = self.model.predict(image[np.newaxis])
+        if self.importance is not None:
+            output = blend(to_floats(image[np.newaxis]), output, self.importance)
+        made: npt.NDArray[np.floating] = output[0]
+        return made
+
+    def _positions(
+        self, file: File, points: Points | None, landmarks: File | None, size: tuple[int, int]
+    ) -> npt.NDArray[np.float64]:
+        """Return where the nodes of the frame lie in the photograph."""
+        height, width = self.model.shape
+        if self.face_frame is None or height != width:
+            why = "do not say where faces lie in them" if height == width else "only square images are aligned"
+            raise DataError(
+                f"{file} has {size[0]} x {size[1]} pixels, the weights were trained on {width} x {height} and {why}; "
+                "align and resize the photograph first, or train again."
+            )
+        if points is not None:
+            found = np.array(points, dtype=np.float64).reshape(2, 2)
+            what = f"the points {','.join(f'{value:g}' for value in points)} lie"
+        elif landmarks is not None:
+            found = read_tem(landmarks)
+            what = f"Landmark file {landmarks} puts the pupils"
+        else:
+            raise DataError(
+                f"{file} has {size[0]} x {size[1]} pixels, the weights were trained on {width} x {height}; say where "
+                "the pupils are with --points, or put a landmark file of the same name beside it."
+            )
+        pupils = found[:2]
+        outside = (pupils < 0).any() or (pupils > np.array(size) - 1).any()
+        if len(pupils) < 2 or outside or np.ptp(pupils, axis=0).max() < 2:
+            raise LandmarkError(
+                f"{what} at {pupils.tolist()}, which cannot be two pupils in {file} of {size[0]} x {size[1]} pixels: "
+                "give x and y of the one on the left and of the one on the right."
+            )
+        return place_frame(found, self.face_frame.reference_points)
+
+
+def _encoded(image: npt.NDArray[np.floating]) -> bytes:
+    """Return an image of floats as the file of an 8-bit PNG."""
+    stream = io.BytesIO()
+    to_picture(image).save(stream, format="PNG")
+    return stream.getvalue()
+
+
+def to_picture(image: npt.NDArray[np.floating]) -> Image.Image:
+    """Return an image of floats, shape (y, x, channel), as an 8-bit picture; values outside 0..1 are clipped."""
+    pixels = to_pixels(image, np.uint8)
+    return Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., 0])
