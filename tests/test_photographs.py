@@ -293,7 +293,7 @@ def test_weights_and_sums_keep_where_faces_lie(stores, tmp_path):
     images = Images.open(stores.gray_images)
     sums, solved = tmp_path / "sums.zarr", tmp_path / "solved.zarr"
     commands.succeed("accumulate", stores.gray_images, sums, *LABELS, "--workers", 0)
-    commands.succeed("solve", sums, solved, "--alpha", 0.4, "--workers", 0)
+    commands.succeed("solve", sums, solved, "--workers", 0)
     commands.assert_equal_bytes(solved, stores.gray)
     kept = mrdist.open_weights(stores.gray).to_xarray()
     np.testing.assert_array_equal(kept["face_mask"].values, images.face_mask)

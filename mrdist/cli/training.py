@@ -113,7 +113,8 @@ def solve(statistics: str, weights: str, as_json: bool, **options: Any) -> None:
     """Solve a mapping from the store STATISTICS into the weights store WEIGHTS, without a look at the images."""
     from mrdist.pipeline.solve import solve
 
-    _print_report(weights, solve(statistics, weights, **options), as_json)
+    given = {name: value for name, value in options.items() if value is not None}
+    _print_report(weights, solve(statistics, weights, **given), as_json)
 
 
 def _print_report(weights: str, report: TrainReport, as_json: bool) -> None:
