@@ -148,6 +148,15 @@ def test_minmax_stretches_every_image_over_its_channels(folders, tmp_path):
     assert "'z-score'" in commands.failure("ingest", folder, tmp_path / "o.zarr", "--normalize", "z-score", *PLAIN)
 
 
+def test_folders_that_cannot_be_labels_fail_before_anything_is_read(folders, tmp_path):
+    folder, _ = folders("in", ["ann"], labels=("very happy", "neutral"))
+    for path in folder.rglob("*.png"):
+        path.write_bytes(b"")
+    args = ("ingest", folder, tmp_path / "out.zarr", "--size", "16", *PLAIN)
+    assert "'very happy' cannot be a label" in commands.failure(*args)
+    assert "ann.png" in commands.failure(*args, "--rename", "very happy=happy")
+
+
 # --- several sources -----------------------------------------------------------------------------------
 
 

@@ -23,6 +23,7 @@ from mrdist.storage import (
     Images,
     Staging,
     StorageOptions,
+    check_labels,
     check_output,
     check_reachable,
     normalize_url,
@@ -146,6 +147,7 @@ def ingest(
         people = more_people(store, people, seed, strict=strict)
         if not people.takes:
             return _report(store, 0, (0.0, 0.0), {}, people.left_out)
+    check_labels(people.labels)
     size = common_size(people.takes) if frame.size is None else frame.size
     if not 8 <= size <= _MAX_SIZE:
         raise ParameterError(f"size must lie in 8..{_MAX_SIZE} pixels, got {size}.")

@@ -19,6 +19,7 @@ from mrdist.storage.files import File, Source
 from mrdist.storage.growing import Addition, additions, begin_growth, finish_growth, write_addition
 from mrdist.storage.images import (
     Images,
+    check_labels,
     chunk_shape,
     create_images,
     finish_images,
@@ -61,6 +62,7 @@ __all__ = [
     "additions",
     "begin_growth",
     "check_apart",
+    "check_labels",
     "check_output",
     "check_reachable",
     "chunk_shape",

@@ -88,6 +88,22 @@ def chunk_shape(
     return min(chunks[0], n_images), min(chunks[1], shape[0]), min(chunks[2], shape[1]), n_channels
 
 
+def check_labels(labels: Sequence[str]) -> None:
+    """Make sure that labels can be names of arrays.
+
+    Raises
+    ------
+    ParameterError
+        If one is a reserved name or no identifier.
+    """
+    for label in labels:
+        if label in _RESERVED or not label.isidentifier():
+            raise ParameterError(
+                f"{label!r} cannot be a label: use letters, digits and underscores, and none of "
+                f"{', '.join(sorted(_RESERVED))}."
+            )
+
+
 def create_images(
     url: str,
     *,
@@ -132,12 +148,7 @@ def create_images(
     StoreExistsError
         If there is something at ``url`` that may not be replaced.
     """
-    for label in labels:
-        if label in _RESERVED or not label.isidentifier():
-            raise ParameterError(
-                f"{label!r} cannot be a label: use letters, digits and underscores, and none of "
-                f"{', '.join(sorted(_RESERVED))}."
-            )
+    check_labels(labels)
     n_images = len(image)
     full = (n_images, *shape, n_channels)
     shape_of_chunk = chunk_shape(n_images, shape, n_channels, np.dtype(dtype).itemsize, chunks)
