@@ -106,12 +106,14 @@ def read_photograph(path: str | os.PathLike[str], color: Color) -> npt.NDArray[n
     """
     file = File.of(path)
     with decoding(file) as image:
-        image = ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)
         image.load()
     half = file.half if isinstance(file, Photograph) else None
     if half is not None:
         image = image.crop(_half(image.size, half, file))
-    pixels = np.asarray(_to_8_bits(image, file).convert("L" if color == "gray" else "RGB"))
+    image = _to_8_bits(image, file)
+    mode = "L" if color == "gray" else "RGB"
+    pixels = np.asarray(image if image.mode == mode else image.convert(mode))  # convert would copy
     return pixels.reshape(*pixels.shape[:2], -1)
 
 
@@ -205,7 +207,7 @@ def _to_8_bits(image: Image.Image, file: File) -> Image.Image:
         return Image.alpha_composite(white, image).convert("RGB")
     if image.mode == "CMYK" and "icc_profile" in image.info:
         return _through_profile(image)
-    return image if image.mode == "L" else image.convert("RGB")
+    return image if image.mode in ("L", "RGB") else image.convert("RGB")
 
 
 def _through_profile(image: Image.Image) -> Image.Image:

@@ -51,6 +51,7 @@ class Staging:
                 chunks=(1, 1, *shape, n_channels),
                 dtype="uint8",
                 compressors=None,
+                chunk_key_encoding={"name": "default", "separator": "."},  # one folder, not four for each image
                 config={"write_empty_chunks": True},
             )
 
