@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import os
 import tarfile
@@ -310,6 +311,14 @@ def test_decompression_bombs(tmp_path):
     bomb = archive(tmp_path / "bomb.zip", {f"KA.HA{n}.29.tiff": bytes(8 << 20) for n in range(3)})
     with pytest.raises(DataError, match=r"would unpack from \d+ to 25165824 bytes, more than 100 times"):
         discover(bomb)
+    with zipfile.ZipFile(tmp_path / "shared.zip", "w") as file:  # two hundred members in the bytes of one
+        file.writestr("KA.HA1.29.tiff", os.urandom(1 << 16))
+        for n in range(200):
+            member = copy.copy(file.filelist[0])
+            member.filename = f"KA.HA2.{n}.tiff"
+            file.filelist.append(member)
+    with pytest.raises(DataError, match=r"would unpack from \d+ to \d+ bytes, more than 100 times"):
+        discover(tmp_path / "shared.zip")
 
 
 def test_damaged_archives(tmp_path):

@@ -253,14 +253,12 @@ def _open_archive(place: _Place, url: str, options: tuple[tuple[str, str], ...],
 
 def _members(archive: Archive, name: str) -> list[str]:
     """Return the files in an archive, or refuse all of it."""
-    packed = total = 0
+    total = 0
     names = []
-    zipped = isinstance(archive, zipfile.ZipFile)
     for member in archive.infolist() if isinstance(archive, zipfile.ZipFile) else archive.getmembers():
         if isinstance(member, zipfile.ZipInfo):
             path, size = member.filename, member.file_size
             is_link, is_file = stat.S_ISLNK(member.external_attr >> 16), not member.is_dir()
-            packed += member.compress_size
         else:
             path, size = member.name, member.size
             is_link, is_file = member.issym() or member.islnk(), member.isfile()
@@ -272,7 +270,9 @@ def _members(archive: Archive, name: str) -> list[str]:
         total += size
         if is_file:
             names.append(path)
-    if zipped and total > MAX_RATIO * max(packed, 1 << 14):
+    stream: Any = archive.fp if isinstance(archive, zipfile.ZipFile) else archive.fileobj
+    packed = stream.seek(0, io.SEEK_END)  # and not the sum over members, which may share bytes
+    if total > MAX_RATIO * packed:
         raise DataError(
             f"Archive {name} would unpack from {packed} to {total} bytes, more than {MAX_RATIO} times as much, as a "
             "decompression bomb does: unpack it yourself if you trust it."
