@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import commands
 import numpy as np
 import pytest
@@ -10,8 +13,8 @@ from scipy import ndimage
 from skimage.transform import SimilarityTransform, warp
 
 import mrdist
-from mrdist.datasets.alignment import FRAME_PUPILS
-from mrdist.datasets.landmarks import MOUTH, N_POINTS, OUTLINE, PUPILS
+from mrdist.datasets.landmarks import FRAME_PUPILS, MOUTH, N_POINTS, OUTLINE, PUPILS
+from mrdist.datasets.synthetic import render_face
 from mrdist.errors import StoreFormatError
 from mrdist.geometry import Block
 from mrdist.storage import Images, read_alignment, read_frame
@@ -110,6 +113,103 @@ def test_another_chunking_keeps_what_is_known(aligned, tmp_path):
     one, other = mrdist.open_images(str(aligned)), mrdist.open_images(str(tmp_path / "copy.zarr"))
     for name in ("reference_points", "mean_face", "photograph", "photograph_size", "warp", "measure", "quality"):
         np.testing.assert_array_equal(one[name].values, other[name].values)
+
+
+def test_the_worst_are_drawn_first(aligned, tmp_path):
+    found = commands.report("plot", "alignment", aligned, "--out", tmp_path / "a.png", "--count", 2)
+    images = Images.open(str(aligned))
+    origin = read_alignment(images)
+    correlation = origin.quality[:, 1, origin.measures.index("correlation")]
+    order = np.argsort(correlation)[:2]
+    assert [one["image"] for one in found["worst"]] == images.image[order].tolist()
+    np.testing.assert_allclose([one["value"] for one in found["worst"]], correlation[order], rtol=1e-6)
+    assert found["worst"][0]["photograph"] == f"smiling_front/{images.image[order[0]]}_08.png"
+    with Image.open(found["picture"]) as picture:
+        assert picture.size[0] > 300
+    by_landmarks = commands.report("plot", "alignment", aligned, "--out", tmp_path / "b.png", "--measure", "landmarks")[
+        "worst"
+    ]
+    assert [one["label"] for one in by_landmarks] == ["neutral"] * 3
+    for options, said in (((), "beauty"), (("--count", 0), "0")):
+        args = ("plot", "alignment", aligned, "--out", tmp_path / "c.png", *options)
+        assert said in commands.failure(*args, *(() if options else ("--measure", "beauty")))
+    assert not (tmp_path / "c.png").exists()
+
+
+@pytest.fixture(scope="module")
+def without_landmarks(tmp_path_factory):
+    """Photographs of two synthetic people somewhere in a larger picture, and where their pupils are."""
+    place, pupils = tmp_path_factory.mktemp("wild"), {}
+    for person, (left, top, turn) in enumerate([(60, 30, 0.1), (20, 70, -0.15)], 200):
+        for label, folder, moved in (("neutral", "neutral_front", 0), ("happy", "happy_front", 3)):
+            face = render_face(person, label, 180, color="gray")[..., 0] / 255
+            into = SimilarityTransform(rotation=turn, translation=(left + moved, top - moved))
+            canvas = warp(face, into.inverse, output_shape=(300, 280), order=3, mode="edge")
+            (place / folder).mkdir(exist_ok=True)
+            pixels = np.rint(255 * np.clip(canvas, 0, 1)).astype(np.uint8)
+            Image.fromarray(pixels).save(place / folder / f"{person}_03.png")
+            pupils[str(person), label] = into(FRAME_PUPILS * 180 - 0.5)
+    return place, pupils
+
+
+def test_faces_without_landmarks_are_found_by_a_mean_face(without_landmarks, tmp_path):
+    folder, pupils = without_landmarks
+    model, url = tmp_path / "model.zarr", tmp_path / "images.zarr"
+    commands.succeed("generate", model, "--images", 30, "--size", 96, "--labels", "neutral,happy", *SERIAL)
+    args = ("ingest", folder, url, "--size", 64, "--color", "gray", "--align", "features", *SERIAL)
+    assert "--reference" in commands.failure(*args)
+    found = commands.report(*args, "--reference", model)
+    assert found["pairs"] == 2
+    images = Images.open(str(url))
+    origin = read_alignment(images)
+    for row in range(2):
+        for column, label in enumerate(images.labels):
+            true = pupils[str(images.subject[row]), label]
+            missed = np.linalg.norm(origin.positions(row, column, FRAME_PUPILS) - true, axis=1).max()
+            assert missed < 0.08 * np.linalg.norm(true[1] - true[0])
+
+
+def test_a_picture_without_a_face_is_named_and_left_out(without_landmarks, tmp_path):
+    folder, _ = without_landmarks
+    wild = tmp_path / "wild"
+    shutil.copytree(folder, wild)
+    noise = np.random.default_rng(0).integers(0, 256, (300, 280), dtype=np.uint8)
+    for label in ("neutral", "happy"):
+        Image.fromarray(noise).save(wild / f"{label}_front" / "900_03.png")
+    labels = ("--labels", "neutral,happy")
+    commands.succeed("generate", tmp_path / "model.zarr", "--images", 30, "--size", 96, *labels, *SERIAL)
+    args = ("ingest", wild, tmp_path / "a.zarr", "--size", 64, "--reference", tmp_path / "model.zarr", *SERIAL)
+    found = commands.report(*args)
+    assert (found["images"], [entry["what"] for entry in found["left_out"]]) == (2, ["person 900"])
+    assert "900_03.png shows no face" in found["left_out"][0]["reason"]
+    sentence = commands.failure(*args, "--overwrite", "--strict")
+    assert "900_03.png shows no face" in sentence
+
+
+def test_landmarks_of_another_template_are_taken_for_pupils_and_mouth(folder, tmp_path):
+    mixed = tmp_path / "mixed"
+    shutil.copytree(folder, mixed)
+    points = SimilarityTransform(scale=208, translation=(45, 35))(shape_of_points())
+    few = np.concatenate([points[PUPILS], points[MOUTH].mean(axis=0, keepdims=True)])
+    (mixed / "neutral_front" / "1_03.tem").unlink()
+    (mixed / "neutral_front" / "1_03.json").write_text(json.dumps(few.tolist()))
+    commands.succeed("ingest", mixed, tmp_path / "a.zarr", "--size", 64, "--color", "gray", *SERIAL)
+    images = Images.open(str(tmp_path / "a.zarr"))
+    found = read_alignment(images).positions(1, 0, np.concatenate([FRAME_PUPILS, [[0.5, 0.8]]]))
+    np.testing.assert_allclose(found, few, atol=3)
+
+
+def test_a_landmark_file_can_be_the_reference(folder, tmp_path):
+    points = 300 * shape_of_points() + 20
+    points[MOUTH] += [0, 24]
+    rows = [str(N_POINTS), *(f"{x} {y}" for x, y in points)]
+    (tmp_path / "goal.tem").write_text("\n".join(rows))
+    url = tmp_path / "a.zarr"
+    commands.succeed("ingest", folder, url, "--size", 64, "--reference", tmp_path / "goal.tem", *SERIAL)
+    found, _ = read_frame(Images.open(str(url)))
+    wanted = shape_of_points()
+    wanted[MOUTH] += [0, 0.08]
+    np.testing.assert_allclose(found, wanted, atol=1e-9)
 
 
 def test_a_store_that_knows_nothing_says_so(small_images_store):

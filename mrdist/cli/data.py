@@ -87,8 +87,9 @@ class _Ingest(click.Command):
 @click.option(
     "--align",
     metavar="HOW",
-    help="tps, the default, affine, similarity, pupils or none.",
+    help="tps, the default, piecewise, affine, three, similarity, pupils, features or none.",
 )
+@click.option("--reference", metavar="FILE|STORE", help="Landmarks, or an images store, to align to.")
 @click.option("--rename", multiple=True, metavar="OLD=NEW", help="Call a label otherwise in the store.")
 @click.option("--chunks", type=Sizes(3), metavar="N,Y,X", help="Images, rows and columns of a chunk.")
 @click.option("--append", is_flag=True, help="Add what the store at URL lacks, in its size, colour and frame.")

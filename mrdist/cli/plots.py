@@ -77,6 +77,23 @@ def intercept(weights: str, out: str, as_json: bool) -> None:
     print_picture(plot_intercept(weights, out), as_json)
 
 
+@plot.command()
+@click.argument("images")
+@click.option("--count", type=int, default=12, show_default=True, metavar="N", help="People at most.")
+@click.option("--measure", metavar="NAME", help="What the worst are told by; correlation, likeness or landmarks.")
+@out_option
+@json_option
+def alignment(images: str, out: str, as_json: bool, **options: Any) -> None:
+    """Draw the people of IMAGES whose photographs were aligned worst."""
+    from mrdist.pipeline.plot_alignment import plot_alignment
+
+    picture, worst = plot_alignment(images, out, **options)
+    if as_json:
+        print_json({"picture": picture, "worst": [worse._asdict() for worse in worst]})
+    else:
+        click.echo(picture)
+
+
 def print_picture(out: str, as_json: bool) -> None:
     """Say where a picture is."""
     if as_json:

@@ -2,14 +2,15 @@
 
 The frame is a square whose side is 1, x to the right and y downwards; the reference's pupils lie at
 `FRAME_PUPILS`. A person's first photograph with landmarks, the anchor, is warped so that its landmarks come
-to lie on the reference's. Every other photograph of the person is registered to the anchor and goes along
-with it: what the person's face does between the two stays. Each image is resampled once, from the pixels of
-its photograph.
+to lie on the reference's. Without landmarks, the anchor is found by its likeness to a mean face. Every other
+photograph of the person is registered to the anchor and goes along with it: what the person's face does between
+the two stays. Each image is resampled once, from the pixels of its photograph.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping as Labelled
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -17,23 +18,25 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from scipy.interpolate import RBFInterpolator
+from scipy.interpolate import LinearNDInterpolator, RBFInterpolator
 from skimage.transform import estimate_transform
 
 from mrdist.datasets._warping import GRID, Floats, Mapping, frame_side, hull, resample
-from mrdist.datasets.landmarks import MOUTH, N_POINTS, OUTLINE, PUPILS, read_tem
-from mrdist.datasets.photographs import Color, Take, read_photograph
+from mrdist.datasets.landmark_files import read_landmarks
+from mrdist.datasets.landmarks import FRAME_PUPILS, PUPILS, middle_of_mouth, outline_of
+from mrdist.datasets.locating import locate
+from mrdist.datasets.photographs import Color, Take, photograph_size, read_photograph
 from mrdist.datasets.registration import register
 from mrdist.errors import AlignmentError, DataError, LandmarkError
 
-Method = Literal["tps", "affine", "similarity", "pupils"]
+Method = Literal["tps", "piecewise", "affine", "three", "similarity", "pupils", "features"]
 METHODS: tuple[Method, ...] = get_args(Method)
-#: Where the reference's pupils lie, (x, y) in sides of the frame.
-FRAME_PUPILS = np.array([[0.32, 0.40], [0.68, 0.40]])
 
 #: With 0 the spline folds between landmarks that nearly coincide (closed lips). At this value it folds for
 #: nobody in the London Set; landmarks miss the reference's by 0.005 sides on average, pupils by 0.002.
 _TPS_SMOOTHING = 0.01
+#: Corners of a square far around the frame, where a piecewise map ends.
+_FAR = np.array([[-2.0, -2.0], [3.0, -2.0], [-2.0, 3.0], [3.0, 3.0]])
 
 
 @dataclass(frozen=True)
@@ -48,10 +51,11 @@ class AlignedTake:
         Label -> image.
     quality : dict of str to dict of str to float
         Label -> how well it went. The anchor has `landmarks`, the mean distance of its warped landmarks from
-        the reference's in sides of the frame. The others have `inliers`, the matched features that agree
-        on the movement of the head; `residual`, their mean distance in pupil distances; `correlation` with
-        the anchor inside the face and outside the mouth; and `exposure`, the factor by which their gray
-        levels were multiplied to match the anchor's.
+        the reference's in sides of the frame, or, found without them, its `likeness` to the mean face, a
+        correlation. The others have `inliers`, the matched features that agree on the movement of the head;
+        `residual`, their mean distance in pupil distances; `correlation` with the anchor inside the face and
+        outside the mouth; and `exposure` and `offset`, by which their gray levels were multiplied and what was
+        added then to match the anchor's.
     positions : dict of str to float64 array of shape (4225, 2)
         Label -> where the nodes of `mrdist.datasets._warping.GRID` lie in the photograph, (x, y) in pixels.
     sizes : dict of str to (int, int)
@@ -95,7 +99,10 @@ def reference_shape(landmarks: Sequence[Floats]) -> Floats:
     [[0.32, 0.4], [0.68, 0.4], [0.32, 0.76], [0.68, 0.76]]
     """
     if not landmarks:
-        raise DataError("The reference shape is a mean of landmarks, and there is no person with landmarks.")
+        raise DataError(
+            "The reference shape is a mean of landmarks, and there is no person with landmarks: give a landmark file "
+            "or an images store with --reference."
+        )
     counts = sorted({len(shape) for shape in landmarks})
     if len(counts) > 1:
         raise LandmarkError(f"The reference shape needs one template, got templates of {counts} points.")
@@ -120,7 +127,7 @@ def hull_mask(reference: Floats, size: int) -> npt.NDArray[np.bool_]:
 
     Parameters
     ----------
-    reference : array of shape (189, 2)
+    reference : array of shape (n, 2)
         As `reference_shape` returns it.
     size : int
         Side of the frame in pixels.
@@ -129,7 +136,7 @@ def hull_mask(reference: Floats, size: int) -> npt.NDArray[np.bool_]:
     -------
     bool array of shape (size, size)
     """
-    return hull(reference[OUTLINE], size)
+    return hull(outline_of(reference), size)
 
 
 def align_take(
@@ -139,6 +146,7 @@ def align_take(
     size: int,
     color: Color = "gray",
     method: Method = "tps",
+    faces: Labelled[str, Floats] | None = None,
 ) -> AlignedTake:
     """Bring one person's photographs to the reference frame.
 
@@ -148,16 +156,21 @@ def align_take(
     ----------
     take : Take
         The person's photographs. The first one with landmarks is the anchor.
-    reference : array of shape (189, 2)
+    reference : array of shape (n, 2)
         As `reference_shape` returns it.
     size : int
         Side of the frame in pixels.
     color : {"gray", "rgb"}
         One channel or three.
-    method : {"tps", "affine", "similarity", "pupils"}
+    method : {"tps", "piecewise", "affine", "three", "similarity", "pupils", "features"}
         How the anchor's landmarks are brought to the reference's: a thin-plate spline through (nearly) all
-        of them, the nearest affine map, the similarity nearest in the pupils and the mouth, or the one that
-        fits the pupils alone.
+        of them, affine maps of the triangles between them, the nearest affine map, the affine map that fits the
+        pupils and the middle of the mouth, the similarity nearest in these three, or the one that fits the pupils
+        alone. Landmarks of another template than the reference's are taken for these three. ``"features"`` uses no
+        landmarks: the anchor is found by its likeness to the mean face.
+    faces : dict of str to array of shape (side, side), optional
+        Label -> mean face in the frame, gray, 1 = white: with them a person without landmarks is found, too. The
+        anchor is then the first photograph whose label is there, or the first of all by the first of them.
 
     Returns
     -------
@@ -168,42 +181,83 @@ def align_take(
     PhotographError, LandmarkError
         A file cannot be read.
     LandmarkError
-        The landmarks are not the London template's, or their pupils lie outside the photograph.
+        The pupils lie outside the photograph.
     AlignmentError
-        No photograph has landmarks, or one cannot be registered to the anchor.
+        No photograph has landmarks and there are no mean faces, the anchor has no likeness to one, or a photograph
+        cannot be registered to the anchor.
     """
-    anchor = next((label for label in take.photographs if label in take.landmarks), None)
-    if anchor is None:
-        raise AlignmentError(f"Person {take.subject} has no photograph with landmarks.")
     photographs = {label: read_photograph(path, color) for label, path in take.photographs.items()}
-    landmarks = read_tem(take.landmarks[anchor])
-    _check(landmarks, take.landmarks[anchor], photographs[anchor])
-    to_anchor = _frame_mapping(method, reference, landmarks)
+    gray = {label: _luminance(photograph) for label, photograph in photographs.items()}
+    anchor = next((label for label in take.photographs if label in take.landmarks), None)
+    if anchor is None or method == "features":
+        anchor, to_anchor, quality = _found(take, gray, faces or {})
+        landmarks = to_anchor(reference)
+    else:
+        path = take.landmarks[anchor]
+        landmarks = read_landmarks(path, lambda: photograph_size(take.photographs[anchor]))
+        _check(landmarks, path, photographs[anchor])
+        method, theirs, own = _common(method, reference, landmarks)
+        to_anchor = _frame_mapping(method, theirs, own)
+        misses = np.linalg.norm(to_anchor(theirs) - own, axis=1)
+        quality = {"landmarks": float(misses.mean() / frame_side(to_anchor(GRID)))}
     positions = {anchor: to_anchor(GRID)}
-    misses = np.linalg.norm(to_anchor(reference) - landmarks, axis=1)
-    quality = {anchor: {"landmarks": float(misses.mean() / frame_side(positions[anchor]))}}
+    measures = {anchor: quality}
     images = {anchor: _to_uint8(resample(photographs[anchor], positions[anchor], size))}
 
-    gray = {label: _luminance(photograph) for label, photograph in photographs.items()}
     for label in (label for label in photographs if label != anchor):
         try:
-            registration = register(gray[anchor], gray[label], landmarks, reference)
+            registration = register(gray[anchor], gray[label], landmarks)
         except AlignmentError as error:
             path, to = take.photographs[label], take.photographs[anchor]
             raise AlignmentError(f"Photograph {path} could not be registered to {to}: {error}.") from error
         positions[label] = registration.mapping(positions[anchor])
         image = resample(photographs[label], positions[label], size)
-        images[label] = _to_uint8(image * registration.exposure)
-        quality[label] = {
-            name: float(getattr(registration, name)) for name in ("inliers", "residual", "correlation", "exposure")
-        }
+        images[label] = _to_uint8(image * registration.exposure + registration.offset)
+        measures[label] = {name: float(getattr(registration, name)) for name in _MEASURES}
     sizes = {label: photograph.shape[:2] for label, photograph in photographs.items()}
-    return AlignedTake(take.subject, images, quality, positions, sizes)
+    return AlignedTake(take.subject, images, measures, positions, sizes)
+
+
+_MEASURES = ("inliers", "residual", "correlation", "exposure", "offset")
+#: All that `AlignedTake.quality` may hold.
+MEASURES = ("landmarks", "likeness", *_MEASURES)
+
+
+def badness(measure: str, value: float) -> float:
+    """Return a number that is the larger the worse an image was aligned, by one of `AlignedTake`'s measures.
+
+    Examples
+    --------
+    >>> badness("correlation", 0.6) > badness("correlation", 0.9)
+    True
+    >>> badness("exposure", 0.8) > badness("exposure", 1.1)
+    True
+    """
+    if measure in ("landmarks", "residual"):
+        return value
+    if measure in ("exposure", "offset"):
+        return abs(value - (measure == "exposure"))
+    return -value
+
+
+def _found(
+    take: Take, gray: Labelled[str, npt.NDArray[np.uint8]], faces: Labelled[str, Floats]
+) -> tuple[str, Mapping, dict[str, float]]:
+    """Return the anchor of a person without landmarks, the mapping from the frame to its pixels, and its measures."""
+    if not faces:
+        raise AlignmentError(
+            f"Person {take.subject} has no photograph with landmarks, and there is no mean face to find one by: give "
+            "an images store as the reference."
+        )
+    anchor = next((label for label in gray if label in faces), next(iter(gray)))
+    try:
+        location = locate(gray[anchor], faces.get(anchor, next(iter(faces.values()))))
+    except AlignmentError as error:
+        raise AlignmentError(f"Photograph {take.photographs[anchor]} shows no face: {error}.") from error
+    return anchor, location.mapping, {"likeness": location.likeness}
 
 
 def _check(landmarks: Floats, path: os.PathLike[str], photograph: npt.NDArray[np.uint8]) -> None:
-    if len(landmarks) != N_POINTS:
-        raise LandmarkError(f"Landmark file {path} holds {len(landmarks)} points, the London template has {N_POINTS}.")
     pupils, (height, width) = landmarks[PUPILS], photograph.shape[:2]
     if (pupils < 0).any() or (pupils > [width - 1, height - 1]).any() or np.ptp(pupils, axis=0).max() < 2:
         raise LandmarkError(
@@ -212,15 +266,24 @@ def _check(landmarks: Floats, path: os.PathLike[str], photograph: npt.NDArray[np
         )
 
 
+def _common(method: Method, reference: Floats, landmarks: Floats) -> tuple[Method, Floats, Floats]:
+    """Return a method and the points of both templates that it needs."""
+    if method in ("tps", "piecewise", "affine") and len(reference) == len(landmarks) > 3:
+        return method, reference, landmarks
+    if method == "pupils" or middle_of_mouth(reference) is None or middle_of_mouth(landmarks) is None:
+        return "pupils", reference[PUPILS], landmarks[PUPILS]
+    three = [np.concatenate([points[PUPILS], middle_of_mouth(points)]) for points in (reference, landmarks)]
+    return ("three" if method == "three" else "similarity"), three[0], three[1]
+
+
 def _frame_mapping(method: Method, reference: Floats, landmarks: Floats) -> Mapping:
     """Return the mapping from the frame to the pixels of the photograph with these landmarks."""
     if method == "tps":
         return RBFInterpolator(reference, landmarks, kernel="thin_plate_spline", smoothing=_TPS_SMOOTHING)
-    if method == "affine":
-        mapping: Mapping = estimate_transform("affine", reference, landmarks)
-    else:
-        points = PUPILS if method == "pupils" else PUPILS + MOUTH
-        mapping = estimate_transform("similarity", reference[points], landmarks[points])
+    kind = "affine" if method in ("affine", "piecewise", "three") else "similarity"
+    mapping: Mapping = estimate_transform(kind, reference, landmarks)
+    if method == "piecewise":
+        return LinearNDInterpolator(np.concatenate([reference, _FAR]), np.concatenate([landmarks, mapping(_FAR)]))
     return mapping
 
 
@@ -232,8 +295,8 @@ def place_frame(landmarks: Floats, reference: Floats | None) -> Floats:
     landmarks : array of shape (n, 2)
         (x, y) in pixels, the pupils first.
     reference : array of shape (m, 2) or None
-        In sides of the frame. Where the landmarks are of the same template, they are warped onto it as in `align_take`
-        by default; else the pupils alone are brought to `FRAME_PUPILS`.
+        In sides of the frame. The landmarks are brought to it as in `align_take` by default; without it, the pupils
+        alone to `FRAME_PUPILS`.
 
     Returns
     -------
@@ -246,10 +309,7 @@ def place_frame(landmarks: Floats, reference: Floats | None) -> Floats:
     >>> corners.round(6).tolist()
     [[0.0, 0.0], [100.0, 100.0]]
     """
-    if reference is not None and len(landmarks) == len(reference) == N_POINTS:
-        mapping = _frame_mapping("tps", reference, landmarks)
-    else:
-        mapping = estimate_transform("similarity", FRAME_PUPILS, landmarks[PUPILS])
+    mapping = _frame_mapping(*_common("tps", FRAME_PUPILS if reference is None else reference, landmarks))
     return mapping(GRID)
 
 

@@ -1,8 +1,9 @@
-"""Landmarks in WebMorph's template files, and what the London template's points mean."""
+"""What the points of landmark templates mean, and WebMorph's template files."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -10,15 +11,95 @@ import numpy.typing as npt
 from mrdist.errors import LandmarkError
 from mrdist.storage.files import File
 
-#: Number of points in the template of the Face Research Lab London Set.
-N_POINTS = 189
+Points = npt.NDArray[np.float64]
+
 #: The pupils: first the one on the left of the image (the person's right eye), then the other one.
 PUPILS = [0, 1]
-#: The lips' outer and inner contours; 87 and 93 are the corners.
+#: Where the reference's pupils lie, (x, y) in sides of the frame.
+FRAME_PUPILS = np.array([[0.32, 0.40], [0.68, 0.40]])
+#: Number of points in the template of the Face Research Lab London Set.
+N_POINTS = 189
+#: Its lips' outer and inner contours; 87 and 93 are the corners.
 MOUTH = list(range(87, 109))
-#: The face's own outline: hairline, where the ears begin, jaw and chin. Other points lie on the ears
+#: Its face's own outline: hairline, where the ears begin, jaw and chin. Other points lie on the ears
 #: (115-124), around the hair (145-157) and on the neck (183, 184).
 OUTLINE = [*range(134, 145), *range(109, 115), *range(125, 134)]
+
+#: Points of the file that surround an eye, the left one of the image first, in templates without pupils.
+EYES: dict[int, tuple[Sequence[int], Sequence[int]]] = {
+    68: (range(36, 42), range(42, 48)),
+    468: ((33, 133, 159, 145), (362, 263, 386, 374)),
+    478: ((468,), (473,)),
+}
+#: Mouth and outline by number of points, pupils included; the outline of iBUG, MediaPipe and WebMorph's 106 points is
+#: jaw and brows (and the forehead, where it is there).
+_MOUTHS: dict[int, Sequence[int]] = {
+    5: (3, 4),
+    4: (2, 3),
+    3: (2,),
+    24: range(17, 23),
+    70: range(50, 70),
+    106: range(86, 106),
+    189: MOUTH,
+    470: (63, 293, 2, 19, 15, 16, 80, 310),
+    480: (63, 293, 2, 19, 15, 16, 80, 310),
+}
+_OVAL_OF_MEDIAPIPE = tuple(
+    2 + number
+    for number in (
+        *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152),
+        *(148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
+    )
+)
+_OUTLINES: dict[int, Sequence[int]] = {
+    70: range(2, 29),
+    106: range(2, 53),
+    189: OUTLINE,
+    470: _OVAL_OF_MEDIAPIPE,
+    480: _OVAL_OF_MEDIAPIPE,
+}
+#: Where mouth and face lie in the frame, centre and half axes, for templates that do not tell.
+_MOUTH_OVAL = (0.5, 0.80), (0.15, 0.06)
+_FACE_OVAL = (0.5, 0.54), (0.40, 0.50)
+
+
+def middle_of_mouth(points: Points) -> Points | None:
+    """Return the mean of a template's points on the mouth, shape (1, 2), or None if it has none."""
+    mouth = _MOUTHS.get(len(points))
+    return None if mouth is None else points[list(mouth)].mean(axis=0, keepdims=True)
+
+
+def mouth_of(points: Points) -> Points:
+    """Return points around the mouth, by the template or, where it has too few, by the pupils.
+
+    Examples
+    --------
+    >>> mouth_of(FRAME_PUPILS).mean(axis=0).round(6).tolist()
+    [0.5, 0.8]
+    """
+    mouth = _MOUTHS.get(len(points), ())
+    if len(mouth) > 2:
+        return points[list(mouth)]
+    around = _oval(points, *_MOUTH_OVAL)
+    middle = middle_of_mouth(points)
+    return around if middle is None else around - around.mean(axis=0) + middle
+
+
+def outline_of(points: Points) -> Points:
+    """Return points on the face's own outline, by the template or by the pupils."""
+    outline = _OUTLINES.get(len(points))
+    return _oval(points, *_FACE_OVAL) if outline is None else points[list(outline)]
+
+
+def _oval(points: Points, centre: tuple[float, float], half: tuple[float, float]) -> Points:
+    """Return an oval of the frame, moved by the similarity that brings the frame's pupils to the points'."""
+    angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+    oval = np.array(centre) + np.stack([np.cos(angle), np.sin(angle)], axis=-1) * half
+    # (x, y) as complex numbers: a similarity is a factor and a shift
+    frame, pupils = (pair[:, 0] + 1j * pair[:, 1] for pair in (FRAME_PUPILS, points[PUPILS]))
+    factor = (pupils[1] - pupils[0]) / (frame[1] - frame[0])
+    moved = pupils[0] + factor * (oval[:, 0] + 1j * oval[:, 1] - frame[0])
+    return np.stack([moved.real, moved.imag], axis=-1)
 
 
 def read_tem(path: str | os.PathLike[str]) -> npt.NDArray[np.float64]:

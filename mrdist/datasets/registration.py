@@ -2,7 +2,8 @@
 
 A similarity from matched features takes up the movement of the head; a smooth flow takes up its turning,
 which shifts nose, ears and outline against each other. Neither looks at the mouth, and inside the face the
-flow is so smooth that it can follow a turning head but not a moving cheek: the expression stays.
+flow is so smooth that it can follow a turning head but not a moving cheek: the expression stays. What happens
+inside the face is told from the face alone, since hair and outline are where the contrast is.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from skimage.registration import optical_flow_ilk
 from skimage.transform import SimilarityTransform, estimate_transform, resize
 
 from mrdist.datasets._warping import GRID, Floats, Mapping, hull, resample
-from mrdist.datasets.landmarks import MOUTH, OUTLINE, PUPILS
+from mrdist.datasets.landmarks import FRAME_PUPILS, PUPILS, mouth_of, outline_of
 from mrdist.errors import AlignmentError
 
 Masks = npt.NDArray[np.bool_]
@@ -36,8 +37,10 @@ _CROP, _CROP_SIDE = 4.2, 256
 _TOLERANCE = 0.02
 #: Fewer matches than this that agree on one similarity are chance.
 _MIN_INLIERS = 8
+#: What the face counts for in the flow outside of it.
+_FACE_OUTSIDE = 0.02
 #: Gaussian widths, in sides of the frame: of the flow outside and inside the face, and of the seam.
-_FINE, _COARSE, _SEAM = 0.03, 0.25, 0.03
+_FINE, _COARSE, _SEAM = 0.02, 0.12, 0.03
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,8 @@ class Registration:
     ----------
     mapping : Mapping
         Pixels of the anchor -> pixels of the other photograph.
-    exposure : float
-        The factor that brings the other photograph's gray levels to the anchor's.
+    exposure, offset : float
+        The factor, and what is added then, that bring the other photograph's gray levels to the anchor's.
     inliers : int
         Matched features that agree on the similarity.
     residual : float
@@ -60,22 +63,21 @@ class Registration:
 
     mapping: Mapping
     exposure: float
+    offset: float
     inliers: int
     residual: float
     correlation: float
 
 
-def register(anchor: Photograph, moving: Photograph, landmarks: Floats, reference: Floats) -> Registration:
+def register(anchor: Photograph, moving: Photograph, landmarks: Floats) -> Registration:
     """Register a photograph to another one of the same person, and leave the expression alone.
 
     Parameters
     ----------
     anchor, moving : uint8 arrays of shape (y, x, 1)
         The photographs in gray.
-    landmarks : array of shape (189, 2)
-        The anchor's, (x, y) in pixels.
-    reference : array of shape (189, 2)
-        The reference shape, in sides of the frame.
+    landmarks : array of shape (n, 2)
+        The anchor's, (x, y) in pixels; pupils first.
 
     Returns
     -------
@@ -86,9 +88,9 @@ def register(anchor: Photograph, moving: Photograph, landmarks: Floats, referenc
     AlignmentError
         Too few features agree on a movement of the head.
     """
-    frame = estimate_transform("similarity", reference, landmarks)
+    frame = estimate_transform("similarity", FRAME_PUPILS, landmarks[PUPILS])
     own = frame.inverse(landmarks)
-    mouth, face = hull(own[MOUTH], _SIDE, _MOUTH_MARGIN), hull(own[OUTLINE], _SIDE)
+    mouth, face = hull(mouth_of(own), _SIDE, _MOUTH_MARGIN), hull(outline_of(own), _SIDE)
 
     points, moved = _matches(anchor, moving, landmarks)
     away = ~_look_up(mouth, frame.inverse(points))
@@ -106,9 +108,11 @@ def register(anchor: Photograph, moving: Photograph, landmarks: Floats, referenc
 
     registered = resample(moving, mapping(frame(GRID)), _SIDE)[..., 0]
     skin = face & ~mouth
+    exposure, offset = _exposure(first[~mouth], registered[~mouth])
     return Registration(
         mapping=mapping,
-        exposure=float(np.median((first[~mouth] + 1) / (registered[~mouth] + 1))),
+        exposure=exposure,
+        offset=offset,
         inliers=inliers,
         residual=residual,
         correlation=float(np.corrcoef(first[skin], registered[skin])[0, 1]),
@@ -186,8 +190,21 @@ def _smooth_flow(first: Floats, second: Floats, mouth: Masks, face: Masks) -> Fl
     # A flow means something only where there is texture; the floor serves where none is near.
     weight = ndimage.gaussian_gradient_magnitude(first, 1.5) ** 2 + 1e-4
     weight[mouth] = 0
+    within = _weighted_mean(flow, np.where(face, weight, 0), _COARSE)
+    around = _weighted_mean(flow, np.where(face, _FACE_OUTSIDE * weight, weight), _FINE)
     inside = ndimage.gaussian_filter(face.astype(np.float64), _SEAM * _SIDE)
-    return inside * _weighted_mean(flow, weight, _COARSE) + (1 - inside) * _weighted_mean(flow, weight, _FINE)
+    return inside * within + (1 - inside) * around
+
+
+def _exposure(first: Floats, second: Floats) -> tuple[float, float]:
+    """Fit factor and offset from the second's gray levels to the first's, without what differs most."""
+    columns = np.stack([second, np.ones_like(second)], axis=-1)
+    kept = np.ones(len(second), dtype=bool)
+    for _ in range(2):
+        fitted = np.linalg.lstsq(columns[kept], first[kept], rcond=None)[0]
+        misses = np.abs(columns @ fitted - first)
+        kept = misses <= 3 * np.median(misses)
+    return float(fitted[0]), float(fitted[1])
 
 
 def _even_light(image: Floats) -> Floats:

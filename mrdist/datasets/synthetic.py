@@ -25,8 +25,8 @@ _DOWN = np.sin(np.linspace(0, np.pi / 2, 9))
 _ACROSS = 0.371 * np.sqrt((1 - _DOWN**2) / (1 - 0.32 * _DOWN**2)) / (1 + 0.26 * _DOWN**2)
 _HALF = np.concatenate([np.stack([_ACROSS, HEAD_Y + 0.482 * _DOWN], axis=1), [(0.29, 0.31), (0.22, 0.285)]])
 LANDMARKS = np.concatenate([(0.5, 0) + _HALF * (side, 1) for side in (-1, 1)])
-#: The average face's pupils and its hull, (x, y) in sides.
-REFERENCE = np.concatenate([[(0.32, 0.40), (0.68, 0.40)], LANDMARKS])
+#: The pupils, (x, y) in sides.
+REFERENCE = np.array([(0.32, 0.40), (0.68, 0.40)])
 
 
 def render_face(person: int, label: str, size: int, *, seed: int = 0, color: str = "rgb") -> npt.NDArray[np.uint8]:

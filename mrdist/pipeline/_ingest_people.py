@@ -1,4 +1,4 @@
-"""The alignment part of an ingest: the reference shape, and the task that stages one person's photographs."""
+"""The alignment part of an ingest: the task that stages one person's photographs."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from mrdist.datasets._warping import GRID
-from mrdist.datasets.alignment import AlignedTake, align_take, reference_shape
-from mrdist.datasets.landmarks import read_tem
+from mrdist.datasets.alignment import MEASURES, AlignedTake, align_take
 from mrdist.datasets.photographs import Color, Normalize, Take, read_photograph, stretch
-from mrdist.errors import DataError, LandmarkError, PhotographError
+from mrdist.errors import DataError, PhotographError
+from mrdist.pipeline._ingest_reference import Reference
 from mrdist.storage import NODES, Alignment, Staging
 
 
@@ -27,7 +27,7 @@ class Person:
     row: int
     take: Take
     labels: tuple[str, ...]
-    reference: npt.NDArray[np.float64] | None
+    reference: Reference | None
     size: int
     color: Color
     normalize: Normalize
@@ -55,27 +55,6 @@ class PersonReport:
     warps: dict[str, npt.NDArray[np.float32]]
     sizes: dict[str, tuple[int, int]]
     left_out: dict[str, str]
-
-
-def training_reference(takes: list[Take], split: list[str], strict: bool) -> npt.NDArray[np.float64]:
-    """Return the mean shape of the training people whose landmarks can be read."""
-    shapes = []
-    unreadable: LandmarkError | None = None
-    for take, side in zip(takes, split, strict=True):
-        if side != "train":
-            continue
-        for path in list(take.landmarks.values())[:1]:
-            try:
-                shapes.append(read_tem(path))
-            except LandmarkError as error:
-                if strict:
-                    raise
-                unreadable = unreadable or error
-    if not shapes and unreadable is not None:
-        raise unreadable
-    counts = [len(shape) for shape in shapes]
-    usual = max(set(counts), key=counts.count) if counts else 0
-    return reference_shape([shape for shape in shapes if len(shape) == usual])
 
 
 def align_person(task: Person) -> PersonReport:
@@ -109,7 +88,7 @@ def align_person(task: Person) -> PersonReport:
 
 def gather(reports: Sequence[PersonReport], takes: Sequence[Take], labels: Sequence[str]) -> Alignment:
     """Put together where the images of a store come from, one row a take and one column a label."""
-    measures = sorted({measure for report in reports for numbers in report.quality.values() for measure in numbers})
+    measures = MEASURES if any(numbers for report in reports for numbers in report.quality.values()) else ()
     size = np.zeros((len(reports), len(labels), 2), dtype=np.int32)
     warp = np.full((*size.shape[:2], NODES, NODES, 2), np.nan, dtype=np.float32)
     quality = np.full((*size.shape[:2], len(measures)), np.nan, dtype=np.float32)
@@ -132,7 +111,14 @@ def _nodes(positions: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
 
 def _align(task: Person, take: Take) -> AlignedTake:
     if task.reference is not None:
-        return align_take(take, task.reference, size=task.size, color=task.color, method=task.align)  # type: ignore[arg-type]
+        return align_take(
+            take,
+            task.reference.points,
+            size=task.size,
+            color=task.color,
+            method=task.align,  # type: ignore[arg-type]
+            faces=task.reference.faces,
+        )
     photographs = {label: read_photograph(path, task.color) for label, path in take.photographs.items()}
     sizes = {label: photograph.shape[:2] for label, photograph in photographs.items()}
     return AlignedTake(

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from mrdist.datasets.alignment import badness
+
 
 @dataclass(frozen=True)
 class IngestReport:
@@ -68,9 +70,6 @@ class IngestReport:
         rows = []
         for (label, measure), values in measures.items():
             middle = float(np.median(list(values.values())))
-            if measure == "exposure":
-                worst = max(values, key=lambda subject: abs(np.log(values[subject])))
-            else:
-                worst = (max if measure in ("landmarks", "residual") else min)(values, key=values.__getitem__)
+            worst = max(values, key=lambda subject: badness(measure, values[subject]))
             rows.append((label, measure, middle, values[worst], worst))
         return rows

@@ -7,14 +7,12 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
-import numpy as np
-import numpy.typing as npt
-
 from mrdist.datasets.alignment import METHODS
 from mrdist.datasets.photographs import Color, Normalize
 from mrdist.errors import DataError, ParameterError
 from mrdist.execution import open_executor, progress_bar
-from mrdist.pipeline._ingest_people import Person, PersonReport, align_person, training_reference
+from mrdist.pipeline._ingest_people import Person, PersonReport, align_person
+from mrdist.pipeline._ingest_reference import find_reference
 from mrdist.pipeline._ingest_report import IngestReport
 from mrdist.pipeline._ingest_sources import common_size, find_people
 from mrdist.pipeline._ingest_store import Staged, frame_of, grow_store, more_people, open_store, write_store
@@ -27,7 +25,6 @@ from mrdist.storage import (
     check_output,
     check_reachable,
     normalize_url,
-    read_frame,
     redact,
 )
 
@@ -49,6 +46,7 @@ def ingest(
     color: Color | None = None,
     normalize: Normalize | None = None,
     align: str | None = None,
+    reference: str | None = None,
     rename: Mapping[str, str] | None = None,
     seed: int = 0,
     chunks: tuple[int, int, int] | None = None,
@@ -83,9 +81,13 @@ def ingest(
         ``"255"``, the default, keeps gray levels as they are, 255 meaning 1; ``"minmax"`` stretches every image, all
         its channels together, to 0..255 as the paper's authors do.
     align
-        ``"tps"`` (the default), ``"affine"``, ``"similarity"`` or ``"pupils"``, see
-        `mrdist.datasets.alignment.align_take`; ``"none"`` takes the photographs as they lie. The reference is the
-        mean shape of the training people, so that nothing of the others enters the training.
+        ``"tps"`` (the default), ``"piecewise"``, ``"affine"``, ``"three"``, ``"similarity"``, ``"pupils"`` or
+        ``"features"``, see `mrdist.datasets.alignment.align_take`; ``"none"`` takes the photographs as they lie. People
+        without landmarks are found by the mean face of those with them, or of the reference.
+    reference
+        What faces are brought to: a landmark file, whose shape it is, or an images store, whose reference and mean
+        faces they are. Without it, the mean shape of the training people, so that nothing of the others enters the
+        training.
     rename
         Labels of the sources -> labels of the store.
     seed
@@ -124,8 +126,9 @@ def ingest(
     ):
         if value is not None and value not in allowed:
             raise ParameterError(f"{name} must be one of {', '.join(allowed)}, got {value!r}.")
-    if append and (overwrite or chunks is not None):
-        other = "overwrite replaces it" if overwrite else "chunks are those it has"
+    if append and (overwrite or chunks is not None or reference is not None):
+        other = "chunks are those it has" if chunks is not None else "the reference is the one it has"
+        other = "overwrite replaces it" if overwrite else other
         raise ParameterError(f"append adds to a store and {other}; give one of them.")
     url = normalize_url(url)
     sources = [os.fspath(src)] if isinstance(src, str | os.PathLike) else [os.fspath(place) for place in src]
@@ -151,17 +154,23 @@ def ingest(
     size = common_size(people.takes) if frame.size is None else frame.size
     if not 8 <= size <= _MAX_SIZE:
         raise ParameterError(f"size must lie in 8..{_MAX_SIZE} pixels, got {size}.")
-    reference: npt.NDArray[np.float64] | None = None
+    goal = None
     if frame.align != "none":
-        in_store = None if store is None else read_frame(store)[0].astype(np.float64)
-        reference = training_reference(people.takes, people.split, strict) if in_store is None else in_store
+        goal = find_reference(
+            people.takes,
+            people.split,
+            align=frame.align,
+            reference=reference if store is None else url,
+            strict=strict,
+            storage_options=storage_options,
+        )
     if store is None:
         check_output(url, storage_options, kind="images", overwrite=overwrite)
     staging = Staging(url, storage_options)
     n_channels = 1 if frame.color == "gray" else 3
     staging.create(len(people.takes), len(people.labels), (size, size), n_channels)
     tasks = [
-        Person(staging, row, take, people.labels, reference, size, frame.color, frame.normalize, frame.align, strict)
+        Person(staging, row, take, people.labels, goal, size, frame.color, frame.normalize, frame.align, strict)
         for row, take in enumerate(people.takes)
     ]
     reports: dict[int, PersonReport] = {}
@@ -200,7 +209,7 @@ def ingest(
                 write_store(
                     staged,
                     executor,
-                    reference=reference,
+                    reference=None if goal is None else goal.points,
                     size=size,
                     n_channels=n_channels,
                     chunks=chunks,

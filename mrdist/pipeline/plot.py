@@ -74,16 +74,16 @@ def plot_faces(
     reader = WeightsReader.open(weights_url, storage_options)
     check_mapping(reader, images)
     labels = (reader.training.source, reader.training.target)
-    inputs, targets = (_read(images, label, images.rows(labels, split)[:count]) for label in labels)
+    inputs, targets = (read_images(images, label, images.rows(labels, split)[:count]) for label in labels)
     made = model.predict(inputs)
     rows = {"input": list(inputs), "output": list(made)}
     importance = importance_of(weights_url, refine, storage_options)
     if importance is not None:
         rows["refined"] = list(blend(to_floats(inputs), made, importance))
     rows["target"] = list(targets)
-    figure = _figure(1.6 * len(inputs), 1.6 * len(rows) * images.shape[0] / images.shape[1])
+    figure = new_figure(1.6 * len(inputs), 1.6 * len(rows) * images.shape[0] / images.shape[1])
     plot_faces(rows, ax=figure.subplots())
-    return _save(figure, out)
+    return save(figure, out)
 
 
 def plot_refinement(
@@ -137,9 +137,9 @@ def plot_refinement(
     if images_url is not None:
         images = Images.open(images_url, storage_options)
         check_mapping(reader, images)
-        image = _read(images, reader.training.source, images.rows((reader.training.source,), "test")[:1])[0]
+        image = read_images(images, reader.training.source, images.rows((reader.training.source,), "test")[:1])[0]
     norms = norms_of(reader, intercept=base.intercept)
-    figure = _figure(1.8 * len(smoothings) + 0.5, 1.8 * len(radii) * norms.shape[0] / norms.shape[1] + 0.5)
+    figure = new_figure(1.8 * len(smoothings) + 0.5, 1.8 * len(radii) * norms.shape[0] / norms.shape[1] + 0.5)
     ax = figure.subplots()
     plot_importance(
         [[each.importance(norms) for each in row] for row in grid],
@@ -150,7 +150,7 @@ def plot_refinement(
     )
     ax.set_ylabel("radius of the disk (sides)")
     ax.set_xlabel("smoothing (sides)")
-    return _save(figure, out)
+    return save(figure, out)
 
 
 def plot_receptive_fields(
@@ -193,9 +193,9 @@ def plot_receptive_fields(
         if not (0 <= y < height and 0 <= x < width):
             raise ParameterError(f"pixel {y},{x} lies outside the image of {height} x {width} pixels; choose another.")
     chosen = list(pixels) or [(height * (6 + k) // 12, width // 2) for k in range(5)]
-    figure = _figure(1.5 * len(chosen), 1.9)
+    figure = new_figure(1.5 * len(chosen), 1.9)
     plot_receptive_fields(model, chosen, ax=figure.subplots())
-    return _save(figure, out)
+    return save(figure, out)
 
 
 def plot_intercept(weights_url: str, out: str, *, storage_options: StorageOptions = None) -> str:
@@ -222,9 +222,9 @@ def plot_intercept(weights_url: str, out: str, *, storage_options: StorageOption
     """
     from mrdist.plotting import plot_intercept
 
-    figure = _figure(5, 4)
+    figure = new_figure(5, 4)
     plot_intercept(_masked(weights_url, storage_options), ax=figure.subplots())
-    return _save(figure, out)
+    return save(figure, out)
 
 
 def _masked(weights_url: str, storage_options: StorageOptions) -> MaskedWeights:
@@ -237,18 +237,20 @@ def _masked(weights_url: str, storage_options: StorageOptions) -> MaskedWeights:
     return model
 
 
-def _read(images: Images, label: str, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.generic]:
+def read_images(images: Images, label: str, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.generic]:
+    """Return whole images of a label, shape (image, y, x, channel)."""
     reader, frame = images.reader(), Block(0, 0, *images.shape)
     return np.concatenate([reader.read(label, row, row + 1, frame) for row in rows])
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """Return a figure of a size in inches."""
     from matplotlib.figure import Figure  # slow to import
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _save(figure: Figure, out: str) -> str:
+def save(figure: Figure, out: str) -> str:
     """Write beside and rename, so that a full disk leaves no half picture."""
     path = Path(out)
     endings = sorted(figure.canvas.get_supported_filetypes())

@@ -1,0 +1,121 @@
+"""What the people of an ingest are brought to: a shape, and mean faces for those without landmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import PurePath
+
+import numpy as np
+import numpy.typing as npt
+
+from mrdist.datasets.alignment import align_take, reference_shape
+from mrdist.datasets.landmark_files import EXTENSIONS, read_landmarks
+from mrdist.datasets.photographs import Take, photograph_size
+from mrdist.errors import DataError, LandmarkError
+from mrdist.storage import Images, StorageOptions, read_frame, redact
+
+Floats = npt.NDArray[np.float64]
+#: So many training people with landmarks make the mean face that the others are found by, at this side.
+_MEAN_OF, _SIDE = 24, 128
+_LUMINANCE = np.array([0.299, 0.587, 0.114])  # Rec. 601
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What people are brought to.
+
+    Attributes
+    ----------
+    points
+        The shape, (x, y) in sides of the frame, shape (n, 2); points 0 and 1 are the pupils.
+    faces
+        Label -> mean face in gray, 1 = white; empty where nobody is to be found by one.
+    """
+
+    points: Floats
+    faces: Mapping[str, Floats] = field(default_factory=dict)
+
+
+def find_reference(
+    takes: Sequence[Take],
+    split: Sequence[str],
+    *,
+    align: str,
+    reference: str | None,
+    strict: bool,
+    storage_options: StorageOptions,
+) -> Reference:
+    """Return the reference of an ingest.
+
+    Parameters
+    ----------
+    takes, split
+        The people, and whether they train.
+    align
+        Method, see `mrdist.datasets.alignment.align_take`.
+    reference
+        A landmark file or an images store; without it, the reference is that of the training people.
+    strict
+        Fail at the first landmark file that cannot be read.
+
+    Raises
+    ------
+    DataError, StoreError
+        There are no landmarks and no mean face, or the reference is none.
+    """
+    if reference is not None and PurePath(reference).suffix.lower() in EXTENSIONS:
+        points, faces = reference_shape([read_landmarks(reference)]), dict[str, Floats]()
+    elif reference is not None:
+        images = Images.open(reference, storage_options)
+        points, means = (values.astype(np.float64) for values in read_frame(images))
+        if not len(points):
+            raise DataError(
+                f"{redact(reference)} was ingested with its photographs as they lie, so it cannot be a reference."
+            )
+        gray = means @ _LUMINANCE if means.shape[-1] == 3 else means[..., 0]
+        faces = {label: face for label, face in zip(images.labels, gray, strict=True) if np.isfinite(face).all()}
+        return Reference(points, faces)
+    else:
+        points, faces = _training_shape(takes, split, strict), {}
+    if align == "features" or not all(take.landmarks for take in takes):
+        faces = _mean_faces(takes, split, points)
+    return Reference(points, faces)
+
+
+def _training_shape(takes: Sequence[Take], split: Sequence[str], strict: bool) -> Floats:
+    """Return the mean shape of the training people whose landmarks can be read, of the template that most have."""
+    shapes = []
+    unreadable: LandmarkError | None = None
+    for take, side in zip(takes, split, strict=True):
+        if side != "train":
+            continue
+        for label, path in list(take.landmarks.items())[:1]:
+            try:
+                shapes.append(read_landmarks(path, partial(photograph_size, take.photographs[label])))
+            except DataError as error:
+                if strict:
+                    raise
+                unreadable = unreadable or (error if isinstance(error, LandmarkError) else None)
+    if not shapes and unreadable is not None:
+        raise unreadable
+    counts = [len(shape) for shape in shapes]
+    usual = max(set(counts), key=counts.count) if counts else 0
+    return reference_shape([shape for shape in shapes if len(shape) == usual])
+
+
+def _mean_faces(takes: Sequence[Take], split: Sequence[str], points: Floats) -> dict[str, Floats]:
+    """Return the mean face of training people with landmarks, under the label of the first."""
+    found: dict[str, list[npt.NDArray[np.uint8]]] = {}
+    for take, side in zip(takes, split, strict=True):
+        if side != "train" or not take.landmarks or sum(map(len, found.values())) == _MEAN_OF:
+            continue
+        label = next(iter(take.landmarks))
+        alone = replace(take, photographs={label: take.photographs[label]})
+        try:
+            aligned = align_take(alone, points, size=_SIDE, method="similarity")
+        except DataError:
+            continue  # told where this person's own turn comes
+        found.setdefault(label, []).append(aligned.images[label])
+    return {label: np.mean(images, axis=0)[..., 0] / 255 for label, images in found.items()}
