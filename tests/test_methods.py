@@ -14,7 +14,7 @@ from mrdist.errors import ParameterError, StoreFormatError
 
 SERIAL = ("--workers", "0")
 LABELS = ("--source", "neutral", "--target", "happy")
-METHODS = ("mr", "pixel", "mean")
+METHODS = ("mr", "pixel", "l2", "kernel", "pca", "mean")
 
 
 @pytest.fixture(scope="module")

@@ -87,6 +87,11 @@ def training_options(*, target_required: bool = True) -> Callable[[Command], Com
     return add
 
 
+def method_options(command: Command) -> Command:
+    """Add ``--method`` and the options that only some methods know."""
+    return _add(command, *_method_options)
+
+
 def accumulation_options(command: Command) -> Command:
     """Add what describes sums over images; what is not given is that of the store that is there."""
     return _add(
@@ -145,8 +150,21 @@ def _color(default: str | None) -> Option:
     )
 
 
-method_option = click.option(
-    "--method", default="mr", show_default=True, metavar="M", help="mr (masked regression), pixel or mean."
+_method_options = (
+    click.option(
+        "--method",
+        default="mr",
+        show_default=True,
+        metavar="M",
+        help="mr (masked regression), pixel, l2, kernel, pca or mean.",
+    ),
+    click.option(
+        "--gamma",
+        type=float,
+        metavar="G",
+        help="Of kernel; by default 1 / median squared distance of two images.",
+    ),
+    click.option("--components", type=int, show_default="32", metavar="K", help="Principal components of pca."),
 )
 _alpha = click.option("--alpha", type=float, show_default="0.4", metavar="A", help="Penalty of the weights.")
 _intercept = click.option(

@@ -13,7 +13,7 @@ from mrdist.cli.options import (
     cluster_options,
     format_bytes,
     json_option,
-    method_option,
+    method_options,
     overwrite_option,
     print_json,
     print_table,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("images")
 @click.argument("weights")
-@method_option
+@method_options
 @training_options(target_required=False)
 @click.option(
     "--mappings",

@@ -137,6 +137,11 @@ METHODS: dict[str, Method] = {
     "pixel": Method(
         ("mrdist.pipeline.train", "train_masked"), {"alpha": 0.4, "penalize_intercept": True}, knows_joint=True
     ),
+    "l2": Method(("mrdist.pipeline.train_global", "train_global"), {"alpha": 0.4, "penalize_intercept": True}),
+    "kernel": Method(
+        ("mrdist.pipeline.train_global", "train_global"), {"alpha": 0.01, "penalize_intercept": True, "gamma": None}
+    ),
+    "pca": Method(("mrdist.pipeline.train_global", "train_global"), {"components": 32}),
     "mean": Method(("mrdist.pipeline.train_mean", "train_mean"), {}),
 }
 

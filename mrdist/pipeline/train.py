@@ -106,6 +106,8 @@ def train(
     alpha: float | None = None,
     color: Color = "shared",
     penalize_intercept: bool | None = None,
+    gamma: float | None = None,
+    components: int | None = None,
     split: str = "train",
     dtype: str = "float32",
     block: Shape | None = None,
@@ -129,10 +131,15 @@ def train(
     source, target
         Labels.
     method
-        ``mr``: masked regression; ``pixel``: the same with one input pixel (receptive field 1); ``mean``: the mean
-        target, whatever the input. An option that a method does not know is an error.
+        ``mr``: masked regression; ``pixel``: the same with one input pixel (receptive field 1); ``l2``: ridge
+        regression on the whole image; ``kernel``: the same with a Gaussian kernel; ``pca``: regression on principal
+        components; ``mean``: the mean target, whatever the input. An option that a method does not know is an error.
     receptive_field, dilation, alpha, color, penalize_intercept
-        As in `mrdist.MaskedRegression`, whose defaults they have.
+        As in `mrdist.MaskedRegression`, whose defaults they have (of kernel, ``alpha`` is 0.01).
+    gamma
+        Of the Gaussian kernel, see `mrdist.baselines.global_estimators.GaussianRidge`.
+    components
+        Number of principal components, 32 by default.
     split
         Rows to train on: train, val, test or all.
     dtype
@@ -176,6 +183,8 @@ def train(
             "dilation": dilation,
             "alpha": alpha,
             "penalize_intercept": penalize_intercept,
+            "gamma": gamma,
+            "components": components,
         },
     )
     images_url, weights_url = normalize_url(images_url), normalize_url(weights_url)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from mrdist.baselines.mean import TargetSums
 from mrdist.execution import peak_memory
@@ -23,7 +24,8 @@ def train_mean(job: Job) -> TrainReport:
     workload = workload_of(images, training, ReceptiveField(1))
     n_slots = n_slots_of(job.workers)
     plan = plan_training(workload, max_memory=job.max_memory, n_slots=n_slots, block=job.block)
-    output = global_output(job.url, training, plan.block, overwrite=job.overwrite, storage_options=job.storage_options)
+    keep: dict[str, Any] = {"overwrite": job.overwrite, "storage_options": job.storage_options}
+    output = global_output(job.url, training, plan.block, images.dtype, **keep)
     if output is None:
         return already_trained(job.url, plan.n_blocks, job.storage_options)
     if output.progress.block != plan.block:  # resumed: the grid is the one it was begun with
@@ -41,5 +43,7 @@ def _train_block(task: TrainTask) -> int:
     sums = TargetSums.zeros(task.block.shape, training.n_groups, unit_of(images.dtype))
     for start, stop, chosen in images.slabs(images.rows((training.source, training.target), training.split), task.slab):
         sums = sums.update(reader.read(training.target, start, stop, task.block)[chosen])
-    output.write_block(task.index, task.block, sums.mean, sums.deviations, sums.deviations)
+    maps = {"intercept": sums.mean, "train_sse": sums.deviations, "train_sst": sums.deviations}
+    output.write_weights(task.block, maps)
+    output.progress.mark(task.index)
     return peak_memory()

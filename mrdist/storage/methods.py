@@ -53,7 +53,7 @@ DEFAULT_METHOD = "mr"
 _READERS = {
     "mr": ("mrdist.storage.weights", "MaskedReader"),
     "pixel": ("mrdist.storage.weights", "MaskedReader"),
-    "mean": ("mrdist.storage.global_weights", "GlobalReader"),
+    **dict.fromkeys(("l2", "kernel", "pca", "mean"), ("mrdist.storage.global_weights", "GlobalReader")),
 }
 _RESUME = "run the command that makes it again to resume it"
 

@@ -83,6 +83,10 @@ class Progress:
         """Images that the tasks share."""
         return np.asarray(self._array("rows")[...])
 
+    def room(self, name: str) -> zarr.Group:
+        """Return a group for what only a store in the making needs; it goes when the store is complete."""
+        return self._group.require_group(name)
+
     def mark(self, index: int) -> None:
         """Note that a block is finished."""
         done = self._array("done").with_config({"write_empty_chunks": True})

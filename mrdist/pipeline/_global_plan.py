@@ -1,0 +1,152 @@
+"""How training on whole images is cut into blocks, and what it holds in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from mrdist.errors import MemoryLimitError, ParameterError
+from mrdist.geometry import Shape, block_grid
+from mrdist.planning import BASE_MEMORY, MIB, Cut
+from mrdist.storage import Images
+from mrdist.storage.global_weights import GlobalTraining
+from mrdist.storage.methods import chunk_side
+
+_TILE_BYTES = 4096 * 8  # of a row, see mrdist.baselines.dual
+_READS_IN_FLIGHT = 10  # chunks that zarr fetches and decodes at once
+
+
+@dataclass(frozen=True)
+class GlobalSizes:
+    """The sizes that decide the cost of a training on whole images.
+
+    Attributes
+    ----------
+    training
+        What is trained.
+    chunks, itemsize, n_stored
+        Of the images: chunk shape, bytes of a number, and images in all chunks that are read.
+    labels
+        How many times a label is read: once for its inner products, once for the weights.
+    """
+
+    training: GlobalTraining
+    chunks: tuple[int, int, int, int]
+    itemsize: int
+    n_stored: int
+    labels: int
+
+    @classmethod
+    def of(cls, images: Images, rows_read: int, training: GlobalTraining, labels: int) -> GlobalSizes:
+        """Return the sizes of a training on an images store of which ``rows_read`` images are decoded."""
+        return cls(training, images.chunks, images.dtype.itemsize, rows_read, labels)
+
+    @property
+    def matrices(self) -> int:
+        """Bytes of a matrix of the training rows, a group each."""
+        return 8 * self.training.n_groups * self.training.n_rows**2
+
+    def peak_memory(self, block: Shape) -> int:
+        """Return the expected peak of resident bytes of a process that works on blocks of this size."""
+        training, side = self.training, chunk_side(self.training.shape)
+        image = training.n_channels * self.itemsize
+        pixels = prod(block)
+        # a block's images, those of a run of chunks as they are read, and once more by row
+        held = pixels * image * (2 * training.n_images + min(self.chunks[0], self.n_stored))
+        reading = _READS_IN_FLIGHT * 2 * prod(self.chunks) * self.itemsize
+        summing = 3 * training.n_rows * _TILE_BYTES + 4 * self.matrices
+        strip = training.n_groups * (training.n_components + 3) * side * block[1] * np.dtype(training.dtype).itemsize
+        tile = 8 * side**2 * (2 * training.n_rows + 3 * training.n_components)
+        solving = 3 * strip + tile + 2 * self.matrices
+        return BASE_MEMORY + held + reading + max(summing, solving)
+
+    @property
+    def barrier_memory(self) -> int:
+        """Return what this process holds between the passes: sums, eigenvectors and their workspace."""
+        return BASE_MEMORY + 8 * self.matrices
+
+
+def plan_global(sizes: GlobalSizes, *, max_memory: int, n_slots: int, block: Shape | None = None) -> Cut:
+    """Choose the blocks: the largest that fit and keep all slots at work.
+
+    Parameters
+    ----------
+    sizes
+        Of images and training.
+    max_memory
+        Limit on the resident bytes of one process.
+    n_slots
+        Tasks that run at once.
+    block
+        Height and width to use instead, rounded up to whole chunks of the weights store.
+
+    Returns
+    -------
+    Cut
+
+    Raises
+    ------
+    ParameterError
+        If ``block`` is not positive.
+    MemoryLimitError
+        If even the smallest block, or the matrices of the training rows, need more than ``max_memory``.
+    """
+    training = sizes.training
+    if sizes.barrier_memory > max_memory:
+        raise MemoryLimitError(
+            f"the matrices of {training.n_rows} training rows need {-(-sizes.barrier_memory // MIB)} MiB between the "
+            f"two passes ({BASE_MEMORY // MIB} MiB of them before any work), but max_memory is {max_memory // MIB} "
+            "MiB; raise --max-memory or train on fewer images."
+        )
+    side = chunk_side(training.shape)
+    if block is not None and min(block) < 1:
+        raise ParameterError(f"block must be at least 1 x 1 pixels, got {block[0]} x {block[1]}.")
+    cuts = [_cut(sizes, found) for found in (_blocks(training.shape, side) if block is None else [_whole(block, side)])]
+    fitting = [cut for cut in cuts if cut.peak_memory <= max_memory]
+    if not fitting:
+        smallest = cuts[-1]
+        raise MemoryLimitError(
+            f"a block of {smallest.block[0]} x {smallest.block[1]} pixels of {training.n_images} images needs "
+            f"{-(-smallest.peak_memory // MIB)} MiB in a worker ({BASE_MEMORY // MIB} MiB of them before any work), "
+            f"but max_memory is {max_memory // MIB} MiB; raise --max-memory, train on fewer images or rechunk them."
+        )
+    return next((cut for cut in fitting if cut.n_blocks >= 2 * n_slots), fitting[-1])
+
+
+def _whole(block: Shape, side: int) -> Shape:
+    return -(-block[0] // side) * side, -(-block[1] // side) * side
+
+
+def _blocks(shape: Shape, side: int) -> Iterator[Shape]:
+    """Blocks of whole chunks, largest first: whole rows as long as they are more than one chunk high."""
+    height, width = _whole(shape, side)
+    yield height, width
+    while height > side or width > side:
+        if height > side:
+            height = -(-height // 2 // side) * side
+        else:
+            width = -(-width // 2 // side) * side
+        yield height, width
+
+
+def _cut(sizes: GlobalSizes, block: Shape) -> Cut:
+    training = sizes.training
+    image = training.n_channels * sizes.itemsize
+    itemsize = np.dtype(training.dtype).itemsize
+    (height, width), decoded = sizes.chunks[1:3], 0
+    blocks = block_grid(training.shape, block)
+    for part in blocks:
+        y0, x0 = part.y0 // height * height, part.x0 // width * width
+        y1, x1 = -(-part.y1 // height) * height, -(-part.x1 // width) * width
+        decoded += (min(y1, training.height) - y0) * (min(x1, training.width) - x0)
+    return Cut(
+        block=block,
+        n_blocks=len(blocks),
+        peak_memory=sizes.peak_memory(block),
+        bytes_read=sizes.labels * decoded * sizes.n_stored * image,
+        bytes_written=prod(training.shape)
+        * (training.n_groups * ((training.n_components + 1) * itemsize + 16) + training.n_images * image),
+    )

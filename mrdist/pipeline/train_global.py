@@ -1,0 +1,275 @@
+"""Train a regression on whole images, out of core: inner products block by block, a barrier, weights block by block."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from threadpoolctl import threadpool_limits
+
+from mrdist.baselines.dual import (
+    Array,
+    Dual,
+    Matrix,
+    Spectrum,
+    check_pixels,
+    default_gamma,
+    gaussian,
+    gram_unit,
+    inner_products,
+    integers_of,
+    rows_of,
+)
+from mrdist.baselines.global_estimators import check_components, check_gamma
+from mrdist.baselines.mean import TargetSums
+from mrdist.errors import DataError
+from mrdist.execution import Executor, open_executor, peak_memory, progress_bar
+from mrdist.geometry import Block, block_grid
+from mrdist.pipeline._blocks import n_slots_of, versions
+from mrdist.pipeline._global_plan import GlobalSizes, plan_global
+from mrdist.pipeline._methods import Job, Lesson
+from mrdist.pipeline.train import TrainReport, TrainTask, already_trained
+from mrdist.planning import Cut
+from mrdist.solvers import check_alpha
+from mrdist.storage import Images, redact
+from mrdist.storage.global_weights import GlobalOutput, GlobalTraining, global_output
+from mrdist.storage.methods import chunk_side
+
+
+def describe_global(
+    lesson: Lesson,
+    *,
+    alpha: float | None = None,
+    penalize_intercept: bool | None = None,
+    gamma: float | None = None,
+    components: int | None = None,
+) -> GlobalTraining:
+    """Check the options that a method has and describe the training."""
+    training = GlobalTraining(
+        **lesson.describe(),
+        alpha=None if alpha is None else check_alpha(alpha),
+        penalize_intercept=penalize_intercept,
+        gamma=check_gamma(gamma),
+        components=components,
+    )
+    if components is not None:
+        check_components(components, training.n_rows)
+    check_pixels(training.height * training.width, gram_unit(lesson.images.dtype))
+    return training
+
+
+def train_global(job: Job, **options: Any) -> TrainReport:
+    """Train one of the methods ``l2``, ``kernel`` and ``pca``; options are those of `describe_global`."""
+    lesson = job.lesson
+    images = lesson.images
+    training = describe_global(lesson, **options)
+    labels = 2 if training.components is None else 3
+    sizes = GlobalSizes.of(images, images.n_read(lesson.rows), training, labels)
+    limits = {"max_memory": job.max_memory, "n_slots": n_slots_of(job.workers)}
+    cut = plan_global(sizes, block=job.block, **limits)
+    output = global_output(
+        job.url, training, cut.block, images.dtype, overwrite=job.overwrite, storage_options=job.storage_options
+    )
+    if output is None:
+        return already_trained(job.url, cut.n_blocks, job.storage_options)
+    if output.progress.block != cut.block:  # resumed: the grid is the one it was begun with
+        cut = plan_global(sizes, block=output.progress.block, **limits)
+    blocks = block_grid(images.shape, cut.block)
+    tasks = [
+        TrainTask(job.url, job.storage_options, images.url, images.storage_options, index, block, images.chunks[0])
+        for index, block in enumerate(blocks)
+    ]
+    output.begin_sums([lesson.source])
+    unsolved = output.operators is None
+    to_sum = [task for task, done in zip(tasks, output.summed, strict=True) if unsolved and not done]
+    to_solve = [task for task, done in zip(tasks, output.progress.done, strict=True) if not done]
+    peak = peak_memory()
+    with (
+        open_executor(
+            workers=job.workers,
+            scheduler=job.scheduler,
+            n_tasks=len(blocks),
+            max_memory=job.max_memory,
+        ) as executor,
+        progress_bar(
+            2 * len(blocks), 2 * len(blocks) - len(to_sum) - len(to_solve), "block", show=job.progress
+        ) as advance,
+    ):
+        started = time.perf_counter()
+        peak = _run(executor, _sum_block, to_sum, cut, peak, advance)
+        if unsolved:
+            _solve(output, gram_unit(images.dtype))
+        peak = _run(executor, _train_block, to_solve, cut, peak, advance)
+        scores = output.finish({"images": redact(images.url), "versions": versions()})
+        run_seconds = time.perf_counter() - started
+    share = (len(to_sum) + (labels - 1) * len(to_solve)) / (labels * len(blocks))
+    return TrainReport(
+        url=job.url,
+        already_complete=False,
+        start_seconds=executor.start_seconds,
+        run_seconds=run_seconds,
+        bytes_read=int(cut.bytes_read * share),
+        blocks=len(blocks),
+        blocks_run=len(to_solve),
+        peak_memory_bytes=peak,
+        scores=scores,
+    )
+
+
+def _run(
+    executor: Executor,
+    function: Callable[[TrainTask], int],
+    tasks: Sequence[TrainTask],
+    cut: Cut,
+    peak: int,
+    advance: Callable[[int, str], None],
+) -> int:
+    """Do one pass over blocks and return the largest resident size of a process so far."""
+    finished = executor.run(
+        function,
+        tasks,
+        name="block",
+        describe=lambda task: f"block {task.index} ({task.block}; planned peak {cut.peak_memory >> 20} MiB)",
+    )
+    for _, peak_of_task in finished:
+        peak = max(peak, peak_of_task)
+        advance(1, "")
+    return peak
+
+
+def read_rows(images: Images, label: str, rows: npt.NDArray[np.int64], block: Block) -> Array:
+    """Return some images in a block, shape (image, y, x, channel), reading a run of chunks at a time."""
+    reader = images.reader()
+    found = np.empty((len(rows), *block.shape, images.n_channels), dtype=images.dtype)
+    done = 0
+    for start, stop, chosen in images.slabs(rows, images.chunks[0]):
+        found[done : done + len(chosen)] = reader.read(label, start, stop, block)[chosen]
+        done += len(chosen)
+    return found
+
+
+def _integers(images: Images, label: str, block: Block, pixels: Array) -> Array:
+    try:
+        return integers_of(pixels, label)
+    except DataError as error:
+        raise DataError(f"in {redact(images.url)}, {block}: {error}") from error
+
+
+def _sum_block(task: TrainTask) -> int:
+    """Keep the inner products of a block's source pixels, and those themselves where predictions need them."""
+    output, images = _open(task)
+    training = output.training
+    pixels = read_rows(images, training.source, _rows(images, training), task.block)
+    if training.components is None:
+        output.write_basis(task.block, pixels)
+    with threadpool_limits(1):  # a process has one processor
+        rows = rows_of(_integers(images, training.source, task.block, pixels), training.n_groups)
+        output.write_sums(task.index, {training.source: inner_products(rows)})
+    return peak_memory()
+
+
+def _solve(output: GlobalOutput, unit: int) -> None:
+    """Between the passes: one eigendecomposition a group, from which all weights follow."""
+    training = output.training
+    grams = output.total_sums(training.source) / unit**2
+    norms = np.diagonal(grams, axis1=1, axis2=2)
+    found: dict[str, Any] = {}
+    kept: dict[str, Matrix] = {}
+    if training.method == "kernel":
+        gamma = default_gamma(grams) if training.gamma is None else training.gamma
+        found["gamma"], kept["norms"] = gamma, norms
+        grams = np.stack([gaussian(gram, own, own, gamma) for gram, own in zip(grams, norms, strict=True)])
+    duals = [_dual(training, gram) for gram in grams]
+    operators = {field.name: np.stack([getattr(dual, field.name) for dual in duals]) for field in fields(Dual)}
+    if training.components is None:
+        kept["rotation"] = operators["rotation"]
+    output.write_operators(found, kept, **operators)
+
+
+def _dual(training: GlobalTraining, kernel: Matrix) -> Dual:
+    if training.components is not None:
+        return Spectrum.of(kernel, penalize_intercept=False).components(training.components)
+    assert training.alpha is not None
+    assert training.penalize_intercept is not None
+    return Spectrum.of(kernel, penalize_intercept=training.penalize_intercept).ridge(training.alpha)
+
+
+def _train_block(task: TrainTask) -> int:
+    """Do one block's weights from reading to writing; return the process's peak of resident bytes.
+
+    It is cut into tiles that depend on the image alone, so that BLAS is asked the same whatever the blocks are.
+    """
+    output, images = _open(task)
+    training, unit = output.training, gram_unit(images.dtype)
+    operators = output.operators
+    assert operators is not None
+    names = [field.name for field in fields(Dual)]
+    duals = [Dual(**{name: operators[name][group] for name in names}) for group in range(training.n_groups)]
+    rows = _rows(images, training)
+    target = _integers(images, training.target, task.block, read_rows(images, training.target, rows, task.block))
+    source = None
+    if training.components is not None:
+        source = integers_of(read_rows(images, training.source, rows, task.block))
+    side = chunk_side(training.shape)
+    for strip in block_grid(task.block.shape, (side, task.block.shape[1])):
+        maps = _maps(training, strip)
+        with threadpool_limits(1):
+            for tile in block_grid(strip.shape, (side, side)):
+                place = Block(strip.y0, tile.x0, strip.y1, tile.x1)
+                values = rows_of(target[:, *place.slices], training.n_groups)
+                sums = TargetSums.zeros(place.shape, training.n_groups, unit).update(target[:, *place.slices])
+                for group, dual in enumerate(duals):
+                    coef, intercept, errors = dual.solve(values[group], unit)
+                    deviations = sums.deviations[group]
+                    found = {
+                        "coef": coef,
+                        "intercept": intercept,
+                        "train_sse": np.maximum(errors + dual.deviation * deviations.ravel(), 0),
+                        "train_sst": deviations,
+                    }
+                    if source is not None:
+                        pixels = rows_of(source[:, *place.slices], training.n_groups)[group]
+                        found["basis"] = dual.rotation.T @ (pixels / unit)
+                    for name, part in found.items():
+                        into = maps[name][group, ..., tile.x0 : tile.x1]
+                        into[...] = part.reshape(into.shape)
+        output.write_weights(
+            Block(
+                task.block.y0 + strip.y0,
+                task.block.x0 + strip.x0,
+                task.block.y0 + strip.y1,
+                task.block.x0 + strip.x1,
+            ),
+            maps,
+        )
+    output.progress.mark(task.index)
+    return peak_memory()
+
+
+def _maps(training: GlobalTraining, strip: Block) -> dict[str, Array]:
+    """Return room for what a strip of a block becomes, with the group first and the pixels last."""
+    dtype, lead = training.dtype, training.n_groups
+    maps = {
+        "coef": np.empty((lead, training.n_components, *strip.shape), dtype),
+        "intercept": np.empty((lead, *strip.shape), dtype),
+        "train_sse": np.empty((lead, *strip.shape)),
+        "train_sst": np.empty((lead, *strip.shape)),
+    }
+    if training.components is not None:
+        maps["basis"] = np.empty_like(maps["coef"])
+    return maps
+
+
+def _open(task: TrainTask) -> tuple[GlobalOutput, Images]:
+    return (
+        GlobalOutput.open(task.weights_url, task.weights_options),
+        Images.open(task.images_url, task.images_options),
+    )
+
+
+def _rows(images: Images, training: GlobalTraining) -> npt.NDArray[np.int64]:
+    return images.rows((training.source, training.target), training.split)
