@@ -26,12 +26,25 @@ from mrdist.baselines.dual import (
 from mrdist.baselines.global_weights import GlobalWeights, check_images
 from mrdist.baselines.mean import TargetSums
 from mrdist.errors import DataError, ParameterError
-from mrdist.moments import COLORS, Color, unit_of
+from mrdist.moments import Color, unit_of
 from mrdist.scoring import r2
 from mrdist.solvers import check_alpha
 from mrdist.synthesis import as_stack, to_floats
 
 Images = npt.NDArray[Any]
+
+
+def check_color(color: Color) -> Color:
+    """Return how channels share their weights; a regression on the whole image knows no joint colour.
+
+    Raises
+    ------
+    ParameterError
+        If it is neither shared nor separate.
+    """
+    if color not in ("shared", "separate"):
+        raise ParameterError(f"color must be shared or separate, got {color!r}.")
+    return color
 
 
 def check_gamma(gamma: float | None) -> float | None:
@@ -98,8 +111,7 @@ class _GlobalRegression(BaseEstimator):  # type: ignore[misc]
         ParameterError
             If a parameter is outside its domain.
         """
-        if self.color not in COLORS:
-            raise ParameterError(f"color must be one of {', '.join(COLORS)}, got {self.color!r}.")
+        check_color(self.color)
         source, target = as_stack(np.asarray(X)), as_stack(np.asarray(Y))
         if source.shape != target.shape or not source.size:
             raise DataError(f"X and Y must be pairs of equal shape, got {np.shape(X)} and {np.shape(Y)}.")
@@ -294,6 +306,7 @@ class MeanTarget(BaseEstimator):  # type: ignore[misc]
 
     def fit(self, X: Images, Y: Images) -> Self:  # noqa: ARG002
         """Average the images ``Y``, shape (image, y, x) or (image, y, x, channel)."""
+        check_color(self.color)
         target = as_stack(np.asarray(Y))
         if not target.size:
             raise DataError(f"Y holds no image, its shape is {np.shape(Y)}; give at least one.")
