@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import gcd
 
 import numpy as np
 import numpy.typing as npt
@@ -176,6 +177,21 @@ class ReceptiveField:
                 f"receptive_field {self.size} with dilation {self.dilation} spans {self.reach + 1} pixels, "
                 f"more than the image's shorter side of {min(shape)}; choose a smaller field."
             )
+
+
+def common_field(fields: Sequence[ReceptiveField]) -> ReceptiveField:
+    """Return the smallest field whose taps are those of all ``fields`` and more: its statistics serve every one.
+
+    Examples
+    --------
+    >>> common_field([ReceptiveField(3), ReceptiveField(7), ReceptiveField(3, dilation=3)])
+    ReceptiveField(size=7, dilation=1)
+    >>> common_field([ReceptiveField(3, dilation=2), ReceptiveField(3, dilation=3)])
+    ReceptiveField(size=7, dilation=1)
+    """
+    halo = max(field.halo for field in fields)
+    dilation = gcd(*(field.dilation for field in fields if field.size > 1)) or 1
+    return ReceptiveField(2 * (halo // dilation) + 1, dilation)
 
 
 @dataclass(frozen=True, order=True)

@@ -57,7 +57,8 @@ def unit_of(dtype: npt.DTypeLike) -> int:
     raise DataError(f"images must be uint8, uint16 or floats in 0..1, got {dtype}; convert them first.")
 
 
-def _dtype_of_sums(n_rows: int, unit: int) -> np.dtype[Any]:
+def dtype_of_sums(n_rows: int, unit: int) -> np.dtype[Any]:
+    """Return the integers that hold sums over so many rows."""
     return np.dtype(np.uint32 if n_rows * unit**2 < 2**32 else np.int64)
 
 
@@ -208,7 +209,7 @@ class SufficientStatistics:
     ) -> SufficientStatistics:
         """Return the statistics of no images for a block of ``shape`` pixels, see `groups_of`."""
         window = (shape[0] + 2 * field.halo, shape[1] + 2 * field.halo)
-        dtype = _dtype_of_sums(0, unit)
+        dtype = dtype_of_sums(0, unit)
         n_planes, n_pairs = n_groups * n_inputs, n_groups * n_inputs**2
         return cls(
             field=field,
@@ -281,7 +282,7 @@ class SufficientStatistics:
         first, end = rows or (0, self.shape[0])
         is_last = end == self.shape[0]
         sums = self if like is None else replace(self, lag=like.lag, source_sum=like.source_sum)
-        sums = sums._as(_dtype_of_sums(n_rows, self.unit))
+        sums = sums._as(dtype_of_sums(n_rows, self.unit))
         item, lane = (np.uint8, np.int32) if source.dtype == np.uint8 else (np.float64, np.float64)
         accumulate(
             # the kernel counts on C order
@@ -367,7 +368,7 @@ class SufficientStatistics:
     def _combined(self, other: SufficientStatistics, combine: Callable[[Any, Any], Any]) -> SufficientStatistics:
         self.check_combines(other)
         n_rows = check_rows(combine(self.n_rows, other.n_rows), self.unit)
-        dtype = _dtype_of_sums(max(n_rows, self.n_rows), self.unit)
+        dtype = dtype_of_sums(max(n_rows, self.n_rows), self.unit)
         mine, others = self._as(dtype), other._as(dtype)
         sums = {name: combine(getattr(mine, name), getattr(others, name)) for name in _SUMS}
         return replace(self, n_rows=n_rows, **sums)

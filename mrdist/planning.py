@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import TypeVar
 
@@ -52,6 +52,29 @@ def parse_bytes(text: str | int) -> int:
 
 
 @dataclass(frozen=True)
+class SearchSizes:
+    """The sizes that decide what a cross-validation costs beyond a training.
+
+    Attributes
+    ----------
+    n_folds, n_alphas
+        Of the grid.
+    copied
+        The largest field to try besides the one that is summed, if there is one: its sums are copied.
+    tries_whole
+        Whether the field that is summed is itself tried.
+    per_pixel
+        Whether every pixel chooses its penalty: the errors of all folds are then held at once.
+    """
+
+    n_folds: int
+    n_alphas: int
+    copied: ReceptiveField | None
+    tries_whole: bool
+    per_pixel: bool
+
+
+@dataclass(frozen=True)
 class Workload:
     """The sizes that decide the cost of a training.
 
@@ -73,6 +96,8 @@ class Workload:
         Labels that are sources, those that are targets only, and mappings between them that a block serves at once.
     n_inputs
         Channels that a system sees and predicts.
+    search
+        Of a cross-validation, if there is one.
     """
 
     shape: Shape
@@ -95,6 +120,13 @@ class Workload:
     def n_labels(self) -> int:
         """Labels that are read."""
         return self.n_sources + self.n_targets
+
+    search: SearchSizes | None = None
+
+    @property
+    def n_folds(self) -> int:
+        """Sums that a block holds side by side while images are read."""
+        return self.search.n_folds if self.search else 1
 
     @property
     def n_offsets(self) -> int:
@@ -208,7 +240,8 @@ def plan_training(workload: Workload, *, max_memory: int, n_slots: int, block: S
     needed = _peak_memory(workload, smallest, slab)
     if needed <= max_memory:
         return _plan(workload, smallest, slab, n_slots)
-    raise _too_large(smallest, needed, max_memory, "choose a smaller receptive field or rechunk the images")
+    fewer = "fewer folds, " if workload.search else ""
+    raise _too_large(smallest, needed, max_memory, f"choose {fewer}a smaller receptive field or rechunk the images")
 
 
 @dataclass(frozen=True)
@@ -362,7 +395,8 @@ def _slab(workload: Workload, block: Shape, max_memory: int) -> int | None:
     height, width = _window(workload, block)
     run = workload.chunks[0]
     band = run * min(height, workload.chunks[1]) * width * workload.n_channels * workload.itemsize
-    slab = min(_round_up(workload.n_stored, run), run * max(1, _BAND_BYTES // band, _SLAB_IMAGES // run))
+    fewest = workload.n_folds * _SLAB_IMAGES
+    slab = min(_round_up(workload.n_stored, run), run * max(1, _BAND_BYTES // band, fewest // run))
     while slab >= run:
         if _peak_memory(workload, block, slab) <= max_memory:
             return slab
@@ -377,14 +411,9 @@ def _window(workload: Workload, block: Shape) -> Shape:
 
 def _peak_memory(workload: Workload, block: Shape, slab: int) -> int:
     margin, (height, width) = 2 * workload.margin, _window(workload, block)
-    window = height * width
     pixels = (block[0] + margin) * (block[1] + margin)
-    window_maps, block_maps = _maps(workload)
+    statistics = _total_bytes(workload, block)
     slab = min(slab, workload.n_stored)
-    narrow = workload.itemsize == 1 and (workload.keeps_sums or workload.n_rows <= _ROWS_IN_32_BITS)
-    statistics = (4 if narrow else 8) * (
-        workload.n_sources * window_maps * window + workload.n_mappings * block_maps * pixels
-    )
     image = workload.n_channels * workload.itemsize
     reach = workload.field.reach
     rows = min(height, 3 * band_height(workload.chunks[1], slab * width * image, reach) // 2 + reach)
@@ -395,7 +424,31 @@ def _peak_memory(workload: Workload, block: Shape, slab: int) -> int:
         bands += workload.n_labels * slab * workload.n_channels * 16 * rows * width
     chunks = -(-slab // workload.chunks[0]) * (-(-width // workload.chunks[2]) + 1)
     reading = min(_READS_IN_FLIGHT, chunks) * 2 * _chunk_bytes(workload)
-    return BASE_MEMORY + statistics + max(bands + reading, 0 if workload.keeps_sums else _solution(workload, pixels))
+    solution = 0 if workload.keeps_sums else _solution(workload, pixels)
+    if workload.search is None:
+        return BASE_MEMORY + statistics + max(bands + reading, solution)
+    summing = workload.n_folds * statistics + bands + reading
+    validating = (workload.n_folds + 1) * statistics + _search_bytes(workload, workload.search, block)
+    return BASE_MEMORY + max(summing, validating, 2 * statistics + solution)
+
+
+def _total_bytes(workload: Workload, block: Shape, field: ReceptiveField | None = None) -> int:
+    """Return the bytes of a block's sums over all images, for the field or a smaller one."""
+    work = workload if field is None else replace(workload, field=field)
+    margin, (height, width) = 2 * work.margin, _window(work, block)
+    window_maps, block_maps = _maps(work)
+    narrow = work.itemsize == 1 and (work.keeps_sums or work.n_rows <= _ROWS_IN_32_BITS)
+    maps = work.n_sources * window_maps * height * width
+    maps += work.n_mappings * block_maps * (block[0] + margin) * (block[1] + margin)
+    return (4 if narrow else 8) * maps
+
+
+def _search_bytes(workload: Workload, search: SearchSizes, block: Shape) -> int:
+    """Return the bytes of what a block needs besides the sums of its folds and their total."""
+    copied = 3 * _total_bytes(workload, block, search.copied) if search.copied else 0  # of total, fold and the rest
+    whole = _total_bytes(workload, block) if search.tries_whole else 0
+    n_maps = search.n_alphas * ((search.n_folds if search.per_pixel else 0) + 2) + 2
+    return max(copied, whole) + 8 * n_maps * workload.n_groups * workload.n_inputs * block[0] * block[1]
 
 
 def _chunk_bytes(workload: Workload) -> int:
@@ -453,9 +506,16 @@ def _plan(workload: Workload, block: Shape, slab: int, n_slots: int) -> Plan:
         peak_memory=_peak_memory(workload, block, slab),
         bytes_read=bytes_read,
         bytes_needed=workload.n_labels * workload.n_images * image * workload.n_channels * workload.itemsize,
-        bytes_written=_sum_bytes(workload) if workload.keeps_sums else _weight_bytes(workload),
+        bytes_written=_bytes_written(workload, block, n_blocks),
         advice=_advice(workload, bytes_read, min(n_slots, n_blocks), n_slots),
     )
+
+
+def _bytes_written(workload: Workload, block: Shape, n_blocks: int) -> int:
+    if workload.keeps_sums:
+        return _sum_bytes(workload)
+    kept_for_later = n_blocks * _total_bytes(workload, block) if workload.search else 0
+    return _weight_bytes(workload) + kept_for_later
 
 
 def _sum_bytes(workload: Workload) -> int:

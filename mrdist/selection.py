@@ -21,7 +21,7 @@ DEFAULT_ALPHAS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 DEFAULT_FOLDS = 5
 
 
-def assign_folds(subject: Sequence[str], n_folds: int, seed: int) -> npt.NDArray[np.int64]:
+def assign_folds(subject: Sequence[str] | npt.NDArray[np.str_], n_folds: int, seed: int) -> npt.NDArray[np.int64]:
     """Assign every row to a fold, so that no person is in two and the folds hold about equally many rows.
 
     Parameters

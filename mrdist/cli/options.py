@@ -33,25 +33,42 @@ class Sizes(click.ParamType[tuple[int, ...]]):
 
 
 class Numbers(click.ParamType[tuple[float, ...]]):
-    """Numbers with commas between, such as ``0,0.05,0.1``; any number of them, or so many."""
+    """Numbers with commas between, such as ``0,0.05,0.1``; any number of them, or so many; whole ones if so."""
 
     name = "A,B,..."
 
-    def __init__(self, count: int | None = None) -> None:
+    def __init__(self, count: int | None = None, *, whole: bool = False) -> None:
         self.count = count
+        self.kind = int if whole else float
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
         """Parse the text."""
         if isinstance(value, tuple):
             return value
         try:
-            numbers = tuple(float(part) for part in value.split(","))
+            numbers = tuple(self.kind(part) for part in value.split(","))
         except ValueError:
             numbers = ()
         if not all(map(math.isfinite, numbers)) or len(numbers) != (self.count or max(len(numbers), 1)):
             many = "" if self.count is None else f"{self.count} "
-            self.fail(f"{value!r} is not {many}numbers with commas between.", param, ctx)
+            what = "whole numbers" if self.kind is int else "numbers"
+            self.fail(f"{value!r} is not {many}{what} with commas between.", param, ctx)
         return numbers
+
+
+class Alpha(click.ParamType[float | str]):
+    """A penalty, or ``cv`` to have it chosen."""
+
+    name = "A|cv"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | str:
+        """Parse the text."""
+        if value == "cv":
+            return "cv"
+        try:
+            return float(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a number nor cv.", param, ctx)
 
 
 def cluster_options(command: Command) -> Command:
@@ -74,8 +91,9 @@ def training_options(*, target_required: bool = True) -> Callable[[Command], Com
         return _add(
             command,
             *_label_options(source=True, target=target_required),
-            *_field_options("3", "1"),
-            _alpha,
+            *_field_options("3", "1", several=True),
+            _alpha(cv=True),
+            *_search.values(),
             _color("shared"),
             _intercept,
             _split,
@@ -110,7 +128,7 @@ def solving_options(command: Command) -> Command:
     return _add(
         command,
         *_field_options("the store's", "the store's"),
-        _alpha,
+        _alpha(cv=False),
         _intercept,
         _dtype,
         _block,
@@ -131,12 +149,19 @@ def _label_options(*, source: bool, target: bool) -> list[Option]:
     ]
 
 
-def _field_options(receptive_field: str, dilation: str) -> list[Option]:
+def _field_options(receptive_field: str, dilation: str, *, several: bool = False) -> list[Option]:
+    kind, choices = (Numbers(whole=True), "; of several, --alpha cv chooses") if several else (int, "")
     return [
         click.option(
-            "--receptive-field", type=int, show_default=receptive_field, metavar="R", help="Odd side of the field."
+            "--receptive-field",
+            type=kind,
+            show_default=receptive_field,
+            metavar="R",
+            help=f"Odd side of the field{choices}.",
         ),
-        click.option("--dilation", type=int, show_default=dilation, metavar="D", help="Distance between taps."),
+        click.option(
+            "--dilation", type=kind, show_default=dilation, metavar="D", help=f"Distance between taps{choices}."
+        ),
     ]
 
 
@@ -166,7 +191,36 @@ _method_options = (
     ),
     click.option("--components", type=int, show_default="32", metavar="K", help="Principal components of pca."),
 )
-_alpha = click.option("--alpha", type=float, show_default="0.4", metavar="A", help="Penalty of the weights.")
+
+
+def _alpha(*, cv: bool) -> Option:
+    return click.option(
+        "--alpha",
+        type=Alpha() if cv else float,
+        show_default="0.4",
+        metavar="A|cv" if cv else "A",
+        help="Penalty of the weights" + ("; cv chooses it by cross-validation." if cv else "."),
+    )
+
+
+_search = {
+    "alphas": click.option(
+        "--alphas", type=Numbers(), metavar="A,A,...", help="--alpha cv: penalties to try, ten by default."
+    ),
+    "folds": click.option(
+        "--folds", type=int, show_default="5", metavar="K", help="--alpha cv: folds; nobody is in two."
+    ),
+    "rule": click.option(
+        "--rule",
+        show_default="min",
+        metavar="RULE",
+        help="--alpha cv: min, 1se (the simplest within one standard error) or pixel (each pixel its own alpha).",
+    ),
+    "seed": click.option(
+        "--seed", type=click.IntRange(min=0), show_default="0", help="--alpha cv: decides who is in which fold."
+    ),
+}
+SEARCH_OPTIONS = tuple(_search)
 _intercept = click.option(
     "--penalize-intercept/--free-intercept",
     default=None,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import pairwise, zip_longest
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mrdist.errors import DataError, ExecutionError, ParameterError, SolveError
-from mrdist.execution import n_processors, open_executor, peak_memory, progress_bar
+from mrdist.execution import Executor, n_processors, open_executor, peak_memory, progress_bar
 from mrdist.geometry import Block, ReceptiveField
 from mrdist.moments import COLORS, SufficientStatistics, to_integers, unit_of
 from mrdist.planning import Cut, band_cuts, band_height
@@ -116,30 +117,69 @@ def run_blocks(
     """
     if not tasks:
         return BlockRun(0.0, 0.0, peak_memory())
-    n_blocks, peak = cut.n_blocks, 0
-    if len(tasks) < n_blocks:
-        logger.info("going on: %d of %d blocks are done", n_blocks - len(tasks), n_blocks)
+    with open_blocks(workers=workers, scheduler=scheduler, n_tasks=len(tasks), max_memory=max_memory) as executor:
+        return run_pass(executor, function, tasks, cut, n_images=n_images, progress=progress)
+
+
+@contextmanager
+def open_blocks(
+    *,
+    workers: int | None,
+    scheduler: str | None,
+    n_tasks: int,
+    max_memory: int,
+    prepare: Callable[[], None] | None = None,
+) -> Iterator[Executor]:
+    """Provide what works on blocks, in one pass over them or several.
+
+    Parameters
+    ----------
+    workers, scheduler, max_memory
+        As in `mrdist.train`.
+    n_tasks
+        Blocks of the longest pass.
+    prepare
+        Loads what the tasks need; by default the kernels of a training.
+    """
     with open_executor(
-        workers=workers, scheduler=scheduler, n_tasks=len(tasks), max_memory=max_memory, prepare=_warm_up
+        workers=workers, scheduler=scheduler, n_tasks=n_tasks, max_memory=max_memory, prepare=prepare or warm_up
     ) as executor:
         if executor.dashboard:
             logger.info("dashboard: %s", executor.dashboard)
-        started = time.perf_counter()
-        with progress_bar(n_blocks, n_blocks - len(tasks), "block", show=progress) as advance:
-            finished = executor.run(
-                function,
-                tasks,
-                name="block",
-                describe=lambda task: f"block {task.index} ({task.block}; planned peak {cut.peak_memory >> 20} MiB)",
-            )
-            for number, (_, peak_of_task) in enumerate(finished, start=1):
-                peak = max(peak, peak_of_task)
-                rate = n_images * number / n_blocks / (time.perf_counter() - started)
-                advance(1, f"{rate:.0f} images/s")
-        return BlockRun(executor.start_seconds, time.perf_counter() - started, peak)
+        yield executor
 
 
-def _warm_up() -> None:
+def run_pass(
+    executor: Executor,
+    function: Callable[[Task], int],
+    tasks: Sequence[Task],
+    cut: Cut,
+    *,
+    n_images: int,
+    progress: bool | None,
+) -> BlockRun:
+    """Work on blocks with what `open_blocks` has provided; parameters and result are those of `run_blocks`."""
+    if not tasks:
+        return BlockRun(executor.start_seconds, 0.0, peak_memory())
+    n_blocks, peak = cut.n_blocks, 0
+    if len(tasks) < n_blocks:
+        logger.info("going on: %d of %d blocks are done", n_blocks - len(tasks), n_blocks)
+    started = time.perf_counter()
+    with progress_bar(n_blocks, n_blocks - len(tasks), "block", show=progress) as advance:
+        finished = executor.run(
+            function,
+            tasks,
+            name="block",
+            describe=lambda task: f"block {task.index} ({task.block}; planned peak {cut.peak_memory >> 20} MiB)",
+        )
+        for number, (_, peak_of_task) in enumerate(finished, start=1):
+            peak = max(peak, peak_of_task)
+            rate = n_images * number / n_blocks / (time.perf_counter() - started)
+            advance(1, f"{rate:.0f} images/s")
+    return BlockRun(executor.start_seconds, time.perf_counter() - started, peak)
+
+
+def warm_up() -> None:
     """Compile the kernels once and leave them on disk for the workers."""
     pixel = np.zeros((1, 1, 1, 1), dtype=np.uint8)
     statistics = SufficientStatistics.zeros(ReceptiveField(1), (1, 1), n_groups=1, unit=255)
@@ -226,27 +266,109 @@ def sum_mappings(
     found = [
         SufficientStatistics.zeros(field, shape, n_groups=n_groups, n_inputs=n_inputs, unit=unit) for _ in mappings
     ]
+    for band in read_bands(images, mappings, rows, field, block, slab=slab, margin=margin):
+        added: dict[str, SufficientStatistics] = {}
+        for number, (source, target) in enumerate(mappings):
+            like = added.get(source)
+            pair = band.sources[source], band.targets[target]
+            found[number] = found[number].update(*pair, band.chosen, band.part, like=like)
+            added[source] = found[number]
+    return found
+
+
+def sum_folds(
+    images: Images,
+    labels: tuple[str, str],
+    rows: npt.NDArray[np.int64],
+    fold: npt.NDArray[np.int64],
+    field: ReceptiveField,
+    block: Block,
+    *,
+    n_groups: int,
+    slab: int,
+    n_inputs: int = 1,
+) -> list[SufficientStatistics]:
+    """Sum over images fold by fold while reading them once.
+
+    Parameters
+    ----------
+    images, labels, rows, field, block, n_groups, slab, n_inputs
+        As in `sum_images`.
+    fold
+        Of each of ``rows``; none is empty.
+
+    Returns
+    -------
+    list of SufficientStatistics
+        One a fold.
+    """
+    unit = unit_of(images.dtype)
+    found = [
+        SufficientStatistics.zeros(field, block.shape, n_groups=n_groups, n_inputs=n_inputs, unit=unit)
+        for _ in range(fold.max() + 1)
+    ]
+    for band in read_bands(images, [labels], rows, field, block, slab=slab):
+        pair = band.sources[labels[0]], band.targets[labels[1]]
+        for number in range(len(found)):
+            chosen = band.chosen[fold[band.numbers] == number]
+            found[number] = found[number].update(*pair, chosen, band.part)
+    return found
+
+
+@dataclass(frozen=True)
+class Band:
+    """Some rows of the pixels of some images.
+
+    Attributes
+    ----------
+    sources, targets
+        Pixels by label, as integers.
+    chosen
+        Which of these images are asked for.
+    numbers
+        Positions of those among the rows that were asked for.
+    part
+        Rows of the block that the band adds to.
+    """
+
+    sources: Mapping[str, Array]
+    targets: Mapping[str, Array]
+    chosen: npt.NDArray[np.int64]
+    numbers: npt.NDArray[np.int64]
+    part: tuple[int, int]
+
+
+def read_bands(
+    images: Images,
+    mappings: Sequence[tuple[str, str]],
+    rows: npt.NDArray[np.int64],
+    field: ReceptiveField,
+    block: Block,
+    *,
+    slab: int,
+    margin: int = 0,
+) -> Iterator[Band]:
+    """Read images slab by slab and band by band; the next band is read while this one is worked on.
+
+    Parameters are those of `sum_mappings`.
+    """
     slabs = list(images.slabs(rows, slab))
     reader = BandReader(images, mappings, field, block, max(stop - start for start, stop, _ in slabs), margin)
     work = [(start, stop, band, chosen) for start, stop, chosen in slabs for band in range(reader.n_bands)]
     with ThreadPoolExecutor(1) as ahead:
         coming = ahead.submit(reader.read, *work[0][:3])
-        for (*_, chosen), following in zip_longest(work, work[1:]):
+        for (start, _, _, chosen), following in zip_longest(work, work[1:]):
             sources, targets, part = coming.result()
             if following is not None:
                 coming = ahead.submit(reader.read, *following[:3])
+            numbers = np.searchsorted(rows, start + chosen)
             if images.dtype.kind == "f":
                 sources, targets = (
                     {label: _as_integers(images, label, block, x[chosen]) for label, x in pixels.items()}
                     for pixels in (sources, targets)
                 )
-                chosen = None
-            added: dict[str, SufficientStatistics] = {}
-            for number, (source, target) in enumerate(mappings):
-                like = added.get(source)
-                found[number] = found[number].update(sources[source], targets[target], chosen, part, like=like)
-                added[source] = found[number]
-    return found
+                chosen = np.arange(len(chosen))
+            yield Band(sources, targets, chosen, numbers, part)
 
 
 def _as_integers(images: Images, label: str, block: Block, pixels: Array) -> Array:
@@ -354,7 +476,11 @@ class BandReader:
 
 
 def solve_block(
-    statistics: SufficientStatistics, alpha: float, task: BlockTask, *, penalize_intercept: bool
+    statistics: SufficientStatistics,
+    alpha: float | npt.NDArray[np.float64],
+    task: BlockTask,
+    *,
+    penalize_intercept: bool,
 ) -> Solution:
     """Solve a block, naming it where that fails."""
     try:

@@ -179,6 +179,7 @@ def _solve_block(task: _Task) -> int:
     output = TrainOutput.open(task.weights_url, task.weights_options)
     training = output.training
     statistics = Statistics.open(task.statistics_url, task.statistics_options).read(task.block)
+    assert training.alpha is not None
     solution = solve_block(
         statistics.restrict(training.field), training.alpha, task, penalize_intercept=training.penalize_intercept
     )

@@ -376,6 +376,7 @@ def _train_block(task: _Task) -> int:
     mappings = [(output.training.source, output.training.target) for output in outputs]
     training = outputs[0].training
     rows = images.rows(mappings[0], training.split)
+    assert training.alpha is not None
     found = sum_mappings(
         images,
         mappings,

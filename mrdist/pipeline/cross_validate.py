@@ -1,0 +1,424 @@
+"""Train with hyperparameters chosen by cross-validation, from one pass over the images.
+
+Every fold's sums are taken while the images are read once. Those of a training fold are the total less the fold held
+out, exactly; errors on the latter need its sums only (`mrdist.paths`). One choice for all pixels is a barrier: the
+first phase leaves the total and sums of errors in the store in the making, the second solves from the total.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from itertools import product
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mrdist.errors import ParameterError, SolveError
+from mrdist.execution import peak_memory
+from mrdist.geometry import Block, ReceptiveField, Shape, block_grid, common_field
+from mrdist.moments import Color, SufficientStatistics, unit_of
+from mrdist.paths import sum_tiles, validation_errors
+from mrdist.pipeline._blocks import (
+    BlockTask,
+    n_slots_of,
+    open_blocks,
+    run_pass,
+    solve_block,
+    sum_folds,
+    versions,
+    warm_up,
+)
+from mrdist.pipeline.train import TrainReport, already_trained, describe_training, workload_of
+from mrdist.planning import SearchSizes, Workload, block_bytes, plan_training
+from mrdist.selection import (
+    DEFAULT_ALPHAS,
+    DEFAULT_FOLDS,
+    Choice,
+    assign_folds,
+    check_alphas,
+    choose,
+    mean_error,
+    standard_error,
+)
+from mrdist.storage import Images, StorageOptions, Training, redact
+from mrdist.storage.cross_validation import Search, SearchOutput, remove_scratch, search_output
+from mrdist.storage.weights import TrainOutput, chunk_side
+
+logger = logging.getLogger("mrdist")
+
+RULES = ("min", "1se", "pixel")
+Errors = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What is to be tried; what is not given has a default.
+
+    Attributes
+    ----------
+    receptive_field, dilation
+        Every pair of them is a field to try.
+    alphas, folds, rule, seed
+        As in `mrdist.train`.
+    """
+
+    receptive_field: int | Sequence[int]
+    dilation: int | Sequence[int]
+    alphas: Sequence[float] | None = None
+    folds: int | None = None
+    rule: str | None = None
+    seed: int = 0
+
+    def fields(self, shape: Shape) -> list[ReceptiveField]:
+        """Return the fields to try, each once.
+
+        Raises
+        ------
+        ParameterError
+            If there is none, or one cannot be or is wider than images of ``shape``.
+        """
+        found = []
+        for size, dilation in product(as_list(self.receptive_field), as_list(self.dilation)):
+            field = ReceptiveField(size, 1 if size == 1 else dilation)
+            field.check_fits(shape)
+            if field not in found:
+                found.append(field)
+        if not found:
+            raise ParameterError("receptive_field and dilation must name at least one field to try, got none.")
+        return found
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A block to work on; what all blocks share lies in the output store."""
+
+    weights_url: str
+    weights_options: StorageOptions
+    images_url: str
+    images_options: StorageOptions
+    index: int
+    block: Block
+    slab: int
+
+
+def as_list(value: int | Sequence[int]) -> list[int]:
+    """Return one value or several as a list."""
+    return [value] if isinstance(value, int) else list(value)
+
+
+def describe_search(
+    images: Images,
+    grid: Grid,
+    source: str,
+    target: str,
+    color: Color,
+    penalize_intercept: bool,
+    split: str,
+    dtype: str,
+) -> tuple[Training, Search, Workload]:
+    """Check the options; describe what will be trained, what is tried, and what decides the cost of both."""
+    rule = "min" if grid.rule is None else grid.rule
+    if rule not in RULES:
+        raise ParameterError(f"rule must be one of {', '.join(RULES)}, got {rule!r}.")
+    fields = grid.fields(images.shape)
+    alphas = check_alphas(DEFAULT_ALPHAS if grid.alphas is None else grid.alphas)
+    field = common_field(fields)
+    training = describe_training(
+        images, source, target, field.size, field.dilation, alphas[0], color, penalize_intercept, split, dtype
+    )
+    n_folds = DEFAULT_FOLDS if grid.folds is None else grid.folds
+    subject = images.subject[images.rows((source, target), split)]
+    assign_folds(subject, n_folds, grid.seed)
+    search = Search(
+        receptive_field=tuple(field.size for field in fields),
+        dilation=tuple(field.dilation for field in fields),
+        alphas=alphas,
+        folds=n_folds,
+        seed=grid.seed,
+        rule=rule,
+        subjects=hashlib.sha256("\n".join(subject).encode()).hexdigest(),
+    )
+    others = [other for other in fields if other != field]
+    sizes = SearchSizes(
+        n_folds=n_folds,
+        n_alphas=len(alphas),
+        copied=max(others, key=lambda other: other.n_lags, default=None),
+        tries_whole=field in fields,
+        per_pixel=rule == "pixel",
+    )
+    return training, search, replace(workload_of(images, training), search=sizes)
+
+
+def train_by_cross_validation(
+    images: Images,
+    weights_url: str,
+    grid: Grid,
+    *,
+    source: str,
+    target: str,
+    color: Color,
+    penalize_intercept: bool,
+    split: str,
+    dtype: str,
+    block: Shape | None,
+    workers: int | None,
+    scheduler: str | None,
+    max_memory: int,
+    overwrite: bool,
+    progress: bool | None,
+    weights_storage_options: StorageOptions,
+) -> TrainReport:
+    """Train with the best candidate of a grid; parameters, result and errors are those of `mrdist.train`."""
+    training, search, workload = describe_search(images, grid, source, target, color, penalize_intercept, split, dtype)
+    n_slots = n_slots_of(workers)
+    plan = plan_training(workload, max_memory=max_memory, n_slots=n_slots, block=block)
+    output = search_output(
+        weights_url,
+        training,
+        search,
+        unit=unit_of(images.dtype),
+        block=plan.block,
+        overwrite=overwrite,
+        storage_options=weights_storage_options,
+    )
+    if output is None:
+        return already_trained(weights_url, plan.n_blocks, weights_storage_options)
+    if output.progress.block != plan.block:  # resumed: the grid is the one it was begun with
+        plan = plan_training(workload, max_memory=max_memory, n_slots=n_slots, block=output.progress.block)
+    if plan.advice is not None:
+        logger.warning(plan.advice)
+    tasks = [
+        _Task(weights_url, weights_storage_options, images.url, images.storage_options, index, block_, plan.slab)
+        for index, block_ in enumerate(block_grid(images.shape, plan.block))
+    ]
+    left = _left(tasks, output)
+    searching = left if isinstance(output, SearchOutput) else []
+    with open_blocks(
+        workers=workers,
+        scheduler=scheduler,
+        n_tasks=len(tasks) if isinstance(output, SearchOutput) else len(left),
+        max_memory=max_memory,
+        prepare=_warm_up,
+    ) as executor:
+        started = time.perf_counter()
+        searched = run_pass(executor, _search_block, searching, plan, n_images=training.n_images, progress=progress)
+        if isinstance(output, SearchOutput):
+            subject = images.subject[images.rows((source, target), split)]
+            output = conclude(output, np.bincount(assign_folds(subject, search.folds, search.seed)))
+        search_seconds = time.perf_counter() - started
+        solving = _left(tasks, output)
+        solved = run_pass(executor, _solve_block, solving, plan, n_images=training.n_images, progress=progress)
+    remove_scratch(weights_url, weights_storage_options)
+    scores = output.finish({"images": redact(images.url), "versions": versions()})
+    run_seconds = time.perf_counter() - started
+    return TrainReport(
+        url=weights_url,
+        already_complete=False,
+        start_seconds=searched.start_seconds,
+        run_seconds=run_seconds,
+        bytes_read=sum(block_bytes(workload, task.block, plan.slab) for task in searching),
+        blocks=plan.n_blocks,
+        blocks_run=len(solving),
+        peak_memory_bytes=max(searched.peak_memory_bytes, solved.peak_memory_bytes),
+        scores=scores,
+        cross_validation={
+            "chosen": output.chosen,
+            "blocks_run": {"search": len(searching), "solve": len(solving)},
+            "seconds": {"search": search_seconds, "solve": run_seconds - search_seconds},
+        },
+    )
+
+
+def conclude(output: SearchOutput, n_images: npt.NDArray[np.int64]) -> TrainOutput:
+    """Choose from the errors of all blocks, say so, and return what the weights go into.
+
+    Parameters
+    ----------
+    output
+        A search whose blocks are done.
+    n_images
+        Images of every fold.
+    """
+    search, training = output.search, output.training
+    values = n_images * (training.height * training.width * training.n_channels)
+    errors = output.errors() / values
+    table = errors[:, : len(search.alphas)]
+    sizes = [field.n_offsets for field in search.fields]
+    choice = choose(table, rule="1se" if search.rule == "1se" else "min", size=sizes)
+    edge = choice.edge
+    if search.rule == "pixel":
+        choice = choose(errors[:, len(search.alphas) :])
+    field = search.fields[choice.model]
+    alpha = None if search.rule == "pixel" else search.alphas[choice.alpha]
+    chosen = {
+        "receptive_field": field.size,
+        "dilation": field.dilation,
+        "alpha": alpha,
+        "mse": choice.error,
+        "se": choice.standard_error,
+        "edge": edge,
+    }
+    logger.info(_sentence(search, choice, field, alpha))
+    if edge is not None:
+        extreme, other = (search.alphas[0], "smaller") if edge == "lower" else (search.alphas[-1], "larger")
+        logger.warning(
+            "the least error lies at alpha %g, the %s edge of the grid: a %s one may be better; add some to --alphas.",
+            extreme,
+            edge,
+            other,
+        )
+    return output.conclude(table, standard_error(table), n_images, chosen)
+
+
+def _sentence(search: Search, choice: Choice, field: ReceptiveField, alpha: float | None) -> str:
+    dilated = f" with dilation {field.dilation}" if field.dilation > 1 else ""
+    penalty = "an alpha of its own for every pixel" if alpha is None else f"alpha {alpha:g}"
+    return (
+        f"chosen: receptive field {field.size}{dilated} and {penalty}, MSE {choice.error:.3g} +- "
+        f"{choice.standard_error:.1g} over {search.folds} folds"
+    )
+
+
+def _left(tasks: Sequence[_Task], output: SearchOutput | TrainOutput) -> list[_Task]:
+    done = output.progress.done
+    return [task for task in tasks if not done[task.index]]
+
+
+def validate(
+    folds: Sequence[SufficientStatistics],
+    total: SufficientStatistics,
+    search: Search,
+    task: BlockTask,
+    *,
+    penalize_intercept: bool,
+    n_images: npt.NDArray[np.int64],
+    side: int,
+) -> tuple[Errors, npt.NDArray[np.uint16] | None]:
+    """Hold out every fold in turn and sum the errors of all candidates on it.
+
+    Parameters
+    ----------
+    folds, total
+        Sums over the images of every fold, and over all.
+    search
+        What is tried.
+    task
+        The block, for error messages.
+    penalize_intercept
+        As for `mrdist.solvers.solve`.
+    n_images
+        Of every fold.
+    side
+        Of a tile in pixels.
+
+    Returns
+    -------
+    errors, best
+        As `mrdist.storage.cross_validation.SearchOutput.write_block` takes them.
+    """
+    per_pixel = search.rule == "pixel"
+    found, best = [], []
+    for field in search.fields:
+        whole = total.restrict(field)
+        maps = []
+        columns = []
+        for fold in folds:
+            held_out = fold.restrict(field)
+            sse = _errors(whole.subtract(held_out), held_out, search.alphas, penalize_intercept, task)
+            columns.append(sum_tiles(sse, side))
+            if per_pixel:
+                maps.append(sse)
+        tiles = np.stack(columns, axis=-1)  # (alpha, tile y, tile x, fold)
+        if per_pixel:
+            mse = np.stack([sse / n for sse, n in zip(maps, n_images.tolist(), strict=True)], axis=-1)
+            own = mean_error(mse).argmin(axis=0)
+            chosen = [sum_tiles(np.take_along_axis(sse, own[np.newaxis], axis=0), side) for sse in maps]
+            tiles = np.concatenate([tiles, np.stack(chosen, axis=-1)])
+            best.append(own.astype(np.uint16))
+        found.append(tiles)
+    return np.stack(found).transpose(2, 3, 0, 1, 4), np.stack(best) if per_pixel else None
+
+
+def _errors(
+    training: SufficientStatistics,
+    held_out: SufficientStatistics,
+    alphas: Sequence[float],
+    penalize_intercept: bool,
+    task: BlockTask,
+) -> Errors:
+    try:
+        return validation_errors(training, held_out, alphas, penalize_intercept=penalize_intercept).sse
+    except SolveError as error:
+        raise SolveError(f"in block {task.index} ({task.block}), {error}") from error
+
+
+def search_block(output: SearchOutput, folds: list[SufficientStatistics], n_images: Any, task: BlockTask) -> None:
+    """Try all candidates on a block's folds, and keep what they leave."""
+    training = output.training
+    total = merged(folds)
+    errors, best = validate(
+        folds,
+        total,
+        output.search,
+        task,
+        penalize_intercept=training.penalize_intercept,
+        n_images=n_images,
+        side=chunk_side((training.height, training.width)),
+    )
+    folds.clear()  # writing takes memory too
+    output.write_block(task.index, task.block, total, errors, best)
+
+
+def merged(parts: Iterable[SufficientStatistics]) -> SufficientStatistics:
+    """Return the sums over the images of all parts."""
+    return reduce(SufficientStatistics.merge, parts)
+
+
+def _search_block(task: _Task) -> int:
+    """Do a block's first phase from reading to writing; return the process's peak of resident bytes."""
+    output = SearchOutput.open(task.weights_url, task.weights_options)
+    images = Images.open(task.images_url, task.images_options)
+    training, search = output.training, output.search
+    labels = training.source, training.target
+    rows = images.rows(labels, training.split)
+    fold = assign_folds(images.subject[rows], search.folds, search.seed)
+    folds = sum_folds(
+        images,
+        labels,
+        rows,
+        fold,
+        training.field,
+        task.block,
+        n_groups=training.n_groups,
+        slab=task.slab,
+    )
+    search_block(output, folds, np.bincount(fold), task)
+    return peak_memory()
+
+
+def _solve_block(task: _Task) -> int:
+    """Do a block's second phase; return the process's peak of resident bytes."""
+    output = TrainOutput.open(task.weights_url, task.weights_options)
+    search = SearchOutput.open(task.weights_url, task.weights_options)
+    training = output.training
+    statistics = search.read_total(task.index, task.block).restrict(training.field)
+    alphas = search.read_alpha(training, task.block) if training.alpha is None else None
+    alpha = alphas if training.alpha is None else training.alpha
+    assert alpha is not None
+    solution = solve_block(statistics, alpha, task, penalize_intercept=training.penalize_intercept)
+    output.write_block(task.index, task.block, solution, alphas)
+    return peak_memory()
+
+
+def _warm_up() -> None:
+    """Compile the kernels once and leave them on disk for the workers."""
+    warm_up()
+    pixel = np.zeros((2, 1, 1, 1), dtype=np.uint8)
+    statistics = SufficientStatistics.zeros(ReceptiveField(1), (1, 1), n_groups=1, unit=255).update(pixel, pixel)
+    sum_tiles(validation_errors(statistics, statistics, [1.0]).sse, 1)
