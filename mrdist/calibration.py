@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from mrdist.moments import SufficientStatistics, to_integers, unit_of
+from mrdist.paths import validation_errors
 from mrdist.planning import Plan, Workload
 from mrdist.solvers import solve
 
@@ -25,7 +27,7 @@ class Rates:
     accumulate
         Seconds per pixel, image and channel.
     solve
-        Seconds per pixel and regression.
+        Seconds per pixel and regression, with the cross-validation where there is one.
     """
 
     decode: float
@@ -86,11 +88,15 @@ def measure_kernels(workload: Workload, dtype: npt.DTypeLike) -> tuple[float, fl
         unit=unit_of(source.dtype),
     )
     accumulate = _seconds(lambda: statistics.update(to_integers(source), to_integers(target)))
+    solving = _seconds(lambda: solve(statistics, 1.0))
+    if workload.search is not None:
+        seen = statistics.update(to_integers(source), to_integers(target))
+        for field in workload.search.fields:
+            sums = seen.restrict(field)
+            alphas = [1.0] * workload.search.n_alphas
+            solving += workload.search.n_folds * _seconds(partial(validation_errors, sums, sums, alphas))
     pixels = shape[0] * shape[1]
-    return (
-        accumulate / (pixels * n_images * n_channels),
-        _seconds(lambda: solve(statistics, 1.0)) / (pixels * workload.n_groups),
-    )
+    return accumulate / (pixels * n_images * n_channels), solving / (pixels * workload.n_groups)
 
 
 def _seconds(call: Callable[[], object]) -> float:

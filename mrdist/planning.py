@@ -57,20 +57,15 @@ class SearchSizes:
 
     Attributes
     ----------
-    n_folds, n_alphas
+    fields, n_alphas, n_folds
         Of the grid.
-    copied
-        The largest field to try besides the one that is summed, if there is one: its sums are copied.
-    tries_whole
-        Whether the field that is summed is itself tried.
     per_pixel
         Whether every pixel chooses its penalty: the errors of all folds are then held at once.
     """
 
-    n_folds: int
+    fields: tuple[ReceptiveField, ...]
     n_alphas: int
-    copied: ReceptiveField | None
-    tries_whole: bool
+    n_folds: int
     per_pixel: bool
 
 
@@ -445,10 +440,11 @@ def _total_bytes(workload: Workload, block: Shape, field: ReceptiveField | None 
 
 def _search_bytes(workload: Workload, search: SearchSizes, block: Shape) -> int:
     """Return the bytes of what a block needs besides the sums of its folds and their total."""
-    copied = 3 * _total_bytes(workload, block, search.copied) if search.copied else 0  # of total, fold and the rest
-    whole = _total_bytes(workload, block) if search.tries_whole else 0
+    others = [field for field in search.fields if field != workload.field]  # their sums are copied from the whole
+    copies = [3 * _total_bytes(workload, block, field) for field in others]  # of the total, a fold and the rest
+    rest = [_total_bytes(workload, block)] if workload.field in search.fields else []
     n_maps = search.n_alphas * ((search.n_folds if search.per_pixel else 0) + 2) + 2
-    return max(copied, whole) + 8 * n_maps * workload.n_groups * workload.n_inputs * block[0] * block[1]
+    return max(copies + rest) + 8 * n_maps * workload.n_groups * workload.n_inputs * block[0] * block[1]
 
 
 def _chunk_bytes(workload: Workload) -> int:

@@ -11,7 +11,6 @@ each pixel sees one fixed sequence of +, -, x, / and square roots, in float64, w
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -71,7 +70,7 @@ def check_alpha(alpha: float) -> float:
     >>> check_alpha(1)
     1.0
     """
-    if not (isinstance(alpha, Real) and alpha > 0 and np.isfinite(alpha)):
+    if not (alpha > 0 and np.isfinite(alpha)):
         raise ParameterError(
             f"alpha must be a positive, finite number, got {alpha}; "
             "for an almost unpenalised fit use a small one such as 1e-6."

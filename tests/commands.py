@@ -74,6 +74,7 @@ def _server():
 def serve():
     """Run the commands that arrive on stdin, each in a fork of this process."""
     import mrdist.pipeline.accumulate
+    import mrdist.pipeline.cross_validate
     import mrdist.pipeline.evaluate
     import mrdist.pipeline.export
     import mrdist.pipeline.generate

@@ -94,3 +94,17 @@ def predict(images, coef, intercept, size, *, dilation=1):
 def fixed_point(images):
     """Floats rounded to multiples of 2^-22."""
     return np.round(images.astype(np.float64) * 2**22) / 2**22
+
+
+def errors_held_out(source, target, fold, size, alpha, *, dilation=1, color="shared", penalize_intercept=True):
+    """Sum of squared errors on every fold of the images, by weights fitted to the others, shape (fold,)."""
+    found = []
+    for number in range(max(fold) + 1):
+        out = np.asarray(fold) == number
+        fitted = masked_regression(
+            source[~out], target[~out], size, alpha,
+            dilation=dilation, color=color, penalize_intercept=penalize_intercept,
+        )  # fmt: skip
+        predicted = predict(source[out], fitted.coef, fitted.intercept, size, dilation=dilation)
+        found.append(np.square(target[out] - predicted).sum())
+    return np.array(found)

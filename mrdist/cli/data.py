@@ -158,7 +158,12 @@ def info(url: str, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
+    tried = found.get("cross_validation", {}).pop("table", [])
     print_table(str(found.pop("url")), ("", ""), [(name, str(value)) for name, value in _flat(found)])
+    if tried:
+        names = [name for name in tried[0] if name != "folds"]
+        rows = [[f"{row[name]:.3g}" for name in names] for row in tried]
+        print_table("Cross-validation", names, rows)
 
 
 def _flat(value: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

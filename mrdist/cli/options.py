@@ -39,14 +39,14 @@ class Numbers(click.ParamType[tuple[float, ...]]):
 
     def __init__(self, count: int | None = None, *, whole: bool = False) -> None:
         self.count = count
-        self.kind = int if whole else float
+        self.kind: type[int] | type[float] = int if whole else float
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
         """Parse the text."""
         if isinstance(value, tuple):
             return value
         try:
-            numbers = tuple(self.kind(part) for part in value.split(","))
+            numbers: tuple[float, ...] = tuple(self.kind(part) for part in value.split(","))
         except ValueError:
             numbers = ()
         if not all(map(math.isfinite, numbers)) or len(numbers) != (self.count or max(len(numbers), 1)):

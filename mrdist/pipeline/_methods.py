@@ -128,14 +128,16 @@ class Method:
         return found
 
 
+_SEARCH = {"alphas": None, "folds": None, "rule": None, "seed": None}
+
 METHODS: dict[str, Method] = {
     "mr": Method(
         ("mrdist.pipeline.train", "train_masked"),
-        {"receptive_field": 3, "dilation": 1, "alpha": 0.4, "penalize_intercept": True},
+        {"receptive_field": 3, "dilation": 1, "alpha": 0.4, "penalize_intercept": True, **_SEARCH},
         knows_joint=True,
     ),
     "pixel": Method(
-        ("mrdist.pipeline.train", "train_masked"), {"alpha": 0.4, "penalize_intercept": True}, knows_joint=True
+        ("mrdist.pipeline.train", "train_masked"), {"alpha": 0.4, "penalize_intercept": True, **_SEARCH}, knows_joint=True
     ),
     "l2": Method(("mrdist.pipeline.train_global", "train_global"), {"alpha": 0.4, "penalize_intercept": True}),
     "kernel": Method(
@@ -156,8 +158,8 @@ def choose_options(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
     Examples
     --------
-    >>> choose_options("pixel", {"alpha": 2.0, "dilation": None})
-    {'alpha': 2.0, 'penalize_intercept': True}
+    >>> choose_options("pixel", {"alpha": 2.0, "dilation": None})["alpha"]
+    2.0
     """
     if method not in METHODS:
         raise ParameterError(f"method must be one of {', '.join(METHODS)}, got {method!r}.")

@@ -21,8 +21,8 @@ import numpy.typing as npt
 
 from mrdist.errors import ParameterError, SolveError
 from mrdist.execution import peak_memory
-from mrdist.geometry import Block, ReceptiveField, Shape, block_grid, common_field
-from mrdist.moments import Color, SufficientStatistics, unit_of
+from mrdist.geometry import ReceptiveField, Shape, block_grid, common_field
+from mrdist.moments import SufficientStatistics, unit_of
 from mrdist.paths import sum_tiles, validation_errors
 from mrdist.pipeline._blocks import (
     BlockTask,
@@ -34,7 +34,8 @@ from mrdist.pipeline._blocks import (
     versions,
     warm_up,
 )
-from mrdist.pipeline.train import TrainReport, already_trained, describe_training, workload_of
+from mrdist.pipeline._methods import Job, Lesson
+from mrdist.pipeline.train import TrainReport, TrainTask, already_trained, describe_training, workload_of
 from mrdist.planning import SearchSizes, Workload, block_bytes, plan_training
 from mrdist.selection import (
     DEFAULT_ALPHAS,
@@ -46,9 +47,10 @@ from mrdist.selection import (
     mean_error,
     standard_error,
 )
-from mrdist.storage import Images, StorageOptions, Training, redact
+from mrdist.storage import Images, Training, redact
 from mrdist.storage.cross_validation import Search, SearchOutput, remove_scratch, search_output
-from mrdist.storage.weights import TrainOutput, chunk_side
+from mrdist.storage.methods import chunk_side
+from mrdist.storage.weights import TrainOutput
 
 logger = logging.getLogger("mrdist")
 
@@ -73,7 +75,7 @@ class Grid:
     alphas: Sequence[float] | None = None
     folds: int | None = None
     rule: str | None = None
-    seed: int = 0
+    seed: int | None = None
 
     def fields(self, shape: Shape) -> list[ReceptiveField]:
         """Return the fields to try, each once.
@@ -94,131 +96,90 @@ class Grid:
         return found
 
 
-@dataclass(frozen=True)
-class _Task:
-    """A block to work on; what all blocks share lies in the output store."""
-
-    weights_url: str
-    weights_options: StorageOptions
-    images_url: str
-    images_options: StorageOptions
-    index: int
-    block: Block
-    slab: int
-
-
 def as_list(value: int | Sequence[int]) -> list[int]:
     """Return one value or several as a list."""
     return [value] if isinstance(value, int) else list(value)
 
 
-def describe_search(
-    images: Images,
-    grid: Grid,
-    source: str,
-    target: str,
-    color: Color,
-    penalize_intercept: bool,
-    split: str,
-    dtype: str,
-) -> tuple[Training, Search, Workload]:
+def describe_search(lesson: Lesson, grid: Grid, *, penalize_intercept: bool) -> tuple[Training, Search, Workload]:
     """Check the options; describe what will be trained, what is tried, and what decides the cost of both."""
     rule = "min" if grid.rule is None else grid.rule
     if rule not in RULES:
         raise ParameterError(f"rule must be one of {', '.join(RULES)}, got {rule!r}.")
+    images = lesson.images
     fields = grid.fields(images.shape)
     alphas = check_alphas(DEFAULT_ALPHAS if grid.alphas is None else grid.alphas)
     field = common_field(fields)
     training = describe_training(
-        images, source, target, field.size, field.dilation, alphas[0], color, penalize_intercept, split, dtype
+        lesson,
+        alpha=alphas[0],
+        penalize_intercept=penalize_intercept,
+        receptive_field=field.size,
+        dilation=field.dilation,
     )
-    n_folds = DEFAULT_FOLDS if grid.folds is None else grid.folds
-    subject = images.subject[images.rows((source, target), split)]
-    assign_folds(subject, n_folds, grid.seed)
+    n_folds, seed = DEFAULT_FOLDS if grid.folds is None else grid.folds, grid.seed or 0
+    subject = images.subject[lesson.rows]
+    assign_folds(subject, n_folds, seed)
     search = Search(
         receptive_field=tuple(field.size for field in fields),
         dilation=tuple(field.dilation for field in fields),
         alphas=alphas,
         folds=n_folds,
-        seed=grid.seed,
+        seed=seed,
         rule=rule,
         subjects=hashlib.sha256("\n".join(subject).encode()).hexdigest(),
     )
-    others = [other for other in fields if other != field]
-    sizes = SearchSizes(
-        n_folds=n_folds,
-        n_alphas=len(alphas),
-        copied=max(others, key=lambda other: other.n_lags, default=None),
-        tries_whole=field in fields,
-        per_pixel=rule == "pixel",
-    )
-    return training, search, replace(workload_of(images, training), search=sizes)
+    sizes = SearchSizes(tuple(fields), len(alphas), n_folds, per_pixel=rule == "pixel")
+    return training, search, replace(workload_of(images, training, field), search=sizes)
 
 
-def train_by_cross_validation(
-    images: Images,
-    weights_url: str,
-    grid: Grid,
-    *,
-    source: str,
-    target: str,
-    color: Color,
-    penalize_intercept: bool,
-    split: str,
-    dtype: str,
-    block: Shape | None,
-    workers: int | None,
-    scheduler: str | None,
-    max_memory: int,
-    overwrite: bool,
-    progress: bool | None,
-    weights_storage_options: StorageOptions,
-) -> TrainReport:
-    """Train with the best candidate of a grid; parameters, result and errors are those of `mrdist.train`."""
-    training, search, workload = describe_search(images, grid, source, target, color, penalize_intercept, split, dtype)
-    n_slots = n_slots_of(workers)
-    plan = plan_training(workload, max_memory=max_memory, n_slots=n_slots, block=block)
+def train_by_cross_validation(job: Job, grid: Grid, *, penalize_intercept: bool) -> TrainReport:
+    """Train with the best candidate of a grid; see `mrdist.train`."""
+    lesson, images = job.lesson, job.lesson.images
+    training, search, workload = describe_search(lesson, grid, penalize_intercept=penalize_intercept)
+    n_slots = n_slots_of(job.workers)
+    plan = plan_training(workload, max_memory=job.max_memory, n_slots=n_slots, block=job.block)
     output = search_output(
-        weights_url,
+        job.url,
         training,
         search,
         unit=unit_of(images.dtype),
         block=plan.block,
-        overwrite=overwrite,
-        storage_options=weights_storage_options,
+        overwrite=job.overwrite,
+        storage_options=job.storage_options,
     )
     if output is None:
-        return already_trained(weights_url, plan.n_blocks, weights_storage_options)
+        return already_trained(job.url, plan.n_blocks, job.storage_options)
     if output.progress.block != plan.block:  # resumed: the grid is the one it was begun with
-        plan = plan_training(workload, max_memory=max_memory, n_slots=n_slots, block=output.progress.block)
+        plan = plan_training(workload, max_memory=job.max_memory, n_slots=n_slots, block=output.progress.block)
     if plan.advice is not None:
         logger.warning(plan.advice)
     tasks = [
-        _Task(weights_url, weights_storage_options, images.url, images.storage_options, index, block_, plan.slab)
-        for index, block_ in enumerate(block_grid(images.shape, plan.block))
+        TrainTask(job.url, job.storage_options, images.url, images.storage_options, index, block, plan.slab)
+        for index, block in enumerate(block_grid(images.shape, plan.block))
     ]
     left = _left(tasks, output)
     searching = left if isinstance(output, SearchOutput) else []
     with open_blocks(
-        workers=workers,
-        scheduler=scheduler,
+        workers=job.workers,
+        scheduler=job.scheduler,
         n_tasks=len(tasks) if isinstance(output, SearchOutput) else len(left),
-        max_memory=max_memory,
+        max_memory=job.max_memory,
         prepare=_warm_up,
     ) as executor:
         started = time.perf_counter()
-        searched = run_pass(executor, _search_block, searching, plan, n_images=training.n_images, progress=progress)
+        searched = run_pass(executor, _search_block, searching, plan, n_images=training.n_images, progress=job.progress)
         if isinstance(output, SearchOutput):
-            subject = images.subject[images.rows((source, target), split)]
-            output = conclude(output, np.bincount(assign_folds(subject, search.folds, search.seed)))
+            folds = assign_folds(images.subject[lesson.rows], search.folds, search.seed)
+            output = conclude(output, np.bincount(folds))
         search_seconds = time.perf_counter() - started
         solving = _left(tasks, output)
-        solved = run_pass(executor, _solve_block, solving, plan, n_images=training.n_images, progress=progress)
-    remove_scratch(weights_url, weights_storage_options)
+        solved = run_pass(executor, _solve_block, solving, plan, n_images=training.n_images, progress=job.progress)
+    remove_scratch(job.url, job.storage_options)
     scores = output.finish({"images": redact(images.url), "versions": versions()})
     run_seconds = time.perf_counter() - started
     return TrainReport(
-        url=weights_url,
+        url=job.url,
         already_complete=False,
         start_seconds=searched.start_seconds,
         run_seconds=run_seconds,
@@ -285,7 +246,7 @@ def _sentence(search: Search, choice: Choice, field: ReceptiveField, alpha: floa
     )
 
 
-def _left(tasks: Sequence[_Task], output: SearchOutput | TrainOutput) -> list[_Task]:
+def _left(tasks: Sequence[TrainTask], output: SearchOutput | TrainOutput) -> list[TrainTask]:
     done = output.progress.done
     return [task for task in tasks if not done[task.index]]
 
@@ -369,7 +330,7 @@ def search_block(output: SearchOutput, folds: list[SufficientStatistics], n_imag
         task,
         penalize_intercept=training.penalize_intercept,
         n_images=n_images,
-        side=chunk_side((training.height, training.width)),
+        side=chunk_side(training.shape),
     )
     folds.clear()  # writing takes memory too
     output.write_block(task.index, task.block, total, errors, best)
@@ -380,7 +341,7 @@ def merged(parts: Iterable[SufficientStatistics]) -> SufficientStatistics:
     return reduce(SufficientStatistics.merge, parts)
 
 
-def _search_block(task: _Task) -> int:
+def _search_block(task: TrainTask) -> int:
     """Do a block's first phase from reading to writing; return the process's peak of resident bytes."""
     output = SearchOutput.open(task.weights_url, task.weights_options)
     images = Images.open(task.images_url, task.images_options)
@@ -396,13 +357,14 @@ def _search_block(task: _Task) -> int:
         training.field,
         task.block,
         n_groups=training.n_groups,
+        n_inputs=training.n_inputs,
         slab=task.slab,
     )
     search_block(output, folds, np.bincount(fold), task)
     return peak_memory()
 
 
-def _solve_block(task: _Task) -> int:
+def _solve_block(task: TrainTask) -> int:
     """Do a block's second phase; return the process's peak of resident bytes."""
     output = TrainOutput.open(task.weights_url, task.weights_options)
     search = SearchOutput.open(task.weights_url, task.weights_options)

@@ -7,6 +7,8 @@ from typing import Any
 
 from mrdist.errors import StoreNotFoundError
 from mrdist.storage import Images, Statistics, StorageOptions, describe, redact
+from mrdist.storage.cross_validation import find_search
+from mrdist.storage.cv_table import table_rows
 from mrdist.storage.mappings import mapping_url
 from mrdist.storage.progress import Progress
 from mrdist.storage.urls import open_group
@@ -58,7 +60,13 @@ def info(url: str, storage_options: StorageOptions = None) -> dict[str, Any]:
             name: _info_of_mapping(mapping_url(url, name), storage_options) for name in found["mappings"]
         }
         return found
-    progress = Progress.find(open_group(url, storage_options, write=True))  # as it is now, not as last completed
+    group = open_group(url, storage_options, write=True)  # as it is now, not as last completed
+    rows = table_rows(group) if found["kind"] == "weights" and found["complete"] else None
+    if rows is not None:
+        found["cross_validation"] = {**found["cross_validation"], "table": rows}
+    progress = Progress.find(group)
+    if progress is None and (progress := find_search(group)) is not None:
+        found["phase"] = "cross-validation"
     if progress is not None:
         found |= {"blocks": len(progress.done), "blocks_done": int(progress.done.sum())}
     return found

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import cycle
+from typing import Literal
 
 from mrdist.calibration import Rates, measure_kernels, predict_seconds
 from mrdist.execution import n_processors
@@ -12,7 +14,8 @@ from mrdist.geometry import Shape, block_grid
 from mrdist.moments import Color
 from mrdist.pipeline._blocks import BandReader, n_slots_of
 from mrdist.pipeline._methods import Lesson, choose_options
-from mrdist.pipeline.train import describe_training, workload_of
+from mrdist.pipeline.cross_validate import Grid, describe_search
+from mrdist.pipeline.train import check_fixed, describe_training, workload_of
 from mrdist.planning import DEFAULT_MEMORY, Plan, Workload, block_bytes, parse_bytes, plan_training
 from mrdist.storage import Images, StorageOptions, Training
 
@@ -22,9 +25,13 @@ def plan(
     *,
     source: str,
     target: str,
-    receptive_field: int | None = None,
-    dilation: int | None = None,
-    alpha: float | None = None,
+    receptive_field: int | Sequence[int] | None = None,
+    dilation: int | Sequence[int] | None = None,
+    alpha: float | Literal["cv"] | None = None,
+    alphas: Sequence[float] | None = None,
+    folds: int | None = None,
+    rule: str | None = None,
+    seed: int | None = None,
     color: Color = "shared",
     penalize_intercept: bool | None = None,
     split: str = "train",
@@ -50,12 +57,20 @@ def plan(
             "dilation": dilation,
             "alpha": alpha,
             "penalize_intercept": penalize_intercept,
+            "alphas": alphas,
+            "folds": folds,
+            "rule": rule,
+            "seed": seed,
         },
     )
     images = Images.open(images_url, storage_options)
     lesson = Lesson.of(images, method="mr", source=source, target=target, split=split, color=color, dtype=dtype)
-    training = describe_training(lesson, **options)
-    workload = workload_of(images, training, training.field)
+    penalty, intercept = options.pop("alpha"), options.pop("penalize_intercept")
+    if penalty == "cv":
+        training, _, workload = describe_search(lesson, Grid(**options), penalize_intercept=intercept)
+    else:
+        training = describe_training(lesson, alpha=penalty, penalize_intercept=intercept, **check_fixed(**options))
+        workload = workload_of(images, training, training.field)
     n_slots = n_slots_of(workers)
     found = plan_training(workload, max_memory=parse_bytes(max_memory), n_slots=n_slots, block=block)
     rates = Rates(*_measure_reading(images, training, workload, found), *measure_kernels(workload, images.dtype))

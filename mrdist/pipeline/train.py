@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from mrdist.errors import ParameterError
 from mrdist.execution import peak_memory
 from mrdist.geometry import Block, ReceptiveField, Shape, block_grid
 from mrdist.moments import Color
@@ -55,6 +56,8 @@ class TrainReport:
         Largest resident size of a worker.
     scores
         MSE and R2 on the training images.
+    cross_validation
+        What was ``chosen``, ``blocks_run`` and ``seconds`` of each phase, where hyperparameters were to be chosen.
     """
 
     url: str
@@ -66,10 +69,11 @@ class TrainReport:
     blocks_run: int
     peak_memory_bytes: int
     scores: Mapping[str, float | None]
+    cross_validation: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``mrdist train --json`` prints."""
-        return {
+        report = {
             "url": redact(self.url),
             "already_complete": self.already_complete,
             "seconds": {"start": self.start_seconds, "run": self.run_seconds},
@@ -79,6 +83,7 @@ class TrainReport:
             "peak_memory_bytes": self.peak_memory_bytes,
             "scores": dict(self.scores),
         }
+        return report if self.cross_validation is None else {**report, "cross_validation": dict(self.cross_validation)}
 
 
 @dataclass(frozen=True)
@@ -101,9 +106,13 @@ def train(
     source: str,
     target: str,
     method: str = "mr",
-    receptive_field: int | None = None,
-    dilation: int | None = None,
-    alpha: float | None = None,
+    receptive_field: int | Sequence[int] | None = None,
+    dilation: int | Sequence[int] | None = None,
+    alpha: float | Literal["cv"] | None = None,
+    alphas: Sequence[float] | None = None,
+    folds: int | None = None,
+    rule: str | None = None,
+    seed: int | None = None,
     color: Color = "shared",
     penalize_intercept: bool | None = None,
     gamma: float | None = None,
@@ -135,7 +144,14 @@ def train(
         regression on the whole image; ``kernel``: the same with a Gaussian kernel; ``pca``: regression on principal
         components; ``mean``: the mean target, whatever the input. An option that a method does not know is an error.
     receptive_field, dilation, alpha, color, penalize_intercept
-        As in `mrdist.MaskedRegression`, whose defaults they have (of kernel, ``alpha`` is 0.01).
+        As in `mrdist.MaskedRegression`, whose defaults they have (of kernel, ``alpha`` is 0.01). With ``alpha="cv"``,
+        cross-validation chooses the penalty, and the field where ``receptive_field`` or ``dilation`` are several, all
+        from one pass over the images.
+    alphas, folds, rule, seed
+        Of the cross-validation: penalties to try, ten from 0.01 to 300 by default; number of folds, 5 by default, of
+        people drawn by ``seed``, 0 by default; and the rule of choice: the least mean error over the folds (``"min"``,
+        the default), the simplest candidate within one standard error of it (``"1se"``: the smallest field, then the
+        largest alpha), or for every output pixel its own best alpha (``"pixel"``).
     gamma
         Of the Gaussian kernel, see `mrdist.baselines.global_estimators.GaussianRidge`.
     components
@@ -185,6 +201,10 @@ def train(
             "penalize_intercept": penalize_intercept,
             "gamma": gamma,
             "components": components,
+            "alphas": alphas,
+            "folds": folds,
+            "rule": rule,
+            "seed": seed,
         },
     )
     images_url, weights_url = normalize_url(images_url), normalize_url(weights_url)
@@ -207,9 +227,23 @@ def train(
     return report
 
 
-def train_masked(job: Job, **options: Any) -> TrainReport:
-    """Train by masked regression; options are those of `describe_training`."""
-    training = describe_training(job.lesson, **options)
+def train_masked(
+    job: Job,
+    *,
+    alpha: float | Literal["cv"],
+    penalize_intercept: bool,
+    receptive_field: int | Sequence[int] = 1,
+    dilation: int | Sequence[int] = 1,
+    **search: Any,
+) -> TrainReport:
+    """Train by masked regression, with cross-validation if asked to; the method ``pixel`` has none of a field."""
+    if alpha == "cv":
+        from mrdist.pipeline.cross_validate import Grid, train_by_cross_validation  # which imports this module
+
+        grid = Grid(receptive_field, dilation, **search)
+        return train_by_cross_validation(job, grid, penalize_intercept=penalize_intercept)
+    field = check_fixed(receptive_field=receptive_field, dilation=dilation, **search)
+    training = describe_training(job.lesson, alpha=alpha, penalize_intercept=penalize_intercept, **field)
     workload = workload_of(job.lesson.images, training, training.field)
     n_slots = n_slots_of(job.workers)
     plan = plan_training(workload, max_memory=job.max_memory, n_slots=n_slots, block=job.block)
@@ -275,17 +309,47 @@ def run_training(
     )
 
 
+def check_fixed(
+    *, receptive_field: int | Sequence[int] | None, dilation: int | Sequence[int] | None, **search: object
+) -> dict[str, Any]:
+    """Return the one field of a training without cross-validation.
+
+    Raises
+    ------
+    ParameterError
+        If there are several, or an option is given that only a cross-validation knows.
+    """
+    for name, value in search.items():
+        if value is not None:
+            raise ParameterError(
+                f"{name} ({value}) belongs to a cross-validation; add --alpha cv (alpha='cv') or leave it out."
+            )
+    found: dict[str, Any] = {}
+    for name, choices in (("receptive_field", receptive_field), ("dilation", dilation)):
+        values = [choices] if choices is None or isinstance(choices, int) else list(choices)
+        if len(values) != 1:
+            raise ParameterError(
+                f"{name} must be one number, got {', '.join(map(str, values)) or 'none'}; add --alpha cv (alpha='cv') "
+                "to have one of several chosen by cross-validation."
+            )
+        found[name] = values[0]
+    return found
+
+
 def already_trained(url: str, n_blocks: int, storage_options: StorageOptions) -> TrainReport:
     """Return the report of a run that found its output complete."""
     logger.info("%s is already complete", redact(url))
-    scores = WeightsReader.open(url, storage_options).attributes["scores"]["train"]
-    return TrainReport(url, True, 0.0, 0.0, 0, n_blocks, 0, peak_memory(), scores)
+    found = WeightsReader.open(url, storage_options).attributes
+    chosen = found.get("cross_validation", {}).get("chosen")
+    return TrainReport(
+        url, True, 0.0, 0.0, 0, n_blocks, 0, peak_memory(), found["scores"]["train"], chosen and {"chosen": chosen}
+    )
 
 
 def describe_training(
-    lesson: Lesson, *, alpha: float, penalize_intercept: bool, receptive_field: int = 1, dilation: int = 1
+    lesson: Lesson, *, alpha: float, penalize_intercept: bool, receptive_field: int, dilation: int
 ) -> Training:
-    """Check the options and describe the training; the method ``pixel`` has none of a field."""
+    """Check the options and describe the training."""
     ReceptiveField(receptive_field, dilation).check_fits(lesson.images.shape)
     return Training(
         **lesson.describe(),
@@ -330,6 +394,7 @@ def _train_block(task: TrainTask) -> int:
         n_inputs=training.n_inputs,
         slab=task.slab,
     )
+    assert training.alpha is not None
     solution = solve_block(statistics, training.alpha, task, penalize_intercept=training.penalize_intercept)
     output.write_block(task.index, task.block, solution)
     return peak_memory()

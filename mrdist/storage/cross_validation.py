@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,8 @@ import zarr
 
 from mrdist.geometry import Block, ReceptiveField, Shape, common_field
 from mrdist.moments import SufficientStatistics, dtype_of_sums
+from mrdist.storage.cv_table import write_table
+from mrdist.storage.methods import as_asked, chunk_side, resume_output
 from mrdist.storage.progress import Progress
 from mrdist.storage.urls import (
     FORMAT_VERSION,
@@ -33,13 +35,9 @@ from mrdist.storage.urls import (
     remove_partial_files,
     store_errors,
 )
-from mrdist.storage.weights import Training, TrainOutput, as_asked, chunk_side, create_arrays, resume_training
-
-if TYPE_CHECKING:
-    import xarray as xr
+from mrdist.storage.weights import Training, TrainOutput, create_arrays
 
 _SCRATCH = "search"
-_TABLE = "cv"
 _CHUNK_BYTES = 32 << 20
 _MAPS = ("lag", "cross", "source_sum", "target_sum", "target_square")
 
@@ -116,7 +114,7 @@ class SearchOutput:
     def open(cls, url: str, storage_options: StorageOptions) -> SearchOutput:
         """Open a store that `search_output` has begun."""
         group = open_group(url, storage_options, write=True)
-        progress = _find(group)
+        progress = find_search(group)
         assert progress is not None
         return cls(url, group, progress)
 
@@ -141,7 +139,7 @@ class SearchOutput:
         best
             Which penalty every pixel chooses, shape (field, group, y, x), for the rule ``pixel``.
         """
-        side = chunk_side((self.training.height, self.training.width))
+        side = chunk_side(self.training.shape)
         with store_errors(self._url):
             tiles = (slice(block.y0 // side, -(-block.y1 // side)), slice(block.x0 // side, -(-block.x1 // side)))
             self._array("errors")[tiles] = errors
@@ -205,15 +203,15 @@ class SearchOutput:
             found = check_format(self._group, self._url)
             picked = {name: chosen[name] for name in ("receptive_field", "dilation", "alpha")}
             training = Training(**{**found["training"], **picked})
-            write_table(self._group, self.search.fields, self.search.alphas, mse, se, n_images)
+            write_table(self._group, self.search.alphas, mse, se, n_images, self.search.fields)
             create_arrays(self._group, training)
             self._group.attrs["mrdist"] = {
                 **found,
                 "training": asdict(training),
                 "cross_validation": {**self.search.to_dict(), "chosen": dict(chosen)},
             }
-            shape = training.height, training.width
-            return TrainOutput(self._url, self._group, Progress.begin(self._group, shape, self.progress.block))
+            progress = Progress.begin(self._group, training.shape, self.progress.block)
+            return TrainOutput(self._url, self._group, progress, training)
 
     def read_alpha(self, training: Training, block: Block) -> npt.NDArray[np.float64]:
         """Return the penalties that the pixels of a block have chosen, shape (group, y, x)."""
@@ -232,39 +230,6 @@ class SearchOutput:
         array = self._scratch[name]
         assert isinstance(array, zarr.Array)
         return array.with_config({"write_empty_chunks": True})
-
-
-def write_table(
-    group: zarr.Group,
-    fields: list[ReceptiveField],
-    alphas: tuple[float, ...],
-    mse: npt.NDArray[np.float64],
-    se: npt.NDArray[np.float64],
-    n_images: npt.NDArray[np.int64],
-) -> None:
-    """Write the table of errors into a weights store, as the group ``cv``: see `SearchOutput.conclude`."""
-    table = group.create_group(_TABLE)
-    for name, values, dimensions in (
-        ("mse", mse, ("field", "alpha", "fold")),
-        ("se", se, ("field", "alpha")),
-        ("alpha", np.array(alphas), ("alpha",)),
-        ("receptive_field", np.array([field.size for field in fields]), ("field",)),
-        ("dilation", np.array([field.dilation for field in fields]), ("field",)),
-        ("n_images", n_images, ("fold",)),
-    ):
-        table.create_array(name, data=values, dimension_names=dimensions, config={"write_empty_chunks": True})
-    table.attrs["coordinates"] = "receptive_field dilation"
-
-
-def open_table(group: zarr.Group) -> xr.Dataset | None:
-    """Return the table of errors of a weights store, None if it has none."""
-    if _TABLE not in group:
-        return None
-    import xarray as xr  # brings pandas, which a worker does not need
-
-    with xr.open_zarr(group.store, group=_TABLE, consolidated=False) as dataset:
-        table: xr.Dataset = dataset.set_coords(["receptive_field", "dilation"]).load()
-        return table
 
 
 def search_output(
@@ -312,11 +277,13 @@ def search_output(
         found = None
     if found is not None and found["kind"] == "weights":
         check_same(url, "training", as_asked(found["training"], found.get("cross_validation")), asked)
-        output = resume_training(url, storage_options)
-        if output is not None or found.get("complete"):
-            return output
+        begun = resume_output(url, storage_options)
+        if begun is not None:
+            return TrainOutput(*begun, Training(**found["training"]))
+        if found.get("complete"):
+            return None
         group = open_group(url, storage_options, write=True)
-        progress = _find(group)
+        progress = find_search(group)
         if progress is not None:
             remove_partial_files(url)
             return SearchOutput(url, group, progress)
@@ -342,14 +309,15 @@ def remove_scratch(url: str, storage_options: StorageOptions) -> None:
             del group[_SCRATCH]
 
 
-def _find(group: zarr.Group) -> Progress | None:
+def find_search(group: zarr.Group) -> Progress | None:
+    """Return how far the first phase is, or None where there is none."""
     scratch = group.get(_SCRATCH)
     return Progress.find(scratch) if isinstance(scratch, zarr.Group) else None
 
 
 def _create_scratch(group: zarr.Group, training: Training, search: Search, unit: int, block: Shape) -> Progress:
     sums = dtype_of_sums(training.n_images * training.rows_per_image, unit)
-    shape, n_groups = (training.height, training.width), training.n_groups
+    shape, n_groups = training.shape, training.n_groups
     field, side = common_field(search.fields), chunk_side(shape)
     scratch = group.create_group(_SCRATCH, attributes={"unit": unit})
     grid = tuple(-(-s // b) for s, b in zip(shape, block, strict=True))
@@ -366,19 +334,19 @@ def _create_scratch(group: zarr.Group, training: Training, search: Search, unit:
     if search.rule == "pixel":
         maps = len(search.fields), n_groups
         scratch.create_array("best", shape=(*maps, *shape), chunks=(*maps, *inside), dtype="uint16", compressors=None)
-    for name, n_maps, rectangle in (
-        ("lag", (field.n_lags,), window),
-        ("cross", (field.n_offsets,), inside),
-        ("source_sum", (), window),
-        ("target_sum", (), inside),
-        ("target_square", (), inside),
+    n_planes = n_groups * training.n_inputs
+    for name, maps, rectangle in (
+        ("lag", (n_planes * training.n_inputs, field.n_lags), window),
+        ("cross", (n_planes * training.n_inputs, field.n_offsets), inside),
+        ("source_sum", (n_planes,), window),
+        ("target_sum", (n_planes,), inside),
+        ("target_square", (n_planes,), inside),
     ):
-        map_bytes = n_groups * prod(rectangle) * sums.itemsize
-        in_chunk = tuple(min(n, max(1, _CHUNK_BYTES // map_bytes)) for n in n_maps)
+        fitting = max(1, _CHUNK_BYTES // (prod(rectangle) * sums.itemsize))
         scratch.create_array(
             name,
-            shape=(prod(grid), n_groups, *n_maps, *rectangle),
-            chunks=(1, n_groups, *in_chunk, *rectangle),
+            shape=(prod(grid), *maps, *rectangle),
+            chunks=(1, *(1 for _ in maps[1:]), min(maps[-1], fitting), *rectangle),
             dtype=sums,
             compressors=None,
         )

@@ -19,6 +19,7 @@ import zarr
 from mrdist.errors import ParameterError, StoreExistsError, StoreFormatError
 from mrdist.geometry import Block, Shape
 from mrdist.moments import Color, groups_of
+from mrdist.storage.cv_table import open_table
 from mrdist.storage.face_frame import FaceFrame
 from mrdist.storage.images import Images
 from mrdist.storage.progress import Progress, remove_progress
@@ -121,6 +122,11 @@ class AnyTraining:
         """Channels that each of them sees and predicts."""
         return groups_of(self.color, self.n_channels)[1]
 
+    @property
+    def rows_per_image(self) -> int:
+        """Rows that an image adds to a regression."""
+        return self.n_channels if self.n_groups == 1 else 1
+
 
 class WeightsOutput:
     """A weights store in the making."""
@@ -218,16 +224,9 @@ def begin_output(
     url = normalize_url(url)
     found = None if overwrite else _found(url, training, storage_options)
     if found is not None:
-        group = open_group(url, storage_options, write=True)
-        progress = Progress.find(group)
-        if found.get("complete"):
-            if progress is not None:  # the last run was stopped between its last two steps
-                remove_progress(group)
-                consolidate(group)
-            return None
-        if progress is not None:
-            remove_partial_files(url)
-            return url, group, progress
+        output = resume_output(url, storage_options)
+        if output is not None or found.get("complete"):
+            return output
     clear_output(url, storage_options, kind="weights", overwrite=overwrite)
     with store_errors(url):
         attributes: dict[str, Any] = {
@@ -240,6 +239,28 @@ def begin_output(
         create_arrays(group, training)
         progress = Progress.begin(group, training.shape, block)
     return url, group, progress
+
+
+def resume_output(url: str, storage_options: StorageOptions) -> tuple[str, zarr.Group, Progress] | None:
+    """Go on with weights that were begun; None where they are complete, or where not even a grid was begun."""
+    group = open_group(url, storage_options, write=True)
+    progress = Progress.find(group)
+    if progress is None:
+        return None
+    if check_format(group, url).get("complete"):  # the last run was stopped between its last two steps
+        remove_progress(group)
+        consolidate(group)
+        return None
+    remove_partial_files(url)
+    return url, group, progress
+
+
+def as_asked(training: Mapping[str, Any], search: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return a stored training as its user described it: in place of what a search has chosen, what it was to try."""
+    described = {"method": DEFAULT_METHOD} | dict(training)
+    if search is None:
+        return described
+    return {**described, "alpha": "cv", **{name: value for name, value in search.items() if name != "chosen"}}
 
 
 def begun(
@@ -262,7 +283,7 @@ def _found(url: str, training: AnyTraining, options: StorageOptions) -> dict[str
         raise StoreExistsError(
             f"{redact(url)} already holds {found['kind']}; choose another address, or --overwrite (overwrite=True)."
         )
-    check_same(url, "training", {"method": DEFAULT_METHOD} | found["training"], asdict(training))
+    check_same(url, "training", as_asked(found["training"], found.get("cross_validation")), asdict(training))
     return found
 
 
@@ -385,6 +406,14 @@ class Model(ABC):
         group = open_kind(self.url, self.storage_options, "weights", _RESUME)
         dataset: xr.Dataset = xr.open_zarr(group.store, consolidated=True)
         return dataset
+
+    @property
+    def cv(self) -> xr.Dataset | None:
+        """The errors of the cross-validation that has chosen the hyperparameters, None if there was none.
+
+        ``mse (field, alpha, fold)`` and its standard error over the folds ``se (field, alpha)``; 1 = white.
+        """
+        return open_table(open_kind(self.url, self.storage_options, "weights", _RESUME))
 
 
 class WeightsReader(ABC):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,7 @@ from mrdist.storage.methods import (
     create_error_maps,
     create_map,
 )
-from mrdist.storage.urls import StorageOptions, store_errors
+from mrdist.storage.urls import StorageOptions, check_format, store_errors
 from mrdist.synthesis import MaskedWeights
 
 
@@ -35,13 +36,13 @@ class Training(AnyTraining):
     Attributes
     ----------
     receptive_field, dilation, alpha, penalize_intercept
-        As in `mrdist.MaskedRegression`.
+        As in `mrdist.MaskedRegression`; alpha is None where every pixel has its own.
     """
 
     method: str = "mr"
     receptive_field: int
     dilation: int
-    alpha: float
+    alpha: float | None
     penalize_intercept: bool
 
     @property
@@ -60,7 +61,15 @@ class TrainOutput(WeightsOutput):
         """Open a store that `train_output` has begun."""
         return cls(*begun(url, storage_options, Training))
 
-    def write_block(self, index: int, block: Block, solution: Solution) -> None:
+    @property
+    def chosen(self) -> dict[str, Any] | None:
+        """What a cross-validation has chosen, if there was one."""
+        found: dict[str, Any] | None = check_format(self._group, self._url).get("cross_validation", {}).get("chosen")
+        return found
+
+    def write_block(
+        self, index: int, block: Block, solution: Solution, alpha: npt.NDArray[np.float64] | None = None
+    ) -> None:
         """Write a block's whole chunks, then its done marker.
 
         Parameters
@@ -71,6 +80,8 @@ class TrainOutput(WeightsOutput):
             Its pixels.
         solution
             Its weights.
+        alpha
+            Penalties, shape (group, y, x), where every pixel has its own.
         """
         side = chunk_side((self.training.height, self.training.width))
         assert block.y0 % side == 0
@@ -83,6 +94,8 @@ class TrainOutput(WeightsOutput):
             self._array("intercept")[..., *block.slices] = intercept.astype(dtype)
             self._array("train_sse")[..., *block.slices] = solution.sse[group]
             self._array("train_sst")[..., *block.slices] = solution.sst[group]
+            if alpha is not None:
+                self._array("alpha")[..., *block.slices] = np.broadcast_to(alpha, solution.intercept.shape)[group]
             self.progress.mark(index)
 
 
@@ -117,15 +130,18 @@ def train_output(
     StoreExistsError
         If another training's output, or something else, is there.
     """
-    found = begin_output(url, training, block, _create_arrays, overwrite=overwrite, storage_options=storage_options)
+    found = begin_output(url, training, block, create_arrays, overwrite=overwrite, storage_options=storage_options)
     return None if found is None else TrainOutput(*found, training)
 
 
-def _create_arrays(group: zarr.Group, training: Training) -> None:
+def create_arrays(group: zarr.Group, training: Training) -> None:
+    """Create the arrays of the weights in a store in the making."""
     inputs = {"channel_in": training.n_channels} if training.color == "joint" else {}
     create_map(group, training, "coef", training.dtype, **inputs, offset=training.field.n_offsets)
     create_map(group, training, "intercept", training.dtype)
     create_error_maps(group, training)
+    if training.alpha is None:
+        create_map(group, training, "alpha", np.float64)
     group.create_array("offsets", data=training.field.offsets, dimension_names=("offset", "axis"))
 
 

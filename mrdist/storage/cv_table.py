@@ -1,0 +1,87 @@
+"""The table of errors that a cross-validation leaves in a weights store, as its group ``cv``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+
+from mrdist.geometry import ReceptiveField
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+_NAME = "cv"
+
+
+def write_table(
+    group: zarr.Group,
+    alphas: Sequence[float],
+    mse: npt.NDArray[np.float64],
+    se: npt.NDArray[np.float64],
+    n_images: npt.NDArray[np.int64],
+    fields: Sequence[ReceptiveField] = (),
+) -> None:
+    """Write the table into a weights store in the making.
+
+    Parameters
+    ----------
+    group
+        The store.
+    alphas
+        Penalties that were tried, ascending.
+    mse
+        Mean squared error on the images held out, shape (field, alpha, fold); 1 = white.
+    se
+        Standard error of its mean over the folds, shape (field, alpha).
+    n_images
+        Images of every fold.
+    fields
+        Receptive fields that were tried, if the method has any; otherwise the axis has one entry.
+    """
+    table = group.create_group(_NAME)
+    columns: dict[str, tuple[npt.NDArray[Any], tuple[str, ...]]] = {
+        "mse": (mse, ("field", "alpha", "fold")),
+        "se": (se, ("field", "alpha")),
+        "alpha": (np.array(alphas), ("alpha",)),
+        "n_images": (n_images, ("fold",)),
+    }
+    if fields:
+        columns["receptive_field"] = np.array([field.size for field in fields]), ("field",)
+        columns["dilation"] = np.array([field.dilation for field in fields]), ("field",)
+    for name, (values, dimensions) in columns.items():
+        table.create_array(name, data=values, dimension_names=dimensions, config={"write_empty_chunks": True})
+
+
+def open_table(group: zarr.Group) -> xr.Dataset | None:
+    """Return the table of a weights store: ``mse (field, alpha, fold)``, ``se (field, alpha)``; None if it has none."""
+    if _NAME not in group:
+        return None
+    import xarray as xr  # brings pandas, which a worker does not need
+
+    with xr.open_zarr(group.store, group=_NAME, consolidated=False) as dataset:
+        names = [name for name in ("receptive_field", "dilation", "n_images") if name in dataset]
+        table: xr.Dataset = dataset.set_coords(names).load()
+    return table
+
+
+def table_rows(group: zarr.Group) -> list[dict[str, Any]] | None:
+    """Return the table as one row a candidate: what it is, its ``mse`` and ``se``, and the MSE of all ``folds``."""
+    table = open_table(group)
+    if table is None:
+        return None
+    fields = [name for name in ("receptive_field", "dilation") if name in table]
+    return [
+        {name: int(table[name][field]) for name in fields}
+        | {
+            "alpha": float(table["alpha"][alpha]),
+            "mse": float(table["mse"][field, alpha].mean()),
+            "se": float(table["se"][field, alpha]),
+            "folds": table["mse"].values[field, alpha].tolist(),
+        }
+        for field in range(table.sizes["field"])
+        for alpha in range(table.sizes["alpha"])
+    ]

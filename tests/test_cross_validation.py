@@ -1,0 +1,475 @@
+"""`mrdist train --alpha cv`: hyperparameters chosen by cross-validation, from one pass over the images."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import commands
+import numpy as np
+import oracle
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV, PredefinedSplit
+
+import mrdist
+from mrdist.geometry import ReceptiveField, common_field
+from mrdist.planning import DEFAULT_MEMORY, SearchSizes, Workload, plan_training
+from mrdist.selection import assign_folds
+from mrdist.storage import Images
+from mrdist.storage.images import ImageReader
+
+BETWEEN = ("--source", "neutral", "--target", "happy")
+HERE = ("--workers", "0")
+ALPHAS = (0.01, 1.0, 100.0)
+GRID = ("--alpha", "cv", "--alphas", ",".join(map(str, ALPHAS)), "--folds", 3, "--receptive-field", "1,3,5")
+SIDE = 40
+BLOCK = ("--block", "16,16")
+N_BLOCKS = 9
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory):
+    """Faces, and the weights of an undisturbed search."""
+    folder = tmp_path_factory.mktemp("search")
+    found = SimpleNamespace(images=folder / "images.zarr", weights=folder / "weights.zarr")
+    options = ("--images", 30, "--size", SIDE, "--labels", "neutral,happy", *HERE)
+    commands.succeed("generate", found.images, *options)
+    found.report = search(found.images, found.weights)
+    return found
+
+
+def search(images, weights, *options):
+    return commands.report("train", images, weights, *BETWEEN, *GRID, *(options or HERE))
+
+
+def chunks(store, *names):
+    return {
+        name: content
+        for name, content in commands.files(store).items()
+        if "/c/" in name and name.split("/")[0] in names
+    }
+
+
+WEIGHTS = ("coef", "intercept", "offsets", "train_sse", "train_sst")
+
+
+# --- the errors are those of refits ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def small(small_images_store):
+    """Return a search on a small store of random pixels, and what it ran on."""
+    numbers = itertools.count()
+
+    def run(
+        alphas, field=3, dilation=1, *, n_channels=1, dtype=np.uint8, n_images=12, shape=(9, 18), seed=0, **options
+    ):
+        rng = np.random.default_rng(seed)
+        source = rng.random((n_images, *shape, n_channels))
+        target = 0.7 * source + 0.3 * np.roll(source, 1, axis=2) * rng.random((n_images, *shape, n_channels))
+        level = 1 if dtype == "float32" else np.iinfo(dtype).max
+        pixels = {label: (x * level).astype(dtype) for label, x in (("neutral", source), ("happy", target))}
+        store = small_images_store(
+            f"{next(numbers)}.zarr",
+            pixels=pixels,
+            n_images=n_images,
+            shape=shape,
+            n_channels=n_channels,
+            dtype=dtype,
+            chunks=(5, 8, 8),
+        )
+        weights = f"{store.url}.weights"
+        mrdist.train(
+            store.url, weights, source="neutral", target="happy", alpha="cv", alphas=alphas, split="all",
+            receptive_field=field, dilation=dilation, workers=0, overwrite=True, **options,
+        )  # fmt: skip
+        images = Images.open(store.url)
+        rows = images.rows(("neutral", "happy"), "all")
+        fold = assign_folds(images.subject[rows], options.get("folds", 5), options.get("seed", 0))
+        exact = oracle.fixed_point if dtype == "float32" else lambda x: x / level
+        return SimpleNamespace(
+            model=mrdist.open_weights(weights), fold=fold, source=exact(pixels["neutral"][rows]),
+            target=exact(pixels["happy"][rows]), url=store.url,
+        )  # fmt: skip
+
+    return run
+
+
+def sums_of_errors(found):
+    """Sums of squared errors from the table of a store, shape (field, alpha, fold)."""
+    return found.model.cv["mse"].values * np.bincount(found.fold) * found.source[0].size
+
+
+def deviations(target):
+    return np.square(target - target.mean(axis=0)).sum()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "color", "n_channels", "penalize_intercept"),
+    [
+        ("uint8", "shared", 1, True),
+        ("uint8", "shared", 3, False),
+        ("uint8", "separate", 3, True),
+        ("float32", "shared", 3, True),
+        ("uint16", "separate", 2, False),
+    ],
+)
+def test_every_candidate_against_refits_from_the_equations(small, color, n_channels, dtype, penalize_intercept):
+    found = small(
+        [0.1, 10], field=[1, 3], dilation=[1, 2], folds=3, n_channels=n_channels, color=color, dtype=dtype,
+        shape=(6, 17), n_images=8, penalize_intercept=penalize_intercept,
+    )  # fmt: skip
+    errors, fields = sums_of_errors(found), found.model.cv
+    assert list(zip(fields.receptive_field.values, fields.dilation.values, strict=True)) == [(1, 1), (3, 1), (3, 2)]
+    for number, (size, dilation) in enumerate([(1, 1), (3, 1), (3, 2)]):
+        for column, alpha in enumerate([0.1, 10]):
+            expected = oracle.errors_held_out(
+                found.source, found.target, found.fold, size, alpha, dilation=dilation, color=color,
+                penalize_intercept=penalize_intercept,
+            )  # fmt: skip
+            tolerance = 1e-8 * deviations(found.target)
+            np.testing.assert_allclose(errors[number, column], expected, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("penalize_intercept", [True, False])
+def test_every_candidate_against_grid_search(small, penalize_intercept):
+    """A search of scikit-learn for every output pixel; their scores add up to ours."""
+    alphas = [0.03, 0.3, 3, 30]
+    found = small(alphas, field=[3], folds=4, seed=3, shape=(5, 16), penalize_intercept=penalize_intercept)
+    errors = np.zeros((len(alphas), 4))
+    for y in range(5):
+        for x in range(16):
+            inputs = oracle.field_values(found.source[..., 0], y, x, 3)
+            if penalize_intercept:
+                inputs = np.column_stack([inputs, np.ones(len(inputs))])
+            refits = GridSearchCV(
+                Ridge(fit_intercept=not penalize_intercept, solver="svd"), {"alpha": alphas},
+                cv=PredefinedSplit(found.fold), scoring="neg_mean_squared_error",
+            ).fit(inputs, found.target[:, y, x, 0])  # fmt: skip
+            for fold in range(4):
+                errors[:, fold] -= refits.cv_results_[f"split{fold}_test_score"]
+    counts = np.bincount(found.fold)
+    np.testing.assert_allclose(sums_of_errors(found)[0], errors * counts, rtol=0, atol=1e-8 * deviations(found.target))
+    best = alphas[int(errors.mean(axis=1).argmin())]
+    assert found.model.attributes["training"]["alpha"] == best
+
+
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    seed=st.integers(0, 99), folds=st.integers(2, 5), size=st.sampled_from([1, 3]), alpha=st.floats(1e-3, 1e3),
+    penalize_intercept=st.booleans(), n_images=st.integers(10, 14),
+)  # fmt: skip
+def test_any_search_against_refits(small, seed, folds, size, alpha, penalize_intercept, n_images):
+    found = small(
+        [alpha], field=size, folds=folds, seed=seed, n_images=n_images, shape=(4, 16),
+        penalize_intercept=penalize_intercept,
+    )  # fmt: skip
+    expected = oracle.errors_held_out(
+        found.source, found.target, found.fold, size, alpha, penalize_intercept=penalize_intercept
+    )
+    tolerance = 1e-8 * deviations(found.target)
+    np.testing.assert_allclose(sums_of_errors(found)[0, 0], expected, rtol=0, atol=tolerance)
+    se = expected / np.bincount(found.fold) / found.source[0].size
+    np.testing.assert_allclose(found.model.cv["se"][0, 0], se.std(ddof=1) / np.sqrt(folds), rtol=1e-6)
+
+
+# --- what is chosen, and what is trained with it --------------------------------------------------------
+
+
+def test_the_weights_are_those_of_a_training_with_what_was_chosen(stores, tmp_path):
+    chosen = stores.report["cross_validation"]["chosen"]
+    table = mrdist.open_weights(str(stores.weights)).cv
+    mean = table["mse"].mean("fold").values
+    field, alpha = np.unravel_index(mean.argmin(), mean.shape)
+    assert chosen["receptive_field"] == table["receptive_field"][field]
+    assert chosen["alpha"] == table["alpha"][alpha]
+    assert chosen["mse"] == pytest.approx(mean[field, alpha], rel=1e-12)
+    assert chosen["se"] == pytest.approx(float(table["se"][field, alpha]), rel=1e-12)
+    options = ("--receptive-field", chosen["receptive_field"], "--alpha", chosen["alpha"])
+    report = commands.report("train", stores.images, tmp_path / "w.zarr", *BETWEEN, *options, *HERE)
+    assert chunks(stores.weights, *WEIGHTS) == chunks(tmp_path / "w.zarr", *WEIGHTS)
+    assert report["scores"] == stores.report["scores"]
+    trained = mrdist.open_weights(str(stores.weights))
+    assert trained.predict(np.zeros((1, SIDE, SIDE, 3), dtype=np.uint8)).shape == (1, SIDE, SIDE, 3)
+    assert commands.report("evaluate", stores.weights, stores.images)["splits"]
+
+
+def test_info_tells_the_table(stores):
+    found = commands.report("info", stores.weights)["cross_validation"]
+    assert (found["folds"], found["seed"], found["rule"], found["alphas"]) == (3, 0, "min", list(ALPHAS))
+    assert (found["receptive_field"], found["dilation"]) == ([1, 3, 5], [1, 1, 1])
+    assert found["chosen"] == stores.report["cross_validation"]["chosen"]
+    table = mrdist.open_weights(str(stores.weights)).cv
+    assert [row["folds"] for row in found["table"]] == table["mse"].values.reshape(9, 3).tolist()
+    best = min(found["table"], key=lambda row: row["mse"])
+    assert best["mse"] == pytest.approx(found["chosen"]["mse"])
+    assert "Cross-validation" in commands.succeed("info", stores.weights).stdout
+
+
+def test_one_standard_error(stores, tmp_path):
+    found = search(stores.images, tmp_path / "w.zarr", "--rule", "1se", *HERE)["cross_validation"]["chosen"]
+    table = mrdist.open_weights(str(tmp_path / "w.zarr")).cv
+    mean, se = table["mse"].mean("fold").values, table["se"].values
+    best = np.unravel_index(mean.argmin(), mean.shape)
+    near = mean <= mean[best] + se[best]
+    field = int(near.any(axis=1).argmax())
+    assert found["receptive_field"] == table["receptive_field"][field]
+    assert found["alpha"] == table["alpha"].values[near[field]].max()
+
+
+@pytest.mark.parametrize("color", ["shared", "separate"])
+def test_every_pixel_its_own_alpha(stores, tmp_path, color):
+    """Its weights are those of a training with that alpha, to the last bit; there is no better choice of alphas."""
+    options = ("--rule", "pixel", "--color", color, "--receptive-field", "3")
+    found = search(stores.images, tmp_path / "w.zarr", *options, *HERE)["cross_validation"]["chosen"]
+    model = mrdist.open_weights(str(tmp_path / "w.zarr"))
+    own = model.to_xarray()["alpha"].values
+    assert own.shape == model.intercept.shape
+    assert set(np.unique(own)) <= set(ALPHAS)
+    assert len(np.unique(own)) > 1
+    assert found["alpha"] is None
+    assert found["mse"] <= float(model.cv["mse"].mean("fold").min())
+    for number, alpha in enumerate(ALPHAS):
+        url = tmp_path / f"{number}.zarr"
+        options = ("--color", color, "--receptive-field", "3", "--alpha", alpha)
+        commands.succeed("train", stores.images, url, *BETWEEN, *options, *HERE)
+        other = mrdist.open_weights(str(url))
+        np.testing.assert_array_equal(model.intercept[own == alpha], other.intercept[own == alpha])
+        coef, expected = (np.moveaxis(weights.coef, -3, -1) for weights in (model, other))
+        np.testing.assert_array_equal(coef[own == alpha], expected[own == alpha])
+    assert commands.report("evaluate", tmp_path / "w.zarr", stores.images)["splits"]
+
+
+def test_pixels_choose_what_held_out_images_say(small):
+    found = small([0.1, 10], folds=3, rule="pixel", shape=(4, 16))
+    own = found.model.to_xarray()["alpha"].values
+    total = np.zeros((2, 4, 16))
+    for column, alpha in enumerate([0.1, 10]):
+        for number in range(3):
+            out = found.fold == number
+            fitted = oracle.masked_regression(found.source[~out], found.target[~out], 3, alpha)
+            predicted = oracle.predict(found.source[out], fitted.coef, fitted.intercept, 3)
+            total[column] += np.square(found.target[out] - predicted).mean(axis=(0, 3))
+    clear = np.abs(total[0] - total[1]) > 1e-6 * total[0]
+    assert clear.mean() > 0.9
+    np.testing.assert_array_equal(own[clear], np.array([0.1, 10])[total.argmin(axis=0)][clear])
+    assert found.model.attributes["cross_validation"]["chosen"]["mse"] == pytest.approx(
+        total.min(axis=0).mean() / 3, rel=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("alphas", "edge"), [("0.001,0.002", "lower"), ("1e5,2e5", "lower"), ("1e-9,1e-8", "upper"), ("0.5", None)]
+)
+def test_the_edge_of_the_grid_is_told(stores, tmp_path, alphas, edge):
+    options = ("--alpha", "cv", "--alphas", alphas, "--folds", 3, "--free-intercept", *HERE)
+    done = commands.succeed("train", stores.images, tmp_path / "w.zarr", *BETWEEN, *options, "--json")
+    chosen = json.loads(done.stdout)["cross_validation"]["chosen"]
+    assert chosen["edge"] == edge
+    assert (f"{edge} edge of the grid" in done.stderr) == (edge is not None)
+    assert edge is None or f"alpha {chosen['alpha']:g}" in done.stderr
+
+
+# --- one reading, equal bytes ---------------------------------------------------------------------------
+
+
+def test_images_are_read_as_often_as_by_one_training(stores, tmp_path, monkeypatch):
+    read = ImageReader.read_into
+    counted = []
+
+    def count(self, out, *args):
+        counted.append(out.nbytes)
+        return read(self, out, *args)
+
+    monkeypatch.setattr(ImageReader, "read_into", count)
+    found = {}
+    for name, options in (
+        ("one", {"receptive_field": 5, "alpha": 1.0}),
+        ("search", {"receptive_field": [1, 3, 5], "alpha": "cv", "alphas": ALPHAS, "folds": 4}),
+    ):
+        counted.clear()
+        report = mrdist.train(
+            str(stores.images), str(tmp_path / name), source="neutral", target="happy", workers=0, block=(16, 32),
+            **options,
+        )  # fmt: skip
+        found[name] = report.bytes_read, sum(counted), len(counted)
+    assert found["one"] == found["search"]
+    assert found["one"][1] > 0
+
+
+@pytest.mark.parametrize(
+    "options", [("--block", "16,16", *HERE), ("--block", "32,16", "--workers", 2), ("--workers", 1)]
+)
+def test_blocks_and_workers(stores, tmp_path, options):
+    search(stores.images, tmp_path / "w.zarr", *options)
+    commands.assert_equal_bytes(tmp_path / "w.zarr", stores.weights)
+
+
+def test_chunks_and_the_order_of_the_grid(stores, tmp_path):
+    images, weights = tmp_path / "images.zarr", tmp_path / "w.zarr"
+    commands.succeed("rechunk", stores.images, images, "--chunks", "7,9,40", *HERE)
+    grid = ("--alphas", ",".join(map(str, reversed(ALPHAS))), *HERE)
+    search(images, weights, *grid)
+    commands.assert_equal_bytes(weights, stores.weights)
+
+
+def searched(weights):
+    return sum(not path.name.endswith(".partial") for path in Path(weights).glob("search/progress/done/c/*/*"))
+
+
+def kill(stores, weights, *options, phase, least=2):
+    """Start or resume a search in small blocks, kill it in a phase and return how many blocks of it were done."""
+    count = {"search": searched, "solve": commands.blocks_done}[phase]
+    command = ("train", stores.images, weights, *BETWEEN, *GRID, *BLOCK, *options)
+    with commands.running(*map(str, command)) as process:
+        commands.wait_until(lambda: count(weights) >= least or process.poll() is not None, f"{least} blocks")
+        process.kill()
+        process.wait()
+    assert least <= count(weights)
+    return count(weights)
+
+
+def test_killed_in_either_phase_it_goes_on(stores, tmp_path):
+    weights = tmp_path / "w.zarr"
+    kill(stores, weights, *HERE, phase="search")
+    found = commands.report("info", weights)
+    done = searched(weights)
+    assert (found["complete"], found["phase"]) == (False, "cross-validation")
+    assert (found["blocks"], found["blocks_done"]) == (N_BLOCKS, done)
+    said = commands.failure("evaluate", weights, stores.images)
+    assert "not complete" in said
+    said = commands.failure("train", stores.images, weights, *BETWEEN, "--alpha", 1, "--receptive-field", 5, *HERE)
+    assert "holds the output of another training" in said
+    said = commands.failure("train", stores.images, weights, *BETWEEN, *GRID, "--folds", 4, *HERE)
+    assert "folds is 3 there and 4 here" in said
+
+    solved = kill(stores, weights, *HERE, phase="solve")
+    found = commands.report("info", weights)
+    assert found["complete"] is False
+    report = search(stores.images, weights, *HERE)
+    assert report["cross_validation"]["blocks_run"] == {"search": 0, "solve": N_BLOCKS - solved}
+    assert report["bytes_read"] == 0
+    commands.assert_equal_bytes(weights, stores.weights)
+    again = search(stores.images, weights)
+    assert again["already_complete"] is True
+    assert again["cross_validation"]["chosen"] == stores.report["cross_validation"]["chosen"]
+
+
+@pytest.mark.parametrize(
+    "where", ["mrdist.storage.cross_validation.create_arrays", "mrdist.storage.weights.consolidate"]
+)
+def test_stopped_between_two_steps_it_goes_on(stores, tmp_path, monkeypatch, where):
+    """At the barrier, half-way through the choice; and at the very end, when all is written."""
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(*_):
+        raise StoppedError
+
+    def run():
+        mrdist.train(
+            str(stores.images), str(tmp_path / "w.zarr"), source="neutral", target="happy", alpha="cv", alphas=ALPHAS,
+            folds=3, receptive_field=[1, 3, 5], workers=0,
+        )  # fmt: skip
+
+    with monkeypatch.context() as patch:
+        patch.setattr(where, stop)
+        if where.endswith("consolidate"):
+            patch.setattr("mrdist.storage.weights.remove_progress", lambda _: None)
+        with pytest.raises(StoppedError):
+            run()
+    run()
+    commands.assert_equal_bytes(tmp_path / "w.zarr", stores.weights)
+
+
+# --- what is refused ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--folds", 60), "folds is 60, but the images to train on are of 24 subject"),
+        (("--folds", 1), "folds must be at least 2"),
+        (("--alphas", "1,-1"), "got -1.0"),
+        (("--alphas", "1,2,1"), "holds 1 twice"),
+        (("--rule", "max"), "rule must be one of min, 1se, pixel, got 'max'"),
+        (("--receptive-field", "3,4"), "got 4"),
+        (("--receptive-field", "3,21", "--dilation", "1,2"), "spans 41 pixels"),
+        (("--max-memory", "230MB"), "choose fewer folds"),
+        (("--alpha", "1"), "alphas ((0.01, 1.0, 100.0)) belongs to a cross-validation"),
+    ],
+)
+def test_what_is_refused_before_anything_runs(stores, tmp_path, options, message):
+    weights = tmp_path / "w.zarr"
+    assert message in commands.failure("train", stores.images, weights, *BETWEEN, *GRID, *options, *HERE)
+    assert not weights.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--folds", 3), "folds (3) belongs to a cross-validation"),
+        (("--rule", "min"), "rule (min) belongs to a cross-validation"),
+        (("--receptive-field", "3,5"), "receptive_field must be one number, got 3, 5"),
+        (("--dilation", "1,2"), "dilation must be one number, got 1, 2"),
+    ],
+)
+def test_options_of_a_search_need_one(stores, tmp_path, options, message):
+    for command in (("train", stores.images, tmp_path / "w.zarr"), ("plan", stores.images)):
+        workers = HERE if command[0] == "train" else ()
+        assert message in commands.failure(*command, *BETWEEN, *options, *workers)
+
+
+def test_a_text_that_is_no_number_is_a_usage_error(stores, tmp_path):
+    wrong = (("--alpha", "auto"), ("--alphas", ","), ("--alphas", "1,nan"), ("--receptive-field", "3,4.5"))
+    for options in wrong:
+        commands.failure("train", stores.images, tmp_path / "w.zarr", *BETWEEN, *options, *HERE, code=2)
+
+
+# --- the plan -------------------------------------------------------------------------------------------
+
+
+def test_plans_know_a_search(stores):
+    plan, one = (
+        commands.report("plan", stores.images, *BETWEEN, *options) for options in (GRID, ("--receptive-field", 5))
+    )
+    assert plan["bytes_read"] == one["bytes_read"]
+    assert plan["peak_memory"] > one["peak_memory"]
+    assert plan["seconds"] > one["seconds"]
+
+
+def workload(n_folds, sizes=(3, 5, 7), **options):
+    fields = tuple(ReceptiveField(size) for size in sizes)
+    return Workload(
+        (512, 512), 3, 1, (128, 64, 64, 3), 1000, 1000, common_field(fields), 1, 4, 32,
+        search=SearchSizes(fields, 10, n_folds, **{"per_pixel": False, **options}),
+    )  # fmt: skip
+
+
+def test_memory_counts_every_fold():
+    """The sums of a fold and those of all: 137 maps of four bytes a pixel; blocks shrink where these are many."""
+
+    def peak(n_folds):
+        work = workload(n_folds, (7,))
+        return plan_training(work, max_memory=1 << 40, n_slots=1, block=(512, 512)).peak_memory
+
+    assert peak(9) - peak(8) >= 137 * 4 * 512 * 512
+    few, many = (plan_training(workload(n), max_memory=DEFAULT_MEMORY, n_slots=2) for n in (2, 40))
+    assert np.prod(many.block) < np.prod(few.block)
+    assert max(few.peak_memory, many.peak_memory) <= DEFAULT_MEMORY
+
+
+def test_the_common_field_holds_every_tap():
+    fields = [ReceptiveField(3, 2), ReceptiveField(5), ReceptiveField(3, 3), ReceptiveField(1, 7)]
+    found = common_field(fields)
+    assert found == ReceptiveField(7)
+    for field in fields:
+        found.check_contains(field)
+    assert common_field([ReceptiveField(5, 2), ReceptiveField(3, 4)]) == ReceptiveField(5, 2)
+    assert common_field([ReceptiveField(1)]) == ReceptiveField(1)
