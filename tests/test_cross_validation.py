@@ -117,6 +117,7 @@ def deviations(target):
         ("uint8", "separate", 3, True),
         ("float32", "shared", 3, True),
         ("uint16", "separate", 2, False),
+        ("uint8", "joint", 2, True),
     ],
 )
 def test_every_candidate_against_refits_from_the_equations(small, color, n_channels, dtype, penalize_intercept):
@@ -361,7 +362,7 @@ def test_killed_in_either_phase_it_goes_on(stores, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "where", ["mrdist.storage.cross_validation.create_arrays", "mrdist.storage.weights.consolidate"]
+    "where", ["mrdist.storage.cross_validation.create_arrays", "mrdist.storage.methods.consolidate"]
 )
 def test_stopped_between_two_steps_it_goes_on(stores, tmp_path, monkeypatch, where):
     """At the barrier, half-way through the choice; and at the very end, when all is written."""
@@ -381,7 +382,7 @@ def test_stopped_between_two_steps_it_goes_on(stores, tmp_path, monkeypatch, whe
     with monkeypatch.context() as patch:
         patch.setattr(where, stop)
         if where.endswith("consolidate"):
-            patch.setattr("mrdist.storage.weights.remove_progress", lambda _: None)
+            patch.setattr("mrdist.storage.methods.remove_progress", lambda _: None)
         with pytest.raises(StoppedError):
             run()
     run()

@@ -297,13 +297,22 @@ def validate(
                 maps.append(sse)
         tiles = np.stack(columns, axis=-1)  # (alpha, tile y, tile x, fold)
         if per_pixel:
-            mse = np.stack([sse / n for sse, n in zip(maps, n_images.tolist(), strict=True)], axis=-1)
-            own = mean_error(mse).argmin(axis=0)
-            chosen = [sum_tiles(np.take_along_axis(sse, own[np.newaxis], axis=0), side) for sse in maps]
+            own = _best(maps, n_images, total.n_groups)
+            of_plane = np.repeat(own, total.n_inputs, axis=0)[np.newaxis]
+            chosen = [sum_tiles(np.take_along_axis(sse, of_plane, axis=0), side) for sse in maps]
             tiles = np.concatenate([tiles, np.stack(chosen, axis=-1)])
             best.append(own.astype(np.uint16))
         found.append(tiles)
     return np.stack(found).transpose(2, 3, 0, 1, 4), np.stack(best) if per_pixel else None
+
+
+def _best(maps: Sequence[Errors], n_images: npt.NDArray[np.int64], n_groups: int) -> npt.NDArray[np.int64]:
+    """Return which penalty every pixel does best with, shape (group, y, x), from a map (alpha, plane, y, x) a fold."""
+    mse = np.stack([sse / n for sse, n in zip(maps, n_images.tolist(), strict=True)], axis=-1)
+    of_planes = mean_error(mse)
+    n_alphas, _, *shape = of_planes.shape
+    together = mean_error(np.moveaxis(of_planes.reshape(n_alphas, n_groups, -1, *shape), 2, -1))
+    return np.asarray(together.argmin(axis=0))
 
 
 def _errors(

@@ -332,16 +332,17 @@ def _create_scratch(group: zarr.Group, training: Training, search: Search, unit:
         compressors=None,
     )
     if search.rule == "pixel":
-        maps = len(search.fields), n_groups
-        scratch.create_array("best", shape=(*maps, *shape), chunks=(*maps, *inside), dtype="uint16", compressors=None)
+        kept = len(search.fields), n_groups
+        scratch.create_array("best", shape=(*kept, *shape), chunks=(*kept, *inside), dtype="uint16", compressors=None)
     n_planes = n_groups * training.n_inputs
-    for name, maps, rectangle in (
+    shapes: tuple[tuple[str, tuple[int, ...], Shape], ...] = (
         ("lag", (n_planes * training.n_inputs, field.n_lags), window),
         ("cross", (n_planes * training.n_inputs, field.n_offsets), inside),
         ("source_sum", (n_planes,), window),
         ("target_sum", (n_planes,), inside),
         ("target_square", (n_planes,), inside),
-    ):
+    )
+    for name, maps, rectangle in shapes:
         fitting = max(1, _CHUNK_BYTES // (prod(rectangle) * sums.itemsize))
         scratch.create_array(
             name,
