@@ -137,7 +137,9 @@ METHODS: dict[str, Method] = {
         knows_joint=True,
     ),
     "pixel": Method(
-        ("mrdist.pipeline.train", "train_masked"), {"alpha": 0.4, "penalize_intercept": True, **_SEARCH}, knows_joint=True
+        ("mrdist.pipeline.train", "train_masked"),
+        {"alpha": 0.4, "penalize_intercept": True, **_SEARCH},
+        knows_joint=True,
     ),
     "l2": Method(("mrdist.pipeline.train_global", "train_global"), {"alpha": 0.4, "penalize_intercept": True}),
     "kernel": Method(
