@@ -56,6 +56,19 @@ class Numbers(click.ParamType[tuple[float, ...]]):
         return numbers
 
 
+class OneOrSeveral(click.ParamType[int | tuple[float, ...]]):
+    """A whole number, or several with commas between."""
+
+    name = "N,N,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | tuple[float, ...]:
+        """Parse the text."""
+        if isinstance(value, int):
+            return value
+        found = Numbers(whole=True).convert(value, param, ctx)
+        return int(found[0]) if len(found) == 1 else found
+
+
 class Alpha(click.ParamType[float | str]):
     """A penalty, or ``cv`` to have it chosen."""
 
@@ -150,7 +163,7 @@ def _label_options(*, source: bool, target: bool) -> list[Option]:
 
 
 def _field_options(receptive_field: str, dilation: str, *, several: bool = False) -> list[Option]:
-    kind, choices = (Numbers(whole=True), "; of several, --alpha cv chooses") if several else (int, "")
+    kind, choices = (OneOrSeveral(), "; of several, --alpha cv chooses") if several else (int, "")
     return [
         click.option(
             "--receptive-field",
