@@ -13,6 +13,7 @@ from PIL import Image, ImageCms
 import mrdist
 from mrdist.datasets._warping import GRID
 from mrdist.datasets.alignment import FRAME_PUPILS, place_frame
+from mrdist.datasets.locating import locate
 from mrdist.datasets.originals import read_original
 from mrdist.datasets.retouching import crop_face, feathered, retouch
 from mrdist.storage import Images
@@ -184,6 +185,34 @@ def test_modes_that_cannot_hold_a_change_are_converted(tmp_path):
     assert (original.n_colors, original.pixels.shape) == (1, (30, 40, 1))
 
 
+@pytest.mark.parametrize("turn", [0, 12])
+def test_a_face_without_landmarks_is_found_by_the_mean_face(stores, tmp_path, turn):
+    scene = Image.new("RGB", (400, 300), (90, 120, 60))
+    scene.paste(Image.fromarray(stores.scene[60 : 60 + SIDE, 90 : 90 + SIDE]), (90, 60))
+    middle = CORNER + SIDE / 2
+    photograph = tmp_path / "scene.png"
+    scene.rotate(-turn, Image.Resampling.BICUBIC, center=tuple(middle)).save(photograph)
+    found = commands.report("synthesize", stores.gray, photograph, "--out", tmp_path / "made")
+    assert found["aligned"] == {str(photograph): "registration"}
+    frame = mrdist.open_weights(stores.gray).to_xarray()
+    gray = np.asarray(opened(photograph).convert("L"))[..., np.newaxis]
+    location = locate(gray, frame["mean_face"].values[..., 0])
+    cos, sin = np.cos(np.deg2rad(turn)), np.sin(np.deg2rad(turn))
+    expected = (GRID - 0.5) * SIDE @ np.array([[cos, sin], [-sin, cos]]) + middle - 0.5
+    assert np.linalg.norm(location.mapping(GRID) - expected, axis=1).mean() < 0.05 * SIDE
+
+
+@pytest.mark.parametrize("kind", ["flat", "noise"])
+def test_no_face_in_a_photograph(stores, tmp_path, kind):
+    pixels = np.full((120, 150), 99, dtype=np.uint8)
+    if kind == "noise":
+        pixels = np.random.default_rng(0).integers(0, 256, pixels.shape, dtype=np.uint8)
+    photograph = save(pixels, tmp_path / "nobody.png")
+    sentence = commands.failure("synthesize", stores.rgb, photograph, "--out", tmp_path / "made")
+    for part in (str(photograph), "150 x 120", "likeness to the mean face", "--points"):
+        assert part in sentence
+
+
 # --- many ----------------------------------------------------------------------------------------------
 
 
@@ -194,7 +223,7 @@ def test_folders_patterns_and_a_contact_sheet(stores, tmp_path):
         save(stores.scene, folder / f"{name}.png")
         (folder / f"{name}.tem").write_text("2\n" + "".join(f"{x} {y}\n" for x, y in PUPILS))
     (folder / "notes.txt").write_text("not a face")
-    save(stores.scene, folder / "c.jpg")  # has no landmarks
+    save(stores.scene[:50], folder / "c.jpg")  # has neither landmarks nor a face
     (folder / "d.png").write_text("not a face")
     out = tmp_path / "made"
     found = commands.report("synthesize", stores.rgb, folder, "--out", out, "--contact-sheet")
@@ -244,7 +273,7 @@ def test_points_that_are_no_pupils(stores, tmp_path, points, code, said):
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("", "must begin"), ("2\n1 1\n", "promises 2"), ("2\n9 9\n900 9\n", "scene.tem"), ("1\n9 9\n", "two pupils")],
+    [("", "must begin"), ("2\n1 1\n", "promises 2"), ("2\n9 9\n900 9\n", "scene.tem"), ("1\n9 9\n", "scene.tem")],
 )
 def test_landmarks_that_cannot_be_used(stores, tmp_path, text, said):
     photograph = save(stores.scene, tmp_path / "scene.png")

@@ -38,8 +38,9 @@ from mrdist.cli.options import (
 def synthesize(weights: str, inputs: tuple[str, ...], out: str, as_json: bool, **options: Any) -> None:
     """Apply WEIGHTS to the photographs INPUTS, and write DIR/<stem>.png for each; or to one images store.
 
-    A photograph has any size: a landmark file beside it (<stem>.tem) or --points say where the face is, and only the
-    face changes. One of the trained size without either is taken as it lies. INPUTS may be folders and patterns.
+    A photograph has any size: a landmark file beside it or --points say where the face is, or else it is
+    found, and only the face changes. One of the trained size without either is taken as it lies. INPUTS may be folders
+    and patterns.
 
     A store's images of the weights' source label become an images store of their target label at URL.
     """

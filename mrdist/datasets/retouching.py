@@ -89,6 +89,11 @@ def _smooth_step(values: Floats) -> Floats:
     return values**2 * (3 - 2 * values)
 
 
+def to_luminance(image: npt.NDArray[np.floating]) -> Floats:
+    """Return an image of one or three channels in gray, shape (y, x)."""
+    return np.asarray(image[..., 0] if image.shape[2] == 1 else image @ _LUMINANCE, dtype=np.float64)
+
+
 def retouch(
     pixels: npt.NDArray[np.generic], n_colors: int, change: npt.NDArray[np.floating], mask: Floats, positions: Floats
 ) -> npt.NDArray[np.generic]:
@@ -117,8 +122,8 @@ def retouch(
     """
     white = unit_of(pixels.dtype)
     size = len(mask)
-    if n_colors == 1 and change.shape[2] == 3:
-        change = change @ _LUMINANCE[:, np.newaxis]
+    if n_colors == 1:
+        change = to_luminance(change)[..., np.newaxis]
     masked = np.asarray(change * mask[..., np.newaxis], dtype=np.float64)
     blur = size / frame_side(positions)
     if blur > 1:  # the frame's pixels are finer than the photograph's

@@ -9,12 +9,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from mrdist.datasets._warping import GRID
 from mrdist.datasets.alignment import place_frame
-from mrdist.datasets.landmarks import read_tem
+from mrdist.datasets.landmark_files import read_landmarks
+from mrdist.datasets.layouts.records import LANDMARKS
+from mrdist.datasets.locating import locate
 from mrdist.datasets.originals import read_original
 from mrdist.datasets.photographs import Color, photograph_size, read_photograph
-from mrdist.datasets.retouching import crop_face, feathered, retouch
-from mrdist.errors import DataError, LandmarkError
+from mrdist.datasets.retouching import crop_face, feathered, retouch, to_luminance
+from mrdist.errors import AlignmentError, DataError, LandmarkError
 from mrdist.refinement import blend
 from mrdist.storage import FaceFrame, Model
 from mrdist.storage.files import File
@@ -56,7 +59,8 @@ class Retoucher:
         -------
         content, alignment
             The latter is None for a photograph of the trained size without landmarks or points, which is taken as it
-            lies and becomes what the mapping makes of it; else ``"points"`` or ``"landmarks"``.
+            lies and becomes what the mapping makes of it; else ``"points"``, ``"landmarks"`` or, without both,
+            ``"registration"`` to the training's mean face.
 
         Raises
         ------
@@ -64,7 +68,7 @@ class Retoucher:
             If the photograph or its landmarks cannot be used.
         """
         width, height = photograph_size(file)
-        landmarks = None if points is not None else beside(file, ".tem")
+        landmarks = None if points is not None else beside(file, sorted(LANDMARKS, reverse=True))
         color: Color = "rgb" if self.model.n_channels == 3 else "gray"
         if points is None and landmarks is None and (height, width) == self.model.shape:
             return _encoded(self._made(read_photograph(file, color))), None
@@ -75,9 +79,8 @@ class Retoucher:
         change = self._made(face) - to_floats(face)
         original = read_original(file)
         mask = feathered(self.face_frame.face_mask)
-        return original.to_png(retouch(original.pixels, original.n_colors, change, mask, positions)), (
-            "points" if landmarks is None else "landmarks"
-        )
+        content = original.to_png(retouch(original.pixels, original.n_colors, change, mask, positions))
+        return content, "points" if points is not None else "registration" if landmarks is None else "landmarks"
 
     def _made(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.floating]:
         """Return what the mapping makes of an image of the frame, refined."""
@@ -102,13 +105,10 @@ class Retoucher:
             found = np.array(points, dtype=np.float64).reshape(2, 2)
             what = f"the points {','.join(f'{value:g}' for value in points)} lie"
         elif landmarks is not None:
-            found = read_tem(landmarks)
+            found = read_landmarks(landmarks, lambda: size)
             what = f"Landmark file {landmarks} puts the pupils"
         else:
-            raise DataError(
-                f"{file} has {size[0]} x {size[1]} pixels, the weights were trained on {width} x {height}; say where "
-                "the pupils are with --points, or put a landmark file of the same name beside it."
-            )
+            return self._found(file, size)
         pupils = found[:2]
         outside = (pupils < 0).any() or (pupils > np.array(size) - 1).any()
         if len(pupils) < 2 or outside or np.ptp(pupils, axis=0).max() < 2:
@@ -117,6 +117,22 @@ class Retoucher:
                 "give x and y of the one on the left and of the one on the right."
             )
         return place_frame(found, self.face_frame.reference_points)
+
+    def _found(self, file: File, size: tuple[int, int]) -> npt.NDArray[np.float64]:
+        """Find the face by the mean face of the training."""
+        assert self.face_frame is not None
+        mean = self.face_frame.mean_face
+        try:
+            if mean is None:
+                raise AlignmentError("there is no mean face to look for in the weights")
+            found = locate(read_photograph(file, "gray"), to_luminance(mean))
+        except AlignmentError as error:
+            height, width = self.model.shape
+            raise AlignmentError(
+                f"{file} has {size[0]} x {size[1]} pixels, the weights were trained on {width} x {height}, and {error}; "
+                "say where the pupils are with --points, or put a landmark file of the same name beside it."
+            ) from error
+        return found.mapping(GRID)
 
 
 def _encoded(image: npt.NDArray[np.floating]) -> bytes:

@@ -37,7 +37,8 @@ class SynthesisReport:
     written
         Input -> picture.
     aligned
-        Input -> how it was brought into the frame, points or landmarks; one that was taken as it lies is not here.
+        Input -> how it was brought into the frame: points, landmarks or registration. One that was taken as it lies is
+        not here.
     left_out
         Input -> reason.
     contact_sheet
@@ -79,11 +80,11 @@ def synthesize(
 ) -> SynthesisReport | StoreSynthesisReport:
     """Apply a trained mapping to photographs of any size, or to an images store.
 
-    A photograph is brought into the frame of the training by its landmarks (a WebMorph file ``<stem>.tem`` beside it)
-    or by the pupils. The change that the mapping makes there is warped back and added at the photograph's own
-    resolution inside a feathered mask around the face; every pixel outside it, alpha, depth and colour profile are the
-    photograph's own. A photograph of exactly the trained size without landmarks or points is taken as aligned and
-    becomes what the mapping makes of it.
+    A photograph is brought into the frame of the training by its landmarks (a file of the same stem beside it),
+    by the pupils, or by registration to the mean face of the training. The change that the mapping makes there is
+    warped back and added at the photograph's own resolution inside a feathered mask around the face; every pixel
+    outside it, alpha, depth and colour profile are the photograph's own. A photograph of exactly the trained size
+    without landmarks or points is taken as aligned and becomes what the mapping makes of it.
 
     Parameters
     ----------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +52,14 @@ def find_files(place: str, suffixes: Collection[str], storage_options: StorageOp
     return {str(file): file for file in files}
 
 
-def beside(file: File, suffix: str) -> File | None:
-    """Return the file of the same stem with another suffix, None if there is none; members of archives have none."""
-    if file.member:
-        return None
-    url = file.url.removesuffix(Path(file.name).suffix) + suffix
-    filesystem, path = _filesystem(url, file.storage_options)
-    return File(url, storage_options=file.storage_options) if filesystem.isfile(path) else None
+def beside(file: File, suffixes: Sequence[str]) -> File | None:
+    """Return the file of the same stem with the first of some suffixes, None if there is none."""
+    for suffix in suffixes:
+        url = file.url.removesuffix(Path(file.name).suffix) + suffix
+        filesystem, path = _filesystem(url, file.storage_options)
+        if filesystem.isfile(path):
+            return File(url, storage_options=file.storage_options)
+    return None
 
 
 def same_place(one: str, other: str) -> bool:
