@@ -129,8 +129,8 @@ class Retoucher:
         except AlignmentError as error:
             height, width = self.model.shape
             raise AlignmentError(
-                f"{file} has {size[0]} x {size[1]} pixels, the weights were trained on {width} x {height}, and {error}; "
-                "say where the pupils are with --points, or put a landmark file of the same name beside it."
+                f"{file} has {size[0]} x {size[1]} pixels, the weights were trained on {width} x {height}, and "
+                f"{error}; say where the pupils are with --points, or put a landmark file of the same name beside it."
             ) from error
         return found.mapping(GRID)
 
