@@ -358,12 +358,11 @@ class StatisticsOutput:
         provenance
             Versions of packages.
         face_frame
-            Where the faces lie in the images; what is added later leaves it as it is.
+            Where the faces lie in the images; the latest addition's counts.
         """
         with store_errors(self._url):
             found = check_format(self._group, self._url)
-            if not found["complete"]:
-                face_frame.write(self._group)
+            face_frame.write(self._group)
             before = sum(part["n_images"] for part in found["parts"])
             after, first_fold = before + len(image), self.progress.task["first_fold"]
             runs = self.accumulation.folds(len(image))
