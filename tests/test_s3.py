@@ -94,7 +94,7 @@ def test_photographs_and_archives_on_s3_are_ingested_as_from_disk(bucket, tmp_pa
         run("ingest", source, url, "--align", "none", "--workers", "0", "--color", "gray")
     out = run("ingest", f"{bucket}/more.zip", f"{bucket}/ingested.zarr", "--append", "--workers", "1", "--json")
     assert json.loads(out)["images_added"] == 4
-    remote, local = mrdist.open_images(f"{bucket}/ingested.zarr"), mrdist.open_images(str(tmp_path / "ingested.zarr"))
+    remote, local = mrdist.open_images(f"{bucket}/ingested.zarr"), mrdist.open_images(str(tmp_path / "i.zarr"))
     assert remote["image"].values.tolist() == [*"abcd", "more/a", "more/b", "more/c", "more/d"]
     for label in ("sad", "happy"):
         np.testing.assert_array_equal(remote[label].values, np.concatenate([local[label].values] * 2))
