@@ -17,7 +17,7 @@ from mrdist.solvers import check_alpha
 
 Rule = Literal["min", "1se"]
 
-DEFAULT_ALPHAS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
+DEFAULT_ALPHAS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 DEFAULT_FOLDS = 5
 
 

@@ -13,12 +13,14 @@ import oracle
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, PredefinedSplit
 
 import mrdist
 from mrdist.geometry import ReceptiveField, common_field
 from mrdist.planning import DEFAULT_MEMORY, SearchSizes, Workload, plan_training
+from mrdist.plotting import plot_cv
 from mrdist.selection import assign_folds
 from mrdist.storage import Images
 from mrdist.storage.images import ImageReader
@@ -274,6 +276,33 @@ def test_the_edge_of_the_grid_is_told(stores, tmp_path, alphas, edge):
     assert chosen["edge"] == edge
     assert (f"{edge} edge of the grid" in done.stderr) == (edge is not None)
     assert edge is None or f"alpha {chosen['alpha']:g}" in done.stderr
+
+
+def test_the_table_is_drawn(stores, tmp_path):
+    out = tmp_path / "cv.png"
+    assert commands.report("plot", "cv", stores.weights, "--out", out) == {"picture": str(out)}
+    assert out.stat().st_size > 10_000
+    commands.succeed("train", stores.images, tmp_path / "w.zarr", *BETWEEN, *HERE)
+    said = commands.failure("plot", "cv", tmp_path / "w.zarr", "--out", tmp_path / "no.png")
+    assert "train with --alpha cv" in said
+
+
+@pytest.mark.parametrize("alpha", [1.0, None])
+def test_what_is_drawn(alpha):
+    """A line for each field, and the choice: a ring, or a line of its own across the grid."""
+    rows = [
+        {"receptive_field": size, "dilation": 1, "alpha": a, "mse": 0.01 * size + abs(a - 1) / 100, "se": 0.002}
+        for size in (3, 5)
+        for a in (0.1, 1.0, 10.0)
+    ]
+    axes = Figure().subplots()
+    plot_cv(rows, {"receptive_field": 3, "dilation": 1, "alpha": alpha, "mse": 0.03, "se": 0.002}, ax=axes)
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["3 x 3", "5 x 5"]
+    drawn = {line.get_label(): line.get_ydata().tolist() for line in axes.get_lines()}
+    assert drawn["5 x 5"] == pytest.approx([0.059, 0.05, 0.14])
+    assert axes.get_ylim()[1] < 0.14, "what is hopeless does not flatten the others"
+    (text,) = (text.get_text() for text in axes.texts)
+    assert text == ("every pixel its own alpha" if alpha is None else "chosen: alpha 1")
 
 
 # --- one reading, equal bytes ---------------------------------------------------------------------------

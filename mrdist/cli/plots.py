@@ -94,6 +94,17 @@ def alignment(images: str, out: str, as_json: bool, **options: Any) -> None:
         click.echo(picture)
 
 
+@plot.command()
+@click.argument("weights")
+@out_option
+@json_option
+def cv(weights: str, out: str, as_json: bool) -> None:
+    """Draw the errors of the cross-validation that has chosen alpha and field of WEIGHTS."""
+    from mrdist.pipeline.plot import plot_cv
+
+    print_picture(plot_cv(weights, out), as_json)
+
+
 def print_picture(out: str, as_json: bool) -> None:
     """Say where a picture is."""
     if as_json:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from mrdist.errors import ParameterError, StoreError
 from mrdist.geometry import Block
 from mrdist.pipeline.evaluate import check_mapping
+from mrdist.pipeline.info import info
 from mrdist.pipeline.refine import importance_of, norms_of
 from mrdist.refinement import Refinement, blend
 from mrdist.storage import Images, StorageOptions, WeightsReader, open_weights, redact
@@ -224,6 +225,43 @@ def plot_intercept(weights_url: str, out: str, *, storage_options: StorageOption
 
     figure = new_figure(5, 4)
     plot_intercept(_masked(weights_url, storage_options), ax=figure.subplots())
+    return save(figure, out)
+
+
+def plot_cv(weights_url: str, out: str, *, storage_options: StorageOptions = None) -> str:
+    """Draw the errors that a cross-validation has found, over alpha, and what it has chosen.
+
+    Parameters
+    ----------
+    weights_url
+        A weights store whose hyperparameters were chosen by cross-validation.
+    out
+        File of the picture; its ending says the format.
+    storage_options
+        Options of the fsspec filesystem.
+
+    Returns
+    -------
+    str
+        ``out``.
+
+    Raises
+    ------
+    ParameterError
+        If there was no cross-validation.
+    StoreError
+        If the store cannot be read or the picture not written.
+    """
+    from mrdist.plotting import plot_cv
+
+    found = info(weights_url, storage_options).get("cross_validation", {})
+    if "table" not in found:
+        raise ParameterError(
+            f"{redact(weights_url)} holds no weights whose hyperparameters were chosen by cross-validation; train with "
+            "--alpha cv (alpha='cv')."
+        )
+    figure = new_figure(6.4, 4.2)
+    plot_cv(found["table"], found["chosen"], ax=figure.subplots())
     return save(figure, out)
 
 

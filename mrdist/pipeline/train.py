@@ -148,7 +148,7 @@ def train(
         cross-validation chooses the penalty, and the field where ``receptive_field`` or ``dilation`` are several, all
         from one pass over the images.
     alphas, folds, rule, seed
-        Of the cross-validation: penalties to try, ten from 0.01 to 300 by default; number of folds, 5 by default, of
+        Of the cross-validation: penalties to try, ten from 0.001 to 30 by default; number of folds, 5 by default, of
         people drawn by ``seed``, 0 by default; and the rule of choice: the least mean error over the folds (``"min"``,
         the default), the simplest candidate within one standard error of it (``"1se"``: the smallest field, then the
         largest alpha), or for every output pixel its own best alpha (``"pixel"``).

@@ -1,0 +1,92 @@
+"""What a cross-validation has tried, and what it has chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mrdist.plotting.style import new_axes, plain
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe and Ito's palette; fields are no methods, which have colours of their own
+_LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_MARKERS = "osD^vP"
+
+
+def plot_cv(rows: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any], *, ax: Axes | None = None) -> Axes:
+    """Draw the mean error over the folds against alpha, a line a field, with standard errors and the choice marked.
+
+    Parameters
+    ----------
+    rows
+        The table of a weights store, one row a candidate: ``alpha``, ``mse``, ``se`` and, where fields were tried,
+        ``receptive_field`` and ``dilation``.
+    chosen
+        What was chosen, with the same names; ``alpha`` is None where every pixel has its own.
+    ax
+        Where to draw; a new figure unless given.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> rows = [{"receptive_field": 3, "dilation": 1, "alpha": a, "mse": 2 + a, "se": 0.1} for a in (0.1, 1.0)]
+    >>> plot_cv(rows, rows[0]).get_xlabel()
+    'alpha'
+    """
+    if ax is None:
+        ax = new_axes(1.6, height=4)
+    names = dict.fromkeys(_field_of(row) for row in rows)
+    for number, name in enumerate(names):
+        line = sorted((row for row in rows if _field_of(row) == name), key=lambda row: row["alpha"])
+        color, marker = _LINES[number % len(_LINES)], _MARKERS[number % len(_MARKERS)]
+        alphas, mse, se = ([row[key] for row in line] for key in ("alpha", "mse", "se"))
+        low, high = ([m + sign * s for m, s in zip(mse, se, strict=True)] for sign in (-1, 1))
+        ax.fill_between(alphas, low, high, color=color, alpha=0.13, linewidth=0)
+        ax.plot(alphas, mse, color=color, marker=marker, markersize=4.5, linewidth=1.6, label=name or None)
+        if name == _field_of(chosen):
+            _mark(ax, chosen, alphas, color)
+    best = min(rows, key=lambda row: row["mse"])
+    top = best["mse"] + max(6 * best["se"], 0.3 * best["mse"])  # hopeless candidates would flatten all others
+    top = min(top, max(row["mse"] + row["se"] for row in rows))
+    bottom = min(chosen["mse"] - chosen["se"], best["mse"] - best["se"])
+    ax.set_ylim(bottom - 0.22 * (top - bottom), top + 0.04 * (top - bottom))
+    ax.set_xscale("log")
+    ax.set_xlabel("alpha")
+    ax.set_ylabel("MSE on people held out")
+    ax.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=True)
+    if any(names):
+        ax.legend(frameon=False, title="receptive field", loc="center left", bbox_to_anchor=(1, 0.5))
+    plain(ax, grid="y")
+    return ax
+
+
+def _mark(ax: Axes, chosen: Mapping[str, Any], alphas: Sequence[float], color: str) -> None:
+    """Ring the choice and bar its standard error; alphas of the pixels' own are a line across the grid."""
+    if chosen["alpha"] is None:
+        ax.hlines(chosen["mse"], min(alphas), max(alphas), color=color, linestyle="--", linewidth=1.4)
+        ax.annotate(
+            "every pixel its own alpha", (max(alphas), chosen["mse"]), xytext=(0, -4), textcoords="offset points",
+            ha="right", va="top", color=color,
+        )  # fmt: skip
+        return
+    ax.errorbar(chosen["alpha"], chosen["mse"], yerr=chosen["se"], color=color, capsize=4, linewidth=1.4, zorder=4)
+    ax.plot(
+        chosen["alpha"], chosen["mse"], "o", markersize=13, markerfacecolor="none", markeredgecolor="black",
+        markeredgewidth=1.6, zorder=5,
+    )  # fmt: skip
+    ax.annotate(
+        f"chosen: alpha {chosen['alpha']:g}", (chosen["alpha"], chosen["mse"]), xytext=(0, -30),
+        textcoords="offset points", ha="center", va="top",
+    )  # fmt: skip
+
+
+def _field_of(row: Mapping[str, Any]) -> str:
+    if "receptive_field" not in row:
+        return ""
+    size, dilation = row["receptive_field"], row["dilation"]
+    return f"{size} x {size}" + (f", dilation {dilation}" if dilation > 1 else "")
