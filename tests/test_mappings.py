@@ -10,11 +10,13 @@ import commands
 import numpy as np
 import pytest
 import zarr
+from PIL import Image
 
 import mrdist
 from mrdist.geometry import ReceptiveField
 from mrdist.planning import BASE_MEMORY, Workload, plan_training
 from mrdist.storage import Images
+from mrdist.synthesis import to_pixels
 
 LABELS = ("neutral", "happy", "sad", "angry")
 SERIAL = ("--workers", "0")
@@ -241,6 +243,27 @@ def test_scores_of_a_group_are_those_of_its_mappings_and_their_means(group, imag
     done = commands.succeed("evaluate", group, images, "--split", "test")
     words = [line.split()[0] for line in done.stdout.splitlines()]
     assert words == 2 * ["test,", "mapping", *NAMES, "mean", "mean"]
+
+
+def test_a_group_makes_a_folder_or_a_store_for_each_mapping(group, images, tmp_path):
+    picture = str(tmp_path / "face.png")
+    face = mrdist.open_images(images)["neutral"].values[0]
+    Image.fromarray(face).save(picture)
+    out = tmp_path / "out"
+    report = commands.report("synthesize", group, picture, "--out", out)
+    assert list(report["mappings"]) == NAMES
+    for name in NAMES:
+        commands.succeed("synthesize", group / name, picture, "--out", tmp_path / name)
+        assert report["mappings"][name]["written"] == {picture: str(out / name / "face.png")}
+        assert (out / name / "face.png").read_bytes() == (tmp_path / name / "face.png").read_bytes()
+
+    done = commands.succeed("synthesize", group, images, "--out", tmp_path / "stores", *SERIAL)
+    assert len(done.stdout.splitlines()) == len(NAMES)
+    made = mrdist.open_images(str(tmp_path / "stores" / "happy-neutral"))
+    assert made.label.values.tolist() == ["neutral"]
+    model = mrdist.open_weights(str(group / "happy-neutral"))
+    wanted = to_pixels(model.predict(mrdist.open_images(images)["happy"].values[:2]), np.uint8)
+    assert np.array_equal(made["neutral"].values[:2], wanted)
 
 
 def test_weights_are_not_read_from_a_group(group):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +19,10 @@ from mrdist.cli.options import (
     seed_option,
     strict_option,
 )
+
+if TYPE_CHECKING:
+    from mrdist.pipeline.synthesize import SynthesisReport
+    from mrdist.pipeline.synthesize_store import StoreSynthesisReport
 
 
 @click.command()
@@ -42,14 +46,25 @@ def synthesize(weights: str, inputs: tuple[str, ...], out: str, as_json: bool, *
     found, and only the face changes. One of the trained size without either is taken as it lies. INPUTS may be folders
     and patterns.
 
-    A store's images of the weights' source label become an images store of their target label at URL.
+    A store's images of the weights' source label become an images store of their target label at URL. A group of
+    mappings makes as many folders or stores, named after them, inside DIR or URL.
     """
-    from mrdist.pipeline.synthesize import SynthesisReport, synthesize
+    from mrdist.pipeline.synthesize import GroupSynthesisReport, synthesize
 
     report = synthesize(weights, inputs, out, **options)
     if as_json:
         print_json(report.to_dict())
-    elif isinstance(report, SynthesisReport):
+    elif isinstance(report, GroupSynthesisReport):
+        for name, each in report.reports.items():
+            _print_synthesis(f"{out}/{name}", each)
+    else:
+        _print_synthesis(out, report)
+
+
+def _print_synthesis(out: str, report: SynthesisReport | StoreSynthesisReport) -> None:
+    from mrdist.pipeline.synthesize import SynthesisReport
+
+    if isinstance(report, SynthesisReport):
         click.echo(f"{out}: {len(report.written)} picture(s)")
         if report.contact_sheet is not None:
             click.echo(report.contact_sheet)

@@ -22,6 +22,7 @@ from mrdist.pipeline.synthesize_store import StoreSynthesisReport, synthesize_st
 from mrdist.refinement import Refinement
 from mrdist.storage import StorageOptions, WeightsReader, describe, redact
 from mrdist.storage.files import File
+from mrdist.storage.mappings import MappingGroup, is_group
 from mrdist.storage.places import find_files, make_folder, same_place, write_file
 
 CONTACT_SHEET = "contact-sheet.png"
@@ -60,6 +61,23 @@ class SynthesisReport:
         }
 
 
+@dataclass(frozen=True)
+class GroupSynthesisReport:
+    """What was made by every mapping of a group.
+
+    Attributes
+    ----------
+    reports
+        Name of a mapping -> its report.
+    """
+
+    reports: dict[str, SynthesisReport | StoreSynthesisReport]
+
+    def to_dict(self) -> dict[str, object]:
+        """Return what ``mrdist synthesize --json`` prints."""
+        return {"mappings": {name: report.to_dict() for name, report in self.reports.items()}}
+
+
 def synthesize(
     weights_url: str,
     inputs: str | Sequence[str],
@@ -77,7 +95,7 @@ def synthesize(
     storage_options: StorageOptions = None,
     weights_storage_options: StorageOptions = None,
     output_storage_options: StorageOptions = None,
-) -> SynthesisReport | StoreSynthesisReport:
+) -> SynthesisReport | StoreSynthesisReport | GroupSynthesisReport:
     """Apply a trained mapping to photographs of any size, or to an images store.
 
     A photograph is brought into the frame of the training by its landmarks (a file of the same stem beside it),
@@ -114,6 +132,8 @@ def synthesize(
     Returns
     -------
     SynthesisReport or StoreSynthesisReport
+        Or, of a group (`mrdist.train_mappings`), those of all its mappings: each writes into the folder or store of its
+        name inside ``out``.
 
     Raises
     ------
@@ -128,6 +148,32 @@ def synthesize(
         If a store cannot be read or written.
     """
     inputs = [inputs] if isinstance(inputs, str) else inputs
+    if weights_storage_options is None:
+        weights_storage_options = storage_options
+    if is_group(weights_url, weights_storage_options):
+        group = MappingGroup.open(weights_url, weights_storage_options)
+        reports = {}
+        for name, url in group.urls.items():
+            report = synthesize(
+                url,
+                inputs,
+                f"{out.rstrip('/')}/{name}",
+                refine=refine,
+                points=points,
+                contact_sheet=contact_sheet,
+                strict=strict,
+                workers=workers,
+                scheduler=scheduler,
+                max_memory=max_memory,
+                overwrite=overwrite,
+                progress=progress,
+                storage_options=storage_options,
+                weights_storage_options=weights_storage_options,
+                output_storage_options=output_storage_options,
+            )
+            assert not isinstance(report, GroupSynthesisReport)
+            reports[name] = report
+        return GroupSynthesisReport(reports)
     given: dict[str, Any] = {
         name: value
         for name, value in (
@@ -157,8 +203,6 @@ def synthesize(
         raise ParameterError(
             f"{name} (--{name.replace('_', '-')}) is for images stores, and {', '.join(inputs)} is none; leave it out."
         )
-    if weights_storage_options is None:
-        weights_storage_options = storage_options
     reader = WeightsReader.open(weights_url, weights_storage_options)
     return _synthesize_photographs(
         Retoucher(reader.model(), reader.face_frame, importance_of(weights_url, refine, weights_storage_options)),
