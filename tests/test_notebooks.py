@@ -21,3 +21,20 @@ def test_quickstart_runs_and_draws(tmp_path):
     bar = "".join(output.text for output in outputs if output.output_type == "stream" and output.name == "stderr")
     assert "block" in bar
     assert "images/s" in bar
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_paper_runs_at_a_small_size_and_draws(tmp_path):
+    notebook = nbformat.read(NOTEBOOKS / "paper.ipynb", as_version=4)
+    (parameters,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ())]
+    small = parameters.source.replace("PEOPLE, SIZE = 200, 64", "PEOPLE, SIZE = 40, 32")
+    assert small != parameters.source
+    parameters.source = small
+
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+
+    outputs = [cell.outputs for cell in notebook.cells if cell.cell_type == "code"]
+    pictures = [found for found in outputs if any("image/png" in output.get("data", {}) for output in found)]
+    tables = [found for found in outputs if any("text/html" in output.get("data", {}) for output in found)]
+    assert (len(pictures), len(tables)) == (14, 4)
+    assert not any(output.get("name") == "stderr" for found in outputs for output in found)
