@@ -174,6 +174,20 @@ def test_labels_without_pairs_are_left_out_and_told(images, tmp_path):
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.parametrize(
+    "options", [{"method": "mean"}, {"alpha": "cv", "alphas": [1.0, 10.0], "folds": 3}], ids=["mean", "cv"]
+)
+def test_methods_without_sums_to_share_and_chosen_penalties(images, tmp_path, options):
+    work = {"source": "neutral", "workers": 0, "progress": False}
+    report = mrdist.train_mappings(images, str(tmp_path / "group"), **work, **options)
+    assert list(report.scores) == FORTH
+    for name in FORTH:
+        mrdist.train(images, str(tmp_path / name), target=name.split("-")[1], **work, **options)
+        commands.assert_equal_bytes(tmp_path / "group" / name, tmp_path / name)
+    again = mrdist.train_mappings(images, str(tmp_path / "group"), **work, **options)
+    assert (again.already_complete, again.scores) == (True, report.scores)
+
+
 @pytest.fixture(scope="module")
 def group(images, tmp_path_factory):
     """A finished group: do not change it."""
@@ -189,6 +203,12 @@ def group(images, tmp_path_factory):
         (("--source", "neutral", "--mappings", "all", "--receptive-field", "4"), "odd"),
         (("--source", "neutral", "--mappings", "all", "--alpha", "0"), "alpha must be"),
         (("--source", "neutral", "--mappings", "all", "--split", "some"), "split must be one of"),
+        (
+            ("--source", "neutral", "--target", "all", "--method", "mean", "--alpha", "1"),
+            "does not know the option alpha",
+        ),
+        (("--source", "neutral", "--target", "all", "--folds", "3"), "folds (3) belongs to a cross-validation"),
+        (("--source", "neutral", "--target", "all", "--alpha", "cv", "--folds", "99"), "folds is 99"),
     ],
 )
 def test_bad_options(images, tmp_path, options, sentence):

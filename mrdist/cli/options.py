@@ -233,7 +233,6 @@ _search = {
         "--seed", type=click.IntRange(min=0), show_default="0", help="--alpha cv: decides who is in which fold."
     ),
 }
-SEARCH_OPTIONS = tuple(_search)
 _intercept = click.option(
     "--penalize-intercept/--free-intercept",
     default=None,

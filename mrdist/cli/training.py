@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mrdist.cli.options import (
-    SEARCH_OPTIONS,
     accumulation_options,
     cluster_options,
     format_bytes,
@@ -49,16 +48,13 @@ def train(images: str, weights: str, target: str | None, mappings: str | None, a
     """
     if (target is None) == (mappings is None):
         raise click.UsageError("give either --target (a label or all) or --mappings.")
-    from mrdist.pipeline.train import check_fixed, train
+    from mrdist.pipeline.train import train
 
     if target not in (None, "all"):
         _print_report(weights, train(images, weights, target=target, **options), as_json)
         return
     from mrdist.pipeline.train_mappings import train_mappings
 
-    if options["alpha"] == "cv":
-        raise click.UsageError("--alpha cv chooses for one mapping at a time; give --target one label.")
-    options |= check_fixed(**{name: options.pop(name) for name in (*SEARCH_OPTIONS, "receptive_field", "dilation")})
     report = train_mappings(images, weights, both_ways=mappings is not None, **options)
     if as_json:
         print_json(report.to_dict())

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mrdist.errors import DataError, MemoryLimitError, ParameterError
+from mrdist.errors import DataError, MemoryLimitError
 from mrdist.execution import peak_memory
 from mrdist.geometry import Block, Shape, block_grid
 from mrdist.moments import Color
@@ -24,8 +24,9 @@ from mrdist.pipeline._blocks import (
     sum_mappings,
     versions,
 )
-from mrdist.pipeline._methods import METHODS, Lesson, choose_options
-from mrdist.pipeline.train import describe_training, workload_of
+from mrdist.pipeline._mappings_apart import train_apart
+from mrdist.pipeline._methods import Lesson, choose_options
+from mrdist.pipeline.train import check_fixed, describe_training, workload_of
 from mrdist.planning import DEFAULT_MEMORY, Plan, Workload, block_bytes, parse_bytes, plan_training
 from mrdist.storage import (
     FaceFrame,
@@ -44,7 +45,7 @@ from mrdist.storage.weights import TrainOutput
 
 logger = logging.getLogger("mrdist")
 
-METHODS_OF_GROUPS = ("mr", "pixel")
+METHODS_THAT_SHARE = ("mr", "pixel")
 
 
 @dataclass(frozen=True)
@@ -151,11 +152,7 @@ def train_mappings(
     source: str,
     both_ways: bool = False,
     method: str = "mr",
-    receptive_field: int | None = None,
-    dilation: int | None = None,
-    alpha: float | None = None,
     color: Color = "shared",
-    penalize_intercept: bool | None = None,
     split: str = "train",
     dtype: str = "float32",
     block: Shape | None = None,
@@ -166,6 +163,7 @@ def train_mappings(
     progress: bool | None = None,
     storage_options: StorageOptions = None,
     weights_storage_options: StorageOptions = None,
+    **method_options: Any,
 ) -> MappingsReport:
     """Train the mappings from one label of an images store to every other.
 
@@ -184,10 +182,11 @@ def train_mappings(
         Label of the inputs.
     both_ways
         Also train from every other label to ``source``: with the talk's seven expressions, its twelve mappings.
-    method, receptive_field, dilation, alpha, color, penalize_intercept, split, dtype, block, workers, scheduler,
-    max_memory, overwrite, progress, storage_options, weights_storage_options
-        As in `mrdist.train`, the same for every mapping. Mappings that do not fit into ``max_memory`` together are
-        trained apart.
+    method, color, split, dtype, block, workers, scheduler, max_memory, overwrite, progress, storage_options,
+    weights_storage_options, method_options
+        As in `mrdist.train`, the same for every mapping; ``method_options`` are those that the method knows, such as
+        ``receptive_field`` and ``alpha``. Mappings that do not fit into ``max_memory`` together are trained apart, as
+        are those of a method without sums to share, or whose alpha is to be chosen by cross-validation, each its own.
 
     Returns
     -------
@@ -204,26 +203,51 @@ def train_mappings(
     check_reachable(workers, images_url, group_url)
     check_apart(images_url, group_url)
     check_choices(color, split, dtype)
-    if method in METHODS and method not in METHODS_OF_GROUPS:
-        raise ParameterError(
-            f"method {method} trains one mapping at a time, and only {' and '.join(METHODS_OF_GROUPS)} train many; "
-            "name one target."
-        )
-    options = choose_options(
-        method,
-        {
-            "receptive_field": receptive_field,
-            "dilation": dilation,
-            "alpha": alpha,
-            "penalize_intercept": penalize_intercept,
-        },
-    )
+    given = {name: value for name, value in method_options.items() if value is not None}
+    options = choose_options(method, given)
     images = Images.open(images_url, storage_options)
     pairs, left_out = label_pairs(images, source, split, both_ways=both_ways)
+    for name in left_out:
+        logger.warning("left out %s: no image of split %r has both labels", name, split)
+    if method not in METHODS_THAT_SHARE or options["alpha"] == "cv":
+        unfinished, reports = train_apart(
+            images,
+            group_url,
+            pairs,
+            method=method,
+            method_options=given,
+            lesson={"split": split, "color": color, "dtype": dtype},
+            overwrite=overwrite,
+            weights_storage_options=weights_storage_options,
+            block=block,
+            workers=workers,
+            scheduler=scheduler,
+            max_memory=max_memory,
+            progress=progress,
+        )
+        scores = {name: report.scores for name, report in reports.items()}
+        if unfinished:
+            provenance = {"images": redact(images.url), "versions": versions()}
+            finish_mappings(group_url, scores, provenance, weights_storage_options)
+        return MappingsReport(
+            url=group_url,
+            already_complete=not unfinished,
+            start_seconds=sum(report.start_seconds for report in reports.values()),
+            run_seconds=sum(report.run_seconds for report in reports.values()),
+            bytes_read=sum(report.bytes_read for report in reports.values()),
+            blocks=sum(report.blocks for report in reports.values()),
+            blocks_run=sum(report.blocks_run for report in reports.values()),
+            peak_memory_bytes=max(report.peak_memory_bytes for report in reports.values()),
+            scores=scores,
+            left_out=left_out,
+        )
+    chosen = {name: options.pop(name) for name in ("alpha", "penalize_intercept")}
+    field = {name: options.pop(name, 1) for name in ("receptive_field", "dilation")}
+    chosen |= check_fixed(**field, **options)
     trainings = {
         mapping_name(label, other): describe_training(
             Lesson.of(images, method=method, source=label, target=other, split=split, color=color, dtype=dtype),
-            **options,
+            **chosen,
         )
         for label, other in pairs
     }
@@ -231,8 +255,6 @@ def train_mappings(
     units = _units(images, list(trainings.values()), max_memory=limit, n_slots=n_slots, block=block)
     described = {name: asdict(training) for name, training in trainings.items()}
     unfinished = begin_mappings(group_url, described, overwrite=overwrite, storage_options=weights_storage_options)
-    for name in left_out:
-        logger.warning("left out %s: no image of split %r has both labels", name, split)
     outputs: dict[str, TrainOutput] = {}
     work: list[_Work] = []
     for unit in units if unfinished else ():
