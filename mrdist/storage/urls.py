@@ -31,12 +31,15 @@ from mrdist.errors import (
     StoreIncompleteError,
     StoreNotFoundError,
 )
+from mrdist.storage.retries import PatientStore, patiently
 
 StorageOptions = Mapping[str, Any] | None
 
 FORMAT_VERSION = 1
 COMPRESSOR = ZstdCodec(level=1, checksum=True)
 """Level 1 decodes as fast as any; the checksum turns a damaged chunk into an error."""
+_CONNECTIONS = 32
+_CLIENTS = ("aiobotocore", "aiohttp", "botocore")  # libraries whose errors are no OSErrors
 
 
 def is_local(url: str) -> bool:
@@ -83,13 +86,20 @@ def store_errors(url: str) -> Iterator[None]:
             advice = "free some space and run the same command again: what is finished is kept"
         else:
             advice = "check the address and the permissions"
-        reason = error.strerror or str(error) or type(error).__name__
+        reason = (error.strerror or str(error) or type(error).__name__).rstrip(".")
         raise StoreError(f"{redact(url)} cannot be read or written ({reason}); {advice}.") from error
     except KeyError as error:
         raise StoreFormatError(f"{redact(url)} lacks the array {error}; write the store anew.") from error
     except (RuntimeError, ValueError) as error:  # what the codecs raise at damaged bytes
         raise StoreError(
             f"a chunk of {redact(url)} cannot be decoded ({error}); restore it from a copy or write the store anew."
+        ) from error
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in _CLIENTS:
+            raise
+        reason = str(error).rstrip(".")
+        raise StoreError(
+            f"{redact(url)} cannot be reached ({reason}); check the address, the endpoint and the credentials."
         ) from error
 
 
@@ -108,7 +118,20 @@ class _NoMissingChunks(zarr.storage.WrapperStore[Store]):
 def _store(url: str, options: StorageOptions, *, read_only: bool) -> Store:
     if is_local(url):
         return zarr.storage.LocalStore(normalize_url(url), read_only=read_only)
-    return zarr.storage.FsspecStore.from_url(url, storage_options=dict(options or {}), read_only=read_only)
+    store = zarr.storage.FsspecStore.from_url(url, storage_options=remote_options(url, options), read_only=read_only)
+    return PatientStore(store)
+
+
+def remote_options(url: str, options: StorageOptions) -> dict[str, Any]:
+    """Return the options of a remote filesystem: listings are never taken from a cache."""
+    chosen = {"use_listings_cache": False, **(options or {})}
+    if url.startswith(("s3://", "s3a://")):  # a connection for every chunk that is in flight
+        config = {
+            "max_pool_connections": _CONNECTIONS,
+            "retries": {"max_attempts": 1},
+        }
+        chosen = {"config_kwargs": config, **chosen}
+    return chosen
 
 
 def open_group(url: str, options: StorageOptions = None, *, write: bool = False) -> zarr.Group:
@@ -121,7 +144,7 @@ def open_group(url: str, options: StorageOptions = None, *, write: bool = False)
     StoreError
         If the address cannot be used at all.
     """
-    with _opening(url):
+    with store_errors(url), _opening(url):
         store = _store(url, options, read_only=not write)
         if write:  # a writer must see arrays as they are, not as they were when the store was last complete
             return zarr.open_group(store, mode="r+", use_consolidated=False)
@@ -130,7 +153,7 @@ def open_group(url: str, options: StorageOptions = None, *, write: bool = False)
 
 def create_group(url: str, options: StorageOptions, attributes: Mapping[str, Any]) -> zarr.Group:
     """Create an empty group with the attribute ``mrdist``; whatever is there must have been removed before."""
-    with _opening(url), store_errors(url):
+    with store_errors(url), _opening(url):
         store = _store(url, options, read_only=False)
         return zarr.create_group(store, attributes={"mrdist": dict(attributes)})
 
@@ -195,7 +218,9 @@ def check_output(url: str, options: StorageOptions, *, kind: str, overwrite: boo
     filesystem, root = _filesystem(url, options)
     with store_errors(url):
         filesystem.invalidate_cache()
-        if not filesystem.exists(root) or (filesystem.isdir(root) and not filesystem.ls(root)):
+        if not patiently(lambda: filesystem.exists(root)):
+            return
+        if patiently(lambda: filesystem.isdir(root) and not filesystem.ls(root)):
             return
         try:
             found = describe(url, options)
@@ -213,8 +238,8 @@ def remove_output(url: str, options: StorageOptions) -> None:
     """Remove what `check_output` has allowed to be removed."""
     filesystem, root = _filesystem(url, options)
     with store_errors(url):
-        if filesystem.exists(root):
-            filesystem.rm(root, recursive=True)
+        if patiently(lambda: filesystem.exists(root)):
+            patiently(lambda: filesystem.rm(root, recursive=True))
 
 
 def check_same(url: str, what: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
@@ -276,7 +301,8 @@ def clear_output(url: str, options: StorageOptions, *, kind: str, overwrite: boo
 
 def _filesystem(url: str, options: StorageOptions) -> tuple[Any, str]:
     with _opening(url):
-        filesystem, root = fsspec.url_to_fs(normalize_url(url), **dict(options or {}))
+        given = dict(options or {}) if is_local(url) else remote_options(url, options)
+        filesystem, root = fsspec.url_to_fs(normalize_url(url), **given)
         return filesystem, root
 
 

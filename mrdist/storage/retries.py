@@ -1,0 +1,183 @@
+"""Patience with object stores: what may pass is tried again until a deadline, what is permanent fails at once.
+
+Filesystems try a few times by themselves, for seconds; a store that is restarted, throttles or lost its network is away
+for minutes. The first contact of a process is another matter: where nothing ever answered, the address is wrong more
+likely than the store is down, and people should be told within seconds. Processes that another one has
+started, Dask's workers, are patient from the start: whoever gives them work has spoken with the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import multiprocessing
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import TypeVar
+
+from zarr.abc.store import ByteRequest, Store
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.storage import WrapperStore
+
+Result = TypeVar("Result")
+
+PATIENCE_SECONDS = 180.0
+_FIRST_CONTACT_SECONDS = 10.0
+_FIRST_WAIT_SECONDS = 0.1
+_LONGEST_WAIT_SECONDS = 10.0
+_PASSING_STATUS = {408, 429, 500, 502, 503, 504}
+_PASSING_CODES = {"InternalError", "OperationAborted", "RequestTimeout", "ServiceUnavailable", "SlowDown"}
+_PASSING_NUMBERS = {errno.EBUSY, errno.EPIPE, errno.ENETUNREACH, errno.EHOSTUNREACH, getattr(errno, "EREMOTEIO", -1)}
+# by name, so that a store on disk imports none of the libraries that define them
+_PASSING_TYPES = {
+    "ClientConnectionError",  # aiohttp
+    "ClientPayloadError",
+    "EndpointConnectionError",  # botocore
+    "ConnectTimeoutError",
+    "ReadTimeoutError",
+    "ConnectionClosedError",
+    "HTTPClientError",
+    "IncompleteReadError",
+    "ResponseParserError",
+    "ResponseStreamingError",
+    "FSTimeoutError",  # fsspec
+}
+_answered = multiprocessing.parent_process() is not None
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether an error of an object store is one that the same request may not meet again.
+
+    Examples
+    --------
+    >>> may_pass(ConnectionResetError("reset by peer")), may_pass(PermissionError("AccessDenied"))
+    (True, False)
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        response = getattr(cause, "response", None)
+        if isinstance(response, dict):  # what the server said decides, whatever became of it
+            status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+            return status in _PASSING_STATUS or response.get("Error", {}).get("Code") in _PASSING_CODES
+        if isinstance(cause, FileNotFoundError | PermissionError):
+            return False
+        if isinstance(cause, ConnectionError | TimeoutError):
+            return True
+        if {base.__name__ for base in type(cause).__mro__} & _PASSING_TYPES:
+            return True
+        if isinstance(cause, OSError) and cause.errno in _PASSING_NUMBERS:
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+class Waits:
+    """How long to wait before the next try: twice as long each time, jittered, until a deadline.
+
+    Parameters
+    ----------
+    clock
+        Seconds, from wherever.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._began = clock()
+        self._next = _FIRST_WAIT_SECONDS
+
+    def after(self, error: BaseException) -> float:
+        """Return the seconds to wait after an error, or raise it if it is permanent or the deadline is over.
+
+        Raises
+        ------
+        BaseException
+            ``error`` itself.
+        """
+        patience = PATIENCE_SECONDS if _answered else _FIRST_CONTACT_SECONDS
+        if not may_pass(error) or self._clock() - self._began + self._next > patience:
+            raise error
+        wait = self._next * random.uniform(0.5, 1)  # noqa: S311 (so that many workers do not come back at once)
+        self._next = min(2 * self._next, _LONGEST_WAIT_SECONDS)
+        return wait
+
+
+def patiently(call: Callable[[], Result]) -> Result:
+    """Return what ``call`` returns, calling it again where it failed with what may pass."""
+    waits = Waits()
+    while True:
+        try:
+            result = call()
+        except Exception as error:
+            time.sleep(waits.after(error))
+        else:
+            _note_answer()
+            return result
+
+
+def _note_answer() -> None:
+    global _answered
+    _answered = True
+
+
+class PatientStore(WrapperStore[Store]):
+    """A store whose requests are made again where they failed with what may pass.
+
+    All of them can be repeated: reads, listings, deletions, and writes of whole objects.
+    """
+
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
+        return await _patiently(lambda: self._store.get(key, prototype, byte_range))
+
+    async def get_partial_values(
+        self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
+    ) -> list[Buffer | None]:
+        ranges = list(key_ranges)
+        return await _patiently(lambda: self._store.get_partial_values(prototype, ranges))
+
+    async def exists(self, key: str) -> bool:
+        return await _patiently(lambda: self._store.exists(key))
+
+    async def set(self, key: str, value: Buffer) -> None:
+        await _patiently(lambda: self._store.set(key, value))
+
+    async def set_if_not_exists(self, key: str, value: Buffer) -> None:
+        await _patiently(lambda: self._store.set_if_not_exists(key, value))
+
+    async def delete(self, key: str) -> None:
+        await _patiently(lambda: self._store.delete(key))
+
+    async def delete_dir(self, prefix: str) -> None:
+        await _patiently(lambda: self._store.delete_dir(prefix))
+
+    async def is_empty(self, prefix: str) -> bool:
+        return await _patiently(lambda: self._store.is_empty(prefix))
+
+    def list(self) -> AsyncIterator[str]:
+        return _listed(self._store.list)
+
+    def list_prefix(self, prefix: str) -> AsyncIterator[str]:
+        return _listed(lambda: self._store.list_prefix(prefix))
+
+    def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        return _listed(lambda: self._store.list_dir(prefix))
+
+
+async def _patiently(call: Callable[[], Awaitable[Result]]) -> Result:
+    waits = Waits()
+    while True:
+        try:
+            result = await call()
+        except Exception as error:
+            await asyncio.sleep(waits.after(error))
+        else:
+            _note_answer()
+            return result
+
+
+async def _listed(names: Callable[[], AsyncIterator[str]]) -> AsyncIterator[str]:
+    async def gather() -> list[str]:
+        return [name async for name in names()]
+
+    for name in await _patiently(gather):
+        yield name
