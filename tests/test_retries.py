@@ -65,7 +65,7 @@ def test_waits_grow_and_end_with_the_error_itself(answered, seconds, monkeypatch
 
 @pytest.fixture(scope="module")
 def s3():
-    with faulty_s3.serve("faces") as faults:
+    with faulty_s3.serve("faulty") as faults:
         yield faults
 
 
@@ -79,7 +79,7 @@ def stores(s3, tmp_path_factory):
     faces = ("--images", 12, "--size", 48, "--labels", "neutral,happy", "--color", "gray", "--workers", 0)
     commands.succeed("generate", folder / "images.zarr", *faces)
     commands.succeed("train", folder / "images.zarr", folder / "weights.zarr", *PAIR, "--workers", 0)
-    assert commands.cold("generate", "s3://faces/images.zarr", *faces).returncode == 0
+    assert commands.cold("generate", "s3://faulty/images.zarr", *faces).returncode == 0
     return folder
 
 
@@ -94,22 +94,22 @@ def test_a_training_through_errors_and_truncated_bodies(s3, stores):
     s3.share = 0.1
     try:
         done = commands.cold(
-            "train", "s3://faces/images.zarr", "s3://faces/w.zarr", *PAIR, "--block", "16,16", "--workers", 2
+            "train", "s3://faulty/images.zarr", "s3://faulty/w.zarr", *PAIR, "--block", "16,16", "--workers", 2
         )
     finally:
         s3.share = 0.0
     assert done.returncode == 0, done.stderr
     assert all(s3.spoiled[kind] > before[kind] for kind in before)
-    assert_trained("s3://faces/w.zarr", stores)
+    assert_trained("s3://faulty/w.zarr", stores)
 
 
 def test_a_training_through_an_outage(s3, stores):
-    with commands.running("train", "s3://faces/images.zarr", "s3://faces/out.zarr", *PAIR, "--workers", 1) as process:
+    with commands.running("train", "s3://faulty/images.zarr", "s3://faulty/out.zarr", *PAIR, "--workers", 1) as process:
         s3.outage = 30
         _, stderr = process.communicate(timeout=commands.SECONDS)
     assert process.returncode == 0, stderr
     assert s3.outage == 0
-    assert_trained("s3://faces/out.zarr", stores)
+    assert_trained("s3://faulty/out.zarr", stores)
 
 
 def test_permanent_errors_are_one_sentence(s3, monkeypatch):
@@ -120,5 +120,5 @@ def test_permanent_errors_are_one_sentence(s3, monkeypatch):
     monkeypatch.setattr(retries, "_answered", False)
     monkeypatch.setattr(retries, "_FIRST_CONTACT_SECONDS", 0.5)
     options = {"endpoint_url": "http://127.0.0.1:1"}
-    with pytest.raises(StoreError, match=r"s3://faces/w.zarr cannot be reached .*check the address, the endpoint"):
-        mrdist.open_weights("s3://faces/w.zarr", options)
+    with pytest.raises(StoreError, match=r"s3://faulty/w.zarr cannot be reached .*check the address, the endpoint"):
+        mrdist.open_weights("s3://faulty/w.zarr", options)
