@@ -8,6 +8,7 @@ import threading
 from dataclasses import dataclass, field
 
 import pytest
+import s3fs
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
@@ -101,5 +102,6 @@ def serve(bucket):
 
         boto3.client("s3").create_bucket(Bucket=bucket)
         yield faults
+    s3fs.S3FileSystem.clear_instance_cache()  # those that fsspec keeps would look for this server
     server.shutdown()
     thread.join()
