@@ -8,7 +8,6 @@ import threading
 from dataclasses import dataclass, field
 
 import pytest
-import s3fs
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
@@ -30,8 +29,11 @@ class Faults:
         Requests to come that are refused with 503, whatever the share.
     spoiled
         Requests spoiled so far, by kind.
+    options
+        Storage options that name the server: in this process fsspec remembers another test's by the environment.
     """
 
+    options: dict[str, str]
     share: float = 0.0
     outage: int = 0
     spoiled: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("500", "503", "truncated"), 0))
@@ -52,9 +54,8 @@ class Faults:
 
 
 class _Layer:
-    def __init__(self, application, faults):
+    def __init__(self, application):
         self._application = application
-        self.faults = faults
 
     def __call__(self, environ, start_response):
         kind = self.faults.choose()
@@ -84,13 +85,13 @@ class _Handler(WSGIRequestHandler):
 @contextlib.contextmanager
 def serve(bucket):
     """Run a server with an empty bucket, named in the environment as users name theirs, and yield its faults."""
-    faults = Faults()
-    application = _Layer(DomainDispatcherApplication(create_backend_app), faults)
-    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=_Handler)
+    layer = _Layer(DomainDispatcherApplication(create_backend_app))
+    server = make_server("127.0.0.1", 0, layer, threaded=True, request_handler=_Handler)
+    layer.faults = Faults({"endpoint_url": f"http://127.0.0.1:{server.server_port}"})
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     environment = {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}",
+        "AWS_ENDPOINT_URL": layer.faults.options["endpoint_url"],
         "AWS_ACCESS_KEY_ID": "key-of-the-test",
         "AWS_SECRET_ACCESS_KEY": "secret-of-the-test",
         "AWS_DEFAULT_REGION": "us-east-1",
@@ -101,7 +102,6 @@ def serve(bucket):
         import boto3
 
         boto3.client("s3").create_bucket(Bucket=bucket)
-        yield faults
-    s3fs.S3FileSystem.clear_instance_cache()  # those that fsspec keeps would look for this server
+        yield layer.faults
     server.shutdown()
     thread.join()

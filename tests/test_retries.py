@@ -83,8 +83,8 @@ def stores(s3, tmp_path_factory):
     return folder
 
 
-def assert_trained(url, folder):
-    found, wanted = mrdist.open_weights(url), mrdist.open_weights(str(folder / "weights.zarr"))
+def assert_trained(url, s3, folder):
+    found, wanted = mrdist.open_weights(url, s3.options), mrdist.open_weights(str(folder / "weights.zarr"))
     for name in ("coef", "intercept"):
         assert getattr(found, name).tobytes() == getattr(wanted, name).tobytes()
 
@@ -100,7 +100,7 @@ def test_a_training_through_errors_and_truncated_bodies(s3, stores):
         s3.share = 0.0
     assert done.returncode == 0, done.stderr
     assert all(s3.spoiled[kind] > before[kind] for kind in before)
-    assert_trained("s3://faulty/w.zarr", stores)
+    assert_trained("s3://faulty/w.zarr", s3, stores)
 
 
 def test_a_training_through_an_outage(s3, stores):
@@ -109,7 +109,7 @@ def test_a_training_through_an_outage(s3, stores):
         _, stderr = process.communicate(timeout=commands.SECONDS)
     assert process.returncode == 0, stderr
     assert s3.outage == 0
-    assert_trained("s3://faulty/out.zarr", stores)
+    assert_trained("s3://faulty/out.zarr", s3, stores)
 
 
 def test_permanent_errors_are_one_sentence(s3, monkeypatch):
