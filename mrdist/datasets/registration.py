@@ -27,8 +27,10 @@ from mrdist.errors import AlignmentError
 Masks = npt.NDArray[np.bool_]
 Photograph = npt.NDArray[np.uint8]
 
-#: Side in pixels of the frame in which the flow is computed.
-_SIDE = 192
+#: The flow is computed in the frame and this much around it, in sides of the frame, for a flow is poor at the borders
+#: of what it sees; and the sides in pixels of the whole and of the frame.
+_AROUND = 0.15
+_SIDE, _UNIT = 250, 192
 #: What lies this near to the lips, in sides of the frame, moves with the expression.
 _MOUTH_MARGIN = 0.08
 #: Features are looked for in a square of this side, in pupil distances and in pixels.
@@ -40,7 +42,9 @@ _MIN_INLIERS = 8
 #: What the face counts for in the flow outside of it.
 _FACE_OUTSIDE = 0.02
 #: Gaussian widths, in sides of the frame: of the flow outside and inside the face, and of the seam.
-_FINE, _COARSE, _SEAM = 0.02, 0.12, 0.03
+_FINE, _COARSE, _SEAM = 0.05, 0.12, 0.05
+#: Where evened images still differ by this much, the flow has failed and counts for less.
+_FAILURE = 1.0
 
 
 @dataclass(frozen=True)
@@ -88,9 +92,10 @@ def register(anchor: Photograph, moving: Photograph, landmarks: Floats) -> Regis
     AlignmentError
         Too few features agree on a movement of the head.
     """
-    frame = estimate_transform("similarity", FRAME_PUPILS, landmarks[PUPILS])
+    wide = 1 + 2 * _AROUND
+    frame = estimate_transform("similarity", (FRAME_PUPILS + _AROUND) / wide, landmarks[PUPILS])
     own = frame.inverse(landmarks)
-    mouth, face = hull(mouth_of(own), _SIDE, _MOUTH_MARGIN), hull(outline_of(own), _SIDE)
+    mouth, face = hull(mouth_of(own), _SIDE, _MOUTH_MARGIN / wide), hull(outline_of(own), _SIDE)
 
     points, moved = _matches(anchor, moving, landmarks)
     away = ~_look_up(mouth, frame.inverse(points))
@@ -185,14 +190,18 @@ def _smooth_flow(first: Floats, second: Floats, mouth: Masks, face: Masks) -> Fl
 
     Returns an array of shape (2, side, side), (x, y) in sides: `first` at p looks like `second` at p + flow.
     """
-    first, second = _even_light(first), _even_light(second)
-    flow = optical_flow_ilk(first, second, radius=9, num_warp=8, gaussian=True)[::-1] / _SIDE
-    # A flow means something only where there is texture; the floor serves where none is near.
+    # A flow means something only where there is contrast; the floor serves where none is near.
     weight = ndimage.gaussian_gradient_magnitude(first, 1.5) ** 2 + 1e-4
+    first, second = _even_light(first), _even_light(second)
+    flow = optical_flow_ilk(first, second, radius=9, num_warp=8, gaussian=True)
+    moved = ndimage.map_coordinates(second, np.indices(first.shape) + flow, order=1, mode="nearest")
+    failed = ndimage.gaussian_filter((first - moved) ** 2, 2)
+    flow = flow[::-1] / _SIDE
+    weight *= np.exp(-failed / _FAILURE)
     weight[mouth] = 0
     within = _weighted_mean(flow, np.where(face, weight, 0), _COARSE)
     around = _weighted_mean(flow, np.where(face, _FACE_OUTSIDE * weight, weight), _FINE)
-    inside = ndimage.gaussian_filter(face.astype(np.float64), _SEAM * _SIDE)
+    inside = ndimage.gaussian_filter(face.astype(np.float64), _SEAM * _UNIT)
     return inside * within + (1 - inside) * around
 
 
@@ -209,13 +218,13 @@ def _exposure(first: Floats, second: Floats) -> tuple[float, float]:
 
 def _even_light(image: Floats) -> Floats:
     """Subtract the local mean and divide by the local contrast, so that the light plays no part."""
-    width = _SIDE / 24
+    width = _UNIT / 24
     image = image - ndimage.gaussian_filter(image, width)
     return image / np.sqrt(ndimage.gaussian_filter(image**2, width) + 25)
 
 
 def _weighted_mean(flow: Floats, weight: Floats, width: float) -> Floats:
     def blur(image: Floats) -> Floats:
-        return ndimage.gaussian_filter(image, width * _SIDE, mode="nearest")
+        return ndimage.gaussian_filter(image, width * _UNIT, mode="nearest")
 
     return np.stack([blur(weight * part) for part in flow]) / (blur(weight) + np.finfo(np.float64).tiny)
