@@ -30,6 +30,7 @@ __all__ = [
     "Refinement",
     "SufficientStatistics",
     "accumulate",
+    "compare",
     "demo",
     "evaluate",
     "export",
@@ -42,6 +43,7 @@ __all__ = [
     "plan",
     "rechunk",
     "refine",
+    "report",
     "sizes",
     "solve",
     "synthesize",
@@ -51,6 +53,7 @@ __all__ = [
 
 _VERBS = (
     "accumulate",
+    "compare",
     "demo",
     "evaluate",
     "export",
@@ -59,6 +62,7 @@ _VERBS = (
     "ingest",
     "plan",
     "rechunk",
+    "report",
     "refine",
     "sizes",
     "solve",

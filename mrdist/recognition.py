@@ -123,7 +123,7 @@ class IdentityMatcher:
         self._model = PCA(n_components, svd_solver="full").fit(features)
 
     def rank_one(
-        self, probes: Floats, probe_people: Sequence[str], gallery: Floats, gallery_people: Sequence[str]
+        self, probes: Floats, probe_people: npt.ArrayLike, gallery: Floats, gallery_people: npt.ArrayLike
     ) -> float:
         """Return the share of probes whose nearest face of the gallery is of the same person."""
         a, b = (self._model.transform(each) for each in (probes, gallery))

@@ -74,6 +74,7 @@ def _server():
 def serve():
     """Run the commands that arrive on stdin, each in a fork of this process."""
     import mrdist.pipeline.accumulate
+    import mrdist.pipeline.compare
     import mrdist.pipeline.cross_validate
     import mrdist.pipeline.evaluate
     import mrdist.pipeline.export
@@ -82,6 +83,7 @@ def serve():
     import mrdist.pipeline.plan
     import mrdist.pipeline.plot
     import mrdist.pipeline.refine
+    import mrdist.pipeline.report
     import mrdist.pipeline.solve
     import mrdist.pipeline.synthesize
     import mrdist.pipeline.train

@@ -7,7 +7,16 @@ from typing import Any, TypeVar
 
 import click
 
-from mrdist.cli.options import Numbers, Sizes, json_option, print_json, refine_option
+from mrdist.cli.options import (
+    Numbers,
+    Sizes,
+    cluster_options,
+    json_option,
+    print_json,
+    print_table,
+    refine_option,
+    seed_option,
+)
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -103,6 +112,65 @@ def cv(weights: str, out: str, as_json: bool) -> None:
     from mrdist.pipeline.plot import plot_cv
 
     print_picture(plot_cv(weights, out), as_json)
+
+
+@plot.command()
+@click.option("--size", type=int, default=5, show_default=True, metavar="S", help="Side of the image in pixels.")
+@click.option("--receptive-field", type=int, default=3, show_default=True, metavar="R", help="Odd side of the field.")
+@click.option("--dilation", type=int, default=1, show_default=True, metavar="D", help="Distance between taps.")
+@out_option
+@json_option
+def mask(out: str, as_json: bool, **options: Any) -> None:
+    """Draw where masked regression may have weights: the whole matrix of a small image."""
+    from mrdist.pipeline.plot import plot_mask
+
+    print_picture(plot_mask(out, **options), as_json)
+
+
+@plot.command()
+@click.argument("images")
+@click.option("--source", required=True, metavar="LABEL", help="Label of the inputs.")
+@click.option("--target", required=True, metavar="LABEL", help="Label of the outputs.")
+@click.option(
+    "--pairs",
+    type=Numbers(whole=True),
+    metavar="N,...",
+    help="Numbers of training pairs; by default 5, 10, 20, ... up to all.",
+)
+@click.option(
+    "--receptive-field",
+    "receptive_fields",
+    type=Numbers(whole=True),
+    default="3",
+    show_default=True,
+    metavar="R,...",
+    help="Odd sides of the fields.",
+)
+@click.option("--alpha", type=float, default=0.4, show_default=True, metavar="A", help="Penalty of the weights.")
+@click.option("--split", default="test", show_default=True, metavar="SPLIT", help="Whose images are scored.")
+@seed_option
+@cluster_options
+@out_option
+@json_option
+def learning_curve(
+    images: str, out: str, workers: int | None, scheduler: str | None, as_json: bool, **options: Any
+) -> None:
+    """Draw the error of masked regression on people of IMAGES against the number of training pairs."""
+    from mrdist.pipeline.plot import plot_learning_curve
+
+    options["pairs"] = options["pairs"] or ()
+    if workers is None and scheduler is None:
+        workers = 0
+    found = plot_learning_curve(images, out, workers=workers, scheduler=scheduler, **options)
+    if as_json:
+        print_json({**found, "picture": out})
+        return
+    rows = [
+        (str(n), *(f"{errors[k]:.5f}" for errors in found["curves"].values()), f"{found['identity']:.5f}")
+        for k, n in enumerate(found["pairs"])
+    ]
+    print_table("MSE", ("pairs", *found["curves"], "identity"), rows)
+    click.echo(out)
 
 
 def print_picture(out: str, as_json: bool) -> None:

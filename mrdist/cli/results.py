@@ -88,6 +88,8 @@ def _print_synthesis(out: str, report: SynthesisReport | StoreSynthesisReport) -
     help="Split to score; all that have pairs by default.",
 )
 @refine_option
+@click.option("--on", metavar="URL", help="Another images store, of people outside the dataset, to score too.")
+@click.option("--recognition", is_flag=True, help="Is the expression recognised, and is it still the same person?")
 @cluster_options
 @json_option
 def evaluate(
@@ -113,14 +115,34 @@ def print_scores(scores: dict[str, Any]) -> None:
     if "mappings" in scores:
         _print_scores_of_group(scores)
         return
-    rows = [
-        (split, region, mapping, *_score_texts(found, mapping))
-        for split, regions in scores["splits"].items()
-        for region, found in regions.items()
-        for mapping in ("model", "refined", "identity")
-        if mapping in found
-    ]
-    print_table(f"{scores['source']} -> {scores['target']}", ("split", "region", "mapping", *_SCORES), rows)
+    elsewhere = scores.get("on", {})
+    for title, splits in ((f"{scores['source']} -> {scores['target']}", scores["splits"]),
+                          (elsewhere.get("images", ""), elsewhere.get("splits", {}))):  # fmt: skip
+        rows = [
+            (split, region, mapping, *_score_texts(found, mapping))
+            for split, regions in splits.items()
+            for region, found in regions.items()
+            for mapping in ("model", "refined", "identity")
+            if mapping in found
+        ]
+        if rows:
+            print_table(title, ("split", "region", "mapping", *_SCORES), rows)
+    people = dict(scores.get("people", {}))
+    if "people" in elsewhere:
+        people[elsewhere["images"]] = elsewhere["people"]
+    if people:
+        header = ("whose", "faces", "real", "input", "synthesised", "drop", "rank 1", "people")
+        print_table(f"recognised as {scores['target']}, and as themselves", header, _people_rows(people))
+
+
+def _people_rows(people: dict[str, Any]) -> list[tuple[str, ...]]:
+    rows = []
+    for whose, found in people.items():
+        seen, known = found["recognition"], found["identity"]
+        shares = (seen["real"], seen["input"], seen["synthesised"], seen["drop"], known["rank_one"])
+        texts = ["-" if share is None else f"{share:.0%}" for share in shares]
+        rows.append((whose, str(seen["faces"]), *texts, f"{known['people']}"))
+    return rows
 
 
 def _print_scores_of_group(scores: dict[str, Any]) -> None:

@@ -57,6 +57,8 @@ def evaluate(
     *,
     splits: Sequence[str] | None = None,
     refine: bool | Refinement = False,
+    on: str | None = None,
+    recognition: bool = False,
     workers: int | None = 0,
     scheduler: str | None = None,
     progress: bool | None = None,
@@ -75,6 +77,12 @@ def evaluate(
         Splits to score; by default those that have pairs.
     refine
         Score the refined results too, as in `mrdist.synthesize`.
+    on
+        URL of another images store, of people outside the dataset; targets are needed for its scores alone.
+    recognition
+        Say whether a recogniser of expressions, trained on the training split's real faces, takes the synthesised ones
+        for the target, and whether the nearest real face is still the same person's; of all splits scored, and of
+        all faces of ``on``.
     workers, scheduler, progress
         As in `mrdist.train`; in this process by default.
     storage_options, weights_storage_options
@@ -92,6 +100,9 @@ def evaluate(
         are a mapping ``refined``, a region ``background`` (what is not face) and ``change``, the mean absolute
         difference of ``model`` and ``refined`` from the input. Of a group, ``["mappings"][name]`` holds this for each
         mapping, and ``["splits"]`` the means over mappings of every number, each over those for which it is defined.
+        ``["on"]`` holds ``images`` and ``splits`` of the other store, none if it has no pairs. With ``recognition``,
+        ``["people"]`` holds ``recognition`` and ``identity`` of each split, see `mrdist.pipeline._jury.Jury.judge`,
+        and so does ``["on"]["people"]`` of the other store.
 
     Raises
     ------
@@ -111,6 +122,8 @@ def evaluate(
                 images_url,
                 splits=splits,
                 refine=refine,
+                on=on,
+                recognition=recognition,
                 workers=workers,
                 scheduler=scheduler,
                 progress=progress,
@@ -135,6 +148,10 @@ def evaluate(
         if split not in SPLITS:
             raise ParameterError(f"split must be one of {', '.join(SPLITS)}, got {split!r}.")
         images.rows(labels, split)
+    outside = None if on is None else Images.open(on, storage_options)
+    if outside is not None:
+        check_mapping(model, outside)
+        outside.rows(labels[:1], "all")
     importance = importance_of(weights_url, refine, weights_storage_options)
     regions = REGIONS if importance is None else (*REGIONS, "background")
     blocks = block_grid(images.shape, _BLOCK)
@@ -163,6 +180,26 @@ def evaluate(
         ):
             results[task.split, task.block] = result
             advance(1, task.split)
+    people: dict[str, Any] = {}
+    elsewhere: dict[str, Any] = {}
+    if outside is not None:
+        scored = labels[1] in outside.labels and _paired(outside, labels).any()
+        options: dict[str, Any] = {
+            "refine": refine,
+            "workers": workers,
+            "scheduler": scheduler,
+            "progress": progress,
+            "storage_options": storage_options,
+            "weights_storage_options": weights_storage_options,
+        }
+        elsewhere["splits"] = evaluate(weights_url, outside.url, **options)["splits"] if scored else {}
+    if recognition:
+        from mrdist.pipeline._jury import Jury  # brings scikit-learn, which scores do not need
+
+        jury = Jury(images, *labels)
+        people = {"people": {split: jury.judge(model, images, split) for split in chosen}}
+        if outside is not None:
+            elsewhere["people"] = jury.judge(model, outside, "all")
     return {
         "weights": redact(weights_url),
         "images": redact(images_url),
@@ -172,6 +209,8 @@ def evaluate(
             split: {region: _summary([results[split, block] for block in blocks], region) for region in regions}
             for split in chosen
         },
+        **people,
+        **({} if outside is None else {"on": {**elsewhere, "images": redact(outside.url)}}),
     }
 
 
@@ -192,8 +231,12 @@ def check_mapping(model: WeightsReader, images: Images) -> None:
         )
 
 
+def _paired(images: Images, labels: tuple[str, str]) -> npt.NDArray[np.bool_]:
+    return np.asarray(images.present[:, [images.column(label) for label in labels]].all(axis=1))
+
+
 def _splits_with_pairs(images: Images, labels: tuple[str, str]) -> tuple[str, ...]:
-    paired = images.present[:, [images.column(label) for label in labels]].all(axis=1)
+    paired = _paired(images, labels)
     found = tuple(split for split in SPLITS if (paired & (images.split == split)).any())
     if not found:
         raise DataError(f"{redact(images.url)} has no image with both {labels[0]} and {labels[1]}.")

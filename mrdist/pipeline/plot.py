@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mrdist.errors import ParameterError, StoreError
-from mrdist.geometry import Block
+from mrdist.geometry import Block, ReceptiveField
 from mrdist.pipeline.evaluate import check_mapping
 from mrdist.pipeline.info import info
 from mrdist.pipeline.refine import importance_of, norms_of
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 RADII = (0.0, 0.03, 0.06, 0.12)
 SMOOTHINGS = (0.0, 0.02, 0.04, 0.08)
 _DOTS = 120  # an inch
+_LARGEST_MASK = 16
 
 
 def plot_faces(
@@ -275,6 +276,68 @@ def _masked(weights_url: str, storage_options: StorageOptions) -> MaskedWeights:
     return model
 
 
+def plot_mask(out: str, *, size: int = 5, receptive_field: int = 3, dilation: int = 1) -> str:
+    """Draw the matrix of a masked regression on a small image: where weights may be.
+
+    Parameters
+    ----------
+    out
+        File of the picture; its ending says the format.
+    size
+        Side of the image in pixels, at most 16.
+    receptive_field, dilation
+        As in `mrdist.train`.
+
+    Returns
+    -------
+    str
+        ``out``.
+
+    Raises
+    ------
+    ParameterError
+        If the image is too large to be seen or too small for the field.
+    StoreError
+        If the picture cannot be written.
+    """
+    from mrdist.plotting import plot_mask
+
+    if not 1 <= size <= _LARGEST_MASK:
+        raise ParameterError(
+            f"size must be from 1 to {_LARGEST_MASK} pixels, so that the matrix can be seen, got {size}."
+        )
+    figure = new_figure(6, 6)
+    plot_mask((size, size), ReceptiveField(receptive_field, dilation), ax=figure.subplots())
+    return save(figure, out)
+
+
+def plot_learning_curve(images_url: str, out: str, **options: Any) -> dict[str, Any]:
+    """Draw the error on people not trained on against the number of training pairs.
+
+    Parameters
+    ----------
+    images_url
+        An images store.
+    out
+        File of the picture; its ending says the format.
+    options
+        Those of `mrdist.pipeline.learning_curve.learning_curve`, whose errors and result these are.
+
+    Returns
+    -------
+    dict
+    """
+    from mrdist.pipeline.learning_curve import learning_curve
+    from mrdist.plotting import plot_learning_curve
+
+    figure = new_figure(7, 4)
+    _check_ending(figure, out)
+    found = learning_curve(images_url, **options)
+    plot_learning_curve(found["pairs"], found["curves"], found["identity"], ax=figure.subplots())
+    save(figure, out)
+    return found
+
+
 def read_images(images: Images, label: str, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.generic]:
     """Return whole images of a label, shape (image, y, x, channel)."""
     reader, frame = images.reader(), Block(0, 0, *images.shape)
@@ -291,11 +354,7 @@ def new_figure(width: float, height: float) -> Figure:
 def save(figure: Figure, out: str) -> str:
     """Write beside and rename, so that a full disk leaves no half picture."""
     path = Path(out)
-    endings = sorted(figure.canvas.get_supported_filetypes())
-    if path.suffix[1:].lower() not in endings:
-        raise ParameterError(
-            f"a picture cannot be written to {out}: its name must end with one of {', '.join(endings)}."
-        )
+    _check_ending(figure, out)
     partial = path.with_name(f"{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -307,3 +366,11 @@ def save(figure: Figure, out: str) -> str:
             f"{out} cannot be written ({error.strerror or error}); free some space or choose another --out."
         ) from error
     return out
+
+
+def _check_ending(figure: Figure, out: str) -> None:
+    endings = sorted(figure.canvas.get_supported_filetypes())
+    if Path(out).suffix[1:].lower() not in endings:
+        raise ParameterError(
+            f"a picture cannot be written to {out}: its name must end with one of {', '.join(endings)}."
+        )

@@ -10,6 +10,8 @@ from mrdist.plotting.style import color_of, new_axes, plain
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_LONGEST = 2.5  # times the identity's error: longer bars are cut, and say how long they are
+
 
 def plot_errors(errors: Mapping[str, float], *, ax: Axes | None = None) -> Axes:
     """Draw errors relative to the identity's as bars, the smallest on top.
@@ -35,12 +37,13 @@ def plot_errors(errors: Mapping[str, float], *, ax: Axes | None = None) -> Axes:
         ax = new_axes(1.9, height=0.9 + 0.36 * len(errors))
     order = sorted(errors, key=lambda name: errors[name])
     values = [errors[name] for name in order]
-    bars = ax.barh(range(len(order)), values, color=[color_of(name) for name in order], height=0.66)
-    ax.bar_label(bars, labels=[f"{value:.3f}" for value in values], padding=4)
+    drawn = [min(value, _LONGEST) for value in values]
+    bars = ax.barh(range(len(order)), drawn, color=[color_of(name) for name in order], height=0.66)
+    ax.bar_label(bars, labels=[f"{value:.3f}{' …' * (value > _LONGEST)}" for value in values], padding=4)
     ax.set_yticks(range(len(order)), order)
     ax.invert_yaxis()
     ax.axvline(1, color="#8A8A8A", linewidth=1, linestyle="--")
-    ax.set_xlim(0, 1.12 * max([1.0, *values]))
+    ax.set_xlim(0, 1.18 * max([1.0, *drawn]))
     ax.set_xlabel("MSE relative to that of the identity (dashed)")
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)

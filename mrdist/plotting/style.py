@@ -21,17 +21,19 @@ _COLORS = {
     "mean": "#8A8A8A",
     "identity": "#8A8A8A",
 }
+_FIELDS = {"5x5": "#9C3D00", "7x7": "#F0A06A", "9x9": "#6B2A00", "11x11": "#F7C9A5"}  # shades of mr's
 
 
 def color_of(name: str) -> str:
-    """Return the colour of a method; of a name such as ``mr 5x5``, that of its first word.
+    """Return the colour of a method; of a name such as ``mr 5x5``, a shade of that of its first word.
 
     Examples
     --------
-    >>> color_of("mr 5x5") == color_of("mr")
-    True
+    >>> color_of("mr 3x3") == color_of("mr"), color_of("mr 5x5") == color_of("mr")
+    (True, False)
     """
-    return _COLORS.get(name.split(" ", maxsplit=1)[0], "#009E73")
+    method, _, rest = name.partition(" ")
+    return _FIELDS.get(rest.partition(" ")[0], _COLORS.get(method, "#009E73"))
 
 
 def plain(ax: Axes, *, grid: str | None = None) -> None:

@@ -40,6 +40,7 @@ from mrdist.storage.urls import (
     is_local,
     normalize_url,
     redact,
+    stored_bytes,
 )
 from mrdist.storage.weights import Training, train_output
 
@@ -81,6 +82,7 @@ __all__ = [
     "read_importance",
     "redact",
     "statistics_output",
+    "stored_bytes",
     "train_output",
     "write_addition",
     "write_alignment",

@@ -306,6 +306,13 @@ def _filesystem(url: str, options: StorageOptions) -> tuple[Any, str]:
         return filesystem, root
 
 
+def stored_bytes(url: str, options: StorageOptions = None) -> int:
+    """Return the bytes of everything in a store, as they lie on disk or in the object storage."""
+    filesystem, root = _filesystem(url, options)
+    with store_errors(url):
+        return int(filesystem.du(root))
+
+
 def write_strings(group: zarr.Group, name: str, values: Sequence[str], dimension: str, chunk: int) -> None:
     """Create an array of strings along one dimension."""
     array = group.create_array(

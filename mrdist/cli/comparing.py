@@ -1,0 +1,139 @@
+"""Commands that compare methods and explain what they have learnt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from mrdist.cli.options import (
+    Alpha,
+    Numbers,
+    cluster_options,
+    format_bytes,
+    json_option,
+    overwrite_option,
+    print_json,
+    print_table,
+)
+
+
+class Names(click.ParamType[tuple[str, ...]]):
+    """Names with commas between."""
+
+    name = "NAME,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:  # noqa: ARG002
+        """Parse the text."""
+        return value if isinstance(value, tuple) else tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+@click.command()
+@click.argument("images")
+@click.option("--source", required=True, metavar="LABEL", help="Label of the inputs.")
+@click.option("--target", required=True, metavar="LABEL", help="Label of the outputs.")
+@click.option(
+    "--methods",
+    type=Names(),
+    default="mr,l2,l1,l0,pixel,identity",
+    show_default=True,
+    metavar="M,...",
+    help="Those of `mrdist train`, and identity.",
+)
+@click.option(
+    "--receptive-field",
+    "receptive_fields",
+    type=Numbers(whole=True),
+    default="3",
+    show_default=True,
+    metavar="R,...",
+    help="Odd sides of the fields of mr, a row each.",
+)
+@click.option(
+    "--dilation",
+    "dilations",
+    type=Numbers(whole=True),
+    default="1",
+    show_default=True,
+    metavar="D,...",
+    help="Their dilations.",
+)
+@click.option(
+    "--alpha", type=Alpha(), default="cv", show_default=True, metavar="A|cv", help="Penalty, or cv to choose each."
+)
+@click.option("--color", default="shared", show_default=True, metavar="MODE", help="Weights of the channels.")
+@click.option("--split", default="test", show_default=True, metavar="SPLIT", help="Whose images are scored.")
+@click.option("--out", default="mrdist-compare", show_default=True, metavar="DIR", help="Folder for everything.")
+@cluster_options
+@click.option("--max-memory", default="2GiB", show_default=True, metavar="SIZE", help="Limit per worker process.")
+@overwrite_option
+@json_option
+def compare(images: str, as_json: bool, **options: Any) -> None:
+    """Train every method on the training people of IMAGES and score it on others; resume what was stopped.
+
+    DIR holds the weights stores, compare.json, compare.csv and compare.png.
+    """
+    from mrdist.pipeline.compare import compare
+
+    found = compare(images, **options)
+    if as_json:
+        print_json(found)
+        return
+    print_comparison(found)
+    click.echo(f"look at {options['out']}/compare.png, or: mrdist report {options['out']} --out report.html")
+
+
+def print_comparison(found: dict[str, Any]) -> None:
+    """Print the rows of `mrdist.compare` as a table."""
+    from mrdist.pipeline.compare import name_of
+
+    def number(value: float | None, form: str) -> str:
+        return "-" if value is None else f"{value:{form}}"
+
+    quality = [
+        (
+            name_of(row),
+            number(row["alpha"], "g"),
+            number(row["mse"], ".5f"),
+            number(row["relative_mse"], ".3f"),
+            number(row["psnr"], ".2f"),
+            number(row["ssim"], ".4f"),
+            number(row["r2"], ".3f"),
+        )
+        for row in found["methods"]
+    ]
+    cost = [
+        (
+            name_of(row),
+            number(row["parameters"], ",d"),
+            number(row["nonzeros"], ",d"),
+            format_bytes(row["bytes"]),
+            number(row["train_seconds"], ".2f"),
+            number(row["predict_seconds"] and 1e3 * row["predict_seconds"], ".3f"),
+        )
+        for row in found["methods"]
+    ]
+    title = f"{found['source']} -> {found['target']}, {found['split']}"
+    print_table(title, ("method", "alpha", "MSE", "ratio", "PSNR dB", "SSIM", "R2"), quality)
+    print_table("", ("method", "parameters", "nonzeros", "on disk", "train s", "predict ms"), cost)
+
+
+@click.command()
+@click.argument("urls", nargs=-1, required=True)
+@click.option("--images", metavar="URL", help="Images store for scores and faces; that of the first training's.")
+@click.option("--split", default="test", show_default=True, metavar="SPLIT", help="Whose images are scored and shown.")
+@click.option("--people", type=int, default=6, show_default=True, metavar="N", help="Example faces at most.")
+@click.option("--out", required=True, metavar="FILE", help="The page, report.html for example.")
+@json_option
+def report(urls: tuple[str, ...], out: str, as_json: bool, **options: Any) -> None:
+    """Write one self-contained HTML page about the mappings at URLS: weights stores, or folders of `mrdist compare`."""
+    from mrdist.pipeline.report import report
+
+    written = report(urls, out, **options)
+    if as_json:
+        print_json({"report": written})
+    else:
+        click.echo(written)
+
+
+COMMANDS = (compare, report)

@@ -1,0 +1,439 @@
+"""Train several methods on the same people and compare what they make of others."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mrdist.errors import ParameterError, StoreError
+from mrdist.geometry import ReceptiveField
+from mrdist.moments import Color
+from mrdist.pipeline._methods import METHODS
+from mrdist.pipeline.evaluate import SPLITS, evaluate
+from mrdist.pipeline.plot import read_images
+from mrdist.pipeline.train import TrainReport, train
+from mrdist.planning import DEFAULT_MEMORY
+from mrdist.storage import (
+    Images,
+    StorageOptions,
+    check_apart,
+    normalize_url,
+    open_weights,
+    redact,
+    stored_bytes,
+)
+
+logger = logging.getLogger("mrdist")
+
+METHODS_COMPARED = ("mr", "l2", "l1", "l0", "pixel", "identity")
+COLUMNS = (
+    "method",
+    "receptive_field",
+    "dilation",
+    "alpha",
+    "mse",
+    "psnr",
+    "ssim",
+    "r2",
+    "relative_mse",
+    "parameters",
+    "nonzeros",
+    "bytes",
+    "train_seconds",
+    "predict_seconds",
+)
+RESULTS = "compare.json"
+# what is tried on the people of the split val, for the methods that have no cross-validation of their own
+_CANDIDATES: dict[str, tuple[str, tuple[float, ...]]] = {
+    "l2": ("alpha", (1.0, 10.0, 100.0, 1000.0, 10000.0)),
+    "kernel": ("alpha", (0.001, 0.01, 0.1, 1.0, 10.0)),
+    "pca": ("components", (2, 4, 8, 16, 32)),
+    "l1": ("alpha", (0.0003, 0.001, 0.003, 0.01)),
+    "l0": ("nonzeros", (1, 2, 4, 8)),
+}
+_TIMED_BYTES = 32 << 20  # of input images in a timed prediction
+_TIMED_IMAGES = 32
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A method with the options it is trained with.
+
+    Attributes
+    ----------
+    method
+        As in `mrdist.train`.
+    options
+        Its own, as in `mrdist.train`.
+    """
+
+    method: str
+    options: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """What tables and pictures call it."""
+        return name_of({"method": self.method, **self.options})
+
+    @property
+    def store(self) -> str:
+        """Name of its weights store in the folder of the comparison."""
+        return f"{self.name.replace(' ', '-')}.zarr"
+
+
+def name_of(row: Mapping[str, Any]) -> str:
+    """Return what tables and pictures call a row of a comparison.
+
+    Examples
+    --------
+    >>> name_of({"method": "mr", "receptive_field": 5, "dilation": 2})
+    'mr 5x5 d2'
+    """
+    size, dilation = row.get("receptive_field"), row.get("dilation")
+    if row["method"] != "mr" or size is None:
+        return str(row["method"])
+    return f"mr {size}x{size}" + (f" d{dilation}" if dilation and dilation > 1 else "")
+
+
+def compare(
+    images_url: str,
+    *,
+    source: str,
+    target: str,
+    methods: Sequence[str] = METHODS_COMPARED,
+    receptive_fields: Sequence[int] = (3,),
+    dilations: Sequence[int] = (1,),
+    alpha: float | str = "cv",
+    color: Color = "shared",
+    split: str = "test",
+    out: str = "mrdist-compare",
+    workers: int | None = None,
+    scheduler: str | None = None,
+    max_memory: int | str = DEFAULT_MEMORY,
+    overwrite: bool = False,
+    progress: bool | None = None,
+    storage_options: StorageOptions = None,
+) -> dict[str, Any]:
+    """Train every method on the training people and score it on others.
+
+    Parameters
+    ----------
+    images_url
+        An images store.
+    source, target, color
+        As in `mrdist.train`.
+    methods
+        Those of `mrdist.train`, and ``identity``.
+    receptive_fields, dilations
+        Of ``mr``: every one with every other is a row of its own.
+    alpha
+        Penalty of the methods that have one. ``cv`` chooses it by cross-validation among the training people; for
+        methods without a cross-validation of their own, among a few values by the error on the split val, if there is
+        one, and so for the number of components of ``pca`` and of weights of ``l0``.
+    split
+        Whose images are scored.
+    out
+        Folder for the weights stores and for ``compare.json``, ``compare.csv`` and ``compare.png``. Stores that an
+        earlier comparison has finished are reused, and one that was stopped is resumed.
+    workers, scheduler, max_memory, overwrite, progress, storage_options
+        As in `mrdist.train`.
+
+    Returns
+    -------
+    dict
+        ``split``, ``source``, ``target``, ``images``, ``out`` and ``methods``: a dictionary for each row with
+        ``method``, ``receptive_field``, ``dilation`` and ``alpha`` (None where there is none), the scores of the whole
+        frame as in `mrdist.evaluate`, ``relative_mse`` (over that of the identity) and ``face_relative_mse``,
+        ``intercept_share``, ``parameters`` that a prediction needs and ``nonzeros`` among them, ``bytes`` of the store,
+        ``train_seconds`` with the choice of the penalty, without the start of workers (None if the training was stopped
+        in between or the store was there before), ``predict_seconds`` for one image in memory, and ``weights``, the
+        store's name in ``out``.
+
+    Raises
+    ------
+    ParameterError
+        If a method or an option is none of its choices, or there is nothing to train.
+    DataError, LabelError
+        If there are no pairs to train on or to score, or no such label.
+    StoreError
+        If a store or a file cannot be read or written, or another training's store is in the way.
+    """
+    contestants = _contestants(methods, receptive_fields, dilations, alpha)
+    if split not in SPLITS:
+        raise ParameterError(f"split must be one of {', '.join(SPLITS)}, got {split!r}.")
+    images = Images.open(images_url, storage_options)
+    images.rows((source, target), "train")
+    rows = images.rows((source, target), split)
+    for contestant in contestants:
+        if contestant.method == "mr":
+            ReceptiveField(*(contestant.options[name] for name in ("receptive_field", "dilation"))).check_fits(
+                images.shape
+            )
+    check_apart(images_url, out)
+    folder = Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"folder {out} cannot be made ({error.strerror}); choose another --out.") from error
+    seconds = _seconds_before(folder / RESULTS)
+    found: dict[str, Any] = {
+        "split": split,
+        "source": source,
+        "target": target,
+        "images": redact(normalize_url(images_url)),
+        "shape": list(images.shape),
+        "pairs": {each: _count(images, (source, target), each) for each in SPLITS},
+        "methods": [],
+    }
+    cluster: dict[str, Any] = {"workers": workers, "scheduler": scheduler, "progress": progress}
+    inputs = timed_inputs(images, source, rows)
+    identity: dict[str, Any] = {}
+    for number, contestant in enumerate(contestants, start=1):
+        if contestant.method == "identity":
+            continue
+        url = str(folder / contestant.store)
+        logger.info("%d/%d %s", number, len(contestants), contestant.name)
+        options = {
+            "source": source,
+            "target": target,
+            "method": contestant.method,
+            "color": color,
+            "max_memory": max_memory,
+            "overwrite": overwrite,
+            "storage_options": storage_options,
+            **contestant.options,
+            **cluster,
+        }
+        reports: list[TrainReport] = []
+        if alpha == "cv" and contestant.method in _CANDIDATES and found["pairs"]["val"]:
+            setting, reports = _choose(images_url, folder / "candidates", contestant, options)
+            options |= setting
+        reports.append(train(images_url, url, **options))
+        took: float | None = sum(each.run_seconds for each in reports)
+        if reports[-1].already_complete:
+            took = seconds.get(contestant.store)
+        elif any(each.blocks_run < each.blocks for each in reports):
+            took = None
+        row, identity = measure(url, images_url, split, inputs, storage_options=storage_options)
+        found["methods"].append({**row, "train_seconds": took, "weights": contestant.store})
+        write_file(folder / RESULTS, json.dumps(found, indent=2))
+    if "identity" in methods:
+        found["methods"].append(identity)
+    write_file(folder / RESULTS, json.dumps(found, indent=2))
+    write_file(folder / "compare.csv", to_csv(found["methods"]))
+    draw_comparison(found, folder / "compare.png")
+    return {**found, "out": out}
+
+
+def _choose(
+    images_url: str, folder: Path, contestant: Contestant, options: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[TrainReport]]:
+    """Return the setting of a method that errs least on the people of the split val, and what trying them took."""
+    name, candidates = _CANDIDATES[contestant.method]
+    reports, errors = [], []
+    for value in candidates:
+        if name == "components" and value >= _n_pairs(images_url, options):
+            continue
+        url = str(folder / f"{contestant.method}-{value:g}.zarr")
+        reports.append(train(images_url, url, **{**options, name: value}))
+        scores = evaluate(url, images_url, splits=["val"], progress=False, storage_options=options["storage_options"])
+        errors.append((scores["splits"]["val"]["frame"]["model"]["mse"], value))
+    return {name: min(errors)[1]}, reports
+
+
+def measure(
+    weights_url: str,
+    images_url: str,
+    split: str,
+    inputs: npt.NDArray[np.generic],
+    *,
+    storage_options: StorageOptions = None,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the row of a trained mapping, without the time it took to train, and that of the identity.
+
+    Parameters
+    ----------
+    weights_url, images_url
+        Stores.
+    split
+        Whose images are scored.
+    inputs
+        Images whose prediction is timed, in memory and in this process.
+    storage_options
+        Of the images.
+    """
+    scores = evaluate(weights_url, images_url, splits=[split], progress=False, storage_options=storage_options)
+    frame, face = (scores["splits"][split][region] for region in ("frame", "face"))
+    model = open_weights(weights_url)
+    training = model.attributes["training"]
+    chosen = model.attributes.get("cross_validation", {}).get("chosen", {})
+    row = {
+        "method": model.method,
+        "receptive_field": training.get("receptive_field"),
+        "dilation": training.get("dilation"),
+        "alpha": training.get("alpha") if training.get("alpha") is not None else chosen.get("alpha"),
+        **_scores(frame, face, "model"),
+        "intercept_share": frame["intercept_share"],
+        "parameters": model.n_parameters,
+        "nonzeros": model.n_nonzeros,
+        "bytes": stored_bytes(weights_url),
+        "train_seconds": None,
+        "predict_seconds": _predict_seconds(model, inputs),
+    }
+    identity = {
+        "method": "identity",
+        **dict.fromkeys(("receptive_field", "dilation", "alpha")),
+        **_scores(frame, face, "identity"),
+        "intercept_share": None,
+        "parameters": 0,
+        "nonzeros": 0,
+        "bytes": 0,
+        "train_seconds": 0.0,
+        "predict_seconds": 0.0,
+        "weights": None,
+    }
+    return row, identity
+
+
+def _scores(frame: Mapping[str, Any], face: Mapping[str, Any], mapping: str) -> dict[str, Any]:
+    relative = [
+        region[mapping]["mse"] / region["identity"]["mse"] if region["identity"]["mse"] else None
+        for region in (frame, face)
+    ]
+    return {**frame[mapping], "relative_mse": relative[0], "face_relative_mse": relative[1]}
+
+
+def _predict_seconds(model: Any, inputs: npt.NDArray[np.generic]) -> float:
+    times = []
+    for _ in range(4):  # the first loads what has been compiled
+        started = time.perf_counter()
+        model.predict(inputs)
+        times.append(time.perf_counter() - started)
+    return float(np.median(times[1:])) / len(inputs)
+
+
+def _contestants(
+    methods: Sequence[str], receptive_fields: Sequence[int], dilations: Sequence[int], alpha: float | str
+) -> list[Contestant]:
+    for method in methods:
+        if method not in (*METHODS, "identity"):
+            raise ParameterError(f"method must be one of {', '.join((*METHODS, 'identity'))}, got {method!r}.")
+    if not set(methods) - {"identity"}:
+        raise ParameterError("there is nothing to compare with the identity: name at least one method that is trained.")
+    if not (receptive_fields and dilations):
+        raise ParameterError("give at least one receptive field and one dilation.")
+    contestants = []
+    for method in dict.fromkeys(methods):
+        known = {} if method == "identity" else METHODS[method].options
+        chosen_here = alpha == "cv" and "folds" not in known
+        options = {"alpha": alpha} if "alpha" in known and not chosen_here else {}
+        if method == "mr":
+            # a single tap has no dilation
+            fields = dict.fromkeys(
+                (size, dilation if size > 1 else 1) for size in receptive_fields for dilation in dilations
+            )
+            contestants += [
+                Contestant("mr", {**options, "receptive_field": size, "dilation": dilation})
+                for size, dilation in fields
+            ]
+        else:
+            contestants.append(Contestant(method, options))
+    return contestants
+
+
+def _n_pairs(images_url: str, options: Mapping[str, Any]) -> int:
+    images = Images.open(images_url, options["storage_options"])
+    return len(images.rows((options["source"], options["target"]), "train"))
+
+
+def _count(images: Images, labels: tuple[str, str], split: str) -> int:
+    paired = images.present[:, [images.column(label) for label in labels]].all(axis=1)
+    return int((paired & (images.split == split)).sum())
+
+
+def timed_inputs(images: Images, label: str, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.generic]:
+    """Return images to time predictions with: few enough to lie in memory."""
+    height, width = images.shape
+    n = min(_TIMED_IMAGES, max(1, _TIMED_BYTES // (height * width * images.n_channels * images.dtype.itemsize)))
+    return read_images(images, label, rows[:n])
+
+
+def _seconds_before(path: Path) -> dict[str, float | None]:
+    """Return what an earlier comparison in the same folder has measured, by store."""
+    try:
+        rows = json.loads(path.read_text())["methods"]
+        return {row["weights"]: row["train_seconds"] for row in rows if row["weights"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the rows of a comparison as CSV, with what `COLUMNS` names; nothing where there is no value.
+
+    Examples
+    --------
+    >>> to_csv([{"method": "identity", "mse": 0.25}]).splitlines()[1]
+    'identity,,,,0.25,,,,,,,,,'
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def draw_comparison(found: Mapping[str, Any], path: Path) -> None:
+    """Draw the errors, and against them the sizes, of a comparison."""
+    from matplotlib.figure import Figure  # slow to import
+
+    from mrdist.plotting import plot_errors, plot_sizes
+
+    rows = [row for row in found["methods"] if row["relative_mse"] is not None]
+    figure = Figure(figsize=(11, max(3.6, 0.9 + 0.36 * len(rows))), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    plot_errors({name_of(row): row["relative_mse"] for row in rows}, ax=left)
+    plot_sizes(sizes_and_errors(rows), ax=right)
+    figure.suptitle(f"{found['source']} → {found['target']}, {found['split']} people")
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=120)
+    write_file(path, picture.getvalue())
+
+
+def sizes_and_errors(rows: Sequence[Mapping[str, Any]]) -> dict[str, tuple[int, float]]:
+    """Return parameters and relative error of the methods that look at their input, without dilated fields."""
+    return {
+        name_of(row): (row["parameters"], row["relative_mse"])
+        for row in rows
+        if row["method"] not in ("identity", "mean")
+        and row["dilation"] in (None, 1)
+        and row["relative_mse"] is not None
+    }
+
+
+def write_file(path: Path, content: str | bytes) -> None:
+    """Write beside and rename, so that a full disk leaves no half file.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be written.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        partial.write_bytes(content if isinstance(content, bytes) else content.encode())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise StoreError(
+            f"{path} cannot be written ({error.strerror or error}); free some space or choose another --out."
+        ) from error

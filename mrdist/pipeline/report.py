@@ -1,0 +1,406 @@
+"""One self-contained page that shows what each method does."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mrdist.analysis import Roles, WeightSurvey, patches, spread_pixels
+from mrdist.errors import ParameterError, StoreError
+from mrdist.geometry import ReceptiveField
+from mrdist.pipeline.compare import RESULTS, measure, name_of, sizes_and_errors, timed_inputs, write_file
+from mrdist.pipeline.evaluate import check_mapping
+from mrdist.pipeline.plot import read_images
+from mrdist.storage import Images, Model, StorageOptions, WeightsReader, describe, open_weights, redact
+from mrdist.synthesis import to_floats
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_THEMES = {"light": "#1b1f24", "dark": "#d7dde5"}
+_SHOWN = 8  # mappings whose faces and weights are drawn
+_SURVEYED = 400  # output pixels whose weights are looked at
+_PROBED = 1 << 14  # pixels of an image up to which the weights of a dense mapping are found by asking for each
+_BATCH = 256
+_RADIUS = 7
+_PIXELS = {"brow": (0.30, 0.34), "eye": (0.40, 0.32), "cheek": (0.58, 0.26), "mouth": (0.74, 0.40), "chin": (0.88, 0.5)}
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A mapping with its row of scores."""
+
+    name: str
+    model: Model
+    row: Mapping[str, Any]
+
+
+def report(
+    urls: str | Sequence[str],
+    out: str,
+    *,
+    images: str | None = None,
+    split: str = "test",
+    people: int = 6,
+    storage_options: StorageOptions = None,
+) -> str:
+    """Write one HTML page with scores, faces and weights of mappings; nothing in it comes from elsewhere.
+
+    Parameters
+    ----------
+    urls
+        Weights stores, and folders that `mrdist.compare` has filled; all of one pair of labels and one size.
+    out
+        The page.
+    images
+        Images store for scores and faces; by default the one that the first mapping was trained from.
+    split
+        Whose images are scored and shown.
+    people
+        Example faces at most.
+    storage_options
+        Options of the fsspec filesystems.
+
+    Returns
+    -------
+    str
+        ``out``.
+
+    Raises
+    ------
+    ParameterError
+        If ``people`` is not positive or the mappings are not of one pair of labels.
+    DataError
+        If images and weights do not fit each other or the split has no pairs.
+    StoreError
+        If a store cannot be read or the page not written.
+    """
+    if people < 1:
+        raise ParameterError(f"people must be at least 1, got {people}.")
+    urls = [urls] if isinstance(urls, str) else urls
+    stores: list[tuple[str, dict[str, Any] | None]] = []
+    identity: dict[str, Any] | None = None
+    for url in urls:
+        if (results := Path(url) / RESULTS).is_file():
+            found = _load(results)
+            same = found["split"] == split and images is None
+            stores += [
+                (str(Path(url) / row["weights"]), row if same else None) for row in found["methods"] if row["weights"]
+            ]
+        else:
+            describe(url, storage_options)
+            stores.append((url, None))
+    readers = [WeightsReader.open(url, storage_options) for url, _ in stores]
+    training = readers[0].training
+    for reader in readers[1:]:
+        if (reader.training.source, reader.training.target) != (training.source, training.target):
+            raise ParameterError(
+                f"{redact(reader.url)} maps {reader.training.source} to {reader.training.target}, but "
+                f"{redact(readers[0].url)} {training.source} to {training.target}; make one report for each."
+            )
+    store = Images.open(images or readers[0].attributes["provenance"]["images"], storage_options)
+    for reader in readers:
+        check_mapping(reader, store)
+    rows = store.rows((training.source, training.target), split)
+    inputs = timed_inputs(store, training.source, rows)
+    entries = []
+    for url, row in stores:
+        if row is None or identity is None:
+            measured, identity = measure(url, store.url, split, inputs, storage_options=storage_options)
+            row = row or measured
+        entries.append(_Entry(name_of(row), open_weights(url, storage_options), row))
+    assert identity is not None
+    page = _render(entries, identity, store, (training.source, training.target), split, rows[:people])
+    write_file(Path(out), page)
+    return out
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+        if found["methods"]:
+            return found
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{path} is not a result of mrdist compare ({error}); run the comparison again.") from error
+    raise StoreError(f"{path} has no finished method yet; run the same mrdist compare again.")
+
+
+def _render(
+    entries: Sequence[_Entry],
+    identity: Mapping[str, Any],
+    images: Images,
+    labels: tuple[str, str],
+    split: str,
+    rows: npt.NDArray[np.int64],
+) -> str:
+    from importlib.resources import files
+
+    from jinja2 import Environment  # slow to import
+
+    shown = _shown(entries)
+    inputs, targets = (read_images(images, label, rows) for label in labels)
+    training = entries[0].model.attributes["training"]
+    made = {entry.name: entry.model.predict(inputs) for entry in shown}
+    weights = {entry.name: _rows_of(entry.model, images.shape) for entry in shown}
+    surveys, fields, titles = _surveys(weights, images.shape), _fields(weights, images.shape), list(_PIXELS)
+    roles = {entry.name: _roles(entry.model, made[entry.name]) for entry in shown}
+    table = sorted([*(entry.row for entry in entries), identity], key=lambda row: row["mse"])
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["number"] = _number
+    template = environment.from_string(files("mrdist.pipeline").joinpath("report.html.jinja").read_text())
+    best = table[0]
+    return template.render(
+        source=labels[0],
+        target=labels[1],
+        images=redact(images.url),
+        shape=images.shape,
+        channels=images.n_channels,
+        pairs=training["n_images"],
+        tested=len(images.rows(labels, split)),
+        split=split,
+        table=[{**row, "name": name_of(row), "best": row is best} for row in table],
+        best={**best, "name": name_of(best)},
+        faces=_faces(inputs, made, targets, images.shape),
+        errors=_themed((5.2, max(3.4, 0.9 + 0.34 * len(table))), lambda ax: _draw_errors(table, ax)),
+        sizes=_themed((5.2, max(3.4, 0.9 + 0.34 * len(table))), lambda ax: _draw_sizes(table, ax)),
+        field_sizes=_field_sizes(entries, images.shape),
+        error_maps=_error_maps(made, inputs, targets),
+        fields=_themed((7.5, 1.25 * len(fields) + 0.4), lambda ax: _draw_fields(fields, titles, ax))
+        if fields
+        else None,
+        reach=_themed((7, 4), lambda ax: _draw_reach(surveys, ax)) if surveys else None,
+        surveys={name: survey.to_dict() for name, survey in surveys.items()},
+        surveyed=min(_SURVEYED, images.shape[0] * images.shape[1]),
+        intercepts=_intercepts(roles),
+        ratios=_ratios(roles),
+        roles={name: each.to_dict() for name, each in roles.items()},
+        mask=_themed((6, 6), lambda ax: _draw_mask(ax)),
+        not_affine=[entry.name for entry in shown if weights[entry.name] is None],
+    )
+
+
+def _shown(entries: Sequence[_Entry]) -> list[_Entry]:
+    if len(entries) <= _SHOWN:
+        return list(entries)
+    return list({entry.row["method"]: entry for entry in reversed(entries)}.values())[::-1][:_SHOWN]
+
+
+def _rows_of(model: Model, shape: tuple[int, int]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.floating]] | None:
+    """Return output pixels and their rows of weights, of the first channel; None of a mapping that has none."""
+    height, width = shape
+    corners = [int(y * height) * width + int(x * width) for y, x in _PIXELS.values()]
+    outputs = np.unique(np.concatenate([spread_pixels(shape, _SURVEYED), corners]))
+    try:
+        matrix: Any = model.to_scipy()
+    except ParameterError:
+        return _probe(model, outputs) if height * width <= _PROBED else None
+    matrix = matrix[0] if isinstance(matrix, list) else matrix
+    return outputs, matrix[outputs][:, : height * width].toarray()
+
+
+def _probe(
+    model: Model, outputs: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.floating]] | None:
+    """Find the weights of a dense mapping by showing it every pixel alone; None if it is not affine."""
+    height, width = model.shape
+    frame = (height, width, model.n_channels)
+
+    def ask(images: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        made = model.predict(images).astype(np.float64)
+        return made[..., 0].reshape(len(images), -1)[:, outputs]
+
+    nothing = ask(np.zeros((1, *frame), dtype=np.float32))[0]
+    pair = np.random.default_rng(0).random((2, *frame), dtype=np.float32) / 2
+    one, other, both = ask(np.concatenate([pair, pair.sum(axis=0, keepdims=True)])) - nothing
+    if np.abs(one + other - both).max() > 1e-3 * max(1.0, float(np.abs(both).max())):
+        return None
+    found = np.empty((len(outputs), height * width))
+    for start in range(0, height * width, _BATCH):
+        pixels = np.arange(start, min(start + _BATCH, height * width))
+        images = np.zeros((len(pixels), height * width, model.n_channels), dtype=np.float32)
+        images[np.arange(len(pixels)), pixels, 0] = 1
+        found[:, pixels] = (ask(images.reshape(-1, *frame)) - nothing).T
+    return outputs, found
+
+
+def _surveys(weights: Mapping[str, Any], shape: tuple[int, int]) -> dict[str, WeightSurvey]:
+    surveys = {}
+    spread = spread_pixels(shape, _SURVEYED)
+    for name, found in weights.items():
+        if found is None:
+            continue
+        outputs, rows = found
+        survey = WeightSurvey(shape)
+        chosen = np.isin(outputs, spread)
+        survey.add(rows[chosen], outputs[chosen])
+        if survey.nonzeros:
+            surveys[name] = survey
+    return surveys
+
+
+def _fields(weights: Mapping[str, Any], shape: tuple[int, int]) -> dict[str, list[npt.NDArray[np.floating]]]:
+    height, width = shape
+    pixels = [(int(y * height), int(x * width)) for y, x in _PIXELS.values()]
+    fields = {}
+    for name, found in weights.items():
+        if found is None or not np.any(found[1]):
+            continue
+        outputs, rows = found
+        places = np.searchsorted(outputs, [y * width + x for y, x in pixels])
+        fields[name] = patches(rows[places], shape, pixels, _RADIUS)
+    return fields
+
+
+def _roles(model: Model, made: npt.NDArray[np.floating]) -> Roles:
+    intercept = model.predict(np.zeros((1, *model.shape, model.n_channels), dtype=np.float32))[0]
+    roles = Roles(intercept.astype(np.float64))
+    roles.add(made)
+    return roles
+
+
+def _draw_errors(table: Sequence[Mapping[str, Any]], ax: Axes) -> None:
+    from mrdist.plotting import plot_errors
+
+    plot_errors({name_of(row): row["relative_mse"] for row in table if row["relative_mse"] is not None}, ax=ax)
+
+
+def _draw_sizes(table: Sequence[Mapping[str, Any]], ax: Axes) -> None:
+    from mrdist.plotting import plot_sizes
+
+    plot_sizes(sizes_and_errors(table), ax=ax)
+
+
+def _draw_fields(fields: Mapping[str, Any], titles: Sequence[str], ax: Axes) -> None:
+    from mrdist.plotting import plot_fields_beside
+
+    plot_fields_beside(fields, titles, ax=ax)
+
+
+def _draw_reach(surveys: Mapping[str, WeightSurvey], ax: Axes) -> None:
+    from mrdist.plotting import plot_reach
+
+    plot_reach(surveys, ax=ax)
+
+
+def _draw_mask(ax: Axes) -> None:
+    from mrdist.plotting import plot_mask
+
+    plot_mask((5, 5), ReceptiveField(3), ax=ax)
+
+
+def _draw_maps(maps: Mapping[str, npt.NDArray[np.floating]], scale: Any, label: str) -> dict[str, str]:
+    from mrdist.plotting import plot_maps
+
+    return _themed((2.1 * len(maps) + 1, 2.5), lambda ax: _ignore(plot_maps(maps, scale=scale, label=label, ax=ax)))
+
+
+def _ignore(_: object) -> None:
+    """Turn what a drawing function returns into nothing."""
+
+
+def _field_sizes(entries: Sequence[_Entry], shape: tuple[int, int]) -> dict[str, str] | None:
+    from mrdist.plotting import plot_field_sizes
+
+    curves: dict[int, dict[int, float]] = {}
+    for entry in entries:
+        row = entry.row
+        if row["method"] in ("mr", "pixel") and row["relative_mse"] is not None:
+            across = (row["receptive_field"] - 1) * row["dilation"] + 1
+            curves.setdefault(row["dilation"] if across > 1 else 1, {})[across] = row["relative_mse"]
+    if sum(map(len, curves.values())) < 3:
+        return None
+    others = {
+        entry.name: entry.row["relative_mse"]
+        for entry in entries
+        if entry.row["method"] in ("l2", "l1", "l0", "kernel", "pca") and entry.row["relative_mse"] is not None
+    }
+    curves = dict(sorted(curves.items()))
+    return _themed((7.5, 4.2), lambda ax: _ignore(plot_field_sizes(curves, others, max(shape), ax=ax)))
+
+
+def _error_maps(
+    made: Mapping[str, npt.NDArray[np.floating]], inputs: npt.NDArray[np.generic], targets: npt.NDArray[np.generic]
+) -> dict[str, str]:
+    wanted = to_floats(targets)
+    outputs = {"identity": to_floats(inputs), **made}
+    maps = {name: np.sqrt(np.square(each - wanted).mean(axis=(0, 3))) for name, each in outputs.items()}
+    maps.pop("mean", None)
+    return _draw_maps(maps, "magnitude", "root mean square error")
+
+
+def _intercepts(roles: Mapping[str, Roles]) -> dict[str, str] | None:
+    maps = {name: each.intercept.mean(axis=2) for name, each in roles.items() if each.maps[0].any()}
+    return _draw_maps(maps, "around zero", "1 = white") if maps else None
+
+
+def _ratios(roles: Mapping[str, Roles]) -> dict[str, str] | None:
+    maps = {}
+    for name, each in roles.items():
+        weights, intercept = each.maps
+        if weights.any():
+            maps[name] = weights / np.maximum(intercept, 1e-12)
+    return _draw_maps(maps, "ratio", "weights / intercept") if maps else None
+
+
+def _faces(
+    inputs: npt.NDArray[np.generic],
+    made: Mapping[str, npt.NDArray[np.floating]],
+    targets: npt.NDArray[np.generic],
+    shape: tuple[int, int],
+) -> list[dict[str, Any]]:
+    """Return one row a kind: its title and a picture of every person, as data."""
+    from PIL import Image
+
+    from mrdist.pipeline._photographs import to_picture
+
+    larger = max(1, round(160 / max(shape)))
+
+    def picture(image: npt.NDArray[np.floating]) -> str:
+        face = to_picture(image)
+        face = face.resize((face.width * larger, face.height * larger), Image.Resampling.LANCZOS)
+        data = io.BytesIO()
+        face.save(data, format="PNG")
+        return _uri(data.getvalue())
+
+    kinds = {"input": to_floats(inputs), **made, "target": to_floats(targets)}
+    return [{"name": name, "pictures": [picture(face) for face in faces]} for name, faces in kinds.items()]
+
+
+def _themed(size: tuple[float, float], draw: Callable[[Axes], object]) -> dict[str, str]:
+    """Draw a picture for light and one for dark pages, both without a background."""
+    from matplotlib import rc_context  # slow to import
+    from matplotlib.figure import Figure
+
+    pictures = {}
+    for theme, ink in _THEMES.items():
+        options: dict[Any, Any] = {"font.size": 10.5, "text.color": ink, "axes.labelcolor": ink, "axes.edgecolor": ink}
+        with rc_context(options | {"xtick.color": ink, "ytick.color": ink, "grid.color": ink}):
+            figure = Figure(figsize=size, layout="constrained")
+            draw(figure.subplots())
+            data = io.BytesIO()
+            figure.savefig(data, format="png", dpi=130, transparent=True)
+        pictures[theme] = _uri(data.getvalue())
+    return pictures
+
+
+def _uri(data: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(data).decode()}"
+
+
+def _number(value: float | None, form: str = "") -> str:
+    """Return a number as text, a dash where there is none.
+
+    Examples
+    --------
+    >>> _number(0.25, ".3f"), len(_number(None))
+    ('0.250', 1)
+    """
+    return "\N{EN DASH}" if value is None else f"{value:{form}}"
