@@ -194,7 +194,7 @@ _method_options = (
         default="mr",
         show_default=True,
         metavar="M",
-        help="mr (masked regression), pixel, l2, kernel, pca or mean.",
+        help="mr (masked regression), pixel, l2, l1, l0, kernel, pca or mean.",
     ),
     click.option(
         "--gamma",
@@ -203,6 +203,16 @@ _method_options = (
         help="Of kernel; by default 1 / median squared distance of two images.",
     ),
     click.option("--components", type=int, show_default="32", metavar="K", help="Principal components of pca."),
+    click.option(
+        "--window", type=int, show_default="all", metavar="R", help="l1, l0: odd side of the square of input pixels."
+    ),
+    click.option(
+        "--max-iterations", type=int, show_default="1000", metavar="N", help="l1: limit of iterations for a pixel."
+    ),
+    click.option("--nonzeros", type=int, show_default="10", metavar="K", help="l0: weights of a pixel, at most."),
+    click.option(
+        "--tolerance", type=float, show_default="0", metavar="E", help="l0: training MSE at which a pixel stops."
+    ),
 )
 
 

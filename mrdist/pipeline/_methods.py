@@ -147,6 +147,10 @@ METHODS: dict[str, Method] = {
     ),
     "pca": Method(("mrdist.pipeline.train_global", "train_global"), {"components": 32}),
     "mean": Method(("mrdist.pipeline.train_mean", "train_mean"), {}),
+    "l1": Method(
+        ("mrdist.pipeline.train_sparse", "train_lasso"), {"alpha": 0.001, "window": None, "max_iterations": 1000}
+    ),
+    "l0": Method(("mrdist.pipeline.train_sparse", "train_omp"), {"nonzeros": 10, "tolerance": 0.0, "window": None}),
 }
 
 

@@ -117,6 +117,10 @@ def train(
     penalize_intercept: bool | None = None,
     gamma: float | None = None,
     components: int | None = None,
+    window: int | None = None,
+    max_iterations: int | None = None,
+    nonzeros: int | None = None,
+    tolerance: float | None = None,
     split: str = "train",
     dtype: str = "float32",
     block: Shape | None = None,
@@ -142,9 +146,11 @@ def train(
     method
         ``mr``: masked regression; ``pixel``: the same with one input pixel (receptive field 1); ``l2``: ridge
         regression on the whole image; ``kernel``: the same with a Gaussian kernel; ``pca``: regression on principal
-        components; ``mean``: the mean target, whatever the input. An option that a method does not know is an error.
+        components; ``l1`` and ``l0``: LASSO and orthogonal matching pursuit on the whole image; ``mean``: the mean
+        target, whatever the input. An option that a method does not know is an error.
     receptive_field, dilation, alpha, color, penalize_intercept
-        As in `mrdist.MaskedRegression`, whose defaults they have (of kernel, ``alpha`` is 0.01). With ``alpha="cv"``,
+        As in `mrdist.MaskedRegression`, whose defaults they have (of kernel, ``alpha`` is 0.01; of l1, 0.001
+        in the convention of `mrdist.baselines.estimators.LassoRegression`). With ``alpha="cv"``,
         cross-validation chooses the penalty, and the field where ``receptive_field`` or ``dilation`` are several, all
         from one pass over the images.
     alphas, folds, rule, seed
@@ -156,6 +162,12 @@ def train(
         Of the Gaussian kernel, see `mrdist.baselines.global_estimators.GaussianRidge`.
     components
         Number of principal components, 32 by default.
+    window
+        ``l1``, ``l0``: odd side of the square of input pixels around the output pixel that may be used; all by default.
+    max_iterations
+        ``l1``: limit for a pixel. Those that it stops are counted, with a warning.
+    nonzeros, tolerance
+        ``l0``: weights of a pixel, at most, and the mean squared training error at which it needs no more.
     split
         Rows to train on: train, val, test or all.
     dtype
@@ -205,6 +217,10 @@ def train(
             "folds": folds,
             "rule": rule,
             "seed": seed,
+            "window": window,
+            "max_iterations": max_iterations,
+            "nonzeros": nonzeros,
+            "tolerance": tolerance,
         },
     )
     images_url, weights_url = normalize_url(images_url), normalize_url(weights_url)

@@ -15,7 +15,7 @@ from mrdist.storage.urls import (
     store_errors,
 )
 
-_CHUNK = 1 << 18
+CHUNK = 1 << 18
 
 
 def write_csr(
@@ -53,7 +53,7 @@ def write_csr(
                 array = getattr(values, part)
                 if part == "indptr":
                     array = array.astype("int64")
-                group.create_array(part, data=array, chunks=(min(_CHUNK, max(len(array), 1)),), compressors=COMPRESSOR)
+                group.create_array(part, data=array, chunks=(min(CHUNK, max(len(array), 1)),), compressors=COMPRESSOR)
             group.attrs.update(
                 {
                     "encoding-type": "csr_matrix",

@@ -55,6 +55,7 @@ _READERS = {
     "mr": ("mrdist.storage.weights", "MaskedReader"),
     "pixel": ("mrdist.storage.weights", "MaskedReader"),
     **dict.fromkeys(("l2", "kernel", "pca", "mean"), ("mrdist.storage.global_weights", "GlobalReader")),
+    **dict.fromkeys(("l1", "l0"), ("mrdist.storage.sparse_weights", "SparseReader")),
 }
 _RESUME = "run the command that makes it again to resume it"
 

@@ -1,0 +1,239 @@
+"""Sparse regressions with scikit-learn's face, for images in memory."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from mrdist.baselines.lasso import MAX_ITERATIONS, TOLERANCE
+from mrdist.baselines.sparse import (
+    Solver,
+    SparseWeights,
+    check_color,
+    check_window,
+    fit_block,
+    lasso_solver,
+    omp_solver,
+    predict_stack,
+    to_matrices,
+)
+from mrdist.errors import DataError, ParameterError
+from mrdist.geometry import Block
+from mrdist.moments import Color, to_integers, unit_of
+from mrdist.scoring import r2
+from mrdist.solvers import check_alpha
+from mrdist.synthesis import as_stack, to_floats
+
+Images = npt.NDArray[Any]
+
+OMP_NONZEROS = 10
+"""Weights of an output pixel unless told otherwise."""
+
+
+def check_pursuit(nonzeros: int, tolerance: float, n_rows: int, n_columns: int) -> None:
+    """Raise ParameterError if a pursuit cannot choose so many columns, or its tolerance is no error.
+
+    Examples
+    --------
+    >>> check_pursuit(70, 0.0, n_rows=64, n_columns=4096)
+    Traceback (most recent call last):
+        ...
+    mrdist.errors.ParameterError: nonzeros must be from 1 to 63, one less than the 64 rows to train on, got 70.
+    """
+    limit, why = (n_rows - 1, f"one less than the {n_rows} rows to train on")
+    if n_columns < limit:
+        limit, why = n_columns, f"the {n_columns} input pixels"
+    if not 1 <= nonzeros <= limit:
+        raise ParameterError(f"nonzeros must be from 1 to {limit}, {why}, got {nonzeros}.")
+    if not 0 <= tolerance < np.inf:
+        raise ParameterError(f"tolerance must be a mean squared error from 0 on, got {tolerance}.")
+
+
+def check_iterations(max_iterations: int) -> None:
+    """Raise ParameterError if a limit of iterations is not positive."""
+    if max_iterations < 1:
+        raise ParameterError(f"max_iterations must be at least 1, got {max_iterations}.")
+
+
+class _SparseRegression(BaseEstimator):  # type: ignore[misc]
+    """What the sparse regressions share."""
+
+    window: int | None
+    color: Color
+    weights_: SparseWeights
+    n_unsolved_: int
+
+    def _solver(self, n_rows: int, n_columns: int) -> Solver:
+        raise NotImplementedError
+
+    def fit(self, X: Images, Y: Images) -> Self:
+        """Learn the mapping from images ``X`` to images ``Y``.
+
+        Parameters
+        ----------
+        X, Y
+            Aligned pairs, shape (image, y, x) or (image, y, x, channel); both uint8, both uint16 or both floats
+            in 0..1.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        DataError
+            If the images do not form pairs, hold NaN or lie outside 0..1.
+        ParameterError
+            If a parameter is outside its domain.
+        """
+        check_color(self.color)
+        source, target = as_stack(np.asarray(X)), as_stack(np.asarray(Y))
+        if source.shape != target.shape or not source.size:
+            raise DataError(f"X and Y must be pairs of equal shape, got {np.shape(X)} and {np.shape(Y)}.")
+        unit = unit_of(source.dtype)
+        if unit != unit_of(target.dtype):
+            raise DataError(f"X is {source.dtype} and Y is {target.dtype}; convert one so that both have one unit.")
+        n_images, height, width, n_channels = source.shape
+        check_window(self.window, (height, width))
+        n_rows = n_images * (n_channels if self.color == "shared" else 1)
+        solution = fit_block(
+            to_integers(source, "X"),
+            to_integers(target, "Y"),
+            Block(0, 0, height, width),
+            (height, width),
+            unit,
+            self._solver(n_rows, min(height * width, self.window**2 if self.window else height * width)),
+            window=self.window,
+            color=self.color,
+        )
+        matrices = to_matrices(solution, height * width + 1, np.float64)
+        self.weights_ = SparseWeights(self.color, n_channels, (height, width), matrices)
+        self.n_unsolved_ = solution.unsolved
+        return self
+
+    def predict(self, X: Images) -> npt.NDArray[np.floating]:
+        """Return the images that the mapping makes of ``X``: float64 in its shape, 1 = white, not clipped.
+
+        Raises
+        ------
+        DataError
+            If size or channels differ from those of the training images.
+        """
+        check_is_fitted(self, "weights_")
+        return predict_stack(self.weights_, np.asarray(X))
+
+    def score(self, X: Images, Y: Images) -> float:
+        """Return R2 of the predictions, averaged over the output pixels whose target varies."""
+        return r2(self.predict(X), to_floats(np.asarray(Y)))
+
+    def to_scipy(self) -> scipy.sparse.csr_array | list[scipy.sparse.csr_array]:
+        """Return output pixels x (input pixels + 1), the intercept in the last column; a list for separate colour."""
+        check_is_fitted(self, "weights_")
+        matrices = self.weights_.matrices
+        return matrices[0] if self.color == "shared" else list(matrices)
+
+
+class LassoRegression(_SparseRegression):
+    """l1 regression (LASSO) of every output pixel on the whole input image.
+
+    Minimises ``1 / (2 N) |t - X w - b|^2 + alpha |w|_1`` for every output pixel, scikit-learn's convention, for N rows
+    (images, or images x channels for shared colour) of values in 0..1; the intercept is not penalised.
+
+    Parameters
+    ----------
+    alpha
+        Penalty, positive.
+    window
+        Odd side of the square of input pixels around the output pixel that may be used; None for all.
+    color
+        ``"shared"``: one set of weights for all channels; ``"separate"``: one a channel.
+    tolerance
+        Duality gap, as a share of the sum of squares of the centred target, at which a pixel is solved.
+    max_iterations
+        Limit for a pixel. One that it stops keeps what it has, and is counted in ``n_unsolved_``.
+
+    Attributes
+    ----------
+    weights_
+        `mrdist.baselines.sparse.SparseWeights`.
+    n_unsolved_ : int
+        Output pixels that have not converged.
+
+    Examples
+    --------
+    >>> from mrdist.baselines.estimators import LassoRegression
+    >>> X = np.random.default_rng(0).integers(0, 256, (20, 8, 8), dtype=np.uint8)
+    >>> model = LassoRegression(alpha=1e-3).fit(X, 255 - X)
+    >>> bool(abs(model.predict(X) - (255 - X) / 255).max() < 0.03)
+    True
+    """
+
+    def __init__(
+        self,
+        alpha: float = 0.001,
+        window: int | None = None,
+        color: Color = "shared",
+        tolerance: float = TOLERANCE,
+        max_iterations: int = MAX_ITERATIONS,
+    ) -> None:
+        self.alpha = alpha
+        self.window = window
+        self.color = color
+        self.tolerance = tolerance
+        self.max_iterations = max_iterations
+
+    def _solver(self, n_rows: int, n_columns: int) -> Solver:  # noqa: ARG002
+        check_iterations(self.max_iterations)
+        if not 0 < self.tolerance < 1:
+            raise ParameterError(f"tolerance must lie between 0 and 1, got {self.tolerance}.")
+        return lasso_solver(check_alpha(self.alpha), self.tolerance, self.max_iterations)
+
+
+class PursuitRegression(_SparseRegression):
+    """l0 regression of every output pixel on the whole input image, by orthogonal matching pursuit.
+
+    Chooses the input pixels that scikit-learn's OrthogonalMatchingPursuit chooses, one by one.
+
+    Parameters
+    ----------
+    nonzeros
+        Weights of an output pixel, at most, its intercept not counted.
+    tolerance
+        Mean squared training error, 1 = white, at which a pixel needs no more weights.
+    window, color
+        As in `LassoRegression`.
+
+    Attributes
+    ----------
+    weights_
+        `mrdist.baselines.sparse.SparseWeights`.
+
+    Examples
+    --------
+    >>> from mrdist.baselines.estimators import PursuitRegression
+    >>> X = np.random.default_rng(0).integers(0, 256, (20, 8, 8), dtype=np.uint8)
+    >>> model = PursuitRegression(nonzeros=1).fit(X, 255 - X)
+    >>> bool(abs(model.predict(X) - (255 - X) / 255).max() < 1e-9)
+    True
+    """
+
+    def __init__(
+        self,
+        nonzeros: int = OMP_NONZEROS,
+        tolerance: float = 0.0,
+        window: int | None = None,
+        color: Color = "shared",
+    ) -> None:
+        self.nonzeros = nonzeros
+        self.tolerance = tolerance
+        self.window = window
+        self.color = color
+
+    def _solver(self, n_rows: int, n_columns: int) -> Solver:
+        check_pursuit(self.nonzeros, self.tolerance, n_rows, n_columns)
+        return omp_solver(self.nonzeros, self.tolerance)

@@ -1,0 +1,335 @@
+"""Weights stores of learned sparsity: one CSR matrix in AnnData's encoding, written in parallel.
+
+How long a row is turns out when it is solved. So each block leaves its rows inside the group of its progress; when all
+are there, the row pointers follow, and the rows are laid out in raster order, whole chunks of the matrix at a time. The
+bytes of the finished store do not depend on the blocks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse
+import zarr
+
+from mrdist.baselines.sparse import Floats, SparseSolution, SparseWeights, predict_stack, window_of
+from mrdist.geometry import Block, Shape, block_grid
+from mrdist.storage.csr import CHUNK
+from mrdist.storage.methods import (
+    AnyTraining,
+    Codes,
+    Model,
+    WeightsOutput,
+    WeightsReader,
+    begin_output,
+    begun,
+    chunk_side,
+    create_error_maps,
+)
+from mrdist.storage.urls import COMPRESSOR, StorageOptions, store_errors
+
+_SCRATCH = "progress"  # goes when the store is complete
+_PARTS = ("counts", "indices", "data", "unsolved")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparseTraining(AnyTraining):
+    """What decides the bytes of a weights store of l1 or l0.
+
+    Besides what `mrdist.storage.methods.AnyTraining` has:
+
+    Attributes
+    ----------
+    window
+        Side of the square of input pixels around the output pixel; None for all.
+    alpha, max_iterations
+        Of l1.
+    nonzeros, tolerance
+        Of l0.
+    """
+
+    window: int | None
+    alpha: float | None = None
+    max_iterations: int | None = None
+    nonzeros: int | None = None
+    tolerance: float | None = None
+
+    @property
+    def n_pixels(self) -> int:
+        """Pixels of the image."""
+        return self.height * self.width
+
+
+class SparseOutput(WeightsOutput):
+    """A weights store of learned sparsity in the making."""
+
+    training: SparseTraining
+
+    @classmethod
+    def open(cls, url: str, storage_options: StorageOptions) -> SparseOutput:
+        """Open a store that `sparse_output` has begun."""
+        return cls(*begun(url, storage_options, SparseTraining))
+
+    def write_block(self, index: int, block: Block, solution: SparseSolution) -> None:
+        """Write a block's error maps and keep its rows, then its done marker.
+
+        Parameters
+        ----------
+        index
+            Position in the raster order of the grid.
+        block
+            Its pixels.
+        solution
+            Its weights.
+        """
+        side = chunk_side(self.training.shape)
+        assert block.y0 % side == 0
+        assert block.x0 % side == 0
+        group = 0 if self.training.color == "shared" else slice(None)
+        parts = (
+            solution.counts,
+            solution.indices.astype(_index_dtype(self.training)),
+            solution.values.astype(self.training.dtype),
+            np.array([solution.unsolved]),
+        )
+        with store_errors(self._url):
+            self._array("train_sse")[..., *block.slices] = solution.sse[group]
+            self._array("train_sst")[..., *block.slices] = solution.sst[group]
+            for name, values in zip(_PARTS, parts, strict=True):
+                self._scratch.create_array(
+                    f"{name}-{index}", data=values, chunks=values.shape, compressors=COMPRESSOR, overwrite=True
+                )
+            self.progress.mark(index)
+
+    def lay_out(self) -> int:
+        """Write the row pointers and create the arrays of the matrix; return the number of its chunks.
+
+        What an earlier run has written of the matrix is replaced.
+        """
+        training = self.training
+        counts = np.zeros((training.n_groups, *training.shape), dtype=np.int64)
+        with store_errors(self._url):
+            for index, block in enumerate(self._blocks):
+                counts[:, *block.slices] = self._kept("counts", index)
+            pointers = np.concatenate([[0], np.cumsum(counts.ravel())])
+            n = int(pointers[-1])
+            self._create("indptr", len(pointers), np.int64)[...] = pointers
+            for name, dtype in (("indices", _index_dtype(training)), ("data", training.dtype)):
+                self._create(name, n, dtype)
+            self._group.attrs.update(
+                {
+                    "encoding-type": "csr_matrix",
+                    "encoding-version": "0.1.0",
+                    "shape": [training.n_groups * training.n_pixels, training.n_pixels + 1],
+                }
+            )
+        return -(-n // CHUNK)
+
+    def write_chunk(self, number: int) -> None:
+        """Write a chunk of the matrix from the rows that the blocks have left."""
+        training = self.training
+        with store_errors(self._url):
+            pointers = np.asarray(self._array("indptr")[...])
+            start, stop = number * CHUNK, min((number + 1) * CHUNK, int(pointers[-1]))
+            first = int(np.searchsorted(pointers, start, side="right")) - 1
+            last = int(np.searchsorted(pointers, stop, side="left"))
+            base = int(pointers[first])
+            found = {
+                "indices": np.empty(int(pointers[last]) - base, dtype=_index_dtype(training)),
+                "data": np.empty(int(pointers[last]) - base, dtype=training.dtype),
+            }
+            for index, block in enumerate(self._blocks):
+                rows = _rows_of(block, training)
+                wanted = (rows >= first) & (rows < last)
+                if not wanted.any():
+                    continue
+                ends = np.cumsum(self._kept("counts", index).ravel())
+                parts = {name: self._kept(name, index) for name in found}
+                for position in np.flatnonzero(wanted).tolist():
+                    row = int(rows[position])
+                    end = int(ends[position])
+                    length = int(pointers[row + 1] - pointers[row])
+                    place = int(pointers[row]) - base
+                    for name, values in parts.items():
+                        found[name][place : place + length] = values[end - length : end]
+            for name, values in found.items():
+                self._array(name)[start:stop] = values[start - base : stop - base]
+
+    def n_unsolved(self) -> int:
+        """Return how many output pixels the iteration limit has stopped."""
+        with store_errors(self._url):
+            return sum(int(self._kept("unsolved", index)[0]) for index in range(len(self._blocks)))
+
+    @property
+    def _blocks(self) -> list[Block]:
+        return block_grid(self.training.shape, self.progress.block)
+
+    @property
+    def _scratch(self) -> zarr.Group:
+        group = self._group[_SCRATCH]
+        assert isinstance(group, zarr.Group)
+        return group
+
+    def _kept(self, name: str, index: int) -> npt.NDArray[Any]:
+        array = self._scratch[f"{name}-{index}"]
+        assert isinstance(array, zarr.Array)
+        return np.asarray(array[...])
+
+    def _create(self, name: str, size: int, dtype: npt.DTypeLike) -> zarr.Array[Any]:
+        return self._group.create_array(
+            name,
+            shape=(size,),
+            chunks=(CHUNK,),
+            dtype=dtype,
+            dimension_names=("pointer" if name == "indptr" else "nonzero",),
+            compressors=COMPRESSOR,
+            config={"write_empty_chunks": True},
+            overwrite=True,
+        )
+
+
+def _index_dtype(training: SparseTraining) -> np.dtype[Any]:
+    return np.dtype(np.int32 if training.n_pixels < 2**31 - 1 else np.int64)
+
+
+def _rows_of(block: Block, training: SparseTraining) -> npt.NDArray[np.int64]:
+    """Return the matrix rows of a block's pixels, in the order in which it keeps them."""
+    pixels = np.arange(training.n_pixels).reshape(training.shape)[block.slices].ravel()
+    return (np.arange(training.n_groups)[:, None] * training.n_pixels + pixels).ravel()
+
+
+def sparse_output(
+    url: str, training: SparseTraining, block: Shape, *, overwrite: bool, storage_options: StorageOptions = None
+) -> SparseOutput | None:
+    """Begin a weights store of learned sparsity, or resume one, see `mrdist.storage.methods.begin_output`."""
+    found = begin_output(url, training, block, create_error_maps, overwrite=overwrite, storage_options=storage_options)
+    return None if found is None else SparseOutput(*found, training)
+
+
+@dataclass(frozen=True)
+class SparseModel(Model):
+    """A mapping of learned sparsity.
+
+    Besides what `mrdist.storage.Model` has:
+
+    Attributes
+    ----------
+    weights
+        Of all output pixels.
+    """
+
+    weights: SparseWeights
+
+    @property
+    def shape(self) -> Shape:
+        """Image height and width in pixels."""
+        return self.weights.shape
+
+    @property
+    def n_parameters(self) -> int:
+        """Numbers that a prediction needs: those that are stored, without where they belong."""
+        return sum(int(matrix.nnz) for matrix in self.weights.matrices)
+
+    @property
+    def n_nonzeros(self) -> int:
+        """Those of them that are not zero."""
+        return sum(int(np.count_nonzero(matrix.data)) for matrix in self.weights.matrices)
+
+    def predict(self, images: npt.NDArray[np.generic]) -> Floats:
+        """Return the images that the mapping makes of ``images``, see `mrdist.synthesis.MaskedWeights.predict`."""
+        return predict_stack(self.weights, images)
+
+    def to_scipy(self) -> scipy.sparse.csr_array | list[scipy.sparse.csr_array]:
+        """Return the mapping as a sparse matrix, see `mrdist.synthesis.MaskedWeights.to_scipy`."""
+        matrices = self.weights.matrices
+        return matrices[0] if self.weights.color == "shared" else list(matrices)
+
+
+@dataclass(frozen=True)
+class SparseBlock:
+    """Weights of a block of output pixels, see `mrdist.storage.methods.BlockWeights`."""
+
+    window: Block
+    weights: SparseWeights
+
+    @property
+    def intercept(self) -> Floats:
+        """Shape (y, x, group)."""
+        return self.weights.intercept
+
+    def predict(self, x: npt.NDArray[np.generic], codes: Codes | None) -> Floats:
+        """Return the block of the images whose windows are ``x``."""
+        assert codes is None
+        return self.weights.predict(x)
+
+
+class SparseReader(WeightsReader):
+    """Reads a complete weights store of learned sparsity whole or block by block."""
+
+    training: SparseTraining
+    training_type = SparseTraining
+
+    @property
+    def reach(self) -> int:
+        """Rows beyond a block that its windows need."""
+        window = self.training.window
+        return self.training.height if window is None else min(window - 1, self.training.height)
+
+    @property
+    def numbers_per_pixel(self) -> int:
+        """Numbers read for a pixel: values and places of its weights and intercepts, rounded up."""
+        with store_errors(self.url):
+            n = self._whole("data").shape[0]
+        return 3 * -(-n // self.training.n_pixels)
+
+    def read(self, block: Block, window: Block | None = None) -> SparseWeights:
+        """Return the weights of a block of output pixels, on the input pixels in ``window``; all by default."""
+        training = self.training
+        window = self.frame if window is None else window
+        matrices = tuple(self._matrix(group, block, window) for group in range(training.n_groups))
+        return SparseWeights(training.color, training.n_channels, block.shape, matrices)
+
+    def block(self, block: Block) -> SparseBlock:
+        """Return the weights of a block with the window of input pixels that it needs."""
+        window = window_of(block, self.training.window, self.training.shape)
+        return SparseBlock(window, self.read(block, window))
+
+    def model(self) -> SparseModel:
+        """Return the whole mapping."""
+        return SparseModel(
+            url=self.url,
+            storage_options=self.storage_options,
+            attributes=self.attributes,
+            n_channels=self.training.n_channels,
+            weights=self.read(self.frame),
+        )
+
+    def _matrix(self, group: int, block: Block, window: Block) -> scipy.sparse.csr_array:
+        """Return the block's rows, read in one run from its first to its last."""
+        n_pixels, width = self.training.n_pixels, self.training.width
+        first = group * n_pixels + block.y0 * width
+        with store_errors(self.url):
+            pointers = np.asarray(self._whole("indptr")[first : first + block.shape[0] * width + 1])
+            part = slice(int(pointers[0]), int(pointers[-1]))
+            data, indices = (np.asarray(self._whole(name)[part]) for name in ("data", "indices"))
+        rows = np.arange(block.shape[0])[:, None] * width + np.arange(block.x0, block.x1)
+        matrix = scipy.sparse.csr_array(
+            (data, indices, pointers - pointers[0]), shape=(len(pointers) - 1, n_pixels + 1)
+        )
+        if block.shape[1] < width:
+            matrix = matrix[rows.ravel()]
+        if window == self.frame:
+            return matrix
+        y, x = np.divmod(matrix.indices.astype(np.int64), width)
+        places = (y - window.y0) * window.shape[1] + x - window.x0
+        n_inputs = window.shape[0] * window.shape[1]
+        places[matrix.indices == n_pixels] = n_inputs
+        return scipy.sparse.csr_array((matrix.data, places, matrix.indptr), shape=(rows.size, n_inputs + 1))
+
+    def _whole(self, name: str) -> zarr.Array[Any]:
+        array = self._group[name]
+        assert isinstance(array, zarr.Array)
+        return array
