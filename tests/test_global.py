@@ -24,6 +24,7 @@ from mrdist.baselines.global_estimators import (
     PrincipalComponentRegression,
 )
 from mrdist.errors import DataError, ParameterError
+from mrdist.selection import assign_folds
 
 SERIAL = ("--workers", "0")
 LABELS = ("--source", "neutral", "--target", "happy")
@@ -283,6 +284,49 @@ def test_killed_worker(stores, tmp_path):
     commands.assert_equal_bytes(weights, stores.weights["l2"])
 
 
+@pytest.mark.parametrize(("method", "color"), [("l2", "shared"), ("kernel", "separate")])
+def test_cross_validation(stores, tmp_path, method, color):
+    """The table holds the errors of explicit refits; the weights are those of the alpha that it chooses."""
+    url, alphas = tmp_path / "w.zarr", (1e-3, 0.1, 10.0)
+    options = ["--method", method, "--color", color, "--free-intercept", "--dtype=float64", *SERIAL]
+    if method == "kernel":
+        options.append("--gamma=0.004")
+    search = ("--alpha=cv", "--alphas=0.001,0.1,10", "--folds=3", "--seed=2")
+    report = commands.report("train", stores.images, url, *LABELS, *options, *search, "--block=16,32")
+    source, target = stores.train.neutral.values, stores.train.happy.values
+    fold = assign_folds(stores.train.subject.values, 3, 2)
+    made = {"penalize_intercept": False, "color": color} | ({"gamma": 0.004} if method == "kernel" else {})
+    wanted = np.empty((3, 3))
+    for row, alpha in enumerate(alphas):
+        for number in range(3):
+            held = fold == number
+            model = METHODS[method](alpha=alpha, **made).fit(source[~held], target[~held])
+            wanted[row, number] = np.square(model.predict(source[held]) - target[held] / 255).mean()
+    model = mrdist.open_weights(str(url))
+    np.testing.assert_allclose(model.cv.mse.values[0], wanted, rtol=1e-9, atol=1e-12)
+    best = alphas[wanted.mean(axis=1).argmin()]
+    assert report["cross_validation"]["chosen"]["alpha"] == best == model.attributes["training"]["alpha"]
+    commands.succeed("train", stores.images, tmp_path / "fixed.zarr", *LABELS, *options, "--alpha", best)
+    for name in ("coef", "intercept", "rotation", "train_sse"):
+        assert commands.files(url / name) == commands.files(tmp_path / "fixed.zarr" / name)
+    again = ("train", stores.images, url, *LABELS, *options)
+    assert commands.report(*again, *search)["already_complete"]
+    assert "seed is 2 there and 3 here" in commands.failure(*again, *search[:3], "--seed=3")
+
+
+def test_cross_validation_killed_and_resumed(stores, tmp_path):
+    options = (*LABELS, "--method=l2", "--alpha=cv", "--folds=3", "--block=16,16")
+    commands.succeed("train", stores.images, tmp_path / "whole.zarr", *options, *SERIAL)
+    weights = tmp_path / "w.zarr"
+    with commands.running("train", stores.images, weights, *options, "--workers", "2") as process:
+        commands.wait_until(lambda: sums_done(weights) >= 2 or process.poll() is not None, "two blocks")
+        process.kill()
+        process.wait()
+    assert not commands.is_whole(weights)
+    commands.succeed("train", stores.images, weights, *options, *SERIAL)
+    commands.assert_equal_bytes(weights, tmp_path / "whole.zarr")
+
+
 # --- what is wrong -------------------------------------------------------------------------------------
 
 
@@ -298,6 +342,11 @@ def test_killed_worker(stores, tmp_path):
         (("--method=pca", "--alpha=1"), "alpha"),
         (("--method=l2", "--receptive-field=3"), "receptive_field"),
         (("--method=l2", "--max-memory=200MB"), "190 MiB"),
+        (("--method=l2", "--alpha=cv", "--folds=100"), "100"),
+        (("--method=l2", "--alpha=cv", "--alphas=1,-2"), "-2"),
+        (("--method=l2", "--alpha=cv", "--rule=pixel"), "pixel"),
+        (("--method=l2", "--alpha=2", "--folds=3"), "folds (3)"),
+        (("--method=pca", "--alpha=cv"), "alpha"),
     ],
 )
 def test_options(stores, tmp_path, options, offending):

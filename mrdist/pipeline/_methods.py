@@ -141,9 +141,12 @@ METHODS: dict[str, Method] = {
         {"alpha": 0.4, "penalize_intercept": True, **_SEARCH},
         knows_joint=True,
     ),
-    "l2": Method(("mrdist.pipeline.train_global", "train_global"), {"alpha": 0.4, "penalize_intercept": True}),
+    "l2": Method(
+        ("mrdist.pipeline.train_global", "train_global"), {"alpha": 0.4, "penalize_intercept": True, **_SEARCH}
+    ),
     "kernel": Method(
-        ("mrdist.pipeline.train_global", "train_global"), {"alpha": 0.01, "penalize_intercept": True, "gamma": None}
+        ("mrdist.pipeline.train_global", "train_global"),
+        {"alpha": 0.01, "penalize_intercept": True, "gamma": None, **_SEARCH},
     ),
     "pca": Method(("mrdist.pipeline.train_global", "train_global"), {"components": 32}),
     "mean": Method(("mrdist.pipeline.train_mean", "train_mean"), {}),

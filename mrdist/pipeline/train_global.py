@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -20,38 +21,53 @@ from mrdist.baselines.dual import (
     default_gamma,
     gaussian,
     gram_unit,
+    held_out_errors,
     inner_products,
     integers_of,
     rows_of,
 )
 from mrdist.baselines.global_estimators import check_components, check_gamma
 from mrdist.baselines.mean import TargetSums
-from mrdist.errors import DataError
+from mrdist.errors import DataError, ParameterError
 from mrdist.execution import Executor, open_executor, peak_memory, progress_bar
 from mrdist.geometry import Block, block_grid
 from mrdist.pipeline._blocks import n_slots_of, versions
 from mrdist.pipeline._global_plan import GlobalSizes, plan_global
 from mrdist.pipeline._methods import Job, Lesson
-from mrdist.pipeline.train import TrainReport, TrainTask, already_trained
+from mrdist.pipeline.train import TrainReport, TrainTask, already_trained, check_fixed
 from mrdist.planning import Cut
+from mrdist.selection import DEFAULT_ALPHAS, DEFAULT_FOLDS, assign_folds, check_alphas, choose, standard_error
 from mrdist.solvers import check_alpha
 from mrdist.storage import Images, redact
 from mrdist.storage.global_weights import GlobalOutput, GlobalTraining, global_output
 from mrdist.storage.methods import chunk_side
 
+logger = logging.getLogger("mrdist")
+
+RULES = ("min", "1se")
+KERNEL_ALPHAS = (1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+"""Penalties to try by default: entries of a Gaussian kernel are at most 1, inner products of images are thousands."""
+
 
 def describe_global(
     lesson: Lesson,
     *,
-    alpha: float | None = None,
+    alpha: float | str | None = None,
     penalize_intercept: bool | None = None,
     gamma: float | None = None,
     components: int | None = None,
+    **search: Any,
 ) -> GlobalTraining:
     """Check the options that a method has and describe the training."""
+    if alpha == "cv":
+        search = check_search(lesson, **search)
+    else:
+        check_fixed(receptive_field=1, dilation=1, **search)
+        alpha = None if alpha is None else check_alpha(float(alpha))
     training = GlobalTraining(
         **lesson.describe(),
-        alpha=None if alpha is None else check_alpha(alpha),
+        **search,
+        alpha=alpha,
         penalize_intercept=penalize_intercept,
         gamma=check_gamma(gamma),
         components=components,
@@ -62,12 +78,33 @@ def describe_global(
     return training
 
 
+def check_search(
+    lesson: Lesson,
+    *,
+    alphas: Sequence[float] | None,
+    folds: int | None,
+    rule: str | None,
+    seed: int | None,
+) -> dict[str, Any]:
+    """Check the options of a cross-validation and return them with their defaults."""
+    rule, n_folds, seed = rule or "min", DEFAULT_FOLDS if folds is None else folds, seed or 0
+    if rule not in RULES:
+        raise ParameterError(
+            f"rule must be one of {', '.join(RULES)} for the method {lesson.method}, which solves all pixels at once, "
+            f"got {rule!r}."
+        )
+    assign_folds(lesson.images.subject[lesson.rows], n_folds, seed)
+    default = KERNEL_ALPHAS if lesson.method == "kernel" else DEFAULT_ALPHAS
+    grid = check_alphas(default if alphas is None else alphas)
+    return {"alphas": list(grid), "folds": n_folds, "rule": rule, "seed": seed}
+
+
 def train_global(job: Job, **options: Any) -> TrainReport:
     """Train one of the methods ``l2``, ``kernel`` and ``pca``; options are those of `describe_global`."""
     lesson = job.lesson
     images = lesson.images
     training = describe_global(lesson, **options)
-    labels = 2 if training.components is None else 3
+    labels = 2 + (training.components is not None) + (training.alphas is not None)
     sizes = GlobalSizes.of(images, images.n_read(lesson.rows), training, labels)
     limits = {"max_memory": job.max_memory, "n_slots": n_slots_of(job.workers)}
     cut = plan_global(sizes, block=job.block, **limits)
@@ -83,7 +120,7 @@ def train_global(job: Job, **options: Any) -> TrainReport:
         TrainTask(job.url, job.storage_options, images.url, images.storage_options, index, block, images.chunks[0])
         for index, block in enumerate(blocks)
     ]
-    output.begin_sums([lesson.source])
+    output.begin_sums([lesson.source] if training.alphas is None else [lesson.source, lesson.target])
     unsolved = output.operators is None
     to_sum = [task for task, done in zip(tasks, output.summed, strict=True) if unsolved and not done]
     to_solve = [task for task, done in zip(tasks, output.progress.done, strict=True) if not done]
@@ -102,7 +139,7 @@ def train_global(job: Job, **options: Any) -> TrainReport:
         started = time.perf_counter()
         peak = _run(executor, _sum_block, to_sum, cut, peak, advance)
         if unsolved:
-            _solve(output, gram_unit(images.dtype))
+            _solve(output, images, lesson.rows)
         peak = _run(executor, _train_block, to_solve, cut, peak, advance)
         scores = output.finish({"images": redact(images.url), "versions": versions()})
         run_seconds = time.perf_counter() - started
@@ -117,6 +154,7 @@ def train_global(job: Job, **options: Any) -> TrainReport:
         blocks_run=len(to_solve),
         peak_memory_bytes=peak,
         scores=scores,
+        cross_validation=None if output.chosen is None else {"chosen": output.chosen},
     )
 
 
@@ -168,13 +206,18 @@ def _sum_block(task: TrainTask) -> int:
         output.write_basis(task.block, pixels)
     with threadpool_limits(1):  # a process has one processor
         rows = rows_of(_integers(images, training.source, task.block, pixels), training.n_groups)
-        output.write_sums(task.index, {training.source: inner_products(rows)})
+        grams = {training.source: inner_products(rows)}
+        if training.alphas is not None:
+            pixels = read_rows(images, training.target, _rows(images, training), task.block)
+            rows = rows_of(_integers(images, training.target, task.block, pixels), training.n_groups)
+            grams[training.target] = inner_products(rows)
+        output.write_sums(task.index, grams)
     return peak_memory()
 
 
-def _solve(output: GlobalOutput, unit: int) -> None:
+def _solve(output: GlobalOutput, images: Images, rows: npt.NDArray[np.int64]) -> None:
     """Between the passes: one eigendecomposition a group, from which all weights follow."""
-    training = output.training
+    training, unit = output.training, gram_unit(images.dtype)
     grams = output.total_sums(training.source) / unit**2
     norms = np.diagonal(grams, axis1=1, axis2=2)
     found: dict[str, Any] = {}
@@ -183,19 +226,56 @@ def _solve(output: GlobalOutput, unit: int) -> None:
         gamma = default_gamma(grams) if training.gamma is None else training.gamma
         found["gamma"], kept["norms"] = gamma, norms
         grams = np.stack([gaussian(gram, own, own, gamma) for gram, own in zip(grams, norms, strict=True)])
-    duals = [_dual(training, gram) for gram in grams]
+    alpha = training.alpha
+    if training.alphas is not None:
+        alpha = choose_alpha(output, grams, unit, images.subject[rows])
+    duals = [_dual(training, gram, alpha) for gram in grams]
     operators = {field.name: np.stack([getattr(dual, field.name) for dual in duals]) for field in fields(Dual)}
     if training.components is None:
         kept["rotation"] = operators["rotation"]
     output.write_operators(found, kept, **operators)
 
 
-def _dual(training: GlobalTraining, kernel: Matrix) -> Dual:
+def choose_alpha(output: GlobalOutput, kernels: Matrix, unit: int, subject: npt.NDArray[np.str_]) -> float:
+    """Choose the penalty of all pixels by cross-validation and keep the table of errors.
+
+    Errors follow from the inner products alone, see `mrdist.baselines.dual.held_out_errors`. The kernel is that of all
+    images, as is the gamma of its default.
+    """
+    training = output.training
+    assert training.alphas is not None
+    assert training.folds is not None
+    assert training.seed is not None
+    alphas = tuple(training.alphas)
+    targets = output.total_sums(training.target) / unit**2
+    folds = assign_folds(subject.tolist(), training.folds, training.seed)
+    fold = np.repeat(folds, training.n_rows // training.n_images)
+    with threadpool_limits(1):
+        sse = sum(
+            held_out_errors(kernel, target, fold, alphas, penalize_intercept=bool(training.penalize_intercept))
+            for kernel, target in zip(kernels, targets, strict=True)
+        )
+    n_images = np.bincount(folds)
+    mse = np.asarray(sse) / (n_images * (training.height * training.width * training.n_channels))
+    choice = choose(mse[np.newaxis], rule="1se" if training.rule == "1se" else "min")
+    chosen = {"alpha": alphas[choice.alpha], "mse": choice.error, "se": choice.standard_error}
+    output.write_choice(chosen, mse[np.newaxis], standard_error(mse[np.newaxis]), n_images)
+    logger.info("cross-validation chose alpha %g: mean squared error %.4g", chosen["alpha"], choice.error)
+    if choice.edge is not None:
+        logger.warning(
+            "the best alpha %g lies on the %s edge of the grid: a better one may lie beyond; extend --alphas",
+            alphas[0] if choice.edge == "lower" else alphas[-1],
+            choice.edge,
+        )
+    return alphas[choice.alpha]
+
+
+def _dual(training: GlobalTraining, kernel: Matrix, alpha: float | str | None) -> Dual:
     if training.components is not None:
         return Spectrum.of(kernel, penalize_intercept=False).components(training.components)
-    assert training.alpha is not None
     assert training.penalize_intercept is not None
-    return Spectrum.of(kernel, penalize_intercept=training.penalize_intercept).ridge(training.alpha)
+    assert isinstance(alpha, float)
+    return Spectrum.of(kernel, penalize_intercept=training.penalize_intercept).ridge(alpha)
 
 
 def _train_block(task: TrainTask) -> int:
