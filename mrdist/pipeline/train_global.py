@@ -45,8 +45,11 @@ from mrdist.storage.methods import chunk_side
 logger = logging.getLogger("mrdist")
 
 RULES = ("min", "1se")
-KERNEL_ALPHAS = (1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
-"""Penalties to try by default: entries of a Gaussian kernel are at most 1, inner products of images are thousands."""
+GRIDS = {
+    "l2": (*DEFAULT_ALPHAS, 100.0, 300.0, 1000.0, 3000.0),
+    "kernel": tuple(alpha / 1000 for alpha in DEFAULT_ALPHAS),
+}
+"""Penalties to try by default: inner products of images are thousands, entries of a Gaussian kernel at most 1."""
 
 
 def describe_global(
@@ -94,8 +97,7 @@ def check_search(
             f"got {rule!r}."
         )
     assign_folds(lesson.images.subject[lesson.rows], n_folds, seed)
-    default = KERNEL_ALPHAS if lesson.method == "kernel" else DEFAULT_ALPHAS
-    grid = check_alphas(default if alphas is None else alphas)
+    grid = check_alphas(GRIDS[lesson.method] if alphas is None else alphas)
     return {"alphas": list(grid), "folds": n_folds, "rule": rule, "seed": seed}
 
 
