@@ -144,6 +144,35 @@ def default_gamma(grams: Matrix) -> float:
     return 1 / median
 
 
+def check_gamma(gamma: float | None) -> float | None:
+    """Return the width of a kernel if it is None (to be found) or positive and finite.
+
+    Raises
+    ------
+    ParameterError
+        If it is neither.
+    """
+    if gamma is not None and not 0 < gamma < np.inf:
+        raise ParameterError(f"gamma must be positive and finite, got {gamma}.")
+    return gamma
+
+
+def check_components(components: int, n_rows: int) -> int:
+    """Return a number of principal components if so many rows can have them.
+
+    Raises
+    ------
+    ParameterError
+        If it is not positive, or not less than the number of rows.
+    """
+    if not 1 <= components < n_rows:
+        raise ParameterError(
+            f"components must be from 1 to {n_rows - 1}, one less than the {n_rows} row(s) to train on, got "
+            f"{components}."
+        )
+    return components
+
+
 @dataclass(frozen=True)
 class Spectrum:
     """Eigendecomposition of a kernel matrix under a convention of the intercept.

@@ -14,6 +14,8 @@ from mrdist.baselines.dual import (
     Dual,
     Matrix,
     Spectrum,
+    check_components,
+    check_gamma,
     check_pixels,
     default_gamma,
     gaussian,
@@ -45,35 +47,6 @@ def check_color(color: Color) -> Color:
     if color not in ("shared", "separate"):
         raise ParameterError(f"color must be shared or separate, got {color!r}.")
     return color
-
-
-def check_gamma(gamma: float | None) -> float | None:
-    """Return the width of a kernel if it is None (to be found) or positive and finite.
-
-    Raises
-    ------
-    ParameterError
-        If it is neither.
-    """
-    if gamma is not None and not 0 < gamma < np.inf:
-        raise ParameterError(f"gamma must be positive and finite, got {gamma}.")
-    return gamma
-
-
-def check_components(components: int, n_rows: int) -> int:
-    """Return a number of principal components if so many rows can have them.
-
-    Raises
-    ------
-    ParameterError
-        If it is not positive, or not less than the number of rows.
-    """
-    if not 1 <= components < n_rows:
-        raise ParameterError(
-            f"components must be from 1 to {n_rows - 1}, one less than the {n_rows} row(s) to train on, got "
-            f"{components}."
-        )
-    return components
 
 
 class _GlobalRegression(BaseEstimator):  # type: ignore[misc]

@@ -17,6 +17,8 @@ from mrdist.baselines.dual import (
     Dual,
     Matrix,
     Spectrum,
+    check_components,
+    check_gamma,
     check_pixels,
     default_gamma,
     gaussian,
@@ -26,7 +28,6 @@ from mrdist.baselines.dual import (
     integers_of,
     rows_of,
 )
-from mrdist.baselines.global_estimators import check_components, check_gamma
 from mrdist.baselines.mean import TargetSums
 from mrdist.errors import DataError, ParameterError
 from mrdist.execution import Executor, open_executor, peak_memory, progress_bar
@@ -133,6 +134,7 @@ def train_global(job: Job, **options: Any) -> TrainReport:
             scheduler=job.scheduler,
             n_tasks=len(blocks),
             max_memory=job.max_memory,
+            prepare=_warm_up,
         ) as executor,
         progress_bar(
             2 * len(blocks), 2 * len(blocks) - len(to_sum) - len(to_solve), "block", show=job.progress
@@ -158,6 +160,11 @@ def train_global(job: Job, **options: Any) -> TrainReport:
         scores=scores,
         cross_validation=None if output.chosen is None else {"chosen": output.chosen},
     )
+
+
+def _warm_up() -> None:
+    """Load what the tasks need; what comes before the first block is no part of its time."""
+    Spectrum.of(np.eye(2), penalize_intercept=True)
 
 
 def _run(
