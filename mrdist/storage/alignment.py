@@ -13,7 +13,7 @@ from mrdist.errors import StoreFormatError
 from mrdist.geometry import block_grid
 from mrdist.moments import unit_of
 from mrdist.storage.images import Images, _array
-from mrdist.storage.urls import COMPRESSOR, StorageOptions, open_group, redact, store_errors, write_strings
+from mrdist.storage.urls import COMPRESSOR, StorageOptions, open_group, redact, store_errors, write_array, write_strings
 
 Floats = npt.NDArray[np.floating[Any]]
 #: Nodes along a side at which a warp is kept: the first lies on the frame's edge, the last on the opposite one.
@@ -96,7 +96,11 @@ def write_alignment(url: str, alignment: Alignment, storage_options: StorageOpti
             ("quality", alignment.quality, ("image", "label", "measure")),
         ):
             group.create_array(
-                name, data=values, chunks=(min(1024, max(n_images, 1)), *values.shape[1:]), dimension_names=dimensions
+                name,
+                data=values,
+                chunks=(min(1024, max(n_images, 1)), *values.shape[1:]),
+                dimension_names=dimensions,
+                config={"write_empty_chunks": True},
             )
 
 
@@ -144,7 +148,7 @@ def write_frame(
     with store_errors(url):
         group = open_group(url, storage_options, write=True)
         if len(reference):
-            group.create_array("reference_points", data=reference, dimension_names=("point", "xy"))
+            write_array(group, "reference_points", reference, "point", "xy")
         labels: list[str] = group.attrs["mrdist"]["labels"]  # type: ignore[index, call-overload, assignment]
         first = _array(group, labels[0])
         height, width, n_channels = first.shape[1:]

@@ -53,7 +53,13 @@ def write_csr(
                 array = getattr(values, part)
                 if part == "indptr":
                     array = array.astype("int64")
-                group.create_array(part, data=array, chunks=(min(CHUNK, max(len(array), 1)),), compressors=COMPRESSOR)
+                group.create_array(
+                    part,
+                    data=array,
+                    chunks=(min(CHUNK, max(len(array), 1)),),
+                    compressors=COMPRESSOR,
+                    config={"write_empty_chunks": True},
+                )
             group.attrs.update(
                 {
                     "encoding-type": "csr_matrix",

@@ -29,6 +29,7 @@ from mrdist.storage.urls import (
     open_kind,
     redact,
     store_errors,
+    write_array,
     write_strings,
 )
 
@@ -233,7 +234,7 @@ def finish_images(
         group = open_group(url, storage_options, write=True)
         _array(group, "present")[...] = present
         _array(group, "checksum")[...] = checksum
-        group.create_array("face_mask", data=face_mask, dimension_names=("y", "x"))
+        write_array(group, "face_mask", face_mask, "y", "x")
         commit(group, {**check_format(group, url), "complete": True, "provenance": provenance})
 
 

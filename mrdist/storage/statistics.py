@@ -37,6 +37,7 @@ from mrdist.storage.urls import (
     open_kind,
     remove_partial_files,
     store_errors,
+    write_array,
     write_strings,
 )
 
@@ -488,8 +489,8 @@ def _create_arrays(group: zarr.Group, accumulation: Accumulation) -> None:
             dimension_names=("fold", *leading, *axes, "y", "x"),
             compressors=COMPRESSOR,
         )
-    group.create_array("shifts", data=field.lags, dimension_names=("shift", "axis"))
-    group.create_array("offsets", data=field.offsets, dimension_names=("offset", "axis"))
+    write_array(group, "shifts", field.lags, "shift", "axis")
+    write_array(group, "offsets", field.offsets, "offset", "axis")
     group.create_array("count", shape=(0,), chunks=(1024,), dtype="int64", dimension_names=("fold",))
     write_strings(group, "image", [], "image", _IDS_PER_CHUNK)
     for name, dtype, last in (("checksum", "uint32", (2,)), ("fold_of_image", "int64", ())):

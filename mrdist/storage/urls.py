@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import fsspec
 import numpy as np
+import numpy.typing as npt
 import zarr
 import zarr.errors
 import zarr.storage
@@ -311,6 +312,13 @@ def stored_bytes(url: str, options: StorageOptions = None) -> int:
     filesystem, root = _filesystem(url, options)
     with store_errors(url):
         return int(filesystem.du(root))
+
+
+def write_array(group: zarr.Group, name: str, values: npt.NDArray[Any], *dimensions: str) -> None:
+    """Create an array of one chunk, which is there even where all values are zero: readers miss a chunk that is not."""
+    group.create_array(
+        name, data=values, chunks=values.shape, dimension_names=dimensions, config={"write_empty_chunks": True}
+    )
 
 
 def write_strings(group: zarr.Group, name: str, values: Sequence[str], dimension: str, chunk: int) -> None:

@@ -23,7 +23,7 @@ from mrdist.storage.methods import (
     create_error_maps,
     create_map,
 )
-from mrdist.storage.urls import StorageOptions, check_format, store_errors
+from mrdist.storage.urls import StorageOptions, check_format, store_errors, write_array
 from mrdist.synthesis import MaskedWeights
 
 
@@ -142,7 +142,7 @@ def create_arrays(group: zarr.Group, training: Training) -> None:
     create_error_maps(group, training)
     if training.alpha is None:
         create_map(group, training, "alpha", np.float64)
-    group.create_array("offsets", data=training.field.offsets, dimension_names=("offset", "axis"))
+    write_array(group, "offsets", training.field.offsets, "offset", "axis")
 
 
 @dataclass(frozen=True)
