@@ -115,12 +115,6 @@ def test_options_that_a_method_does_not_know(stores, tmp_path, options, offendin
     assert not (tmp_path / "w.zarr").exists()
 
 
-def test_many_mappings_of_a_method_that_trains_one(stores, tmp_path):
-    options = ("--source", "neutral", "--target", "all", "--method", "mean", *SERIAL)
-    assert "method mean" in commands.failure("train", stores.images, tmp_path / "w.zarr", *options)
-    assert not (tmp_path / "w.zarr").exists()
-
-
 @pytest.mark.parametrize("command", [("refine",), ("plot", "intercept"), ("plot", "receptive-fields")])
 def test_what_needs_receptive_fields(stores, tmp_path, command):
     out = () if command == ("refine",) else ("--out", tmp_path / "picture.png")

@@ -76,7 +76,7 @@ def feathered(face: npt.NDArray[np.bool_], margin: float = _MARGIN) -> Floats:
     >>> face = np.zeros((50, 50), dtype=bool)
     >>> face[20:30, 20:30] = True
     >>> feathered(face)[25, [0, 15, 17, 19, 25]].round(2)
-    array([0.  , 0.  , 0.35, 0.84, 1.  ])
+    array([0.  , 0.  , 0.16, 0.84, 1.  ])
     """
     size = len(face)
     away = ndimage.distance_transform_edt(~face) / (margin * size)
