@@ -238,6 +238,28 @@ def test_a_group_is_not_overwritten_by_another(images, group, singles, tmp_path)
     check_group(taken, singles)
 
 
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--alpha", "cv", "--folds", "400"), "folds is 400"),
+        (("--alpha", "cv", "--receptive-field", "3,99"), "spans 99 pixels"),
+        (("--receptive-field", "99"), "spans 99 pixels"),
+        (("--max-memory", "1MiB"), "max_memory"),
+        (("--method", "mean", "--max-memory", "1MiB"), "max_memory"),
+        (("--method", "l2", "--alpha", "cv", "--folds", "400"), "folds is 400"),
+        (("--method", "l2", "--alpha", "-1"), "alpha must be"),
+        (("--method", "pca", "--components", "900"), "components"),
+        (("--method", "l1", "--alpha", "cv"), "for the method l1, got 'cv'"),
+        (("--method", "l1", "--window", "4"), "window must be"),
+        (("--method", "l0", "--nonzeros", "5000"), "nonzeros"),
+    ],
+)
+def test_bad_options_overwrite_nothing(images, group, options, sentence):
+    before = commands.files(group), commands.attributes(group)
+    assert sentence in commands.failure("train", images, group, *ALL, *options, "--overwrite")
+    assert (commands.files(group), commands.attributes(group)) == before
+
+
 def test_all_cannot_be_a_label(tmp_path):
     said = commands.failure("generate", tmp_path / "i.zarr", "--images", "4", "--labels", "neutral,all", *SERIAL)
     assert "all" in said

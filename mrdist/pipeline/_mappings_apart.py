@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mrdist.errors import MrdistError
-from mrdist.pipeline._methods import Lesson, choose_options
-from mrdist.pipeline.train import TrainReport, train
+from mrdist.pipeline._methods import METHODS, Job, Lesson
+from mrdist.pipeline.train import TrainReport
 from mrdist.storage import Images, StorageOptions
-from mrdist.storage.mappings import begin_mappings, mapping_name, mapping_url, remove_empty_group
+from mrdist.storage.mappings import begin_mappings, mapping_name, mapping_url
 
 
 def train_apart(
@@ -19,13 +18,15 @@ def train_apart(
     pairs: Sequence[tuple[str, str]],
     *,
     method: str,
-    method_options: dict[str, Any],
-    lesson: dict[str, Any],
+    options: Mapping[str, Any],
+    lesson: Mapping[str, Any],
     overwrite: bool,
     weights_storage_options: StorageOptions,
     **work: Any,
 ) -> tuple[bool, dict[str, TrainReport]]:
-    """Begin or resume a group and train its mappings with `mrdist.train`.
+    """Begin or resume a group and train its mappings as `mrdist.train` does.
+
+    The options of all mappings are checked before anything is begun or overwritten.
 
     Parameters
     ----------
@@ -33,8 +34,8 @@ def train_apart(
         As in `mrdist.train_mappings`.
     pairs
         Source and target of each mapping.
-    method_options
-        Options that the method knows, those that are given.
+    options
+        All options of the method.
     lesson
         Its options ``split``, ``color`` and ``dtype``.
     work
@@ -47,32 +48,18 @@ def train_apart(
     dict
         Name of a mapping -> report.
     """
-    options = choose_options(method, method_options)
-    described = {
-        mapping_name(source, target): {
-            **Lesson.of(images, method=method, source=source, target=target, **lesson).describe(),
-            **json.loads(json.dumps(options)),  # as the store will give them back
-        }
-        for source, target in pairs
-    }
+    jobs = {}
+    for source, target in pairs:
+        name = mapping_name(source, target)
+        jobs[name] = Job(
+            Lesson.of(images, method=method, source=source, target=target, **lesson),
+            url=mapping_url(group_url, name),
+            storage_options=weights_storage_options,
+            overwrite=False,  # the group's own mappings are resumed
+            **work,
+        )
+        METHODS[method].check(jobs[name], options)
+    as_stored = json.loads(json.dumps(options))
+    described = {name: {**job.lesson.describe(), **as_stored} for name, job in jobs.items()}
     unfinished = begin_mappings(group_url, described, overwrite=overwrite, storage_options=weights_storage_options)
-    reports = {}
-    try:
-        for source, target in pairs:
-            name = mapping_name(source, target)
-            reports[name] = train(
-                images.url,
-                mapping_url(group_url, name),
-                source=source,
-                target=target,
-                method=method,
-                storage_options=images.storage_options,
-                weights_storage_options=weights_storage_options,
-                **method_options,
-                **lesson,
-                **work,
-            )
-    except MrdistError:
-        remove_empty_group(group_url, weights_storage_options)
-        raise
-    return unfinished, reports
+    return unfinished, {name: METHODS[method].trainer(job, **options) for name, job in jobs.items()}

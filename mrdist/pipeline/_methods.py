@@ -110,14 +110,15 @@ class Method:
     Attributes
     ----------
     home
-        Module and name of the function that trains, called with a `Job` and all options.
+        Module, name of the function that trains, and of the one that checks and plans before the trainer begins its
+        output, both called with a `Job` and all options.
     options
         The options that it knows beside those that all methods share, with their defaults.
     knows_joint
         Whether its outputs can see all input channels.
     """
 
-    home: tuple[str, str]
+    home: tuple[str, str, str]
     options: Mapping[str, Any]
     knows_joint: bool = False
 
@@ -127,33 +128,42 @@ class Method:
         found: Callable[..., Any] = getattr(import_module(self.home[0]), self.home[1])
         return found
 
+    def check(self, job: Job, options: Mapping[str, Any]) -> None:
+        """Raise what the trainer would raise before it begins its output, and touch nothing."""
+        getattr(import_module(self.home[0]), self.home[2])(job, **options)
+
 
 _SEARCH = {"alphas": None, "folds": None, "rule": None, "seed": None}
 
 METHODS: dict[str, Method] = {
     "mr": Method(
-        ("mrdist.pipeline.train", "train_masked"),
+        ("mrdist.pipeline.train", "train_masked", "plan_masked"),
         {"receptive_field": 3, "dilation": 1, "alpha": 0.4, "penalize_intercept": True, **_SEARCH},
         knows_joint=True,
     ),
     "pixel": Method(
-        ("mrdist.pipeline.train", "train_masked"),
+        ("mrdist.pipeline.train", "train_masked", "plan_masked"),
         {"alpha": 0.4, "penalize_intercept": True, **_SEARCH},
         knows_joint=True,
     ),
     "l2": Method(
-        ("mrdist.pipeline.train_global", "train_global"), {"alpha": 0.4, "penalize_intercept": True, **_SEARCH}
+        ("mrdist.pipeline.train_global", "train_global", "plan_whole"),
+        {"alpha": 0.4, "penalize_intercept": True, **_SEARCH},
     ),
     "kernel": Method(
-        ("mrdist.pipeline.train_global", "train_global"),
+        ("mrdist.pipeline.train_global", "train_global", "plan_whole"),
         {"alpha": 0.01, "penalize_intercept": True, "gamma": None, **_SEARCH},
     ),
-    "pca": Method(("mrdist.pipeline.train_global", "train_global"), {"components": 32}),
-    "mean": Method(("mrdist.pipeline.train_mean", "train_mean"), {}),
+    "pca": Method(("mrdist.pipeline.train_global", "train_global", "plan_whole"), {"components": 32}),
+    "mean": Method(("mrdist.pipeline.train_mean", "train_mean", "plan_mean"), {}),
     "l1": Method(
-        ("mrdist.pipeline.train_sparse", "train_lasso"), {"alpha": 0.001, "window": None, "max_iterations": 1000}
+        ("mrdist.pipeline.train_sparse", "train_lasso", "plan_lasso"),
+        {"alpha": 0.001, "window": None, "max_iterations": 1000},
     ),
-    "l0": Method(("mrdist.pipeline.train_sparse", "train_omp"), {"nonzeros": 10, "tolerance": 0.0, "window": None}),
+    "l0": Method(
+        ("mrdist.pipeline.train_sparse", "train_omp", "plan_omp"),
+        {"nonzeros": 10, "tolerance": 0.0, "window": None},
+    ),
 }
 
 

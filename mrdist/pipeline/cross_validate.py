@@ -26,7 +26,6 @@ from mrdist.moments import SufficientStatistics, unit_of
 from mrdist.paths import sum_tiles, validation_errors
 from mrdist.pipeline._blocks import (
     BlockTask,
-    n_slots_of,
     open_blocks,
     run_pass,
     solve_block,
@@ -35,8 +34,8 @@ from mrdist.pipeline._blocks import (
     warm_up,
 )
 from mrdist.pipeline._methods import Job, Lesson
-from mrdist.pipeline.train import TrainReport, TrainTask, already_trained, describe_training, workload_of
-from mrdist.planning import SearchSizes, Workload, block_bytes, plan_training
+from mrdist.pipeline.train import TrainReport, TrainTask, already_trained, describe_training, plan_job, workload_of
+from mrdist.planning import Plan, SearchSizes, Workload, block_bytes
 from mrdist.selection import (
     DEFAULT_ALPHAS,
     DEFAULT_FOLDS,
@@ -133,12 +132,24 @@ def describe_search(lesson: Lesson, grid: Grid, *, penalize_intercept: bool) -> 
     return training, search, replace(workload_of(images, training, field), search=sizes)
 
 
-def train_by_cross_validation(job: Job, grid: Grid, *, penalize_intercept: bool) -> TrainReport:
-    """Train with the best candidate of a grid; see `mrdist.train`."""
+def plan_search(
+    job: Job,
+    *,
+    penalize_intercept: bool,
+    receptive_field: int | Sequence[int] = 1,
+    dilation: int | Sequence[int] = 1,
+    **search: Any,
+) -> tuple[Training, Search, Workload, Plan]:
+    """Check the options, which are those of a `Grid`, and cut the work into blocks."""
+    grid = Grid(receptive_field, dilation, **search)
+    training, tried, workload = describe_search(job.lesson, grid, penalize_intercept=penalize_intercept)
+    return training, tried, workload, plan_job(job, workload, job.block)
+
+
+def train_by_cross_validation(job: Job, **options: Any) -> TrainReport:
+    """Train with the best candidate of a grid, see `mrdist.train`; options are those of `plan_search`."""
     lesson, images = job.lesson, job.lesson.images
-    training, search, workload = describe_search(lesson, grid, penalize_intercept=penalize_intercept)
-    n_slots = n_slots_of(job.workers)
-    plan = plan_training(workload, max_memory=job.max_memory, n_slots=n_slots, block=job.block)
+    training, search, workload, plan = plan_search(job, **options)
     output = search_output(
         job.url,
         training,
@@ -151,7 +162,7 @@ def train_by_cross_validation(job: Job, grid: Grid, *, penalize_intercept: bool)
     if output is None:
         return already_trained(job.url, plan.n_blocks, job.storage_options)
     if output.progress.block != plan.block:  # resumed: the grid is the one it was begun with
-        plan = plan_training(workload, max_memory=job.max_memory, n_slots=n_slots, block=output.progress.block)
+        plan = plan_job(job, workload, output.progress.block)
     if plan.advice is not None:
         logger.warning(plan.advice)
     tasks = [

@@ -244,7 +244,22 @@ def train(
     return report
 
 
-def train_masked(
+def train_masked(job: Job, *, alpha: float | Literal["cv"], **options: Any) -> TrainReport:
+    """Train by masked regression, with cross-validation if asked to; options are those of `plan_masked`."""
+    if alpha == "cv":
+        from mrdist.pipeline.cross_validate import train_by_cross_validation  # which imports this module
+
+        return train_by_cross_validation(job, **options)
+    training, workload, plan = plan_masked(job, alpha=alpha, **options)
+    output = train_output(job.url, training, plan.block, overwrite=job.overwrite, storage_options=job.storage_options)
+    if output is None:
+        return already_trained(job.url, plan.n_blocks, job.storage_options)
+    if output.progress.block != plan.block:  # resumed: the grid is the one it was begun with
+        plan = plan_job(job, workload, output.progress.block)
+    return run_training(_train_block, job, plan, workload, output)
+
+
+def plan_masked(
     job: Job,
     *,
     alpha: float | Literal["cv"],
@@ -252,24 +267,23 @@ def train_masked(
     receptive_field: int | Sequence[int] = 1,
     dilation: int | Sequence[int] = 1,
     **search: Any,
-) -> TrainReport:
-    """Train by masked regression, with cross-validation if asked to; the method ``pixel`` has none of a field."""
+) -> tuple[Training, Workload, Plan]:
+    """Check the options and cut the work into blocks; the method ``pixel`` has none of a field."""
     if alpha == "cv":
-        from mrdist.pipeline.cross_validate import Grid, train_by_cross_validation  # which imports this module
+        from mrdist.pipeline.cross_validate import plan_search  # which imports this module
 
-        grid = Grid(receptive_field, dilation, **search)
-        return train_by_cross_validation(job, grid, penalize_intercept=penalize_intercept)
+        options = {"receptive_field": receptive_field, "dilation": dilation, **search}
+        training, _, workload, plan = plan_search(job, penalize_intercept=penalize_intercept, **options)
+        return training, workload, plan
     field = check_fixed(receptive_field=receptive_field, dilation=dilation, **search)
     training = describe_training(job.lesson, alpha=alpha, penalize_intercept=penalize_intercept, **field)
     workload = workload_of(job.lesson.images, training, training.field)
-    n_slots = n_slots_of(job.workers)
-    plan = plan_training(workload, max_memory=job.max_memory, n_slots=n_slots, block=job.block)
-    output = train_output(job.url, training, plan.block, overwrite=job.overwrite, storage_options=job.storage_options)
-    if output is None:
-        return already_trained(job.url, plan.n_blocks, job.storage_options)
-    if output.progress.block != plan.block:  # resumed: the grid is the one it was begun with
-        plan = plan_training(workload, max_memory=job.max_memory, n_slots=n_slots, block=output.progress.block)
-    return run_training(_train_block, job, plan, workload, output)
+    return training, workload, plan_job(job, workload, job.block)
+
+
+def plan_job(job: Job, workload: Workload, block: Shape | None) -> Plan:
+    """Cut the work into blocks for who works on it."""
+    return plan_training(workload, max_memory=job.max_memory, n_slots=n_slots_of(job.workers), block=block)
 
 
 def run_training(

@@ -102,22 +102,28 @@ def check_search(
     return {"alphas": list(grid), "folds": n_folds, "rule": rule, "seed": seed}
 
 
+def plan_whole(job: Job, **options: Any) -> tuple[GlobalSizes, Cut]:
+    """Check the options, which are those of `describe_global`, and cut the work into blocks."""
+    images = job.lesson.images
+    training = describe_global(job.lesson, **options)
+    labels = 2 + (training.components is not None) + (training.alphas is not None)
+    sizes = GlobalSizes.of(images, images.n_read(job.lesson.rows), training, labels)
+    return sizes, plan_global(sizes, max_memory=job.max_memory, n_slots=n_slots_of(job.workers), block=job.block)
+
+
 def train_global(job: Job, **options: Any) -> TrainReport:
     """Train one of the methods ``l2``, ``kernel`` and ``pca``; options are those of `describe_global`."""
     lesson = job.lesson
     images = lesson.images
-    training = describe_global(lesson, **options)
-    labels = 2 + (training.components is not None) + (training.alphas is not None)
-    sizes = GlobalSizes.of(images, images.n_read(lesson.rows), training, labels)
-    limits = {"max_memory": job.max_memory, "n_slots": n_slots_of(job.workers)}
-    cut = plan_global(sizes, block=job.block, **limits)
+    sizes, cut = plan_whole(job, **options)
+    training, labels = sizes.training, sizes.labels
     output = global_output(
         job.url, training, cut.block, images.dtype, overwrite=job.overwrite, storage_options=job.storage_options
     )
     if output is None:
         return already_trained(job.url, cut.n_blocks, job.storage_options)
     if output.progress.block != cut.block:  # resumed: the grid is the one it was begun with
-        cut = plan_global(sizes, block=output.progress.block, **limits)
+        cut = plan_global(sizes, max_memory=job.max_memory, n_slots=1, block=output.progress.block)
     blocks = block_grid(images.shape, cut.block)
     tasks = [
         TrainTask(job.url, job.storage_options, images.url, images.storage_options, index, block, images.chunks[0])

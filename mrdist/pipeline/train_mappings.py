@@ -203,8 +203,7 @@ def train_mappings(
     check_reachable(workers, images_url, group_url)
     check_apart(images_url, group_url)
     check_choices(color, split, dtype)
-    given = {name: value for name, value in method_options.items() if value is not None}
-    options = choose_options(method, given)
+    options = choose_options(method, method_options)
     images = Images.open(images_url, storage_options)
     pairs, left_out = label_pairs(images, source, split, both_ways=both_ways)
     for name in left_out:
@@ -215,14 +214,14 @@ def train_mappings(
             group_url,
             pairs,
             method=method,
-            method_options=given,
+            options=options,
             lesson={"split": split, "color": color, "dtype": dtype},
             overwrite=overwrite,
             weights_storage_options=weights_storage_options,
             block=block,
             workers=workers,
             scheduler=scheduler,
-            max_memory=max_memory,
+            max_memory=parse_bytes(max_memory),
             progress=progress,
         )
         scores = {name: report.scores for name, report in reports.items()}

@@ -9,27 +9,29 @@ from mrdist.baselines.mean import TargetSums
 from mrdist.execution import peak_memory
 from mrdist.geometry import ReceptiveField
 from mrdist.moments import unit_of
-from mrdist.pipeline._blocks import n_slots_of
 from mrdist.pipeline._methods import Job
-from mrdist.pipeline.train import TrainReport, TrainTask, already_trained, run_training, workload_of
-from mrdist.planning import plan_training
+from mrdist.pipeline.train import TrainReport, TrainTask, already_trained, plan_job, run_training, workload_of
+from mrdist.planning import Plan, Workload
 from mrdist.storage import Images
 from mrdist.storage.global_weights import GlobalOutput, GlobalTraining, global_output
 
 
+def plan_mean(job: Job) -> tuple[GlobalTraining, Workload, Plan]:
+    """Describe the training and cut the work into blocks."""
+    training = GlobalTraining(**job.lesson.describe())
+    workload = workload_of(job.lesson.images, training, ReceptiveField(1))
+    return training, workload, plan_job(job, workload, job.block)
+
+
 def train_mean(job: Job) -> TrainReport:
     """Train the method ``mean``; it reads the targets alone."""
-    images = job.lesson.images
-    training = GlobalTraining(**job.lesson.describe())
-    workload = workload_of(images, training, ReceptiveField(1))
-    n_slots = n_slots_of(job.workers)
-    plan = plan_training(workload, max_memory=job.max_memory, n_slots=n_slots, block=job.block)
+    training, workload, plan = plan_mean(job)
     keep: dict[str, Any] = {"overwrite": job.overwrite, "storage_options": job.storage_options}
-    output = global_output(job.url, training, plan.block, images.dtype, **keep)
+    output = global_output(job.url, training, plan.block, job.lesson.images.dtype, **keep)
     if output is None:
         return already_trained(job.url, plan.n_blocks, job.storage_options)
     if output.progress.block != plan.block:  # resumed: the grid is the one it was begun with
-        plan = plan_training(workload, max_memory=job.max_memory, n_slots=n_slots, block=output.progress.block)
+        plan = plan_job(job, workload, output.progress.block)
     report = run_training(_train_block, job, plan, workload, output)
     return replace(report, bytes_read=report.bytes_read // 2)
 

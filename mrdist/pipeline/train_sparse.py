@@ -6,7 +6,7 @@ import logging
 import time
 import warnings
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -53,29 +53,46 @@ class _ChunkTask:
     block: Block
 
 
-def train_lasso(job: Job, *, alpha: float | Literal["cv"], window: int | None, max_iterations: int) -> TrainReport:
-    """Train the method ``l1``, see `mrdist.baselines.estimators.LassoRegression`."""
+def train_lasso(job: Job, **options: Any) -> TrainReport:
+    """Train the method ``l1``, see `mrdist.baselines.estimators.LassoRegression`; options are those of `plan_lasso`."""
+    return _train(job, *plan_lasso(job, **options))
+
+
+def train_omp(job: Job, **options: Any) -> TrainReport:
+    """Train the method ``l0``, see `mrdist.baselines.estimators.PursuitRegression`; options are those of `plan_omp`."""
+    return _train(job, *plan_omp(job, **options))
+
+
+def plan_lasso(
+    job: Job, *, alpha: float | Literal["cv"], window: int | None, max_iterations: int
+) -> tuple[SparseTraining, Cut]:
+    """Check the options and cut the work into blocks."""
     if alpha == "cv":
         raise ParameterError("alpha must be a number for the method l1, got 'cv'; compare some on the split val.")
     check_iterations(max_iterations)
-    return _train(job, window, alpha=check_alpha(alpha), max_iterations=max_iterations)
+    return _plan(job, window, alpha=check_alpha(alpha), max_iterations=max_iterations)
 
 
-def train_omp(job: Job, *, nonzeros: int, tolerance: float, window: int | None) -> TrainReport:
-    """Train the method ``l0``, see `mrdist.baselines.estimators.PursuitRegression`."""
+def plan_omp(job: Job, *, nonzeros: int, tolerance: float, window: int | None) -> tuple[SparseTraining, Cut]:
+    """Check the options and cut the work into blocks."""
     shape = job.lesson.images.shape
     check_window(window, shape)
     n_rows = len(job.lesson.rows) * (job.lesson.images.n_channels if job.lesson.color == "shared" else 1)
     n_columns = shape[0] * shape[1] if window is None else min(window**2, shape[0] * shape[1])
     check_pursuit(nonzeros, tolerance, n_rows, n_columns)
-    return _train(job, window, nonzeros=nonzeros, tolerance=tolerance)
+    return _plan(job, window, nonzeros=nonzeros, tolerance=tolerance)
 
 
-def _train(job: Job, window: int | None, **options: float) -> TrainReport:
+def _plan(job: Job, window: int | None, **options: float) -> tuple[SparseTraining, Cut]:
     images = job.lesson.images
     check_window(window, images.shape)
     training = SparseTraining(**job.lesson.describe(), window=window, **options)  # type: ignore[arg-type]
-    cut = plan_sparse(images, training, max_memory=job.max_memory, n_slots=n_slots_of(job.workers), block=job.block)
+    limits = {"max_memory": job.max_memory, "n_slots": n_slots_of(job.workers)}
+    return training, plan_sparse(images, training, block=job.block, **limits)
+
+
+def _train(job: Job, training: SparseTraining, cut: Cut) -> TrainReport:
+    images = job.lesson.images
     output = sparse_output(job.url, training, cut.block, overwrite=job.overwrite, storage_options=job.storage_options)
     if output is None:
         return already_trained(job.url, cut.n_blocks, job.storage_options)

@@ -135,12 +135,6 @@ def begin_mappings(
     return True
 
 
-def remove_empty_group(url: str, storage_options: StorageOptions) -> None:
-    """Remove a group whose first training was refused before it wrote anything."""
-    if not any(True for _ in open_group(url, storage_options).groups()):
-        clear_output(url, storage_options, kind="mappings", overwrite=True)
-
-
 def _check_trainings(url: str, found: Mapping[str, Any], trainings: Mapping[str, Mapping[str, Any]]) -> None:
     if found["kind"] != "mappings":
         raise StoreExistsError(
