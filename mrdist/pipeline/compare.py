@@ -18,11 +18,12 @@ import numpy.typing as npt
 from mrdist.errors import ParameterError, StoreError
 from mrdist.geometry import ReceptiveField
 from mrdist.moments import Color
+from mrdist.pipeline._choices import COMPONENTS, choose_sparse, fitting
 from mrdist.pipeline._methods import METHODS
 from mrdist.pipeline.evaluate import SPLITS, evaluate
 from mrdist.pipeline.plot import read_images
-from mrdist.pipeline.train import TrainReport, train
-from mrdist.planning import DEFAULT_MEMORY
+from mrdist.pipeline.train import train
+from mrdist.planning import DEFAULT_MEMORY, parse_bytes
 from mrdist.storage import (
     Images,
     StorageOptions,
@@ -53,14 +54,6 @@ COLUMNS = (
     "predict_seconds",
 )
 RESULTS = "compare.json"
-# what is tried on the people of the split val, for the methods that have no cross-validation of their own
-_CANDIDATES: dict[str, tuple[str, tuple[float, ...]]] = {
-    "l2": ("alpha", (1.0, 10.0, 100.0, 1000.0, 10000.0)),
-    "kernel": ("alpha", (0.001, 0.01, 0.1, 1.0, 10.0)),
-    "pca": ("components", (2, 4, 8, 16, 32)),
-    "l1": ("alpha", (0.0003, 0.001, 0.003, 0.01)),
-    "l0": ("nonzeros", (1, 2, 4, 8)),
-}
 _TIMED_BYTES = 32 << 20  # of input images in a timed prediction
 _TIMED_IMAGES = 32
 
@@ -138,8 +131,8 @@ def compare(
         Of ``mr``: every one with every other is a row of its own.
     alpha
         Penalty of the methods that have one. ``cv`` chooses it by cross-validation among the training people; for
-        methods without a cross-validation of their own, among a few values by the error on the split val, if there is
-        one, and so for the number of components of ``pca`` and of weights of ``l0``.
+        ``l1``, and the number of weights of ``l0``, on some 256 output pixels spread over the frame. The components of
+        ``pca`` are chosen on the split val, if there is one.
     split
         Whose images are scored.
     out
@@ -214,16 +207,14 @@ def compare(
             **contestant.options,
             **cluster,
         }
-        reports: list[TrainReport] = []
-        if alpha == "cv" and contestant.method in _CANDIDATES and found["pairs"]["val"]:
-            setting, reports = _choose(images_url, folder / "candidates", contestant, options)
-            options |= setting
-        reports.append(train(images_url, url, **options))
-        took: float | None = sum(each.run_seconds for each in reports)
-        if reports[-1].already_complete:
+        setting, took = (
+            _setting(images, folder / "candidates", contestant.method, options) if alpha == "cv" else ({}, 0)
+        )
+        trained = train(images_url, url, **options, **setting)
+        if trained.already_complete:
             took = seconds.get(contestant.store)
-        elif any(each.blocks_run < each.blocks for each in reports):
-            took = None
+        elif took is not None:
+            took = took + trained.run_seconds if trained.blocks_run == trained.blocks else None
         row, identity = measure(url, images_url, split, inputs, storage_options=storage_options)
         found["methods"].append({**row, "train_seconds": took, "weights": contestant.store})
         write_file(folder / RESULTS, json.dumps(found, indent=2))
@@ -235,20 +226,25 @@ def compare(
     return {**found, "out": out}
 
 
-def _choose(
-    images_url: str, folder: Path, contestant: Contestant, options: Mapping[str, Any]
-) -> tuple[dict[str, Any], list[TrainReport]]:
-    """Return the setting of a method that errs least on the people of the split val, and what trying them took."""
-    name, candidates = _CANDIDATES[contestant.method]
-    reports, errors = [], []
-    for value in candidates:
-        if name == "components" and value >= _n_pairs(images_url, options):
-            continue
-        url = str(folder / f"{contestant.method}-{value:g}.zarr")
-        reports.append(train(images_url, url, **{**options, name: value}))
-        scores = evaluate(url, images_url, splits=["val"], progress=False, storage_options=options["storage_options"])
+def _setting(
+    images: Images, folder: Path, method: str, options: Mapping[str, Any]
+) -> tuple[dict[str, Any], float | None]:
+    """Return what a method without a cross-validation of its own is trained with, and the seconds of the choice."""
+    labels = (options["source"], options["target"])
+    if method in ("l1", "l0"):
+        return choose_sparse(images, labels, method, parse_bytes(options["max_memory"]))
+    if method != "pca" or not _count(images, labels, "val"):
+        return {}, 0.0
+    errors: list[tuple[float, int]] = []
+    took: float | None = 0.0
+    for value in fitting(COMPONENTS, _count(images, labels, "train")):
+        url = str(folder / f"{method}-{value}.zarr")
+        trained = train(images.url, url, **options, components=value)
+        whole = trained.blocks_run == trained.blocks
+        took = took + trained.run_seconds if whole and took is not None else None
+        scores = evaluate(url, images.url, splits=["val"], progress=False, storage_options=options["storage_options"])
         errors.append((scores["splits"]["val"]["frame"]["model"]["mse"], value))
-    return {name: min(errors)[1]}, reports
+    return {"components": min(errors)[1]} if errors else {}, took
 
 
 def measure(
@@ -349,11 +345,6 @@ def _contestants(
         else:
             contestants.append(Contestant(method, options))
     return contestants
-
-
-def _n_pairs(images_url: str, options: Mapping[str, Any]) -> int:
-    images = Images.open(images_url, options["storage_options"])
-    return len(images.rows((options["source"], options["target"]), "train"))
 
 
 def _count(images: Images, labels: tuple[str, str], split: str) -> int:
