@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mrdist.errors import DataError, MemoryLimitError
+from mrdist.errors import DataError
 from mrdist.execution import peak_memory
 from mrdist.geometry import Block, Shape, block_grid
 from mrdist.moments import Color
@@ -25,14 +25,14 @@ from mrdist.pipeline._blocks import (
     versions,
 )
 from mrdist.pipeline._mappings_apart import train_apart
+from mrdist.pipeline._mappings_together import Unit, plan_units, workload_of_all
 from mrdist.pipeline._methods import Lesson, choose_options
-from mrdist.pipeline.train import check_fixed, describe_training, workload_of
-from mrdist.planning import DEFAULT_MEMORY, Plan, Workload, block_bytes, parse_bytes, plan_training
+from mrdist.pipeline.train import check_fixed, describe_training
+from mrdist.planning import DEFAULT_MEMORY, Plan, block_bytes, parse_bytes, plan_training
 from mrdist.storage import (
     FaceFrame,
     Images,
     StorageOptions,
-    Training,
     WeightsReader,
     check_apart,
     check_reachable,
@@ -105,14 +105,6 @@ class MappingsReport:
             },
             "left_out": list(self.left_out),
         }
-
-
-@dataclass(frozen=True)
-class _Unit:
-    """Mappings that a task trains together: of the same rows, and as many as fit into memory."""
-
-    trainings: tuple[Training, ...]
-    plan: Plan
 
 
 @dataclass(frozen=True)
@@ -251,7 +243,7 @@ def train_mappings(
         for label, other in pairs
     }
     limit, n_slots = parse_bytes(max_memory), n_slots_of(workers)
-    units = _units(images, list(trainings.values()), max_memory=limit, n_slots=n_slots, block=block)
+    units = plan_units(images, list(trainings.values()), max_memory=limit, n_slots=n_slots, block=block)
     described = {name: asdict(training) for name, training in trainings.items()}
     unfinished = begin_mappings(group_url, described, overwrite=overwrite, storage_options=weights_storage_options)
     outputs: dict[str, TrainOutput] = {}
@@ -264,7 +256,7 @@ def train_mappings(
             if grid == unit.plan.block:
                 plan = unit.plan
             else:  # resumed: the grid is the one it was begun with
-                workload = _workload(images, [output.training for output in members.values()])
+                workload = workload_of_all(images, [output.training for output in members.values()])
                 plan = plan_training(workload, max_memory=limit, n_slots=n_slots, block=grid)
             work.append(_Work(members, plan))
     for advice in dict.fromkeys(part.plan.advice for part in work):
@@ -308,7 +300,7 @@ def train_mappings(
         start_seconds=run.start_seconds,
         run_seconds=run.run_seconds + time.perf_counter() - started if unfinished else 0.0,
         bytes_read=sum(
-            block_bytes(_workload(images, [trainings[name] for name in task.names]), task.block, task.slab)
+            block_bytes(workload_of_all(images, [trainings[name] for name in task.names]), task.block, task.slab)
             for task in tasks
         ),
         blocks=sum(unit.plan.n_blocks for unit in units),
@@ -347,38 +339,7 @@ def label_pairs(images: Images, source: str, split: str, *, both_ways: bool) -> 
     return [pair for pair in pairs if has_pairs[pair]], [mapping_name(*pair) for pair in pairs if not has_pairs[pair]]
 
 
-def _units(images: Images, trainings: Sequence[Training], **limits: Any) -> list[_Unit]:
-    """Group mappings of the same rows."""
-    by_rows: dict[bytes, list[Training]] = {}
-    for training in trainings:
-        rows = images.rows((training.source, training.target), training.split)
-        by_rows.setdefault(rows.tobytes(), []).append(training)
-    return [unit for same in by_rows.values() for unit in _fitting(images, same, **limits)]
-
-
-def _fitting(images: Images, trainings: Sequence[Training], **limits: Any) -> list[_Unit]:
-    """Halve the mappings, which are ordered by source, until the sums of each part fit into memory."""
-    try:
-        return [_Unit(tuple(trainings), plan_training(_workload(images, trainings), **limits))]
-    except MemoryLimitError:
-        if len(trainings) == 1:
-            raise
-    half = len(trainings) // 2
-    return [unit for part in (trainings[:half], trainings[half:]) for unit in _fitting(images, part, **limits)]
-
-
-def _workload(images: Images, trainings: Sequence[Training]) -> Workload:
-    sources = {training.source for training in trainings}
-    targets = {training.target for training in trainings} - sources
-    return replace(
-        workload_of(images, trainings[0], trainings[0].field),
-        n_sources=len(sources),
-        n_targets=len(targets),
-        n_mappings=len(trainings),
-    )
-
-
-def _begin(unit: _Unit, group_url: str, options: StorageOptions) -> dict[str, TrainOutput]:
+def _begin(unit: Unit, group_url: str, options: StorageOptions) -> dict[str, TrainOutput]:
     """Begin or resume the stores of a unit's mappings; those that are complete are left out."""
     begun = {}
     for training in unit.trainings:
