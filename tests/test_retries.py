@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import functools
+import os
 
 import commands
 import faulty_s3
@@ -110,6 +112,13 @@ def test_a_training_through_an_outage(s3, stores):
     assert process.returncode == 0, stderr
     assert s3.outage == 0
     assert_trained("s3://faulty/out.zarr", s3, stores)
+
+
+def test_an_endpoint_that_never_answered_is_one_sentence_within_seconds():
+    environment = {**os.environ, "AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ACCESS_KEY_ID": "a"}
+    how = functools.partial(commands.cold, env=environment | {"AWS_SECRET_ACCESS_KEY": "b"})
+    sentence = commands.failure("info", "s3://faulty/w.zarr", how=how)
+    assert "s3://faulty/w.zarr cannot be reached (Could not connect to the endpoint" in sentence
 
 
 def test_permanent_errors_are_one_sentence(s3, monkeypatch):

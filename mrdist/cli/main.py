@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import signal
 import sys
@@ -43,6 +44,7 @@ def main() -> None:
     logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)
     warnings.filterwarnings("ignore", "coroutine .* was never awaited", category=RuntimeWarning)
     warnings.showwarning = _show_warning
+    sys.unraisablehook = _show_unraisable
     signal.signal(signal.SIGTERM, _terminate)
     try:
         code = commands(standalone_mode=False)
@@ -68,6 +70,12 @@ def _interrupted() -> int:
 
 def _terminate(_signum: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
+
+
+def _show_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
+    """Keep back what is left of requests that were under way when another one had failed for good."""
+    if not inspect.iscoroutine(unraisable.object):
+        sys.__unraisablehook__(unraisable)
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
