@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import warnings
 from types import SimpleNamespace
 
 import anndata.io
@@ -11,9 +12,11 @@ import numpy as np
 import pytest
 import scipy.sparse
 import zarr
+from sklearn.linear_model import Lasso, orthogonal_mp
 
 import mrdist
 from mrdist.baselines.estimators import LassoRegression, PursuitRegression
+from mrdist.selection import assign_folds
 from mrdist.storage import sparse_weights
 from mrdist.storage.sparse_weights import SparseReader
 
@@ -184,7 +187,6 @@ def test_pixels_that_do_not_converge(stores, tmp_path):
         (("--method", "l0", "--window", "81"), "got 81"),
         (("--method", "l1", "--alpha", "0"), "got 0"),
         (("--method", "l1", "--alpha", "-1"), "got -1"),
-        (("--method", "l1", "--alpha", "cv"), "got 'cv'"),
         (("--method", "l1", "--max-iterations", "0"), "got 0"),
         (("--method", "l1", "--nonzeros", "3"), "nonzeros (got 3)"),
         (("--method", "l1", "--receptive-field", "3"), "receptive_field (got 3)"),
@@ -207,3 +209,157 @@ def test_many_mappings(stores, tmp_path):
     url = tmp_path / "group.zarr"
     commands.succeed("train", stores.images, url, "--source", "neutral", "--target", "all", *OPTIONS["l0"], *SERIAL)
     commands.assert_equal_bytes(url / "neutral-happy", stores.weights["l0"])
+
+
+# --- chosen by cross-validation ------------------------------------------------------------------------
+
+SEARCHES = {
+    "l1": (("--method", "l1", "--alpha", "cv", "--alphas", "0.001,0.01,0.003"), [0.001, 0.003, 0.01]),
+    "l0": (("--method", "l0", "--nonzeros", "4,1,2", "--color", "separate"), [1, 2, 4]),
+    "l0-window": (("--method", "l0", "--nonzeros", "1,3", "--window", "5"), [1, 3]),
+}
+FOLDS = ("--folds", "3", "--seed", "4")
+
+
+@pytest.fixture(scope="module")
+def crops(stores, tmp_path_factory):
+    """A part of the faces with fewer pixels than stand for all."""
+    cut = stores.train.isel(y=slice(14, 20), x=slice(10, 18))
+    pixels = {label: cut[label].values for label in ("neutral", "happy")}
+    return commands.write_store(tmp_path_factory.mktemp("crops") / "images.zarr", pixels)
+
+
+def refit(X, T, new, method, candidate):
+    """What scikit-learn makes of new rows, trained on one regression after the other."""
+    if method == "l1":
+        fits = [Lasso(alpha=candidate, tol=1e-5, max_iter=20_000).fit(X, t) for t in T.T]
+        return np.stack([fit.predict(new) for fit in fits], axis=1)
+    mean, level = X.mean(axis=0), T.mean(axis=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        coef = orthogonal_mp(X - mean, T - level, n_nonzero_coefs=candidate).reshape(X.shape[1], -1)
+    return (new - mean) @ coef + level
+
+
+def errors_of(train, name, candidates):
+    """The table as refits of scikit-learn make it; shape (candidate, fold)."""
+    fold = assign_folds(train.subject.values, 3, 4)
+    source, target = train.neutral.values / 255, train.happy.values / 255
+    every = slice(None)
+    parts = [(every, every, every, every, slice(c, c + 1) if name == "l0" else every) for c in range(3)]
+    if name == "l1":
+        parts = parts[:1]
+    if name == "l0-window":
+        places = [(2 * i + 1) * 40 // 32 for i in range(16)]  # 16 spread over 40
+        parts = [
+            (slice(max(y - 2, 0), y + 3), slice(max(x - 2, 0), x + 3), slice(y, y + 1), slice(x, x + 1), every)
+            for y in places
+            for x in places
+        ]
+    found, n_targets = np.zeros((len(candidates), 3)), 0
+    for ys, xs, y, x, channels in parts:
+        X, T = source[:, ys, xs, channels], target[:, y, x, channels]
+        n_targets += T[0].size
+        for number in range(3):
+            (old, t), (new, truth) = (
+                [v[which].transpose(0, 3, 1, 2).reshape(which.sum() * v.shape[3], -1) for v in (X, T)]
+                for which in (fold != number, fold == number)
+            )
+            for row, candidate in enumerate(candidates):
+                found[row, number] += np.square(refit(old, t, new, name[:2], candidate) - truth).sum()
+    return found / (np.bincount(fold) * n_targets)
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_cross_validation(stores, crops, tmp_path, name):
+    """The table holds the errors of explicit refits, on 256 pixels at most; the weights are those of the choice."""
+    (options, candidates), url = SEARCHES[name], tmp_path / "w.zarr"
+    images = stores.images if name == "l0-window" else crops
+    report = commands.report("train", images, url, *LABELS, *options, *FOLDS, *SERIAL)
+    wanted = errors_of(stores.train if images is stores.images else mrdist.open_images(images), name, candidates)
+    model = mrdist.open_weights(str(url))
+    parameter = "alpha" if name == "l1" else "nonzeros"
+    assert model.cv.mse.dims == ("field", parameter, "fold")
+    assert model.cv[parameter].values.tolist() == candidates
+    np.testing.assert_allclose(model.cv.mse.values[0], wanted, rtol=2e-2 if name == "l1" else 1e-9)  # l1 stops at a gap
+    best = candidates[wanted.mean(axis=1).argmin()]
+    assert report["cross_validation"]["chosen"][parameter] == best == model.attributes["training"][parameter]
+    rows = commands.report("info", url)["cross_validation"]["table"]
+    assert [row[parameter] for row in rows] == candidates
+    assert [row["mse"] for row in rows] == pytest.approx(wanted.mean(axis=1), rel=2e-2)
+    fixed = tuple(value for value in options if value not in ("--alphas", "0.001,0.01,0.003"))
+    fixed = tuple(str(best) if value in ("cv", "4,1,2", "1,3") else value for value in fixed)
+    commands.succeed("train", images, tmp_path / "fixed.zarr", *LABELS, *fixed, *SERIAL)
+    for part in ("data", "indices", "indptr", "train_sse"):
+        assert commands.files(url / part) == commands.files(tmp_path / "fixed.zarr" / part)
+    commands.succeed("plot", "cv", url, "--out", tmp_path / "cv.png")
+    again = ("train", images, url, *LABELS, *options, *SERIAL)
+    assert commands.report(*again, *FOLDS)["already_complete"]
+    assert "seed is 4 there and 5 here" in commands.failure(*again, "--folds", "3", "--seed", "5")
+
+
+def test_cross_validation_killed_and_resumed(crops, tmp_path, monkeypatch):
+    """A search that was stopped goes on where it was, one that was finished is not made again; equal bytes."""
+    options = {"source": "neutral", "target": "happy", "method": "l0", "nonzeros": "cv", "folds": 4}
+    whole, url = (str(tmp_path / name) for name in ("whole.zarr", "w.zarr"))
+    mrdist.train(crops, whole, workers=1, **options)
+    assert mrdist.open_weights(whole).cv.nonzeros.values.tolist() == [1, 2, 3, 5, 8, 13, 21]
+    kept = sparse_weights.SparseOutput.write_errors
+    calls = []
+
+    def stop(self, part, errors):
+        calls.append(part)
+        if part == 3:
+            raise KeyboardInterrupt
+        kept(self, part, errors)
+
+    def fail(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(sparse_weights.SparseOutput, "write_errors", stop)
+        with pytest.raises(KeyboardInterrupt):
+            mrdist.train(crops, url, workers=0, **options)
+    with monkeypatch.context() as broken:
+        broken.setattr(
+            sparse_weights.SparseOutput, "write_errors", lambda *given: calls.append(given[1]) or kept(*given)
+        )
+        broken.setattr(sparse_weights.SparseOutput, "write_block", fail)
+        with pytest.raises(KeyboardInterrupt):
+            mrdist.train(crops, url, workers=0, **options)
+    assert calls == [0, 1, 2, 3, *range(3, 6)]
+    with monkeypatch.context() as broken:
+        broken.setattr(sparse_weights.SparseOutput, "write_errors", fail)
+        mrdist.train(crops, url, workers=0, **options)
+    commands.assert_equal_bytes(url, whole)
+
+
+def test_one_standard_error_prefers_few_weights(crops, tmp_path):
+    options = ("--method", "l0", "--nonzeros", "cv", "--rule", "1se", "--folds", "4", *SERIAL)
+    commands.succeed("train", crops, tmp_path / "w.zarr", *LABELS, *options)
+    model = mrdist.open_weights(str(tmp_path / "w.zarr"))
+    mse, se = model.cv.mse.mean("fold").values[0], model.cv.se.values[0]
+    near = mse <= mse.min() + se[mse.argmin()]
+    assert model.attributes["training"]["nonzeros"] == model.cv.nonzeros.values[near].min()
+
+
+@pytest.mark.parametrize(
+    ("options", "offending"),
+    [
+        (("--method", "l1", "--alpha", "cv", "--folds", "100"), "folds is 100"),
+        (("--method", "l1", "--alpha", "cv", "--alphas", "0.1,-2"), "got -2"),
+        (("--method", "l1", "--alpha", "cv", "--rule", "pixel"), "got 'pixel'"),
+        (("--method", "l1", "--alphas", "0.1,0.2"), "add --alpha cv"),
+        (("--method", "l0", "--nonzeros", "cv", "--folds", "100"), "folds is 100"),
+        (("--method", "l0", "--nonzeros", "3,3"), "holds 3 twice"),
+        (("--method", "l0", "--nonzeros", "0,3"), "got 0"),
+        (("--method", "l0", "--nonzeros", "3,47"), "got 47"),
+        (("--method", "l0", "--nonzeros", "3", "--folds", "3"), "add --nonzeros cv"),
+        (("--method", "l0", "--nonzeros", "few"), "'few'"),
+    ],
+)
+def test_bad_searches(stores, tmp_path, options, offending):
+    done = commands.warm("train", stores.images, tmp_path / "w.zarr", *LABELS, *options, *SERIAL)
+    assert done.returncode in (1, 2)
+    assert offending in done.stderr
+    assert not (tmp_path / "w.zarr").exists()

@@ -56,15 +56,22 @@ class Numbers(click.ParamType[tuple[float, ...]]):
         return numbers
 
 
-class OneOrSeveral(click.ParamType[int | tuple[float, ...]]):
-    """A whole number, or several with commas between."""
+class OneOrSeveral(click.ParamType[int | tuple[float, ...] | str]):
+    """A whole number, or several with commas between, or ``cv`` where that means to try some."""
 
     name = "N,N,..."
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | tuple[float, ...]:
+    def __init__(self, *, cv: bool = False) -> None:
+        self.cv = cv
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | tuple[float, ...] | str:
         """Parse the text."""
         if isinstance(value, int):
             return value
+        if self.cv and value == "cv":
+            return "cv"
         found = Numbers(whole=True).convert(value, param, ctx)
         return int(found[0]) if len(found) == 1 else found
 
@@ -209,7 +216,13 @@ _method_options = (
     click.option(
         "--max-iterations", type=int, show_default="1000", metavar="N", help="l1: limit of iterations for a pixel."
     ),
-    click.option("--nonzeros", type=int, show_default="10", metavar="K", help="l0: weights of a pixel, at most."),
+    click.option(
+        "--nonzeros",
+        type=OneOrSeveral(cv=True),
+        show_default="10",
+        metavar="K|cv",
+        help="l0: weights of a pixel, at most; of several (K,K,...), or of some for cv, cross-validation chooses.",
+    ),
     click.option(
         "--tolerance", type=float, show_default="0", metavar="E", help="l0: training MSE at which a pixel stops."
     ),

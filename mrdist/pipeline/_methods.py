@@ -158,11 +158,11 @@ METHODS: dict[str, Method] = {
     "mean": Method(("mrdist.pipeline.train_mean", "train_mean", "plan_mean"), {}),
     "l1": Method(
         ("mrdist.pipeline.train_sparse", "train_lasso", "plan_lasso"),
-        {"alpha": 0.001, "window": None, "max_iterations": 1000},
+        {"alpha": 0.001, "window": None, "max_iterations": 1000, **_SEARCH},
     ),
     "l0": Method(
         ("mrdist.pipeline.train_sparse", "train_omp", "plan_omp"),
-        {"nonzeros": 10, "tolerance": 0.0, "window": None},
+        {"nonzeros": 10, "tolerance": 0.0, "window": None, "folds": None, "rule": None, "seed": None},
     ),
 }
 

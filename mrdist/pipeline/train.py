@@ -119,7 +119,7 @@ def train(
     components: int | None = None,
     window: int | None = None,
     max_iterations: int | None = None,
-    nonzeros: int | None = None,
+    nonzeros: int | Sequence[int] | Literal["cv"] | None = None,
     tolerance: float | None = None,
     split: str = "train",
     dtype: str = "float32",
@@ -158,7 +158,7 @@ def train(
         number of folds, 5 by default, of people drawn by ``seed``, 0 by default; and the rule of choice: the least mean
         error over the folds (``"min"``, the default), the simplest candidate within one standard error of it
         (``"1se"``: the smallest field, then the largest alpha), or for every output pixel its own best alpha
-        (``"pixel"``, of mr and pixel alone).
+        (``"pixel"``, of mr and pixel alone). l1 and l0 are tried on some 256 output pixels spread over the image.
     gamma
         Of the Gaussian kernel, see `mrdist.baselines.global_estimators.GaussianRidge`.
     components
@@ -168,7 +168,8 @@ def train(
     max_iterations
         ``l1``: limit for a pixel. Those that it stops are counted, with a warning.
     nonzeros, tolerance
-        ``l0``: weights of a pixel, at most, and the mean squared training error at which it needs no more.
+        ``l0``: weights of a pixel, at most, and the mean squared training error at which it needs no more. Of
+        several numbers, or those from 1 to 21 that ``"cv"`` stands for, cross-validation chooses one.
     split
         Rows to train on: train, val, test or all.
     dtype
@@ -350,11 +351,7 @@ def check_fixed(
     ParameterError
         If there are several, or an option is given that only a cross-validation knows.
     """
-    for name, value in search.items():
-        if value is not None:
-            raise ParameterError(
-                f"{name} ({value}) belongs to a cross-validation; add --alpha cv (alpha='cv') or leave it out."
-            )
+    check_unsearched("--alpha cv (alpha='cv')", **search)
     found: dict[str, Any] = {}
     for name, choices in (("receptive_field", receptive_field), ("dilation", dilation)):
         values = [choices] if choices is None or isinstance(choices, int) else list(choices)
@@ -365,6 +362,13 @@ def check_fixed(
             )
         found[name] = values[0]
     return found
+
+
+def check_unsearched(asking: str, /, **search: object) -> None:
+    """Raise ParameterError if an option is given that only a cross-validation knows; ``asking`` asks for one."""
+    for name, value in search.items():
+        if value is not None:
+            raise ParameterError(f"{name} ({value}) belongs to a cross-validation; add {asking} or leave it out.")
 
 
 def already_trained(url: str, n_blocks: int, storage_options: StorageOptions) -> TrainReport:

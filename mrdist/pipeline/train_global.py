@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -29,23 +28,21 @@ from mrdist.baselines.dual import (
     rows_of,
 )
 from mrdist.baselines.mean import TargetSums
-from mrdist.errors import DataError, ParameterError
+from mrdist.errors import DataError
 from mrdist.execution import Executor, open_executor, peak_memory, progress_bar
 from mrdist.geometry import Block, block_grid
 from mrdist.pipeline._blocks import n_slots_of, versions
 from mrdist.pipeline._global_plan import GlobalSizes, plan_global
 from mrdist.pipeline._methods import Job, Lesson
+from mrdist.pipeline._search import check_search, settle
 from mrdist.pipeline.train import TrainReport, TrainTask, already_trained, check_fixed
 from mrdist.planning import Cut
-from mrdist.selection import DEFAULT_ALPHAS, DEFAULT_FOLDS, assign_folds, check_alphas, choose, standard_error
+from mrdist.selection import DEFAULT_ALPHAS, assign_folds, check_alphas
 from mrdist.solvers import check_alpha
 from mrdist.storage import Images, redact
 from mrdist.storage.global_weights import GlobalOutput, GlobalTraining, global_output
 from mrdist.storage.methods import chunk_side
 
-logger = logging.getLogger("mrdist")
-
-RULES = ("min", "1se")
 GRIDS = {
     "l2": (*DEFAULT_ALPHAS, 100.0, 300.0, 1000.0, 3000.0),
     "kernel": tuple(alpha / 1000 for alpha in DEFAULT_ALPHAS),
@@ -64,7 +61,9 @@ def describe_global(
 ) -> GlobalTraining:
     """Check the options that a method has and describe the training."""
     if alpha == "cv":
-        search = check_search(lesson, **search)
+        alphas = search.pop("alphas")
+        grid = check_alphas(GRIDS[lesson.method] if alphas is None else alphas)
+        search = {"alphas": list(grid), **check_search(lesson, **search)}
     else:
         check_fixed(receptive_field=1, dilation=1, **search)
         alpha = None if alpha is None else check_alpha(float(alpha))
@@ -80,26 +79,6 @@ def describe_global(
         check_components(components, training.n_rows)
     check_pixels(training.height * training.width, gram_unit(lesson.images.dtype))
     return training
-
-
-def check_search(
-    lesson: Lesson,
-    *,
-    alphas: Sequence[float] | None,
-    folds: int | None,
-    rule: str | None,
-    seed: int | None,
-) -> dict[str, Any]:
-    """Check the options of a cross-validation and return them with their defaults."""
-    rule, n_folds, seed = rule or "min", DEFAULT_FOLDS if folds is None else folds, seed or 0
-    if rule not in RULES:
-        raise ParameterError(
-            f"rule must be one of {', '.join(RULES)} for the method {lesson.method}, which solves all pixels at once, "
-            f"got {rule!r}."
-        )
-    assign_folds(lesson.images.subject[lesson.rows], n_folds, seed)
-    grid = check_alphas(GRIDS[lesson.method] if alphas is None else alphas)
-    return {"alphas": list(grid), "folds": n_folds, "rule": rule, "seed": seed}
 
 
 def plan_whole(job: Job, **options: Any) -> tuple[GlobalSizes, Cut]:
@@ -272,17 +251,7 @@ def choose_alpha(output: GlobalOutput, kernels: Matrix, unit: int, subject: npt.
         )
     n_images = np.bincount(folds)
     mse = np.asarray(sse) / (n_images * (training.height * training.width * training.n_channels))
-    choice = choose(mse[np.newaxis], rule="1se" if training.rule == "1se" else "min")
-    chosen = {"alpha": alphas[choice.alpha], "mse": choice.error, "se": choice.standard_error}
-    output.write_choice(chosen, mse[np.newaxis], standard_error(mse[np.newaxis]), n_images)
-    logger.info("cross-validation chose alpha %g: mean squared error %.4g", chosen["alpha"], choice.error)
-    if choice.edge is not None:
-        logger.warning(
-            "the best alpha %g lies on the %s edge of the grid: a better one may lie beyond; extend --alphas",
-            alphas[0] if choice.edge == "lower" else alphas[-1],
-            choice.edge,
-        )
-    return alphas[choice.alpha]
+    return float(settle(output, "alpha", alphas, mse, n_images, rule=training.rule))
 
 
 def _dual(training: GlobalTraining, kernel: Matrix, alpha: float | str | None) -> Dual:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby, pairwise
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from mrdist.baselines.estimators import check_iterations, check_pursuit
+from mrdist.baselines.held_out import held_out_errors, lasso_candidates, omp_candidates, sample_pixels
 from mrdist.baselines.lasso import TOLERANCE
 from mrdist.baselines.omp import shared_bytes
 from mrdist.baselines.sparse import (
@@ -27,17 +29,21 @@ from mrdist.errors import DataError, MemoryLimitError, ParameterError
 from mrdist.execution import peak_memory
 from mrdist.geometry import Block, Shape, block_grid
 from mrdist.moments import to_integers, unit_of
-from mrdist.pipeline._blocks import n_slots_of, run_blocks, versions
+from mrdist.pipeline._blocks import BlockRun, n_slots_of, run_blocks, versions
 from mrdist.pipeline._methods import Job
-from mrdist.pipeline.train import TrainReport, TrainTask, already_trained
+from mrdist.pipeline._search import Parameter, check_search, settle
+from mrdist.pipeline.train import TrainReport, TrainTask, already_trained, check_fixed, check_unsearched
 from mrdist.planning import BASE_MEMORY, MIB, Cut
+from mrdist.selection import assign_folds, check_alphas
 from mrdist.solvers import check_alpha
 from mrdist.storage import Images, StorageOptions, redact
 from mrdist.storage.methods import chunk_side
 from mrdist.storage.sparse_weights import SparseOutput, SparseTraining, sparse_output
 
-logger = logging.getLogger("mrdist")
-
+LASSO_ALPHAS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03)
+"""Penalties of l1 to try by default."""
+OMP_NUMBERS = (1, 2, 3, 5, 8, 13, 21)
+"""Numbers of weights of l0 to try by default, as far as the people suffice."""
 _SIDE = 32  # of a block in pixels, where there are enough of them for all workers
 _WORK = 96 * MIB  # a tile's correlations, working sets and Gram matrix
 _MANY_CHUNKS = 16  # of the matrix: with fewer, starting workers takes longer than laying them out
@@ -64,29 +70,71 @@ def train_omp(job: Job, **options: Any) -> TrainReport:
 
 
 def plan_lasso(
-    job: Job, *, alpha: float | Literal["cv"], window: int | None, max_iterations: int
+    job: Job, *, alpha: float | Literal["cv"], window: int | None, max_iterations: int, **search: Any
 ) -> tuple[SparseTraining, Cut]:
     """Check the options and cut the work into blocks."""
-    if alpha == "cv":
-        raise ParameterError("alpha must be a number for the method l1, got 'cv'; compare some on the split val.")
     check_iterations(max_iterations)
+    if alpha == "cv":
+        alphas = search.pop("alphas")
+        grid = check_alphas(LASSO_ALPHAS if alphas is None else alphas)
+        found = {"alphas": list(grid), **check_search(job.lesson, **search)}
+        return _plan(job, window, alpha=alpha, max_iterations=max_iterations, **found)
+    check_fixed(receptive_field=1, dilation=1, **search)
     return _plan(job, window, alpha=check_alpha(alpha), max_iterations=max_iterations)
 
 
-def plan_omp(job: Job, *, nonzeros: int, tolerance: float, window: int | None) -> tuple[SparseTraining, Cut]:
+def plan_omp(
+    job: Job, *, nonzeros: int | Sequence[int] | Literal["cv"], tolerance: float, window: int | None, **search: Any
+) -> tuple[SparseTraining, Cut]:
     """Check the options and cut the work into blocks."""
-    shape = job.lesson.images.shape
+    lesson = job.lesson
+    shape = lesson.images.shape
     check_window(window, shape)
-    n_rows = len(job.lesson.rows) * (job.lesson.images.n_channels if job.lesson.color == "shared" else 1)
+    n_images = len(lesson.rows)
+    if isinstance(nonzeros, int):
+        check_unsearched("--nonzeros cv (nonzeros='cv')", **search)
+        search = {}
+    else:
+        search = check_search(lesson, **search)
+        folds = assign_folds(lesson.images.subject[lesson.rows], search["folds"], search["seed"])
+        n_images -= int(np.bincount(folds).max())  # the largest fold leaves the fewest to train on
+    n_rows = n_images * (lesson.images.n_channels if lesson.color == "shared" else 1)
     n_columns = shape[0] * shape[1] if window is None else min(window**2, shape[0] * shape[1])
-    check_pursuit(nonzeros, tolerance, n_rows, n_columns)
-    return _plan(job, window, nonzeros=nonzeros, tolerance=tolerance)
+    if nonzeros == "cv":
+        nonzeros = [number for number in OMP_NUMBERS if number <= min(n_rows - 1, n_columns)] or [1]
+    if not isinstance(nonzeros, int):
+        nonzeros = check_numbers(nonzeros)
+    for number in [nonzeros] if isinstance(nonzeros, int) else nonzeros:
+        check_pursuit(number, tolerance, n_rows, n_columns)
+    return _plan(job, window, nonzeros=nonzeros, tolerance=tolerance, **search)
 
 
-def _plan(job: Job, window: int | None, **options: float) -> tuple[SparseTraining, Cut]:
+def check_numbers(numbers: Sequence[int]) -> list[int]:
+    """Return numbers of weights to choose from in ascending order.
+
+    Raises
+    ------
+    ParameterError
+        If there are none, one is no whole number, or one is there twice.
+
+    Examples
+    --------
+    >>> check_numbers((5, 1))
+    [1, 5]
+    """
+    if not numbers or not all(isinstance(number, int) for number in numbers):
+        raise ParameterError(f"nonzeros must be a whole number, several of them, or 'cv', got {numbers!r}.")
+    found = sorted(numbers)
+    for number, following in pairwise(found):
+        if number == following:
+            raise ParameterError(f"nonzeros holds {number} twice; give every number once.")
+    return found
+
+
+def _plan(job: Job, window: int | None, **options: Any) -> tuple[SparseTraining, Cut]:
     images = job.lesson.images
     check_window(window, images.shape)
-    training = SparseTraining(**job.lesson.describe(), window=window, **options)  # type: ignore[arg-type]
+    training = SparseTraining(**job.lesson.describe(), window=window, **options)
     limits = {"max_memory": job.max_memory, "n_slots": n_slots_of(job.workers)}
     return training, plan_sparse(images, training, block=job.block, **limits)
 
@@ -105,7 +153,8 @@ def _train(job: Job, training: SparseTraining, cut: Cut) -> TrainReport:
         if not done[index]
     ]
     if tasks and job.workers != 0:
-        _warm_up(_solver(training))
+        _warm_up()
+    search = _search(job, output, cut)
     run = run_blocks(
         _train_block,
         tasks,
@@ -130,20 +179,103 @@ def _train(job: Job, training: SparseTraining, cut: Cut) -> TrainReport:
     return TrainReport(
         url=job.url,
         already_complete=False,
-        start_seconds=run.start_seconds,
-        run_seconds=run.run_seconds + time.perf_counter() - started,
+        start_seconds=search.start_seconds + run.start_seconds,
+        run_seconds=search.run_seconds + run.run_seconds + time.perf_counter() - started,
         bytes_read=cut.bytes_read * len(tasks) // cut.n_blocks,
         blocks=cut.n_blocks,
         blocks_run=len(tasks),
-        peak_memory_bytes=run.peak_memory_bytes,
+        peak_memory_bytes=max(search.peak_memory_bytes, run.peak_memory_bytes),
         scores=scores,
+        cross_validation=None if output.chosen is None else {"chosen": output.chosen},
     )
 
 
-def _warm_up(solver: Solver) -> None:
+def _warm_up() -> None:
     """Compile the kernels once and leave them on disk for the workers."""
     pixels = np.eye(TILE_SIDE, dtype=np.uint8).reshape(TILE_SIDE, TILE_SIDE, 1, 1)
-    fit_block(pixels, pixels, Block(0, 0, TILE_SIDE, 1), (TILE_SIDE, 1), 255, solver, window=None, color="shared")
+    for solver in (lasso_solver(0.001, TOLERANCE, 10), omp_solver(1, 0.0)):
+        fit_block(pixels, pixels, Block(0, 0, TILE_SIDE, 1), (TILE_SIDE, 1), 255, solver, window=None, color="shared")
+
+
+def _search(job: Job, output: SparseOutput, cut: Cut) -> BlockRun:
+    """Choose what is to be chosen by cross-validation, unless an earlier run has."""
+    training, images = output.training, job.lesson.images
+    if training.folds is None or output.chosen is not None:
+        return BlockRun(0.0, 0.0, 0)
+    started = time.perf_counter()
+    parameter: Parameter = "alpha" if training.alphas is not None else "nonzeros"
+    candidates = _candidates(training)
+    rows = _sample_rows(training.shape)
+    known = output.begin_search(len(rows), len(candidates))
+    tasks = [
+        TrainTask(job.url, job.storage_options, images.url, images.storage_options, index, row[0], images.chunks[0])
+        for index, row in enumerate(rows)
+        if np.isnan(known[index]).any()
+    ]
+    run = run_blocks(
+        _search_row,
+        tasks,
+        replace(cut, n_blocks=len(rows)),
+        n_images=training.n_images,
+        workers=job.workers,
+        scheduler=job.scheduler,
+        max_memory=job.max_memory,
+        progress=job.progress,
+    )
+    errors = output.begin_search(len(rows), len(candidates)).sum(axis=0)
+    folds = assign_folds(images.subject[job.lesson.rows], training.folds, training.seed or 0)
+    n_images = np.bincount(folds)
+    mse = errors / (n_images * sum(map(len, rows)) * training.n_channels)
+    settle(output, parameter, candidates, mse, n_images, rule=training.rule)
+    return replace(run, run_seconds=time.perf_counter() - started - run.start_seconds)
+
+
+def _candidates(training: SparseTraining) -> Sequence[float]:
+    found = training.nonzeros if training.alphas is None else training.alphas
+    assert isinstance(found, Sequence)
+    return found
+
+
+def _sample_rows(shape: Shape) -> list[list[Block]]:
+    """Return the output pixels of a cross-validation, row by row: a row is a task, whatever the workers are."""
+    return [list(row) for _, row in groupby(sample_pixels(shape), key=lambda pixel: pixel.y0)]
+
+
+def _search_row(task: TrainTask) -> int:
+    """Do a row of the pixels of a cross-validation; return the process's peak of resident bytes."""
+    output = SparseOutput.open(task.weights_url, task.weights_options)
+    images = Images.open(task.images_url, task.images_options)
+    training = output.training
+    candidates = _candidates(training)
+    assert training.folds is not None
+    subject = images.subject[images.rows((training.source, training.target), training.split)]
+    path = (
+        lasso_candidates(candidates, training.max_iterations or 0)
+        if training.alphas is not None
+        else omp_candidates([int(number) for number in candidates], training.tolerance or 0.0)
+    )
+    pixels = _sample_rows(training.shape)[task.index]
+    total = np.zeros((len(candidates), training.folds))
+    # without a window the pixels see the same, and are solved together
+    for together in [pixels] if training.window is None else [[pixel] for pixel in pixels]:
+        seen = _read(images, training, training.source, window_of(together[0], training.window, training.shape))
+        wanted = [_read(images, training, training.target, pixel) for pixel in together]
+        total += held_out_errors(
+            _flat(seen),
+            _flat(np.concatenate(wanted, axis=2)),
+            assign_folds(subject, training.folds, training.seed or 0),
+            unit_of(images.dtype),
+            path,
+            n_candidates=len(candidates),
+            color=training.color,
+        )
+    output.write_errors(task.index, total)
+    return peak_memory()
+
+
+def _flat(images: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    """Return images of shape (image, y, x, channel) as (image, pixel, channel)."""
+    return images.reshape(len(images), -1, images.shape[3])
 
 
 def _lay_out(job: Job, output: SparseOutput, cut: Cut) -> None:
@@ -217,7 +349,7 @@ def plan_sparse(
         n_blocks=len(blocks),
         peak_memory=needed,
         bytes_read=n_read * pixels * images.n_channels * images.dtype.itemsize,
-        bytes_written=training.n_groups * training.n_pixels * (training.nonzeros or training.n_images) * 8,
+        bytes_written=training.n_groups * training.n_pixels * (training.most_nonzeros or training.n_images) * 8,
     )
 
 
@@ -231,7 +363,9 @@ def _memory(images: Images, training: SparseTraining, block: Block) -> int:
         n_columns = min(n_columns, (TILE_SIDE + training.window - 1) ** 2)
     n_rows = training.n_images * (images.n_channels if training.color == "shared" else 1)
     columns = n_columns * n_rows * (8 + 8 + 4)  # centred, on the way there, and in float32
-    gram = shared_bytes(n_columns, training.nonzeros) if training.nonzeros else 0
+    if training.folds is not None:  # once more as integers, those of the other folds and of one
+        columns += n_columns * n_rows * 2 * images.dtype.itemsize
+    gram = shared_bytes(n_columns, training.most_nonzeros) if training.most_nonzeros else 0
     return BASE_MEMORY + _WORK + held + columns + gram
 
 
@@ -261,9 +395,10 @@ def _train_block(task: TrainTask) -> int:
 
 def _solver(training: SparseTraining) -> Solver:
     if training.alpha is not None:
+        assert isinstance(training.alpha, float)
         assert training.max_iterations is not None
         return lasso_solver(training.alpha, TOLERANCE, training.max_iterations)
-    assert training.nonzeros is not None
+    assert isinstance(training.nonzeros, int)
     assert training.tolerance is not None
     return omp_solver(training.nonzeros, training.tolerance)
 

@@ -21,8 +21,8 @@ def plot_cv(rows: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any], *, ax:
     Parameters
     ----------
     rows
-        The table of a weights store, one row a candidate: ``alpha``, ``mse``, ``se`` and, where fields were tried,
-        ``receptive_field`` and ``dilation``.
+        The table of a weights store, one row a candidate: ``alpha`` (or ``nonzeros``, of l0), ``mse``, ``se`` and,
+        where fields were tried, ``receptive_field`` and ``dilation``.
     chosen
         What was chosen, with the same names; ``alpha`` is None where every pixel has its own.
     ax
@@ -40,23 +40,24 @@ def plot_cv(rows: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any], *, ax:
     """
     if ax is None:
         ax = new_axes(1.6, height=4)
+    parameter = "alpha" if "alpha" in rows[0] else "nonzeros"
     names = dict.fromkeys(_field_of(row) for row in rows)
     for number, name in enumerate(names):
-        line = sorted((row for row in rows if _field_of(row) == name), key=lambda row: row["alpha"])
+        line = sorted((row for row in rows if _field_of(row) == name), key=lambda row: row[parameter])
         color, marker = _LINES[number % len(_LINES)], _MARKERS[number % len(_MARKERS)]
-        alphas, mse, se = ([row[key] for row in line] for key in ("alpha", "mse", "se"))
+        alphas, mse, se = ([row[key] for row in line] for key in (parameter, "mse", "se"))
         low, high = ([m + sign * s for m, s in zip(mse, se, strict=True)] for sign in (-1, 1))
         ax.fill_between(alphas, low, high, color=color, alpha=0.13, linewidth=0)
         ax.plot(alphas, mse, color=color, marker=marker, markersize=4.5, linewidth=1.6, label=name or None)
         if name == _field_of(chosen):
-            _mark(ax, chosen, alphas, color)
+            _mark(ax, chosen, parameter, alphas, color)
     best = min(rows, key=lambda row: row["mse"])
     top = best["mse"] + max(6 * best["se"], 0.3 * best["mse"])  # hopeless candidates would flatten all others
     top = min(top, max(row["mse"] + row["se"] for row in rows))
     bottom = min(chosen["mse"] - chosen["se"], best["mse"] - best["se"])
     ax.set_ylim(bottom - 0.22 * (top - bottom), top + 0.04 * (top - bottom))
     ax.set_xscale("log")
-    ax.set_xlabel("alpha")
+    ax.set_xlabel(parameter)
     ax.set_ylabel("MSE on people held out")
     ax.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=True)
     if any(names):
@@ -65,22 +66,23 @@ def plot_cv(rows: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any], *, ax:
     return ax
 
 
-def _mark(ax: Axes, chosen: Mapping[str, Any], alphas: Sequence[float], color: str) -> None:
+def _mark(ax: Axes, chosen: Mapping[str, Any], parameter: str, alphas: Sequence[float], color: str) -> None:
     """Ring the choice and bar its standard error; alphas of the pixels' own are a line across the grid."""
-    if chosen["alpha"] is None:
+    place = chosen[parameter]
+    if place is None:
         ax.hlines(chosen["mse"], min(alphas), max(alphas), color=color, linestyle="--", linewidth=1.4)
         ax.annotate(
             "every pixel its own alpha", (max(alphas), chosen["mse"]), xytext=(0, -4), textcoords="offset points",
             ha="right", va="top", color=color,
         )  # fmt: skip
         return
-    ax.errorbar(chosen["alpha"], chosen["mse"], yerr=chosen["se"], color=color, capsize=4, linewidth=1.4, zorder=4)
+    ax.errorbar(place, chosen["mse"], yerr=chosen["se"], color=color, capsize=4, linewidth=1.4, zorder=4)
     ax.plot(
-        chosen["alpha"], chosen["mse"], "o", markersize=13, markerfacecolor="none", markeredgecolor="black",
+        place, chosen["mse"], "o", markersize=13, markerfacecolor="none", markeredgecolor="black",
         markeredgewidth=1.6, zorder=5,
     )  # fmt: skip
     ax.annotate(
-        f"chosen: alpha {chosen['alpha']:g}", (chosen["alpha"], chosen["mse"]), xytext=(0, -30),
+        f"chosen: {parameter} {place:g}", (place, chosen["mse"]), xytext=(0, -30),
         textcoords="offset points", ha="center", va="top",
     )  # fmt: skip
 

@@ -19,11 +19,13 @@ _NAME = "cv"
 
 def write_table(
     group: zarr.Group,
-    alphas: Sequence[float],
+    candidates: Sequence[float],
     mse: npt.NDArray[np.float64],
     se: npt.NDArray[np.float64],
     n_images: npt.NDArray[np.int64],
     fields: Sequence[ReceptiveField] = (),
+    *,
+    parameter: str = "alpha",
 ) -> None:
     """Write the table into a weights store in the making.
 
@@ -31,22 +33,24 @@ def write_table(
     ----------
     group
         The store.
-    alphas
-        Penalties that were tried, ascending.
+    candidates
+        Penalties (or what else ``parameter`` is) that were tried, ascending.
     mse
-        Mean squared error on the images held out, shape (field, alpha, fold); 1 = white.
+        Mean squared error on the images held out, shape (field, candidate, fold); 1 = white.
     se
-        Standard error of its mean over the folds, shape (field, alpha).
+        Standard error of its mean over the folds, shape (field, candidate).
     n_images
         Images of every fold.
     fields
         Receptive fields that were tried, if the method has any; otherwise the axis has one entry.
+    parameter
+        ``alpha``, or ``nonzeros`` of l0: name of the axis of candidates.
     """
     table = group.create_group(_NAME)
     columns: dict[str, tuple[npt.NDArray[Any], tuple[str, ...]]] = {
-        "mse": (mse, ("field", "alpha", "fold")),
-        "se": (se, ("field", "alpha")),
-        "alpha": (np.array(alphas), ("alpha",)),
+        "mse": (mse, ("field", parameter, "fold")),
+        "se": (se, ("field", parameter)),
+        parameter: (np.array(candidates), (parameter,)),
         "n_images": (n_images, ("fold",)),
     }
     if fields:
@@ -57,7 +61,10 @@ def write_table(
 
 
 def open_table(group: zarr.Group) -> xr.Dataset | None:
-    """Return the table of a weights store: ``mse (field, alpha, fold)``, ``se (field, alpha)``; None if it has none."""
+    """Return the table of a weights store: ``mse (field, alpha, fold)``, ``se (field, alpha)``; None if it has none.
+
+    Of l0, ``nonzeros`` stand in the place of ``alpha``.
+    """
     if _NAME not in group:
         return None
     import xarray as xr  # brings pandas, which a worker does not need
@@ -74,14 +81,15 @@ def table_rows(group: zarr.Group) -> list[dict[str, Any]] | None:
     if table is None:
         return None
     fields = [name for name in ("receptive_field", "dilation") if name in table]
+    parameter = str(table["mse"].dims[1])
     return [
         {name: int(table[name][field]) for name in fields}
         | {
-            "alpha": float(table["alpha"][alpha]),
-            "mse": float(table["mse"][field, alpha].mean()),
-            "se": float(table["se"][field, alpha]),
-            "folds": table["mse"].values[field, alpha].tolist(),
+            parameter: table[parameter].values[position].item(),
+            "mse": float(table["mse"][field, position].mean()),
+            "se": float(table["se"][field, position]),
+            "folds": table["mse"].values[field, position].tolist(),
         }
         for field in range(table.sizes["field"])
-        for alpha in range(table.sizes["alpha"])
+        for position in range(table.sizes[parameter])
     ]

@@ -28,7 +28,6 @@ from mrdist.baselines.dual import (
 from mrdist.baselines.global_weights import Floats, GlobalWeights, check_images
 from mrdist.errors import ParameterError
 from mrdist.geometry import Block, Shape, block_grid
-from mrdist.storage.cv_table import write_table
 from mrdist.storage.images import Images
 from mrdist.storage.methods import (
     AnyTraining,
@@ -142,28 +141,6 @@ class GlobalOutput(WeightsOutput):
         assert isinstance(names, list)
         with store_errors(self._url):
             return {str(name): np.asarray(_array_of(room, str(name))[...]) for name in names}
-
-    @property
-    def chosen(self) -> dict[str, Any] | None:
-        """What a cross-validation has chosen, None where there is none."""
-        found: dict[str, Any] | None = check_format(self._group, self._url).get("cross_validation", {}).get("chosen")
-        return found
-
-    def write_choice(self, chosen: Mapping[str, Any], mse: Matrix, se: Matrix, n_images: npt.NDArray[np.int64]) -> None:
-        """Keep what a cross-validation has chosen and its table, see `mrdist.storage.cv_table.write_table`."""
-        training = self.training
-        assert training.alphas is not None
-        with store_errors(self._url):
-            if "cv" in self._group:  # left by a run that was stopped here
-                del self._group["cv"]
-            write_table(self._group, training.alphas, mse, se, n_images)
-            found = check_format(self._group, self._url)
-            search = {name: found["training"][name] for name in ("alphas", "folds", "rule", "seed")}
-            self._group.attrs["mrdist"] = {
-                **found,
-                "training": {**found["training"], "alpha": chosen["alpha"]},
-                "cross_validation": {**search, "chosen": dict(chosen)},
-            }
 
     def write_operators(self, found: Mapping[str, Any], kept: Mapping[str, Matrix], **operators: Matrix) -> None:
         """Keep what the barrier has found.

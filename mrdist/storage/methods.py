@@ -19,7 +19,7 @@ import zarr
 from mrdist.errors import ParameterError, StoreExistsError, StoreFormatError
 from mrdist.geometry import Block, Shape
 from mrdist.moments import Color, groups_of
-from mrdist.storage.cv_table import open_table
+from mrdist.storage.cv_table import open_table, write_table
 from mrdist.storage.face_frame import FaceFrame
 from mrdist.storage.images import Images
 from mrdist.storage.progress import Progress, remove_progress
@@ -137,6 +137,37 @@ class WeightsOutput:
         self._group = group
         self.progress = progress
         self.training = training
+
+    @property
+    def chosen(self) -> dict[str, Any] | None:
+        """What a cross-validation has chosen, None where there is none, or before."""
+        found: dict[str, Any] | None = check_format(self._group, self._url).get("cross_validation", {}).get("chosen")
+        return found
+
+    def write_choice(
+        self,
+        parameter: str,
+        chosen: Mapping[str, Any],
+        mse: npt.NDArray[np.float64],
+        se: npt.NDArray[np.float64],
+        n_images: npt.NDArray[np.int64],
+    ) -> None:
+        """Keep what a cross-validation has chosen and its table, see `mrdist.storage.cv_table.write_table`.
+
+        From now on it is the ``parameter`` of the training, ``alpha`` or ``nonzeros``.
+        """
+        grid = "alphas" if parameter == "alpha" else parameter
+        with store_errors(self._url):
+            found = check_format(self._group, self._url)
+            search = {name: found["training"][name] for name in (grid, "folds", "rule", "seed")}
+            if "cv" in self._group:  # left by a run that was stopped here
+                del self._group["cv"]
+            write_table(self._group, search[grid], mse, se, n_images, parameter=parameter)
+            self._group.attrs["mrdist"] = {
+                **found,
+                "training": {**found["training"], parameter: chosen[parameter]},
+                "cross_validation": {**search, "chosen": dict(chosen)},
+            }
 
     def finish(
         self, provenance: Mapping[str, Any], face_frame: FaceFrame | None = None, **found: Any
@@ -261,7 +292,8 @@ def as_asked(training: Mapping[str, Any], search: Mapping[str, Any] | None) -> d
     described = {"method": DEFAULT_METHOD} | dict(training)
     if search is None:
         return described
-    return {**described, "alpha": "cv", **{name: value for name, value in search.items() if name != "chosen"}}
+    asked = {name: value for name, value in search.items() if name != "chosen"}
+    return described | ({"alpha": "cv"} if "alphas" in asked else {}) | asked
 
 
 def begun(
@@ -413,6 +445,7 @@ class Model(ABC):
         """The errors of the cross-validation that has chosen the hyperparameters, None if there was none.
 
         ``mse (field, alpha, fold)`` and its standard error over the folds ``se (field, alpha)``; 1 = white.
+        Of l0, ``nonzeros`` stand in the place of ``alpha``.
         """
         return open_table(open_kind(self.url, self.storage_options, "weights", _RESUME))
 

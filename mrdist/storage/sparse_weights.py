@@ -7,6 +7,7 @@ bytes of the finished store do not depend on the blocks.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,21 +47,32 @@ class SparseTraining(AnyTraining):
     window
         Side of the square of input pixels around the output pixel; None for all.
     alpha, max_iterations
-        Of l1.
+        Of l1. ``alpha`` is ``"cv"`` until it is chosen.
     nonzeros, tolerance
-        Of l0.
+        Of l0. ``nonzeros`` are several until one is chosen.
+    alphas, folds, rule, seed
+        Of the cross-validation, if there is one; the penalties to try are those of l1.
     """
 
     window: int | None
-    alpha: float | None = None
+    alpha: float | str | None = None
     max_iterations: int | None = None
-    nonzeros: int | None = None
+    nonzeros: int | Sequence[int] | None = None
     tolerance: float | None = None
+    alphas: Sequence[float] | None = None
+    folds: int | None = None
+    rule: str | None = None
+    seed: int | None = None
 
     @property
     def n_pixels(self) -> int:
         """Pixels of the image."""
         return self.height * self.width
+
+    @property
+    def most_nonzeros(self) -> int:
+        """Most weights of a pixel that l0 may come to; 0 for l1."""
+        return max(self.nonzeros) if isinstance(self.nonzeros, Sequence) else self.nonzeros or 0
 
 
 class SparseOutput(WeightsOutput):
@@ -103,6 +115,36 @@ class SparseOutput(WeightsOutput):
                     f"{name}-{index}", data=values, chunks=values.shape, compressors=COMPRESSOR, overwrite=True
                 )
             self.progress.mark(index)
+
+    def begin_search(self, n_parts: int, n_candidates: int) -> npt.NDArray[np.float64]:
+        """Make room for the errors of a cross-validation, or find it; return what is there, NaN where nothing is yet.
+
+        Parameters
+        ----------
+        n_parts
+            Parts that the output pixels are searched in.
+        n_candidates
+            Penalties or numbers of weights to choose from.
+
+        Returns
+        -------
+        ndarray
+            Shape (part, candidate, fold).
+        """
+        assert self.training.folds is not None
+        shape = (n_parts, n_candidates, self.training.folds)
+        with store_errors(self._url):
+            kept = self._scratch.require_array(
+                "errors", shape=shape, chunks=(1, *shape[1:]), dtype="float64", fill_value=float("nan")
+            )
+            return np.asarray(kept[...])
+
+    def write_errors(self, part: int, errors: npt.NDArray[np.float64]) -> None:
+        """Keep the errors of a part, shape (candidate, fold)."""
+        with store_errors(self._url):
+            kept = self._scratch["errors"]
+            assert isinstance(kept, zarr.Array)
+            kept[part] = errors
 
     def lay_out(self) -> int:
         """Write the row pointers and create the arrays of the matrix; return the number of its chunks.

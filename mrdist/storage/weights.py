@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +22,7 @@ from mrdist.storage.methods import (
     create_error_maps,
     create_map,
 )
-from mrdist.storage.urls import StorageOptions, check_format, store_errors, write_array
+from mrdist.storage.urls import StorageOptions, store_errors, write_array
 from mrdist.synthesis import MaskedWeights
 
 
@@ -60,12 +59,6 @@ class TrainOutput(WeightsOutput):
     def open(cls, url: str, storage_options: StorageOptions) -> TrainOutput:
         """Open a store that `train_output` has begun."""
         return cls(*begun(url, storage_options, Training))
-
-    @property
-    def chosen(self) -> dict[str, Any] | None:
-        """What a cross-validation has chosen, if there was one."""
-        found: dict[str, Any] | None = check_format(self._group, self._url).get("cross_validation", {}).get("chosen")
-        return found
 
     def write_block(
         self, index: int, block: Block, solution: Solution, alpha: npt.NDArray[np.float64] | None = None
