@@ -12,26 +12,11 @@ from threadpoolctl import threadpool_limits
 from mrdist.baselines.columns import Columns, SparseRows
 from mrdist.baselines.lasso import TOLERANCE, lasso_path
 from mrdist.baselines.omp import omp_path
-from mrdist.geometry import Block, Shape
 from mrdist.moments import Color
 
 Floats = npt.NDArray[np.float64]
 Path = Callable[[Columns, Floats], list[SparseRows]]
 """Takes columns and centred targets and returns the solution for every candidate."""
-
-_SIDE = 16  # of the grid of output pixels that stand for all
-
-
-def sample_pixels(shape: Shape) -> list[Block]:
-    """Return some 256 output pixels spread evenly over the image, all where a side has fewer, in raster order.
-
-    Examples
-    --------
-    >>> len(sample_pixels((64, 100))), str(sample_pixels((64, 100))[0])
-    (256, 'rows 2:3, columns 3:4')
-    """
-    y, x = (np.unique((2 * np.arange(_SIDE) + 1) * side // (2 * _SIDE)).tolist() for side in shape)
-    return [Block(i, j, i + 1, j + 1) for i in y for j in x]
 
 
 def lasso_candidates(alphas: Sequence[float], max_iterations: int) -> Path:

@@ -18,12 +18,12 @@ import numpy.typing as npt
 from mrdist.errors import ParameterError, StoreError
 from mrdist.geometry import ReceptiveField
 from mrdist.moments import Color
-from mrdist.pipeline._choices import COMPONENTS, choose_sparse, fitting
+from mrdist.pipeline._choices import COMPONENTS, fitting
 from mrdist.pipeline._methods import METHODS
 from mrdist.pipeline.evaluate import SPLITS, evaluate
 from mrdist.pipeline.plot import read_images
 from mrdist.pipeline.train import train
-from mrdist.planning import DEFAULT_MEMORY, parse_bytes
+from mrdist.planning import DEFAULT_MEMORY
 from mrdist.storage import (
     Images,
     StorageOptions,
@@ -231,8 +231,6 @@ def _setting(
 ) -> tuple[dict[str, Any], float | None]:
     """Return what a method without a cross-validation of its own is trained with, and the seconds of the choice."""
     labels = (options["source"], options["target"])
-    if method in ("l1", "l0"):
-        return choose_sparse(images, labels, method, parse_bytes(options["max_memory"]))
     if method != "pca" or not _count(images, labels, "val"):
         return {}, 0.0
     errors: list[tuple[float, int]] = []
@@ -331,8 +329,9 @@ def _contestants(
     contestants = []
     for method in dict.fromkeys(methods):
         known = {} if method == "identity" else METHODS[method].options
-        chosen_here = alpha == "cv" and "folds" not in known
-        options = {"alpha": alpha} if "alpha" in known and not chosen_here else {}
+        options = {"alpha": alpha} if "alpha" in known else {}
+        if method == "l0" and alpha == "cv":
+            options["nonzeros"] = "cv"
         if method == "mr":
             # a single tap has no dilation
             fields = dict.fromkeys(

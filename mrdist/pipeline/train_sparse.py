@@ -12,8 +12,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from mrdist.analysis import spread_pixels
 from mrdist.baselines.estimators import check_iterations, check_pursuit
-from mrdist.baselines.held_out import held_out_errors, lasso_candidates, omp_candidates, sample_pixels
+from mrdist.baselines.held_out import held_out_errors, lasso_candidates, omp_candidates
 from mrdist.baselines.lasso import TOLERANCE
 from mrdist.baselines.omp import shared_bytes
 from mrdist.baselines.sparse import (
@@ -44,6 +45,7 @@ LASSO_ALPHAS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03)
 """Penalties of l1 to try by default."""
 OMP_NUMBERS = (1, 2, 3, 5, 8, 13, 21)
 """Numbers of weights of l0 to try by default, as far as the people suffice."""
+_TARGETS = 256  # output pixels that stand for all in a cross-validation
 _SIDE = 32  # of a block in pixels, where there are enough of them for all workers
 _WORK = 96 * MIB  # a tile's correlations, working sets and Gram matrix
 _MANY_CHUNKS = 16  # of the matrix: with fewer, starting workers takes longer than laying them out
@@ -238,7 +240,9 @@ def _candidates(training: SparseTraining) -> Sequence[float]:
 
 def _sample_rows(shape: Shape) -> list[list[Block]]:
     """Return the output pixels of a cross-validation, row by row: a row is a task, whatever the workers are."""
-    return [list(row) for _, row in groupby(sample_pixels(shape), key=lambda pixel: pixel.y0)]
+    places = (divmod(pixel, shape[1]) for pixel in spread_pixels(shape, _TARGETS).tolist())
+    pixels = (Block(y, x, y + 1, x + 1) for y, x in places)
+    return [list(row) for _, row in groupby(pixels, key=lambda pixel: pixel.y0)]
 
 
 def _search_row(task: TrainTask) -> int:
