@@ -249,7 +249,7 @@ def test_a_group_is_not_overwritten_by_another(images, group, singles, tmp_path)
         (("--method", "l2", "--alpha", "cv", "--folds", "400"), "folds is 400"),
         (("--method", "l2", "--alpha", "-1"), "alpha must be"),
         (("--method", "pca", "--components", "900"), "components"),
-        (("--method", "l1", "--alpha", "cv"), "for the method l1, got 'cv'"),
+        (("--method", "l1", "--alpha", "cv", "--folds", "400"), "folds is 400"),
         (("--method", "l1", "--window", "4"), "window must be"),
         (("--method", "l0", "--nonzeros", "5000"), "nonzeros"),
     ],
