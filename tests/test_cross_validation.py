@@ -137,6 +137,15 @@ def test_every_candidate_against_refits_from_the_equations(small, color, n_chann
             )  # fmt: skip
             tolerance = 1e-8 * deviations(found.target)
             np.testing.assert_allclose(errors[number, column], expected, rtol=0, atol=tolerance)
+    chosen = {name: found.model.attributes["training"][name] for name in ("receptive_field", "dilation", "alpha")}
+    mrdist.train(
+        found.url, f"{found.url}.alone", source="neutral", target="happy", split="all", color=color,
+        penalize_intercept=penalize_intercept, workers=0, **chosen,
+    )  # fmt: skip
+    alone = mrdist.open_weights(f"{found.url}.alone")
+    np.testing.assert_array_equal(found.model.coef, alone.coef)
+    np.testing.assert_array_equal(found.model.intercept, alone.intercept)
+    assert found.model.attributes["scores"] == alone.attributes["scores"]
 
 
 @pytest.mark.parametrize("penalize_intercept", [True, False])

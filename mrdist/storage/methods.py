@@ -126,7 +126,7 @@ class AnyTraining:
     @property
     def rows_per_image(self) -> int:
         """Rows that an image adds to a regression."""
-        return self.n_channels if self.n_groups == 1 else 1
+        return self.n_channels if self.color == "shared" else 1
 
 
 class WeightsOutput:
