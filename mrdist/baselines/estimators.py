@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, Self
 
 import numpy as np
@@ -60,7 +61,7 @@ def check_iterations(max_iterations: int) -> None:
         raise ParameterError(f"max_iterations must be at least 1, got {max_iterations}.")
 
 
-class _SparseRegression(BaseEstimator):  # type: ignore[misc]
+class _SparseRegression(ABC, BaseEstimator):  # type: ignore[misc]
     """What the sparse regressions share."""
 
     window: int | None
@@ -68,8 +69,9 @@ class _SparseRegression(BaseEstimator):  # type: ignore[misc]
     weights_: SparseWeights
     n_unsolved_: int
 
+    @abstractmethod
     def _solver(self, n_rows: int, n_columns: int) -> Solver:
-        raise NotImplementedError
+        """Check the parameters and return what solves a block."""
 
     def fit(self, X: Images, Y: Images) -> Self:
         """Learn the mapping from images ``X`` to images ``Y``.

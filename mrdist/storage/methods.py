@@ -18,10 +18,11 @@ import zarr
 
 from mrdist.errors import ParameterError, StoreExistsError, StoreFormatError
 from mrdist.geometry import Block, Shape
-from mrdist.moments import Color, groups_of
+from mrdist.moments import Color
 from mrdist.storage.cv_table import open_table, write_table
 from mrdist.storage.face_frame import FaceFrame
 from mrdist.storage.images import Images
+from mrdist.storage.mapped_images import MappedImages
 from mrdist.storage.progress import Progress, remove_progress
 from mrdist.storage.urls import (
     COMPRESSOR,
@@ -75,7 +76,7 @@ def chunk_side(shape: Shape) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnyTraining:
+class AnyTraining(MappedImages):
     """What decides the bytes of a weights store: two trainings with equal fields make equal weights.
 
     Attributes
@@ -107,26 +108,6 @@ class AnyTraining:
     width: int
     n_channels: int
     n_images: int
-
-    @property
-    def shape(self) -> Shape:
-        """Image height and width in pixels."""
-        return self.height, self.width
-
-    @property
-    def n_groups(self) -> int:
-        """Independent systems a pixel."""
-        return groups_of(self.color, self.n_channels)[0]
-
-    @property
-    def n_inputs(self) -> int:
-        """Channels that each of them sees and predicts."""
-        return groups_of(self.color, self.n_channels)[1]
-
-    @property
-    def rows_per_image(self) -> int:
-        """Rows that an image adds to a regression."""
-        return self.n_channels if self.color == "shared" else 1
 
 
 class WeightsOutput:

@@ -17,9 +17,10 @@ import numpy.typing as npt
 import zarr
 
 from mrdist.geometry import Block, ReceptiveField, Shape
-from mrdist.moments import Color, SufficientStatistics, groups_of, unit_of
+from mrdist.moments import Color, SufficientStatistics, unit_of
 from mrdist.storage.face_frame import FaceFrame
 from mrdist.storage.images import fingerprint
+from mrdist.storage.mapped_images import MappedImages
 from mrdist.storage.methods import chunk_side
 from mrdist.storage.progress import Progress, remove_progress
 from mrdist.storage.urls import (
@@ -50,7 +51,7 @@ _ROWS_IN_32_BITS = (2**32 - 1) // 255**2  # of bytes, see mrdist.moments
 
 
 @dataclass(frozen=True)
-class Accumulation:
+class Accumulation(MappedImages):
     """What all images of a statistics store have in common.
 
     Attributes
@@ -81,29 +82,9 @@ class Accumulation:
         return ReceptiveField(self.receptive_field, self.dilation)
 
     @property
-    def shape(self) -> Shape:
-        """Height and width of the images in pixels."""
-        return self.height, self.width
-
-    @property
-    def n_groups(self) -> int:
-        """Independent systems a pixel."""
-        return groups_of(self.color, self.n_channels)[0]
-
-    @property
-    def n_inputs(self) -> int:
-        """Channels that each of them sees and predicts."""
-        return groups_of(self.color, self.n_channels)[1]
-
-    @property
     def unit(self) -> int:
         """Integer that stands for 1.0."""
         return unit_of(self.dtype)
-
-    @property
-    def rows_per_image(self) -> int:
-        """Rows that an image adds to a regression."""
-        return self.n_channels if self.color == "shared" else 1
 
     @property
     def sum_dtype(self) -> np.dtype[Any]:
