@@ -400,7 +400,7 @@ def test_killed_in_either_phase_it_goes_on(stores, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "where", ["mrdist.storage.cross_validation.create_arrays", "mrdist.storage.methods.consolidate"]
+    "where", ["mrdist.storage.cross_validation.create_arrays", "mrdist.storage.outputs.consolidate"]
 )
 def test_stopped_between_two_steps_it_goes_on(stores, tmp_path, monkeypatch, where):
     """At the barrier, half-way through the choice; and at the very end, when all is written."""
@@ -420,7 +420,7 @@ def test_stopped_between_two_steps_it_goes_on(stores, tmp_path, monkeypatch, whe
     with monkeypatch.context() as patch:
         patch.setattr(where, stop)
         if where.endswith("consolidate"):
-            patch.setattr("mrdist.storage.methods.remove_progress", lambda _: None)
+            patch.setattr("mrdist.storage.outputs.remove_progress", lambda _: None)
         with pytest.raises(StoppedError):
             run()
     run()

@@ -26,7 +26,7 @@ from mrdist.errors import (
 from mrdist.geometry import Block, ReceptiveField, block_grid
 from mrdist.solvers import solve
 from mrdist.storage import Images, Training, create_images, describe, train_output, write_csr
-from mrdist.storage.methods import chunk_side
+from mrdist.storage.outputs import chunk_side
 from mrdist.storage.urls import clear_output
 
 WHOLE = Block(0, 0, 20, 24)

@@ -13,7 +13,7 @@ from mrdist.geometry import Shape, block_grid
 from mrdist.planning import BASE_MEMORY, MIB, Cut
 from mrdist.storage import Images
 from mrdist.storage.global_weights import GlobalTraining
-from mrdist.storage.methods import chunk_side
+from mrdist.storage.outputs import chunk_side
 
 _TILE_BYTES = 4096 * 8  # of a row, see mrdist.baselines.dual
 _READS_IN_FLIGHT = 10  # chunks that zarr fetches and decodes at once

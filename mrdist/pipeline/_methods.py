@@ -62,7 +62,7 @@ class Lesson:
         return cls(method, images, images.rows((source, target), split), source, target, split, color, dtype)
 
     def describe(self) -> dict[str, Any]:
-        """Return what the descriptions of all trainings have, see `mrdist.storage.methods.AnyTraining`."""
+        """Return what the descriptions of all trainings have, see `mrdist.storage.outputs.AnyTraining`."""
         return {
             "method": self.method,
             "images": self.images.fingerprint((self.source, self.target), self.rows),

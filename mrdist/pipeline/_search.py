@@ -12,7 +12,7 @@ import numpy.typing as npt
 from mrdist.errors import ParameterError
 from mrdist.pipeline._methods import Lesson
 from mrdist.selection import DEFAULT_FOLDS, assign_folds, choose, standard_error
-from mrdist.storage.methods import WeightsOutput
+from mrdist.storage.outputs import WeightsOutput
 
 logger = logging.getLogger("mrdist")
 

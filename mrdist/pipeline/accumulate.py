@@ -14,7 +14,8 @@ from mrdist.errors import ParameterError, StoreExistsError
 from mrdist.execution import peak_memory
 from mrdist.geometry import Block, ReceptiveField, Shape, block_grid
 from mrdist.moments import Color, check_rows
-from mrdist.pipeline._blocks import check_choices, n_slots_of, output_options, run_blocks, sum_images, versions
+from mrdist.pipeline._blocks import check_choices, n_slots_of, output_options, run_blocks, versions
+from mrdist.pipeline._sums import sum_images
 from mrdist.planning import DEFAULT_MEMORY, Workload, block_bytes, parse_bytes, plan_training
 from mrdist.storage import (
     Accumulation,
@@ -29,7 +30,7 @@ from mrdist.storage import (
     redact,
     statistics_output,
 )
-from mrdist.storage.methods import chunk_side
+from mrdist.storage.outputs import chunk_side
 from mrdist.storage.statistics import StatisticsOutput
 from mrdist.storage.urls import check_same
 

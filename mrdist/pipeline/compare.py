@@ -18,7 +18,7 @@ import numpy.typing as npt
 from mrdist.errors import ParameterError, StoreError
 from mrdist.geometry import ReceptiveField
 from mrdist.moments import Color
-from mrdist.pipeline._choices import COMPONENTS, fitting
+from mrdist.pipeline._components import choose_components
 from mrdist.pipeline._methods import METHODS
 from mrdist.pipeline.evaluate import SPLITS, evaluate
 from mrdist.pipeline.plot import read_images
@@ -207,10 +207,12 @@ def compare(
             **contestant.options,
             **cluster,
         }
-        setting, took = (
-            _setting(images, folder / "candidates", contestant.method, options) if alpha == "cv" else ({}, 0)
-        )
-        trained = train(images_url, url, **options, **setting)
+        took: float | None = 0.0
+        if contestant.method == "pca" and alpha == "cv" and found["pairs"]["val"]:
+            options["components"], took = choose_components(
+                images_url, folder / "candidates", found["pairs"]["train"], options
+            )
+        trained = train(images_url, url, **options)
         if trained.already_complete:
             took = seconds.get(contestant.store)
         elif took is not None:
@@ -224,25 +226,6 @@ def compare(
     write_file(folder / "compare.csv", to_csv(found["methods"]))
     draw_comparison(found, folder / "compare.png")
     return {**found, "out": out}
-
-
-def _setting(
-    images: Images, folder: Path, method: str, options: Mapping[str, Any]
-) -> tuple[dict[str, Any], float | None]:
-    """Return what a method without a cross-validation of its own is trained with, and the seconds of the choice."""
-    labels = (options["source"], options["target"])
-    if method != "pca" or not _count(images, labels, "val"):
-        return {}, 0.0
-    errors: list[tuple[float, int]] = []
-    took: float | None = 0.0
-    for value in fitting(COMPONENTS, _count(images, labels, "train")):
-        url = str(folder / f"{method}-{value}.zarr")
-        trained = train(images.url, url, **options, components=value)
-        whole = trained.blocks_run == trained.blocks
-        took = took + trained.run_seconds if whole and took is not None else None
-        scores = evaluate(url, images.url, splits=["val"], progress=False, storage_options=options["storage_options"])
-        errors.append((scores["splits"]["val"]["frame"]["model"]["mse"], value))
-    return {"components": min(errors)[1]} if errors else {}, took
 
 
 def measure(

@@ -24,16 +24,9 @@ from mrdist.execution import peak_memory
 from mrdist.geometry import ReceptiveField, Shape, block_grid, common_field
 from mrdist.moments import SufficientStatistics, unit_of
 from mrdist.paths import sum_tiles, validation_errors
-from mrdist.pipeline._blocks import (
-    BlockTask,
-    open_blocks,
-    run_pass,
-    solve_block,
-    sum_folds,
-    versions,
-    warm_up,
-)
+from mrdist.pipeline._blocks import BlockTask, open_blocks, run_pass, solve_block, versions, warm_up
 from mrdist.pipeline._methods import Job, Lesson
+from mrdist.pipeline._sums import sum_folds
 from mrdist.pipeline.train import TrainReport, TrainTask, already_trained, describe_training, plan_job, workload_of
 from mrdist.planning import Plan, SearchSizes, Workload, block_bytes
 from mrdist.selection import (
@@ -48,7 +41,7 @@ from mrdist.selection import (
 )
 from mrdist.storage import Images, Training, redact
 from mrdist.storage.cross_validation import Search, SearchOutput, remove_scratch, search_output
-from mrdist.storage.methods import chunk_side
+from mrdist.storage.outputs import chunk_side
 from mrdist.storage.weights import TrainOutput
 
 logger = logging.getLogger("mrdist")

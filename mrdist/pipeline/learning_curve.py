@@ -14,7 +14,7 @@ from mrdist.errors import ParameterError
 from mrdist.execution import open_executor, progress_bar
 from mrdist.geometry import Block, ReceptiveField, block_grid
 from mrdist.moments import padded_window
-from mrdist.pipeline._blocks import sum_images
+from mrdist.pipeline._sums import sum_images
 from mrdist.planning import DEFAULT_MEMORY
 from mrdist.solvers import check_alpha, solve
 from mrdist.storage import Images, StorageOptions, check_reachable, redact

@@ -23,7 +23,7 @@ from mrdist.storage import (
     redact,
     train_output,
 )
-from mrdist.storage.methods import chunk_side
+from mrdist.storage.outputs import chunk_side
 from mrdist.storage.weights import TrainOutput
 
 

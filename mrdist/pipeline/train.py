@@ -14,8 +14,9 @@ from mrdist.errors import ParameterError
 from mrdist.execution import peak_memory
 from mrdist.geometry import Block, ReceptiveField, Shape, block_grid
 from mrdist.moments import Color
-from mrdist.pipeline._blocks import n_slots_of, output_options, run_blocks, solve_block, sum_images, versions
+from mrdist.pipeline._blocks import n_slots_of, output_options, run_blocks, solve_block, versions
 from mrdist.pipeline._methods import METHODS, Job, Lesson, choose_options
+from mrdist.pipeline._sums import sum_images
 from mrdist.planning import DEFAULT_MEMORY, Plan, Workload, block_bytes, parse_bytes, plan_training
 from mrdist.solvers import check_alpha
 from mrdist.storage import (
@@ -30,7 +31,7 @@ from mrdist.storage import (
     redact,
     train_output,
 )
-from mrdist.storage.methods import AnyTraining, WeightsOutput, chunk_side
+from mrdist.storage.outputs import AnyTraining, WeightsOutput, chunk_side
 from mrdist.storage.weights import TrainOutput
 
 logger = logging.getLogger("mrdist")

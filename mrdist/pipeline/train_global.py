@@ -41,7 +41,7 @@ from mrdist.selection import DEFAULT_ALPHAS, assign_folds, check_alphas
 from mrdist.solvers import check_alpha
 from mrdist.storage import Images, redact
 from mrdist.storage.global_weights import GlobalOutput, GlobalTraining, global_output
-from mrdist.storage.methods import chunk_side
+from mrdist.storage.outputs import chunk_side
 
 GRIDS = {
     "l2": (*DEFAULT_ALPHAS, 100.0, 300.0, 1000.0, 3000.0),

@@ -15,18 +15,11 @@ from mrdist.execution import peak_memory
 from mrdist.geometry import Block, Shape, block_grid
 from mrdist.moments import Color
 from mrdist.pipeline._averages import mean_scores
-from mrdist.pipeline._blocks import (
-    check_choices,
-    n_slots_of,
-    output_options,
-    run_blocks,
-    solve_block,
-    sum_mappings,
-    versions,
-)
+from mrdist.pipeline._blocks import check_choices, n_slots_of, output_options, run_blocks, solve_block, versions
 from mrdist.pipeline._mappings_apart import train_apart
 from mrdist.pipeline._mappings_together import Unit, plan_units, workload_of_all
 from mrdist.pipeline._methods import Lesson, choose_options
+from mrdist.pipeline._sums import sum_mappings
 from mrdist.pipeline.train import check_fixed, describe_training
 from mrdist.planning import DEFAULT_MEMORY, Plan, block_bytes, parse_bytes, plan_training
 from mrdist.storage import (

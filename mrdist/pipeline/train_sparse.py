@@ -38,7 +38,7 @@ from mrdist.planning import BASE_MEMORY, MIB, Cut
 from mrdist.selection import assign_folds, check_alphas
 from mrdist.solvers import check_alpha
 from mrdist.storage import Images, StorageOptions, redact
-from mrdist.storage.methods import chunk_side
+from mrdist.storage.outputs import chunk_side
 from mrdist.storage.sparse_weights import SparseOutput, SparseTraining, sparse_output
 
 LASSO_ALPHAS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03)

@@ -20,7 +20,7 @@ import zarr
 from mrdist.geometry import Block, ReceptiveField, Shape, common_field
 from mrdist.moments import SufficientStatistics, dtype_of_sums
 from mrdist.storage.cv_table import write_table
-from mrdist.storage.methods import as_asked, chunk_side, resume_output
+from mrdist.storage.outputs import as_asked, chunk_side, resume_output
 from mrdist.storage.progress import Progress
 from mrdist.storage.urls import (
     FORMAT_VERSION,

@@ -29,12 +29,10 @@ from mrdist.baselines.global_weights import Floats, GlobalWeights, check_images
 from mrdist.errors import ParameterError
 from mrdist.geometry import Block, Shape, block_grid
 from mrdist.storage.images import Images
-from mrdist.storage.methods import (
+from mrdist.storage.methods import Codes, Model, WeightsReader
+from mrdist.storage.outputs import (
     AnyTraining,
-    Codes,
-    Model,
     WeightsOutput,
-    WeightsReader,
     begin_output,
     begun,
     chunk_side,
@@ -52,7 +50,7 @@ _BASIS_CHUNK = 2 << 20
 class GlobalTraining(AnyTraining):
     """What decides the bytes of a weights store of a method that sees the whole image.
 
-    Besides what `mrdist.storage.methods.AnyTraining` has:
+    Besides what `mrdist.storage.outputs.AnyTraining` has:
 
     Attributes
     ----------
@@ -193,7 +191,7 @@ def global_output(
     overwrite: bool,
     storage_options: StorageOptions = None,
 ) -> GlobalOutput | None:
-    """Begin a weights store of a global method, or resume one, see `mrdist.storage.methods.begin_output`."""
+    """Begin a weights store of a global method, or resume one, see `mrdist.storage.outputs.begin_output`."""
     create = partial(_create_arrays, image_dtype=image_dtype)
     found = begin_output(url, training, block, create, overwrite=overwrite, storage_options=storage_options)
     return None if found is None else GlobalOutput(*found, training)

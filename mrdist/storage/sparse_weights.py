@@ -19,17 +19,8 @@ import zarr
 from mrdist.baselines.sparse import Floats, SparseSolution, SparseWeights, predict_stack, window_of
 from mrdist.geometry import Block, Shape, block_grid
 from mrdist.storage.csr import CHUNK
-from mrdist.storage.methods import (
-    AnyTraining,
-    Codes,
-    Model,
-    WeightsOutput,
-    WeightsReader,
-    begin_output,
-    begun,
-    chunk_side,
-    create_error_maps,
-)
+from mrdist.storage.methods import Codes, Model, WeightsReader
+from mrdist.storage.outputs import AnyTraining, WeightsOutput, begin_output, begun, chunk_side, create_error_maps
 from mrdist.storage.urls import COMPRESSOR, StorageOptions, store_errors
 
 _SCRATCH = "progress"  # goes when the store is complete
@@ -40,7 +31,7 @@ _PARTS = ("counts", "indices", "data", "unsolved")
 class SparseTraining(AnyTraining):
     """What decides the bytes of a weights store of l1 or l0.
 
-    Besides what `mrdist.storage.methods.AnyTraining` has:
+    Besides what `mrdist.storage.outputs.AnyTraining` has:
 
     Attributes
     ----------
@@ -246,7 +237,7 @@ def _rows_of(block: Block, training: SparseTraining) -> npt.NDArray[np.int64]:
 def sparse_output(
     url: str, training: SparseTraining, block: Shape, *, overwrite: bool, storage_options: StorageOptions = None
 ) -> SparseOutput | None:
-    """Begin a weights store of learned sparsity, or resume one, see `mrdist.storage.methods.begin_output`."""
+    """Begin a weights store of learned sparsity, or resume one, see `mrdist.storage.outputs.begin_output`."""
     found = begin_output(url, training, block, create_error_maps, overwrite=overwrite, storage_options=storage_options)
     return None if found is None else SparseOutput(*found, training)
 

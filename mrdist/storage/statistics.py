@@ -21,7 +21,7 @@ from mrdist.moments import Color, SufficientStatistics, unit_of
 from mrdist.storage.face_frame import FaceFrame
 from mrdist.storage.images import fingerprint
 from mrdist.storage.mapped_images import MappedImages
-from mrdist.storage.methods import chunk_side
+from mrdist.storage.outputs import chunk_side
 from mrdist.storage.progress import Progress, remove_progress
 from mrdist.storage.urls import (
     COMPRESSOR,

@@ -10,12 +10,10 @@ import zarr
 
 from mrdist.geometry import Block, ReceptiveField, Shape
 from mrdist.solvers import Solution
-from mrdist.storage.methods import (
+from mrdist.storage.methods import Codes, Model, WeightsReader
+from mrdist.storage.outputs import (
     AnyTraining,
-    Codes,
-    Model,
     WeightsOutput,
-    WeightsReader,
     begin_output,
     begun,
     chunk_side,
@@ -30,7 +28,7 @@ from mrdist.synthesis import MaskedWeights
 class Training(AnyTraining):
     """What decides the bytes of a weights store of masked regression.
 
-    Besides what `mrdist.storage.methods.AnyTraining` has:
+    Besides what `mrdist.storage.outputs.AnyTraining` has:
 
     Attributes
     ----------

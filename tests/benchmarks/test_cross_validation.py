@@ -9,7 +9,7 @@ import pytest
 from benchmarks.stores import full, mrdist, train
 from mrdist.geometry import Block, ReceptiveField
 from mrdist.paths import validation_errors
-from mrdist.pipeline._blocks import sum_folds
+from mrdist.pipeline._sums import sum_folds
 from mrdist.selection import assign_folds
 from mrdist.storage import Images
 

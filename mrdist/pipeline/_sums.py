@@ -1,0 +1,303 @@
+"""Sums over the images of a block: read in bands of rows, each while the one before is summed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise, zip_longest
+from math import prod
+
+import numpy as np
+import numpy.typing as npt
+
+from mrdist.errors import DataError
+from mrdist.geometry import Block, ReceptiveField
+from mrdist.moments import SufficientStatistics, to_integers, unit_of
+from mrdist.planning import band_cuts, band_height
+from mrdist.storage import Images, redact
+
+Array = npt.NDArray[np.generic]
+
+
+def sum_images(
+    images: Images,
+    labels: tuple[str, str],
+    rows: npt.NDArray[np.int64],
+    field: ReceptiveField,
+    block: Block,
+    *,
+    n_groups: int,
+    n_inputs: int = 1,
+    slab: int,
+    margin: int = 0,
+) -> SufficientStatistics:
+    """Sum over images slab by slab; the next slab is read while this one is summed.
+
+    Parameters
+    ----------
+    images
+        An images store.
+    labels
+        Source and target.
+    rows
+        The images.
+    field
+        The receptive field.
+    block
+        Output pixels.
+    n_groups, n_inputs
+        Independent systems a pixel, and channels that each of them sees and predicts.
+    slab
+        Images read at a time.
+    margin
+        Pixels by which the sums reach beyond the block on every side; targets count as zeros there.
+
+    Returns
+    -------
+    SufficientStatistics
+        Of the block with its margin.
+    """
+    (found,) = sum_mappings(
+        images, [labels], rows, field, block, n_groups=n_groups, n_inputs=n_inputs, slab=slab, margin=margin
+    )
+    return found
+
+
+def sum_mappings(
+    images: Images,
+    mappings: Sequence[tuple[str, str]],
+    rows: npt.NDArray[np.int64],
+    field: ReceptiveField,
+    block: Block,
+    *,
+    n_groups: int,
+    n_inputs: int = 1,
+    slab: int,
+    margin: int = 0,
+) -> list[SufficientStatistics]:
+    """Sum over images that serve several mappings: every label is read once, and the sums of a source are taken once.
+
+    Parameters
+    ----------
+    images, rows, field, block, n_groups, n_inputs, slab, margin
+        As in `sum_images`.
+    mappings
+        Source and target of each.
+
+    Returns
+    -------
+    list of SufficientStatistics
+        One for each mapping; those of one source share its lag maps and sums.
+    """
+    shape, unit = block.grown(margin).shape, unit_of(images.dtype)
+    found = [
+        SufficientStatistics.zeros(field, shape, n_groups=n_groups, n_inputs=n_inputs, unit=unit) for _ in mappings
+    ]
+    for band in read_bands(images, mappings, rows, field, block, slab=slab, margin=margin):
+        added: dict[str, SufficientStatistics] = {}
+        for number, (source, target) in enumerate(mappings):
+            like = added.get(source)
+            pair = band.sources[source], band.targets[target]
+            found[number] = found[number].update(*pair, band.chosen, band.part, like=like)
+            added[source] = found[number]
+    return found
+
+
+def sum_folds(
+    images: Images,
+    labels: tuple[str, str],
+    rows: npt.NDArray[np.int64],
+    fold: npt.NDArray[np.int64],
+    field: ReceptiveField,
+    block: Block,
+    *,
+    n_groups: int,
+    slab: int,
+    n_inputs: int = 1,
+) -> list[SufficientStatistics]:
+    """Sum over images fold by fold while reading them once.
+
+    Parameters
+    ----------
+    images, labels, rows, field, block, n_groups, slab, n_inputs
+        As in `sum_images`.
+    fold
+        Of each of ``rows``; none is empty.
+
+    Returns
+    -------
+    list of SufficientStatistics
+        One a fold.
+    """
+    unit = unit_of(images.dtype)
+    found = [
+        SufficientStatistics.zeros(field, block.shape, n_groups=n_groups, n_inputs=n_inputs, unit=unit)
+        for _ in range(fold.max() + 1)
+    ]
+    for band in read_bands(images, [labels], rows, field, block, slab=slab):
+        pair = band.sources[labels[0]], band.targets[labels[1]]
+        for number in range(len(found)):
+            chosen = band.chosen[fold[band.numbers] == number]
+            found[number] = found[number].update(*pair, chosen, band.part)
+    return found
+
+
+@dataclass(frozen=True)
+class Band:
+    """Some rows of the pixels of some images.
+
+    Attributes
+    ----------
+    sources, targets
+        Pixels by label, as integers.
+    chosen
+        Which of these images are asked for.
+    numbers
+        Positions of those among the rows that were asked for.
+    part
+        Rows of the block that the band adds to.
+    """
+
+    sources: Mapping[str, Array]
+    targets: Mapping[str, Array]
+    chosen: npt.NDArray[np.int64]
+    numbers: npt.NDArray[np.int64]
+    part: tuple[int, int]
+
+
+def read_bands(
+    images: Images,
+    mappings: Sequence[tuple[str, str]],
+    rows: npt.NDArray[np.int64],
+    field: ReceptiveField,
+    block: Block,
+    *,
+    slab: int,
+    margin: int = 0,
+) -> Iterator[Band]:
+    """Read images slab by slab and band by band; the next band is read while this one is worked on.
+
+    Parameters are those of `sum_mappings`.
+    """
+    slabs = list(images.slabs(rows, slab))
+    reader = BandReader(images, mappings, field, block, max(stop - start for start, stop, _ in slabs), margin)
+    work = [(start, stop, band, chosen) for start, stop, chosen in slabs for band in range(reader.n_bands)]
+    with ThreadPoolExecutor(1) as ahead:
+        coming = ahead.submit(reader.read, *work[0][:3])
+        for (start, _, _, chosen), following in zip_longest(work, work[1:]):
+            sources, targets, part = coming.result()
+            if following is not None:
+                coming = ahead.submit(reader.read, *following[:3])
+            numbers = np.searchsorted(rows, start + chosen)
+            if images.dtype.kind == "f":
+                sources, targets = (
+                    {label: _as_integers(images, label, block, x[chosen]) for label, x in pixels.items()}
+                    for pixels in (sources, targets)
+                )
+                chosen = np.arange(len(chosen))
+            yield Band(sources, targets, chosen, numbers, part)
+
+
+def _as_integers(images: Images, label: str, block: Block, pixels: Array) -> Array:
+    try:
+        return to_integers(pixels, label)
+    except DataError as error:
+        raise DataError(f"in {redact(images.url)}, {block}: {error}") from error
+
+
+class BandReader:
+    """Reads images around a block in bands of rows, into two buffers in turn: one is filled while the other is summed.
+
+    A band ends between two rows of chunks, so that none is decoded twice, and takes over from the band before it the
+    rows that lie within reach. Parameters are those of `sum_mappings`. What is a source for one mapping and a target
+    for another is read once, as a source.
+
+    Attributes
+    ----------
+    n_bands
+        Bands of the block.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        mappings: Sequence[tuple[str, str]],
+        field: ReceptiveField,
+        block: Block,
+        slab: int,
+        margin: int = 0,
+    ) -> None:
+        self._reader = images.reader()
+        self._field = field
+        self._block = block
+        self._summed = block.grown(margin)
+        window = self._summed.grown(field.halo)
+        self._sources = list(dict.fromkeys(source for source, _ in mappings))
+        self._targets = list(dict.fromkeys(target for _, target in mappings))
+        self._labels = list(dict.fromkeys([*self._sources, *self._targets]))
+        # what the band is cut from, the part of it that is read, and the rows that are kept from the band before
+        of_source = window, window.clipped(images.shape), field.reach
+        of_target = self._summed, block, field.halo
+        self._places = {label: of_source if label in self._sources else of_target for label in self._labels}
+        self._row = window.shape[1] * images.n_channels
+        height = band_height(images.chunks[1], slab * self._row * images.dtype.itemsize, field.reach)
+        self._cuts = band_cuts(window.y0, window.y1, images.chunks[1], height)
+        self.n_bands = len(self._cuts) - 1
+        rows = max(end - start for start, end in pairwise(self._cuts)) + field.reach
+        self._n_channels = images.n_channels
+        self._buffers = {label: np.empty((2, slab * rows * self._row), dtype=images.dtype) for label in self._labels}
+        self._last: dict[str, Array] = {}
+        self._turn = 0
+
+    def read(self, start: int, stop: int, band: int) -> tuple[dict[str, Array], dict[str, Array], tuple[int, int]]:
+        """Return sources and targets of a band of images ``start..stop-1``, and the rows of the block that it adds to.
+
+        They last until the next but one read. The bands of a slab are read in order.
+        """
+        self._turn = 1 - self._turn
+        first, end = self._cuts[band], self._cuts[band + 1]
+        pixels = {}
+        for label, (place, inside, reach) in self._places.items():
+            y0, y1 = max(first, place.y0), min(end, place.y1)
+            keep, width = reach if band else 0, place.shape[1]
+            shape = (stop - start, keep + y1 - y0, width, self._n_channels)
+            found = self._buffers[label][self._turn, : prod(shape)].reshape(shape)
+            if keep:
+                found[:, :keep] = self._last[label][:, -keep:]
+            part = Block(max(y0, inside.y0), inside.x0, min(y1, inside.y1), inside.x1)
+            top, bottom = part.y0 - y0 + keep, max(part.y1, part.y0) - y0 + keep
+            left, right = inside.x0 - place.x0, inside.x1 - place.x0
+            found[:, keep:top] = 0
+            found[:, bottom:] = 0
+            found[:, top:bottom, :left] = 0
+            found[:, top:bottom, right:] = 0
+            if top < bottom:
+                self._reader.read_into(found[:, top:bottom, left:right], label, start, part)
+            pixels[label] = found
+        self._last = pixels
+        origin, halo = self._summed.y0, self._field.halo
+        rows = (
+            first - halo - origin if band else 0,
+            self._summed.y1 - origin if band == self.n_bands - 1 else end - halo - origin,
+        )
+        return (
+            {label: pixels[label] for label in self._sources},
+            {
+                label: self._cut_target(pixels[label], rows) if label in self._sources else pixels[label]
+                for label in self._targets
+            },
+            rows,
+        )
+
+    def _cut_target(self, source: Array, rows: tuple[int, int]) -> Array:
+        """Cut the target's part out of a band of a source, with zeros in the margin."""
+        halo, (height, width) = self._field.halo, (rows[1] - rows[0], self._summed.shape[1])
+        target = source[:, halo : halo + height, halo : halo + width].copy()
+        margin = self._block.y0 - self._summed.y0
+        if margin:
+            target[:, : max(0, margin - rows[0])] = 0
+            target[:, max(0, margin + self._block.shape[0] - rows[0]) :] = 0
+            target[:, :, :margin] = 0
+            target[:, :, -margin:] = 0
+        return target
