@@ -62,6 +62,21 @@ def test_generate_train_and_evaluate_on_s3_equal_the_same_on_disk(bucket, tmp_pa
     assert "already complete" in again
 
 
+def test_demo_leaves_everything_on_s3_and_may_run_again(bucket, monkeypatch):
+    monkeypatch.setattr("mrdist.pipeline.demo.N_IMAGES", 60)
+    monkeypatch.setattr("mrdist.pipeline.demo.SIZE", 32)
+    first, again = (mrdist.demo(f"{bucket}/demo", workers=0) for _ in range(2))
+    assert first == again
+    client = boto3.client("s3")
+    drawn = [item["Key"] for item in client.list_objects_v2(Bucket="faces", Prefix="demo/faces")["Contents"]]
+    assert [f"s3://faces/{key}" for key in drawn if key.count("/") == 1] == [first.picture]
+    assert sum(f"s3://faces/{key}".startswith(f"{first.faces}/") for key in drawn) == 6
+    for key in drawn:
+        Image.open(client.get_object(Bucket="faces", Key=key)["Body"]).verify()
+    assert json.load(client.get_object(Bucket="faces", Key="demo/demo.json")["Body"]) == first.scores
+    assert mrdist.open_weights(first.weights).shape == (32, 32)
+
+
 def test_sums_on_s3_grow_and_are_solved(bucket, tmp_path):
     options = ("--size", "48", "--labels", "neutral,happy", "--color", "gray", "--workers", "0")
     pair = ("--source", "neutral", "--target", "happy", "--split", "all")

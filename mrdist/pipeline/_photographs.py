@@ -71,7 +71,7 @@ class Retoucher:
         landmarks = None if points is not None else beside(file, sorted(LANDMARKS, reverse=True))
         color: Color = "rgb" if self.model.n_channels == 3 else "gray"
         if points is None and landmarks is None and (height, width) == self.model.shape:
-            return _encoded(self._made(read_photograph(file, color))), None
+            return to_png(self._made(read_photograph(file, color))), None
         positions = self._positions(file, points, landmarks, (width, height))
         assert self.face_frame is not None
         size = self.model.shape[0]
@@ -135,7 +135,7 @@ class Retoucher:
         return found.mapping(GRID)
 
 
-def _encoded(image: npt.NDArray[np.floating]) -> bytes:
+def to_png(image: npt.NDArray[np.floating]) -> bytes:
     """Return an image of floats as the file of an 8-bit PNG."""
     stream = io.BytesIO()
     to_picture(image).save(stream, format="PNG")

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mrdist.errors import StoreError
 from mrdist.geometry import Block
-from mrdist.pipeline._photographs import to_picture
+from mrdist.pipeline._photographs import to_png
 from mrdist.pipeline.evaluate import evaluate
 from mrdist.pipeline.generate import generate
 from mrdist.pipeline.train import train
 from mrdist.storage import Images, check_output, open_weights
+from mrdist.storage.places import is_file, make_folder, write_file
 
 logger = logging.getLogger("mrdist")
 
@@ -32,7 +32,7 @@ class DemoReport:
     Attributes
     ----------
     images, weights, faces, picture
-        Paths: the two stores, the folder of synthesised faces and the overview.
+        Paths or URLs: the two stores, the folder of synthesised faces and the overview.
     scores
         What `mrdist.evaluate` returns.
     """
@@ -57,7 +57,7 @@ def demo(
     Parameters
     ----------
     out
-        Folder for everything. What an earlier demo left there is replaced, other stores are not; ``demo.json``, with
+        Folder for everything, which may be one in object storage such as ``s3://bucket/demo``. What an earlier demo left there is replaced, other stores are not; ``demo.json``, with
         the scores, tells the one from the other.
     workers, scheduler, progress
         As in `mrdist.train`.
@@ -68,17 +68,14 @@ def demo(
     -------
     DemoReport
     """
-    folder = Path(out)
-    try:
-        (folder / "faces").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"folder {out} cannot be made ({error.strerror}); choose another --out.") from error
-    images_url, weights_url = str(folder / "images.zarr"), str(folder / "weights.zarr")
-    mark = folder / "demo.json"
-    ours = mark.exists()
+    folder = out.rstrip("/")
+    images_url, weights_url = f"{folder}/images.zarr", f"{folder}/weights.zarr"
+    faces, picture, mark = f"{folder}/faces", f"{folder}/faces.png", f"{folder}/demo.json"
+    make_folder(faces)
+    ours = is_file(mark)
     for url, kind in ((images_url, "images"), (weights_url, "weights")):
         check_output(url, None, kind=kind, overwrite=ours)
-    mark.touch()
+    write_file(mark, b"")
     cluster: dict[str, Any] = {"workers": workers, "scheduler": scheduler, "progress": progress}
     logger.info("1/4 generating %d people with two expressions, %d x %d pixels", N_IMAGES, SIZE, SIZE)
     generate(
@@ -95,13 +92,12 @@ def demo(
     logger.info("3/4 scoring people that the training has not seen")
     scores = evaluate(weights_url, images_url, splits=["test"], progress=progress)
     logger.info("4/4 drawing")
-    picture = folder / "faces.png"
-    _draw(images_url, weights_url, folder / "faces", picture)
-    mark.write_text(json.dumps(scores, indent=2))
-    return DemoReport(images_url, weights_url, str(folder / "faces"), str(picture), scores)
+    _draw(images_url, weights_url, faces, picture)
+    write_file(mark, json.dumps(scores, indent=2).encode())
+    return DemoReport(images_url, weights_url, faces, picture, scores)
 
 
-def _draw(images_url: str, weights_url: str, faces: Path, picture: Path) -> None:
+def _draw(images_url: str, weights_url: str, faces: str, picture: str) -> None:
     from matplotlib.figure import Figure
 
     from mrdist.plotting import plot_faces
@@ -114,7 +110,9 @@ def _draw(images_url: str, weights_url: str, faces: Path, picture: Path) -> None
     )
     outputs = model.predict(inputs)
     for row, output in zip(rows, outputs, strict=True):
-        to_picture(output).save(faces / f"{images.image[row]}.png")
+        write_file(f"{faces}/{images.image[row]}.png", to_png(output))
     figure = Figure(figsize=(10, 5), layout="constrained")
     plot_faces({"input": list(inputs), "synthesised": list(outputs), "target": list(targets)}, ax=figure.subplots())
-    figure.savefig(picture, dpi=110)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=110)
+    write_file(picture, drawn.getvalue())

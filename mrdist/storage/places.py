@@ -11,7 +11,7 @@ import fsspec
 
 from mrdist.errors import DataError, StoreError
 from mrdist.storage.files import File, Source
-from mrdist.storage.urls import StorageOptions, is_local, normalize_url, redact
+from mrdist.storage.urls import StorageOptions, is_local, normalize_url, redact, store_errors
 
 
 def find_files(place: str, suffixes: Collection[str], storage_options: StorageOptions = None) -> dict[str, File]:
@@ -66,6 +66,20 @@ def same_place(one: str, other: str) -> bool:
     """Whether two paths or URLs name the same file."""
     places = [os.path.realpath(normalize_url(url)) if is_local(url) else normalize_url(url) for url in (one, other)]
     return places[0] == places[1]
+
+
+def is_file(url: str, storage_options: StorageOptions = None) -> bool:
+    """Whether there is a file; a listing that a client has kept does not count.
+
+    Raises
+    ------
+    StoreError
+        If that cannot be told.
+    """
+    with store_errors(url):
+        filesystem, path = _filesystem(url, storage_options)
+        filesystem.invalidate_cache()
+        return bool(filesystem.isfile(path))
 
 
 def make_folder(url: str, storage_options: StorageOptions = None) -> None:
