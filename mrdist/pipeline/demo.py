@@ -57,8 +57,8 @@ def demo(
     Parameters
     ----------
     out
-        Folder for everything, which may be one in object storage such as ``s3://bucket/demo``. What an earlier demo left there is replaced, other stores are not; ``demo.json``, with
-        the scores, tells the one from the other.
+        Folder for everything, which may be one in object storage such as ``s3://bucket/demo``. What an earlier demo
+        left there is replaced, other stores are not; ``demo.json``, with the scores, tells the one from the other.
     workers, scheduler, progress
         As in `mrdist.train`.
     seed
