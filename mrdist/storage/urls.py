@@ -216,7 +216,7 @@ def check_output(url: str, options: StorageOptions, *, kind: str, overwrite: boo
     StoreExistsError
         If something is there that may not be removed.
     """
-    filesystem, root = _filesystem(url, options)
+    filesystem, root = filesystem_of(url, options)
     with store_errors(url):
         filesystem.invalidate_cache()
         if not patiently(lambda: filesystem.exists(root)):
@@ -237,7 +237,7 @@ def check_output(url: str, options: StorageOptions, *, kind: str, overwrite: boo
 
 def remove_output(url: str, options: StorageOptions) -> None:
     """Remove what `check_output` has allowed to be removed."""
-    filesystem, root = _filesystem(url, options)
+    filesystem, root = filesystem_of(url, options)
     with store_errors(url):
         if patiently(lambda: filesystem.exists(root)):
             patiently(lambda: filesystem.rm(root, recursive=True))
@@ -300,7 +300,8 @@ def clear_output(url: str, options: StorageOptions, *, kind: str, overwrite: boo
     remove_output(url, options)
 
 
-def _filesystem(url: str, options: StorageOptions) -> tuple[Any, str]:
+def filesystem_of(url: str, options: StorageOptions) -> tuple[Any, str]:
+    """Return the fsspec filesystem of a URL and the path in it."""
     with _opening(url):
         given = dict(options or {}) if is_local(url) else remote_options(url, options)
         filesystem, root = fsspec.url_to_fs(normalize_url(url), **given)
@@ -309,7 +310,7 @@ def _filesystem(url: str, options: StorageOptions) -> tuple[Any, str]:
 
 def stored_bytes(url: str, options: StorageOptions = None) -> int:
     """Return the bytes of everything in a store, as they lie on disk or in the object storage."""
-    filesystem, root = _filesystem(url, options)
+    filesystem, root = filesystem_of(url, options)
     with store_errors(url):
         return int(filesystem.du(root))
 
