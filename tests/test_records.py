@@ -63,10 +63,11 @@ def test_a_record_that_is_there_unseen_is_not_overwritten(s3, monkeypatch):
     """The condition of the put decides, not the look before it."""
     url = f"s3://records/{uuid.uuid4()}.run"
     write_record(url, {"who": "first"}, s3.options)
-    reads = iter([None])
-    monkeypatch.setattr("mrdist.storage.records.read_record", lambda *given: next(reads, {"who": "first"}))
+    looks = iter([None, {"who": "first"}])
+    monkeypatch.setattr("mrdist.storage.records.read_record", lambda _url, _options: next(looks))
     assert create_record(url, {"who": "second"}, s3.options) is False
     monkeypatch.undo()
+    assert list(looks) == []
     assert read_record(url, s3.options) == {"who": "first"}
 
 

@@ -102,7 +102,7 @@ def create_record(url: str, record: Mapping[str, Any], options: StorageOptions =
             elif not isinstance(error, FileExistsError) and code not in _REFUSED:
                 raise
         # also where it was refused: a first try may have come through although its answer did not
-        return read_record(url, options) == json.loads(_encode(record))
+        return bool(read_record(url, options) == json.loads(_encode(record)))
 
 
 def remove_record(url: str, options: StorageOptions = None) -> None:
