@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 import mrdist
-from mrdist.cli import comparing, data, plots, results, training
+from mrdist.cli import comparing, data, plots, results, service, training
 from mrdist.errors import MrdistError
 
 _INTERRUPTED = 130
@@ -25,7 +25,7 @@ def commands() -> None:
     """Distributed, out-of-core masked regression: photographs in, a trained model, new expressions out."""
 
 
-for _module in (data, training, results, comparing, plots):
+for _module in (data, training, results, comparing, plots, service):
     for _command in _module.COMMANDS:
         commands.add_command(_command)
 
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def _interrupted() -> int:
-    kept = any(sys.argv[1:2] == [command.name] for command in (*training.RESUMABLE, comparing.compare))
+    kept = any(sys.argv[1:2] == [command.name] for command in (*training.RESUMABLE, comparing.compare, service.serve))
     advice = "what is finished is kept: the same command goes on from there" if kept else "run the command again"
     click.echo(f"Stopped; {advice}.", err=True)
     return _INTERRUPTED

@@ -1,0 +1,148 @@
+"""The catalogue: one folder or bucket below which everything lies that a service knows.
+
+::
+
+    datasets/NAME.zarr   statistics/NAME.zarr   models/NAME.zarr   comparisons/NAME/
+    jobs/ID.json         sources/               photographs to ingest
+
+Requests name things in it and nothing else: names have one pattern, and paths of sources may not lead out.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import StringConstraints
+
+from mrdist.errors import ParameterError
+from mrdist.service.problems import RefusedError
+from mrdist.storage import StorageOptions, is_local, normalize_url, redact
+from mrdist.storage.catalogs import list_stores, remove_store, stamp_of
+from mrdist.storage.places import make_folder
+
+Kind = Literal["datasets", "statistics", "models"]
+
+NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,62}$"
+SOURCE_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9 ._-]{0,99}(/[A-Za-z0-9_][A-Za-z0-9 ._-]{0,99}){0,7}$"
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+"""Of a dataset, statistics or a model."""
+SourcePath = Annotated[str, StringConstraints(pattern=SOURCE_PATTERN)]
+"""Below ``sources/``."""
+
+_ONE: dict[Kind, str] = {"datasets": "dataset", "statistics": "statistics", "models": "model"}
+_SUFFIX = ".zarr"
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """A folder or bucket with everything that a service knows.
+
+    Attributes
+    ----------
+    url
+        Path or fsspec URL.
+    storage_options
+        Options of the fsspec filesystem; keys and endpoints are better left to the environment.
+    """
+
+    url: str
+    storage_options: StorageOptions = field(default=None, repr=False)
+
+    @classmethod
+    def open(cls, url: str, storage_options: StorageOptions = None) -> Catalog:
+        """Make the folder unless it is there, and see that it can be used.
+
+        Raises
+        ------
+        ParameterError, StoreError
+            If it lies in memory, or cannot be used.
+        """
+        if url.startswith("memory://"):
+            raise ParameterError("a catalogue in memory:// would end with its process; give a folder or a bucket.")
+        catalog = cls(normalize_url(url), storage_options)
+        for kind in ("datasets", "statistics", "models", "jobs", "sources"):
+            make_folder(f"{catalog.url}/{kind}", storage_options)
+        catalog.check()
+        return catalog
+
+    def __str__(self) -> str:
+        return redact(self.url)
+
+    def check(self) -> None:
+        """Raise StoreError if it cannot be read now."""
+        list_stores(f"{self.url}/datasets", self.storage_options)
+
+    def url_of(self, kind: Kind, name: str) -> str:
+        """Return where a store is, or would be.
+
+        Raises
+        ------
+        ParameterError
+            If it cannot be a name.
+        """
+        if not re.fullmatch(NAME_PATTERN[1:-1], name):
+            raise ParameterError(
+                f"{name[:80]!r} cannot name a {_ONE[kind]}: use up to 63 small letters, digits, dots, dashes and "
+                "underscores, a letter or digit first."
+            )
+        return f"{self.url}/{kind}/{name}{_SUFFIX}"
+
+    def names(self, kind: Kind) -> list[str]:
+        """Return the names of all stores of a kind, also of those in the making."""
+        found = list_stores(f"{self.url}/{kind}", self.storage_options)
+        names = [name.removesuffix(_SUFFIX) for name in found if name.endswith(_SUFFIX)]
+        return [name for name in names if re.fullmatch(NAME_PATTERN[1:-1], name)]
+
+    def stamp(self, kind: Kind, name: str) -> str:
+        """Return a short text that changes when the store does.
+
+        Raises
+        ------
+        RefusedError
+            If there is no such store.
+        """
+        stamp = stamp_of(self.url_of(kind, name), self.storage_options)
+        if stamp is None:
+            raise self.missing(kind, name)
+        return stamp
+
+    def find(self, kind: Kind, name: str) -> str:
+        """Return where a store is.
+
+        Raises
+        ------
+        RefusedError
+            If there is no such store.
+        """
+        self.stamp(kind, name)
+        return self.url_of(kind, name)
+
+    def missing(self, kind: Kind, name: str) -> RefusedError:
+        """Return the error of a store that is not there."""
+        there = self.names(kind)
+        has = f"it has {', '.join(there[:8])}{', ...' * (len(there) > 8)}" if there else "it has none"
+        return RefusedError(404, f"there is no {_ONE[kind]} {name!r} in the catalogue; {has}.")
+
+    def remove(self, kind: Kind, name: str) -> None:
+        """Remove a store; whoever stops half-way leaves one that nobody takes for complete."""
+        remove_store(self.find(kind, name), self.storage_options)
+
+    def source(self, path: str) -> str:
+        """Return where photographs to ingest are.
+
+        Raises
+        ------
+        ParameterError
+            If the path could lead out of ``sources/``.
+        """
+        if not re.fullmatch(SOURCE_PATTERN[1:-1], path):
+            raise ParameterError(f"{path[:80]!r} is no path below the catalogue's sources/, such as 'london'.")
+        url = f"{self.url}/sources/{path}"
+        if is_local(self.url) and not Path(url).resolve().is_relative_to(Path(self.url, "sources").resolve()):
+            raise ParameterError(
+                f"{path!r} is a link that leads out of the catalogue's sources/; copy the files there."
+            )
+        return url

@@ -1,0 +1,162 @@
+"""Errors as problem details (RFC 9457): the sentence of the command line, with a status."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+
+from mrdist.errors import (
+    DataError,
+    ExecutionError,
+    LabelError,
+    MemoryLimitError,
+    MissingChunkError,
+    MrdistError,
+    ParameterError,
+    SolveError,
+    StoreError,
+    StoreExistsError,
+    StoreFormatError,
+    StoreIncompleteError,
+    StoreNotFoundError,
+)
+
+logger = logging.getLogger("mrdist.service")
+
+MEDIA_TYPE = "application/problem+json"
+_STATUS: Sequence[tuple[type[MrdistError], int]] = (  # the first that fits
+    (ParameterError, 422),
+    (DataError, 422),
+    (MemoryLimitError, 422),
+    (SolveError, 422),
+    (StoreNotFoundError, 404),
+    (StoreIncompleteError, 409),
+    (StoreExistsError, 409),
+    (LabelError, 422),
+    (StoreFormatError, 409),
+    (MissingChunkError, 500),
+    (StoreError, 503),
+    (ExecutionError, 503),
+)
+_SENTENCES = {
+    404: "there is nothing at {path}; /openapi.json lists what there is.",
+    405: "{path} does not know {method}; /openapi.json lists what it knows.",
+}
+
+
+class RefusedError(MrdistError):
+    """A request that is refused.
+
+    Attributes
+    ----------
+    status
+        Of the answer.
+    headers
+        That it has besides.
+    """
+
+    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.headers = dict(headers or {})
+
+
+class Problem(BaseModel):
+    """What is wrong with a request, in one sentence (RFC 9457)."""
+
+    model_config = ConfigDict(json_schema_extra={"description": "What is wrong, in one sentence (RFC 9457)."})
+
+    type: str = Field(examples=["about:blank"])
+    title: str = Field(examples=["Not Found"])
+    status: int = Field(ge=400, le=599)
+    detail: str = Field(examples=["there is no dataset 'faces' in the catalogue; it has people."])
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the description of the problems that a route may answer with, beside those that every route may.
+
+    Examples
+    --------
+    >>> sorted(problems(404))[:3]
+    [400, 401, 403]
+    """
+    always = (400, 401, 403, 413, 415, 421, 422, 429, 500, 503, 507)
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for status in sorted({*always, *statuses})
+    }
+
+
+def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
+    """Return the answer to a request that fails."""
+    content = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    return Response(json.dumps(content), status, dict(headers or {}), MEDIA_TYPE)
+
+
+def status_of(error: MrdistError) -> int:
+    """Return the status that tells what kind of error it is.
+
+    Examples
+    --------
+    >>> status_of(ParameterError("alpha must be positive, got -1."))
+    422
+    """
+    if isinstance(error, RefusedError):
+        return error.status
+    if isinstance(error.__cause__, OSError) and error.__cause__.errno in (errno.ENOSPC, errno.EDQUOT):
+        return 507
+    return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+
+
+def install(app: FastAPI) -> None:
+    """Have all errors of an application answered as problems."""
+
+    @app.exception_handler(MrdistError)
+    async def of_mrdist(_: Request, error: MrdistError) -> Response:
+        return problem(status_of(error), str(error), error.headers if isinstance(error, RefusedError) else None)
+
+    @app.exception_handler(RequestValidationError)
+    async def of_validation(_: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            return problem(400, "the body of the request is not JSON.")
+        return problem(422, _sentence(first))
+
+    @app.exception_handler(HTTPException)
+    async def of_http(request: Request, error: HTTPException) -> Response:
+        said = _SENTENCES.get(error.status_code)
+        detail = said.format(path=request.url.path, method=request.method) if said else f"{error.detail.rstrip('.')}."
+        return problem(error.status_code, detail, error.headers)
+
+    @app.exception_handler(Exception)
+    async def of_anything(request: Request, error: Exception) -> Response:
+        logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return problem(500, "something went wrong inside the service; its log says what.")
+
+
+def _sentence(error: Mapping[str, Any]) -> str:
+    """Return what pydantic says as one sentence with place and value."""
+    place = ".".join(str(part) for part in error["loc"][1:]) or "the body of the request"
+    reason = str(error["msg"]).rstrip(".")
+    value = error.get("input")
+    told = isinstance(value, str | int | float | bool) and error["loc"][-1] != "token"
+    got = f" (got {_short(value)})" if told else ""
+    return f"{place} is refused{got}: {reason}."
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:60]}... of {len(text)} characters"

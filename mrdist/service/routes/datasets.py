@@ -1,0 +1,160 @@
+"""Datasets: what is in the catalogue, its rows and its pictures."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import BaseModel, Field
+
+from mrdist.errors import MrdistError
+from mrdist.pipeline.browse import check_picture, list_rows, read_one, read_run, summarize, to_png
+from mrdist.service.cache import Cache
+from mrdist.service.catalog import NAME_PATTERN, Catalog
+from mrdist.service.context import CatalogHere
+from mrdist.service.problems import RefusedError, problems
+from mrdist.storage import Images
+
+router = APIRouter(tags=["datasets"], prefix="/datasets", responses=problems(404, 409))
+
+DatasetName = Annotated[str, Path(pattern=NAME_PATTERN, examples=["faces"])]
+Split = Literal["train", "val", "test"]
+_MAX_ROW = 2**53
+_RUN_BYTES = 64 << 20
+_summaries: Cache[dict[str, Any]] = Cache(256)
+_stores: Cache[Images] = Cache(16)
+_runs: Cache[Any] = Cache(_RUN_BYTES, size=lambda images: int(images.nbytes))
+
+
+class Dataset(BaseModel):
+    """A dataset; what is not known of one in the making is null."""
+
+    name: str
+    complete: bool
+    images: int | None = None
+    subjects: int | None = None
+    shape: Annotated[tuple[int, int] | None, Field(description="Height and width in pixels.")] = None
+    channels: int | None = None
+    dtype: str | None = None
+    labels: list[str] = []
+    present: Annotated[dict[str, int], Field(description="Images of each label.")] = {}
+    splits: Annotated[dict[str, int], Field(description="Rows of each split.")] = {}
+    bytes: Annotated[int | None, Field(description="As it lies in the catalogue.")] = None
+    problem: Annotated[str | None, Field(description="Why it cannot be read.")] = None
+
+
+class DatasetList(BaseModel):
+    """The datasets of the catalogue, by name."""
+
+    datasets: list[Dataset]
+
+
+class DatasetDetails(Dataset):
+    """A dataset and where it comes from."""
+
+    provenance: dict[str, Any] = {}
+
+
+class Row(BaseModel):
+    """A person's take."""
+
+    row: int
+    image: str
+    subject: str
+    dataset: str
+    split: str
+    labels: list[str] = Field(description="Those that are there.")
+
+
+class Rows(BaseModel):
+    """Some rows of a dataset."""
+
+    total: int
+    rows: list[Row]
+
+
+@router.get("")
+def list_datasets(catalog: CatalogHere) -> DatasetList:
+    """List the datasets, also those in the making."""
+    return DatasetList(datasets=[_describe(catalog, name) for name in catalog.names("datasets")])
+
+
+@router.get("/{name}")
+def get_dataset(name: DatasetName, catalog: CatalogHere) -> DatasetDetails:
+    """Describe a dataset."""
+    found = _summary(catalog, name)
+    return DatasetDetails(name=name, **found)
+
+
+@router.delete("/{name}", status_code=204)
+def delete_dataset(name: DatasetName, catalog: CatalogHere) -> Response:
+    """Delete a dataset."""
+    catalog.remove("datasets", name)
+    return Response(status_code=204)
+
+
+@router.get("/{name}/rows")
+def list_dataset_rows(
+    name: DatasetName,
+    catalog: CatalogHere,
+    split: Split | None = None,
+    offset: Annotated[int, Query(ge=0, le=_MAX_ROW)] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> Rows:
+    """List the rows of a dataset: who is in it, and with what."""
+    return Rows.model_validate(list_rows(open_dataset(catalog, name), split=split, offset=offset, limit=limit))
+
+
+@router.get(
+    "/{name}/rows/{row}/{label}.png",
+    response_class=Response,
+    responses={200: {"content": {"image/png": {}}}, 304: {"description": "Not Modified"}},
+)
+def get_dataset_picture(
+    request: Request,
+    name: DatasetName,
+    row: Annotated[int, Path(ge=0, le=_MAX_ROW)],
+    label: Annotated[str, Path(pattern=r"^\w{1,100}$", examples=["neutral"])],
+    catalog: CatalogHere,
+    size: Annotated[int | None, Query(ge=1, le=4096, description="Longest side in pixels, at most.")] = None,
+) -> Response:
+    """Return an image of a dataset as a picture."""
+    images = open_dataset(catalog, name)
+    if label not in images.labels or row >= images.n_images:
+        raise RefusedError(
+            404,
+            f"dataset {name!r} has rows 0 to {images.n_images - 1} with {', '.join(images.labels)}, not row {row} with "
+            f"{label!r}.",
+        )
+    stamp = catalog.stamp("datasets", name)
+    headers = {"etag": f'"{stamp}-{label}-{row}-{size or 0}"', "cache-control": "private, max-age=60"}
+    if request.headers.get("if-none-match") == headers["etag"]:
+        return Response(status_code=304, headers=headers)
+    check_picture(images, label, row)
+    run, position = divmod(row, images.chunks[0])
+    run_bytes = images.chunks[0] * images.shape[0] * images.shape[1] * images.n_channels * images.dtype.itemsize
+    if run_bytes > _RUN_BYTES:
+        image = read_one(images, label, row)
+    else:
+        image = _runs.get((catalog.url, stamp, label, run), lambda: read_run(images, label, run))[position]
+    return Response(to_png(image, size), media_type="image/png", headers=headers)
+
+
+def open_dataset(catalog: Catalog, name: str) -> Images:
+    """Return a complete dataset of the catalogue, kept open until it changes."""
+    stamp = catalog.stamp("datasets", name)
+    url = catalog.url_of("datasets", name)
+    return _stores.get((url, stamp), lambda: Images.open(url, catalog.storage_options))
+
+
+def _describe(catalog: Catalog, name: str) -> Dataset:
+    """Describe one of many: that it cannot be read must not hide the others."""
+    try:
+        return Dataset(name=name, **_summary(catalog, name))
+    except MrdistError as error:
+        return Dataset(name=name, complete=False, problem=str(error))
+
+
+def _summary(catalog: Catalog, name: str) -> dict[str, Any]:
+    url, stamp = catalog.url_of("datasets", name), catalog.stamp("datasets", name)
+    return _summaries.get((url, stamp), lambda: summarize(url, catalog.storage_options))

@@ -1,0 +1,44 @@
+"""Whether the service is alive and can do its work."""
+
+from __future__ import annotations
+
+import socket
+from typing import Literal
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from mrdist.service.context import CatalogHere, SettingsHere
+from mrdist.service.problems import RefusedError, problems
+
+router = APIRouter(tags=["health"], responses=problems())
+_CONNECT_SECONDS = 2
+
+
+class Health(BaseModel):
+    """The service is alive."""
+
+    status: Literal["ok"]
+
+
+@router.get("/healthz")
+def is_alive() -> Health:
+    """Say that the service is alive."""
+    return Health(status="ok")
+
+
+@router.get("/readyz")
+def is_ready(catalog: CatalogHere, settings: SettingsHere) -> Health:
+    """Say whether the catalogue and the cluster can be reached."""
+    catalog.check()
+    if settings.scheduler is not None:
+        address = urlsplit(settings.scheduler)
+        try:
+            with socket.create_connection((address.hostname or "", address.port or 8786), timeout=_CONNECT_SECONDS):
+                pass
+        except (OSError, ValueError) as error:
+            raise RefusedError(
+                503, f"no Dask scheduler answers at {settings.scheduler}; start it, or give another --scheduler."
+            ) from error
+    return Health(status="ok")

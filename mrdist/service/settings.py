@@ -1,0 +1,99 @@
+"""What the operator of a service decides."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mrdist.errors import ParameterError
+from mrdist.planning import DEFAULT_MEMORY
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_ANYWHERE = ("0.0.0.0", "::")  # noqa: S104  (addresses to recognise)
+_MIN_TOKEN = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a service runs.
+
+    Attributes
+    ----------
+    host, port
+        Where it listens.
+    token
+        What clients must show; none is needed on loopback.
+    allowed_hosts
+        Names besides the host's own under which clients may call it.
+    workers, scheduler
+        Who does the work of a job, as in `mrdist.train`.
+    max_running
+        Jobs that run at once; the others wait.
+    max_memory
+        Largest limit per worker process that a job may ask for, in bytes, and that of jobs that ask for none.
+    requests_per_second
+        Of one client; event streams do not count.
+    max_body_bytes, max_upload_bytes
+        Largest request of JSON, and of one with photographs.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8899
+    token: str | None = field(default=None, repr=False)
+    allowed_hosts: tuple[str, ...] = ()
+    workers: int | None = None
+    scheduler: str | None = None
+    max_running: int = 1
+    max_memory: int = DEFAULT_MEMORY
+    requests_per_second: float = 100.0
+    max_body_bytes: int = 1 << 20
+    max_upload_bytes: int = 64 << 20
+
+    def __post_init__(self) -> None:
+        if self.token is None and self.host not in LOOPBACK:
+            raise ParameterError(
+                f"whoever reaches {self.host} could use the service, so it needs a token there: give --token-file, or "
+                "leave --host at 127.0.0.1."
+            )
+        if self.workers is not None and self.scheduler is not None:
+            raise ParameterError(f"give either workers ({self.workers}) or a scheduler ({self.scheduler}), not both.")
+        if self.workers is not None and self.workers < 0:
+            raise ParameterError(f"workers must be 0 (a job's own process) or more, got {self.workers}.")
+        if self.max_running < 1:
+            raise ParameterError(f"at least one job must be allowed to run, got {self.max_running}.")
+        if not self.requests_per_second > 0:
+            raise ParameterError(f"the request limit must be positive, got {self.requests_per_second:g} per second.")
+
+    @property
+    def anywhere(self) -> bool:
+        """Whether it listens on all addresses of the machine."""
+        return self.host in _ANYWHERE
+
+
+def read_token(path: str | None) -> str | None:
+    """Return the token in a file, or else in the environment variable ``MRDIST_TOKEN``; None where there is none.
+
+    Raises
+    ------
+    ParameterError
+        If the file cannot be read, or the token is too short to be one.
+    """
+    if path is None:
+        text, where = os.environ.get("MRDIST_TOKEN", ""), "MRDIST_TOKEN"
+        if not text:
+            return None
+    else:
+        where = path
+        try:
+            text = Path(path).read_text(encoding="ascii")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not plain text"
+            raise ParameterError(f"the token cannot be read from {path} ({reason}); check the file.") from error
+    token = text.strip()
+    if len(token) < _MIN_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
+        raise ParameterError(
+            f"the token in {where} must be one word of at least {_MIN_TOKEN} characters; make one with "
+            "`python -c 'import secrets; print(secrets.token_urlsafe())'`."
+        )
+    return token

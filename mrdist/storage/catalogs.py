@@ -1,0 +1,60 @@
+"""Folders of stores: what is in them, whether it has changed, and how a store goes."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import PurePosixPath
+
+from mrdist.storage.retries import patiently
+from mrdist.storage.urls import StorageOptions, store_errors
+from mrdist.storage.urls import _filesystem as filesystem_of
+
+_ROOT = "zarr.json"
+
+
+def list_stores(folder_url: str, storage_options: StorageOptions = None) -> list[str]:
+    """Return the names of the folders directly below a folder, in order; none if there is no such folder.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be listed.
+    """
+    filesystem, path = filesystem_of(folder_url, storage_options)
+    with store_errors(folder_url):
+        filesystem.invalidate_cache()
+        try:
+            entries = patiently(lambda: filesystem.ls(path, detail=True))
+        except FileNotFoundError:
+            return []
+    return sorted(PurePosixPath(entry["name"]).name for entry in entries if entry["type"] == "directory")
+
+
+def stamp_of(url: str, storage_options: StorageOptions = None) -> str | None:
+    """Return a short text that changes when a store is completed, extended or replaced; None if there is no store.
+
+    These are what ends with a new root, so it is the root that is looked at.
+    """
+    filesystem, path = filesystem_of(f"{url}/{_ROOT}", storage_options)
+    with store_errors(url):
+        filesystem.invalidate_cache()
+        try:
+            return str(patiently(lambda: filesystem.ukey(path)))[:16]
+        except FileNotFoundError:
+            return None
+
+
+def remove_store(url: str, storage_options: StorageOptions = None) -> None:
+    """Remove a store, its root first: without it, what a stop half-way would leave is no store.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be removed.
+    """
+    filesystem, path = filesystem_of(url, storage_options)
+    with store_errors(url):
+        with suppress(FileNotFoundError):
+            patiently(lambda: filesystem.rm_file(f"{path}/{_ROOT}"))
+        if patiently(lambda: filesystem.exists(path)):
+            patiently(lambda: filesystem.rm(path, recursive=True))
