@@ -6,8 +6,7 @@ from contextlib import suppress
 from pathlib import PurePosixPath
 
 from mrdist.storage.retries import patiently
-from mrdist.storage.urls import StorageOptions, store_errors
-from mrdist.storage.urls import _filesystem as filesystem_of
+from mrdist.storage.urls import StorageOptions, filesystem_of, store_errors
 
 _ROOT = "zarr.json"
 
