@@ -6,7 +6,10 @@ import inspect
 import logging
 import signal
 import sys
+import time
 import warnings
+from contextlib import ExitStack
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -14,15 +17,43 @@ import click
 
 import mrdist
 from mrdist.cli import comparing, data, plots, results, service, training
-from mrdist.errors import MrdistError
+from mrdist.errors import MrdistError, StoreError
+from mrdist.events import emit, written_to
 
 _INTERRUPTED = 130
 
 
+class _Session(ExitStack):
+    """What the options before the command have asked for, until the process ends."""
+
+    command: str | None = None
+
+    def write_events(self, place: str) -> None:
+        """Append events to a file; ``-`` is stderr, since stdout belongs to --json."""
+        if place == "-":
+            self.enter_context(written_to(sys.stderr))
+            return
+        try:
+            stream = Path(place).open("a", encoding="utf-8")  # noqa: SIM115 (closed with the session)
+        except OSError as error:
+            raise StoreError(
+                f"{place} cannot be written ({error.strerror}); choose another file for --events."
+            ) from error
+        self.enter_context(stream)
+        self.enter_context(written_to(stream))
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(mrdist.__version__, prog_name="mrdist")
-def commands() -> None:
+@click.option("--events", metavar="FILE", help="Append what happens as lines of JSON; -: to stderr.")
+@click.pass_context
+def commands(context: click.Context, events: str | None) -> None:
     """Distributed, out-of-core masked regression: photographs in, a trained model, new expressions out."""
+    session = context.ensure_object(_Session)
+    session.command = context.invoked_subcommand
+    if events is not None:
+        session.write_events(events)
+    emit("start", command=session.command, version=mrdist.__version__)
 
 
 for _module in (data, training, results, comparing, plots, service):
@@ -39,6 +70,7 @@ def main() -> None:
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("mrdist")
     logger.addHandler(handler)
+    logger.addHandler(_WarningEvents(logging.WARNING))
     logger.setLevel(logging.INFO)
     # What zarr's event loop says of reads that an error has made pointless; the error itself is told below.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)
@@ -46,23 +78,26 @@ def main() -> None:
     warnings.showwarning = _show_warning
     sys.unraisablehook = _show_unraisable
     signal.signal(signal.SIGTERM, _terminate)
-    try:
-        code = commands(standalone_mode=False)
-    except click.exceptions.Abort:
-        code = _interrupted()
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except KeyboardInterrupt:
-        code = _interrupted()
-    except MrdistError as error:
-        click.echo(f"Error: {error}", err=True)
-        code = 1
+    started = time.monotonic()
+    with _Session() as session:
+        try:
+            code = commands(standalone_mode=False, obj=session)
+        except (click.exceptions.Abort, KeyboardInterrupt):
+            code = _interrupted(session.command)
+        except click.ClickException as error:
+            error.show()
+            code = error.exit_code
+            emit("error", message=error.format_message())
+        except MrdistError as error:
+            click.echo(f"Error: {error}", err=True)
+            code = 1
+            emit("error", message=str(error))
+        emit("end", command=session.command, exit_code=code or 0, seconds=round(time.monotonic() - started, 3))
     sys.exit(code)
 
 
-def _interrupted() -> int:
-    kept = any(sys.argv[1:2] == [command.name] for command in (*training.RESUMABLE, comparing.compare, service.serve))
+def _interrupted(name: str | None) -> int:
+    kept = name in {command.name for command in (*training.RESUMABLE, comparing.compare, service.serve)}
     advice = "what is finished is kept: the same command goes on from there" if kept else "run the command again"
     click.echo(f"Stopped; {advice}.", err=True)
     return _INTERRUPTED
@@ -80,3 +115,11 @@ def _show_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     click.echo(f"Warning: {message}", err=True)
+    emit("warning", message=str(message))
+
+
+class _WarningEvents(logging.Handler):
+    """Makes events of the warnings among what people are told."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        emit("warning", message=record.getMessage())

@@ -1,0 +1,80 @@
+"""What happens during a run, told to programs: one record of the logger ``mrdist.events`` for every event.
+
+::
+
+    start, end            of a command of the command line; ``command``, and at the end ``exit_code`` and ``seconds``
+    error, warning        what people are told; ``message``
+    lease                 an output is this run's alone; ``url`` and ``taken_from``, whose it was before
+    phase                 what is done now; ``url``, ``phase``, ``total`` and ``done`` in its ``unit``
+    block                 a piece of work is finished; ``url``, ``phase``, ``total``, ``done`` and ``unit``
+    retry                 a request to a store is made again
+    waiting               for workers, or to learn whether another run is alive
+    worker-joined         and ``worker-lost``
+
+``mrdist --events FILE COMMAND`` appends them to a file; in Python a handler of the logger gets them, with the name of
+the event as the message and its fields as the attribute ``fields`` of the record. No event holds a secret: URLs come
+without user, password and query.
+
+Examples
+--------
+>>> import io
+>>> stream = io.StringIO()
+>>> with written_to(stream):
+...     emit("block", done=3, total=12)
+>>> event = json.loads(stream.getvalue())
+>>> event["event"], event["done"], event["total"]
+('block', 3, 12)
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+_logger = logging.getLogger("mrdist.events")
+_logger.propagate = False  # they are for programs; people are told by the logger mrdist
+_logger.addHandler(logging.NullHandler())
+_logger.setLevel(logging.INFO)
+
+
+def emit(kind: str, **fields: Any) -> None:
+    """Tell an event.
+
+    Parameters
+    ----------
+    kind
+        Its name.
+    fields
+        What belongs to it, fit for JSON and without secrets.
+    """
+    _logger.info(kind, extra={"fields": fields})
+
+
+class _JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        fields = getattr(record, "fields", {})
+        return json.dumps({"time": time, "event": record.getMessage(), "pid": os.getpid(), **fields}, default=str)
+
+
+@contextmanager
+def written_to(stream: TextIO) -> Iterator[None]:
+    """Write events as lines of JSON while the context lasts.
+
+    Parameters
+    ----------
+    stream
+        Gets ``time`` (UTC), ``event``, ``pid`` and the event's own fields; every line is flushed.
+    """
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(_JsonLines())
+    _logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        _logger.removeHandler(handler)
