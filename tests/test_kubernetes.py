@@ -323,6 +323,8 @@ def test_deployments_are_watched():
             for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
                 assert container[probe]["httpGet"]["port"] in ports, (name, probe)
     service = PODS["base/service.yaml Deployment mrdist-service service"]["containers"][0]
+    asked = [service[probe]["httpGet"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")]
+    assert all(probe["httpHeaders"] == [{"name": "Host", "value": "localhost"}] for probe in asked)
     assert service["livenessProbe"]["httpGet"]["path"] == "/healthz"
     assert service["readinessProbe"]["httpGet"]["path"] == "/readyz"
 
@@ -362,10 +364,11 @@ def test_a_training_is_repeated_unless_repeating_is_no_use():
     assert misused["onExitCodes"]["containerName"] == job["template"]["spec"]["containers"][0]["name"]
 
 
-@pytest.mark.parametrize("name", ["training/train.yaml Job mrdist-train train"])
-def test_the_command_line_knows_the_options(name):
+@pytest.mark.parametrize("container", ["train", "service"])
+def test_the_command_line_knows_the_options(container):
     from mrdist.cli.main import commands
 
-    command, *arguments = PODS[name]["containers"][0]["command"][1:]
-    context = commands.commands[command].make_context(command, arguments)
-    assert context.params["scheduler"] == "tcp://mrdist-scheduler:8786"
+    (spec,) = [spec for name, spec in PODS.items() if name.endswith(f" {container}")]
+    name, *arguments = spec["containers"][0]["command"][1:]
+    given = commands.commands[name].make_context(name, arguments).params
+    assert given["scheduler"] == "tcp://mrdist-scheduler:8786"
