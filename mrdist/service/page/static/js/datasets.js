@@ -1,0 +1,159 @@
+// Datasets: who is in them, and how new ones come.
+import { follow, get, part, post, remove, rowsWith, thumbnail } from "./lib/api.js";
+import { $, confirmed, h, message, speak } from "./lib/dom.js";
+import { bytes, count, plural } from "./lib/format.js";
+import { offerFaces } from "./lib/begin.js";
+import "./lib/shell.js";
+
+const EXPRESSIONS = ["neutral", "afraid", "angry", "disgusted", "happy", "sad", "surprised"];
+const PEOPLE = 8;
+let names = new Set();
+
+async function load() {
+  const { datasets } = await get("/datasets");
+  names = new Set(datasets.map((one) => one.name));
+  $("datasets").hidden = datasets.length === 0;
+  $("empty").hidden = datasets.length > 0;
+  $("makers").hidden = false;
+  if (datasets.length === 0) offerFaces();
+  $("list").replaceChildren(...datasets.map(card));
+  if (!names.has($("g-name").value)) $("g-name").value ||= fresh("faces");
+}
+
+function fresh(stem) {
+  let name = stem;
+  for (let number = 2; names.has(name); number += 1) name = `${stem}-${number}`;
+  return name;
+}
+
+function card(dataset) {
+  const title = `dataset-${dataset.name}`;
+  const people = h("div", { class: "people" });
+  if (dataset.complete) fill(people, dataset);
+  else people.append(h("p", { class: "soft" }, dataset.problem ?? "It is still being made."));
+  return h(
+    "article",
+    { class: "panel dataset", "aria-labelledby": title },
+    h(
+      "div",
+      { class: "about" },
+      h("div", {}, h("h2", { id: title }, dataset.name), dataset.shape && h("p", { class: "soft small" }, `${dataset.shape.join(" × ")} pixels, ${dataset.channels > 1 ? "colour" : "gray"}, ${bytes(dataset.bytes) ?? dataset.dtype}`)),
+      dataset.complete && splits(dataset),
+      dataset.complete && h("div", { class: "small soft" }, Object.entries(dataset.present).map(([label, number]) => `${count(number)} ${label}`).join(" · ")),
+      h(
+        "div",
+        { class: "row" },
+        dataset.complete && h("a", { class: "button slim main", href: "/train", onclick: () => sessionStorage.setItem("lesson", JSON.stringify({ images: dataset.name })) }, "Train on it"),
+        h("button", { class: "button slim danger", type: "button", "aria-label": `Delete ${dataset.name}`, onclick: () => forget(dataset) }, "Delete"),
+      ),
+    ),
+    people,
+  );
+}
+
+function splits({ splits: parts, subjects, images }) {
+  const order = ["train", "val", "test"].filter((name) => parts[name]);
+  return h(
+    "div",
+    { class: "splits" },
+    h("p", {}, h("b", {}, plural(subjects ?? images, "person", "people")), subjects !== null && subjects !== images ? `, ${plural(images, "row")}` : ""),
+    h("div", { class: "bars", "aria-hidden": "true" }, ...order.map((name) => h("i", { class: name, style: { "--n": String(parts[name]) } }))),
+    h("ul", {}, ...order.map((name) => h("li", { class: name }, `${name} ${count(parts[name])}`))),
+  );
+}
+
+async function fill(box, dataset) {
+  const rows = await rowsWith(dataset.name, null, dataset.labels.slice(0, 1), PEOPLE);
+  box.append(
+    h(
+      "div",
+      { class: "people-grid wide", style: { "--people": String(rows.length) } },
+      ...dataset.labels.slice(0, 8).flatMap((label) => [
+        h("span", { class: "who" }, label),
+        ...rows.map((row) =>
+          row.labels.includes(label)
+            ? h("img", { class: "face", loading: "lazy", alt: `Person ${row.subject}, ${label}`, src: thumbnail(dataset.name, row.row, label, 128) })
+            : h("span", { class: "face", role: "img", "aria-label": `Person ${row.subject} has no ${label}` }),
+        ),
+      ]),
+    ),
+  );
+}
+
+async function forget(dataset) {
+  if (!(await confirmed(`Delete the dataset ${dataset.name}?`, `${plural(dataset.images ?? 0, "row")} of faces are removed from the catalogue and cannot be brought back. Models stay.`, "Delete the dataset"))) return;
+  try {
+    await remove(`/datasets/${part(dataset.name)}`);
+    message(`${dataset.name} is deleted.`);
+  } catch (error) {
+    message(error.message, { bad: true });
+  }
+  load();
+}
+
+async function make(form, body) {
+  const notice = form.querySelector(".notice");
+  const button = form.querySelector("[type=submit]");
+  notice.hidden = true;
+  if (!form.reportValidity()) return;
+  button.disabled = true;
+  const failed = (sentence) => {
+    notice.textContent = sentence;
+    notice.hidden = false;
+    button.disabled = false;
+  };
+  const words = button.textContent;
+  try {
+    const { id } = await post("/datasets", body(), { headers: { "Idempotency-Key": crypto.randomUUID() } });
+    follow(id, {
+      connection: () => {},
+      blocks: () => {},
+      gone: () => failed("The job was deleted."),
+      job: (job) => {
+        button.textContent = job.blocks ? `${Math.floor((100 * job.blocks_done) / job.blocks)} % …` : "Waiting …";
+        if (!["done", "failed", "cancelled"].includes(job.state)) return;
+        button.textContent = words;
+        button.disabled = false;
+        if (job.state !== "done") return failed(job.last_error ?? "It was stopped.");
+        message(`${job.name} is ready.`);
+        speak(`${job.name} is ready.`);
+        form.querySelector("input[type=text]").value = "";
+        load();
+      },
+    });
+  } catch (error) {
+    failed(error.message);
+  }
+}
+
+$("g-labels").append(
+  ...EXPRESSIONS.map((name) => h("label", {}, h("input", { type: "checkbox", value: name, checked: ["neutral", "happy", "surprised", "angry", "sad"].includes(name) }), name)),
+);
+$("generate").addEventListener("submit", (event) => {
+  event.preventDefault();
+  make($("generate"), () => ({
+    name: $("g-name").value,
+    generate: {
+      images: Number($("g-images").value),
+      size: Number($("g-size").value),
+      labels: [...$("g-labels").querySelectorAll(":checked")].map((one) => one.value),
+      color: $("generate").elements["g-color"].value,
+      seed: Number($("g-seed").value),
+    },
+  }));
+});
+$("ingest").addEventListener("submit", (event) => {
+  event.preventDefault();
+  make($("ingest"), () => {
+    const ingest = { source: $("i-source").value, size: Number($("i-size").value), color: $("i-color").value };
+    if ($("i-layout").value) ingest.layout = $("i-layout").value;
+    if ($("i-align").value) ingest.align = $("i-align").value;
+    return { name: $("i-name").value, ingest };
+  });
+});
+
+get("/sources").then(
+  ({ sources }) => $("i-sources").replaceChildren(...sources.map((name) => h("option", { value: name }))),
+  () => {},
+);
+await load();

@@ -1,0 +1,113 @@
+// All that the page asks of the service.
+
+const ROOT = "/api/v1";
+const csrf = document.querySelector('meta[name="csrf-token"]').content;
+
+/** What the service answers when it cannot: its message is the sentence of the problem. */
+export class Problem extends Error {
+  constructor(status, body) {
+    super(body.detail || body.title || `The service answered with status ${status}.`);
+    this.status = status;
+    this.body = body;
+  }
+}
+
+/** A request; `json` is sent as the body. Throws a Problem with the sentence to show. */
+export async function request(method, path, { json, form, signal, headers = {} } = {}) {
+  let response;
+  try {
+    response = await fetch(ROOT + path, {
+      method,
+      signal,
+      body: json === undefined ? form : JSON.stringify(json),
+      headers: {
+        ...(json === undefined ? {} : { "Content-Type": "application/json" }),
+        ...(method === "GET" ? {} : { "X-CSRF-Token": csrf }),
+        ...headers,
+      },
+    });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Problem(0, { detail: "The service does not answer; it may have been stopped." });
+  }
+  if (response.status === 401 && document.body.dataset.page !== "login") {
+    location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
+    return new Promise(() => {}); // the page is on its way out
+  }
+  if (!response.ok) throw new Problem(response.status, await response.json().catch(() => ({})));
+  return response;
+}
+
+export async function get(path, options) {
+  return (await request("GET", path, options)).json();
+}
+
+export async function post(path, json, options) {
+  const response = await request("POST", path, { json, ...options });
+  return response.status === 204 ? null : response.json();
+}
+
+export const remove = (path) => request("DELETE", path);
+
+export const part = encodeURIComponent;
+
+export const thumbnail = (dataset, row, label, size) => `${ROOT}/datasets/${part(dataset)}/rows/${row}/${part(label)}.png${size ? `?size=${size}` : ""}`;
+export const modelPath = (name, rest) => `${ROOT}/models/${part(name)}/${rest}`;
+
+/** Rows of a split (null: of all) that have all of these labels, at most `limit`. */
+export async function rowsWith(dataset, split, labels, limit) {
+  const { rows } = await get(`/datasets/${part(dataset)}/rows?${split ? `split=${split}&` : ""}limit=${Math.min(4 * limit, 500)}`);
+  return rows.filter((row) => labels.every((label) => row.labels.includes(label))).slice(0, limit);
+}
+
+/**
+ * Follow a job's events until it ends; goes on after a break in the connection.
+ * Handlers: job(object), blocks(indices), connection("on" | "off"), gone(). What happened during a break is for
+ * connection("on") to ask for. Returns a function that stops following.
+ */
+export function follow(id, handlers) {
+  let source = null;
+  let timer = null;
+  let wait = 500;
+  let over = false;
+  const connect = () => {
+    source = new EventSource(`${ROOT}/jobs/${part(id)}/events`);
+    const heard = (handler) => (event) => handler(JSON.parse(event.data));
+    source.addEventListener("open", () => {
+      wait = 500;
+      handlers.connection("on");
+    });
+    source.addEventListener("job", heard(handlers.job));
+    source.addEventListener("blocks", heard((data) => handlers.blocks(data.done)));
+    source.addEventListener("end", stop);
+    source.addEventListener("error", () => {
+      if (over) return;
+      handlers.connection("off");
+      if (source.readyState !== EventSource.CLOSED) return; // the browser tries again by itself
+      timer = setTimeout(again, wait);
+      wait = Math.min(2 * wait, 10_000);
+    });
+  };
+  const again = async () => {
+    if (over) return;
+    try {
+      handlers.job(await get(`/jobs/${part(id)}`));
+      connect();
+    } catch (error) {
+      if (error.status === 404) {
+        stop();
+        handlers.gone();
+      } else {
+        timer = setTimeout(again, wait);
+        wait = Math.min(2 * wait, 10_000);
+      }
+    }
+  };
+  const stop = () => {
+    over = true;
+    clearTimeout(timer);
+    source?.close();
+  };
+  connect();
+  return stop;
+}

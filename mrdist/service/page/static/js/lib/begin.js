@@ -1,0 +1,60 @@
+// The first steps of somebody who has nothing yet.
+import { follow, post } from "./api.js";
+import { h, speak } from "./dom.js";
+import { showEmpty } from "./shell.js";
+
+const FIRST = { name: "faces", generate: { images: 200, size: 128, labels: ["neutral", "happy", "surprised", "angry", "sad"], color: "rgb", seed: 0 } };
+
+/** Offer to make a dataset; it is drawn while one looks, then the page goes on to training. */
+export function offerFaces() {
+  const say = h("span", { class: "soft", role: "status" });
+  const bar = h("div", { class: "bar-of", role: "progressbar", "aria-label": "Faces drawn", "aria-valuemin": "0", "aria-valuemax": "100", hidden: true, style: { width: "14rem" } }, h("i"));
+  const button = h("button", { class: "button main", type: "button", onclick: begin }, "Make synthetic faces");
+  async function begin() {
+    button.disabled = true;
+    say.textContent = "Drawing 200 people …";
+    bar.hidden = false;
+    try {
+      const { id } = await post("/datasets", FIRST);
+      follow(id, {
+        connection: () => {},
+        blocks: () => {},
+        gone: () => failed("The job was deleted."),
+        job: (job) => {
+          const share = job.blocks ? Math.round((100 * job.blocks_done) / job.blocks) : 0;
+          bar.firstChild.style.setProperty("--share", `${share}%`);
+          bar.setAttribute("aria-valuenow", String(share));
+          if (job.state === "done") {
+            speak("The faces are drawn.");
+            location.assign("/train");
+          } else if (["failed", "cancelled"].includes(job.state)) failed(job.last_error ?? "The drawing was stopped.");
+        },
+      });
+    } catch (error) {
+      failed(error.message);
+    }
+  }
+  function failed(sentence) {
+    button.disabled = false;
+    bar.hidden = true;
+    say.textContent = sentence;
+  }
+  showEmpty(
+    "Begin with some faces",
+    "There is no dataset in this catalogue yet. mrdist can draw people who do not exist, each with several expressions: enough to train a model in seconds and to see how everything works. Your own photographs come in under Datasets.",
+    button,
+    h("a", { class: "button", href: "/datasets" }, "Use my own photographs"),
+    bar,
+    say,
+  );
+}
+
+/** Offer to train the first model. */
+export function offerTraining() {
+  showEmpty(
+    "Now train the first model",
+    "A model learns what one expression becomes as another, from pairs of photographs of the same people. With a few hundred small faces it takes seconds.",
+    h("a", { class: "button main", href: "/train" }, "Train a model"),
+    h("a", { class: "button", href: "/datasets" }, "Look at the faces"),
+  );
+}

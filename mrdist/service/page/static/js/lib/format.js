@@ -1,0 +1,58 @@
+// Numbers and times as people read them.
+
+const number = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+
+export const count = (value) => number.format(value);
+export const plural = (value, one, many = `${one}s`) => `${count(value)} ${value === 1 ? one : many}`;
+
+export function bytes(value) {
+  if (value === null || value === undefined) return null;
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let unit = 0;
+  while (value >= 1024 && unit < units.length - 1) {
+    value /= 1024;
+    unit += 1;
+  }
+  return `${value < 10 && unit > 0 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
+}
+
+export function seconds(value) {
+  if (value === null || value === undefined) return null;
+  if (value < 1) return "under a second";
+  if (value < 90) return `${Math.round(value)} s`;
+  if (value < 5400) return `${Math.round(value / 60)} min`;
+  return `${(value / 3600).toFixed(1)} h`;
+}
+
+/** A number with three figures that count. */
+export function figure(value, digits = 3) {
+  if (value === null || value === undefined || Number.isNaN(value)) return "–";
+  if (value !== 0 && Math.abs(value) < 1e-3) return value.toExponential(2);
+  return Number(value).toPrecision(digits);
+}
+
+export function ago(time) {
+  if (!time) return "";
+  const passed = (Date.now() - Date.parse(time)) / 1000;
+  if (passed < 60) return "just now";
+  if (passed < 3600) return `${Math.round(passed / 60)} min ago`;
+  if (passed < 86400) return `${Math.round(passed / 3600)} h ago`;
+  return new Date(time).toLocaleDateString("en", { day: "numeric", month: "short", year: "numeric" });
+}
+
+export function moment(time) {
+  return time ? new Date(time).toLocaleString("en", { dateStyle: "medium", timeStyle: "short" }) : null;
+}
+
+const METHODS = { mr: "masked regression", l2: "ridge, whole image", kernel: "kernel ridge", pca: "principal components", l1: "LASSO", l0: "matching pursuit", pixel: "one pixel", mean: "mean face" };
+export const methodName = (method) => METHODS[method] ?? method;
+
+/** Whether a model's weights belong to single pixels with few inputs each: only these can say where they matter. */
+export const hasField = (model) => ["mr", "pixel"].includes(model.method);
+
+/** What a model is, in few words: "neutral → happy, 3 × 3". */
+export function kind(model) {
+  const side = model.receptive_field;
+  const how = model.method === "mr" && side ? `${side} × ${side}${model.dilation > 1 ? `, dilation ${model.dilation}` : ""}` : methodName(model.method);
+  return `${model.source} → ${model.target}, ${how}`;
+}

@@ -1,0 +1,98 @@
+// One model: its weights, its maps, where it comes from, and what can be done with it.
+import { get, modelPath, part, remove, rowsWith, thumbnail } from "../lib/api.js";
+import { $, confirmed, facts, h, message } from "../lib/dom.js";
+import { bytes, count, hasField, kind, methodName, moment } from "../lib/format.js";
+import { loadBitmap } from "../train/watch.js";
+import { Explorer } from "./explorer.js";
+
+export async function showDetail(model, dataset, deleted) {
+  const box = $("detail");
+  box.dataset.model = model.name;
+  const explorer = h("div", {});
+  const list = h("dl", { class: "facts" });
+  box.replaceChildren(
+    h("div", { class: "part row between" }, h("div", {}, h("h2", { id: "detail-title" }, model.name), h("p", { class: "soft small" }, kind(model))), actions(model, deleted)),
+    h(
+      "div",
+      { class: "part detail" },
+      h("div", {}, h("h3", {}, "What each pixel sees"), explorer),
+      h(
+        "div",
+        { class: "stack wide" },
+        h("div", { class: "maps" }, hasField(model) && map(model, "importance.png", "Importance: where it changes the face"), map(model, "intercept.png", "Intercept of every pixel")),
+        h("div", {}, h("h3", {}, "Where it comes from"), list),
+      ),
+    ),
+    hasField(model) && h("details", { class: "part" }, h("summary", {}, "All weights, tap by tap"), h("div", { class: "scroll" }, h("img", { src: modelPath(model.name, "coefficients.png"), alt: "A picture of the weights for each place in the receptive field", loading: "lazy" }))),
+  );
+  tellFacts(list, model, {});
+  get(`/models/${part(model.name)}`).then((found) => box.dataset.model === model.name && tellFacts(list, found, found.provenance ?? {}));
+  if (["l2", "kernel", "pca", "mean"].includes(model.method)) {
+    explorer.replaceChildren(h("p", { class: "soft" }, `In ${methodName(model.method)} every pixel depends on the whole face: there are no few weights of its own to look at.`));
+    return;
+  }
+  try {
+    const face = await faceOf(model, dataset);
+    if (box.dataset.model === model.name) explorer.replaceChildren(new Explorer(model, face).element);
+  } catch {
+    if (box.dataset.model === model.name) explorer.replaceChildren(new Explorer(model, await createImageBitmap(new ImageData(model.shape[1], model.shape[0]))).element);
+  }
+}
+
+async function faceOf(model, dataset) {
+  const [row] = (await rowsWith(dataset, "test", [model.source], 1)).concat(await rowsWith(dataset, null, [model.source], 1));
+  return loadBitmap(thumbnail(dataset, row.row, model.source));
+}
+
+function map(model, file, caption) {
+  const figure = h("figure", {}, h("img", { class: "face", src: modelPath(model.name, file), alt: caption, loading: "lazy", style: { "--aspect": String(model.shape[1] / model.shape[0]) } }), h("figcaption", {}, caption));
+  figure.firstChild.addEventListener("error", () => figure.remove());
+  return figure;
+}
+
+function actions(model, deleted) {
+  const forget = async () => {
+    if (!(await confirmed(`Delete the model ${model.name}?`, `Its ${bytes(model.bytes) ?? "weights"} are removed from the catalogue and cannot be brought back.`, "Delete the model"))) return;
+    try {
+      await remove(`/models/${part(model.name)}`);
+      message(`${model.name} is deleted.`);
+      deleted();
+    } catch (error) {
+      message(error.message, { bad: true });
+    }
+  };
+  return h(
+    "div",
+    { class: "row" },
+    h("a", { class: "button slim", href: modelPath(model.name, "download?format=zip"), download: "" }, "Download store"),
+    ["mr", "pixel", "l1", "l0"].includes(model.method) && h("a", { class: "button slim", href: modelPath(model.name, "download?format=csr"), download: "" }, "Download sparse matrix"),
+    h("button", { class: "button slim danger", type: "button", onclick: forget }, "Delete"),
+    h("a", { class: "button slim main", href: `/?model=${part(model.name)}` }, "Try it in the Studio"),
+  );
+}
+
+function tellFacts(list, model, provenance) {
+  const chosen = model.cross_validation?.chosen;
+  facts(list, [
+    ["Method", methodName(model.method)],
+    ["Receptive field", model.receptive_field ? `${model.receptive_field} × ${model.receptive_field}${model.dilation > 1 ? `, dilation ${model.dilation}` : ""}` : null],
+    ["Alpha", model.alpha === null || model.alpha === undefined ? null : `${model.alpha}${chosen ? " (cross-validation)" : ""}`],
+    ["Colour", model.channels > 1 ? model.color : "gray"],
+    ["Image", `${model.shape.join(" × ")} pixels`],
+    ["Weights", model.nonzeros !== null && model.nonzeros !== undefined ? count(model.nonzeros) : model.parameters ? count(model.parameters) : null],
+    ["Size", bytes(model.bytes)],
+    ["Trained", moment(model.created)],
+    ["Dataset", model.dataset],
+    ...flat(provenance),
+  ]);
+}
+
+/** Nested facts in one list: {"versions": {"numpy": "2.4"}} becomes ["versions numpy", "2.4"]. */
+function flat(object, before = "") {
+  return Object.entries(object).flatMap(([name, value]) => {
+    const plain = `${before}${name.replaceAll("_", " ")}`;
+    const words = plain[0].toUpperCase() + plain.slice(1);
+    if (value !== null && typeof value === "object" && !Array.isArray(value)) return flat(value, `${words} `);
+    return [[words, Array.isArray(value) ? value.join(", ") : String(value)]];
+  });
+}

@@ -1,0 +1,309 @@
+// Studio: a photograph, a model, and what becomes of it.
+import { get, part, request, rowsWith, thumbnail } from "./lib/api.js";
+import { $, facts, h, latest, message, roving, ruled, speak } from "./lib/dom.js";
+import { hasField, kind, plural } from "./lib/format.js";
+import { offerFaces, offerTraining } from "./lib/begin.js";
+import "./lib/shell.js";
+import { Picture } from "./studio/picture.js";
+import { Pupils } from "./studio/pupils.js";
+import { Stage } from "./studio/stage.js";
+
+const EMPTY = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7";
+const stage = new Stage($("view"), $("divider"));
+const made = new Map(); // what was asked for -> {bitmap, alignment, timing}; the newest few
+let models = [];
+let datasets = [];
+let model = null;
+let picture = null;
+
+ruled($("strength"), $("strength-value"), (value) => `${value} %`);
+ruled($("radius"), $("radius-value"), (value) => `${value} % of the side`);
+roving($("strip"));
+
+// ---- asking for a picture
+
+const refining = (one) => hasField(one) && $("refine").checked;
+
+function form({ whole = false, names = [model.name], refined = refining(model) } = {}) {
+  const asked = new FormData();
+  asked.append("photograph", whole ? picture.file : picture.sent, picture.name);
+  for (const name of names) asked.append("model", name);
+  asked.append("refine", String(refined));
+  if (refined) asked.append("radius", String($("radius").value / 100));
+  const points = picture.pupils(whole);
+  if (points) asked.append("points", points);
+  return asked;
+}
+
+const key = () => JSON.stringify([picture.id, model.name, refining(model) && $("radius").value, picture.pupils()]);
+
+async function fetchMade() {
+  const wanted = key();
+  if (!made.has(wanted)) {
+    const started = performance.now();
+    const response = await request("POST", "/synthesis", { form: form() });
+    const bitmap = await createImageBitmap(await response.blob());
+    made.set(wanted, {
+      bitmap,
+      alignment: response.headers.get("X-Mrdist-Alignment"),
+      points: response.headers.get("X-Mrdist-Points")?.split(",").map(Number) ?? null,
+      timing: timings(response.headers.get("Server-Timing")),
+      total: performance.now() - started,
+    });
+    if (made.size > 48) made.delete(made.keys().next().value);
+  }
+  return [wanted, made.get(wanted)];
+}
+
+function timings(header) {
+  const found = {};
+  for (const [, name, time] of (header ?? "").matchAll(/([\w-]+)\s*;\s*dur=([\d.]+)/g)) found[name] = Number(time);
+  return found;
+}
+
+const synthesise = latest(async () => {
+  if (!picture || !model) return;
+  $("stage").classList.add("busy");
+  try {
+    const [wanted, result] = await fetchMade();
+    if (wanted !== key()) return; // another has been asked for meanwhile
+    stage.show(result.bitmap);
+    $("stage-notice").hidden = true;
+    tellReadout(result);
+    speak(`${model.target} by ${model.name}, ready.`);
+    $("download").disabled = false;
+    if ($("overlay").checked) showOverlay();
+  } catch (error) {
+    $("download").disabled = true;
+    $("stage-notice").textContent = error.message;
+    $("stage-notice").hidden = false;
+    $("readout").replaceChildren();
+    if (error.body?.alignment === "failed") setPupils();
+  } finally {
+    $("stage").classList.remove("busy");
+  }
+});
+
+function tellReadout({ alignment, timing, total }) {
+  const how = { aligned: "taken as it lies", points: "by the pupils", landmarks: "by landmarks", registration: "found by likeness" }[alignment];
+  facts($("readout"), [
+    ["Picture", `${Math.round(picture.bitmap.width / picture.scale)} × ${Math.round(picture.bitmap.height / picture.scale)}`],
+    ["Face", how],
+    ["Model", timing.model === undefined ? null : `${timing.model.toFixed(1)} ms`],
+    ["Upload to picture", `${Math.round(total)} ms`],
+  ]);
+  const pairs = [...$("readout").children];
+  $("readout").replaceChildren(...pairs.filter((_, index) => index % 2 === 0).map((dt, index) => h("div", {}, dt, pairs[2 * index + 1])));
+  $("forget-pupils").hidden = picture.points === null;
+  $("pupils-row").hidden = alignment === "aligned";
+}
+
+// ---- the importance map
+
+const showOverlay = latest(async () => {
+  if (!$("overlay").checked || !picture || !hasField(model)) return stage.lay(null);
+  const result = made.get(key());
+  let response;
+  if (result?.alignment === "aligned") {
+    response = await request("GET", `/models/${part(model.name)}/importance.png?radius=${$("radius").value / 100}`);
+  } else {
+    const asked = form();
+    asked.append("overlay", "importance");
+    response = await request("POST", "/synthesis", { form: asked });
+  }
+  stage.lay(await createImageBitmap(await response.blob()));
+});
+
+// ---- choosing
+
+async function openPicture(next) {
+  next.id = openPicture.count = (openPicture.count ?? 0) + 1;
+  picture?.bitmap.close();
+  picture = next;
+  made.clear();
+  endPupils();
+  stage.open(picture.bitmap);
+  $("photograph-name").textContent = picture.example ? "or choose one; it stays on this server and is not kept" : picture.name;
+  for (const button of $("strip").children) button.setAttribute("aria-pressed", String(button.dataset.row === String(picture.example?.row)));
+  await synthesise();
+  showFaces();
+}
+
+async function openFile(file) {
+  try {
+    await openPicture(await Picture.open(file, file.name));
+  } catch (error) {
+    message(error.message, { bad: true });
+  }
+}
+
+async function openExample(dataset, row, label) {
+  const response = await fetch(thumbnail(dataset.name, row.row, label));
+  const next = await Picture.open(await response.blob(), `${row.subject}-${label}.png`);
+  next.example = { row: row.row, dataset: dataset.name };
+  await openPicture(next);
+}
+
+function showModels() {
+  $("models").replaceChildren(
+    ...models.map((one) =>
+      h(
+        "label",
+        { class: "model" },
+        h("input", { type: "radio", name: "model", value: one.name, checked: one === model, onchange: () => chooseModel(one) }),
+        h("img", { class: "face", alt: "", "data-model": one.name, src: EMPTY }),
+        h("span", {}, h("b", {}, one.name), h("small", { class: "small" }, kind(one))),
+      ),
+    ),
+  );
+}
+
+/** The photograph as every model makes it, beside the models' names. */
+const showFaces = latest(async () => {
+  if (!picture) return;
+  const of = picture.id;
+  const fitting = models.slice(0, 16).filter((one) => picture.example === null || one.shape.join() === model.shape.join());
+  for (const refined of [true, false]) {
+    const names = fitting.filter((one) => refining(one) === refined).map((one) => one.name);
+    if (names.length === 0) continue;
+    const show = (name, source) => {
+      const face = $("models").querySelector(`img[data-model="${CSS.escape(name)}"]`);
+      if (face && picture.id === of) face.src = source;
+    };
+    try {
+      const response = await request("POST", "/synthesis", { form: form({ names, refined }) });
+      if (names.length === 1) show(names[0], URL.createObjectURL(await response.blob()));
+      else for (const { model: name, png } of (await response.json()).pictures) show(name, `data:image/png;base64,${png}`);
+    } catch {
+      return; // the stage tells why, where it concerns the model that is chosen
+    }
+  }
+});
+
+async function chooseModel(next) {
+  model = next;
+  history.replaceState(null, "", `?model=${part(model.name)}`);
+  for (const id of ["refine", "overlay"]) $(id).disabled = !hasField(model);
+  $("radius").disabled = !refining(model);
+  $("refinement-none").hidden = hasField(model);
+  $("caption-before").textContent = model.source;
+  $("caption-after").textContent = model.target;
+  $("view").querySelector(".before").setAttribute("aria-label", `Before: ${model.source}`);
+  $("view").querySelector(".after").setAttribute("aria-label", `After: ${model.target}, made by ${model.name}`);
+  await showExamples();
+  if (picture) await synthesise();
+}
+
+async function showExamples() {
+  const fits = (one) => one.complete && one.labels.includes(model.source) && one.shape.join() === model.shape.join();
+  const dataset = datasets.find((one) => one.name === model.dataset && fits(one)) ?? datasets.find(fits);
+  $("examples").hidden = dataset === undefined;
+  if (dataset === undefined) return;
+  const shown = `${dataset.name}/${model.source}`;
+  if ($("strip").dataset.shown === shown) return;
+  $("strip").dataset.shown = shown;
+  const split = dataset.splits.test ? "test" : null;
+  $("examples-title").textContent = split === "test" ? "People no training has seen" : "People of the dataset";
+  const rows = await rowsWith(dataset.name, split, [model.source], 40);
+  $("examples-where").textContent = `${plural(rows.length, "person", "people")} of the dataset ${dataset.name}`;
+  $("strip").replaceChildren(
+    ...rows.map((row, index) =>
+      h(
+        "button",
+        { type: "button", "aria-pressed": String(picture?.example?.row === row.row), tabIndex: index ? -1 : 0, "data-row": String(row.row), onclick: () => openExample(dataset, row, model.source) },
+        h("img", { class: "face", alt: `Person ${row.subject}, ${model.source}`, loading: "lazy", src: thumbnail(dataset.name, row.row, model.source, 96) }),
+      ),
+    ),
+  );
+  if (!picture && rows.length) await openExample(dataset, rows[0], model.source);
+}
+
+// ---- the pupils
+
+const pupils = new Pupils($("view"), [$("pupil-left"), $("pupil-right")], (points) => {
+  picture.points = points;
+  $("stage-notice").hidden = true;
+  $("set-pupils").textContent = "Done";
+  synthesise();
+});
+
+function setPupils() {
+  const found = picture.points ?? made.get(key())?.points ?? null;
+  pupils.begin([picture.bitmap.width, picture.bitmap.height], found);
+  $("pupils-row").hidden = false;
+  $("set-pupils").setAttribute("aria-pressed", "true");
+  $("set-pupils").textContent = "Done";
+  speak(found ? "Move the marks onto the pupils." : "Click the two pupils, or press Enter to get two marks to move.");
+  if (!found && $("stage-notice").hidden) message("Click the two pupils, or press Enter to get two marks that you can move.");
+}
+
+function endPupils() {
+  pupils.end();
+  $("set-pupils").setAttribute("aria-pressed", "false");
+  $("set-pupils").textContent = "Set the pupils";
+}
+
+$("set-pupils").addEventListener("click", () => (pupils.placing ? endPupils() : setPupils()));
+$("forget-pupils").addEventListener("click", () => {
+  picture.points = null;
+  endPupils();
+  synthesise();
+});
+
+// ---- what the visitor does
+
+$("strength").addEventListener("input", () => stage.setStrength($("strength").value / 100));
+$("radius").addEventListener("input", () => synthesise());
+$("refine").addEventListener("change", () => {
+  $("radius").disabled = !refining(model);
+  synthesise();
+  showFaces();
+});
+$("overlay").addEventListener("change", showOverlay);
+$("photograph").addEventListener("change", () => $("photograph").files[0] && openFile($("photograph").files[0]));
+$("controls").addEventListener("submit", (event) => event.preventDefault());
+
+for (const target of [$("stage"), $("drop")]) {
+  target.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    target.classList.add("over");
+  });
+  target.addEventListener("dragleave", () => target.classList.remove("over"));
+  target.addEventListener("drop", (event) => {
+    event.preventDefault();
+    target.classList.remove("over");
+    if (event.dataTransfer.files[0]) openFile(event.dataTransfer.files[0]);
+  });
+}
+addEventListener("paste", (event) => event.clipboardData.files[0] && openFile(event.clipboardData.files[0]));
+
+$("download").addEventListener("click", async () => {
+  const asked = form({ whole: true });
+  asked.append("strength", String($("strength").value / 100));
+  $("download").disabled = true;
+  try {
+    const blob = await (await request("POST", "/synthesis", { form: asked })).blob();
+    const link = h("a", { href: URL.createObjectURL(blob), download: `${picture.name.replace(/\.[^.]*$/, "")}-${model.target}.png` });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  } finally {
+    $("download").disabled = false;
+  }
+});
+
+// ---- the beginning
+
+const [found, sets] = await Promise.all([get("/models"), get("/datasets")]);
+models = found.models.filter((one) => one.complete);
+datasets = sets.datasets;
+if (models.length === 0) {
+  if (datasets.some((one) => one.complete)) offerTraining();
+  else offerFaces();
+} else {
+  const asked = new URLSearchParams(location.search).get("model");
+  model = models.find((one) => one.name === asked) ?? models[0];
+  $("studio").hidden = false;
+  $("download").disabled = true;
+  showModels();
+  await chooseModel(model);
+}

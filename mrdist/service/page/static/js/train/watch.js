@@ -1,0 +1,177 @@
+// Watching a job: the map fills, the figures run, the scores come at the end.
+import { follow, get, modelPath, part, post, remove, rowsWith, thumbnail } from "../lib/api.js";
+import { $, confirmed, facts, figures, h, message, speak } from "../lib/dom.js";
+import { count, figure, kind, plural, seconds } from "../lib/format.js";
+import { BlockMap } from "./blocks.js";
+
+const STATES = { queued: "Waiting for its turn", running: "Running", stopping: "Stopping", done: "Done", failed: "Failed", cancelled: "Stopped" };
+export const over = (job) => ["done", "failed", "cancelled"].includes(job.state);
+export const stateName = (job) => STATES[job.state];
+
+export async function loadBitmap(url) {
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(`no picture at ${url}`);
+  return createImageBitmap(await response.blob());
+}
+
+export class Watch {
+  constructor(gone) {
+    this.map = new BlockMap($("blocks"));
+    this.gone = gone;
+    this.stop = () => {};
+  }
+
+  async open(id) {
+    this.stop();
+    this.spoken = -1;
+    this.facesOf = null;
+    this.gridOf = null;
+    this.job = null;
+    $("watch-scores").hidden = true;
+    this.#tell(await get(`/jobs/${part(id)}`));
+    if (over(this.job)) await this.#readBlocks();
+    this.stop = over(this.job)
+      ? () => {}
+      : follow(id, {
+          job: (job) => this.#tell(job),
+          blocks: (done) => this.map.add(done),
+          gone: () => this.gone(),
+          connection: (state) => {
+            $("watch-connection").textContent = state === "on" ? "" : "The connection broke; trying again …";
+            if (state === "on") this.#readBlocks();
+          },
+        });
+  }
+
+  async #readBlocks() {
+    const { id } = this.job;
+    const blocks = await get(`/jobs/${part(id)}/blocks`).catch(() => ({}));
+    if (this.job.id !== id) return;
+    $("watch-map").hidden = !blocks.grid;
+    document.querySelector(".watch").classList.toggle("plain", !blocks.grid);
+    if (!blocks.grid) return;
+    this.gridOf = id;
+    this.map.setGrid(blocks);
+  }
+
+  async #readFaces() {
+    const { id, options } = this.job;
+    if (this.facesOf === id || !options.images || !options.source) return;
+    this.facesOf = id;
+    try {
+      const rows = (await rowsWith(options.images, "test", [options.source, options.target], 1)).concat(await rowsWith(options.images, null, [options.source, options.target], 1));
+      const faces = await Promise.all([options.source, options.target].map((label) => loadBitmap(thumbnail(options.images, rows[0].row, label))));
+      if (this.job.id === id) this.map.setFaces(...faces);
+    } catch {
+      // without faces the map shows plain blocks
+    }
+  }
+
+  #tell(job) {
+    const before = this.job;
+    this.job = job;
+    if (job.blocks && this.gridOf !== job.id) this.#readBlocks();
+    this.#readFaces();
+    const { options } = job;
+    $("watch-title").textContent = job.name;
+    $("watch-what").textContent = options.source ? `${options.images}: ${kind({ method: "mr", receptive_field: 3, ...options })}` : job.verb;
+    $("watch-state").className = `state ${job.state}`;
+    $("watch-state").textContent = STATES[job.state];
+    const share = job.state === "done" ? 100 : job.blocks ? Math.floor((100 * job.blocks_done) / job.blocks) : 0;
+    $("watch-share").textContent = `${share} %`;
+    $("watch-blocks").textContent = job.blocks ? `${count(job.blocks_done)} of ${plural(job.blocks, "block")}` : "";
+    $("watch-bar").firstChild.style.setProperty("--share", `${share}%`);
+    $("watch-bar").setAttribute("aria-valuenow", String(share));
+    $("blocks").setAttribute("aria-label", `Map of the image: ${share} % of it solved`);
+    const taken = job.started ? (Date.parse(job.finished ?? new Date().toISOString()) - Date.parse(job.started)) / 1000 : null;
+    figures($("watch-figures"), [
+      ["images a second", job.images_per_second ? count(job.images_per_second) : over(job) ? null : "–"],
+      ["time left", over(job) ? null : (seconds(job.seconds_left) ?? "–")],
+      ["time taken", seconds(taken)],
+    ]);
+    $("watch-error").hidden = !job.last_error;
+    if (job.last_error) $("watch-error").replaceChildren(h("p", { class: "notice" }, job.last_error));
+    facts($("watch-options"), Object.entries(options).map(([name, value]) => [name.replaceAll("_", " "), Array.isArray(value) ? value.join(", ") : String(value)]));
+    this.#tellActions();
+    this.#say(before, share);
+    if (job.state === "done" && before?.state !== "done") this.#tellScores();
+    if (over(job) && before && !over(before)) {
+      this.stop();
+      this.#readBlocks();
+    }
+  }
+
+  /** Tell those who listen every tenth of the way, not every block. */
+  #say(before, share) {
+    const tenth = Math.floor(share / 10);
+    if (before?.state !== this.job.state) speak(`${this.job.name}: ${STATES[this.job.state]}.`);
+    else if (tenth > this.spoken && this.job.state === "running") speak(`${share} % solved.`);
+    this.spoken = Math.max(tenth, this.spoken);
+  }
+
+  #tellActions() {
+    const { job } = this;
+    const key = `${job.state} ${job.dashboard}`;
+    if ($("watch-actions").dataset.key === key && $("watch-actions").dataset.job === job.id) return;
+    Object.assign($("watch-actions").dataset, { key, job: job.id });
+    $("watch-actions").replaceChildren(
+      ...[
+        job.dashboard && !over(job) && h("a", { class: "button slim", href: job.dashboard, target: "_blank", rel: "noreferrer" }, "Dask’s dashboard"),
+        ...jobActions(job, (changed) => (changed ? this.open(changed.id) : this.gone())),
+        job.state === "done" && job.model && h("a", { class: "button slim", href: `/models?model=${part(job.model)}` }, "Look inside"),
+        job.state === "done" && job.model && h("a", { class: "button main slim", href: `/?model=${part(job.model)}` }, "Try it in the Studio"),
+      ].filter(Boolean),
+    );
+  }
+
+  async #tellScores() {
+    const { job } = this;
+    const box = $("watch-scores");
+    if (!job.model) return;
+    const list = h("dl", { class: "figures slight" });
+    box.replaceChildren(h("h3", {}, "On people it has not seen"), list);
+    box.hidden = false;
+    figures(list, [["", "scoring …"]]);
+    try {
+      const found = await get(modelPath(job.model, `scores?dataset=${part(job.options.images)}&split=test`).replace("/api/v1", ""));
+      const { model, identity } = found.splits.test.frame;
+      figures(list, [
+        ["of the error of leaving the face as it is", identity ? `${Math.round((100 * model.mse) / identity.mse)} %` : null],
+        ["PSNR", `${figure(model.psnr)} dB`],
+        ["SSIM", figure(model.ssim)],
+        ["R²", figure(model.r2)],
+      ]);
+    } catch (error) {
+      box.replaceChildren(h("p", { class: "soft small" }, error.message));
+    }
+  }
+}
+
+/** The buttons that a job's state allows; `done(job or null)` is called after one has worked. */
+export function jobActions(job, done) {
+  const path = `/jobs/${part(job.id)}`;
+  const button = (words, work, kind = "") =>
+    h("button", { class: `button slim ${kind}`, type: "button", "aria-label": `${words} ${job.name}`, onclick: (event) => run(event.currentTarget, work) }, words);
+  const run = async (pressed, work) => {
+    pressed.disabled = true;
+    try {
+      await work();
+    } catch (error) {
+      message(error.message, { bad: true });
+    } finally {
+      pressed.disabled = false;
+    }
+  };
+  const cancel = async () => done(await post(`${path}/cancel`));
+  const resume = async () => done(await post(`${path}/resume`));
+  const forget = async () => {
+    if (!(await confirmed(`Delete the job ${job.name}?`, "Its record goes; what it has made stays under Models or Datasets.", "Delete the job"))) return;
+    await remove(path);
+    done(null);
+  };
+  return [
+    ["queued", "running"].includes(job.state) && button("Stop", cancel),
+    ["failed", "cancelled"].includes(job.state) && button("Go on", resume),
+    over(job) && button("Delete", forget),
+  ].filter(Boolean);
+}

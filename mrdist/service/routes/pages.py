@@ -1,0 +1,101 @@
+"""The web page: five templates and the files that they load, all from this service."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.exceptions import HTTPException
+from starlette.staticfiles import StaticFiles
+
+from mrdist.datasets.alignment import Method as Alignment
+from mrdist.datasets.discovery import LAYOUTS
+from mrdist.service.problems import RefusedError
+from mrdist.service.security import Sessions, csrf_token
+
+if TYPE_CHECKING:
+    from starlette.types import Scope
+
+router = APIRouter(include_in_schema=False)
+
+_HERE = Path(__file__).parents[1] / "page"
+
+
+class _Static(StaticFiles):
+    """Files that browsers keep but ask about, so that a new version of the service is seen at once."""
+
+    def file_response(
+        self, full_path: str | os.PathLike[str], stat_result: os.stat_result, scope: Scope, status_code: int = 200
+    ) -> Response:
+        response = super().file_response(full_path, stat_result, scope, status_code)
+        response.headers["cache-control"] = "no-cache"
+        return response
+
+
+_static = _Static(directory=_HERE / "static")
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined)
+
+
+def _page(request: Request, name: str) -> HTMLResponse:
+    sessions: Sessions = request.app.state.sessions
+    html = (
+        _environment()
+        .get_template(f"{name}.html.jinja")
+        .render(
+            page=name,
+            csrf_token=csrf_token(request),
+            signed_in=sessions.needed and name != "login",
+            layouts=list(LAYOUTS),
+            alignments=(*get_args(Alignment), "none"),
+        )
+    )
+    return HTMLResponse(html, headers={"cache-control": "no-store"})  # the token in it is this session's
+
+
+@router.get("/")
+def show_studio(request: Request) -> HTMLResponse:
+    """Try models on a photograph."""
+    return _page(request, "studio")
+
+
+@router.get("/train")
+def show_train(request: Request) -> HTMLResponse:
+    """Train, and watch."""
+    return _page(request, "train")
+
+
+@router.get("/models")
+def show_models(request: Request) -> HTMLResponse:
+    """Compare models, and look into one."""
+    return _page(request, "models")
+
+
+@router.get("/datasets")
+def show_datasets(request: Request) -> HTMLResponse:
+    """Look at datasets, and make one."""
+    return _page(request, "datasets")
+
+
+@router.get("/login")
+def show_login(request: Request) -> Response:
+    """Ask for the token, where there is one."""
+    sessions: Sessions = request.app.state.sessions
+    return _page(request, "login") if sessions.needed else RedirectResponse("/", 303)
+
+
+@router.get("/static/{path:path}")
+async def get_static(path: str, request: Request) -> Response:
+    """Return a file that the pages load."""
+    try:
+        return await _static.get_response(path, request.scope)
+    except HTTPException as error:
+        raise RefusedError(error.status_code, f"there is no file {path[:80]!r} of the page.") from error
