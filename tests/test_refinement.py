@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import zarr
 from PIL import Image
+from scipy import ndimage
 from skimage.color import rgb2lab
+from skimage.morphology import disk
 
 import mrdist
 from mrdist.errors import ParameterError
@@ -48,6 +50,16 @@ def test_the_map_is_what_its_definition_says():
     smooth = Refinement(radius=0.1, smoothing=0.1, low=0.2, high=1.7).importance(norms)
     assert np.abs(np.diff(smooth)).max() < np.abs(np.diff(found)).max() / 3
     assert 0 <= smooth.min() <= smooth.max() <= 1
+
+
+@pytest.mark.parametrize("shape", [(24, 30), (1, 9), (40, 3)])
+@pytest.mark.parametrize("radius", [0, 1, 2, 5, 9, 40])
+def test_a_disk_dilates_as_a_footprint_does(shape, radius):
+    norms = np.random.default_rng(0).normal(size=shape)
+    refinement = Refinement(radius=min(1, radius / max(shape)), smoothing=0, low=-9, high=9, signed=True)
+    scores = (norms - norms.mean()) / norms.std()
+    expected = (ndimage.grey_dilation(scores, footprint=disk(min(radius, max(shape)))) + 9) / 18
+    np.testing.assert_array_equal(refinement.importance(norms), expected.astype(np.float32))
 
 
 def test_a_signed_score_leaves_out_what_lies_below_the_mean():
