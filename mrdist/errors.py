@@ -6,6 +6,8 @@
     ├── ParameterError        an argument or option outside its domain         (also ValueError)
     ├── DataError             images that cannot be used as they are           (also ValueError)
     │   ├── PhotographError   a file that is not a readable photograph
+    │   │   ├── PhotographFormatError  no image, or of a format that is not read
+    │   │   └── PhotographSizeError    more pixels than are read
     │   ├── LandmarkError     a landmark file that cannot be read or does not fit
     │   └── AlignmentError    a photograph that could not be brought into the frame
     ├── StoreError            a store that cannot be read or written
@@ -39,6 +41,14 @@ class DataError(MrdistError, ValueError):
 
 class PhotographError(DataError):
     """A file is not a readable photograph."""
+
+
+class PhotographFormatError(PhotographError):
+    """A file is no image, or of a format that is not read."""
+
+
+class PhotographSizeError(PhotographError):
+    """A photograph has more pixels than are read."""
 
 
 class LandmarkError(DataError):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 from scipy import ndimage
 from skimage.feature import match_template
 from skimage.transform import SimilarityTransform, resize
@@ -71,6 +72,10 @@ def locate(photograph: npt.NDArray[np.uint8], face: Floats) -> Location:
         Nothing in the photograph is like the mean face.
     """
     pixels = photograph[..., 0]
+    # Of a huge photograph a smaller copy is enough: the least frame that is looked for has twice the pixels of `_FINE`.
+    shrink = max(1, int(min(pixels.shape) * _SMALLEST / (2 * _FINE)))
+    if shrink > 1:
+        pixels = np.asarray(Image.fromarray(pixels).reduce(shrink))
     shorter = min(pixels.shape)
     found = [
         _refine(pixels, face, start) for start in _distinct(sorted(_places(pixels, face), key=lambda place: -place[0]))
@@ -78,7 +83,7 @@ def locate(photograph: npt.NDArray[np.uint8], face: Floats) -> Location:
     likeness, best = max(found, key=lambda place: place[0], default=(0.0, None))
     if best is None or likeness < _LEAST or not _SMALLEST / 2 <= best.scale / shorter <= 2 * _LARGEST:
         raise AlignmentError(f"its likeness to the mean face is {likeness:.2f} at best, {_LEAST} is needed for a face")
-    return Location(best, likeness)
+    return Location(best + SimilarityTransform(scale=shrink, translation=(shrink - 1) / 2), likeness)
 
 
 def _places(pixels: npt.NDArray[np.uint8], face: Floats) -> Iterator[tuple[float, SimilarityTransform]]:

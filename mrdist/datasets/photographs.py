@@ -11,13 +11,13 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import IO, Literal
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from mrdist.errors import PhotographError
+from mrdist.errors import PhotographError, PhotographFormatError, PhotographSizeError
 from mrdist.storage.files import File
 
 Color = Literal["rgb", "gray"]
@@ -26,6 +26,10 @@ Normalize = Literal["255", "minmax"]
 
 #: What pillow may decode. Its other plug-ins are left out: EPS, for one, would run Ghostscript on the file.
 _FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000", "TGA")
+#: Of those, what strangers may send.
+_UPLOADED = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
+#: A few kilobytes of JPEG can ask for thousands of passes over all pixels; progressive photographs have about ten.
+_MAX_SCANS, _SCAN = 64, b"\xff\xda"
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,27 @@ class Photograph(File):
 
     def __str__(self) -> str:
         return f"{super().__str__()} ({self.half} half)" if self.half else super().__str__()
+
+
+@dataclass(frozen=True)
+class Upload(File):
+    """A photograph that somebody has sent, held in memory and trusted less than a file; ``url`` is but its name.
+
+    Attributes
+    ----------
+    content
+        The bytes.
+    max_pixels
+        With more it is refused from its head, before anything is decoded.
+    """
+
+    content: bytes = field(default=b"", repr=False)
+    max_pixels: int = 1 << 26
+
+    @contextmanager
+    def open(self) -> Iterator[IO[bytes]]:
+        """Open for reading."""
+        yield io.BytesIO(self.content)
 
 
 @dataclass(frozen=True)
@@ -155,34 +180,53 @@ def stretch(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 @contextmanager
 def decoding(file: File, *, head: bool = False) -> Iterator[Image.Image]:
     """Open an image, with one sentence for whatever is wrong with it."""
+    formats = _UPLOADED if isinstance(file, Upload) else _FORMATS
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
             with (
                 file.open() as stream,
-                Image.open(stream if head else io.BytesIO(stream.read()), formats=_FORMATS) as image,
+                Image.open(stream if head else io.BytesIO(stream.read()), formats=formats) as image,
             ):
-                frames = getattr(image, "n_frames", 1)
-                if frames > 1 and image.format not in ("MPO", "TIFF"):  # those add previews and pages
+                if isinstance(file, Upload):
+                    _check_upload(file, image)
+                # those of the first two are previews and pages, which would be sought through to be counted
+                frames = 1 if image.format in ("MPO", "TIFF") else getattr(image, "n_frames", 1)
+                if frames > 1:
                     raise PhotographError(
                         f"Photograph {file} is an animation of {frames} frames: save the one that is meant."
                     )
                 yield image
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise PhotographError(
-            f"Photograph {file} has more than {Image.MAX_IMAGE_PIXELS} pixels, the limit against "
-            "decompression bombs: make it smaller first."
+        limit = file.max_pixels if isinstance(file, Upload) else Image.MAX_IMAGE_PIXELS
+        raise PhotographSizeError(
+            f"Photograph {file} has more than {limit} pixels, the limit against decompression bombs: make it smaller "
+            "first."
         ) from error
     except PhotographError:
         raise
     except UnidentifiedImageError as error:
-        raise PhotographError(
-            f"Photograph {file} cannot be identified as an image; {', '.join(_FORMATS)} are read."
+        raise PhotographFormatError(
+            f"Photograph {file} cannot be identified as an image; {', '.join(formats)} are read."
         ) from error
     except (OSError, SyntaxError, ValueError, KeyError, EOFError, MemoryError) as error:
         # pillow's readers of single formats raise all of them
         raise PhotographError(f"Photograph {file} cannot be read: {error}.") from error
+
+
+def _check_upload(file: Upload, image: Image.Image) -> None:
+    width, height = image.size
+    if width * height > file.max_pixels:
+        raise PhotographSizeError(
+            f"Photograph {file} has {width} x {height} pixels, and {file.max_pixels} are the limit: make it "
+            "smaller first."
+        )
+    if image.format in ("JPEG", "MPO") and (scans := file.content.count(_SCAN)) > _MAX_SCANS:
+        raise PhotographError(
+            f"Photograph {file} is a JPEG of {scans} scans, and {_MAX_SCANS} are the limit: save it anew as a "
+            "usual one."
+        )
 
 
 def _half(size: tuple[int, int], half: Half, file: File) -> tuple[int, int, int, int]:

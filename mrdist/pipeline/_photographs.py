@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +17,6 @@ from PIL import Image
 from mrdist.datasets._warping import GRID
 from mrdist.datasets.alignment import place_frame
 from mrdist.datasets.landmark_files import read_landmarks
-from mrdist.datasets.layouts.records import LANDMARKS
 from mrdist.datasets.locating import locate
 from mrdist.datasets.originals import read_original
 from mrdist.datasets.photographs import Color, photograph_size, read_photograph
@@ -21,10 +25,49 @@ from mrdist.errors import AlignmentError, DataError, LandmarkError
 from mrdist.refinement import blend
 from mrdist.storage import FaceFrame, Model
 from mrdist.storage.files import File
-from mrdist.storage.places import beside
 from mrdist.synthesis import to_floats, to_pixels
 
 Points = tuple[float, float, float, float]
+Positions = npt.NDArray[np.float64]
+How = Literal["points", "landmarks", "registration"]
+
+#: Of zlib, as pillow has it by default: files that are kept are small.
+SMALL = 6
+
+
+@dataclass(frozen=True)
+class Retouched:
+    """What became of a photograph.
+
+    Attributes
+    ----------
+    content
+        The file of a PNG.
+    alignment
+        None for a photograph of the trained size without landmarks or points, which is taken as it lies and becomes
+        what the mapping makes of it; else how its face was found: ``"points"``, ``"landmarks"`` or, without both,
+        ``"registration"`` to the training's mean face.
+    positions
+        Where the nodes of the frame lie in the photograph, None where they are not needed.
+    seconds
+        Spent to ``decode``, ``align``, apply the ``model`` and ``encode``.
+    """
+
+    content: bytes
+    alignment: How | None
+    positions: Positions | None
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class _Clock:
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.seconds[stage] = self.seconds.get(stage, 0) + time.perf_counter() - started
 
 
 @dataclass(frozen=True)
@@ -37,16 +80,22 @@ class Retoucher:
         The mapping.
     face_frame
         Where faces lie in its images, if the store knows.
-    importance
-        Where its change is taken, shape (y, x); everywhere by default.
     """
 
     model: Model
     face_frame: FaceFrame | None
-    importance: npt.NDArray[np.float32] | None
 
-    def picture(self, file: File, points: Points | None) -> tuple[bytes, str | None]:
-        """Return the file of a PNG, and how the photograph was aligned.
+    def picture(
+        self,
+        file: File,
+        *,
+        points: Points | None = None,
+        landmarks: File | None = None,
+        positions: Positions | None = None,
+        importance: npt.NDArray[np.float32] | None = None,
+        compression: int = SMALL,
+    ) -> Retouched:
+        """Return a photograph with its new expression.
 
         Parameters
         ----------
@@ -54,45 +103,62 @@ class Retoucher:
             A photograph.
         points
             x and y of the pupil on its left and of the one on its right, in pixels from its upper left corner.
-
-        Returns
-        -------
-        content, alignment
-            The latter is None for a photograph of the trained size without landmarks or points, which is taken as it
-            lies and becomes what the mapping makes of it; else ``"points"``, ``"landmarks"`` or, without both,
-            ``"registration"`` to the training's mean face.
+        landmarks
+            Its landmark file, which is used where there are no points.
+        positions
+            Where the nodes of the frame lie, if a registration has found them before.
+        importance
+            Where the change is taken, shape (y, x); everywhere by default.
+        compression
+            Level of zlib for the PNG.
 
         Raises
         ------
         DataError
             If the photograph or its landmarks cannot be used.
         """
-        width, height = photograph_size(file)
-        landmarks = None if points is not None else beside(file, sorted(LANDMARKS, reverse=True))
+        clock = _Clock()
         color: Color = "rgb" if self.model.n_channels == 3 else "gray"
+        with clock("decode"):
+            width, height = photograph_size(file)
+            photograph = read_photograph(file, color)
         if points is None and landmarks is None and (height, width) == self.model.shape:
-            return to_png(self._made(read_photograph(file, color))), None
-        positions = self._positions(file, points, landmarks, (width, height))
-        assert self.face_frame is not None
-        size = self.model.shape[0]
-        face = crop_face(read_photograph(file, color), positions, size)
-        change = self._made(face) - to_floats(face)
-        original = read_original(file)
-        mask = feathered(self.face_frame.face_mask)
-        content = original.to_png(retouch(original.pixels, original.n_colors, change, mask, positions))
-        return content, "points" if points is not None else "registration" if landmarks is None else "landmarks"
+            with clock("model"):
+                made = self._made(photograph, importance)
+            with clock("encode"):
+                content = encode(to_picture(made), compression)
+            return Retouched(content, None, None, clock.seconds)
+        with clock("align"):
+            if positions is None:
+                positions = self._positions(file, points, landmarks, (width, height))
+            face = crop_face(photograph, positions, self.model.shape[0])
+        with clock("model"):
+            change = self._made(face, importance) - to_floats(face)
+        with clock("decode"):
+            original = read_original(file)
+        with clock("align"):
+            pixels = retouch(original.pixels, original.n_colors, change, self._mask, positions)
+        with clock("encode"):
+            content = original.to_png(pixels, compression)
+        how: How = "points" if points is not None else "registration" if landmarks is None else "landmarks"
+        return Retouched(content, how, positions, clock.seconds)
 
-    def _made(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.floating]:
+    @cached_property
+    def _mask(self) -> npt.NDArray[np.float64]:
+        assert self.face_frame is not None
+        return feathered(self.face_frame.face_mask)
+
+    def _made(
+        self, image: npt.NDArray[np.uint8], importance: npt.NDArray[np.float32] | None
+    ) -> npt.NDArray[np.floating]:
         """Return what the mapping makes of an image of the frame, refined."""
         output = self.model.predict(image[np.newaxis])
-        if self.importance is not None:
-            output = blend(to_floats(image[np.newaxis]), output, self.importance)
+        if importance is not None:
+            output = blend(to_floats(image[np.newaxis]), output, importance)
         made: npt.NDArray[np.floating] = output[0]
         return made
 
-    def _positions(
-        self, file: File, points: Points | None, landmarks: File | None, size: tuple[int, int]
-    ) -> npt.NDArray[np.float64]:
+    def _positions(self, file: File, points: Points | None, landmarks: File | None, size: tuple[int, int]) -> Positions:
         """Return where the nodes of the frame lie in the photograph."""
         height, width = self.model.shape
         if self.face_frame is None or height != width:
@@ -118,7 +184,7 @@ class Retoucher:
             )
         return place_frame(found, self.face_frame.reference_points)
 
-    def _found(self, file: File, size: tuple[int, int]) -> npt.NDArray[np.float64]:
+    def _found(self, file: File, size: tuple[int, int]) -> Positions:
         """Find the face by the mean face of the training."""
         assert self.face_frame is not None
         mean = self.face_frame.mean_face
@@ -135,10 +201,15 @@ class Retoucher:
         return found.mapping(GRID)
 
 
-def to_png(image: npt.NDArray[np.floating]) -> bytes:
+def to_png(image: npt.NDArray[np.floating], compression: int = SMALL) -> bytes:
     """Return an image of floats as the file of an 8-bit PNG."""
+    return encode(to_picture(image), compression)
+
+
+def encode(picture: Image.Image, compression: int = SMALL) -> bytes:
+    """Return the file of a PNG."""
     stream = io.BytesIO()
-    to_picture(image).save(stream, format="PNG")
+    picture.save(stream, format="PNG", compress_level=compression)
     return stream.getvalue()
 
 

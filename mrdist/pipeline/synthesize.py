@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from mrdist.datasets.layouts.records import PHOTOGRAPHS
+from mrdist.datasets.layouts.records import LANDMARKS, PHOTOGRAPHS
 from mrdist.datasets.photographs import read_photograph
 from mrdist.errors import DataError, ParameterError, StoreNotFoundError
 from mrdist.execution import progress_bar
@@ -23,7 +25,7 @@ from mrdist.refinement import Refinement
 from mrdist.storage import StorageOptions, WeightsReader, describe, redact
 from mrdist.storage.files import File
 from mrdist.storage.mappings import MappingGroup, is_group
-from mrdist.storage.places import find_files, make_folder, same_place, write_file
+from mrdist.storage.places import beside, find_files, make_folder, same_place, write_file
 
 CONTACT_SHEET = "contact-sheet.png"
 _THUMB = 256
@@ -205,9 +207,10 @@ def synthesize(
         )
     reader = WeightsReader.open(weights_url, weights_storage_options)
     return _synthesize_photographs(
-        Retoucher(reader.model(), reader.face_frame, importance_of(weights_url, refine, weights_storage_options)),
+        Retoucher(reader.model(), reader.face_frame),
         inputs,
         out,
+        importance=importance_of(weights_url, refine, weights_storage_options),
         points=points,
         contact_sheet=contact_sheet,
         strict=strict,
@@ -230,6 +233,7 @@ def _synthesize_photographs(
     inputs: Sequence[str],
     out: str,
     *,
+    importance: npt.NDArray[np.float32] | None,
     points: Points | None,
     contact_sheet: bool,
     strict: bool,
@@ -251,13 +255,14 @@ def _synthesize_photographs(
     with progress_bar(len(photographs), 0, "photograph", show=progress) as advance:
         for name, (file, picture) in photographs.items():
             try:
-                content, how = retoucher.picture(file, points)
-                write_file(picture, content, output_storage_options)
+                landmarks = None if points is not None else beside(file, sorted(LANDMARKS, reverse=True))
+                made = retoucher.picture(file, points=points, landmarks=landmarks, importance=importance)
+                write_file(picture, made.content, output_storage_options)
                 written[name] = picture
-                if how is not None:
-                    aligned[name] = how
+                if made.alignment is not None:
+                    aligned[name] = made.alignment
                 if contact_sheet:
-                    before_after.append(_before_after(file, content))
+                    before_after.append(_before_after(file, made.content))
             except DataError as error:
                 if strict:
                     raise
