@@ -176,7 +176,7 @@ class Retoucher:
         else:
             return self._found(file, size)
         pupils = found[:2]
-        outside = (pupils < 0).any() or (pupils > np.array(size) - 1).any()
+        outside = not np.isfinite(pupils).all() or (pupils < 0).any() or (pupils > np.array(size) - 1).any()
         if len(pupils) < 2 or outside or np.ptp(pupils, axis=0).max() < 2:
             raise LandmarkError(
                 f"{what} at {pupils.tolist()}, which cannot be two pupils in {file} of {size[0]} x {size[1]} pixels: "
