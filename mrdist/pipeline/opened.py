@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from mrdist.datasets.photographs import Upload
 from mrdist.errors import ParameterError
-from mrdist.pipeline._photographs import Points, Positions, Retouched, Retoucher, encode, to_picture
+from mrdist.pipeline._photographs import Points, Positions, Retouched, Retoucher, to_png
 from mrdist.pipeline.refine import norms_of
 from mrdist.refinement import Refinement
 from mrdist.storage import StorageOptions, WeightsReader, read_importance
@@ -120,7 +120,7 @@ class OpenedMapping:
         DataError
             If size or channels are not the mapping's.
         """
-        return encode(to_picture(self.model.predict(image[np.newaxis])[0]), FAST)
+        return to_png(self.model.predict(image[np.newaxis])[0], FAST)
 
     def _read_norms(self, intercept: bool) -> npt.NDArray[np.float64]:
         return norms_of(self.reader, intercept=intercept)
