@@ -16,7 +16,8 @@ Floats = npt.NDArray[np.float64]
 #: Points of shape (n, 2) -> points of shape (n, 2), all (x, y).
 Mapping = Callable[[Floats], Floats]
 
-_NODES = np.linspace(0, 1, 65)
+GRID_SIDE = 65
+_NODES = np.linspace(0, 1, GRID_SIDE)
 #: Points of the frame, in raster order, at which a warp is computed; it is smooth enough to be interpolated.
 GRID: Floats = np.stack(np.meshgrid(_NODES, _NODES), axis=-1).reshape(-1, 2)
 

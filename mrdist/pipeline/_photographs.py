@@ -13,10 +13,12 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from scipy.ndimage import map_coordinates
 
-from mrdist.datasets._warping import GRID
+from mrdist.datasets._warping import GRID, GRID_SIDE
 from mrdist.datasets.alignment import place_frame
 from mrdist.datasets.landmark_files import read_landmarks
+from mrdist.datasets.landmarks import FRAME_PUPILS
 from mrdist.datasets.locating import locate
 from mrdist.datasets.originals import read_original
 from mrdist.datasets.photographs import Color, photograph_size, read_photograph
@@ -57,6 +59,16 @@ class Retouched:
     alignment: How | None
     positions: Positions | None
     seconds: dict[str, float]
+
+    @property
+    def pupils(self) -> Points | None:
+        """Where the pupils of the face were taken to lie, as `Points`; None for a photograph taken as it lies."""
+        if self.positions is None:
+            return None
+        nodes = self.positions.reshape(-1, GRID_SIDE, 2)
+        x, y = (FRAME_PUPILS * (GRID_SIDE - 1)).T
+        left, right = np.stack([map_coordinates(nodes[..., axis], (y, x), order=1) for axis in (0, 1)], axis=-1)
+        return float(left[0]), float(left[1]), float(right[0]), float(right[1])
 
 
 @dataclass(frozen=True)
@@ -142,6 +154,32 @@ class Retoucher:
             content = original.to_png(pixels, compression)
         how: How = "points" if points is not None else "registration" if landmarks is None else "landmarks"
         return Retouched(content, how, positions, clock.seconds)
+
+    def overlay(
+        self,
+        file: File,
+        importance: npt.NDArray[np.float32],
+        *,
+        points: Points | None = None,
+        positions: Positions | None = None,
+        compression: int = SMALL,
+    ) -> Retouched:
+        """Return the importance map where it lies on a photograph, as a gray PNG of its size; see `picture`."""
+        clock = _Clock()
+        with clock("decode"):
+            width, height = photograph_size(file)
+        if points is None and (height, width) == self.model.shape:
+            with clock("encode"):
+                content = to_png(importance[..., np.newaxis], compression)
+            return Retouched(content, None, None, clock.seconds)
+        with clock("align"):
+            if positions is None:
+                positions = self._positions(file, points, None, (width, height))
+            black = np.zeros((height, width, 1), dtype=np.uint8)
+            pixels = retouch(black, 1, importance[..., np.newaxis], self._mask, positions)
+        with clock("encode"):
+            content = encode(Image.fromarray(pixels[..., 0]), compression)
+        return Retouched(content, "registration" if points is None else "points", positions, clock.seconds)
 
     @cached_property
     def _mask(self) -> npt.NDArray[np.float64]:

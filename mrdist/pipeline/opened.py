@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mrdist.datasets.photographs import Upload
-from mrdist.errors import ParameterError
+from mrdist.errors import MemoryLimitError, ParameterError
 from mrdist.pipeline._photographs import Points, Positions, Retouched, Retoucher, to_png
 from mrdist.pipeline.refine import norms_of
 from mrdist.refinement import Refinement
-from mrdist.storage import StorageOptions, WeightsReader, read_importance
+from mrdist.storage import StorageOptions, WeightsReader, read_importance, redact
 
 #: Of zlib, for pictures that are looked at and thrown away: a quarter of the time, 8% more bytes.
 FAST = 1
@@ -53,9 +53,24 @@ class OpenedMapping:
         self._lock = Lock()
 
     @classmethod
-    def open(cls, weights_url: str, storage_options: StorageOptions = None) -> OpenedMapping:
-        """Open a weights store; errors are those of `mrdist.open_weights`."""
-        return cls(WeightsReader.open(weights_url, storage_options))
+    def open(
+        cls, weights_url: str, storage_options: StorageOptions = None, *, max_memory: int | None = None
+    ) -> OpenedMapping:
+        """Open a weights store; errors are those of `mrdist.open_weights`.
+
+        Raises
+        ------
+        MemoryLimitError
+            If its weights take more than ``max_memory`` bytes.
+        """
+        reader = WeightsReader.open(weights_url, storage_options)
+        needed = memory_of(reader)
+        if max_memory is not None and needed > max_memory:
+            raise MemoryLimitError(
+                f"the weights of {redact(reader.url)} take {needed} bytes of memory, and {max_memory} are the limit for "
+                "a mapping that stays opened; use mrdist synthesize, which reads them in parts."
+            )
+        return cls(reader)
 
     def retouch(
         self,
@@ -65,6 +80,7 @@ class OpenedMapping:
         refine: bool | Refinement = False,
         strength: float = 1.0,
         points: Points | None = None,
+        overlay: bool = False,
     ) -> Retouched:
         """Give a photograph a new expression.
 
@@ -77,7 +93,9 @@ class OpenedMapping:
         refine, points
             As in `mrdist.synthesize`.
         strength
-            How much of the refinement is taken, from 0 (none) to 1.
+            How much of the change is taken, from 0 (none) to 1.
+        overlay
+            Return where the change is taken instead, in gray: white all of it, black nothing.
 
         Raises
         ------
@@ -87,13 +105,18 @@ class OpenedMapping:
             If the photograph cannot be used.
         """
         importance = self.importance(refine, strength)
+        upload = Upload(name, content=content)
         place = None if points is not None else hashlib.sha256(content).digest()
         with self._lock:
             positions = self._places.get(place) if place is not None else None
-        upload = Upload(name, content=content)
-        made = self._retoucher.picture(
-            upload, points=points, positions=positions, importance=importance, compression=FAST
-        )
+        if overlay:
+            if importance is None:
+                importance = np.ones(self.model.shape, dtype=np.float32)
+            made = self._retoucher.overlay(upload, importance, points=points, positions=positions, compression=FAST)
+        else:
+            made = self._retoucher.picture(
+                upload, points=points, positions=positions, importance=importance, compression=FAST
+            )
         if place is not None and made.positions is not None:
             with self._lock:
                 self._places[place] = made.positions
@@ -102,15 +125,16 @@ class OpenedMapping:
         return made
 
     def importance(self, refine: bool | Refinement, strength: float = 1.0) -> npt.NDArray[np.float32] | None:
-        """Return the importance of every pixel, None without refinement; see `retouch`."""
+        """Return how much of the change every pixel takes, None where all take all; see `retouch`."""
         if not (math.isfinite(strength) and 0 <= strength <= 1):
-            raise ParameterError(f"strength is a share of the refinement and lies in 0..1, got {strength:g}.")
+            raise ParameterError(f"strength is a share of the change and lies in 0..1, got {strength:g}.")
         if refine is False:
-            return None
-        found = self._kept if refine is True and self._kept is not None else None
-        if found is None:
+            return None if strength == 1 else np.full(self.model.shape, strength, dtype=np.float32)
+        if refine is True and self._kept is not None:
+            found = self._kept
+        else:
             found = self._map(Refinement() if refine is True else refine)
-        return found if strength == 1 else (1 - strength * (1 - found)).astype(np.float32)
+        return (strength * found).astype(np.float32, copy=False)
 
     def picture(self, image: npt.NDArray[np.generic]) -> bytes:
         """Return what the mapping makes of an image of its frame, shape (y, x, channel), as the file of a PNG.

@@ -34,15 +34,32 @@ class Cache(Generic[Value]):
         self._size = size
         self._values: OrderedDict[Hashable, tuple[Value, int]] = OrderedDict()
         self._total = 0
+        self._making: dict[Hashable, Lock] = {}
         self._lock = Lock()
 
     def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        """Return the value of a key, made unless it is here; one that is larger than the capacity is not kept."""
+        """Return the value of a key, made unless it is here, once for all who wait for it.
+
+        One that is larger than the capacity is not kept.
+        """
         with self._lock:
             if key in self._values:
                 self._values.move_to_end(key)
                 return self._values[key][0]
-        value = make()
+            making = self._making.setdefault(key, Lock())
+        with making:
+            with self._lock:
+                if key in self._values:
+                    return self._values[key][0]
+            try:
+                value = make()
+                self._keep(key, value)
+            finally:
+                with self._lock:
+                    self._making.pop(key, None)
+        return value
+
+    def _keep(self, key: Hashable, value: Value) -> None:
         size = self._size(value)
         with self._lock:
             if key not in self._values and size <= self._capacity:
@@ -50,7 +67,6 @@ class Cache(Generic[Value]):
                 self._total += size
                 while self._total > self._capacity:
                     self._total -= self._values.popitem(last=False)[1][1]
-        return value
 
     def keys(self) -> list[Hashable]:
         """Return the keys of what is kept, the latest last."""

@@ -9,13 +9,15 @@ from fastapi import Depends, Request
 from mrdist.service.catalog import Catalog
 from mrdist.service.settings import Settings
 
+# ``async``, so that they do not take a thread each
 
-def _catalog(request: Request) -> Catalog:
+
+async def _catalog(request: Request) -> Catalog:
     catalog: Catalog = request.app.state.catalog
     return catalog
 
 
-def _settings(request: Request) -> Settings:
+async def _settings(request: Request) -> Settings:
     settings: Settings = request.app.state.settings
     return settings
 

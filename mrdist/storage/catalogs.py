@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
 from mrdist.storage.retries import patiently
@@ -41,6 +42,14 @@ def stamp_of(url: str, storage_options: StorageOptions = None) -> str | None:
             return str(patiently(lambda: filesystem.ukey(path)))[:16]
         except FileNotFoundError:
             return None
+
+
+def modified_at(url: str, storage_options: StorageOptions = None) -> datetime:
+    """Return when a store was completed, or changed last."""
+    filesystem, path = filesystem_of(f"{url}/{_ROOT}", storage_options)
+    with store_errors(url):
+        found: datetime = patiently(lambda: filesystem.modified(path))
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def remove_store(url: str, storage_options: StorageOptions = None) -> None:
