@@ -11,12 +11,14 @@ from threading import Lock
 import numpy as np
 import numpy.typing as npt
 
-from mrdist.datasets.photographs import Upload
+from mrdist.datasets.photographs import Upload, photograph_size
 from mrdist.errors import MemoryLimitError, ParameterError
 from mrdist.pipeline._photographs import Points, Positions, Retouched, Retoucher, to_png
 from mrdist.pipeline.refine import norms_of
 from mrdist.refinement import Refinement
 from mrdist.storage import StorageOptions, WeightsReader, read_importance, redact
+
+__all__ = ["FAST", "OpenedMapping", "Retouched", "memory_of", "upload_pixels"]
 
 #: Of zlib, for pictures that are looked at and thrown away: a quarter of the time, 8% more bytes.
 FAST = 1
@@ -67,8 +69,8 @@ class OpenedMapping:
         needed = memory_of(reader)
         if max_memory is not None and needed > max_memory:
             raise MemoryLimitError(
-                f"the weights of {redact(reader.url)} take {needed} bytes of memory, and {max_memory} are the limit for "
-                "a mapping that stays opened; use mrdist synthesize, which reads them in parts."
+                f"the weights of {redact(reader.url)} take {needed} bytes of memory, and {max_memory} are the limit "
+                "for a mapping that stays opened; use mrdist synthesize, which reads them in parts."
             )
         return cls(reader)
 
@@ -151,6 +153,18 @@ class OpenedMapping:
 
     def _make_map(self, refinement: Refinement) -> npt.NDArray[np.float32]:
         return refinement.importance(self._norms(refinement.intercept))
+
+
+def upload_pixels(content: bytes, name: str = "photograph") -> int:
+    """Return how many pixels a photograph has, from its head.
+
+    Raises
+    ------
+    PhotographError
+        If it is none, or has too many.
+    """
+    width, height = photograph_size(Upload(name, content=content))
+    return width * height
 
 
 def memory_of(reader: WeightsReader) -> int:

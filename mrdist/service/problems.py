@@ -16,13 +16,17 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from mrdist.errors import (
+    AlignmentError,
     DataError,
     ExecutionError,
     LabelError,
+    LandmarkError,
     MemoryLimitError,
     MissingChunkError,
     MrdistError,
     ParameterError,
+    PhotographFormatError,
+    PhotographSizeError,
     SolveError,
     StoreError,
     StoreExistsError,
@@ -36,6 +40,8 @@ logger = logging.getLogger("mrdist.service")
 MEDIA_TYPE = "application/problem+json"
 _STATUS: Sequence[tuple[type[MrdistError], int]] = (  # the first that fits
     (ParameterError, 422),
+    (PhotographSizeError, 413),
+    (PhotographFormatError, 415),
     (DataError, 422),
     (MemoryLimitError, 422),
     (SolveError, 422),
@@ -48,6 +54,8 @@ _STATUS: Sequence[tuple[type[MrdistError], int]] = (  # the first that fits
     (StoreError, 503),
     (ExecutionError, 503),
 )
+_ALIGNMENT = "urn:mrdist:problem:alignment"
+"""Type of the problem that a client can solve by saying where the pupils are."""
 _SENTENCES = {
     404: "there is nothing at {path}; /openapi.json lists what there is.",
     405: "{path} does not know {method}; /openapi.json lists what it knows.",
@@ -76,7 +84,7 @@ class Problem(BaseModel):
 
     model_config = ConfigDict(json_schema_extra={"description": "What is wrong, in one sentence (RFC 9457)."})
 
-    type: str = Field(examples=["about:blank"])
+    type: str = Field(examples=["about:blank", _ALIGNMENT])
     title: str = Field(examples=["Not Found"])
     status: int = Field(ge=400, le=599)
     detail: str = Field(examples=["there is no dataset 'faces' in the catalogue; it has people."])
@@ -100,9 +108,9 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
+def problem(status: int, detail: str, headers: Mapping[str, str] | None = None, kind: str = "about:blank") -> Response:
     """Return the answer to a request that fails."""
-    content = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    content = {"type": kind, "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
     return Response(json.dumps(content), status, dict(headers or {}), MEDIA_TYPE)
 
 
@@ -126,7 +134,9 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(MrdistError)
     async def of_mrdist(_: Request, error: MrdistError) -> Response:
-        return problem(status_of(error), str(error), error.headers if isinstance(error, RefusedError) else None)
+        headers = error.headers if isinstance(error, RefusedError) else None
+        kind = _ALIGNMENT if isinstance(error, AlignmentError | LandmarkError) else "about:blank"
+        return problem(status_of(error), str(error), headers, kind)
 
     @app.exception_handler(RequestValidationError)
     async def of_validation(_: Request, error: RequestValidationError) -> Response:

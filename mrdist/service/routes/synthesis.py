@@ -2,6 +2,194 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+import base64
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Annotated, Any, Literal, Self
 
-router = APIRouter(tags=["synthesis"])
+from fastapi import APIRouter, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
+
+from mrdist.pipeline.opened import Retouched
+from mrdist.refinement import Refinement
+from mrdist.service.catalog import Name
+from mrdist.service.context import CatalogHere
+from mrdist.service.problems import RefusedError, problems
+from mrdist.service.synthesis import clean_name, open_model, retouch_all
+
+router = APIRouter(tags=["synthesis"], prefix="/synthesis", responses=problems(404, 409))
+
+_MOST_MODELS = 8
+_NUMBER = r"-?[0-9]{1,6}(?:\.[0-9]{1,6})?"
+_REFINEMENT = ("radius", "smoothing", "low", "high", "signed", "intercept")
+
+
+class Synthesis(BaseModel):
+    """What is to be made of a photograph."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: Annotated[list[Name], Field(min_length=1, max_length=_MOST_MODELS, description="One, or several.")]
+    refine: Annotated[bool, Field(description="Take the change only where the model matters.")] = False
+    radius: Annotated[float | None, Field(ge=0, le=1, description="Of the disk, in sides of the image.")] = None
+    smoothing: Annotated[float | None, Field(ge=0, le=1, description="Of the Gaussian, in sides.")] = None
+    low: Annotated[float | None, Field(ge=-1000, le=1000, description="z-score where importance 0 ends.")] = None
+    high: Annotated[float | None, Field(ge=-1000, le=1000, description="z-score where importance 1 begins.")] = None
+    signed: bool | None = None
+    intercept: bool | None = None
+    strength: Annotated[float, Field(ge=0, le=1, description="How much of the change is taken.")] = 1.0
+    points: Annotated[
+        str | None,
+        Field(pattern=rf"^{_NUMBER}(,{_NUMBER}){{3}}$", description="x and y of the pupils: left one, right one."),
+    ] = None
+    overlay: Annotated[
+        Literal["importance"] | None, Field(description="Instead of the picture: where the change is taken, in gray.")
+    ] = None
+
+    @model_validator(mode="after")
+    def _belong_to_refinement(self) -> Self:
+        for name in _REFINEMENT:
+            if getattr(self, name) is not None and not self.refine:
+                raise ValueError(f"{name} is an option of the refinement, send refine=true with it")
+        return self
+
+    @property
+    def refinement(self) -> bool | Refinement:
+        """The option ``refine`` of the pipeline."""
+        given = {name: getattr(self, name) for name in _REFINEMENT if getattr(self, name) is not None}
+        return Refinement(**given) if given else self.refine
+
+    def make(self, opened: Any, content: bytes, name: str) -> Retouched:
+        """Make the picture."""
+        points = None if self.points is None else tuple(map(float, self.points.split(",")))
+        made: Retouched = opened.retouch(
+            content,
+            name,
+            refine=self.refinement,
+            strength=self.strength,
+            points=points,
+            overlay=self.overlay is not None,
+        )
+        return made
+
+
+class Picture(BaseModel):
+    """What a model has made of the photograph."""
+
+    model: str
+    alignment: Literal["aligned", "points", "registration"]
+    points: tuple[float, float, float, float] | None = Field(description="Where the pupils were taken to lie.")
+    milliseconds: dict[str, float] = Field(description="To decode, align, apply the model and encode.")
+    png: str = Field(json_schema_extra={"contentEncoding": "base64", "contentMediaType": "image/png"})
+
+
+class Pictures(BaseModel):
+    """What several models have made of the photograph, in the order in which they were named."""
+
+    pictures: list[Picture]
+
+
+def _schema() -> dict[str, Any]:
+    schema = Synthesis.model_json_schema()
+    schema["properties"]["photograph"] = {
+        "type": "string",
+        "format": "binary",
+        "description": "JPEG, PNG, WebP, TIFF or BMP.",
+    }
+    schema["required"].append("photograph")
+    return schema
+
+
+@router.post(
+    "",
+    response_class=Response,
+    openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _schema()}}}},
+    responses={
+        200: {
+            "description": "The picture of one model, or those of several.",
+            "content": {
+                "image/png": {"schema": {"type": "string", "format": "binary"}},
+                "application/json": {"schema": Pictures.model_json_schema()},
+            },
+            "headers": {
+                "Server-Timing": {"schema": {"type": "string"}, "description": "Milliseconds of every stage."},
+                "X-Mrdist-Alignment": {"schema": {"enum": ["aligned", "points", "registration"]}},
+                "X-Mrdist-Points": {"schema": {"type": "string"}, "description": "Where the pupils were taken to lie."},
+            },
+        }
+    },
+)
+async def synthesize(request: Request, catalog: CatalogHere) -> Response:
+    """Give a photograph a new expression.
+
+    A photograph of the size that the model was trained on, without points, is taken as it lies. In any other the face
+    is found by the points or by its likeness to the mean face of the training, and nothing but the face changes.
+    """
+    async with _form(request) as (photograph, options):
+        made = await retouch_all(
+            photograph.file,
+            clean_name(photograph.filename),
+            [partial(open_model, catalog, name) for name in options.model],
+            options.make,
+        )
+    if len(made) == 1:
+        return Response(made[0].content, media_type="image/png", headers=_headers(made[0]))
+    pictures = [
+        Picture(
+            model=name,
+            alignment=_alignment(each),
+            points=each.pupils,
+            milliseconds={stage: 1000 * seconds for stage, seconds in each.seconds.items()},
+            png=base64.b64encode(each.content).decode(),
+        )
+        for name, each in zip(options.model, made, strict=True)
+    ]
+    return Response(Pictures(pictures=pictures).model_dump_json(), media_type="application/json")
+
+
+@asynccontextmanager
+async def _form(request: Request) -> AsyncIterator[tuple[UploadFile, Synthesis]]:
+    """Read the form; only the photograph may be larger than a few bytes."""
+    try:
+        fields = await request.form(max_files=1, max_fields=32, max_part_size=4096)
+    except HTTPException as error:
+        reason = str(error.detail).partition(".")[0]
+        raise RefusedError(400, f"the body is no form with one photograph and a few options ({reason}).") from error
+    try:
+        yield _parsed(fields)
+    finally:
+        await fields.close()
+
+
+def _parsed(form: FormData) -> tuple[UploadFile, Synthesis]:
+    fields: defaultdict[str, list[Any]] = defaultdict(list)
+    for name, value in form.multi_items():
+        fields[name].append(value)
+    photographs = fields.pop("photograph", [])
+    if len(photographs) != 1 or not isinstance(photographs[0], UploadFile):
+        raise RefusedError(422, "photograph is missing: send one as a file of a multipart form.")
+    try:
+        values = {name: found if name == "model" or len(found) > 1 else found[0] for name, found in fields.items()}
+        return photographs[0], Synthesis.model_validate(values)
+    except ValidationError as error:
+        details = [{**each, "loc": ("body", *each["loc"])} for each in error.errors(include_url=False)]
+        raise RequestValidationError(details) from error
+
+
+def _alignment(made: Retouched) -> Any:
+    return made.alignment or "aligned"
+
+
+def _headers(made: Retouched) -> dict[str, str]:
+    points = made.pupils
+    stages = ", ".join(f"{stage};dur={1000 * seconds:.3f}" for stage, seconds in made.seconds.items())
+    return {
+        "server-timing": stages,
+        "x-mrdist-alignment": _alignment(made),
+        **({} if points is None else {"x-mrdist-points": ",".join(f"{value:.1f}" for value in points)}),
+    }
