@@ -17,6 +17,7 @@ from mrdist.pipeline._photographs import Points, Positions, Retouched, Retoucher
 from mrdist.pipeline.refine import norms_of
 from mrdist.refinement import Refinement
 from mrdist.storage import StorageOptions, WeightsReader, read_importance, redact
+from mrdist.synthesis import MaskedWeights
 
 __all__ = ["FAST", "OpenedMapping", "Retouched", "memory_of", "upload_pixels"]
 
@@ -73,6 +74,11 @@ class OpenedMapping:
                 "for a mapping that stays opened; use mrdist synthesize, which reads them in parts."
             )
         return cls(reader)
+
+    @property
+    def is_refined(self) -> bool:
+        """Whether its pixels have importance: they must have weights of their own."""
+        return isinstance(self.model, MaskedWeights)
 
     def retouch(
         self,

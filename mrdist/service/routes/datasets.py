@@ -120,24 +120,29 @@ def get_dataset_picture(
 ) -> Response:
     """Return an image of a dataset as a picture."""
     images = open_dataset(catalog, name)
+    stamp = catalog.stamp("datasets", name)
+    headers = {"etag": f'"{stamp}-{label}-{row}-{size or 0}"', "cache-control": "private, max-age=60"}
+    if request.headers.get("if-none-match") == headers["etag"]:
+        return Response(status_code=304, headers=headers)
+    image = read_picture(catalog, name, images, label, row)
+    return Response(to_png(image, size), media_type="image/png", headers=headers)
+
+
+def read_picture(catalog: Catalog, name: str, images: Images, label: str, row: int) -> Any:
+    """Return an image of a dataset; those that lie beside it are kept, since the next request may be for one."""
     if label not in images.labels or row >= images.n_images:
         raise RefusedError(
             404,
             f"dataset {name!r} has rows 0 to {images.n_images - 1} with {', '.join(images.labels)}, not row {row} with "
             f"{label!r}.",
         )
-    stamp = catalog.stamp("datasets", name)
-    headers = {"etag": f'"{stamp}-{label}-{row}-{size or 0}"', "cache-control": "private, max-age=60"}
-    if request.headers.get("if-none-match") == headers["etag"]:
-        return Response(status_code=304, headers=headers)
     check_picture(images, label, row)
     run, position = divmod(row, images.chunks[0])
     run_bytes = images.chunks[0] * images.shape[0] * images.shape[1] * images.n_channels * images.dtype.itemsize
     if run_bytes > _RUN_BYTES:
-        image = read_one(images, label, row)
-    else:
-        image = _runs.get((catalog.url, stamp, label, run), lambda: read_run(images, label, run))[position]
-    return Response(to_png(image, size), media_type="image/png", headers=headers)
+        return read_one(images, label, row)
+    key = (images.url, catalog.stamp("datasets", name), label, run)
+    return _runs.get(key, lambda: read_run(images, label, run))[position]
 
 
 def open_dataset(catalog: Catalog, name: str) -> Images:

@@ -2,6 +2,337 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+import hashlib
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path as FilePath
+from tempfile import TemporaryDirectory
+from threading import Lock
+from typing import Annotated, Any, Literal
 
-router = APIRouter(tags=["models"])
+from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+from pydantic import BaseModel, Field
+
+from mrdist.errors import MrdistError
+from mrdist.pipeline.explain import (
+    coefficients_picture,
+    importance_picture,
+    intercept_picture,
+    weights_at,
+)
+from mrdist.pipeline.export import export
+from mrdist.pipeline.facts import describe_mapping
+from mrdist.pipeline.pack import pack
+from mrdist.service.cache import Cache
+from mrdist.service.catalog import NAME_PATTERN, Catalog, Name
+from mrdist.service.context import CatalogHere
+from mrdist.service.findings import Evaluations, forget, kept_scores, sizes_of
+from mrdist.service.problems import RefusedError, problems
+from mrdist.service.refining import Refining
+from mrdist.service.routes.datasets import DatasetName, Split, open_dataset, read_picture
+from mrdist.service.synthesis import open_model
+from mrdist.storage import redact
+
+router = APIRouter(tags=["models"], prefix="/models", responses=problems(404, 409))
+
+ModelName = Annotated[str, Path(pattern=NAME_PATTERN, examples=["smile"])]
+Pixel = Annotated[int, Query(ge=0, le=1 << 20)]
+Channel = Annotated[int, Query(ge=0, le=2, description="Of the output.")]
+_WAIT_SECONDS = 10.0
+_PICTURE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/png": {}}},
+    304: {"description": "Not Modified"},
+}
+_described: Cache[dict[str, Any]] = Cache(1024)
+_evaluations = Evaluations()
+_exporting = Lock()  # one at a time, since a matrix is several times as large as its weights
+
+
+class Model(BaseModel):
+    """A model; what is not known, as of one in the making, is null."""
+
+    name: str
+    complete: bool
+    method: str | None = None
+    source: Annotated[str | None, Field(description="Label that it sees.")] = None
+    target: Annotated[str | None, Field(description="Label that it makes.")] = None
+    receptive_field: int | None = None
+    dilation: int | None = None
+    alpha: Annotated[float | str | None, Field(description="Null where every pixel has its own.")] = None
+    color: str | None = None
+    shape: Annotated[tuple[int, int] | None, Field(description="Height and width in pixels.")] = None
+    channels: int | None = None
+    scores: Annotated[
+        dict[str, dict[str, float | None]],
+        Field(description="Of the training, and by split what has been found on its own dataset (the whole frame)."),
+    ] = {}
+    parameters: int | None = None
+    nonzeros: int | None = None
+    bytes: Annotated[int | None, Field(description="As it lies in the catalogue.")] = None
+    created: datetime | None = None
+    dataset: Annotated[str | None, Field(description="What it was trained on, if that is of the catalogue.")] = None
+    blocks: Annotated[int | None, Field(description="Of one in the making.")] = None
+    blocks_done: int | None = None
+    problem: Annotated[str | None, Field(description="Why it cannot be read.")] = None
+
+
+class ModelList(BaseModel):
+    """The models of the catalogue, by name."""
+
+    models: list[Model]
+
+
+class ModelDetails(Model):
+    """A model and where it comes from."""
+
+    training: Annotated[dict[str, Any], Field(description="All that decides its weights.")] = {}
+    provenance: dict[str, Any] = {}
+    cross_validation: Annotated[dict[str, Any] | None, Field(description="What has chosen its penalty.")] = None
+
+
+class Scores(BaseModel):
+    """What `mrdist evaluate` says of a model."""
+
+    model: str
+    dataset: str
+    source: str
+    target: str
+    splits: Annotated[
+        dict[str, dict[str, dict[str, Any]]],
+        Field(description="By split and region (frame, face): mse, psnr, ssim and r2 of `model` and `identity`."),
+    ]
+
+
+class Computing(BaseModel):
+    """The scores are not there yet; ask again."""
+
+    state: Literal["computing"]
+
+
+class ReceptiveField(BaseModel):
+    """The weights of an output pixel."""
+
+    offsets: list[tuple[int, int]] = Field(description="(dy, dx) of its input pixels from itself.")
+    weights: list[float]
+    inside: list[bool] = Field(description="Which of them lie inside the image; the others count for nothing.")
+    intercept: float = Field(description="1 = white.")
+    importance: float | None = Field(description="Of the pixel, 0..1; null for methods that are not refined.")
+
+
+@router.get("")
+def list_models(catalog: CatalogHere) -> ModelList:
+    """List the models, also those in the making."""
+    return ModelList(models=[_describe(catalog, name) for name in catalog.names("models")])
+
+
+@router.get("/{name}")
+def get_model(name: ModelName, catalog: CatalogHere) -> ModelDetails:
+    """Describe a model."""
+    found = _found(catalog, name)
+    provenance = dict(found.get("provenance", {}))
+    if "images" in provenance:
+        provenance["images"] = _dataset_of(catalog, found) or provenance["images"]
+    return ModelDetails(
+        **_summary(catalog, name, found),
+        training=found["training"],
+        provenance=provenance,
+        cross_validation=found.get("cross_validation"),
+    )
+
+
+@router.delete("/{name}", status_code=204)
+def delete_model(name: ModelName, catalog: CatalogHere) -> Response:
+    """Delete a model."""
+    catalog.remove("models", name)
+    forget(catalog, name)
+    return Response(status_code=204)
+
+
+@router.get(
+    "/{name}/scores",
+    response_model=Scores,
+    responses={202: {"model": Computing, "headers": {"Retry-After": {"schema": {"type": "integer"}}}}},
+)
+def get_model_scores(
+    name: ModelName,
+    catalog: CatalogHere,
+    dataset: Annotated[Name | None, Query(description="What it was trained on by default.")] = None,
+    split: Split = "test",
+) -> Any:
+    """Score a model on a split of a dataset: found once, then kept in the catalogue."""
+    if dataset is None:
+        dataset = _dataset_of(catalog, _found(catalog, name))
+        if dataset is None:
+            raise RefusedError(
+                422,
+                f"model {name!r} was not trained on a dataset of the catalogue; say on which to score it (dataset).",
+            )
+    scores = _evaluations.scores_of(catalog, name, dataset, split, seconds=_WAIT_SECONDS)
+    if scores is None:
+        return JSONResponse({"state": "computing"}, 202, {"retry-after": "2"})
+    return scores
+
+
+@router.get("/{name}/importance.png", response_class=Response, responses=_PICTURE)
+def get_model_importance(
+    name: ModelName, catalog: CatalogHere, request: Request, options: Annotated[Refining, Query()]
+) -> Response:
+    """Return the importance map, to be laid over a face of the model's size: transparent where it is 0."""
+    key = options.model_dump_json(exclude_none=True)
+    return _picture(
+        catalog, name, request, key, lambda: importance_picture(open_model(catalog, name), options.refinement or True)
+    )
+
+
+@router.get("/{name}/intercept.png", response_class=Response, responses=_PICTURE)
+def get_model_intercept(name: ModelName, catalog: CatalogHere, request: Request, channel: Channel = 0) -> Response:
+    """Return what the model adds whatever it sees, red above and blue below zero."""
+    return _picture(
+        catalog, name, request, channel, lambda: intercept_picture(open_model(catalog, name), channel=channel)
+    )
+
+
+@router.get("/{name}/coefficients.png", response_class=Response, responses=_PICTURE)
+def get_model_coefficients(name: ModelName, catalog: CatalogHere, request: Request, channel: Channel = 0) -> Response:
+    """Return all weights: a picture for every tap of the receptive field, laid out as the field is."""
+    return _picture(
+        catalog, name, request, channel, lambda: coefficients_picture(open_model(catalog, name), channel=channel)
+    )
+
+
+@router.get("/{name}/receptive-field")
+def get_model_receptive_field(
+    name: ModelName,
+    catalog: CatalogHere,
+    y: Pixel,
+    x: Pixel,
+    channel: Channel = 0,
+    source: Annotated[int | None, Query(ge=0, le=2, description="Channel of the input, for joint colour.")] = None,
+) -> ReceptiveField:
+    """Return the weights of an output pixel."""
+    opened = open_model(catalog, name)
+    found = weights_at(opened, y, x, channel=channel, source=source)
+    importance = opened.importance(True) if opened.is_refined else None
+    return ReceptiveField(
+        offsets=found.offsets.tolist(),
+        weights=found.weights.tolist(),
+        inside=found.inside.tolist(),
+        intercept=found.intercept,
+        importance=None if importance is None else float(importance[y, x]),
+    )
+
+
+@router.get("/{name}/faces/{dataset}/{row}.png", response_class=Response, responses=_PICTURE)
+def get_model_face(
+    name: ModelName,
+    dataset: DatasetName,
+    row: Annotated[int, Path(ge=0, le=2**53)],
+    catalog: CatalogHere,
+    request: Request,
+) -> Response:
+    """Return what the model makes of a row of a dataset."""
+    opened, images = open_model(catalog, name), open_dataset(catalog, dataset)
+    label = opened.reader.training.source
+    key = f"{catalog.stamp('datasets', dataset)}-{row}"
+    return _picture(
+        catalog, name, request, key, lambda: opened.picture(read_picture(catalog, dataset, images, label, row))
+    )
+
+
+@router.get(
+    "/{name}/download",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"application/zip": {}, "application/octet-stream": {}}}},
+)
+def download_model(
+    name: ModelName,
+    catalog: CatalogHere,
+    format: Annotated[  # noqa: A002
+        Literal["zip", "csr"], Query(description="The store, or the matrix as scipy.sparse.load_npz reads it.")
+    ] = "zip",
+) -> StreamingResponse:
+    """Download a model."""
+    stamp = catalog.stamp("models", name)
+    url = catalog.url_of("models", name)
+    if format == "zip":
+        _found(catalog, name)
+        return _file(pack(url, f"{name}.zarr", catalog.storage_options), f"{name}.zarr.zip", stamp)
+    folder = TemporaryDirectory(prefix="mrdist-")
+    try:
+        with _exporting:
+            files = export(url, f"{folder.name}/{name}.npz", format="npz", storage_options=catalog.storage_options)
+    except BaseException:
+        folder.cleanup()
+        raise
+    if len(files) == 1:
+        return _file(_read(folder, files[0]), f"{name}.npz", stamp)
+    return _file(_until_end(folder, pack(folder.name, name)), f"{name}.npz.zip", stamp)
+
+
+def _file(content: Iterator[bytes], name: str, stamp: str) -> StreamingResponse:
+    kind = "application/zip" if name.endswith(".zip") else "application/octet-stream"
+    headers = {"content-disposition": f'attachment; filename="{name}"', "etag": f'"{stamp}"'}
+    return StreamingResponse(content, media_type=kind, headers=headers)
+
+
+def _read(folder: TemporaryDirectory[str], path: str) -> Iterator[bytes]:
+    with folder, FilePath(path).open("rb") as stream:
+        while piece := stream.read(1 << 20):
+            yield piece
+
+
+def _until_end(folder: TemporaryDirectory[str], content: Iterator[bytes]) -> Iterator[bytes]:
+    with folder:
+        yield from content
+
+
+def _picture(catalog: Catalog, name: str, request: Request, key: object, make: Callable[[], bytes]) -> Response:
+    """Answer with a picture of a model unless the client has it."""
+    mark = hashlib.sha256(f"{catalog.stamp('models', name)} {request.url.path} {key}".encode()).hexdigest()[:24]
+    headers = {"etag": f'"{mark}"', "cache-control": "private, no-cache"}
+    if request.headers.get("if-none-match") == headers["etag"]:
+        return Response(status_code=304, headers=headers)
+    return Response(make(), media_type="image/png", headers=headers)
+
+
+def _describe(catalog: Catalog, name: str) -> Model:
+    """Describe one of many: that it cannot be read must not hide the others."""
+    try:
+        return Model(**_summary(catalog, name, _found(catalog, name)))
+    except MrdistError as error:
+        return Model(name=name, complete=False, problem=str(error))
+
+
+def _found(catalog: Catalog, name: str) -> dict[str, Any]:
+    url, stamp = catalog.url_of("models", name), catalog.stamp("models", name)
+    found = _described.get((url, stamp), lambda: describe_mapping(url, catalog.storage_options))
+    return found if found["complete"] else describe_mapping(url, catalog.storage_options)
+
+
+def _summary(catalog: Catalog, name: str, found: dict[str, Any]) -> dict[str, Any]:
+    training = found["training"]
+    same = ("method", "source", "target", "receptive_field", "dilation", "alpha", "color")
+    summary = {key: training.get(key) for key in same} | {
+        "name": name,
+        "complete": found["complete"],
+        "shape": (training["height"], training["width"]),
+        "channels": training["n_channels"],
+        "created": found["created"],
+    }
+    if not found["complete"]:
+        return summary | {key: found.get(key) for key in ("blocks", "blocks_done")}
+    dataset = _dataset_of(catalog, found)
+    scores = dict(found["scores"])
+    if dataset is not None and dataset in catalog.names("datasets"):
+        kept = kept_scores(catalog, name, dataset, "test")
+        if kept is not None:
+            scores["test"] = kept["splits"]["test"]["frame"]["model"]
+    return summary | sizes_of(catalog, name) | {"dataset": dataset, "scores": scores}
+
+
+def _dataset_of(catalog: Catalog, found: dict[str, Any]) -> str | None:
+    """Return the dataset of the catalogue that a model was trained on, None if it came from elsewhere."""
+    url = str(found.get("provenance", {}).get("images", ""))
+    name = url.rpartition("/")[2].removesuffix(".zarr")
+    return name if name and url == redact(catalog.url_of("datasets", name)) else None

@@ -11,37 +11,28 @@ from typing import Annotated, Any, Literal, Self
 
 from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
 from mrdist.pipeline.opened import Retouched
-from mrdist.refinement import Refinement
 from mrdist.service.catalog import Name
 from mrdist.service.context import CatalogHere
 from mrdist.service.problems import RefusedError, problems
+from mrdist.service.refining import NAMES, Refining
 from mrdist.service.synthesis import clean_name, open_model, retouch_all
 
 router = APIRouter(tags=["synthesis"], prefix="/synthesis", responses=problems(404, 409))
 
 _MOST_MODELS = 8
 _NUMBER = r"-?[0-9]{1,6}(?:\.[0-9]{1,6})?"
-_REFINEMENT = ("radius", "smoothing", "low", "high", "signed", "intercept")
 
 
-class Synthesis(BaseModel):
+class Synthesis(Refining):
     """What is to be made of a photograph."""
-
-    model_config = ConfigDict(extra="forbid")
 
     model: Annotated[list[Name], Field(min_length=1, max_length=_MOST_MODELS, description="One, or several.")]
     refine: Annotated[bool, Field(description="Take the change only where the model matters.")] = False
-    radius: Annotated[float | None, Field(ge=0, le=1, description="Of the disk, in sides of the image.")] = None
-    smoothing: Annotated[float | None, Field(ge=0, le=1, description="Of the Gaussian, in sides.")] = None
-    low: Annotated[float | None, Field(ge=-1000, le=1000, description="z-score where importance 0 ends.")] = None
-    high: Annotated[float | None, Field(ge=-1000, le=1000, description="z-score where importance 1 begins.")] = None
-    signed: bool | None = None
-    intercept: bool | None = None
     strength: Annotated[float, Field(ge=0, le=1, description="How much of the change is taken.")] = 1.0
     points: Annotated[
         str | None,
@@ -53,16 +44,10 @@ class Synthesis(BaseModel):
 
     @model_validator(mode="after")
     def _belong_to_refinement(self) -> Self:
-        for name in _REFINEMENT:
+        for name in NAMES:
             if getattr(self, name) is not None and not self.refine:
                 raise ValueError(f"{name} is an option of the refinement, send refine=true with it")
         return self
-
-    @property
-    def refinement(self) -> bool | Refinement:
-        """The option ``refine`` of the pipeline."""
-        given = {name: getattr(self, name) for name in _REFINEMENT if getattr(self, name) is not None}
-        return Refinement(**given) if given else self.refine
 
     def make(self, opened: Any, content: bytes, name: str) -> Retouched:
         """Make the picture."""
@@ -70,7 +55,7 @@ class Synthesis(BaseModel):
         made: Retouched = opened.retouch(
             content,
             name,
-            refine=self.refinement,
+            refine=self.refinement or self.refine,
             strength=self.strength,
             points=points,
             overlay=self.overlay is not None,

@@ -1,0 +1,42 @@
+"""What is to be known of a mapping before it is opened."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mrdist.errors import StoreFormatError
+from mrdist.pipeline.info import info
+from mrdist.storage import StorageOptions, open_weights, redact, stored_bytes
+from mrdist.storage.catalogs import modified_at
+
+
+def describe_mapping(weights_url: str, storage_options: StorageOptions = None) -> dict[str, Any]:
+    """Describe a weights store, also one in the making, as `mrdist.info` does, and say when it was ``created``.
+
+    Raises
+    ------
+    StoreNotFoundError, StoreFormatError
+        If there is no weights store.
+    """
+    found = info(weights_url, storage_options)
+    if found["kind"] != "weights":
+        raise StoreFormatError(
+            f"{redact(weights_url)} is a store of {found['kind']}, not of weights; open one of the stores in it."
+        )
+    return found | {"created": modified_at(weights_url, storage_options)}
+
+
+def measure_mapping(weights_url: str, storage_options: StorageOptions = None) -> dict[str, int]:
+    """Return the ``parameters``, ``nonzeros`` and ``bytes`` of a mapping, all of which is read.
+
+    Raises
+    ------
+    StoreError
+        If it is not complete, or cannot be read.
+    """
+    model = open_weights(weights_url, storage_options)
+    return {
+        "parameters": model.n_parameters,
+        "nonzeros": model.n_nonzeros,
+        "bytes": stored_bytes(weights_url, storage_options),
+    }

@@ -1,0 +1,138 @@
+"""What takes long to find out about a model, found once and kept in the catalogue beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from threading import Lock, Thread
+from typing import Any
+
+from mrdist.pipeline.evaluate import evaluate
+from mrdist.pipeline.facts import measure_mapping
+from mrdist.service.cache import Cache
+from mrdist.service.catalog import Catalog
+from mrdist.service.problems import RefusedError
+from mrdist.storage.records import read_record, remove_record, write_record
+
+_MOST_WAITING = 32
+_records: Cache[dict[str, Any]] = Cache(1024)
+
+
+def sizes_of(catalog: Catalog, name: str) -> dict[str, int]:
+    """Return ``parameters``, ``nonzeros`` and ``bytes`` of a complete model."""
+    url, stamp = catalog.url_of("models", name), catalog.stamp("models", name)
+
+    def find() -> dict[str, Any]:
+        kept = _read(catalog, name, stamp)
+        if "sizes" not in kept:
+            kept["sizes"] = measure_mapping(url, catalog.storage_options)
+            write_record(_place(catalog, name), kept, catalog.storage_options)
+        sizes: dict[str, Any] = kept["sizes"]
+        return sizes
+
+    return _records.get((url, stamp), find)
+
+
+def kept_scores(catalog: Catalog, name: str, dataset: str, split: str) -> dict[str, Any] | None:
+    """Return what `scores_of` has found before, None if it has not or if model or dataset have changed since."""
+    kept = _read(catalog, name, catalog.stamp("models", name)).get("scores", {}).get(f"{dataset} {split}")
+    if kept is None or kept["stamp"] != catalog.stamp("datasets", dataset):
+        return None
+    scores: dict[str, Any] = kept["scores"]
+    return scores
+
+
+def forget(catalog: Catalog, name: str) -> None:
+    """Remove what was kept of a model."""
+    remove_record(_place(catalog, name), catalog.storage_options)
+
+
+class Evaluations:
+    """Scores models, one at a time, in a thread that no request has to wait for."""
+
+    def __init__(self) -> None:
+        self._running: dict[tuple[str, ...], Future[dict[str, Any]]] = {}
+        self._lock = Lock()
+        self._turn = Lock()
+
+    def scores_of(
+        self, catalog: Catalog, name: str, dataset: str, split: str, *, seconds: float
+    ) -> dict[str, Any] | None:
+        """Return the scores of a model on a split of a dataset, as `mrdist.evaluate` finds them.
+
+        Parameters
+        ----------
+        catalog, name, dataset, split
+            What of which.
+        seconds
+            How long to wait at most.
+
+        Returns
+        -------
+        dict or None
+            None if it takes longer; it goes on meanwhile.
+
+        Raises
+        ------
+        RefusedError
+            If too many wait already.
+        MrdistError
+            If it cannot be done.
+        """
+        stamps = catalog.stamp("models", name), catalog.stamp("datasets", dataset)
+        found = kept_scores(catalog, name, dataset, split)
+        if found is not None:
+            return found
+        key = (catalog.url, name, dataset, split, *stamps)
+        with self._lock:
+            future = self._running.get(key)
+            if future is None:
+                if len(self._running) >= _MOST_WAITING:
+                    raise RefusedError(
+                        503, f"{_MOST_WAITING} evaluations are waiting already; ask again later.", {"retry-after": "10"}
+                    )
+                future = self._running[key] = Future()
+                work = (key, future, lambda: _evaluate(catalog, name, dataset, split, stamps))
+                Thread(target=self._run, args=work, name="evaluation", daemon=True).start()
+        try:
+            return future.result(seconds)
+        except TimeoutError:
+            return None
+
+    def _run(self, key: tuple[str, ...], future: Future[dict[str, Any]], work: Callable[[], dict[str, Any]]) -> None:
+        try:
+            with self._turn:
+                found = work()
+        except BaseException as error:  # whoever waits is to see it
+            future.set_exception(error)
+        else:
+            future.set_result(found)
+        finally:
+            with self._lock:
+                del self._running[key]
+
+
+def _evaluate(catalog: Catalog, name: str, dataset: str, split: str, stamps: tuple[str, str]) -> dict[str, Any]:
+    found = evaluate(
+        catalog.url_of("models", name),
+        catalog.url_of("datasets", dataset),
+        splits=[split],
+        workers=0,
+        progress=False,
+        storage_options=catalog.storage_options,
+    )
+    scores = {"model": name, "dataset": dataset, **{part: found[part] for part in ("source", "target", "splits")}}
+    kept = _read(catalog, name, stamps[0])
+    kept.setdefault("scores", {})[f"{dataset} {split}"] = {"stamp": stamps[1], "scores": scores}
+    write_record(_place(catalog, name), kept, catalog.storage_options)
+    return scores
+
+
+def _read(catalog: Catalog, name: str, stamp: str) -> dict[str, Any]:
+    """Return the record of a model as it is now; of another one of its name nothing is left."""
+    kept = read_record(_place(catalog, name), catalog.storage_options) or {}
+    return kept if kept.get("stamp") == stamp else {"stamp": stamp}
+
+
+def _place(catalog: Catalog, name: str) -> str:
+    return f"{catalog.url_of('models', name).removesuffix('.zarr')}.json"
