@@ -8,7 +8,8 @@ from fastapi.testclient import TestClient
 from mrdist.errors import ParameterError
 from mrdist.service.app import create_app
 from mrdist.service.catalog import Catalog
-from mrdist.service.settings import Settings, read_token
+from mrdist.service.settings import Settings
+from mrdist.service.tokens import read_token
 
 TOKEN = "the-token-of-these-tests"
 DATASETS = "/api/v1/datasets"

@@ -8,7 +8,10 @@ import click
 
 from mrdist.cli.options import (
     Alpha,
+    Command,
     Numbers,
+    Option,
+    add_options,
     cluster_options,
     format_bytes,
     json_option,
@@ -28,44 +31,54 @@ class Names(click.ParamType[tuple[str, ...]]):
         return value if isinstance(value, tuple) else tuple(part.strip() for part in value.split(",") if part.strip())
 
 
+_comparison_options: tuple[Option, ...] = (
+    click.option("--source", required=True, metavar="LABEL", help="Label of the inputs."),
+    click.option("--target", required=True, metavar="LABEL", help="Label of the outputs."),
+    click.option(
+        "--methods",
+        type=Names(),
+        default="mr,l2,l1,l0,pixel,identity",
+        show_default=True,
+        metavar="M,...",
+        help="Those of `mrdist train`, and identity.",
+    ),
+    click.option(
+        "--receptive-field",
+        "receptive_fields",
+        type=Numbers(whole=True),
+        default="3",
+        show_default=True,
+        metavar="R,...",
+        help="Odd sides of the fields of mr, a row each.",
+    ),
+    click.option(
+        "--dilation",
+        "dilations",
+        type=Numbers(whole=True),
+        default="1",
+        show_default=True,
+        metavar="D,...",
+        help="Their dilations.",
+    ),
+    click.option(
+        "--alpha", type=Alpha(), default="cv", show_default=True, metavar="A|cv", help="Penalty, or cv to choose each."
+    ),
+    click.option("--color", default="shared", show_default=True, metavar="MODE", help="Weights of the channels."),
+    click.option("--split", default="test", show_default=True, metavar="SPLIT", help="Whose images are scored."),
+    click.option("--max-memory", default="2GiB", show_default=True, metavar="SIZE", help="Limit per worker process."),
+)
+
+
+def comparison_options(command: Command) -> Command:
+    """Add what describes a comparison."""
+    return add_options(command, *_comparison_options)
+
+
 @click.command()
 @click.argument("images")
-@click.option("--source", required=True, metavar="LABEL", help="Label of the inputs.")
-@click.option("--target", required=True, metavar="LABEL", help="Label of the outputs.")
-@click.option(
-    "--methods",
-    type=Names(),
-    default="mr,l2,l1,l0,pixel,identity",
-    show_default=True,
-    metavar="M,...",
-    help="Those of `mrdist train`, and identity.",
-)
-@click.option(
-    "--receptive-field",
-    "receptive_fields",
-    type=Numbers(whole=True),
-    default="3",
-    show_default=True,
-    metavar="R,...",
-    help="Odd sides of the fields of mr, a row each.",
-)
-@click.option(
-    "--dilation",
-    "dilations",
-    type=Numbers(whole=True),
-    default="1",
-    show_default=True,
-    metavar="D,...",
-    help="Their dilations.",
-)
-@click.option(
-    "--alpha", type=Alpha(), default="cv", show_default=True, metavar="A|cv", help="Penalty, or cv to choose each."
-)
-@click.option("--color", default="shared", show_default=True, metavar="MODE", help="Weights of the channels.")
-@click.option("--split", default="test", show_default=True, metavar="SPLIT", help="Whose images are scored.")
+@comparison_options
 @click.option("--out", default="mrdist-compare", show_default=True, metavar="DIR", help="Folder for everything.")
 @cluster_options
-@click.option("--max-memory", default="2GiB", show_default=True, metavar="SIZE", help="Limit per worker process.")
 @overwrite_option
 @json_option
 def compare(images: str, as_json: bool, **options: Any) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 import click
 
 from mrdist.cli.options import (
+    Command,
     Sizes,
+    add_options,
     cluster_options,
     format_bytes,
     json_option,
@@ -19,14 +21,22 @@ from mrdist.cli.options import (
 )
 
 
+def generation_options(command: Command) -> Command:
+    """Add what describes synthetic faces."""
+    return add_options(
+        command,
+        click.option("--images", type=int, required=True, metavar="N", help="People; each has every label."),
+        click.option("--size", type=int, default=128, show_default=True, metavar="S", help="Side in pixels."),
+        click.option("--labels", metavar="A,B,...", help="Expressions, all seven by default."),
+        click.option("--color", default="rgb", show_default=True, metavar="MODE", help="rgb or gray."),
+        seed_option,
+    )
+
+
 @click.command()
 @click.argument("url")
-@click.option("--images", type=int, required=True, metavar="N", help="People; each has every label.")
-@click.option("--size", type=int, default=128, show_default=True, metavar="S", help="Side in pixels.")
-@click.option("--labels", metavar="A,B,...", help="Expressions, all seven by default.")
-@click.option("--color", default="rgb", show_default=True, metavar="MODE", help="rgb or gray.")
+@generation_options
 @click.option("--chunks", type=Sizes(3), metavar="N,Y,X", help="Images, rows and columns of a chunk.")
-@seed_option
 @cluster_options
 @overwrite_option
 @json_option

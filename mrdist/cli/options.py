@@ -108,7 +108,7 @@ def training_options(*, target_required: bool = True) -> Callable[[Command], Com
     """Add what describes a training."""
 
     def add(command: Command) -> Command:
-        return _add(
+        return add_options(
             command,
             *_label_options(source=True, target=target_required),
             *_field_options("3", "1", several=True),
@@ -127,12 +127,12 @@ def training_options(*, target_required: bool = True) -> Callable[[Command], Com
 
 def method_options(command: Command) -> Command:
     """Add ``--method`` and the options that only some methods know."""
-    return _add(command, *_method_options)
+    return add_options(command, *_method_options)
 
 
 def accumulation_options(command: Command) -> Command:
     """Add what describes sums over images; what is not given is that of the store that is there."""
-    return _add(
+    return add_options(
         command,
         *_label_options(source=False, target=False),
         *_field_options("the store's", "the store's"),
@@ -145,7 +145,7 @@ def accumulation_options(command: Command) -> Command:
 
 def solving_options(command: Command) -> Command:
     """Add what describes a solve from sums."""
-    return _add(
+    return add_options(
         command,
         *_field_options("the store's", "the store's"),
         _alpha(cv=False),
@@ -156,7 +156,8 @@ def solving_options(command: Command) -> Command:
     )
 
 
-def _add(command: Command, *options: Option) -> Command:
+def add_options(command: Command, *options: Option) -> Command:
+    """Add options, the first one first in the help."""
     for option in reversed(options):
         command = option(command)
     return command

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+import uuid
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
 
 import click
 
-from mrdist.cli.options import cluster_options, json_option, print_json
+from mrdist.cli.comparing import comparison_options
+from mrdist.cli.data import generation_options
+from mrdist.cli.options import (
+    cluster_options,
+    json_option,
+    method_options,
+    print_json,
+    print_table,
+    seed_option,
+    strict_option,
+    training_options,
+)
 from mrdist.errors import MrdistError
+
+if TYPE_CHECKING:
+    from mrdist.service.client import Client
 
 
 @click.command()
@@ -50,7 +67,8 @@ def serve(catalog: str, token_file: str | None, max_memory: str, as_json: bool, 
         ) from error
     from mrdist.planning import parse_bytes
     from mrdist.service.server import run
-    from mrdist.service.settings import Settings, read_token
+    from mrdist.service.settings import Settings
+    from mrdist.service.tokens import read_token
 
     settings = Settings(token=read_token(token_file), max_memory=parse_bytes(max_memory), **options)
 
@@ -63,4 +81,153 @@ def serve(catalog: str, token_file: str | None, max_memory: str, as_json: bool, 
     run(catalog, settings, announce)
 
 
-COMMANDS = (serve,)
+def _service_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add where the service is and what opens it."""
+    command = click.option("--token-file", metavar="F", help="Holds the service's token; MRDIST_TOKEN otherwise.")(
+        command
+    )
+    return click.option(
+        "--url",
+        envvar="MRDIST_URL",
+        default="http://127.0.0.1:8899",
+        show_default=True,
+        metavar="URL",
+        help="Of the service; MRDIST_URL otherwise.",
+    )(command)
+
+
+def _client(url: str, token_file: str | None) -> Client:
+    from mrdist.service.client import Client
+    from mrdist.service.tokens import read_token
+
+    return Client(url, read_token(token_file))
+
+
+@click.group()
+def submit() -> None:
+    """Submit a job to a running service; datasets and models are named as in its catalogue.
+
+    The options are those of the command of the same name.
+    """
+
+
+@submit.command("train")
+@click.argument("images")
+@click.argument("weights", metavar="MODEL")
+@method_options
+@training_options(target_required=False)
+@click.option("--mappings", type=click.Choice(["all"]), help="all: the source to every label and back.")
+@_service_options
+@json_option
+def submit_train(images: str, weights: str, **options: Any) -> None:
+    """Train MODEL from the dataset IMAGES."""
+    if (options["target"] is None) == (options["mappings"] is None):
+        raise click.UsageError("give either --target (a label or all) or --mappings.")
+    _submit("train", weights, images=images, **options)
+
+
+@submit.command("compare")
+@click.argument("images")
+@click.argument("name")
+@comparison_options
+@_service_options
+@json_option
+def submit_compare(name: str, **options: Any) -> None:
+    """Train methods on the dataset IMAGES and compare them, as NAME."""
+    _submit("compare", name, **options)
+
+
+@submit.command("generate")
+@click.argument("name", metavar="DATASET")
+@generation_options
+@_service_options
+@json_option
+def submit_generate(name: str, labels: str | None, **options: Any) -> None:
+    """Draw synthetic faces into DATASET."""
+    names = None if labels is None else [label.strip() for label in labels.split(",")]
+    _submit("generate", name, labels=names, **options)
+
+
+@submit.command("ingest")
+@click.argument("source")
+@click.argument("name", metavar="DATASET")
+@click.option("--layout", metavar="NAME", help="Of the source; by default where it is unmistakable.")
+@click.option("--dataset", metavar="NAME", help="What to call the source; by default the folder's name.")
+@click.option("--angle", metavar="HOW", help="front, half-left, half-right, full-left or full-right.")
+@click.option("--size", type=int, metavar="S", help="Side in pixels; the photographs' own by default.")
+@click.option("--color", metavar="MODE", help="rgb, the default, or gray.")
+@click.option("--normalize", metavar="HOW", help="255, or minmax: each image stretched to 0..255.")
+@click.option("--align", metavar="HOW", help="As in `mrdist ingest`.")
+@seed_option
+@strict_option
+@_service_options
+@json_option
+def submit_ingest(name: str, **options: Any) -> None:
+    """Bring the photographs of SOURCE, a folder or archive in the catalogue's sources/, into DATASET."""
+    _submit("ingest", name, **options)
+
+
+def _submit(verb: str, name: str, *, url: str, token_file: str | None, as_json: bool, **options: Any) -> None:
+    given = {option: value for option, value in options.items() if value is not None}
+    body = {"verb": verb, "name": name, "options": given}
+    # the key makes it one job however often the request is made
+    job = _client(url, token_file).ask("POST", "/jobs", body, {"idempotency-key": uuid.uuid4().hex})
+    if as_json:
+        print_json(job)
+    else:
+        click.echo(f"{job['id']}: {job['state']}; `mrdist jobs` says how it goes.")
+
+
+@click.command()
+@click.argument("job", required=False)
+@click.option("--state", metavar="STATE", help="Only those that are queued, running, done, failed or cancelled.")
+@click.option("--limit", type=int, default=20, show_default=True, metavar="N", help="The latest.")
+@_service_options
+@json_option
+def jobs(job: str | None, state: str | None, limit: int, url: str, token_file: str | None, *, as_json: bool) -> None:
+    """List the jobs of a running service, the last one first; or say how JOB goes."""
+    client = _client(url, token_file)
+    if job is not None:
+        found = client.ask("GET", f"/jobs/{quote(job, safe='')}")
+        listed = [found]
+    else:
+        query = {"limit": limit} | ({} if state is None else {"state": state})
+        found = client.ask("GET", f"/jobs?{urlencode(query)}")
+        listed = found["jobs"]
+    if as_json:
+        print_json(found)
+        return
+    rows = [(each["id"], each["verb"], each["name"], each["state"], _progress(each)) for each in listed]
+    print_table(url, ("job", "verb", "name", "state", ""), rows)
+
+
+def _progress(job: Mapping[str, Any]) -> str:
+    """Say in a few words how a job goes."""
+    if job["last_error"] is not None:
+        return str(job["last_error"])
+    parts = []
+    if job["state"] in ("running", "stopping") and job["blocks"] is not None:
+        parts.append(f"{job['phase']}: {job['blocks_done']} of {job['blocks']}")
+        if job["images_per_second"] is not None:
+            parts.append(f"{job['images_per_second']:.0f} images/s")
+        if job["seconds_left"] is not None:
+            parts.append(f"{job['seconds_left']:.0f} s left")
+    if job["scores"]:
+        parts += [f"{name} {value:.3g}" for name, value in job["scores"].items() if isinstance(value, float)]
+    return ", ".join(parts)
+
+
+@click.command()
+@click.argument("job")
+@_service_options
+@json_option
+def cancel(job: str, url: str, token_file: str | None, *, as_json: bool) -> None:
+    """Stop JOB of a running service; what it has finished is kept."""
+    found = _client(url, token_file).ask("POST", f"/jobs/{quote(job, safe='')}/cancel")
+    if as_json:
+        print_json(found)
+    else:
+        click.echo(f"{job}: {found['state']}")
+
+
+COMMANDS = (serve, submit, jobs, cancel)

@@ -14,6 +14,7 @@ from mrdist.errors import ParameterError
 from mrdist.geometry import Shape
 from mrdist.moments import Color
 from mrdist.pipeline._blocks import check_choices
+from mrdist.planning import Cut
 from mrdist.storage import Images, StorageOptions
 
 
@@ -128,9 +129,10 @@ class Method:
         found: Callable[..., Any] = getattr(import_module(self.home[0]), self.home[1])
         return found
 
-    def check(self, job: Job, options: Mapping[str, Any]) -> None:
-        """Raise what the trainer would raise before it begins its output, and touch nothing."""
-        getattr(import_module(self.home[0]), self.home[2])(job, **options)
+    def check(self, job: Job, options: Mapping[str, Any]) -> Cut:
+        """Raise what the trainer would raise before it begins its output, and touch nothing; return how it cuts."""
+        cut: Cut = getattr(import_module(self.home[0]), self.home[2])(job, **options)[-1]
+        return cut
 
 
 _SEARCH = {"alphas": None, "folds": None, "rule": None, "seed": None}

@@ -161,7 +161,7 @@ def compare(
     StoreError
         If a store or a file cannot be read or written, or another training's store is in the way.
     """
-    contestants = _contestants(methods, receptive_fields, dilations, alpha)
+    contestants = contestants_of(methods, receptive_fields, dilations, alpha)
     if split not in SPLITS:
         raise ParameterError(f"split must be one of {', '.join(SPLITS)}, got {split!r}.")
     images = Images.open(images_url, storage_options)
@@ -299,9 +299,16 @@ def _predict_seconds(model: Any, inputs: npt.NDArray[np.generic]) -> float:
     return float(np.median(times[1:])) / len(inputs)
 
 
-def _contestants(
+def contestants_of(
     methods: Sequence[str], receptive_fields: Sequence[int], dilations: Sequence[int], alpha: float | str
 ) -> list[Contestant]:
+    """Return who is compared, by the options of `compare`.
+
+    Raises
+    ------
+    ParameterError
+        If a method is none of its choices, or there is nothing to train.
+    """
     for method in methods:
         if method not in (*METHODS, "identity"):
             raise ParameterError(f"method must be one of {', '.join((*METHODS, 'identity'))}, got {method!r}.")

@@ -81,12 +81,7 @@ def generate(
     StoreExistsError
         If there is something at ``url`` that may not be replaced.
     """
-    if images < 1:
-        raise ParameterError(f"images must be at least 1, got {images}.")
-    if len(set(labels)) != len(labels) or not labels:
-        raise ParameterError(f"labels must be different names, got {', '.join(labels) or 'none'}.")
-    for label in labels:  # a wrong option must fail before anything is written
-        render_face(0, label, min(size, 64), seed=seed, color=color)
+    check_generation(images=images, size=size, labels=labels, color=color, seed=seed)
     url = normalize_url(url)
     check_reachable(workers, url)
     people = [f"person-{n:06d}" for n in range(images)]
@@ -129,6 +124,25 @@ def generate(
         provenance={"dataset": "synthetic", "seed": seed},
         storage_options=storage_options,
     )
+
+
+def check_generation(
+    *, images: int, size: int = 128, labels: Sequence[str] = LABELS, color: str = "rgb", seed: int = 0
+) -> None:
+    """Raise what is wrong with the options of `generate`, before anything is written.
+
+    Raises
+    ------
+    ParameterError
+        If an option lies outside its domain.
+    """
+    if images < 1:
+        raise ParameterError(f"images must be at least 1, got {images}.")
+    if len(set(labels)) != len(labels) or not labels:
+        raise ParameterError(f"labels must be different names, got {', '.join(labels) or 'none'}.")
+    face_mask(size)
+    for label in labels:
+        render_face(0, label, min(size, 64), seed=seed, color=color)
 
 
 def _render(task: _Run) -> np.ndarray[tuple[int, ...], np.dtype[np.uint32]]:

@@ -119,13 +119,7 @@ def ingest(
     StoreExistsError
         If there is something at ``url`` that may not be replaced.
     """
-    for name, value, allowed in (
-        ("color", color, COLORS),
-        ("normalize", normalize, NORMALIZATIONS),
-        ("align", align, ALIGNMENTS),
-    ):
-        if value is not None and value not in allowed:
-            raise ParameterError(f"{name} must be one of {', '.join(allowed)}, got {value!r}.")
+    check_choices(color=color, normalize=normalize, align=align)
     if append and (overwrite or chunks is not None or reference is not None):
         other = "chunks are those it has" if chunks is not None else "the reference is the one it has"
         other = "overwrite replaces it" if overwrite else other
@@ -152,8 +146,7 @@ def ingest(
             return _report(store, 0, (0.0, 0.0), {}, people.left_out)
     check_labels(people.labels)
     size = common_size(people.takes) if frame.size is None else frame.size
-    if not 8 <= size <= _MAX_SIZE:
-        raise ParameterError(f"size must lie in 8..{_MAX_SIZE} pixels, got {size}.")
+    check_size(size)
     goal = None
     if frame.align != "none":
         goal = find_reference(
@@ -226,6 +219,23 @@ def ingest(
     quality = {take.name: report.quality for take, report in zip(staged.takes, staged.reports, strict=True)}
     seconds = executor.start_seconds, time.perf_counter() - began - executor.start_seconds
     return _report(Images.open(url, storage_options), len(kept), seconds, quality, left_out)
+
+
+def check_choices(*, color: str | None, normalize: str | None, align: str | None) -> None:
+    """Raise ParameterError if an option is none of its choices."""
+    for name, value, allowed in (
+        ("color", color, COLORS),
+        ("normalize", normalize, NORMALIZATIONS),
+        ("align", align, ALIGNMENTS),
+    ):
+        if value is not None and value not in allowed:
+            raise ParameterError(f"{name} must be one of {', '.join(allowed)}, got {value!r}.")
+
+
+def check_size(size: int) -> None:
+    """Raise ParameterError if images cannot have this side."""
+    if not 8 <= size <= _MAX_SIZE:
+        raise ParameterError(f"size must lie in 8..{_MAX_SIZE} pixels, got {size}.")
 
 
 def _report(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from threading import Event
 from typing import Any
 
+import anyio
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
@@ -14,11 +17,15 @@ from fastapi.routing import APIRoute
 import mrdist
 from mrdist.service import problems
 from mrdist.service.catalog import Catalog
+from mrdist.service.desk import Desk
+from mrdist.service.jobs import Jobs
 from mrdist.service.limits import Limits
+from mrdist.service.metrics import Meter, Metrics
 from mrdist.service.security import API, Guard, Sessions
 from mrdist.service.settings import Settings
+from mrdist.service.supervisor import Supervisor
 
-_API = ("session", "datasets", "models", "synthesis")
+_API = ("session", "datasets", "plans", "jobs", "models", "synthesis")
 _ROOT = ("health", "pages")
 
 
@@ -44,21 +51,34 @@ def create_app(catalog: Catalog, settings: Settings | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        lifespan=_supervised,
         generate_unique_id_function=_name_of,
     )
     sessions = Sessions(settings.token)
     app.state.catalog, app.state.settings, app.state.sessions = catalog, settings, sessions
-    app.state.stopping = Event()
+    app.state.stopping, app.state.streams = Event(), 0
+    app.state.jobs = Jobs(catalog)
+    app.state.desk = Desk(catalog, settings, app.state.jobs, Supervisor(catalog, settings, app.state.jobs))
     problems.install(app)
     for name in _API:
         app.include_router(_routes(name).router, prefix=API)
     for name in _ROOT:
         if find_spec(f"mrdist.service.routes.{name}"):
             app.include_router(_routes(name).router)
+    app.state.metrics = Metrics(lambda: app.state.desk.supervisor.states)
     app.add_middleware(Limits, settings=settings)
-    app.add_middleware(Guard, settings=settings, sessions=sessions)  # the outermost: its headers are on every answer
+    app.add_middleware(Guard, settings=settings, sessions=sessions)  # outside: its headers are on every answer
+    app.add_middleware(Meter, metrics=app.state.metrics)
     _describe(app, needs_token=sessions.needed)
     return app
+
+
+@asynccontextmanager
+async def _supervised(app: FastAPI) -> AsyncIterator[None]:
+    supervisor = app.state.desk.supervisor
+    supervisor.start()
+    yield
+    await anyio.to_thread.run_sync(supervisor.end)
 
 
 def _routes(name: str) -> Any:

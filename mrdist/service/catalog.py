@@ -2,7 +2,7 @@
 
 ::
 
-    datasets/NAME.zarr   statistics/NAME.zarr   models/NAME.zarr   comparisons/NAME/
+    datasets/NAME.zarr   statistics/NAME.zarr   models/NAME.zarr   comparisons/NAME.compared
     jobs/ID.json         sources/               photographs to ingest
 
 Requests name things in it and nothing else: names have one pattern, and paths of sources may not lead out.
@@ -18,12 +18,12 @@ from typing import Annotated, Literal
 from pydantic import StringConstraints
 
 from mrdist.errors import ParameterError
-from mrdist.service.problems import RefusedError
-from mrdist.storage import StorageOptions, is_local, normalize_url, redact
+from mrdist.service.refusals import RefusedError
+from mrdist.storage import StorageOptions, describe, is_local, normalize_url, redact
 from mrdist.storage.catalogs import list_stores, remove_store, stamp_of
 from mrdist.storage.places import make_folder
 
-Kind = Literal["datasets", "statistics", "models"]
+Kind = Literal["datasets", "statistics", "models", "comparisons"]
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 SOURCE_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9 ._-]{0,99}(/[A-Za-z0-9_][A-Za-z0-9 ._-]{0,99}){0,7}$"
@@ -32,8 +32,12 @@ Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 SourcePath = Annotated[str, StringConstraints(pattern=SOURCE_PATTERN)]
 """Below ``sources/``."""
 
-_ONE: dict[Kind, str] = {"datasets": "dataset", "statistics": "statistics", "models": "model"}
-_SUFFIX = ".zarr"
+_KINDS: dict[Kind, tuple[str, str, str]] = {  # what one is called, how its folder ends, what is written to it last
+    "datasets": ("dataset", ".zarr", "zarr.json"),
+    "statistics": ("statistics", ".zarr", "zarr.json"),
+    "models": ("model", ".zarr", "zarr.json"),
+    "comparisons": ("comparison", ".compared", "compare.png"),
+}
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class Catalog:
         if url.startswith("memory://"):
             raise ParameterError("a catalogue in memory:// would end with its process; give a folder or a bucket.")
         catalog = cls(normalize_url(url), storage_options)
-        for kind in ("datasets", "statistics", "models", "jobs", "sources"):
+        for kind in (*_KINDS, "jobs", "sources"):
             make_folder(f"{catalog.url}/{kind}", storage_options)
         catalog.check()
         return catalog
@@ -85,15 +89,16 @@ class Catalog:
         """
         if not re.fullmatch(NAME_PATTERN[1:-1], name):
             raise ParameterError(
-                f"{name[:80]!r} cannot name a {_ONE[kind]}: use up to 63 small letters, digits, dots, dashes and "
+                f"{name[:80]!r} cannot name a {_KINDS[kind][0]}: use up to 63 small letters, digits, dots, dashes and "
                 "underscores, a letter or digit first."
             )
-        return f"{self.url}/{kind}/{name}{_SUFFIX}"
+        return f"{self.url}/{kind}/{name}{_KINDS[kind][1]}"
 
     def names(self, kind: Kind) -> list[str]:
         """Return the names of all stores of a kind, also of those in the making."""
         found = list_stores(f"{self.url}/{kind}", self.storage_options)
-        names = [name.removesuffix(_SUFFIX) for name in found if name.endswith(_SUFFIX)]
+        ending = _KINDS[kind][1]
+        names = [name.removesuffix(ending) for name in found if name.endswith(ending)]
         return [name for name in names if re.fullmatch(NAME_PATTERN[1:-1], name)]
 
     def stamp(self, kind: Kind, name: str) -> str:
@@ -104,10 +109,17 @@ class Catalog:
         RefusedError
             If there is no such store.
         """
-        stamp = stamp_of(self.url_of(kind, name), self.storage_options)
+        stamp = stamp_of(self.url_of(kind, name), self.storage_options, root=_KINDS[kind][2])
         if stamp is None:
             raise self.missing(kind, name)
         return stamp
+
+    def is_complete(self, kind: Kind, name: str) -> bool:
+        """Whether a store is there and finished."""
+        url = self.url_of(kind, name)
+        if stamp_of(url, self.storage_options, root=_KINDS[kind][2]) is None:
+            return False
+        return kind == "comparisons" or bool(describe(url, self.storage_options).get("complete"))
 
     def find(self, kind: Kind, name: str) -> str:
         """Return where a store is.
@@ -124,7 +136,7 @@ class Catalog:
         """Return the error of a store that is not there."""
         there = self.names(kind)
         has = f"it has {', '.join(there[:8])}{', ...' * (len(there) > 8)}" if there else "it has none"
-        return RefusedError(404, f"there is no {_ONE[kind]} {name!r} in the catalogue; {has}.")
+        return RefusedError(404, f"there is no {_KINDS[kind][0]} {name!r} in the catalogue; {has}.")
 
     def remove(self, kind: Kind, name: str) -> None:
         """Remove a store; whoever stops half-way leaves one that nobody takes for complete."""

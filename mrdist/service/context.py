@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Header, Request
 
 from mrdist.service.catalog import Catalog
+from mrdist.service.desk import Desk
+from mrdist.service.jobs import Jobs
 from mrdist.service.settings import Settings
 
 # ``async``, so that they do not take a thread each
@@ -22,5 +24,18 @@ async def _settings(request: Request) -> Settings:
     return settings
 
 
+def _jobs(request: Request) -> Jobs:
+    jobs: Jobs = request.app.state.jobs
+    return jobs
+
+
+def _desk(request: Request) -> Desk:
+    desk: Desk = request.app.state.desk
+    return desk
+
+
 CatalogHere = Annotated[Catalog, Depends(_catalog)]
 SettingsHere = Annotated[Settings, Depends(_settings)]
+JobsHere = Annotated[Jobs, Depends(_jobs)]
+DeskHere = Annotated[Desk, Depends(_desk)]
+IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=200, description="One job a key.")]

@@ -34,8 +34,11 @@ from mrdist.errors import (
     StoreIncompleteError,
     StoreNotFoundError,
 )
+from mrdist.service.refusals import RefusedError
 
 logger = logging.getLogger("mrdist.service")
+
+__all__ = ["MEDIA_TYPE", "Problem", "RefusedError", "install", "problem", "problems", "status_of"]
 
 MEDIA_TYPE = "application/problem+json"
 _STATUS: Sequence[tuple[type[MrdistError], int]] = (  # the first that fits
@@ -60,23 +63,6 @@ _SENTENCES = {
     404: "there is nothing at {path}; /openapi.json lists what there is.",
     405: "{path} does not know {method}; /openapi.json lists what it knows.",
 }
-
-
-class RefusedError(MrdistError):
-    """A request that is refused.
-
-    Attributes
-    ----------
-    status
-        Of the answer.
-    headers
-        That it has besides.
-    """
-
-    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.headers = dict(headers or {})
 
 
 class Problem(BaseModel):

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from mrdist.errors import ParameterError
 from mrdist.planning import DEFAULT_MEMORY
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _ANYWHERE = ("0.0.0.0", "::")  # noqa: S104  (addresses to recognise)
-_MIN_TOKEN = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,31 +66,3 @@ class Settings:
     def anywhere(self) -> bool:
         """Whether it listens on all addresses of the machine."""
         return self.host in _ANYWHERE
-
-
-def read_token(path: str | None) -> str | None:
-    """Return the token in a file, or else in the environment variable ``MRDIST_TOKEN``; None where there is none.
-
-    Raises
-    ------
-    ParameterError
-        If the file cannot be read, or the token is too short to be one.
-    """
-    if path is None:
-        text, where = os.environ.get("MRDIST_TOKEN", ""), "MRDIST_TOKEN"
-        if not text:
-            return None
-    else:
-        where = path
-        try:
-            text = Path(path).read_text(encoding="ascii")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not plain text"
-            raise ParameterError(f"the token cannot be read from {path} ({reason}); check the file.") from error
-    token = text.strip()
-    if len(token) < _MIN_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
-        raise ParameterError(
-            f"the token in {where} must be one word of at least {_MIN_TOKEN} characters; make one with "
-            "`python -c 'import secrets; print(secrets.token_urlsafe())'`."
-        )
-    return token

@@ -30,12 +30,12 @@ def list_stores(folder_url: str, storage_options: StorageOptions = None) -> list
     return sorted(PurePosixPath(entry["name"]).name for entry in entries if entry["type"] == "directory")
 
 
-def stamp_of(url: str, storage_options: StorageOptions = None) -> str | None:
+def stamp_of(url: str, storage_options: StorageOptions = None, *, root: str = _ROOT) -> str | None:
     """Return a short text that changes when a store is completed, extended or replaced; None if there is no store.
 
     These are what ends with a new root, so it is the root that is looked at.
     """
-    filesystem, path = filesystem_of(f"{url}/{_ROOT}", storage_options)
+    filesystem, path = filesystem_of(f"{url}/{root}", storage_options)
     with store_errors(url):
         filesystem.invalidate_cache()
         try:

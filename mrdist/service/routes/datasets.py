@@ -7,12 +7,16 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from mrdist.errors import MrdistError
+from mrdist.errors import MrdistError, ParameterError
 from mrdist.pipeline.browse import check_picture, list_rows, read_one, read_run, summarize, to_png
 from mrdist.service.cache import Cache
 from mrdist.service.catalog import NAME_PATTERN, Catalog
-from mrdist.service.context import CatalogHere
+from mrdist.service.context import CatalogHere, DeskHere, IdempotencyKey, JobsHere
+from mrdist.service.jobs import Job
 from mrdist.service.problems import RefusedError, problems
+from mrdist.service.requests import DatasetRequest
+from mrdist.service.security import API
+from mrdist.service.work import Verb
 from mrdist.storage import Images
 
 router = APIRouter(tags=["datasets"], prefix="/datasets", responses=problems(404, 409))
@@ -79,6 +83,21 @@ def list_datasets(catalog: CatalogHere) -> DatasetList:
     return DatasetList(datasets=[_describe(catalog, name) for name in catalog.names("datasets")])
 
 
+@router.post("", status_code=202)
+def make_dataset(
+    request: DatasetRequest, desk: DeskHere, response: Response, idempotency_key: IdempotencyKey = None
+) -> Job:
+    """Make a dataset, of drawn faces or of photographs in the catalogue: a job."""
+    if (request.generate is None) == (request.ingest is None):
+        raise ParameterError("give either generate or ingest.")
+    verb: Verb = "ingest" if request.generate is None else "generate"
+    options = request.generate or request.ingest
+    assert options is not None
+    record = desk.submit(verb, request.name, options.given(), idempotency_key)
+    response.headers["location"] = f"{API}/jobs/{record.id}"
+    return record
+
+
 @router.get("/{name}")
 def get_dataset(name: DatasetName, catalog: CatalogHere) -> DatasetDetails:
     """Describe a dataset."""
@@ -87,8 +106,10 @@ def get_dataset(name: DatasetName, catalog: CatalogHere) -> DatasetDetails:
 
 
 @router.delete("/{name}", status_code=204)
-def delete_dataset(name: DatasetName, catalog: CatalogHere) -> Response:
+def delete_dataset(name: DatasetName, catalog: CatalogHere, jobs: JobsHere) -> Response:
     """Delete a dataset."""
+    catalog.find("datasets", name)
+    jobs.check_unused("datasets", name)
     catalog.remove("datasets", name)
     return Response(status_code=204)
 

@@ -6,7 +6,7 @@ import socket
 from typing import Literal
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from mrdist.service.context import CatalogHere, SettingsHere
@@ -14,6 +14,7 @@ from mrdist.service.problems import RefusedError, problems
 
 router = APIRouter(tags=["health"], responses=problems())
 _CONNECT_SECONDS = 2
+_PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Health(BaseModel):
@@ -26,6 +27,12 @@ class Health(BaseModel):
 def is_alive() -> Health:
     """Say that the service is alive."""
     return Health(status="ok")
+
+
+@router.get("/metrics", response_class=Response, responses={200: {"content": {_PROMETHEUS: {}}}})
+def get_metrics(request: Request) -> Response:
+    """Return counts for Prometheus."""
+    return Response(request.app.state.metrics.text(), headers={"content-type": _PROMETHEUS})
 
 
 @router.get("/readyz")

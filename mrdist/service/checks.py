@@ -1,0 +1,95 @@
+"""From a request by names to what it would cost, or the sentence that says why it cannot be done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from mrdist.errors import MemoryLimitError, ParameterError
+from mrdist.pipeline._blocks import n_slots_of
+from mrdist.pipeline.check import Cost, check_comparison, check_ingest, check_training
+from mrdist.pipeline.generate import check_generation
+from mrdist.pipeline.plan import plan
+from mrdist.planning import MIB
+from mrdist.service.catalog import Catalog
+from mrdist.service.machine import memory_of_machine
+from mrdist.service.refusals import RefusedError
+from mrdist.service.settings import Settings
+from mrdist.service.work import MAKES, NEEDS_IMAGES, Verb, memory_limit
+
+_DRAWING = Cost(1, 512 * MIB)  # of verbs that work image by image
+
+
+def check(catalog: Catalog, settings: Settings, verb: Verb, name: str, options: Mapping[str, Any]) -> Cost:
+    """Raise all that can be known to be wrong with a request before it is queued.
+
+    Parameters
+    ----------
+    catalog, settings
+        Of the service.
+    verb, name, options
+        As in a request.
+
+    Returns
+    -------
+    Cost
+        Of what is asked for.
+    """
+    given = dict(options)
+    if verb in NEEDS_IMAGES:
+        given["max_memory"] = memory_limit(settings, given)
+        images = catalog.find("datasets", given.pop("images"))
+        call = {**given, "workers": settings.workers, "storage_options": catalog.storage_options}
+    if verb == "train":
+        cost = check_training(images, **_labels(call))
+    elif verb == "compare":
+        cost = check_comparison(images, **call)
+    elif verb == "generate":
+        check_generation(**given)
+        cost = _DRAWING
+    else:
+        source = catalog.source(given.pop("source"))
+        check_ingest(source, **given, src_storage_options=catalog.storage_options)
+        cost = _DRAWING
+    _check_memory(settings, cost)
+    if catalog.is_complete(MAKES[verb], name):
+        raise RefusedError(409, f"{name!r} is already in {MAKES[verb]}; delete it first or choose another name.")
+    return cost
+
+
+def plan_request(catalog: Catalog, settings: Settings, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a training would cost, as ``mrdist plan --json`` does; of methods beside mr, without the seconds."""
+    given = dict(options)
+    given["max_memory"] = memory_limit(settings, given)
+    images = catalog.find("datasets", given.pop("images"))
+    given |= {"workers": settings.workers, "storage_options": catalog.storage_options}
+    cost = check_training(images, **_labels(given))
+    if given.pop("method", "mr") == "mr" and given.get("target") not in (None, "all"):
+        found = plan(images, **given)
+        answer = {**asdict(found), "amplification": found.amplification}
+    else:
+        answer = {"n_blocks": cost.blocks, **asdict(cost)}
+    workers = max(1, min(n_slots_of(settings.workers), cost.blocks))
+    return {**answer, "workers": workers, "memory": answer["peak_memory"] * workers}
+
+
+def _check_memory(settings: Settings, cost: Cost) -> None:
+    """Make sure that the workers of a job fit into this machine; those of a cluster are checked when it starts."""
+    if settings.scheduler is not None:
+        return
+    workers, there = max(1, min(n_slots_of(settings.workers), cost.blocks)), memory_of_machine()
+    if workers * cost.peak_memory > there:
+        raise MemoryLimitError(
+            f"the job would need {workers} workers of {cost.peak_memory} bytes, but the machine has {there}; lower "
+            "max_memory, or start the service with fewer --workers."
+        )
+
+
+def _labels(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of `check_training` for those of `mrdist train`."""
+    given = dict(options)
+    target, mappings = given.pop("target", None), given.pop("mappings", None)
+    if (target is None) == (mappings is None):
+        raise ParameterError("give either target (a label or all) or mappings.")
+    return {**given, "target": None if target == "all" else target, "both_ways": mappings is not None}

@@ -1,0 +1,57 @@
+"""Where requests for work are taken in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mrdist.service.catalog import Catalog
+from mrdist.service.checks import check
+from mrdist.service.jobs import JobRecord, Jobs
+from mrdist.service.settings import Settings
+from mrdist.service.supervisor import Supervisor
+from mrdist.service.work import Verb
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Takes in what is asked for, if it can be done.
+
+    Attributes
+    ----------
+    catalog, settings, jobs, supervisor
+        Of the service.
+    """
+
+    catalog: Catalog
+    settings: Settings
+    jobs: Jobs
+    supervisor: Supervisor
+
+    def submit(self, verb: Verb, name: str, options: Mapping[str, Any], key: str | None = None) -> JobRecord:
+        """Check a request and put it into the queue, unless one with the same key has been before.
+
+        Raises
+        ------
+        MrdistError
+            What the pipeline would say of it.
+        """
+        record = None if key is None else self.jobs.of_key(key, verb, name, options)
+        if record is None:
+            cost = check(self.catalog, self.settings, verb, name, options)
+            record = self.jobs.submit(verb, name, options, cost, key)
+            self.supervisor.wake()
+        return record
+
+    def cancel(self, job: str) -> JobRecord:
+        """Have a job stop; see `Jobs.ask_stop`."""
+        self.jobs.ask_stop(job)
+        self.supervisor.wake()
+        return self.jobs.get(job)
+
+    def resume(self, job: str) -> JobRecord:
+        """Have a job go on; see `Jobs.resume`."""
+        record = self.jobs.resume(job)
+        self.supervisor.wake()
+        return record

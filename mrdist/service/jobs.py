@@ -1,0 +1,381 @@
+"""Jobs: records in the catalogue, so that they belong to it and not to a process.
+
+::
+
+    jobs/ID.json         what was asked for and how it goes; written by whoever holds the job's lease
+    jobs/ID.run          the lease
+    jobs/ID.stop         somebody wants it to stop
+    jobs/ID.result.json  what it has found
+    jobs/keys/HASH.json  the job of an idempotency key
+
+IDs begin with the time, so that their order is that of the queue.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from threading import Lock
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from mrdist.service.catalog import Catalog, Kind
+from mrdist.service.refusals import RefusedError
+from mrdist.service.work import MAKES, Verb
+from mrdist.storage.records import create_record, list_records, read_record, remove_record, write_record
+
+if TYPE_CHECKING:
+    from mrdist.pipeline.check import Cost
+
+State = Literal["queued", "running", "stopping", "done", "failed", "cancelled"]
+
+JOB_PATTERN = r"^[0-9]{8}t[0-9]{12}-[0-9a-f]{8}$"
+ENDED = ("done", "failed", "cancelled")
+_RECORD, _STOP, _RESULT = ".json", ".stop", ".result.json"
+
+
+class Job(BaseModel):
+    """A job and how it goes; what is not known yet is null."""
+
+    id: Annotated[str, Field(examples=["20261125t093000123456-0f3a9c2e"])]
+    verb: Verb
+    name: Annotated[str, Field(description="Of what it makes.")]
+    options: dict[str, Any]
+    state: State
+    submitted: datetime
+    started: datetime | None = None
+    finished: datetime | None = None
+    phase: Annotated[str | None, Field(description="What is done now.")] = None
+    blocks: Annotated[int | None, Field(description="Pieces of work of the phase.")] = None
+    blocks_done: int | None = None
+    images_per_second: float | None = None
+    seconds_left: Annotated[float | None, Field(description="Of the phase.")] = None
+    scores: dict[str, Any] | None = None
+    last_error: str | None = None
+    model: Annotated[str | None, Field(description="Name of the model that it trains.")] = None
+    dataset: Annotated[str | None, Field(description="Name of the dataset that it makes or trains from.")] = None
+    dashboard: Annotated[str | None, Field(description="Of the cluster that does the work.")] = None
+
+
+class Grid(BaseModel):
+    """How an image is cut into blocks."""
+
+    shape: tuple[int, int]
+    block: tuple[int, int]
+    grid: tuple[int, int]
+
+
+class JobRecord(Job):
+    """A job as it lies in the catalogue.
+
+    Attributes
+    ----------
+    revision
+        Counts the writes.
+    crashes
+        How often its process has died.
+    peak_memory, n_tasks
+        That a worker will need, in bytes, and how many could be busy.
+    key
+        Hash of its idempotency key.
+    grid, done
+        The blocks of the phase, where there are any: 1 for each that is done, in raster order.
+    """
+
+    revision: int = 0
+    crashes: int = 0
+    peak_memory: int = 0
+    n_tasks: int = 1
+    key: str | None = None
+    grid: Grid | None = None
+    done: str = ""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nobody works on it any more."""
+        return self.state in ENDED
+
+    def memory_of(self, workers: int) -> int:
+        """Return the bytes that it will need with so many workers."""
+        return self.peak_memory * max(1, min(workers, self.n_tasks))
+
+    def uses(self, kind: Kind, name: str) -> bool:
+        """Whether it makes a store or trains from it."""
+        made = (MAKES[self.verb], self.name) == (kind, name)
+        return made or (kind == "datasets" and self.options.get("images") == name)
+
+
+class Jobs:
+    """The jobs of a catalogue.
+
+    Parameters
+    ----------
+    catalog
+        Where they lie.
+    """
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._options = catalog.storage_options
+        self._folder = f"{catalog.url}/jobs"
+        self._ended: set[str] = set()  # seen so: they need not be read again to find those that have not
+        self._submitting = Lock()
+
+    def lease_url(self, job: str) -> str:
+        """Return what whoever works on a job holds a lease of."""
+        return f"{self._folder}/{job}"
+
+    def submit(
+        self, verb: Verb, name: str, options: Mapping[str, Any], cost: Cost, key: str | None = None
+    ) -> JobRecord:
+        """Put a request, which has been checked, into the queue.
+
+        Parameters
+        ----------
+        verb, name, options
+            Of the request.
+        cost
+            Of it.
+        key
+            Requests with the same key become one job.
+
+        Returns
+        -------
+        JobRecord
+            The job.
+
+        Raises
+        ------
+        RefusedError
+            If another job makes the same, or the key was used for another request.
+        """
+        now = datetime.now(UTC)
+        job = f"{now:%Y%m%dt%H%M%S%f}-{secrets.token_hex(4)}"
+        with self._submitting:
+            digest = None
+            if key is not None:
+                digest = _hash(key)
+                known = self._job_of_key(digest, job, _hash_of(verb, name, options))
+                if known != job and (record := self.find(known)) is not None:
+                    return record
+                job = known  # new, or one whose submission was cut off before it was written
+            for other in self.active():
+                if (MAKES[other.verb], other.name) == (MAKES[verb], name):
+                    raise RefusedError(
+                        409, f"job {other.id} makes {name!r} already; wait for it, or choose another name."
+                    )
+            record = JobRecord(
+                id=job,
+                verb=verb,
+                name=name,
+                options=dict(options),
+                state="queued",
+                submitted=now,
+                model=name if verb == "train" else None,
+                dataset=name if MAKES[verb] == "datasets" else options.get("images"),
+                peak_memory=cost.peak_memory,
+                n_tasks=cost.blocks,
+                key=digest,
+            )
+            self.write(record)
+        return record
+
+    def _job_of_key(self, key: str, job: str, request: str) -> str:
+        """Return the job of the hash of an idempotency key, this one if it is new."""
+        url = f"{self._folder}/keys/{key}.json"
+        if create_record(url, {"job": job, "request": request}, self._options):
+            return job
+        found = read_record(url, self._options)
+        if found is None:  # deleted meanwhile
+            return job
+        _check_same(found, request)
+        return str(found["job"])
+
+    def of_key(self, key: str, verb: Verb, name: str, options: Mapping[str, Any]) -> JobRecord | None:
+        """Return the job of a request that was made before with the same idempotency key, None if there is none.
+
+        Raises
+        ------
+        RefusedError
+            If the key was used for another request.
+        """
+        found = read_record(f"{self._folder}/keys/{_hash(key)}.json", self._options)
+        if found is None:
+            return None
+        _check_same(found, _hash_of(verb, name, options))
+        return self.find(str(found["job"]))
+
+    def find(self, job: str) -> JobRecord | None:
+        """Return a job, None if there is none."""
+        found = read_record(f"{self._folder}/{job}{_RECORD}", self._options)
+        return None if found is None else JobRecord.model_validate(found)
+
+    def get(self, job: str) -> JobRecord:
+        """Return a job as it goes; one that somebody wants to stop is stopping.
+
+        Raises
+        ------
+        RefusedError
+            If there is none.
+        """
+        record = self.find(job)
+        if record is None:
+            raise RefusedError(404, f"there is no job {job} in the catalogue; `GET /api/v1/jobs` lists them.")
+        if not record.has_ended and self.wants_stop(job):
+            record.state = "stopping"
+        return record
+
+    def latest(self, state: State | None = None, limit: int = 100) -> list[JobRecord]:
+        """Return the latest jobs, the last one first.
+
+        Parameters
+        ----------
+        state
+            Only those in this state.
+        limit
+            How many at most.
+        """
+        names = list_records(self._folder, self._options)
+        stops = {name.removesuffix(_STOP) for name in names if name.endswith(_STOP)}
+        found: list[JobRecord] = []
+        for job in reversed(_jobs_of(names)):
+            if len(found) == limit:
+                break
+            record = self.find(job)
+            if record is None:  # deleted meanwhile
+                continue
+            if not record.has_ended and job in stops:
+                record.state = "stopping"
+            if state is None or record.state == state:
+                found.append(record)
+        return found
+
+    def active(self) -> list[JobRecord]:
+        """Return the jobs that have not ended, in the order of the queue."""
+        ids = _jobs_of(list_records(self._folder, self._options))
+        self._ended &= set(ids)
+        found = [record for job in ids if job not in self._ended and (record := self.find(job)) is not None]
+        self._ended |= {record.id for record in found if record.has_ended}
+        return [record for record in found if not record.has_ended]
+
+    def write(self, record: JobRecord) -> None:
+        """Write a job's record."""
+        record.revision += 1
+        write_record(f"{self._folder}/{record.id}{_RECORD}", record.model_dump(mode="json"), self._options)
+        if not record.has_ended:
+            self._ended.discard(record.id)
+
+    def write_result(self, job: str, result: Mapping[str, Any]) -> None:
+        """Keep what a job has found."""
+        write_record(f"{self._folder}/{job}{_RESULT}", result, self._options)
+
+    def result(self, job: str) -> dict[str, Any]:
+        """Return what a job has found.
+
+        Raises
+        ------
+        RefusedError
+            If it has not ended well.
+        """
+        record = self.get(job)
+        found = read_record(f"{self._folder}/{job}{_RESULT}", self._options)
+        if found is None:
+            raise RefusedError(409, f"job {job} is {record.state} and has no result; only jobs that are done have one.")
+        return found
+
+    def wants_stop(self, job: str) -> bool:
+        """Whether somebody wants a job to stop."""
+        return read_record(f"{self._folder}/{job}{_STOP}", self._options) is not None
+
+    def ask_stop(self, job: str) -> None:
+        """Have whoever works on a job stop, or whoever would begin it leave it.
+
+        Raises
+        ------
+        RefusedError
+            If it has ended.
+        """
+        record = self.get(job)
+        if record.has_ended:
+            raise RefusedError(409, f"job {job} is {record.state} already, so there is nothing to cancel.")
+        write_record(f"{self._folder}/{job}{_STOP}", {"asked": datetime.now(UTC).isoformat()}, self._options)
+
+    def forget_stop(self, job: str) -> None:
+        """Take back `ask_stop`."""
+        remove_record(f"{self._folder}/{job}{_STOP}", self._options)
+
+    def stops(self) -> list[str]:
+        """Return the jobs that somebody wants to stop."""
+        names = list_records(self._folder, self._options)
+        return [name.removesuffix(_STOP) for name in names if name.endswith(_STOP)]
+
+    def resume(self, job: str) -> JobRecord:
+        """Put a job that has failed or was cancelled into the queue again: what it has finished is kept.
+
+        Raises
+        ------
+        RefusedError
+            If it has not ended, or ended well.
+        """
+        record = self.get(job)
+        if record.state not in ("failed", "cancelled"):
+            raise RefusedError(
+                409, f"job {job} is {record.state}; only jobs that have failed or were cancelled are resumed."
+            )
+        with self._submitting:
+            for other in self.active():
+                if (MAKES[other.verb], other.name) == (MAKES[record.verb], record.name):
+                    raise RefusedError(409, f"job {other.id} makes {record.name!r} already; wait for it.")
+            record.state, record.finished, record.last_error, record.crashes = "queued", None, None, 0
+            self.forget_stop(job)
+            self.write(record)
+        return record
+
+    def delete(self, job: str) -> None:
+        """Delete a job that has ended; what it has made stays.
+
+        Raises
+        ------
+        RefusedError
+            If it has not.
+        """
+        record = self.get(job)
+        if not record.has_ended:
+            raise RefusedError(409, f"job {job} is {record.state}; cancel it before you delete it.")
+        if record.key is not None:
+            remove_record(f"{self._folder}/keys/{record.key}.json", self._options)
+        for ending in (_STOP, _RESULT, ".run", _RECORD):  # the record last: without it nobody finds the others
+            remove_record(f"{self._folder}/{job}{ending}", self._options)
+
+    def check_unused(self, kind: Kind, name: str) -> None:
+        """Make sure that no job needs a store.
+
+        Raises
+        ------
+        RefusedError
+            If one does.
+        """
+        for record in self.active():
+            if record.uses(kind, name):
+                raise RefusedError(409, f"job {record.id} is {record.state} and needs {name!r}; cancel it first.")
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _hash_of(verb: Verb, name: str, options: Mapping[str, Any]) -> str:
+    return _hash(json.dumps([verb, name, dict(options)], sort_keys=True))
+
+
+def _check_same(found: Mapping[str, Any], request: str) -> None:
+    if found["request"] != request:
+        raise RefusedError(422, "this Idempotency-Key was used for another request; choose a new one.")
+
+
+def _jobs_of(names: Iterable[str]) -> list[str]:
+    return [name.removesuffix(_RECORD) for name in names if name.endswith(_RECORD) and not name.endswith(_RESULT)]

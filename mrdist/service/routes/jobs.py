@@ -1,0 +1,165 @@
+"""Jobs: submit, watch, stop, resume."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from threading import Event
+from typing import Annotated, Any
+
+import anyio
+from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, Field
+
+from mrdist.service.context import DeskHere, IdempotencyKey, JobsHere
+from mrdist.service.jobs import JOB_PATTERN, Job, JobRecord, Jobs, State
+from mrdist.service.problems import RefusedError, problems
+from mrdist.service.requests import JobRequest
+from mrdist.service.security import API
+
+router = APIRouter(tags=["jobs"], prefix="/jobs", responses=problems(404, 409))
+
+JobId = Annotated[str, Path(pattern=JOB_PATTERN, examples=["20261125t093000123456-0f3a9c2e"])]
+_POLL_SECONDS = 0.5
+_BEAT_SECONDS = 15.0
+_STREAMS = 200
+
+
+class JobList(BaseModel):
+    """Jobs, the latest first."""
+
+    jobs: list[Job]
+
+
+class Blocks(BaseModel):
+    """How far the blocks of a job's phase are; without a grid there is no map of them."""
+
+    shape: tuple[int, int] | None = None
+    block: tuple[int, int] | None = None
+    grid: Annotated[tuple[int, int] | None, Field(description="Rows and columns of blocks.")] = None
+    done: Annotated[str, Field(description="1 for each block that is done and 0 for the others, in raster order.")] = ""
+
+
+class Result(BaseModel):
+    """What a job has found: the JSON of its command."""
+
+    result: dict[str, Any]
+
+
+@router.post("", status_code=202)
+def submit_job(request: JobRequest, desk: DeskHere, response: Response, idempotency_key: IdempotencyKey = None) -> Job:
+    """Submit a job; what can be known to be wrong with it is told at once."""
+    record = desk.submit(request.verb, request.name, request.options.given(), idempotency_key)
+    response.headers["location"] = f"{API}/jobs/{record.id}"
+    return record
+
+
+@router.get("")
+def list_jobs(jobs: JobsHere, state: State | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> JobList:
+    """List the latest jobs, the last one first."""
+    return JobList(jobs=list(jobs.latest(state, limit)))
+
+
+@router.get("/{job}")
+def get_job(job: JobId, jobs: JobsHere) -> Job:
+    """Say how a job goes."""
+    return jobs.get(job)
+
+
+@router.get("/{job}/blocks")
+def get_job_blocks(job: JobId, jobs: JobsHere) -> Blocks:
+    """Say which blocks of the image are done."""
+    record = jobs.get(job)
+    if record.grid is None:
+        return Blocks()
+    return Blocks(**record.grid.model_dump(), done=record.done)
+
+
+@router.get("/{job}/result")
+def get_job_result(job: JobId, jobs: JobsHere) -> Result:
+    """Return what a job has found."""
+    return Result(result=jobs.result(job))
+
+
+@router.post("/{job}/cancel", status_code=202)
+def cancel_job(job: JobId, desk: DeskHere) -> Job:
+    """Stop a job, or take it out of the queue; what is finished is kept."""
+    return desk.cancel(job)
+
+
+@router.post("/{job}/resume", status_code=202)
+def resume_job(job: JobId, desk: DeskHere) -> Job:
+    """Go on with a job that has failed or was cancelled."""
+    return desk.resume(job)
+
+
+@router.delete("/{job}", status_code=204)
+def delete_job(job: JobId, jobs: JobsHere) -> Response:
+    """Delete a job that has ended; what it has made stays."""
+    jobs.delete(job)
+    return Response(status_code=204)
+
+
+@router.get(
+    "/{job}/events",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"text/event-stream": {}}, "description": "Events: job, blocks, end."}},
+)
+def watch_job(
+    request: Request,
+    job: JobId,
+    jobs: JobsHere,
+    last_event_id: Annotated[str | None, Header(max_length=100)] = None,
+) -> StreamingResponse:
+    """Tell whenever something changes, until the job has ended; after a break, whatever has changed since then."""
+    record = jobs.get(job)
+    state = request.app.state
+    if state.streams >= _STREAMS:
+        raise RefusedError(503, f"{_STREAMS} jobs are watched already, the limit; ask for the job now and then.")
+    events = _events(jobs, record, last_event_id, state)
+    return StreamingResponse(events, media_type="text/event-stream", headers={"cache-control": "no-store"})
+
+
+async def _events(jobs: Jobs, record: JobRecord, last: str | None, state: Any) -> AsyncIterator[str]:
+    """Yield the events of a job; an event's id is the revision of its record."""
+    stopping: Event = state.stopping
+    state.streams += 1
+    try:
+        seen, done, quiet = last, "", 0.0
+        while True:
+            if _revision(record) != seen:
+                seen, quiet = _revision(record), 0.0
+                yield _event("job", seen, _public(record))
+                new = [n for n, mark in enumerate(record.done) if mark == "1" and done[n : n + 1] != "1"]
+                if new:
+                    yield _event("blocks", seen, {"done": new})
+            done = record.done
+            if record.has_ended:
+                yield _event("end", seen, {"state": record.state})
+                return
+            if stopping.is_set():
+                return
+            await anyio.sleep(_POLL_SECONDS)
+            quiet += _POLL_SECONDS
+            if quiet >= _BEAT_SECONDS:
+                quiet = 0.0
+                yield ": still there\n\n"
+            record = await anyio.to_thread.run_sync(jobs.get, record.id)
+    except RefusedError:  # deleted
+        yield _event("end", None, {"state": "deleted"})
+    finally:
+        state.streams -= 1
+
+
+def _revision(record: JobRecord) -> str:
+    return f"{record.revision}-{record.state}"
+
+
+def _public(record: JobRecord) -> dict[str, Any]:
+    return record.model_dump(mode="json", include=set(Job.model_fields))
+
+
+def _event(kind: str, revision: str | None, data: dict[str, Any]) -> str:
+    head = "" if revision is None else f"id: {revision}\n"
+    return f"event: {kind}\n{head}data: {json.dumps(data)}\n\n"

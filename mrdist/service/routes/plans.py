@@ -1,0 +1,39 @@
+"""Plans: what a training would cost."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from mrdist.service.checks import plan_request
+from mrdist.service.context import CatalogHere, SettingsHere
+from mrdist.service.problems import problems
+from mrdist.service.requests import PlanRequest
+
+router = APIRouter(tags=["plans"], prefix="/plans", responses=problems(404, 409))
+
+
+class PlanAnswer(BaseModel):
+    """What `mrdist plan --json` says; of methods beside mr, what is known without a measurement."""
+
+    block: tuple[int, int] | None = None
+    n_blocks: int
+    peak_memory: Annotated[int, Field(description="Of a worker process, in bytes.")]
+    memory: Annotated[int, Field(description="Of all worker processes that run at once, in bytes.")]
+    workers: int
+    bytes_read: int | None = None
+    bytes_written: int | None = None
+    bytes_needed: int | None = None
+    amplification: float | None = None
+    slab: int | None = None
+    seconds: float | None = None
+    advice: str | None = None
+
+
+@router.post("")
+def plan_training(request: PlanRequest, catalog: CatalogHere, settings: SettingsHere) -> PlanAnswer:
+    """Say what a training would read, write, hold in memory and take."""
+    found: dict[str, Any] = plan_request(catalog, settings, request.options.given())
+    return PlanAnswer(**found)

@@ -1,0 +1,175 @@
+"""The process that works on one job: ``python -m mrdist.service.runner``, told on stdin what to do.
+
+It lives while the service does: when stdin ends, it stops cleanly, and the next service finds the job and resumes it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from types import FrameType
+from typing import Any
+
+from mrdist.errors import MrdistError
+from mrdist.service.catalog import Catalog
+from mrdist.service.jobs import JobRecord, Jobs
+from mrdist.service.leases import BusyError, job_lease
+from mrdist.service.reporter import Reporter
+from mrdist.service.settings import Settings
+from mrdist.service.work import MAKES, perform
+
+logger = logging.getLogger("mrdist.service")
+
+BUSY = 75  # somebody else works on the job
+_STOP_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a process is told to do.
+
+    Attributes
+    ----------
+    catalog, job
+        URL of the catalogue, and the job.
+    settings
+        Of the service.
+    """
+
+    catalog: str
+    job: str
+    settings: Settings
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what goes through the pipe; the token does not."""
+        return {"catalog": self.catalog, "job": self.job, "settings": {**asdict(self.settings), "token": None}}
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> Order:
+        """Return the order that `to_dict` has made a dictionary of."""
+        settings = {**found["settings"], "host": "127.0.0.1", "allowed_hosts": ()}
+        return cls(found["catalog"], found["job"], Settings(**settings))
+
+
+def main() -> int:
+    """Work on the job of the order that arrives on stdin."""
+    logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
+    logging.getLogger("mrdist").setLevel(logging.INFO)
+    logging.captureWarnings(capture=True)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
+    try:
+        order = Order.from_dict(json.loads(_read_line()))
+        threading.Thread(target=_end_with_service, daemon=True).start()
+        return run(order)
+    except KeyboardInterrupt:
+        return 0
+    except MrdistError as error:
+        logger.warning("the job cannot be worked on: %s", error)
+        return 1
+
+
+def run(order: Order) -> int:
+    """Work on a job; return the exit code of the process."""
+    catalog = Catalog(order.catalog)
+    jobs = Jobs(catalog)
+    try:
+        with job_lease(jobs, order.job, catalog.storage_options):
+            record = jobs.find(order.job)
+            if record is None or record.has_ended:
+                return 0
+            if jobs.wants_stop(order.job):
+                cancel(jobs, order.job)
+                return 0
+            _work(catalog, order.settings, jobs, record)
+    except BusyError:
+        return BUSY
+    return 0
+
+
+def _work(catalog: Catalog, settings: Settings, jobs: Jobs, record: JobRecord) -> None:
+    begun_before = record.started is not None
+    record.state, record.last_error = "running", None
+    record.started = record.started or _now()
+    with Reporter(catalog, jobs, record):
+        jobs.write(record)
+        try:
+            if begun_before and MAKES[record.verb] == "datasets" and catalog.is_complete("datasets", record.name):
+                result: dict[str, Any] = {}  # stopped between the last write and the record's
+            else:
+                result = perform(catalog, settings, record.verb, record.name, record.options)
+        except KeyboardInterrupt:
+            record.state = "cancelled" if jobs.wants_stop(record.id) else "queued"
+        except MrdistError as error:
+            record.state, record.last_error = "failed", str(error)
+        except Exception:
+            logger.exception("job %s failed", record.id)
+            record.state = "failed"
+            record.last_error = "something went wrong inside the job; the service's log says what."
+        else:
+            jobs.write_result(record.id, result)
+            record.state, record.scores = "done", _scores(result)
+    if record.has_ended:
+        record.finished = _now()
+        jobs.forget_stop(record.id)
+    jobs.write(record)
+
+
+def _scores(result: Mapping[str, Any]) -> dict[str, Any] | None:
+    found = result.get("scores")
+    return dict(found) if isinstance(found, dict) else None
+
+
+def cancel(jobs: Jobs, job: str) -> None:
+    """End a job that nobody works on; the caller holds its lease."""
+    record = jobs.find(job)
+    if record is not None and not record.has_ended:
+        record.state, record.finished = "cancelled", _now()
+        jobs.write(record)
+    jobs.forget_stop(job)
+
+
+def fail(jobs: Jobs, record: JobRecord, sentence: str) -> None:
+    """End a job that cannot go on; the caller holds its lease."""
+    record.state, record.finished, record.last_error = "failed", _now(), sentence
+    jobs.write(record)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _stop(_signum: int, _frame: FrameType | None) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):  # once is enough: a second one would hit the writing of the record
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _read_line() -> bytes:
+    line = b""
+    while not line.endswith(b"\n"):
+        piece = os.read(0, 1)
+        if not piece:
+            raise KeyboardInterrupt
+        line += piece
+    return line
+
+
+def _end_with_service() -> None:
+    """Stop when the pipe from the service ends."""
+    while os.read(0, 1 << 10):  # not through sys.stdin, whose lock this thread would hold at the process's end
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    threading.Event().wait(_STOP_SECONDS)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,186 @@
+"""Starts what is queued, one process a job, and has those processes end when the service does."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
+from threading import Event, Thread
+
+from mrdist.errors import MrdistError
+from mrdist.pipeline._blocks import n_slots_of
+from mrdist.service.catalog import Catalog
+from mrdist.service.jobs import JobRecord, Jobs
+from mrdist.service.leases import job_lease
+from mrdist.service.machine import memory_of_machine
+from mrdist.service.runner import BUSY, Order, cancel, fail
+from mrdist.service.settings import Settings
+
+logger = logging.getLogger("mrdist.service")
+
+_TICK_SECONDS = 1.0
+_END_SECONDS = 20.0
+_BUSY_SECONDS = 5.0
+_MAX_CRASHES = 3
+_MAX_PAUSE = 60.0
+
+
+@dataclass
+class _Run:
+    """A process that works on a job."""
+
+    process: subprocess.Popen[bytes]
+    memory: int
+    asked_to_stop: bool = False
+
+
+class Supervisor(Thread):
+    """Watches the queue of a catalogue.
+
+    Parameters
+    ----------
+    catalog, settings
+        Of the service.
+    jobs
+        Of the catalogue.
+    """
+
+    def __init__(self, catalog: Catalog, settings: Settings, jobs: Jobs) -> None:
+        super().__init__(name="supervisor", daemon=True)
+        self._catalog, self._settings, self._jobs = catalog, settings, jobs
+        self._runs: dict[str, _Run] = {}
+        self._not_before: dict[str, float] = {}
+        self._failures = 0
+        self._awake, self._ending = Event(), Event()
+        self.states: Counter[str] = Counter()
+
+    def wake(self) -> None:
+        """Have it look at the queue now."""
+        self._awake.set()
+
+    def end(self) -> None:
+        """Stop all jobs, which the next service resumes, and wait for their ends."""
+        self._ending.set()
+        self._awake.set()
+        self.join()
+
+    def run(self) -> None:
+        """Watch until the end."""
+        while not self._ending.is_set():
+            pause = _TICK_SECONDS
+            try:
+                self._tick()
+                self._failures = 0
+            except MrdistError as error:  # the catalogue is away: what runs goes on
+                self._failures += 1
+                pause = min(_TICK_SECONDS * 2**self._failures, _MAX_PAUSE)
+                logger.warning("the queue cannot be read, the next try is in %.0f s: %s", pause, error)
+            self._awake.wait(pause)
+            self._awake.clear()
+        self._end_runs()
+
+    def _tick(self) -> None:
+        for job in [job for job, run in self._runs.items() if run.process.poll() is not None]:
+            self._bury(job)
+        active = self._jobs.active()
+        self.states = Counter(record.state for record in active)
+        stops = set(self._jobs.stops())
+        for record in active:
+            if record.id in stops:
+                self._stop(record)
+        self._not_before = {job: until for job, until in self._not_before.items() if until > time.monotonic()}
+        for record in active:
+            if record.id in self._runs or record.id in stops or record.id in self._not_before:
+                continue
+            if len(self._runs) >= self._settings.max_running or not self._fits(record):
+                break  # first come, first served
+            self._start(record)
+
+    def _fits(self, record: JobRecord) -> bool:
+        """Whether the machine has memory for one more job; a first one always starts."""
+        if not self._runs or self._settings.scheduler is not None:
+            return True
+        used = sum(run.memory for run in self._runs.values())
+        return used + record.memory_of(n_slots_of(self._settings.workers)) <= memory_of_machine()
+
+    def _start(self, record: JobRecord) -> None:
+        order = Order(self._catalog.url, record.id, self._settings)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mrdist.service.runner"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            env={name: value for name, value in os.environ.items() if name != "MRDIST_TOKEN"},
+            start_new_session=True,  # Ctrl-C is for the service, which asks its jobs to end
+        )
+        assert process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(json.dumps(order.to_dict()).encode() + b"\n")
+            process.stdin.flush()  # and left open: its end tells the process that the service has died
+        self._runs[record.id] = _Run(process, record.memory_of(n_slots_of(self._settings.workers)))
+        logger.info("job %s (%s %s) starts", record.id, record.verb, record.name)
+
+    def _stop(self, record: JobRecord) -> None:
+        """Stop a job that runs here; end one that nobody works on."""
+        run = self._runs.get(record.id)
+        if run is None:
+            with contextlib.suppress(MrdistError), job_lease(self._jobs, record.id, self._catalog.storage_options):
+                cancel(self._jobs, record.id)
+        elif not run.asked_to_stop:
+            run.asked_to_stop = True
+            run.process.terminate()
+
+    def _bury(self, job: str) -> None:
+        """See how a process has ended."""
+        run = self._runs.pop(job)
+        code = run.process.returncode
+        _sweep(run.process)
+        if code == 0:
+            return
+        if code == BUSY:
+            self._not_before[job] = time.monotonic() + _BUSY_SECONDS
+            return
+        logger.warning("the process of job %s has ended with %d", job, code)
+        record = self._jobs.find(job)
+        if record is None or record.has_ended:
+            return
+        with job_lease(self._jobs, job, self._catalog.storage_options):
+            record.crashes += 1
+            self._not_before[job] = time.monotonic() + min(2.0**record.crashes, _MAX_PAUSE)
+            if record.crashes >= _MAX_CRASHES:
+                fail(
+                    self._jobs,
+                    record,
+                    f"the job's process was killed {record.crashes} times (exit code {code}), for want of memory "
+                    "perhaps; lower max_memory or the number of workers, then resume the job.",
+                )
+            else:
+                record.state = "queued"
+                self._jobs.write(record)
+
+    def _end_runs(self) -> None:
+        for run in self._runs.values():
+            run.process.terminate()
+        end = time.monotonic() + _END_SECONDS
+        for run in self._runs.values():
+            try:
+                run.process.wait(max(0.0, end - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                logger.warning("a job did not stop within %.0f s and is killed", _END_SECONDS)
+            _sweep(run.process)
+
+
+def _sweep(process: subprocess.Popen[bytes]) -> None:
+    """Kill what a job's process may have left behind, and itself."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    if process.stdin is not None:
+        with contextlib.suppress(OSError):
+            process.stdin.close()

@@ -1,0 +1,77 @@
+"""One call of the pipeline a job; what each needs is loaded when it is called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from mrdist.errors import MemoryLimitError
+from mrdist.planning import parse_bytes
+from mrdist.service.catalog import Catalog, Kind
+from mrdist.service.settings import Settings
+
+Verb = Literal["train", "compare", "generate", "ingest"]
+
+MAKES: Mapping[Verb, Kind] = {"train": "models", "compare": "comparisons", "generate": "datasets", "ingest": "datasets"}
+NEEDS_IMAGES = ("train", "compare")
+
+
+def perform(catalog: Catalog, settings: Settings, verb: Verb, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Do what was asked for, or go on with it; parameters are those of `check`.
+
+    Returns
+    -------
+    dict
+        What the command line would print with ``--json``.
+    """
+    url = catalog.url_of(MAKES[verb], name)
+    given = dict(options)
+    how: dict[str, Any] = {"workers": settings.workers, "scheduler": settings.scheduler, "progress": False}
+    how["storage_options"] = catalog.storage_options
+    if verb in NEEDS_IMAGES:
+        how["max_memory"] = memory_limit(settings, given)
+        images = catalog.find("datasets", given.pop("images"))
+        given.pop("max_memory", None)
+    if verb == "train":
+        return _train(images, url, {**given, **how})
+    if verb == "compare":
+        from mrdist.pipeline.compare import compare
+
+        return compare(images, **given, out=url, **how)
+    if verb == "generate":
+        from mrdist.pipeline.generate import generate
+
+        generate(url, **given, **how)
+        return {"images": given["images"]}
+    from mrdist.pipeline.ingest import ingest
+
+    source = catalog.source(given.pop("source"))
+    return ingest(source, url, **given, **how, src_storage_options=catalog.storage_options).to_dict()
+
+
+def memory_limit(settings: Settings, options: Mapping[str, Any]) -> int:
+    """Return the limit per worker process of a job, in bytes.
+
+    Raises
+    ------
+    MemoryLimitError
+        If it is more than a job may ask for.
+    """
+    limit = parse_bytes(options["max_memory"]) if "max_memory" in options else settings.max_memory
+    if limit > settings.max_memory:
+        raise MemoryLimitError(
+            f"max_memory is {limit} bytes, but a job of this service may ask for {settings.max_memory} at most per "
+            "worker process; ask for less."
+        )
+    return limit
+
+
+def _train(images: str, url: str, options: dict[str, Any]) -> dict[str, Any]:
+    both_ways, target = options.pop("mappings", None) is not None, options.pop("target", None)
+    if target is not None and target != "all":
+        from mrdist.pipeline.train import train
+
+        return train(images, url, target=target, **options).to_dict()
+    from mrdist.pipeline.train_mappings import train_mappings
+
+    return train_mappings(images, url, both_ways=both_ways, **options).to_dict()
