@@ -168,7 +168,12 @@ def submit_ingest(name: str, **options: Any) -> None:
 
 
 def _submit(verb: str, name: str, *, url: str, token_file: str | None, as_json: bool, **options: Any) -> None:
-    given = {option: value for option, value in options.items() if value is not None}
+    source = click.get_current_context().get_parameter_source
+    given = {  # the service knows the defaults, and its limits
+        option: value
+        for option, value in options.items()
+        if value is not None and source(option) is not click.core.ParameterSource.DEFAULT
+    }
     body = {"verb": verb, "name": name, "options": given}
     # the key makes it one job however often the request is made
     job = _client(url, token_file).ask("POST", "/jobs", body, {"idempotency-key": uuid.uuid4().hex})

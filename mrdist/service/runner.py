@@ -100,6 +100,7 @@ def _work(catalog: Catalog, settings: Settings, jobs: Jobs, record: JobRecord) -
     record.started = record.started or _now()
     with Reporter(catalog, jobs, record):
         jobs.write(record)
+        logger.info("job %s (%s %s) is worked on by process %d", record.id, record.verb, record.name, os.getpid())
         try:
             if begun_before and MAKES[record.verb] == "datasets" and catalog.is_complete("datasets", record.name):
                 result: dict[str, Any] = {}  # stopped between the last write and the record's

@@ -124,7 +124,6 @@ class Supervisor(Thread):
             process.stdin.write(json.dumps(order.to_dict()).encode() + b"\n")
             process.stdin.flush()  # and left open: its end tells the process that the service has died
         self._runs[record.id] = _Run(process, record.memory_of(n_slots_of(self._settings.workers)))
-        logger.info("job %s (%s %s) starts", record.id, record.verb, record.name)
 
     def _stop(self, record: JobRecord) -> None:
         """Stop a job that runs here; end one that nobody works on."""

@@ -1,0 +1,311 @@
+"""Jobs of a real service: submitted, watched, stopped, resumed, and found again after the worst."""
+
+import json
+import signal
+import subprocess
+import threading
+from pathlib import Path
+
+import commands
+import pytest
+from services import serving
+
+import mrdist
+
+PAIR = {"images": "faces", "source": "neutral", "target": "happy"}
+FACES = {"labels": ["neutral", "happy"], "color": "gray"}
+LONG = {**PAIR, "images": "large", "block": [16, 16], "receptive_field": 5}  # 64 blocks
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("service")
+
+
+@pytest.fixture(scope="module")
+def service(folder):
+    """A service with a small dataset, `faces`, and one whose trainings take a while, `large`."""
+    with serving(folder / "catalog", folder / "log", "--workers", "0") as found:
+        jobs = [
+            found.ask(
+                "POST",
+                "/datasets",
+                {
+                    "name": name,
+                    "generate": {"images": n, "size": size, "labels": ["neutral", "happy"], "color": "gray"},
+                },
+            )
+            for name, n, size in (("faces", 12, 32), ("large", 40, 128))
+        ]
+        for job in jobs:
+            found.finish(job)
+        yield found
+
+
+@pytest.fixture(scope="module")
+def direct(folder, service):
+    """What the command line makes of the long training."""
+    out = folder / "direct.zarr"
+    mrdist.train(
+        str(folder / "catalog/datasets/large.zarr"),
+        str(out),
+        source="neutral",
+        target="happy",
+        receptive_field=5,
+        workers=0,
+    )
+    return out
+
+
+def test_a_training_is_what_the_command_line_makes(service, folder, tmp_path):
+    job = service.submit("train", "smile", **PAIR)
+    assert (job["verb"], job["name"], job["model"], job["dataset"]) == ("train", "smile", "smile", "faces")
+    done = service.finish(job)
+    assert done["started"] <= done["finished"]
+    assert done["last_error"] is None
+    assert 0 < done["scores"]["mse"] < 0.1
+    faces = folder / "catalog/datasets/faces.zarr"
+    mrdist.train(str(faces), str(tmp_path / "w.zarr"), source="neutral", target="happy", workers=0)
+    commands.assert_equal_bytes(folder / "catalog/models/smile.zarr", tmp_path / "w.zarr")
+    result = service.ask("GET", f"/jobs/{job['id']}/result")["result"]
+    assert result["scores"] == done["scores"]
+    assert "already in models" in service.refusal(
+        409, "POST", "/jobs", {"verb": "train", "name": "smile", "options": PAIR}
+    )
+
+
+def test_every_verb_and_method_has_its_end(service):
+    jobs = [
+        service.submit("train", "all", images="faces", source="neutral", target="all"),
+        service.submit("train", "cv", **PAIR, alpha="cv", folds=2, alphas=[0.1, 1.0]),
+        service.submit("train", "l2", **PAIR, method="l2"),
+        service.submit("compare", "both", **PAIR, methods=["mr", "pixel", "identity"], alpha=0.4, split="train"),
+    ]
+    ended = [service.finish(job) for job in jobs]
+    assert [job["name"] for job in sorted(ended, key=lambda job: job["started"])] == ["all", "cv", "l2", "both"]
+    assert service.ask("GET", f"/jobs/{jobs[1]['id']}/result")["result"]["cross_validation"]["chosen"]["alpha"]
+    table = service.ask("GET", f"/jobs/{jobs[3]['id']}/result")["result"]["methods"]
+    assert [row["method"] for row in table] == ["mr", "pixel", "identity"]
+    listed = service.ask("GET", "/jobs?limit=2")["jobs"]
+    assert [job["name"] for job in listed] == ["both", "l2"]
+    assert {job["state"] for job in service.ask("GET", "/jobs?state=done")["jobs"]} == {"done"}
+    assert service.ask("GET", "/jobs?state=failed")["jobs"] == []
+
+
+def test_photographs_of_the_catalogue_become_a_dataset(service, folder):
+    import numpy as np
+    from PIL import Image
+
+    for label in ("neutral", "happy"):
+        for person in "abc":
+            path = folder / "catalog/sources/people" / label / f"{person}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.full((32, 32), 90, np.uint8)).save(path)
+    body = {"name": "people", "ingest": {"source": "people", "align": "none", "color": "gray"}}
+    service.finish(service.ask("POST", "/datasets", body))
+    assert service.ask("GET", "/datasets/people")["images"] == 3
+    body["ingest"]["source"] = "nobody"
+    assert "sources/nobody" in service.refusal(422, "POST", "/datasets", body | {"name": "nobody"})
+
+
+def test_who_watches_sees_it_all(service):
+    job = service.submit("train", "watched", **LONG)
+    seen = list(service.events(job))
+    assert seen[0][0] == "job"
+    assert seen[-1][0] == "end"
+    states = [data["state"] for kind, _, data in seen if kind == "job"]
+    assert states[-1] == "done"
+    assert states == sorted(states, key=["queued", "running", "done"].index)
+    last = seen[-1][1]
+    again = list(service.events(job, last))
+    assert [kind for kind, *_ in again] == ["end"]
+    assert next(kind for kind, *_ in service.events(job, "0-queued")) == "job"
+
+
+def test_a_job_is_cancelled_and_resumed_with_equal_bytes(service, folder, direct):
+    model = folder / "catalog/models/stopped.zarr"
+    job = service.submit("train", "stopped", **LONG)
+    waiting = service.submit("train", "waiting", **PAIR)
+    commands.wait_until(lambda: commands.blocks_done(model) > 2, "blocks")
+    assert "is running" in service.refusal(409, "DELETE", f"/jobs/{job['id']}")
+    assert "needs 'large'" in service.refusal(409, "DELETE", "/datasets/large")
+    service.ask("POST", f"/jobs/{waiting['id']}/cancel")
+    assert service.wait(waiting)["state"] == "cancelled"
+    service.ask("POST", f"/jobs/{job['id']}/cancel")
+    stopped = service.wait(job)
+    assert stopped["state"] == "cancelled"
+    assert not commands.is_whole(model)
+    kept = commands.blocks_done(model)
+    assert 2 < kept < 64
+    assert "is cancelled already" in service.refusal(409, "POST", f"/jobs/{job['id']}/cancel")
+    assert "has no result" in service.refusal(409, "GET", f"/jobs/{job['id']}/result")
+    assert service.ask("POST", f"/jobs/{job['id']}/resume")["state"] == "queued"
+    service.finish(job)
+    commands.assert_equal_bytes(model, direct)
+    assert service.ask("GET", f"/jobs/{job['id']}/result")["result"]["blocks_run"] <= 64 - kept
+    service.ask("DELETE", f"/jobs/{job['id']}", status=204)
+    service.refusal(404, "GET", f"/jobs/{job['id']}")
+    assert commands.is_whole(model)
+
+
+def test_a_job_that_fails_says_why_and_can_be_resumed(service, folder):
+    model = folder / "catalog/models/broken.zarr"
+    model.mkdir()
+    (model / "file").write_text("in the way")
+    job = service.submit("train", "broken", **PAIR)
+    failed = service.wait(job)
+    assert failed["state"] == "failed"
+    assert failed["last_error"].endswith(".")
+    assert "broken.zarr" in failed["last_error"]
+    (model / "file").unlink()
+    service.ask("POST", f"/jobs/{job['id']}/resume")
+    assert service.finish(job)["last_error"] is None
+
+
+def test_an_idempotency_key_makes_one_job(service):
+    body = {"verb": "train", "name": "once", "options": PAIR}
+    found = []
+    threads = [
+        threading.Thread(target=lambda: found.append(service.ask("POST", "/jobs", body, idempotency_key="k")))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({job["id"] for job in found}) == 1
+    done = service.finish(found[0])
+    assert service.ask("POST", "/jobs", body, idempotency_key="k")["finished"] == done["finished"]
+    other = {**body, "name": "twice"}
+    assert "Idempotency-Key" in service.refusal(422, "POST", "/jobs", other, idempotency_key="k")
+
+
+def test_two_jobs_never_make_the_same(service):
+    first = service.submit("train", "same", **LONG)
+    body = {"verb": "train", "name": "same", "options": PAIR}
+    assert first["id"] in service.refusal(409, "POST", "/jobs", body)
+    service.ask("POST", f"/jobs/{first['id']}/cancel")
+    service.wait(first)
+
+
+@pytest.mark.parametrize(
+    ("verb", "options", "status", "words"),
+    [
+        ("train", {**PAIR, "receptive_field": 4}, 422, "receptive_field must be odd"),
+        ("train", {**PAIR, "receptive_field": 99}, 422, "99"),
+        ("train", {**PAIR, "target": "angry"}, 422, "no label 'angry'"),
+        ("train", {**PAIR, "alpha": -1.0}, 422, "alpha"),
+        ("train", {**PAIR, "max_memory": "10MB"}, 422, "max_memory"),
+        ("train", {**PAIR, "max_memory": "3GiB"}, 422, "may ask for"),
+        ("train", {**PAIR, "method": "l2", "dilation": 2}, 422, "method l2 does not know the option dilation"),
+        ("train", {**PAIR, "images": "nobody"}, 404, "no dataset 'nobody'"),
+        ("train", {**PAIR, "images": "../faces"}, 422, "options.images"),
+        ("train", {**PAIR, "workers": 4}, 422, "options.workers"),
+        ("train", {"images": "faces", "source": "neutral"}, 422, "either target"),
+        ("train", {**PAIR, "alpha": 1e999}, 422, "alpha"),
+        ("compare", {**PAIR, "methods": ["identity"]}, 422, "nothing to compare"),
+        ("generate", {"images": 0}, 422, "images must be at least 1"),
+        ("generate", {"images": 1, "size": 5000}, 422, "4096"),
+        ("generate", {"images": 1, "labels": ["merry"]}, 422, "merry"),
+        ("ingest", {"source": "../../etc"}, 422, "options.source"),
+        ("ingest", {"source": "people", "layout": "nonsense"}, 422, "nonsense"),
+        ("paint", {}, 422, "verb"),
+    ],
+)
+def test_what_cannot_be_is_told_before_it_is_queued(service, verb, options, status, words):
+    before = service.ask("GET", "/jobs")
+    assert words in service.refusal(status, "POST", "/jobs", {"verb": verb, "name": "impossible", "options": options})
+    assert service.ask("GET", "/jobs") == before
+
+
+def test_a_plan_is_that_of_the_command_line(service, folder):
+    found = service.ask("POST", "/plans", {"verb": "train", "options": PAIR}, 200)
+    done = commands.report("plan", folder / "catalog/datasets/faces.zarr", "--source", "neutral", "--target", "happy")
+    for name in ("n_blocks", "block", "bytes_read", "bytes_written", "peak_memory", "slab", "amplification"):
+        assert found[name] == done[name]
+    assert found["seconds"] > 0
+    other = service.ask("POST", "/plans", {"options": {**PAIR, "method": "l2"}}, 200)
+    assert other["peak_memory"] > 0
+    assert other["seconds"] is None
+    assert "odd" in service.refusal(422, "POST", "/plans", {"options": {**PAIR, "receptive_field": 2}})
+
+
+def test_the_commands_of_clients(service):
+    there = ("--url", service.url)
+    pair = ("--source", "neutral", "--target", "happy")
+    job = commands.report("submit", "train", "faces", "asked", *pair, *there)
+    assert job["options"] == PAIR
+    service.finish(job)
+    assert commands.report("jobs", job["id"], *there)["state"] == "done"
+    assert commands.report("jobs", "--limit", "1", *there)["jobs"][0]["id"] == job["id"]
+    assert "asked" in commands.succeed("jobs", *there).stdout
+    assert "nothing to cancel" in commands.failure("cancel", job["id"], *there)
+    assert "odd" in commands.failure("submit", "train", "faces", "odd", *pair, "--receptive-field", "4", *there)
+    long = commands.report("submit", "train", "large", "asked-long", *pair, "--block", "16,16", *there)
+    assert commands.report("cancel", long["id"], *there)["state"] in ("stopping", "cancelled")
+    assert service.wait(long)["state"] == "cancelled"
+    assert "no service answers" in commands.failure("jobs", "--url", "http://127.0.0.1:9")
+
+
+def test_killed_with_all_its_jobs_a_service_begins_where_it_was(folder, service, direct, tmp_path):
+    catalog = tmp_path / "catalog"
+    (catalog / "datasets").mkdir(parents=True)
+    (catalog / "datasets/large.zarr").symlink_to(folder / "catalog/datasets/large.zarr")
+    first, second = ({"name": name, **LONG} for name in ("first", "second"))
+    with serving(catalog, tmp_path / "log", "--workers", "0") as killed:
+        jobs = [killed.submit("train", **first), killed.submit("train", **second)]
+        commands.wait_until(lambda: commands.blocks_done(catalog / "models/first.zarr") > 2, "blocks")
+        killed.kill()
+    with serving(catalog, tmp_path / "log", "--workers", "0") as found:
+        runner = commands.wait_until(lambda: _worker_of(tmp_path / "log", jobs[0], 2), "the job to be resumed")
+        commands.wait_until(lambda: commands.blocks_done(catalog / "models/first.zarr") > 10, "blocks")
+        found.kill()
+        subprocess.run(["kill", "-9", str(runner)], check=True)  # of a machine that fails
+    with serving(catalog, tmp_path / "log", "--workers", "0") as found:
+        for job in jobs:
+            assert found.finish(job)["state"] == "done"
+    for name in ("first", "second"):
+        commands.assert_equal_bytes(catalog / f"models/{name}.zarr", direct)
+
+
+def _worker_of(log, job, count):
+    """Return the process that is the ``count``-th to work on a job."""
+    lines = [line for line in Path(log).read_text().splitlines() if job["id"] in line and "is worked on" in line]
+    return int(lines[count - 1].rpartition(" ")[2]) if len(lines) >= count else None
+
+
+def test_two_services_share_a_queue(folder, service, direct, tmp_path):
+    catalog = tmp_path / "catalog"
+    (catalog / "datasets").mkdir(parents=True)
+    (catalog / "datasets/large.zarr").symlink_to(folder / "catalog/datasets/large.zarr")
+    with (
+        serving(catalog, tmp_path / "one", "--workers", "0", "--max-running", "2") as one,
+        serving(catalog, tmp_path / "two", "--workers", "0", "--max-running", "2") as two,
+    ):
+        jobs = [(one, two)[n % 2].submit("train", f"model-{n}", **LONG) for n in range(4)]
+        for job in jobs:
+            two.finish(job)
+    worked = (tmp_path / "one").read_text() + (tmp_path / "two").read_text()
+    for n, job in enumerate(jobs):
+        assert worked.count(f"job {job['id']} (train model-{n}) is worked on") == 1
+        commands.assert_equal_bytes(catalog / f"models/model-{n}.zarr", direct)
+
+
+def test_a_service_that_is_stopped_leaves_its_jobs_to_the_next(folder, service, direct, tmp_path):
+    catalog = tmp_path / "catalog"
+    (catalog / "datasets").mkdir(parents=True)
+    (catalog / "datasets/large.zarr").symlink_to(folder / "catalog/datasets/large.zarr")
+    with serving(catalog, tmp_path / "log", "--workers", "0") as stopped:
+        job = stopped.submit("train", "kept", **LONG)
+        watching = threading.Thread(target=lambda: list(stopped.events(job)))
+        watching.start()
+        commands.wait_until(lambda: commands.blocks_done(catalog / "models/kept.zarr") > 2, "blocks")
+        stopped.process.send_signal(signal.SIGTERM)
+        assert stopped.process.wait(60) == 130
+        watching.join(10)
+        assert not watching.is_alive()
+    record = json.loads((catalog / f"jobs/{job['id']}.json").read_text())
+    assert record["state"] == "queued"
+    with serving(catalog, tmp_path / "log", "--workers", "0") as found:
+        found.finish(job)
+    commands.assert_equal_bytes(catalog / "models/kept.zarr", direct)
