@@ -21,7 +21,7 @@ MAPS = ("lag", "cross", "source_sum", "target_sum", "target_square")
 
 @pytest.fixture
 def narrow_bands(monkeypatch):
-    monkeypatch.setattr("mrdist.planning._BAND_BYTES", 1)
+    monkeypatch.setattr("mrdist.planning.bands.BAND_BYTES", 1)
 
 
 @given(st.integers(-20, 100), st.integers(1, 300), st.integers(1, 40), st.integers(0, 24))

@@ -54,7 +54,7 @@ def submit(stores, environment):
     jobs = []
 
     def submit(weights, *options):
-        command = ["sbatch", "--parsable", "--time=1", "--ntasks=2", "--mem-per-cpu=1500M", "--export=ALL", *options]
+        command = ["sbatch", "--parsable", "--time=1", "--mem-per-cpu=1500M", "--export=ALL", *options]
         log = f"--output={stores.folder}/%j.log"
         training = (str(stores.images), str(weights), *OPTIONS, "--block", "32,32")
         done = subprocess.run(
@@ -86,7 +86,7 @@ def wait_for(job, states, minutes=10):
 
 def test_stopped_before_its_walltime_it_is_requeued_until_it_is_done(stores, submit, tmp_path):
     weights = tmp_path / "weights.zarr"
-    job = submit(weights, "--nodes=2", "--ntasks-per-node=1", "--signal=B:TERM@10")
+    job = submit(weights, "--ntasks=2", "--nodes=2", "--signal=B:TERM@10")
     log = stores.folder / f"{job}.log"
     while wait_for(job, ("PENDING", "COMPLETED", "FAILED", "TIMEOUT"))["JobState"] == "PENDING":
         # SLURM lets a requeued job wait for two minutes, which an administrator may cut short
@@ -105,9 +105,13 @@ def test_stopped_before_its_walltime_it_is_requeued_until_it_is_done(stores, sub
 
 def test_killed_at_its_walltime_it_is_resumed_by_the_next_job(stores, submit, tmp_path):
     weights = tmp_path / "weights.zarr"
-    alone = ("--no-requeue", "--signal=B:URG@1")  # a signal that nobody minds: the end comes without warning
+    alone = (
+        "--ntasks=1",
+        "--no-requeue",
+        "--signal=B:URG@1",
+    )  # a signal that nobody minds: the end comes without warning
     chain = [submit(weights, *alone)]
-    for _ in range(3):
+    for _ in range(9):
         after = (f"--dependency=afternotok:{chain[-1]}", "--kill-on-invalid-dep=yes")
         chain.append(submit(weights, *alone, *after))
     ended = [wait_for(job, ("COMPLETED", "TIMEOUT", "FAILED", "CANCELLED"))["JobState"] for job in chain]

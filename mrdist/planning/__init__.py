@@ -1,0 +1,27 @@
+"""What a training will read, write and hold in memory, before anything runs: arithmetic on integers."""
+
+from __future__ import annotations
+
+from mrdist.planning.bands import band_cuts, band_height
+from mrdist.planning.cuts import Cut
+from mrdist.planning.solving import plan_solving
+from mrdist.planning.training import Plan, block_bytes, plan_training
+from mrdist.planning.units import BASE_MEMORY, DEFAULT_MEMORY, MIB, parse_bytes
+from mrdist.planning.workloads import SearchSizes, StoredSums, Workload
+
+__all__ = [
+    "BASE_MEMORY",
+    "DEFAULT_MEMORY",
+    "MIB",
+    "Cut",
+    "Plan",
+    "SearchSizes",
+    "StoredSums",
+    "Workload",
+    "band_cuts",
+    "band_height",
+    "block_bytes",
+    "parse_bytes",
+    "plan_solving",
+    "plan_training",
+]

@@ -1,0 +1,37 @@
+"""Bands of rows, in which a task reads its images."""
+
+from __future__ import annotations
+
+from mrdist.planning.cuts import round_up
+from mrdist.planning.units import MIB
+
+BAND_BYTES = 12 * MIB  # pixels of one label that a task reads at a time, where a row of chunks is not more
+
+
+def band_height(chunk: int, row_bytes: int, reach: int) -> int:
+    """Return how many rows of a slab a task reads at a time: whole rows of chunks, more than the lags reach.
+
+    Parameters
+    ----------
+    chunk
+        Rows of a chunk.
+    row_bytes
+        Bytes of one row of all images of the slab.
+    reach
+        Of the field, in rows.
+    """
+    return max(BAND_BYTES // row_bytes // chunk * chunk, round_up(reach + 1, chunk))
+
+
+def band_cuts(start: int, stop: int, chunk: int, height: int) -> list[int]:
+    """Cut rows ``start..stop-1`` into bands of ``height`` rows or a little more, between two rows of chunks.
+
+    Examples
+    --------
+    >>> band_cuts(-1, 257, 64, 64), band_cuts(63, 130, 64, 64)
+    ([-1, 64, 128, 192, 257], [63, 130])
+    """
+    cuts = [start]
+    while (cut := round_up(cuts[-1] + height, chunk)) + height // 2 < stop:
+        cuts.append(cut)
+    return [*cuts, stop]

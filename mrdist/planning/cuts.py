@@ -1,0 +1,101 @@
+"""How an image may be cut into blocks, and which of the cuts is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from mrdist.errors import MemoryLimitError, ParameterError
+from mrdist.geometry import Block, Shape
+from mrdist.planning.units import BASE_MEMORY, MIB
+
+AnyCut = TypeVar("AnyCut", bound="Cut")
+_HARDLY = 1.05
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How work on an image will be cut into blocks, and what that costs.
+
+    Attributes
+    ----------
+    block
+        Height and width of a block of output pixels.
+    n_blocks
+        Number of tasks.
+    peak_memory
+        Expected peak of resident bytes of one worker process.
+    bytes_read
+        Decoded bytes of all chunks that are read, with the halo's amplification.
+    bytes_written
+        Bytes of the output before compression.
+    """
+
+    block: Shape
+    n_blocks: int
+    peak_memory: int
+    bytes_read: int
+    bytes_written: int
+
+
+def find_blocks(shape: Shape, unit: int, block: Shape | None) -> list[Shape]:
+    """Return blocks to choose from, largest first: whole chunks of the output."""
+    whole = (round_up(shape[0], unit), round_up(shape[1], unit))
+    if block is None:
+        return _halvings(whole, unit)
+    if min(block) < 1:
+        raise ParameterError(f"block must be at least 1 x 1 pixels, got {block[0]} x {block[1]}.")
+    return [(min(round_up(block[0], unit), whole[0]), min(round_up(block[1], unit), whole[1]))]
+
+
+def _halvings(whole: Shape, unit: int) -> list[Shape]:
+    """Blocks from the whole image down to one chunk, the longer side halved each time."""
+    height, width = whole
+    found = [(height, width)]
+    while height > unit or width > unit:
+        if height >= width:
+            height = round_up(-(-height // 2), unit)
+        else:
+            width = round_up(-(-width // 2), unit)
+        found.append((height, width))
+    return found
+
+
+def round_up(value: int, unit: int) -> int:
+    """Return the next multiple of ``unit``."""
+    return -(-value // unit) * unit
+
+
+def fastest(cuts: Sequence[AnyCut], n_slots: int) -> AnyCut:
+    """Choose the cut that is read soonest, and of those that hardly differ the one that reads least."""
+    soonest = min(_read_by_one_slot(cut, n_slots) for cut in cuts)
+    soon = [cut for cut in cuts if _read_by_one_slot(cut, n_slots) <= _HARDLY * soonest]
+    return min(soon, key=lambda cut: cut.bytes_read)
+
+
+def _read_by_one_slot(cut: Cut, n_slots: int) -> float:
+    """Bytes that one slot reads, which grow with the blocks' halos and shrink with the number of slots at work."""
+    return cut.bytes_read / cut.n_blocks * -(-cut.n_blocks // n_slots)
+
+
+def count_blocks(shape: Shape, block: Shape) -> int:
+    """Return how many blocks an image has."""
+    return -(-shape[0] // block[0]) * -(-shape[1] // block[1])
+
+
+def touched(part: Block, chunks: Shape, shape: Shape) -> int:
+    """Pixels of all chunks that a rectangle touches."""
+    height, width = chunks
+    y0, y1 = part.y0 // height * height, min(round_up(part.y1, height), shape[0])
+    x0, x1 = part.x0 // width * width, min(round_up(part.x1, width), shape[1])
+    return (y1 - y0) * (x1 - x0)
+
+
+def too_large(block: Shape, needed: int, max_memory: int, instead: str) -> MemoryLimitError:
+    """Return what to raise where even this block needs too much."""
+    return MemoryLimitError(
+        f"a block of {block[0]} x {block[1]} pixels needs {-(-needed // MIB)} MiB in a worker "
+        f"({BASE_MEMORY // MIB} MiB of them before any work), but max_memory is {max_memory // MIB} MiB; raise "
+        f"--max-memory, {instead}."
+    )

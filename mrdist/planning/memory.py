@@ -1,0 +1,78 @@
+"""What a block of a training holds in memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mrdist.geometry import ReceptiveField, Shape
+from mrdist.planning.bands import BAND_BYTES, band_height
+from mrdist.planning.cuts import round_up
+from mrdist.planning.units import BASE_MEMORY
+from mrdist.planning.workloads import SearchSizes, Workload, chunk_bytes, count_maps, solution_bytes
+
+READS_IN_FLIGHT = 10  # chunks that zarr fetches and decodes at once
+ROWS_IN_32_BITS = (2**32 - 1) // 255**2  # of bytes, see mrdist.moments
+_SLAB_IMAGES = 64  # with fewer at a time, moving the sums takes longer than the products
+
+
+def choose_slab(workload: Workload, block: Shape, max_memory: int) -> int | None:
+    """Whole chunks of images: as many as fill a band of rows, fewer where that is too much, None where one is."""
+    height, width = _window(workload, block)
+    run = workload.chunks[0]
+    band = run * min(height, workload.chunks[1]) * width * workload.n_channels * workload.itemsize
+    fewest = workload.n_folds * _SLAB_IMAGES
+    slab = min(round_up(workload.n_stored, run), run * max(1, BAND_BYTES // band, fewest // run))
+    while slab >= run:
+        if peak_memory(workload, block, slab) <= max_memory:
+            return slab
+        slab = slab // 2 // run * run
+    return None
+
+
+def _window(workload: Workload, block: Shape) -> Shape:
+    around = workload.field.reach + 2 * workload.margin
+    return block[0] + around, block[1] + around
+
+
+def peak_memory(workload: Workload, block: Shape, slab: int) -> int:
+    """Return the peak of resident bytes of a worker that trains a block."""
+    margin, (height, width) = 2 * workload.margin, _window(workload, block)
+    pixels = (block[0] + margin) * (block[1] + margin)
+    statistics = total_bytes(workload, block)
+    slab = min(slab, workload.n_stored)
+    image = workload.n_channels * workload.itemsize
+    reach = workload.field.reach
+    rows = min(height, 3 * band_height(workload.chunks[1], slab * width * image, reach) // 2 + reach)
+    bands = 2 * workload.n_labels * slab * image * rows * width  # one is read while the last one is summed
+    if workload.n_mappings > 1:  # what is a source and a target is copied in two bands
+        bands += 2 * workload.n_sources * slab * image * rows * width
+    if workload.itemsize > 2:  # floats are copied and pass through float64 on their way to fixed point
+        bands += workload.n_labels * slab * workload.n_channels * 16 * rows * width
+    chunks = -(-slab // workload.chunks[0]) * (-(-width // workload.chunks[2]) + 1)
+    reading = min(READS_IN_FLIGHT, chunks) * 2 * chunk_bytes(workload)
+    solution = 0 if workload.keeps_sums else solution_bytes(workload, pixels)
+    if workload.search is None:
+        return BASE_MEMORY + statistics + max(bands + reading, solution)
+    summing = workload.n_folds * statistics + bands + reading
+    validating = (workload.n_folds + 1) * statistics + _search_bytes(workload, workload.search, block)
+    return BASE_MEMORY + max(summing, validating, 2 * statistics + solution)
+
+
+def total_bytes(workload: Workload, block: Shape, field: ReceptiveField | None = None) -> int:
+    """Return the bytes of a block's sums over all images, for the field or a smaller one."""
+    work = workload if field is None else replace(workload, field=field)
+    margin, (height, width) = 2 * work.margin, _window(work, block)
+    window_maps, block_maps = count_maps(work)
+    narrow = work.itemsize == 1 and (work.keeps_sums or work.n_rows <= ROWS_IN_32_BITS)
+    maps = work.n_sources * window_maps * height * width
+    maps += work.n_mappings * block_maps * (block[0] + margin) * (block[1] + margin)
+    return (4 if narrow else 8) * maps
+
+
+def _search_bytes(workload: Workload, search: SearchSizes, block: Shape) -> int:
+    """Return the bytes of what a block needs besides the sums of its folds and their total."""
+    others = [field for field in search.fields if field != workload.field]  # their sums are copied from the whole
+    copies = [3 * total_bytes(workload, block, field) for field in others]  # of the total, a fold and the rest
+    rest = [total_bytes(workload, block)] if workload.field in search.fields else []
+    n_maps = search.n_alphas * ((search.n_folds if search.per_pixel else 0) + 2) + 2
+    return max(copies + rest) + 8 * n_maps * workload.n_groups * workload.n_inputs * block[0] * block[1]

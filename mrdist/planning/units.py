@@ -1,0 +1,34 @@
+"""Sizes in bytes, and what a worker takes before any work."""
+
+from __future__ import annotations
+
+import re
+
+from mrdist.errors import ParameterError
+
+MIB = 1 << 20
+DEFAULT_MEMORY = 2048 * MIB
+BASE_MEMORY = 220 * MIB
+"""Resident bytes of a worker process with its libraries before any work, measured."""
+_UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
+_BINARY_UNITS = {"ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30, "ti": 1 << 40}
+
+
+def parse_bytes(text: str | int) -> int:
+    """Return a number of bytes.
+
+    Raises
+    ------
+    ParameterError
+        If ``text`` is not a positive number with an optional unit.
+
+    Examples
+    --------
+    >>> parse_bytes("2GiB"), parse_bytes("600MB"), parse_bytes(4096)
+    (2147483648, 600000000, 4096)
+    """
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([kmgt]i?)?b?\s*", str(text).lower())
+    size = int(float(match[1]) * (_UNITS | _BINARY_UNITS)[match[2] or ""]) if match else 0
+    if size <= 0:
+        raise ParameterError(f"max_memory must be a positive size such as 2GiB or 600MB, got {text!r}.")
+    return size

@@ -1,0 +1,150 @@
+"""The sizes that decide what work costs, and what follows from them whatever the cut."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+from mrdist.geometry import ReceptiveField, Shape
+
+
+@dataclass(frozen=True)
+class SearchSizes:
+    """The sizes that decide what a cross-validation costs beyond a training.
+
+    Attributes
+    ----------
+    fields, n_alphas, n_folds
+        Of the grid.
+    per_pixel
+        Whether every pixel chooses its penalty: the errors of all folds are then held at once.
+    """
+
+    fields: tuple[ReceptiveField, ...]
+    n_alphas: int
+    n_folds: int
+    per_pixel: bool
+
+
+@dataclass(frozen=True)
+class Workload:
+    """The sizes that decide the cost of a training.
+
+    Attributes
+    ----------
+    shape, n_channels, itemsize
+        Of the images.
+    chunks
+        Chunk shape of the images store, (image, y, x, channel).
+    n_stored, n_images
+        Images in the store, and those to train on.
+    field, n_groups
+        The receptive field, and the number of independent systems a pixel.
+    weight_itemsize, weight_chunk
+        Of the weights store: bytes of a number and side of a chunk in pixels.
+    keeps_sums
+        Whether the sums are stored instead of being solved: their lag maps reach beyond the block.
+    n_sources, n_targets, n_mappings
+        Labels that are sources, those that are targets only, and mappings between them that a block serves at once.
+    n_inputs
+        Channels that a system sees and predicts.
+    search
+        Of a cross-validation, if there is one.
+    """
+
+    shape: Shape
+    n_channels: int
+    itemsize: int
+    chunks: tuple[int, int, int, int]
+    n_stored: int
+    n_images: int
+    field: ReceptiveField
+    n_groups: int
+    weight_itemsize: int
+    weight_chunk: int
+    keeps_sums: bool = False
+    n_sources: int = 1
+    n_targets: int = 1
+    n_mappings: int = 1
+    n_inputs: int = 1
+
+    @property
+    def n_labels(self) -> int:
+        """Labels that are read."""
+        return self.n_sources + self.n_targets
+
+    search: SearchSizes | None = None
+
+    @property
+    def n_folds(self) -> int:
+        """Sums that a block holds side by side while images are read."""
+        return self.search.n_folds if self.search else 1
+
+    @property
+    def n_offsets(self) -> int:
+        """Taps of the weights."""
+        return self.field.n_offsets
+
+    @property
+    def margin(self) -> int:
+        """Pixels beyond the block for which sums are taken, on every side."""
+        return self.field.halo if self.keeps_sums else 0
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of every regression."""
+        return self.n_images * (self.n_channels if self.n_groups == self.n_inputs == 1 else 1)
+
+
+@dataclass(frozen=True)
+class StoredSums:
+    """The sizes that decide the cost of solving from a statistics store.
+
+    Attributes
+    ----------
+    shape
+        Of the images.
+    field, n_groups
+        The receptive field of the store, and the number of independent systems a pixel.
+    n_folds, itemsize, chunks
+        Of the sums: entries of the leading axis, bytes of a number, height and width of a chunk.
+    n_offsets, weight_itemsize, weight_chunk
+        Of the weights: taps, bytes of a number and side of a chunk in pixels.
+    n_inputs
+        Channels that a system sees and predicts.
+    """
+
+    shape: Shape
+    field: ReceptiveField
+    n_groups: int
+    n_folds: int
+    itemsize: int
+    chunks: Shape
+    n_offsets: int
+    weight_itemsize: int
+    weight_chunk: int
+    n_inputs: int = 1
+
+
+def count_maps(work: Workload | StoredSums) -> tuple[int, int]:
+    """Return how many maps of all systems cover the window, and how many the block."""
+    n_planes, n_pairs = work.n_groups * work.n_inputs, work.n_groups * work.n_inputs**2
+    return n_pairs * work.field.n_lags + n_planes, n_pairs * work.field.n_offsets + 2 * n_planes
+
+
+def solution_bytes(work: Workload | StoredSums, pixels: int) -> int:
+    """Return the bytes of the weights of so many pixels, as solved and as stored."""
+    n_planes, n_taps = work.n_groups * work.n_inputs, work.n_inputs * work.n_offsets
+    return n_planes * pixels * (n_taps + 3) * (8 + work.weight_itemsize)
+
+
+def weight_bytes(work: Workload | StoredSums) -> int:
+    """Return the bytes of all weights before compression."""
+    n_planes, n_taps = work.n_groups * work.n_inputs, work.n_inputs * work.n_offsets
+    n_mappings = work.n_mappings if isinstance(work, Workload) else 1
+    return n_mappings * n_planes * prod(work.shape) * ((n_taps + 1) * work.weight_itemsize + 16)
+
+
+def chunk_bytes(workload: Workload) -> int:
+    """Return the decoded bytes of a chunk of the images store."""
+    return prod(workload.chunks) * workload.itemsize
