@@ -15,6 +15,7 @@
     │   ├── StoreFormatError      something else, or a newer format, at this URL
     │   ├── StoreIncompleteError  a store in the making
     │   ├── StoreExistsError      an output that is already there              (also FileExistsError)
+    │   ├── StoreBusyError        an output that another run writes
     │   ├── MissingChunkError     a chunk that should be in the store and is not
     │   └── LabelError            a label that the images store does not have  (also KeyError)
     ├── MemoryLimitError      a plan that does not fit into ``max_memory``
@@ -77,6 +78,10 @@ class StoreIncompleteError(StoreError):
 
 class StoreExistsError(StoreError, FileExistsError):
     """An output of another run is already there."""
+
+
+class StoreBusyError(StoreError):
+    """Another run writes this output."""
 
 
 class MissingChunkError(StoreError):

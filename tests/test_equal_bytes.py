@@ -168,7 +168,7 @@ def cluster(tmp_path):
         dask(*worker, "--name", "one", *here) as one,
         dask(*worker, "--name", "two", *here) as two,
     ):
-        commands.wait_until(file.exists, "the scheduler")
+        commands.wait_until(lambda: file.exists() and file.read_text(), "the scheduler")
         yield SimpleNamespace(address=json.loads(file.read_text())["address"], workers=(one, two))
 
 

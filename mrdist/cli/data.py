@@ -169,7 +169,9 @@ def info(url: str, as_json: bool) -> None:
         print_json(found)
         return
     tried = found.get("cross_validation", {}).pop("table", [])
-    print_table(str(found.pop("url")), ("", ""), [(name, str(value)) for name, value in _flat(found)])
+    print_table(
+        str(found.pop("url")), ("", ""), [(name, str(value)) for name, value in _flat(found) if value is not None]
+    )
     if tried:
         names = [name for name in tried[0] if name != "folds"]
         rows = [[f"{row[name]:.3g}" for name in names] for row in tried]

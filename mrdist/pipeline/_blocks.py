@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mrdist.errors import ExecutionError, ParameterError, SolveError
-from mrdist.execution import Executor, n_processors, open_executor, peak_memory, progress_bar
+from mrdist.execution import Executor, n_processors, open_executor, peak_memory
 from mrdist.geometry import Block, ReceptiveField
 from mrdist.moments import COLORS, SufficientStatistics
+from mrdist.pipeline._run import run_tasks, tracked
 from mrdist.planning import Cut
 from mrdist.solvers import Solution, solve
 from mrdist.storage import StorageOptions, is_local
@@ -92,6 +93,7 @@ def run_blocks(
     scheduler: str | None,
     max_memory: int,
     progress: bool | None,
+    phase: str = "training",
 ) -> BlockRun:
     """Work on blocks, which may be those that an earlier run has left.
 
@@ -107,6 +109,8 @@ def run_blocks(
         Images that all blocks together work on, for the rate that is shown.
     workers, scheduler, max_memory, progress
         As in `mrdist.train`.
+    phase
+        What the pass does, for whoever asks the output.
 
     Returns
     -------
@@ -115,7 +119,7 @@ def run_blocks(
     if not tasks:
         return BlockRun(0.0, 0.0, peak_memory())
     with open_blocks(workers=workers, scheduler=scheduler, n_tasks=len(tasks), max_memory=max_memory) as executor:
-        return run_pass(executor, function, tasks, cut, n_images=n_images, progress=progress)
+        return run_pass(executor, function, tasks, cut, n_images=n_images, progress=progress, phase=phase)
 
 
 @contextmanager
@@ -154,6 +158,7 @@ def run_pass(
     *,
     n_images: int,
     progress: bool | None,
+    phase: str = "training",
 ) -> BlockRun:
     """Work on blocks with what `open_blocks` has provided; parameters and result are those of `run_blocks`."""
     if not tasks:
@@ -162,8 +167,12 @@ def run_pass(
     if len(tasks) < n_blocks:
         logger.info("going on: %d of %d blocks are done", n_blocks - len(tasks), n_blocks)
     started = time.perf_counter()
-    with progress_bar(n_blocks, n_blocks - len(tasks), "block", show=progress) as advance:
-        finished = executor.run(
+    per_step = n_images / n_blocks if n_images else None
+    with tracked(
+        n_blocks, n_blocks - len(tasks), "block", show=progress, phase=phase, images_per_step=per_step
+    ) as advance:
+        finished = run_tasks(
+            executor,
             function,
             tasks,
             name="block",

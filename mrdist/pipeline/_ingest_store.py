@@ -16,6 +16,7 @@ from mrdist.errors import DataError, ParameterError, StoreFormatError, StoreNotF
 from mrdist.execution import Executor
 from mrdist.pipeline._ingest_people import PersonReport, gather
 from mrdist.pipeline._ingest_sources import People
+from mrdist.pipeline._run import run_tasks, tracked
 from mrdist.storage import (
     Addition,
     Alignment,
@@ -271,10 +272,12 @@ def _write(staged: Staged, executor: Executor, cut: list[Addition], *, is_new: b
         for column, label in enumerate(staged.labels)
     ]
     checksum = np.zeros((len(staged.rows), len(staged.labels)), dtype=np.uint32)
-    for run, sums in executor.run(
-        _write_run, runs, name="write", describe=lambda r: f"{r.label} from image {r.addition.start}"
-    ):
-        checksum[run.addition.first : run.addition.last, run.column] = sums
+    with tracked(len(runs), 0, "run", show=False, phase="writing") as advance:
+        for run, sums in run_tasks(
+            executor, _write_run, runs, name="write", describe=lambda r: f"{r.label} from image {r.addition.start}"
+        ):
+            checksum[run.addition.first : run.addition.last, run.column] = sums
+            advance(1, run.label)
     return checksum
 
 

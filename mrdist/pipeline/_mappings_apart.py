@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mrdist.pipeline._methods import METHODS, Job, Lesson
+from mrdist.pipeline._run import hold
 from mrdist.pipeline.train import TrainReport
 from mrdist.storage import Images, StorageOptions
 from mrdist.storage.mappings import begin_mappings, mapping_name, mapping_url
@@ -61,5 +62,6 @@ def train_apart(
         METHODS[method].check(jobs[name], options)
     as_stored = json.loads(json.dumps(options))
     described = {name: {**job.lesson.describe(), **as_stored} for name, job in jobs.items()}
+    hold(group_url, weights_storage_options)
     unfinished = begin_mappings(group_url, described, overwrite=overwrite, storage_options=weights_storage_options)
     return unfinished, {name: METHODS[method].trainer(job, **options) for name, job in jobs.items()}

@@ -15,6 +15,7 @@ from mrdist.execution import peak_memory
 from mrdist.geometry import Block, ReceptiveField, Shape, block_grid
 from mrdist.moments import Color, check_rows
 from mrdist.pipeline._blocks import check_choices, n_slots_of, output_options, run_blocks, versions
+from mrdist.pipeline._run import driving, hold
 from mrdist.pipeline._sums import sum_images
 from mrdist.planning import DEFAULT_MEMORY, Workload, block_bytes, parse_bytes, plan_training
 from mrdist.storage import (
@@ -89,6 +90,7 @@ class _Task:
     slab: int
 
 
+@driving("accumulate")
 def accumulate(
     images_url: str,
     statistics_url: str,
@@ -159,6 +161,7 @@ def accumulate(
     if append and overwrite:
         raise ParameterError("append adds to a store and overwrite replaces it; give one of them.")
     images = Images.open(images_url, storage_options)
+    hold(statistics_url, statistics_storage_options)
     known = None if overwrite else Statistics.find(statistics_url, statistics_storage_options)
     accumulation = _describe(
         images, source, target, receptive_field, dilation, color, split, known.accumulation if known else None
@@ -207,6 +210,7 @@ def accumulate(
         scheduler=scheduler,
         max_memory=limit,
         progress=progress,
+        phase="summing",
     )
     started = time.perf_counter()
     face_frame = FaceFrame.of_images(images, labels[0])

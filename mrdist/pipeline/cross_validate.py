@@ -164,6 +164,7 @@ def train_by_cross_validation(job: Job, **options: Any) -> TrainReport:
     ]
     left = _left(tasks, output)
     searching = left if isinstance(output, SearchOutput) else []
+    shown: dict[str, Any] = {"n_images": training.n_images, "progress": job.progress}
     with open_blocks(
         workers=job.workers,
         scheduler=job.scheduler,
@@ -172,13 +173,13 @@ def train_by_cross_validation(job: Job, **options: Any) -> TrainReport:
         prepare=_warm_up,
     ) as executor:
         started = time.perf_counter()
-        searched = run_pass(executor, _search_block, searching, plan, n_images=training.n_images, progress=job.progress)
+        searched = run_pass(executor, _search_block, searching, plan, phase="cross-validation", **shown)
         if isinstance(output, SearchOutput):
             folds = assign_folds(images.subject[lesson.rows], search.folds, search.seed)
             output = conclude(output, np.bincount(folds))
         search_seconds = time.perf_counter() - started
         solving = _left(tasks, output)
-        solved = run_pass(executor, _solve_block, solving, plan, n_images=training.n_images, progress=job.progress)
+        solved = run_pass(executor, _solve_block, solving, plan, phase="solving", **shown)
     remove_scratch(job.url, job.storage_options)
     scores = output.finish({"images": redact(images.url), "versions": versions()})
     run_seconds = time.perf_counter() - started

@@ -7,11 +7,13 @@ from pathlib import Path
 import scipy.sparse
 
 from mrdist.errors import ParameterError, StoreError, StoreExistsError
+from mrdist.pipeline._run import driving, hold
 from mrdist.storage import StorageOptions, check_apart, is_local, open_weights, write_csr
 
 FORMATS = ("csr-zarr", "npz")
 
 
+@driving("export")
 def export(
     weights_url: str,
     out: str,
@@ -54,6 +56,7 @@ def export(
     check_apart(weights_url, out)
     model = open_weights(weights_url, storage_options)
     if format == "csr-zarr":
+        hold(out, storage_options)
         write_csr(out, model.to_scipy(), overwrite=overwrite, storage_options=storage_options)
         return [out]
     if not is_local(out):

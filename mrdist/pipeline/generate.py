@@ -11,7 +11,8 @@ import numpy as np
 from mrdist.datasets.splits import split_by_subject
 from mrdist.datasets.synthetic import LABELS, REFERENCE, face_mask, render_face
 from mrdist.errors import ParameterError
-from mrdist.execution import open_executor, progress_bar
+from mrdist.execution import open_executor
+from mrdist.pipeline._run import driving, hold, run_tasks, tracked
 from mrdist.planning import DEFAULT_MEMORY
 from mrdist.storage import (
     StorageOptions,
@@ -38,6 +39,7 @@ class _Run:
     seed: int
 
 
+@driving("generate")
 def generate(
     url: str,
     *,
@@ -86,6 +88,7 @@ def generate(
     check_reachable(workers, url)
     people = [f"person-{n:06d}" for n in range(images)]
     mask, split = face_mask(size), split_by_subject(people, seed)
+    hold(url, storage_options)
     run, *_ = create_images(
         url,
         labels=labels,
@@ -107,10 +110,12 @@ def generate(
     checksum = np.zeros((images, len(labels)), dtype=np.uint32)
     with (
         open_executor(workers=workers, scheduler=scheduler, n_tasks=len(tasks), max_memory=DEFAULT_MEMORY) as executor,
-        progress_bar(images * len(labels), 0, "image", show=progress) as advance,
+        tracked(images * len(labels), 0, "image", show=progress, images_per_step=1) as advance,
     ):
         started, done = time.perf_counter(), 0
-        for task, sums in executor.run(_render, tasks, name="generate", describe=lambda t: f"{t.label} {t.start}"):
+        for task, sums in run_tasks(
+            executor, _render, tasks, name="generate", describe=lambda t: f"{t.label} {t.start}"
+        ):
             checksum[task.start : task.stop, labels.index(task.label)] = sums
             done += len(sums)
             advance(len(sums), f"{done / (time.perf_counter() - started):.0f} images/s")

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from mrdist.errors import StoreNotFoundError
-from mrdist.storage import Images, Statistics, StorageOptions, describe, redact
+from mrdist.storage import Images, Statistics, StorageOptions, describe, redact, run_state
 from mrdist.storage.cross_validation import find_search
 from mrdist.storage.cv_table import table_rows
 from mrdist.storage.mappings import mapping_url
@@ -27,15 +27,24 @@ def info(url: str, storage_options: StorageOptions = None) -> dict[str, Any]:
     Returns
     -------
     dict
-        At least ``kind``, ``format_version`` and ``complete``.
+        At least ``kind``, ``format_version`` and ``complete``, None where nothing of the store is there yet. While a
+        run writes it, and after one that failed, ``run`` is what it says of itself, see `mrdist.storage.run_state`.
 
     Raises
     ------
     StoreNotFoundError, StoreFormatError
         If there is no store of mrdist, or one of a newer format.
     """
-    found = describe(url, storage_options)
+    run = run_state(url, storage_options)
+    try:
+        found = describe(url, storage_options)
+    except StoreNotFoundError:
+        if run is None:
+            raise
+        return {"url": redact(url), "kind": None, "format_version": None, "complete": False, "run": run}
     found = {"url": redact(url), **found, "complete": bool(found.get("complete"))}
+    if run is not None:
+        found["run"] = run
     if found["kind"] == "images" and found["complete"]:
         images = Images.open(url, storage_options)
         found |= {

@@ -10,12 +10,13 @@ from typing import Literal, get_args
 from mrdist.datasets.alignment import METHODS
 from mrdist.datasets.photographs import Color, Normalize
 from mrdist.errors import DataError, ParameterError
-from mrdist.execution import open_executor, progress_bar
+from mrdist.execution import open_executor
 from mrdist.pipeline._ingest_people import Person, PersonReport, align_person
 from mrdist.pipeline._ingest_reference import find_reference
 from mrdist.pipeline._ingest_report import IngestReport
 from mrdist.pipeline._ingest_sources import common_size, find_people
 from mrdist.pipeline._ingest_store import Staged, frame_of, grow_store, more_people, open_store, write_store
+from mrdist.pipeline._run import driving, hold, run_tasks, tracked
 from mrdist.planning import DEFAULT_MEMORY
 from mrdist.storage import (
     Images,
@@ -35,6 +36,7 @@ NORMALIZATIONS: tuple[str, ...] = get_args(Normalize)
 _MAX_SIZE = 4096
 
 
+@driving("ingest")
 def ingest(
     src: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     url: str,
@@ -127,6 +129,8 @@ def ingest(
     url = normalize_url(url)
     sources = [os.fspath(src)] if isinstance(src, str | os.PathLike) else [os.fspath(place) for place in src]
     check_reachable(workers, url, *sources)
+    if append:
+        hold(url, storage_options)  # what is added depends on what is there
     store = open_store(url, storage_options) if append else None
     frame = frame_of(store, size, color, normalize, align)
     people = find_people(
@@ -157,6 +161,8 @@ def ingest(
             strict=strict,
             storage_options=storage_options,
         )
+    if not append:
+        hold(url, storage_options)
     if store is None:
         check_output(url, storage_options, kind="images", overwrite=overwrite)
     staging = Staging(url, storage_options)
@@ -173,10 +179,10 @@ def ingest(
         with open_executor(
             workers=workers, scheduler=scheduler, n_tasks=len(tasks), max_memory=DEFAULT_MEMORY
         ) as executor:
-            with progress_bar(len(tasks), 0, "person", show=progress) as advance:
+            with tracked(len(tasks), 0, "person", show=progress, phase="aligning") as advance:
                 started, done = time.perf_counter(), 0
-                for person, report in executor.run(
-                    align_person, tasks, name="align", describe=lambda p: f"person {p.take.name}"
+                for person, report in run_tasks(
+                    executor, align_person, tasks, name="align", describe=lambda p: f"person {p.take.name}"
                 ):
                     reports[person.row] = report
                     left_out |= report.left_out

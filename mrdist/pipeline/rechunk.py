@@ -10,8 +10,9 @@ from math import prod
 from typing import Any
 
 from mrdist.errors import ParameterError
-from mrdist.execution import open_executor, peak_memory, progress_bar
+from mrdist.execution import open_executor, peak_memory
 from mrdist.geometry import Block, block_grid
+from mrdist.pipeline._run import driving, hold, run_tasks, tracked
 from mrdist.planning import DEFAULT_MEMORY, MIB
 from mrdist.storage import (
     Images,
@@ -92,6 +93,7 @@ class _Tile:
     block: Block
 
 
+@driving("rechunk")
 def rechunk(
     images_url: str,
     url: str,
@@ -143,6 +145,7 @@ def rechunk(
     tile, pixels_read = tile_shape(
         (n_images, *images.shape), images.chunks, new_chunks, _TASK_BYTES // (images.n_channels * itemsize)
     )
+    hold(url, output_storage_options)
     create_images(
         url,
         labels=images.labels,
@@ -175,11 +178,15 @@ def rechunk(
     peak = 0
     with (
         open_executor(workers=workers, scheduler=scheduler, n_tasks=len(tasks), max_memory=DEFAULT_MEMORY) as executor,
-        progress_bar(len(tasks), 0, "tile", show=progress) as advance,
+        tracked(len(tasks), 0, "tile", show=progress) as advance,
     ):
         started = time.perf_counter()
-        for task, peak_of_task in executor.run(
-            _copy, tasks, name="rechunk", describe=lambda t: f"{t.label}, images {t.start}:{t.stop}, {t.block}"
+        for task, peak_of_task in run_tasks(
+            executor,
+            _copy,
+            tasks,
+            name="rechunk",
+            describe=lambda t: f"{t.label}, images {t.start}:{t.stop}, {t.block}",
         ):
             peak = max(peak, peak_of_task)
             advance(1, task.label)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mrdist.geometry import block_grid
+from mrdist.pipeline._run import driving, hold
 from mrdist.refinement import Refinement
 from mrdist.storage import StorageOptions, WeightsReader, normalize_url, read_importance, redact, write_importance
 
@@ -42,6 +43,7 @@ class RefineReport:
         }
 
 
+@driving("refine")
 def refine(
     weights_url: str, refinement: Refinement | None = None, *, storage_options: StorageOptions = None
 ) -> RefineReport:
@@ -70,6 +72,7 @@ def refine(
     url = normalize_url(weights_url)
     refinement = refinement or Refinement()
     importance = compute_importance(WeightsReader.open(url, storage_options), refinement)
+    hold(url, storage_options)
     write_importance(url, importance, asdict(refinement), storage_options)
     return RefineReport(url, importance, refinement)
 

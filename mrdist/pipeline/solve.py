@@ -10,6 +10,7 @@ import numpy as np
 from mrdist.execution import peak_memory
 from mrdist.geometry import Block, ReceptiveField, Shape, block_grid
 from mrdist.pipeline._blocks import check_choices, n_slots_of, output_options, run_blocks, solve_block, versions
+from mrdist.pipeline._run import driving, hold
 from mrdist.pipeline.train import TrainReport, already_trained
 from mrdist.planning import DEFAULT_MEMORY, StoredSums, parse_bytes, plan_solving
 from mrdist.solvers import check_alpha
@@ -39,6 +40,7 @@ class _Task:
     block: Block
 
 
+@driving("solve")
 def solve(
     statistics_url: str,
     weights_url: str,
@@ -132,6 +134,7 @@ def solve(
     )
     limit, n_slots = parse_bytes(max_memory), n_slots_of(workers)
     cut = plan_solving(sums, max_memory=limit, n_slots=n_slots, block=block)
+    hold(weights_url, weights_storage_options)
     output = train_output(
         weights_url, training, cut.block, overwrite=overwrite, storage_options=weights_storage_options
     )
@@ -154,6 +157,7 @@ def solve(
         scheduler=scheduler,
         max_memory=limit,
         progress=progress,
+        phase="solving",
     )
     started = time.perf_counter()
     images = sorted({part.images for part in statistics.parts})

@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mrdist.errors import MemoryLimitError
-from mrdist.execution import open_executor, peak_memory, progress_bar
+from mrdist.execution import open_executor, peak_memory
 from mrdist.geometry import block_grid
 from mrdist.moments import padded_window
 from mrdist.pipeline._blocks import output_options
+from mrdist.pipeline._run import driving, hold, run_tasks, tracked
 from mrdist.pipeline.evaluate import check_mapping
 from mrdist.pipeline.refine import importance_of
 from mrdist.planning import BASE_MEMORY, DEFAULT_MEMORY, MIB, parse_bytes
@@ -95,6 +96,7 @@ class _Run:
     importance: npt.NDArray[np.float32] | None
 
 
+@driving("synthesize")
 def synthesize_store(
     weights_url: str,
     images_url: str,
@@ -164,6 +166,7 @@ def synthesize_store(
     chunks = chunk_shape(images.n_images, images.shape, images.n_channels, images.dtype.itemsize)
     rows_at_a_time = strip_height(model, images, chunks, limit)
     importance = importance_of(weights_url, refine, weights_storage_options)
+    hold(url, output_storage_options)
     create_images(
         url,
         labels=[training.target],
@@ -198,11 +201,11 @@ def synthesize_store(
     peak = 0
     with (
         open_executor(workers=workers, scheduler=scheduler, n_tasks=len(tasks), max_memory=limit) as executor,
-        progress_bar(n_images, 0, "image", show=progress) as advance,
+        tracked(n_images, 0, "image", show=progress, images_per_step=1) as advance,
     ):
         started = time.perf_counter()
-        for task, (sums, peak_of_task) in executor.run(
-            _synthesize_run, tasks, name="synthesize", describe=lambda t: f"images {t.start}:{t.stop}"
+        for task, (sums, peak_of_task) in run_tasks(
+            executor, _synthesize_run, tasks, name="synthesize", describe=lambda t: f"images {t.start}:{t.stop}"
         ):
             checksum[task.start : task.stop, 0] = sums
             peak = max(peak, peak_of_task)

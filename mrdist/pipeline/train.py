@@ -16,6 +16,7 @@ from mrdist.geometry import Block, ReceptiveField, Shape, block_grid
 from mrdist.moments import Color
 from mrdist.pipeline._blocks import n_slots_of, output_options, run_blocks, solve_block, versions
 from mrdist.pipeline._methods import METHODS, Job, Lesson, choose_options
+from mrdist.pipeline._run import driving, hold
 from mrdist.pipeline._sums import sum_images
 from mrdist.planning import DEFAULT_MEMORY, Plan, Workload, block_bytes, parse_bytes, plan_training
 from mrdist.solvers import check_alpha
@@ -100,6 +101,7 @@ class TrainTask:
     slab: int
 
 
+@driving("train")
 def train(
     images_url: str,
     weights_url: str,
@@ -242,6 +244,8 @@ def train(
         overwrite=overwrite,
         progress=progress,
     )
+    METHODS[method].check(job, options)
+    hold(weights_url, weights_storage_options)
     report: TrainReport = METHODS[method].trainer(job, **options)
     return report
 

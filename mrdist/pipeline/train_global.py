@@ -29,11 +29,12 @@ from mrdist.baselines.dual import (
 )
 from mrdist.baselines.mean import TargetSums
 from mrdist.errors import DataError
-from mrdist.execution import Executor, open_executor, peak_memory, progress_bar
+from mrdist.execution import Executor, open_executor, peak_memory
 from mrdist.geometry import Block, block_grid
 from mrdist.pipeline._blocks import n_slots_of, versions
 from mrdist.pipeline._global_plan import GlobalSizes, plan_global
 from mrdist.pipeline._methods import Job, Lesson
+from mrdist.pipeline._run import run_tasks, tracked
 from mrdist.pipeline._search import check_search, settle
 from mrdist.pipeline.train import TrainReport, TrainTask, already_trained, check_fixed
 from mrdist.planning import Cut
@@ -121,9 +122,7 @@ def train_global(job: Job, **options: Any) -> TrainReport:
             max_memory=job.max_memory,
             prepare=_warm_up,
         ) as executor,
-        progress_bar(
-            2 * len(blocks), 2 * len(blocks) - len(to_sum) - len(to_solve), "block", show=job.progress
-        ) as advance,
+        tracked(2 * len(blocks), 2 * len(blocks) - len(to_sum) - len(to_solve), "block", show=job.progress) as advance,
     ):
         started = time.perf_counter()
         peak = _run(executor, _sum_block, to_sum, cut, peak, advance)
@@ -161,7 +160,8 @@ def _run(
     advance: Callable[[int, str], None],
 ) -> int:
     """Do one pass over blocks and return the largest resident size of a process so far."""
-    finished = executor.run(
+    finished = run_tasks(
+        executor,
         function,
         tasks,
         name="block",

@@ -19,6 +19,7 @@ from mrdist.pipeline._blocks import check_choices, n_slots_of, output_options, r
 from mrdist.pipeline._mappings_apart import train_apart
 from mrdist.pipeline._mappings_together import Unit, plan_units, workload_of_all
 from mrdist.pipeline._methods import Lesson, choose_options
+from mrdist.pipeline._run import driving, hold
 from mrdist.pipeline._sums import sum_mappings
 from mrdist.pipeline.train import check_fixed, describe_training
 from mrdist.planning import DEFAULT_MEMORY, Plan, block_bytes, parse_bytes, plan_training
@@ -130,6 +131,7 @@ class _Task:
     slab: int
 
 
+@driving("train")
 def train_mappings(
     images_url: str,
     group_url: str,
@@ -238,6 +240,7 @@ def train_mappings(
     limit, n_slots = parse_bytes(max_memory), n_slots_of(workers)
     units = plan_units(images, list(trainings.values()), max_memory=limit, n_slots=n_slots, block=block)
     described = {name: asdict(training) for name, training in trainings.items()}
+    hold(group_url, weights_storage_options)
     unfinished = begin_mappings(group_url, described, overwrite=overwrite, storage_options=weights_storage_options)
     outputs: dict[str, TrainOutput] = {}
     work: list[_Work] = []

@@ -223,6 +223,7 @@ def _search(job: Job, output: SparseOutput, cut: Cut) -> BlockRun:
         scheduler=job.scheduler,
         max_memory=job.max_memory,
         progress=job.progress,
+        phase="cross-validation",
     )
     errors = output.begin_search(len(rows), len(candidates)).sum(axis=0)
     folds = assign_folds(images.subject[job.lesson.rows], training.folds, training.seed or 0)
@@ -295,6 +296,7 @@ def _lay_out(job: Job, output: SparseOutput, cut: Cut) -> None:
         scheduler=job.scheduler,
         max_memory=job.max_memory,
         progress=False,
+        phase="writing",
     )
 
 

@@ -15,6 +15,7 @@ from mrdist.storage.alignment import (
 )
 from mrdist.storage.csr import write_csr
 from mrdist.storage.face_frame import FaceFrame
+from mrdist.storage.fence import fenced_by
 from mrdist.storage.files import File, Source
 from mrdist.storage.growing import Addition, additions, begin_growth, finish_growth, write_addition
 from mrdist.storage.images import (
@@ -28,6 +29,7 @@ from mrdist.storage.images import (
     write_window,
 )
 from mrdist.storage.importance import read_importance, write_importance
+from mrdist.storage.lease import Fence, Lease, run_state
 from mrdist.storage.methods import Model, WeightsReader, open_weights
 from mrdist.storage.staging import Staging
 from mrdist.storage.statistics import Accumulation, Part, Statistics, open_statistics, statistics_output
@@ -50,8 +52,10 @@ __all__ = [
     "Addition",
     "Alignment",
     "FaceFrame",
+    "Fence",
     "File",
     "Images",
+    "Lease",
     "Model",
     "Part",
     "Source",
@@ -70,6 +74,7 @@ __all__ = [
     "copy_alignment",
     "create_images",
     "describe",
+    "fenced_by",
     "finish_growth",
     "finish_images",
     "is_local",
@@ -81,6 +86,7 @@ __all__ = [
     "read_frame",
     "read_importance",
     "redact",
+    "run_state",
     "statistics_output",
     "stored_bytes",
     "train_output",

@@ -32,6 +32,7 @@ from mrdist.errors import (
     StoreIncompleteError,
     StoreNotFoundError,
 )
+from mrdist.storage.fence import check_fence, fenced
 from mrdist.storage.retries import PatientStore, patiently
 
 StorageOptions = Mapping[str, Any] | None
@@ -117,10 +118,13 @@ class _NoMissingChunks(zarr.storage.WrapperStore[Store]):
 
 
 def _store(url: str, options: StorageOptions, *, read_only: bool) -> Store:
+    store: Store
     if is_local(url):
-        return zarr.storage.LocalStore(normalize_url(url), read_only=read_only)
-    store = zarr.storage.FsspecStore.from_url(url, storage_options=remote_options(url, options), read_only=read_only)
-    return PatientStore(store)
+        store = zarr.storage.LocalStore(normalize_url(url), read_only=read_only)
+    else:
+        remote = remote_options(url, options)
+        store = PatientStore(zarr.storage.FsspecStore.from_url(url, storage_options=remote, read_only=read_only))
+    return store if read_only else fenced(store)
 
 
 def remote_options(url: str, options: StorageOptions) -> dict[str, Any]:
@@ -239,6 +243,7 @@ def remove_output(url: str, options: StorageOptions) -> None:
     """Remove what `check_output` has allowed to be removed."""
     filesystem, root = filesystem_of(url, options)
     with store_errors(url):
+        check_fence()
         if patiently(lambda: filesystem.exists(root)):
             patiently(lambda: filesystem.rm(root, recursive=True))
 

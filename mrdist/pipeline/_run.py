@@ -1,0 +1,159 @@
+"""What all verbs that write a store have in common: the output is theirs alone, and says how far they are.
+
+A verb is decorated with `driving`, and calls `hold` before it touches anything of its output. What it gives to workers
+goes through `run_tasks`, and what it shows of the progress through `tracked`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from functools import partial
+from typing import Any, TypeVar
+
+from mrdist.errors import MrdistError
+from mrdist.events import emit
+from mrdist.execution import Executor, progress_bar
+from mrdist.storage import Fence, Lease, StorageOptions, fenced_by, redact
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class _Drive(ExitStack):
+    """A verb under way.
+
+    Attributes
+    ----------
+    command
+        Its name.
+    lease
+        Of its output, once it has it.
+    """
+
+    def __init__(self, command: str) -> None:
+        super().__init__()
+        self.command = command
+        self.lease: Lease | None = None
+
+
+_drive: ContextVar[_Drive | None] = ContextVar("drive", default=None)
+
+
+@contextmanager
+def driving(command: str) -> Iterator[None]:
+    """Decorate a verb that writes a store; when it ends, its output is free again."""
+    with _Drive(command) as drive:
+        before = _drive.set(drive)
+        try:
+            yield
+        except BaseException as error:
+            if drive.lease is not None:
+                drive.lease.end(_what_happened(error))
+                drive.lease.check()
+            raise
+        else:
+            if drive.lease is not None:
+                drive.lease.end()
+        finally:
+            _drive.reset(before)
+
+
+def hold(url: str, storage_options: StorageOptions) -> None:
+    """Take the output of the verb under way, whose workers and whose own writes are fenced from now on.
+
+    Raises
+    ------
+    StoreBusyError
+        If another run writes it.
+    """
+    drive = _drive.get()
+    assert drive is not None
+    assert drive.lease is None
+    drive.lease = Lease.take(url, storage_options, drive.command)
+    drive.enter_context(fenced_by(drive.lease.fence))
+
+
+def _lease() -> Lease | None:
+    drive = _drive.get()
+    return None if drive is None else drive.lease
+
+
+def _what_happened(error: BaseException) -> str:
+    if isinstance(error, MrdistError):
+        return str(error)
+    return "stopped" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
+
+
+def run_tasks(
+    executor: Executor,
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    name: str,
+    describe: Callable[[Item], str] = str,
+) -> Iterator[tuple[Item, Result]]:
+    """Yield every item with its result as `Executor.run` does, each behind the fence of the output."""
+    lease = _lease()
+    if lease is not None:
+        function = partial(_behind_fence, function, lease.fence)
+    return executor.run(function, items, name=name, describe=describe)
+
+
+def _behind_fence(function: Callable[[Item], Result], fence: Fence, item: Item) -> Result:
+    fence.check()
+    try:
+        with fenced_by(fence):
+            return function(item)
+    except Exception:
+        fence.check()  # what went wrong may be another run's doing
+        raise
+
+
+@contextmanager
+def tracked(
+    total: int, done: int, unit: str, *, show: bool | None, phase: str = "working", images_per_step: float | None = None
+) -> Iterator[Callable[[int, str], None]]:
+    """Show a progress bar as `progress_bar` does, and tell the same to whoever asks the output.
+
+    Parameters
+    ----------
+    total, done, unit, show
+        As for `mrdist.execution.progress_bar`.
+    phase
+        What is done.
+    images_per_step
+        For the rate; None where a step is none of images.
+
+    Yields
+    ------
+    callable
+        Takes the number of steps just done and a remark to show.
+    """
+    lease = _lease()
+    url = None if lease is None else redact(lease.fence.url)
+    state: dict[str, Any] = {"phase": phase, "unit": unit, "blocks": total, "blocks_done": done}
+    began, begun_at = done, time.monotonic()
+    rates: dict[str, Any] = dict.fromkeys(("blocks_per_second", "images_per_second", "seconds_left"))
+    if lease is not None:
+        lease.tell(**state, **rates)
+    emit("phase", url=url, phase=phase, unit=unit, total=total, done=done)
+    with progress_bar(total, done, unit, show=show) as advance:
+
+        def step(steps: int, remark: str) -> None:
+            advance(steps, remark)
+            state["blocks_done"] += steps
+            rate = (state["blocks_done"] - began) / max(time.monotonic() - begun_at, 1e-9)
+            emit("block", url=url, phase=phase, unit=unit, total=total, done=state["blocks_done"])
+            if lease is not None:
+                lease.check()
+                rates["blocks_per_second"] = round(rate, 4)
+                rates["images_per_second"] = None if images_per_step is None else round(rate * images_per_step, 3)
+                rates["seconds_left"] = round((total - state["blocks_done"]) / rate, 1)
+                lease.tell(**state, **rates)
+
+        yield step
+    if lease is not None:
+        lease.tell(phase="finishing")

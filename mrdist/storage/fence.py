@@ -1,0 +1,79 @@
+"""The right to write: what comes late from a run that is no longer an output's own is not written.
+
+While a fence is up, every store that is opened for writing asks it before it writes or deletes. Whoever puts it up says
+what it asks: a lease, see `mrdist.storage.lease`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Protocol
+
+from zarr.abc.store import Store
+from zarr.core.buffer import Buffer
+from zarr.storage import WrapperStore
+
+
+class Right(Protocol):
+    """The right to write."""
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it was there so lately that it need not be looked up."""
+
+    def check(self) -> None:
+        """Raise where it is no more."""
+
+
+_fence: ContextVar[Right | None] = ContextVar("fence", default=None)
+
+
+@contextmanager
+def fenced_by(right: Right) -> Iterator[None]:
+    """Have a right to write looked up before every write."""
+    before = _fence.set(right)
+    try:
+        yield
+    finally:
+        _fence.reset(before)
+
+
+def check_fence() -> None:
+    """Raise where a fence is up and the right to write is no more."""
+    right = _fence.get()
+    if right is not None:
+        right.check()
+
+
+def fenced(store: Store) -> Store:
+    """Return a store behind the fence that is up, or the store itself."""
+    return store if _fence.get() is None else _FencedStore(store)
+
+
+class _FencedStore(WrapperStore[Store]):
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self._right = _fence.get()
+
+    async def set(self, key: str, value: Buffer) -> None:
+        await self._ask()
+        await super().set(key, value)
+
+    async def set_if_not_exists(self, key: str, value: Buffer) -> None:
+        await self._ask()
+        await super().set_if_not_exists(key, value)
+
+    async def delete(self, key: str) -> None:
+        await self._ask()
+        await super().delete(key)
+
+    async def delete_dir(self, prefix: str) -> None:
+        await self._ask()
+        await super().delete_dir(prefix)
+
+    async def _ask(self) -> None:
+        if self._right is not None and not self._right.is_fresh:
+            await asyncio.to_thread(self._right.check)  # which may wait for an answer
