@@ -20,6 +20,8 @@ def plan_solving(sums: StoredSums, *, max_memory: int, n_slots: int, block: Shap
 
     Examples
     --------
+    >>> from mrdist.geometry import ReceptiveField
+    >>> from mrdist.planning import DEFAULT_MEMORY
     >>> sums = StoredSums((512, 512), ReceptiveField(7), 1, 1, 4, (64, 64), 49, 4, 64)
     >>> plan_solving(sums, max_memory=DEFAULT_MEMORY, n_slots=2).block
     (256, 512)

@@ -73,6 +73,8 @@ def plan_training(workload: Workload, *, max_memory: int, n_slots: int, block: S
 
     Examples
     --------
+    >>> from mrdist.geometry import ReceptiveField
+    >>> from mrdist.planning import DEFAULT_MEMORY
     >>> work = Workload((512, 512), 1, 1, (256, 64, 64, 1), 1000, 800, ReceptiveField(3), 1, 4, 32)
     >>> plan = plan_training(work, max_memory=DEFAULT_MEMORY, n_slots=2)
     >>> plan.block, plan.n_blocks, plan.slab
