@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 from types import SimpleNamespace
 
+import clusters
 import commands
 import numpy as np
 import psutil
@@ -139,37 +136,11 @@ def test_local_workers(stores, weights, workers):
     commands.assert_equal_bytes(weights, stores.weights)
 
 
-@contextlib.contextmanager
-def dask(*args):
-    process = subprocess.Popen(
-        [sys.executable, "-m", "dask", *args],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    with process:
-        try:
-            yield process
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-
-
 @pytest.fixture
 def cluster(tmp_path):
     """A Dask scheduler and two workers, each a process of its own without a nanny, on the loopback interface."""
-    file = tmp_path / "scheduler.json"
-    local = ("--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(file))
-    worker = ("worker", "--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(file), "--no-nanny")
-    here = ("--nthreads", "1", "--local-directory", str(tmp_path))
-    with (
-        dask("scheduler", "--port", "0", *local),
-        dask(*worker, "--name", "one", *here) as one,
-        dask(*worker, "--name", "two", *here) as two,
-    ):
-        commands.wait_until(lambda: file.exists() and file.read_text(), "the scheduler")
-        yield SimpleNamespace(address=json.loads(file.read_text())["address"], workers=(one, two))
+    with clusters.scheduler(tmp_path) as (address, _), clusters.worker(address) as one, clusters.worker(address) as two:
+        yield SimpleNamespace(address=address, workers=(one, two))
 
 
 def test_scheduler_that_loses_a_worker(stores, weights, cluster):

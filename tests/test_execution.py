@@ -1,21 +1,15 @@
-"""What a task's failure becomes, on real workers."""
+"""What becomes of tasks on real workers: those that fail, those that kill, those whose workers come late or go."""
 
-import os
-import signal
+import contextlib
+import logging
 from functools import partial
 
+import clusters
 import pytest
+from tasks import die, die_at, fail, mark, who
 
 from mrdist.errors import DataError, ExecutionError
-from mrdist.execution import open_executor
-
-
-def fail(error, _item):
-    raise error
-
-
-def die(_item):
-    os.kill(os.getpid(), signal.SIGKILL)
+from mrdist.execution import _window, open_executor
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +40,73 @@ def test_an_error_of_the_system_names_the_item_without_workers_too():
         )
 
 
-def test_an_item_that_kills_every_worker_is_named(executor):
-    with pytest.raises(ExecutionError, match="every worker that tried block 7 was killed"):
-        list(executor.run(die, [7], name="look", describe="block {}".format))
+def test_an_item_that_kills_every_worker_is_named_and_the_others_are_done(executor):
+    """Its neighbours die with it as often as it does, since there is one worker; they are not blamed."""
+    done = []
+    with pytest.raises(ExecutionError, match=r"every worker that tried block 2 was killed; all others are done"):
+        done.extend(
+            item for item, _ in executor.run(partial(die_at, {2}), range(9), name="look", describe="block {}".format)
+        )
+    assert sorted(done) == [0, 1, 3, 4, 5, 6, 7, 8]
+
+
+def test_items_that_all_kill_are_not_all_tried(executor, monkeypatch):
+    monkeypatch.setattr(_window, "_HOPELESS", 2)
+    with pytest.raises(ExecutionError, match=r"every worker that tried block \d+, block \d+ was killed; most blocks"):
+        list(executor.run(die, range(50), name="look", describe="block {}".format))
+
+
+# --- workers that come and go --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def scheduler(tmp_path_factory):
+    with clusters.scheduler(tmp_path_factory.mktemp("scheduler")) as (address, _):
+        yield address
+
+
+def test_workers_may_come_late_and_find_themselves_warmed_up(scheduler, monkeypatch, caplog):
+    monkeypatch.setattr(_window, "_PATIENT_SECONDS", 0.1)
+    caplog.set_level(logging.INFO, "mrdist")
+    with contextlib.ExitStack() as stack:
+        executor = stack.enter_context(open_executor(scheduler=scheduler, n_tasks=9, max_memory=10**9, prepare=mark))
+
+        class Start(logging.Handler):
+            def emit(self, record):
+                if record.getMessage().startswith("waiting for workers"):
+                    stack.enter_context(clusters.worker(scheduler))
+
+        stack.callback(logging.getLogger("mrdist").removeHandler, start := Start())
+        logging.getLogger("mrdist").addHandler(start)
+        seen = set()
+        for number, (_, found) in enumerate(executor.run(who, range(10**6), 0.02, name="look")):
+            seen.add(found)
+            if number == 0:
+                stack.enter_context(clusters.worker(scheduler))
+            if len(seen) == 2:
+                break
+        assert {warm for _, warm in seen} == {"yes"}
+    said = [record.getMessage() for record in caplog.records]
+    assert [line for line in said if "workers" in line][1:] == ["there are workers"]
+
+
+def test_no_worker_comes(scheduler, monkeypatch):
+    monkeypatch.setattr(_window, "WORKER_SECONDS", 1)
+    with (
+        open_executor(scheduler=scheduler, n_tasks=9, max_memory=10**9) as executor,
+        pytest.raises(ExecutionError, match=rf"the scheduler at {scheduler} has had no worker for \d s; start some"),
+    ):
+        list(executor.run(abs, range(9), name="look"))
+
+
+def test_all_workers_go(scheduler, monkeypatch):
+    monkeypatch.setattr(_window, "WORKER_SECONDS", 1)
+    with (
+        clusters.worker(scheduler) as worker,
+        open_executor(scheduler=scheduler, n_tasks=9, max_memory=10**9) as executor,
+    ):
+        results = executor.run(abs, range(10**6), name="look")
+        next(results)
+        worker.kill()
+        with pytest.raises(ExecutionError, match=r"has had no worker for \d s.* what is finished is kept"):
+            list(results)

@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from mrdist.errors import ExecutionError, ParameterError, SolveError
-from mrdist.execution import Executor, n_processors, open_executor, peak_memory
+from mrdist.execution import Executor, n_processors, open_executor, peak_memory, reach
 from mrdist.geometry import Block, ReceptiveField
 from mrdist.moments import COLORS, SufficientStatistics
 from mrdist.pipeline._run import run_tasks, tracked
-from mrdist.planning import Cut
+from mrdist.planning import DEFAULT_MEMORY, Cut, parse_bytes
 from mrdist.solvers import Solution, solve
-from mrdist.storage import StorageOptions, is_local
+from mrdist.storage import StorageOptions, check_reachable, is_local
 
 Array = npt.NDArray[np.generic]
 logger = logging.getLogger("mrdist")
@@ -66,6 +66,27 @@ def check_choices(color: str, split: str = "train", dtype: str = "float32") -> N
     for name, value, allowed in (("color", color, COLORS), ("split", split, SPLITS), ("dtype", dtype, DTYPES)):
         if value not in allowed:
             raise ParameterError(f"{name} must be one of {', '.join(allowed)}, got {value!r}.")
+
+
+def check_workers(
+    workers: int | None, scheduler: str | None, *urls: str, max_memory: int | str = DEFAULT_MEMORY
+) -> int:
+    """Make sure, before anything is begun or removed, that there can be workers and that they see the stores.
+
+    Returns
+    -------
+    int
+        Limit on the resident bytes of a worker process to plan for, see `mrdist.execution.reach`.
+
+    Raises
+    ------
+    ParameterError
+        If ``workers`` is negative or given together with ``scheduler``, or a store lies in this process's memory.
+    ExecutionError
+        If the scheduler cannot be used.
+    """
+    check_reachable(workers, *urls)
+    return reach(workers, scheduler, parse_bytes(max_memory))
 
 
 def n_slots_of(workers: int | None) -> int:

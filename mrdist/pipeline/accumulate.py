@@ -14,10 +14,10 @@ from mrdist.errors import ParameterError, StoreExistsError
 from mrdist.execution import peak_memory
 from mrdist.geometry import Block, ReceptiveField, Shape, block_grid
 from mrdist.moments import Color, check_rows
-from mrdist.pipeline._blocks import check_choices, n_slots_of, output_options, run_blocks, versions
+from mrdist.pipeline._blocks import check_choices, check_workers, n_slots_of, output_options, run_blocks, versions
 from mrdist.pipeline._run import driving, hold
 from mrdist.pipeline._sums import sum_images
-from mrdist.planning import DEFAULT_MEMORY, Workload, block_bytes, parse_bytes, plan_training
+from mrdist.planning import DEFAULT_MEMORY, Workload, block_bytes, plan_training
 from mrdist.storage import (
     Accumulation,
     FaceFrame,
@@ -26,7 +26,6 @@ from mrdist.storage import (
     Statistics,
     StorageOptions,
     check_apart,
-    check_reachable,
     normalize_url,
     redact,
     statistics_output,
@@ -156,10 +155,10 @@ def accumulate(
     """
     images_url, statistics_url = normalize_url(images_url), normalize_url(statistics_url)
     statistics_storage_options = output_options(statistics_url, statistics_storage_options, storage_options)
-    check_reachable(workers, images_url, statistics_url)
     check_apart(images_url, statistics_url)
     if append and overwrite:
         raise ParameterError("append adds to a store and overwrite replaces it; give one of them.")
+    limit = check_workers(workers, scheduler, images_url, statistics_url, max_memory=max_memory)
     images = Images.open(images_url, storage_options)
     hold(statistics_url, statistics_storage_options)
     known = None if overwrite else Statistics.find(statistics_url, statistics_storage_options)
@@ -178,7 +177,7 @@ def accumulate(
     n_before = known.n_images if known is not None else 0
     check_rows((n_before + len(rows)) * accumulation.rows_per_image, accumulation.unit)
     workload = _workload(images, accumulation, rows)
-    limit, n_slots = parse_bytes(max_memory), n_slots_of(workers)
+    n_slots = n_slots_of(workers)
     plan = plan_training(workload, max_memory=limit, n_slots=n_slots, block=block)
     n_new_folds = len(accumulation.folds(len(rows)))
     part = Part(redact(images_url), split, images.fingerprint(labels, rows), len(rows), n_new_folds)

@@ -15,11 +15,12 @@ from mrdist.execution import open_executor, progress_bar
 from mrdist.geometry import Block, block_grid
 from mrdist.moments import padded_window
 from mrdist.pipeline._averages import mean_scores
+from mrdist.pipeline._blocks import check_workers
 from mrdist.pipeline.refine import importance_of
 from mrdist.planning import DEFAULT_MEMORY
 from mrdist.refinement import Refinement, blend
 from mrdist.scoring import SSIM_HALO, BlockScorer, ScoreSums, chroma_difference
-from mrdist.storage import Images, StorageOptions, WeightsReader, check_reachable, normalize_url, redact
+from mrdist.storage import Images, StorageOptions, WeightsReader, normalize_url, redact
 from mrdist.storage.mappings import MappingGroup, is_group
 from mrdist.storage.methods import Codes
 from mrdist.synthesis import to_floats
@@ -111,7 +112,7 @@ def evaluate(
     StoreError
         If a store is not what it should be.
     """
-    check_reachable(workers, weights_url, images_url)
+    check_workers(workers, scheduler, weights_url, images_url)
     if weights_storage_options is None:
         weights_storage_options = storage_options
     if is_group(weights_url, weights_storage_options):

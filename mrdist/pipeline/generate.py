@@ -12,11 +12,11 @@ from mrdist.datasets.splits import split_by_subject
 from mrdist.datasets.synthetic import LABELS, REFERENCE, face_mask, render_face
 from mrdist.errors import ParameterError
 from mrdist.execution import open_executor
+from mrdist.pipeline._blocks import check_workers
 from mrdist.pipeline._run import driving, hold, run_tasks, tracked
 from mrdist.planning import DEFAULT_MEMORY
 from mrdist.storage import (
     StorageOptions,
-    check_reachable,
     create_images,
     finish_images,
     normalize_url,
@@ -85,7 +85,7 @@ def generate(
     """
     check_generation(images=images, size=size, labels=labels, color=color, seed=seed)
     url = normalize_url(url)
-    check_reachable(workers, url)
+    check_workers(workers, scheduler, url)
     people = [f"person-{n:06d}" for n in range(images)]
     mask, split = face_mask(size), split_by_subject(people, seed)
     hold(url, storage_options)

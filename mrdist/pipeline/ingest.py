@@ -11,6 +11,7 @@ from mrdist.datasets.alignment import METHODS
 from mrdist.datasets.photographs import Color, Normalize
 from mrdist.errors import DataError, ParameterError
 from mrdist.execution import open_executor
+from mrdist.pipeline._blocks import check_workers
 from mrdist.pipeline._ingest_people import Person, PersonReport, align_person
 from mrdist.pipeline._ingest_reference import find_reference
 from mrdist.pipeline._ingest_report import IngestReport
@@ -24,7 +25,6 @@ from mrdist.storage import (
     StorageOptions,
     check_labels,
     check_output,
-    check_reachable,
     normalize_url,
     redact,
 )
@@ -128,7 +128,7 @@ def ingest(
         raise ParameterError(f"append adds to a store and {other}; give one of them.")
     url = normalize_url(url)
     sources = [os.fspath(src)] if isinstance(src, str | os.PathLike) else [os.fspath(place) for place in src]
-    check_reachable(workers, url, *sources)
+    check_workers(workers, scheduler, url, *sources)
     if append:
         hold(url, storage_options)  # what is added depends on what is there
     store = open_store(url, storage_options) if append else None

@@ -14,10 +14,11 @@ from mrdist.errors import ParameterError
 from mrdist.execution import open_executor, progress_bar
 from mrdist.geometry import Block, ReceptiveField, block_grid
 from mrdist.moments import padded_window
+from mrdist.pipeline._blocks import check_workers
 from mrdist.pipeline._sums import sum_images
 from mrdist.planning import DEFAULT_MEMORY
 from mrdist.solvers import check_alpha, solve
-from mrdist.storage import Images, StorageOptions, check_reachable, redact
+from mrdist.storage import Images, StorageOptions, redact
 from mrdist.synthesis import MaskedWeights, to_floats
 
 _BLOCK = (64, 64)
@@ -83,7 +84,7 @@ def learning_curve(
     DataError, LabelError
         If there are no pairs to train on or to score, or no such label.
     """
-    check_reachable(workers, images_url)
+    check_workers(workers, scheduler, images_url)
     images = Images.open(images_url, storage_options)
     rows, tested = (images.rows((source, target), each) for each in ("train", split))
     fields = [ReceptiveField(size) for size in receptive_fields]

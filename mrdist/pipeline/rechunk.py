@@ -12,13 +12,13 @@ from typing import Any
 from mrdist.errors import ParameterError
 from mrdist.execution import open_executor, peak_memory
 from mrdist.geometry import Block, block_grid
+from mrdist.pipeline._blocks import check_workers
 from mrdist.pipeline._run import driving, hold, run_tasks, tracked
 from mrdist.planning import DEFAULT_MEMORY, MIB
 from mrdist.storage import (
     Images,
     StorageOptions,
     check_apart,
-    check_reachable,
     chunk_shape,
     copy_alignment,
     create_images,
@@ -136,7 +136,7 @@ def rechunk(
     """
     images_url, url = normalize_url(images_url), normalize_url(url)
     check_apart(images_url, url)
-    check_reachable(workers, images_url, url)
+    check_workers(workers, scheduler, images_url, url)
     if output_storage_options is None and not is_local(url):
         output_storage_options = storage_options
     images = Images.open(images_url, storage_options)

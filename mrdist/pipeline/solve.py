@@ -9,17 +9,24 @@ import numpy as np
 
 from mrdist.execution import peak_memory
 from mrdist.geometry import Block, ReceptiveField, Shape, block_grid
-from mrdist.pipeline._blocks import check_choices, n_slots_of, output_options, run_blocks, solve_block, versions
+from mrdist.pipeline._blocks import (
+    check_choices,
+    check_workers,
+    n_slots_of,
+    output_options,
+    run_blocks,
+    solve_block,
+    versions,
+)
 from mrdist.pipeline._run import driving, hold
 from mrdist.pipeline.train import TrainReport, already_trained
-from mrdist.planning import DEFAULT_MEMORY, StoredSums, parse_bytes, plan_solving
+from mrdist.planning import DEFAULT_MEMORY, StoredSums, plan_solving
 from mrdist.solvers import check_alpha
 from mrdist.storage import (
     Statistics,
     StorageOptions,
     Training,
     check_apart,
-    check_reachable,
     normalize_url,
     redact,
     train_output,
@@ -94,9 +101,9 @@ def solve(
     """
     statistics_url, weights_url = normalize_url(statistics_url), normalize_url(weights_url)
     weights_storage_options = output_options(weights_url, weights_storage_options, storage_options)
-    check_reachable(workers, statistics_url, weights_url)
     check_apart(statistics_url, weights_url)
     check_choices("shared", dtype=dtype)
+    limit = check_workers(workers, scheduler, statistics_url, weights_url, max_memory=max_memory)
     statistics = Statistics.open(statistics_url, storage_options)
     accumulation = statistics.accumulation
     field = ReceptiveField(
@@ -132,7 +139,7 @@ def solve(
         weight_chunk=chunk_side(accumulation.shape),
         n_inputs=accumulation.n_inputs,
     )
-    limit, n_slots = parse_bytes(max_memory), n_slots_of(workers)
+    n_slots = n_slots_of(workers)
     cut = plan_solving(sums, max_memory=limit, n_slots=n_slots, block=block)
     hold(weights_url, weights_storage_options)
     output = train_output(

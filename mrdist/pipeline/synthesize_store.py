@@ -15,18 +15,17 @@ from mrdist.errors import MemoryLimitError
 from mrdist.execution import open_executor, peak_memory
 from mrdist.geometry import block_grid
 from mrdist.moments import padded_window
-from mrdist.pipeline._blocks import output_options
+from mrdist.pipeline._blocks import check_workers, output_options
 from mrdist.pipeline._run import driving, hold, run_tasks, tracked
 from mrdist.pipeline.evaluate import check_mapping
 from mrdist.pipeline.refine import importance_of
-from mrdist.planning import BASE_MEMORY, DEFAULT_MEMORY, MIB, parse_bytes
+from mrdist.planning import BASE_MEMORY, DEFAULT_MEMORY, MIB
 from mrdist.refinement import Refinement, blend
 from mrdist.storage import (
     Images,
     StorageOptions,
     WeightsReader,
     check_apart,
-    check_reachable,
     chunk_shape,
     create_images,
     finish_images,
@@ -150,11 +149,10 @@ def synthesize_store(
     StoreError
         If a store cannot be read or written.
     """
-    limit = parse_bytes(max_memory)
     weights_url, images_url, url = (normalize_url(each) for each in (weights_url, images_url, url))
     for source in (weights_url, images_url):
         check_apart(source, url)
-    check_reachable(workers, weights_url, images_url, url)
+    limit = check_workers(workers, scheduler, weights_url, images_url, url, max_memory=max_memory)
     if weights_storage_options is None:
         weights_storage_options = storage_options
     output_storage_options = output_options(url, output_storage_options, storage_options)

@@ -14,11 +14,11 @@ from mrdist.errors import ParameterError
 from mrdist.execution import peak_memory
 from mrdist.geometry import Block, ReceptiveField, Shape, block_grid
 from mrdist.moments import Color
-from mrdist.pipeline._blocks import n_slots_of, output_options, run_blocks, solve_block, versions
+from mrdist.pipeline._blocks import check_workers, n_slots_of, output_options, run_blocks, solve_block, versions
 from mrdist.pipeline._methods import METHODS, Job, Lesson, choose_options
 from mrdist.pipeline._run import driving, hold
 from mrdist.pipeline._sums import sum_images
-from mrdist.planning import DEFAULT_MEMORY, Plan, Workload, block_bytes, parse_bytes, plan_training
+from mrdist.planning import DEFAULT_MEMORY, Plan, Workload, block_bytes, plan_training
 from mrdist.solvers import check_alpha
 from mrdist.storage import (
     FaceFrame,
@@ -27,7 +27,6 @@ from mrdist.storage import (
     Training,
     WeightsReader,
     check_apart,
-    check_reachable,
     normalize_url,
     redact,
     train_output,
@@ -230,8 +229,8 @@ def train(
     )
     images_url, weights_url = normalize_url(images_url), normalize_url(weights_url)
     weights_storage_options = output_options(weights_url, weights_storage_options, storage_options)
-    check_reachable(workers, images_url, weights_url)
     check_apart(images_url, weights_url)
+    limit = check_workers(workers, scheduler, images_url, weights_url, max_memory=max_memory)
     images = Images.open(images_url, storage_options)
     job = Job(
         Lesson.of(images, method=method, source=source, target=target, split=split, color=color, dtype=dtype),
@@ -240,7 +239,7 @@ def train(
         block=block,
         workers=workers,
         scheduler=scheduler,
-        max_memory=parse_bytes(max_memory),
+        max_memory=limit,
         overwrite=overwrite,
         progress=progress,
     )

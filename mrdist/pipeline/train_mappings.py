@@ -15,21 +15,28 @@ from mrdist.execution import peak_memory
 from mrdist.geometry import Block, Shape, block_grid
 from mrdist.moments import Color
 from mrdist.pipeline._averages import mean_scores
-from mrdist.pipeline._blocks import check_choices, n_slots_of, output_options, run_blocks, solve_block, versions
+from mrdist.pipeline._blocks import (
+    check_choices,
+    check_workers,
+    n_slots_of,
+    output_options,
+    run_blocks,
+    solve_block,
+    versions,
+)
 from mrdist.pipeline._mappings_apart import train_apart
 from mrdist.pipeline._mappings_together import Unit, plan_units, workload_of_all
 from mrdist.pipeline._methods import Lesson, choose_options
 from mrdist.pipeline._run import driving, hold
 from mrdist.pipeline._sums import sum_mappings
 from mrdist.pipeline.train import check_fixed, describe_training
-from mrdist.planning import DEFAULT_MEMORY, Plan, block_bytes, parse_bytes, plan_training
+from mrdist.planning import DEFAULT_MEMORY, Plan, block_bytes, plan_training
 from mrdist.storage import (
     FaceFrame,
     Images,
     StorageOptions,
     WeightsReader,
     check_apart,
-    check_reachable,
     normalize_url,
     redact,
     train_output,
@@ -187,10 +194,10 @@ def train_mappings(
     """
     images_url, group_url = normalize_url(images_url), normalize_url(group_url)
     weights_storage_options = output_options(group_url, weights_storage_options, storage_options)
-    check_reachable(workers, images_url, group_url)
     check_apart(images_url, group_url)
     check_choices(color, split, dtype)
     options = choose_options(method, method_options)
+    limit = check_workers(workers, scheduler, images_url, group_url, max_memory=max_memory)
     images = Images.open(images_url, storage_options)
     pairs, left_out = label_pairs(images, source, split, both_ways=both_ways)
     for name in left_out:
@@ -208,7 +215,7 @@ def train_mappings(
             block=block,
             workers=workers,
             scheduler=scheduler,
-            max_memory=parse_bytes(max_memory),
+            max_memory=limit,
             progress=progress,
         )
         scores = {name: report.scores for name, report in reports.items()}
@@ -237,7 +244,7 @@ def train_mappings(
         )
         for label, other in pairs
     }
-    limit, n_slots = parse_bytes(max_memory), n_slots_of(workers)
+    n_slots = n_slots_of(workers)
     units = plan_units(images, list(trainings.values()), max_memory=limit, n_slots=n_slots, block=block)
     described = {name: asdict(training) for name, training in trainings.items()}
     hold(group_url, weights_storage_options)

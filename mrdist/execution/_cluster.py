@@ -1,0 +1,314 @@
+"""Clusters: one of this machine's processes, or whoever has gathered at a scheduler, looked over before work begins."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from mrdist.errors import ExecutionError, ParameterError
+from mrdist.execution._executor import Executor, failure
+from mrdist.execution._process import n_processors
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+logger = logging.getLogger("mrdist")
+
+_CONNECT_SECONDS = 10
+_USABLE_MEMORY = 0.95
+"""Of a worker's limit: there its nanny ends it, unless told otherwise."""
+_RULES = {
+    "distributed.worker.preload": ["mrdist._worker"],
+    "distributed.worker.memory.target": False,  # spilling cannot help arrays that live inside a task
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.memory.terminate": 1.2,
+    "distributed.scheduler.allowed-failures": 2,
+    "distributed.worker.profile.enabled": False,  # it would stop the block a hundred times a second
+    # Dask makes workers hand freed memory back at once; chunks that are read then cost a page fault for every page.
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 256 << 20,
+    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 256 << 20,
+}
+
+
+def reach(workers: int | None, scheduler: str | None, max_memory: int) -> int:
+    """Make sure that the workers that are asked for can be had, before anything is begun or removed.
+
+    Parameters
+    ----------
+    workers, scheduler
+        As in `open_executor`.
+    max_memory
+        Limit on the resident bytes of a worker process that is asked for.
+
+    Returns
+    -------
+    int
+        The limit to plan for: what the workers of the scheduler have, if that is less.
+
+    Raises
+    ------
+    ParameterError
+        If ``workers`` is negative or given together with ``scheduler``.
+    ExecutionError
+        If the scheduler cannot be reached, or it or a worker has packages that do not fit ours.
+    """
+    _check_choice(workers, scheduler)
+    if scheduler is None:
+        return max_memory
+    _warn_if_open(scheduler)
+    with _quiet(), _connect(scheduler) as client:
+        _check_versions(client, scheduler)
+        return _memory_of(client, scheduler, max_memory)
+
+
+def use_tls(ca_file: str | None, cert_file: str | None, key_file: str | None) -> None:
+    """Speak with ``tls://`` schedulers with these certificates; what is None stays as Dask's configuration has it.
+
+    Parameters
+    ----------
+    ca_file
+        Certificates that are trusted.
+    cert_file, key_file
+        Ours, and its key.
+    """
+    import dask
+
+    files = {"ca-file": ca_file, "client.cert": cert_file, "client.key": key_file}
+    dask.config.set({f"distributed.comm.tls.{name}": file for name, file in files.items() if file is not None})
+
+
+@contextmanager
+def open_executor(
+    *,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    n_tasks: int,
+    max_memory: int,
+    prepare: Callable[[], None] | None = None,
+) -> Iterator[Executor]:
+    """Provide what runs the tasks, and take it down again.
+
+    Parameters
+    ----------
+    workers
+        Worker processes of a local cluster; 0 runs in this process; None means one per processor.
+    scheduler
+        Address of a running Dask scheduler to use instead. It needs no workers yet.
+    n_tasks
+        Number of tasks to come: no more local workers than that are started.
+    max_memory
+        Limit on the resident bytes of a worker process.
+    prepare
+        Loads what the tasks need. Called in this process before local workers start, so that what it leaves on disk
+        is made once, and then in every worker, also in those that join later.
+
+    Raises
+    ------
+    ParameterError
+        If ``workers`` is negative or given together with ``scheduler``.
+    ExecutionError
+        If the scheduler cannot be reached.
+    """
+    _check_choice(workers, scheduler)
+    started = time.perf_counter()
+    if scheduler is None and prepare is not None:
+        prepare()
+    if workers == 0:
+        yield Executor(None, "", None, time.perf_counter() - started)
+        return
+    with ExitStack() as stack:
+        if scheduler is None:
+            client = stack.enter_context(_local(max(1, min(workers or n_processors(), n_tasks)), max_memory))
+        else:
+            stack.enter_context(_quiet())
+            client = stack.enter_context(_connect(scheduler))
+        if prepare is not None:
+            stack.enter_context(_warmed(client, prepare))
+        address = scheduler or client.scheduler.address
+        yield Executor(client, address, client.dashboard_link, time.perf_counter() - started)
+
+
+def _check_choice(workers: int | None, scheduler: str | None) -> None:
+    if workers is not None and scheduler is not None:
+        raise ParameterError(f"give either workers ({workers}) or a scheduler ({scheduler}), not both.")
+    if workers is not None and workers < 0:
+        raise ParameterError(f"workers must be 0 (this process) or more, got {workers}.")
+
+
+@contextmanager
+def _warmed(client: Client, prepare: Callable[[], None]) -> Iterator[None]:
+    """Have all workers that there are or will be prepared; drivers with the same needs share a name."""
+    from mrdist.execution._worker import WarmUp
+
+    name = f"{prepare.__module__}.{prepare.__qualname__}"
+    try:
+        client.register_plugin(WarmUp(prepare), name=name)
+    except Exception as error:
+        raise failure(error, "warming up a worker") from error
+    try:
+        yield
+    finally:
+        if client.status == "running":
+            with suppress(ValueError, OSError):  # another driver has been there first, or the scheduler is lost
+                client.unregister_worker_plugin(name)
+
+
+@contextmanager
+def _local(n_workers: int, max_memory: int) -> Iterator[Client]:
+    import dask
+    from distributed import Client, LocalCluster
+
+    with (
+        dask.config.set(_RULES),
+        _quiet(),
+        _main_left_alone(),
+        LocalCluster(
+            n_workers=n_workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            memory_limit=max_memory,
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Dask's own reports of lost connections back: what matters of them is raised as one sentence."""
+    import distributed  # noqa: F401  (creates the loggers)
+
+    loggers = [logging.getLogger(name) for name in logging.root.manager.loggerDict if name.startswith("distributed")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
+def _main_left_alone() -> Iterator[None]:
+    """Keep new worker processes from importing the user's script.
+
+    Python starts a process by importing ``__main__`` in it, which would run a script without the usual guard once
+    more in every worker. Tasks need only mrdist, so there is nothing in it for them.
+    """
+    main = sys.modules["__main__"]
+    hidden: dict[str, Any] = {
+        name: main.__dict__.pop(name) for name in ("__file__", "__spec__") if name in main.__dict__
+    }
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        main.__dict__.update(hidden)
+
+
+@contextmanager
+def _connect(address: str) -> Iterator[Client]:
+    from distributed import Client
+    from distributed.versions import VersionMismatchWarning
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", VersionMismatchWarning)  # see _check_versions
+            client = Client(address, timeout=_CONNECT_SECONDS)
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
+        raise _unreachable(address, error) from error
+    with client:
+        yield client
+
+
+def _unreachable(address: str, error: BaseException) -> ExecutionError:
+    import ssl
+
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError) or "ssl_context" in str(cause):
+            return ExecutionError(
+                f"the scheduler at {address} and this process do not trust each other ({cause}); give the "
+                "certificates that it was started with: --tls-ca, --tls-cert and --tls-key, or "
+                "distributed.comm.tls in Dask's configuration."
+            )
+        cause = cause.__cause__ or cause.__context__
+    return ExecutionError(
+        f"no Dask scheduler answers at {address} within {_CONNECT_SECONDS} s; check the address or start one with "
+        "`dask scheduler`."
+    )
+
+
+def _warn_if_open(address: str) -> None:
+    """Warn of a scheduler that speaks to the network without asking who is there."""
+    parts = urlsplit(address if "://" in address else f"tcp://{address}")
+    if parts.scheme != "tcp" or parts.hostname == "localhost":
+        return
+    with suppress(ValueError):
+        if ipaddress.ip_address(parts.hostname or "").is_loopback:
+            return
+    warnings.warn(
+        f"{address} is not encrypted and lets anyone who reaches its port run code; use tls:// outside a trusted "
+        "network.",
+        stacklevel=3,
+    )
+
+
+def _check_versions(client: Client, address: str) -> None:
+    from mrdist.execution._worker import PACKAGES, difference, own_versions
+
+    ours = own_versions()
+    pickled = {name: ours[name] for name in ("python", "dask", "distributed")}
+    found = client.get_versions(packages=list(PACKAGES))
+    for who, wanted, theirs in [
+        ("the scheduler at {}", pickled, found["scheduler"]),
+        *((f"worker {worker} of {{}}", ours, theirs) for worker, theirs in found["workers"].items()),
+    ]:
+        packages = dict(theirs["packages"])
+        packages["python"] = ".".join(str(packages["python"]).split(".")[:2])
+        if not packages.get("mrdist"):
+            raise ExecutionError(
+                f"{who.format(address)} has no mrdist; install mrdist {ours['mrdist']} wherever the scheduler and its "
+                "workers run."
+            )
+        if any(packages.get(name) != version for name, version in wanted.items()):
+            raise ExecutionError(
+                f"{who.format(address)} has {difference(wanted, packages)}; install the same packages wherever the "
+                "scheduler and its workers run: the weights depend on them."
+            )
+
+
+def _memory_of(client: Client, address: str, max_memory: int) -> int:
+    """Return what a task may take in every worker, and say what is worth knowing of the workers."""
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    threads = max((worker["nthreads"] for worker in workers.values()), default=1)
+    if threads > 1:
+        warnings.warn(
+            f"a worker of {address} runs {threads} blocks at once in one process, which takes {threads} times the "
+            "planned memory; start workers with --nthreads 1.",
+            stacklevel=4,
+        )
+    limits = [int(worker["memory_limit"] / worker["nthreads"]) for worker in workers.values() if worker["memory_limit"]]
+    least = int(_USABLE_MEMORY * min(limits, default=max_memory / _USABLE_MEMORY))
+    if least >= max_memory:
+        return max_memory
+    logger.info(
+        "a worker of %s may take %d MiB, less than --max-memory (%d MiB): planned for %d MiB",
+        address,
+        min(limits) >> 20,
+        max_memory >> 20,
+        least >> 20,
+    )
+    return least

@@ -1,0 +1,95 @@
+"""What runs a function over items: in this process, or on the workers of a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from mrdist.errors import ExecutionError, MrdistError
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Executor:
+    """Runs functions of one argument, at most a few per slot at a time.
+
+    Attributes
+    ----------
+    dashboard
+        Link to Dask's dashboard, if there is one.
+    start_seconds
+        Time that it took to have the workers ready.
+    """
+
+    client: Client | None
+    address: str
+    dashboard: str | None
+    start_seconds: float
+
+    def run(
+        self,
+        function: Callable[..., Result],
+        items: Sequence[Item],
+        *shared: Any,
+        name: str,
+        describe: Callable[[Item], str] = str,
+    ) -> Iterator[tuple[Item, Result]]:
+        """Yield every item with its result, in the order in which they finish.
+
+        Parameters
+        ----------
+        function
+            Called with one item and what is shared; must be importable by the workers and repeatable, since the item
+            of a lost worker runs again.
+        items
+            What to do.
+        shared
+            What all calls need besides, such as a table; it goes to a worker once.
+        name
+            Of the kind of task, for the dashboard.
+        describe
+            Names an item in error messages.
+
+        Raises
+        ------
+        MrdistError
+            What ``function`` raised.
+        ExecutionError
+            If the scheduler is lost, or there are no workers for minutes; after all other items, if some have killed
+            every worker that tried them.
+        """
+        if self.client is not None:
+            from mrdist.execution._window import Window  # which needs Dask
+
+            yield from Window(self.client, self.address, function, items, shared, name, describe).results()
+            return
+        for item in items:
+            try:
+                result = function(item, *shared)
+            except MrdistError:
+                raise
+            except OSError as error:
+                raise failure(error, describe(item)) from error
+            yield item, result
+
+
+def failure(error: BaseException, what: str) -> MrdistError:
+    """Return what to raise for a task that failed with an error of its own."""
+    if isinstance(error, MrdistError):
+        return error
+    if isinstance(error, ImportError) and (error.name or "").partition(".")[0] == "mrdist":
+        return ExecutionError(
+            f"a worker cannot import what it is to do ({error}); install the same mrdist wherever workers run."
+        )
+    found = ExecutionError(
+        f"{what} failed with {type(error).__name__} ({error}); mend that and repeat the command: what is finished is "
+        "kept."
+    )
+    found.__cause__ = error
+    return found

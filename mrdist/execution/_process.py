@@ -1,0 +1,58 @@
+"""What this process has and shows: processors, memory, a progress bar."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tqdm.std import tqdm
+
+
+def n_processors() -> int:
+    """Return the processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def progress_bar(total: int, done: int, unit: str, *, show: bool | None) -> Iterator[Callable[[int, str], None]]:
+    """Show a progress bar on stderr, which works in a terminal and in a notebook alike.
+
+    Parameters
+    ----------
+    total, done
+        Steps altogether, and those that were done before.
+    unit
+        What a step is.
+    show
+        True or False; None shows it to people only.
+
+    Yields
+    ------
+    callable
+        Takes the number of steps just done and a remark to show.
+    """
+    if show is None:
+        show = sys.stderr.isatty() or "ipykernel" in sys.modules
+    with tqdm(total=total, initial=done, unit=unit, disable=not show, dynamic_ncols=True, leave=True) as bar:
+
+        def advance(steps: int, remark: str) -> None:
+            bar.set_postfix_str(remark, refresh=False)
+            bar.update(steps)
+
+        yield advance
+
+
+def peak_memory() -> int:
+    """Return the largest number of resident bytes that this process has had."""
+    status = Path("/proc/self/status")
+    if status.exists():  # ru_maxrss would count the parent's memory, inherited when the process was started
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) * 1024
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

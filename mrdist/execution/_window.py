@@ -1,0 +1,270 @@
+"""A pass over items on a cluster whose workers come, go and die."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, TypeVar
+
+from distributed import Client, Future
+from distributed.protocol import pickle
+from distributed.scheduler import KilledWorker
+
+from mrdist.errors import ExecutionError, MrdistError
+from mrdist.execution._executor import failure
+from mrdist.execution._worker import own_versions, unpack, work
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+logger = logging.getLogger("mrdist")
+
+WORKER_SECONDS = 300.0
+"""How long to wait for a worker where there is none."""
+_LOOK_SECONDS = 0.5
+_PATIENT_SECONDS = 5.0
+_SAY_SECONDS = 30.0
+_ANSWER_SECONDS = 60.0
+_TASKS_PER_SLOT = 3
+_AHEAD_SECONDS = 20.0
+_MOST_AHEAD = 1000
+_HOPELESS = 10
+_NAMED = 3
+
+
+class Window(Generic[Item, Result]):
+    """Hands items to a cluster a few at a time and follows what becomes of them and of the workers.
+
+    So much is handed over that the slots there are have some 20 seconds of work: few enough for the scheduler to
+    forget them as they finish, enough for a cluster that adapts to see that it should grow.
+
+    A worker that dies takes along the tasks that wait in it. Dask cannot tell which of them killed it and gives up one
+    that was there too often, guilty or not. Such an item is tried once more when all others are done, and alone: then
+    what kills workers again is guilty.
+
+    Parameters
+    ----------
+    client, address
+        Of the scheduler.
+    function, items, shared, name, describe
+        As in `mrdist.execution.Executor.run`.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        address: str,
+        function: Callable[..., Result],
+        items: Sequence[Item],
+        shared: tuple[Any, ...],
+        name: str,
+        describe: Callable[[Item], str],
+    ) -> None:
+        self._client, self._address = client, address
+        self._items, self._name, self._describe = items, name, describe
+        self._left = iter(range(len(items)))
+        self._done = 0
+        self._suspects: deque[int] = deque()
+        self._alone: int | None = None
+        self._killed: list[int] = []
+        self._memory = ""
+        self._running: dict[str, tuple[int, Future]] = {}
+        self._ended: SimpleQueue[Future | None] = SimpleQueue()  # None: something was fetched
+        self._fetched: deque[tuple[Future, tuple[float, Result]]] = deque()
+        self._workers: dict[str, int] | None = None
+        self._seconds = _AHEAD_SECONDS
+        self._looked = self._said = -math.inf
+        self._deserted: float | None = None
+        self._restarted: dict[str, int] = {}
+        self._run = uuid.uuid4().hex[:8]
+        # a future of a task and not scattered data, which would be lost with the worker that holds it
+        self._common = client.submit(
+            unpack,
+            pickle.dumps((function, own_versions(), shared)),
+            key=f"{name}-{self._run}-shared",
+            pure=False,
+        )
+
+    def results(self) -> Iterator[tuple[Item, Result]]:
+        """Yield items with their results as they finish, see `mrdist.execution.Executor.run`."""
+        self._client.subscribe_topic("worker-restart-memory", self._note_restart)
+        try:
+            while True:
+                self._look()
+                self._submit()
+                if not self._running:
+                    break
+                yield from self._collect()
+        except (OSError, TimeoutError) as error:
+            if isinstance(error, MrdistError):
+                raise
+            raise self._lost() from error
+        finally:
+            self._cancel()
+        if self._killed:
+            raise self._accusation()
+
+    def _lost(self) -> ExecutionError:
+        return ExecutionError(
+            f"the scheduler at {self._address} was lost; start it again and repeat the command: what is finished is "
+            "kept."
+        )
+
+    def _look(self) -> None:
+        """See which workers there are, twice a second at most."""
+        now = time.monotonic()
+        if now - self._looked < _LOOK_SECONDS:
+            return
+        if self._client.status != "running":
+            raise self._lost()
+        # with a limit: a scheduler that was stopped keeps its connections
+        workers = self._client.sync(self._client.scheduler.ncores, workers=None, callback_timeout=_ANSWER_SECONDS)
+        now = self._looked = time.monotonic()
+        self._workers = workers
+        cluster = self._client.cluster
+        if cluster is not None and len(workers) < len(cluster.worker_spec):
+            # a nanny whose worker dies in the moment it is up does not notice; Dask drops it after 15 s
+            cluster.scale(len(cluster.worker_spec))
+        if workers:
+            if self._deserted is not None and self._said > self._deserted:
+                logger.info("there are workers")
+            self._deserted = None
+            return
+        if self._deserted is None:
+            self._deserted = now
+        waited = now - self._deserted
+        if waited > WORKER_SECONDS:
+            raise ExecutionError(
+                f"the scheduler at {self._address} has had no worker for {waited:.0f} s; start some with `dask worker "
+                f"{self._address} --nthreads 1` and repeat the command: what is finished is kept."
+            )
+        if waited > _PATIENT_SECONDS and now - self._said > _SAY_SECONDS:
+            self._said = now
+            logger.warning(
+                "waiting for workers: the scheduler at %s has none (another %.0f s)",
+                self._address,
+                WORKER_SECONDS - waited,
+            )
+
+    def _submit(self) -> None:
+        """Hand over as many items as fit into the window."""
+        if self._alone is not None:
+            return
+        slots = max(sum((self._workers or {}).values()), 1)
+        ahead = min(slots * math.ceil(_AHEAD_SECONDS / self._seconds), _MOST_AHEAD)
+        room = max(ahead, _TASKS_PER_SLOT * slots) - len(self._running)
+        numbers = list(islice(self._left, max(room, 0)))
+        if not numbers and not self._running and self._suspects:
+            self._alone = self._suspects.popleft()
+            numbers = [self._alone]
+        if not numbers:
+            return
+        tries = "again" if self._alone is not None else "0"
+        futures = self._client.map(
+            work,
+            [pickle.dumps(self._items[number]) for number in numbers],
+            key=[f"{self._name}-{self._run}-{number}-{tries}" for number in numbers],
+            pure=False,
+            common=self._common,
+        )
+        for number, future in zip(numbers, futures, strict=True):
+            self._running[future.key] = number, future
+            future.add_done_callback(self._ended.put)
+
+    def _collect(self) -> Iterator[tuple[Item, Result]]:
+        """Yield what has arrived; wait a moment if nothing has."""
+        ended: list[Future | None] = []
+        try:
+            ended.append(self._ended.get(timeout=_LOOK_SECONDS))
+            while True:
+                ended.append(self._ended.get_nowait())
+        except Empty:
+            pass
+        to_fetch = []
+        for future in ended:
+            if future is None:
+                continue
+            if future.status == "finished":
+                to_fetch.append(future)
+            elif future.status == "error":
+                error = future.exception()
+                number = self._running[future.key][0]
+                if not isinstance(error, KilledWorker):
+                    raise failure(error, self._describe(self._items[number])) from error
+                self._suspect(number, error)
+                self._release(future)
+            elif future.status == "cancelled":
+                raise self._lost()
+            else:  # lost with its worker in this moment, it runs again
+                future.add_done_callback(self._ended.put)
+        if to_fetch:
+            self._client.loop.add_callback(self._fetch, to_fetch)
+        while self._fetched:
+            future, (seconds, result) = self._fetched.popleft()
+            item = self._items[self._release(future)]
+            self._seconds = max(seconds if self._done == 0 else 0.9 * self._seconds + 0.1 * seconds, 1e-6)
+            self._done += 1
+            yield item, result
+
+    async def _fetch(self, futures: list[Future]) -> None:
+        """Bring results here, without making anybody wait: a worker that has just died keeps its callers waiting."""
+        try:
+            results = await self._client.gather(futures, asynchronous=True)
+        except Exception:  # one of them was lost with its worker and runs again
+            for future in futures:
+                future.add_done_callback(self._ended.put)
+        else:
+            self._fetched.extend(zip(futures, results, strict=True))
+            self._ended.put(None)
+
+    def _release(self, future: Future) -> int:
+        """Let the scheduler forget a task, and return the number of its item."""
+        number, _ = self._running.pop(future.key)
+        future.release()
+        if number == self._alone:
+            self._alone = None
+        return number
+
+    def _suspect(self, number: int, error: KilledWorker) -> None:
+        """Put an item aside that was there each time when some workers died, or find it guilty."""
+        memory = self._restarted.get(error.last_worker.address)
+        if memory is not None:
+            self._memory = f", the last at {memory >> 20} MiB of the {error.last_worker.memory_limit >> 20} it may have"
+        if number == self._alone:
+            self._killed.append(number)
+            return
+        what = self._describe(self._items[number])
+        logger.warning("%s was lost with %d workers; it is tried again at the end", what, error.allowed_failures + 1)
+        self._suspects.append(number)
+        if len(self._suspects) >= max(_HOPELESS, self._done):
+            self._killed = list(self._suspects)
+            raise self._accusation("most blocks fail so, and none was tried again")
+
+    def _accusation(self, rest: str = "all others are done and kept") -> ExecutionError:
+        names = [self._describe(self._items[number]) for number in sorted(self._killed)]
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        return ExecutionError(
+            f"every worker that tried {', '.join(names[:_NAMED])}{more} was killed{self._memory}; {rest}: give the "
+            "workers more memory and repeat the command, or begin anew (--overwrite) with a lower --max-memory or a "
+            "smaller --block."
+        )
+
+    async def _note_restart(self, event: tuple[float, Any]) -> None:
+        """Remember what a nanny says of a worker that took too much memory."""
+        _, what = event
+        self._restarted[what["worker"]] = what["rss"]
+
+    def _cancel(self) -> None:
+        """Leave nothing behind on the scheduler, if it is still there."""
+        if self._client.status != "running":
+            return
+        if self._running:
+            self._client.cancel([future for _, future in self._running.values()], force=True)
+        self._common.release()
+        self._client.unsubscribe_topic("worker-restart-memory")

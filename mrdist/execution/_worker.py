@@ -1,0 +1,107 @@
+"""What runs in the workers: the warm-up when they join, and every task."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import platform
+import time
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from distributed import WorkerPlugin
+from distributed.protocol import pickle
+from threadpoolctl import threadpool_limits
+
+from mrdist.errors import ExecutionError
+
+PACKAGES = ("mrdist", "dask", "distributed", "numba", "numpy", "zarr")
+"""Whose versions decide what weights are, byte for byte, or whether tasks arrive at all."""
+
+_prepared: set[Callable[[], None]] = set()
+
+
+class WarmUp(WorkerPlugin):  # type: ignore[misc]
+    """Loads what tasks need before a worker gets the first, also in workers that join later.
+
+    Parameters
+    ----------
+    prepare
+        Loads it, by compiling it if nobody has.
+    """
+
+    def __init__(self, prepare: Callable[[], None]) -> None:
+        self._prepare = prepare
+        self._limits: threadpool_limits | None = None
+
+    async def setup(self, worker: object) -> None:  # noqa: ARG002 (Dask's name)
+        """Prepare in a thread: a worker that compiles still answers its scheduler."""
+        await asyncio.get_running_loop().run_in_executor(None, self._load)
+
+    def _load(self) -> None:
+        if self._prepare not in _prepared:
+            self._prepare()
+            gc.freeze()  # spares every later collection a look at the libraries' hundreds of thousands of objects
+            _prepared.add(self._prepare)
+        self._limits = threadpool_limits(1)  # a slot has one processor
+
+    def teardown(self, worker: object) -> None:  # noqa: ARG002
+        """Leave the worker to others as it was."""
+        if self._limits is not None:
+            self._limits.restore_original_limits()
+
+
+@cache
+def own_versions() -> Mapping[str, str]:
+    """Return the versions of this process, see `PACKAGES`."""
+    found = {"python": ".".join(platform.python_version_tuple()[:2])}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "none"
+    return found
+
+
+def difference(wanted: Mapping[str, str], found: Mapping[str, str | None]) -> str:
+    """Say in which of the versions that are wanted another process differs.
+
+    Examples
+    --------
+    >>> difference({"numpy": "2.4", "zarr": "3.1"}, {"numpy": "2.3", "zarr": "3.1"})
+    'numpy 2.3 and not 2.4'
+    """
+    return ", ".join(
+        f"{name} {found[name]} and not {mine}" if found.get(name) else f"no {name}"
+        for name, mine in wanted.items()
+        if found.get(name) != mine
+    )
+
+
+def unpack(packed: bytes) -> Any:
+    """Return what all tasks of a run share: their function, the versions that it needs and its further arguments.
+
+    What was packed is nothing to the scheduler, which need not import it, nor keep it as objects or show it.
+    """
+    return pickle.loads(packed)
+
+
+def work(packed: bytes, common: tuple[Callable[..., Any], Mapping[str, str], tuple[Any, ...]]) -> tuple[float, Any]:
+    """Run a task; return the seconds that it took and its result.
+
+    Raises
+    ------
+    ExecutionError
+        If this worker, which may have joined in the middle of a run, has other versions than the driver.
+    """
+    function, versions, shared = common
+    if versions != own_versions():
+        raise ExecutionError(
+            f"worker {platform.node()} has {difference(versions, own_versions())}; install the same packages wherever "
+            "workers run: the weights depend on them."
+        )
+    started = time.perf_counter()
+    result = function(pickle.loads(packed), *shared)
+    return time.perf_counter() - started, result
