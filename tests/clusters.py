@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import commands
+from distributed import Client
 
 
 @contextlib.contextmanager
@@ -48,3 +49,11 @@ def worker(address, *args, nanny=False, **options):
     """Start a worker process with one slot."""
     alone = ("--host", "127.0.0.1", "--no-dashboard", "--nthreads", 1, *(() if nanny else ("--no-nanny",)))
     return dask("worker", address, *alone, *args, **options)
+
+
+@contextlib.contextmanager
+def at_work(address, n):
+    """Wait until a scheduler has ``n`` workers."""
+    with Client(address, set_as_default=False) as client:
+        client.wait_for_workers(n, timeout=commands.SECONDS)
+    yield

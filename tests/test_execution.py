@@ -103,6 +103,7 @@ def test_all_workers_go(scheduler, monkeypatch):
     monkeypatch.setattr(_window, "WORKER_SECONDS", 1)
     with (
         clusters.worker(scheduler) as worker,
+        clusters.at_work(scheduler, 1),
         open_executor(scheduler=scheduler, n_tasks=9, max_memory=10**9) as executor,
     ):
         results = executor.run(abs, range(10**6), name="look")

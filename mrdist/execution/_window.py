@@ -17,6 +17,7 @@ from distributed.protocol import pickle
 from distributed.scheduler import KilledWorker
 
 from mrdist.errors import ExecutionError, MrdistError
+from mrdist.events import emit
 from mrdist.execution._executor import failure
 from mrdist.execution._worker import own_versions, unpack, work
 
@@ -77,7 +78,7 @@ class Window(Generic[Item, Result]):
         self._running: dict[str, tuple[int, Future]] = {}
         self._ended: SimpleQueue[Future | None] = SimpleQueue()  # None: something was fetched
         self._fetched: deque[tuple[Future, tuple[float, Result]]] = deque()
-        self._workers: dict[str, int] | None = None
+        self._workers: dict[str, int] = {}
         self._seconds = _AHEAD_SECONDS
         self._looked = self._said = -math.inf
         self._deserted: float | None = None
@@ -93,6 +94,7 @@ class Window(Generic[Item, Result]):
 
     def results(self) -> Iterator[tuple[Item, Result]]:
         """Yield items with their results as they finish, see `mrdist.execution.Executor.run`."""
+        self._client.subscribe_topic("all", self._note_loss)
         self._client.subscribe_topic("worker-restart-memory", self._note_restart)
         try:
             while True:
@@ -126,7 +128,10 @@ class Window(Generic[Item, Result]):
         # with a limit: a scheduler that was stopped keeps its connections
         workers = self._client.sync(self._client.scheduler.ncores, workers=None, callback_timeout=_ANSWER_SECONDS)
         now = self._looked = time.monotonic()
-        self._workers = workers
+        before, self._workers = self._workers, workers
+        for kind, addresses in (("worker-joined", workers.keys() - before), ("worker-lost", before.keys() - workers)):
+            for address in sorted(addresses):
+                emit(kind, worker=address, workers=len(workers))
         cluster = self._client.cluster
         if cluster is not None and len(workers) < len(cluster.worker_spec):
             # a nanny whose worker dies in the moment it is up does not notice; Dask drops it after 15 s
@@ -146,6 +151,7 @@ class Window(Generic[Item, Result]):
             )
         if waited > _PATIENT_SECONDS and now - self._said > _SAY_SECONDS:
             self._said = now
+            emit("waiting", what="workers", scheduler=self._address, seconds=round(waited, 1))
             logger.warning(
                 "waiting for workers: the scheduler at %s has none (another %.0f s)",
                 self._address,
@@ -156,7 +162,7 @@ class Window(Generic[Item, Result]):
         """Hand over as many items as fit into the window."""
         if self._alone is not None:
             return
-        slots = max(sum((self._workers or {}).values()), 1)
+        slots = max(sum(self._workers.values()), 1)
         ahead = min(slots * math.ceil(_AHEAD_SECONDS / self._seconds), _MOST_AHEAD)
         room = max(ahead, _TASKS_PER_SLOT * slots) - len(self._running)
         numbers = list(islice(self._left, max(room, 0)))
@@ -240,6 +246,7 @@ class Window(Generic[Item, Result]):
             self._killed.append(number)
             return
         what = self._describe(self._items[number])
+        emit("retry", what=what, workers_lost=error.allowed_failures + 1)
         logger.warning("%s was lost with %d workers; it is tried again at the end", what, error.allowed_failures + 1)
         self._suspects.append(number)
         if len(self._suspects) >= max(_HOPELESS, self._done):
@@ -255,6 +262,16 @@ class Window(Generic[Item, Result]):
             "smaller --block."
         )
 
+    async def _note_loss(self, event: tuple[float, Any]) -> None:
+        """Tell which items a worker takes along: they run again."""
+        _, what = event
+        if not isinstance(what, dict) or what.get("action") != "remove-worker":
+            return
+        for key in what.get("processing-tasks", ()):
+            number, _ = self._running.get(key, (None, None))
+            if number is not None:
+                emit("retry", what=self._describe(self._items[number]), worker=what["worker"])
+
     async def _note_restart(self, event: tuple[float, Any]) -> None:
         """Remember what a nanny says of a worker that took too much memory."""
         _, what = event
@@ -267,4 +284,5 @@ class Window(Generic[Item, Result]):
         if self._running:
             self._client.cancel([future for _, future in self._running.values()], force=True)
         self._common.release()
+        self._client.unsubscribe_topic("all")
         self._client.unsubscribe_topic("worker-restart-memory")
