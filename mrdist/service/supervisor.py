@@ -94,7 +94,7 @@ class Supervisor(Thread):
         stops = set(self._jobs.stops())
         for record in active:
             if record.id in stops:
-                self._stop(record)
+                self._halt(record)
         self._not_before = {job: until for job, until in self._not_before.items() if until > time.monotonic()}
         for record in active:
             if record.id in self._runs or record.id in stops or record.id in self._not_before:
@@ -125,7 +125,7 @@ class Supervisor(Thread):
             process.stdin.flush()  # and left open: its end tells the process that the service has died
         self._runs[record.id] = _Run(process, record.memory_of(n_slots_of(self._settings.workers)))
 
-    def _stop(self, record: JobRecord) -> None:
+    def _halt(self, record: JobRecord) -> None:
         """Stop a job that runs here; end one that nobody works on."""
         run = self._runs.get(record.id)
         if run is None:
