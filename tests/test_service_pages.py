@@ -121,3 +121,13 @@ def test_who_is_not_signed_in_comes_to_the_login(tmp_path: Path) -> None:
 def test_without_a_token_there_is_no_login(tmp_path: Path) -> None:
     answer = _client(tmp_path).get("/login")
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
+
+
+def test_sources_are_listed_by_names_that_may_be_asked_for(tmp_path: Path) -> None:
+    client = _client(tmp_path)
+    assert client.get("/api/v1/sources").json() == {"sources": []}
+    sources = tmp_path / "catalog" / "sources"
+    (sources / "london" / "neutral_front").mkdir(parents=True)
+    (sources / "jaffe.zip").write_bytes(b"")
+    (sources / ".hidden").mkdir()
+    assert client.get("/api/v1/sources").json() == {"sources": ["jaffe.zip", "london"]}

@@ -20,7 +20,7 @@ from pydantic import StringConstraints
 from mrdist.errors import ParameterError
 from mrdist.service.refusals import RefusedError
 from mrdist.storage import StorageOptions, describe, is_local, normalize_url, redact
-from mrdist.storage.catalogs import list_stores, remove_store, stamp_of
+from mrdist.storage.catalogs import list_entries, list_stores, remove_store, stamp_of
 from mrdist.storage.places import make_folder
 
 Kind = Literal["datasets", "statistics", "models", "comparisons"]
@@ -141,6 +141,11 @@ class Catalog:
     def remove(self, kind: Kind, name: str) -> None:
         """Remove a store; whoever stops half-way leaves one that nobody takes for complete."""
         remove_store(self.find(kind, name), self.storage_options)
+
+    def sources(self) -> list[str]:
+        """Return the names of the folders and archives of photographs that can be ingested."""
+        found = list_entries(f"{self.url}/sources", self.storage_options)
+        return [name for name in found if re.fullmatch(SOURCE_PATTERN[1:-1], name)]
 
     def source(self, path: str) -> str:
         """Return where photographs to ingest are.
