@@ -4,17 +4,18 @@ import { $, facts, h, latest, message, roving, ruled, speak } from "./lib/dom.js
 import { hasField, kind, plural } from "./lib/format.js";
 import { offerFaces, offerTraining } from "./lib/begin.js";
 import "./lib/shell.js";
-import { Picture } from "./studio/picture.js";
+import { Picture, drawFace } from "./studio/picture.js";
 import { Pupils } from "./studio/pupils.js";
 import { Stage } from "./studio/stage.js";
 
-const EMPTY = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7";
+const TOGETHER = 8; // models that the service takes on one photograph
 const stage = new Stage($("view"), $("divider"));
 const made = new Map(); // what was asked for -> {bitmap, alignment, timing}; the newest few
 let models = [];
 let datasets = [];
 let model = null;
 let picture = null;
+const invitation = [...$("photograph-name").childNodes];
 
 ruled($("strength"), $("strength-value"), (value) => `${value} %`);
 ruled($("radius"), $("radius-value"), (value) => `${value} % of the side`);
@@ -24,13 +25,12 @@ roving($("strip"));
 
 const refining = (one) => hasField(one) && $("refine").checked;
 
-function form({ whole = false, names = [model.name], refined = refining(model) } = {}) {
+function form({ file = picture.sent, points = picture.pupils(), names = [model.name], refined = refining(model) } = {}) {
   const asked = new FormData();
-  asked.append("photograph", whole ? picture.file : picture.sent, picture.name);
+  asked.append("photograph", file, picture.name);
   for (const name of names) asked.append("model", name);
   asked.append("refine", String(refined));
   if (refined) asked.append("radius", String($("radius").value / 100));
-  const points = picture.pupils(whole);
   if (points) asked.append("points", points);
   return asked;
 }
@@ -78,7 +78,7 @@ const synthesise = latest(async () => {
     $("stage-notice").textContent = error.message;
     $("stage-notice").hidden = false;
     $("readout").replaceChildren();
-    if (error.body?.alignment === "failed") setPupils();
+    if (error.body?.type === "urn:mrdist:problem:alignment") setPupils();
   } finally {
     $("stage").classList.remove("busy");
   }
@@ -102,15 +102,9 @@ function tellReadout({ alignment, timing, total }) {
 
 const showOverlay = latest(async () => {
   if (!$("overlay").checked || !picture || !hasField(model)) return stage.lay(null);
-  const result = made.get(key());
-  let response;
-  if (result?.alignment === "aligned") {
-    response = await request("GET", `/models/${part(model.name)}/importance.png?radius=${$("radius").value / 100}`);
-  } else {
-    const asked = form();
-    asked.append("overlay", "importance");
-    response = await request("POST", "/synthesis", { form: asked });
-  }
+  const asked = form({ refined: true });
+  asked.append("overlay", "importance");
+  const response = await request("POST", "/synthesis", { form: asked });
   stage.lay(await createImageBitmap(await response.blob()));
 });
 
@@ -123,7 +117,7 @@ async function openPicture(next) {
   made.clear();
   endPupils();
   stage.open(picture.bitmap);
-  $("photograph-name").textContent = picture.example ? "or choose one; it stays on this server and is not kept" : picture.name;
+  $("photograph-name").replaceChildren(...(picture.example ? invitation : [picture.name]));
   for (const button of $("strip").children) button.setAttribute("aria-pressed", String(button.dataset.row === String(picture.example?.row)));
   await synthesise();
   showFaces();
@@ -151,7 +145,7 @@ function showModels() {
         "label",
         { class: "model" },
         h("input", { type: "radio", name: "model", value: one.name, checked: one === model, onchange: () => chooseModel(one) }),
-        h("img", { class: "face", alt: "", "data-model": one.name, src: EMPTY }),
+        h("canvas", { class: "face", width: 128, height: 128, "aria-hidden": "true", "data-model": one.name }),
         h("span", {}, h("b", {}, one.name), h("small", { class: "small" }, kind(one))),
       ),
     ),
@@ -160,25 +154,34 @@ function showModels() {
 
 /** The photograph as every model makes it, beside the models' names. */
 const showFaces = latest(async () => {
-  if (!picture) return;
+  const result = made.get(key());
+  if (!picture || !result) return;
   const of = picture.id;
-  const fitting = models.slice(0, 16).filter((one) => picture.example === null || one.shape.join() === model.shape.join());
-  for (const refined of [true, false]) {
+  const tried = result.points ? await picture.small(result.points) : { file: picture.sent, points: null };
+  const fitting = models.filter((one) => (result.points ? hasField(one) : one.shape.join() === model.shape.join()));
+  const groups = [true, false].flatMap((refined) => {
     const names = fitting.filter((one) => refining(one) === refined).map((one) => one.name);
-    if (names.length === 0) continue;
-    const show = (name, source) => {
-      const face = $("models").querySelector(`img[data-model="${CSS.escape(name)}"]`);
-      if (face && picture.id === of) face.src = source;
-    };
+    return Array.from({ length: Math.ceil(names.length / TOGETHER) }, (_, index) => ({ refined, names: names.slice(index * TOGETHER, (index + 1) * TOGETHER) }));
+  });
+  for (const { refined, names } of groups) {
     try {
-      const response = await request("POST", "/synthesis", { form: form({ names, refined }) });
-      if (names.length === 1) show(names[0], URL.createObjectURL(await response.blob()));
-      else for (const { model: name, png } of (await response.json()).pictures) show(name, `data:image/png;base64,${png}`);
+      const response = await request("POST", "/synthesis", { form: form({ names, refined, ...tried }) });
+      if (picture.id !== of) return;
+      if (names.length === 1) await showFace(names[0], await response.blob(), tried.points);
+      else for (const { model: name, png } of (await response.json()).pictures) await showFace(name, pngOf(png), tried.points);
     } catch {
       return; // the stage tells why, where it concerns the model that is chosen
     }
   }
 });
+
+async function showFace(name, blob, points) {
+  const bitmap = await createImageBitmap(blob);
+  drawFace($("models").querySelector(`canvas[data-model="${CSS.escape(name)}"]`), bitmap, points?.split(",").map(Number));
+  bitmap.close();
+}
+
+const pngOf = (text) => new Blob([Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0))], { type: "image/png" });
 
 async function chooseModel(next) {
   model = next;
@@ -278,7 +281,7 @@ for (const target of [$("stage"), $("drop")]) {
 addEventListener("paste", (event) => event.clipboardData.files[0] && openFile(event.clipboardData.files[0]));
 
 $("download").addEventListener("click", async () => {
-  const asked = form({ whole: true });
+  const asked = form({ file: picture.file, points: picture.pupils(true) });
   asked.append("strength", String($("strength").value / 100));
   $("download").disabled = true;
   try {

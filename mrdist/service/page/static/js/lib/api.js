@@ -14,18 +14,19 @@ export class Problem extends Error {
 
 /** A request; `json` is sent as the body. Throws a Problem with the sentence to show. */
 export async function request(method, path, { json, form, signal, headers = {} } = {}) {
+  const asked = {
+    method,
+    signal,
+    body: json === undefined ? form : JSON.stringify(json),
+    headers: { ...(json === undefined ? {} : { "Content-Type": "application/json" }), ...(method === "GET" ? {} : { "X-CSRF-Token": csrf }), ...headers },
+  };
   let response;
   try {
-    response = await fetch(ROOT + path, {
-      method,
-      signal,
-      body: json === undefined ? form : JSON.stringify(json),
-      headers: {
-        ...(json === undefined ? {} : { "Content-Type": "application/json" }),
-        ...(method === "GET" ? {} : { "X-CSRF-Token": csrf }),
-        ...headers,
-      },
-    });
+    response = await fetch(ROOT + path, asked);
+    if (response.status === 429) {
+      await new Promise((resolve) => setTimeout(resolve, 1000 * (Number(response.headers.get("Retry-After")) || 1)));
+      response = await fetch(ROOT + path, asked);
+    }
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Problem(0, { detail: "The service does not answer; it may have been stopped." });
@@ -58,6 +59,15 @@ export const modelPath = (name, rest) => `${ROOT}/models/${part(name)}/${rest}`;
 export async function rowsWith(dataset, split, labels, limit) {
   const { rows } = await get(`/datasets/${part(dataset)}/rows?${split ? `split=${split}&` : ""}limit=${Math.min(4 * limit, 500)}`);
   return rows.filter((row) => labels.every((label) => row.labels.includes(label))).slice(0, limit);
+}
+
+/** Scores of a model on people whom no training has seen, once the service has found them: {model, identity}. */
+export async function testScores(model, dataset) {
+  for (;;) {
+    const response = await request("GET", `/models/${part(model)}/scores?dataset=${part(dataset)}&split=test`);
+    if (response.status === 200) return (await response.json()).splits.test.frame;
+    await new Promise((resolve) => setTimeout(resolve, 1000 * (Number(response.headers.get("Retry-After")) || 1)));
+  }
 }
 
 /**

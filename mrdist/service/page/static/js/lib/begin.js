@@ -40,10 +40,11 @@ export function offerFaces() {
     say.textContent = sentence;
   }
   showEmpty(
+    0,
     "Begin with some faces",
     "There is no dataset in this catalogue yet. mrdist can draw people who do not exist, each with several expressions: enough to train a model in seconds and to see how everything works. Your own photographs come in under Datasets.",
     button,
-    h("a", { class: "button", href: "/datasets" }, "Use my own photographs"),
+    h("a", { class: "button", href: "/datasets#ingest" }, "Use my own photographs"),
     bar,
     say,
   );
@@ -52,6 +53,7 @@ export function offerFaces() {
 /** Offer to train the first model. */
 export function offerTraining() {
   showEmpty(
+    1,
     "Now train the first model",
     "A model learns what one expression becomes as another, from pairs of photographs of the same people. With a few hundred small faces it takes seconds.",
     h("a", { class: "button main", href: "/train" }, "Train a model"),

@@ -1,6 +1,6 @@
 // What every page does: shows what is running, signs out, shows the sentence of a problem that nobody caught.
 import { get, remove, Problem } from "./api.js";
-import { $, message } from "./dom.js";
+import { $, h, message } from "./dom.js";
 import { plural } from "./format.js";
 
 addEventListener("unhandledrejection", (event) => {
@@ -9,6 +9,18 @@ addEventListener("unhandledrejection", (event) => {
   event.preventDefault();
   message(event.reason.message, { bad: true });
 });
+
+// a picture that did not come, because too many were asked for at once, is asked for once more
+addEventListener(
+  "error",
+  ({ target }) => {
+    if (!(target instanceof HTMLImageElement) || target.dataset.again) return;
+    target.dataset.again = "yes";
+    const { src } = target;
+    setTimeout(() => (target.src = src), 1200);
+  },
+  true,
+);
 
 $("sign-out")?.addEventListener("click", async () => {
   await remove("/session");
@@ -32,30 +44,17 @@ if (document.body.dataset.page !== "login") {
   setInterval(showRunning, 4000);
 }
 
-/** Fill an empty page: a headline, a paragraph, what to press, and a drawing of blocks. */
-export function showEmpty(title, text, ...actions) {
-  const box = $("empty");
-  const head = document.createElement("div");
-  const h1 = document.createElement("h1");
-  h1.textContent = title;
-  const p = document.createElement("p");
-  p.textContent = text;
-  const row = document.createElement("div");
-  row.className = "row";
-  row.append(...actions);
-  head.append(h1, p, row);
-  const drawing = document.createElement("div");
-  drawing.className = "pictures";
-  drawing.setAttribute("aria-hidden", "true");
-  for (let cell = 0; cell < 36; cell += 1) {
-    const y = Math.floor(cell / 6) - 2;
-    const x = (cell % 6) - 3;
-    const block = document.createElement("i");
-    if (x === 0 && y === 0) block.className = "hot";
-    else if (Math.abs(x) <= 1 && Math.abs(y) <= 1) block.className = "warm";
-    drawing.append(block);
-  }
-  box.className = "panel empty";
-  box.replaceChildren(head, drawing);
-  box.hidden = false;
+const STEPS = ["Faces", "Training", "Studio"];
+
+/** Fill an empty page: where in the three first steps one is, a headline, a paragraph, and what to press. */
+export function showEmpty(step, title, text, ...actions) {
+  const cells = Array.from({ length: 49 }, (_, cell) => {
+    const [y, x] = [Math.floor(cell / 7) - 3, (cell % 7) - 3];
+    return h("i", { class: x === 0 && y === 0 ? "hot" : Math.max(Math.abs(x), Math.abs(y)) === 1 ? "warm" : null });
+  });
+  const steps = STEPS.map((name, index) => h("li", { "aria-current": index === step ? "step" : null }, name));
+  const head = h("div", {}, h("ol", { class: "steps" }, ...steps), h("h1", {}, title), h("p", {}, text), h("div", { class: "row" }, ...actions));
+  $("empty").className = "panel empty";
+  $("empty").replaceChildren(head, h("div", { class: "pictures", "aria-hidden": "true" }, ...cells));
+  $("empty").hidden = false;
 }

@@ -10,6 +10,7 @@ export async function showDetail(model, dataset, deleted) {
   box.dataset.model = model.name;
   const explorer = h("div", {});
   const list = h("dl", { class: "facts" });
+  const importance = map(model, "importance.png", "Importance: where it changes the face", dataset);
   box.replaceChildren(
     h("div", { class: "part row between" }, h("div", {}, h("h2", { id: "detail-title" }, model.name), h("p", { class: "soft small" }, kind(model))), actions(model, deleted)),
     h(
@@ -19,7 +20,7 @@ export async function showDetail(model, dataset, deleted) {
       h(
         "div",
         { class: "stack wide" },
-        h("div", { class: "maps" }, hasField(model) && map(model, "importance.png", "Importance: where it changes the face"), map(model, "intercept.png", "Intercept of every pixel")),
+        h("div", { class: "maps" }, hasField(model) && importance, map(model, "intercept.png", "Intercept of every pixel")),
         h("div", {}, h("h3", {}, "Where it comes from"), list),
       ),
     ),
@@ -32,22 +33,25 @@ export async function showDetail(model, dataset, deleted) {
     return;
   }
   try {
-    const face = await faceOf(model, dataset);
+    const row = dataset && (await firstRow(model, dataset));
+    const face = row ? await loadBitmap(thumbnail(dataset, row.row, model.source)) : await createImageBitmap(new ImageData(model.shape[1], model.shape[0]));
     if (box.dataset.model === model.name) explorer.replaceChildren(new Explorer(model, face).element);
-  } catch {
-    if (box.dataset.model === model.name) explorer.replaceChildren(new Explorer(model, await createImageBitmap(new ImageData(model.shape[1], model.shape[0]))).element);
+  } catch (error) {
+    if (box.dataset.model === model.name) explorer.replaceChildren(h("p", { class: "soft" }, error.message));
   }
 }
 
-async function faceOf(model, dataset) {
+async function firstRow(model, dataset) {
   const [row] = (await rowsWith(dataset, "test", [model.source], 1)).concat(await rowsWith(dataset, null, [model.source], 1));
-  return loadBitmap(thumbnail(dataset, row.row, model.source));
+  return row;
 }
 
-function map(model, file, caption) {
-  const figure = h("figure", {}, h("img", { class: "face", src: modelPath(model.name, file), alt: caption, loading: "lazy", style: { "--aspect": String(model.shape[1] / model.shape[0]) } }), h("figcaption", {}, caption));
-  figure.firstChild.addEventListener("error", () => figure.remove());
-  return figure;
+/** A map of the model; one that is clear in places lies on a face. */
+function map(model, file, caption, dataset = null) {
+  const style = { "--aspect": String(model.shape[1] / model.shape[0]) };
+  const picture = h("div", { class: "map", style }, h("img", { class: "face", src: modelPath(model.name, file), alt: caption, loading: "lazy", style }));
+  if (dataset) firstRow(model, dataset).then((row) => row && picture.prepend(h("img", { class: "face under", src: thumbnail(dataset, row.row, model.source), alt: "", style })));
+  return h("figure", {}, picture, h("figcaption", {}, caption));
 }
 
 function actions(model, deleted) {
@@ -83,7 +87,7 @@ function tellFacts(list, model, provenance) {
     ["Size", bytes(model.bytes)],
     ["Trained", moment(model.created)],
     ["Dataset", model.dataset],
-    ...flat(provenance),
+    ...flat(provenance).filter(([name, value]) => name !== "Images" || value !== model.dataset),
   ]);
 }
 

@@ -18,9 +18,10 @@ export class Explorer {
     this.model = model;
     this.face = face;
     const [height, width] = model.shape;
-    this.y = Math.round(height * 0.68); // a corner of the mouth, where there is something to see
-    this.x = Math.round(width * 0.42);
+    this.y = Math.round(height * 0.78); // the mouth, where there is something to see
+    this.x = Math.round(width * 0.5);
     this.channel = 0;
+    this.source = 0;
     this.load = latest(() => this.#load());
     this.tell = settled(() => this.#tell(), 350);
     this.element = this.#build();
@@ -52,30 +53,33 @@ export class Explorer {
       event.preventDefault();
       this.#go(this.y + move[0], this.x + move[1]);
     });
-    const channels = model.channels > 1 && model.color !== "shared" ? ["red", "green", "blue"] : [];
-    const choice =
-      channels.length > 0 &&
-      h(
-        "div",
-        { class: "field" },
-        h("span", { class: "label", id: "channel-label" }, "Channel that is made"),
-        h(
-          "div",
-          { class: "choices", role: "radiogroup", "aria-labelledby": "channel-label" },
-          ...channels.map((name, index) => h("label", {}, h("input", { type: "radio", name: "channel", checked: index === 0, onchange: () => this.#choose(index) }), name)),
-        ),
-      );
+    const choices = [];
+    if (model.channels > 1 && model.color !== "shared") choices.push(this.#choice("Channel that is made", "channel"));
+    if (model.channels > 1 && model.color === "joint") choices.push(this.#choice("Channel that is seen", "source"));
     return h(
       "div",
       { class: "explorer" },
       h("figure", {}, box, this.where),
-      h("figure", { class: "stack" }, this.weights, h("div", { class: "legend", "aria-hidden": "true" }, this.scale[0], h("i"), this.scale[1]), this.caption, choice),
+      h("figure", { class: "stack" }, this.weights, h("div", { class: "legend", "aria-hidden": "true" }, this.scale[0], h("i"), this.scale[1]), this.caption, ...choices),
     );
   }
 
-  #choose(channel) {
-    this.channel = channel;
-    this.load();
+  #choice(words, name) {
+    const id = `explorer-${name}`;
+    const choose = (index) => {
+      this[name] = index;
+      this.load();
+    };
+    return h(
+      "div",
+      { class: "field" },
+      h("span", { class: "label", id }, words),
+      h(
+        "div",
+        { class: "choices", role: "radiogroup", "aria-labelledby": id },
+        ...["red", "green", "blue"].map((color, index) => h("label", {}, h("input", { type: "radio", name: id, checked: index === 0, onchange: () => choose(index) }), color)),
+      ),
+    );
   }
 
   #point(event, box) {
@@ -93,9 +97,9 @@ export class Explorer {
   }
 
   async #load() {
-    const { y, x, channel } = this;
+    const { y, x, channel, source } = this;
     try {
-      this.found = await get(`/models/${part(this.model.name)}/receptive-field?y=${y}&x=${x}&channel=${channel}`);
+      this.found = await get(`/models/${part(this.model.name)}/receptive-field?y=${y}&x=${x}&channel=${channel}${this.model.color === "joint" ? `&source=${source}` : ""}`);
     } catch (error) {
       this.found = null;
       this.caption.textContent = error.message;

@@ -1,5 +1,5 @@
 // Scores side by side, sorted by any column.
-import { get, part } from "../lib/api.js";
+import { part, testScores } from "../lib/api.js";
 import { h } from "../lib/dom.js";
 import { bytes, count, figure, methodName } from "../lib/format.js";
 
@@ -35,8 +35,7 @@ export class ScoreTable {
       model.test = null;
       if (!dataset) continue;
       try {
-        const found = await get(`/models/${part(model.name)}/scores?dataset=${part(dataset)}&split=test`);
-        model.test = found.splits.test.frame;
+        model.test = await testScores(model.name, dataset);
       } catch (error) {
         model.problem = error.message;
       }

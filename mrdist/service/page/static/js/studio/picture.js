@@ -1,6 +1,17 @@
 // A photograph as the page holds it: what is shown, what is sent while one tries, and the file itself for the download.
 
-const LARGEST = 1400; // longest side of what is shown and tried on; the download is made from the file itself
+const LARGEST = 800; // longest side of what is shown and tried on; the download is made from the file itself
+const SMALL = 320; // of what every model of the list is tried on
+
+/** Scale a picture down to a longest side. */
+function scaled(bitmap, longest, type) {
+  const scale = longest / Math.max(bitmap.width, bitmap.height);
+  const canvas = new OffscreenCanvas(Math.round(bitmap.width * scale), Math.round(bitmap.height * scale));
+  const context = canvas.getContext("2d");
+  context.imageSmoothingQuality = "high";
+  context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+  return canvas.convertToBlob({ type, quality: 0.93 });
+}
 
 export class Picture {
   constructor(file, name, bitmap, sent, scale) {
@@ -16,12 +27,8 @@ export class Picture {
     }
     const scale = Math.min(1, LARGEST / Math.max(whole.width, whole.height));
     if (scale === 1) return new Picture(file, name, whole, file, 1);
-    const canvas = new OffscreenCanvas(Math.round(whole.width * scale), Math.round(whole.height * scale));
-    const context = canvas.getContext("2d");
-    context.imageSmoothingQuality = "high";
-    context.drawImage(whole, 0, 0, canvas.width, canvas.height);
+    const sent = await scaled(whole, LARGEST, "image/jpeg");
     whole.close();
-    const sent = await canvas.convertToBlob({ type: "image/jpeg", quality: 0.93 });
     return new Picture(file, name, await createImageBitmap(sent), sent, scale);
   }
 
@@ -29,4 +36,26 @@ export class Picture {
   pupils(whole = false) {
     return this.points?.map((value) => (whole ? value / this.scale : value).toFixed(1)).join(",") ?? null;
   }
+
+  /** A small copy with the pupils in it, `points` being where they lie in what is shown. */
+  async small(points) {
+    const scale = Math.min(1, SMALL / Math.max(this.bitmap.width, this.bitmap.height));
+    const file = scale === 1 ? this.sent : await scaled(this.bitmap, SMALL, "image/jpeg");
+    return { file, points: points.map((value) => (value * scale).toFixed(1)).join(",") };
+  }
+}
+
+/** Draw the face of a picture into a square canvas; without pupils all of the picture is face. */
+export function drawFace(canvas, bitmap, points) {
+  let [x, y, side] = [0, 0, Math.min(bitmap.width, bitmap.height)];
+  if (points) {
+    const [x1, y1, x2, y2] = points;
+    side = Math.hypot(x2 - x1, y2 - y1) / 0.36; // as in the frame of the trainings
+    x = (x1 + x2) / 2 - side / 2;
+    y = (y1 + y2) / 2 - 0.4 * side;
+  }
+  const context = canvas.getContext("2d");
+  context.imageSmoothingQuality = "high";
+  context.clearRect(0, 0, canvas.width, canvas.height);
+  context.drawImage(bitmap, x, y, side, side, 0, 0, canvas.width, canvas.height);
 }

@@ -31,5 +31,6 @@ export const MORE = [
   { name: "penalize_intercept", label: "Intercept", choices: [["", "penalised like a weight"], ["false", "free"]], methods: ["mr", "pixel", "l2", "kernel"] },
   { name: "split", label: "People to train on", choices: [["", "train"], ["all", "all"]], methods: null },
   { name: "dtype", label: "Numbers of the store", choices: [["", "float32"], ["float64", "float64"]], methods: null },
+  { name: "block", label: "Block, rows and columns", usual: "as memory allows", methods: null, list: true },
   { name: "max_memory", label: "Memory of a worker", usual: "2GiB", methods: null, text: true },
 ];

@@ -1,5 +1,5 @@
 // Watching a job: the map fills, the figures run, the scores come at the end.
-import { follow, get, modelPath, part, post, remove, rowsWith, thumbnail } from "../lib/api.js";
+import { follow, get, part, post, remove, rowsWith, testScores, thumbnail } from "../lib/api.js";
 import { $, confirmed, facts, figures, h, message, speak } from "../lib/dom.js";
 import { count, figure, kind, plural, seconds } from "../lib/format.js";
 import { BlockMap } from "./blocks.js";
@@ -133,8 +133,8 @@ export class Watch {
     box.hidden = false;
     figures(list, [["", "scoring …"]]);
     try {
-      const found = await get(modelPath(job.model, `scores?dataset=${part(job.options.images)}&split=test`).replace("/api/v1", ""));
-      const { model, identity } = found.splits.test.frame;
+      const { model, identity } = await testScores(job.model, job.options.images);
+      if (this.job.id !== job.id) return;
       figures(list, [
         ["of the error of leaving the face as it is", identity ? `${Math.round((100 * model.mse) / identity.mse)} %` : null],
         ["PSNR", `${figure(model.psnr)} dB`],
