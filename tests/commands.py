@@ -43,11 +43,17 @@ def cold(*args, **options):
     return done
 
 
-def warm(*args, cwd=None):
+def warm(*args, cwd=None, env=None):
     """Run a command, one without worker processes, to its end in a fork of a process that has the libraries."""
     with tempfile.TemporaryDirectory() as folder:
         out, err = Path(folder) / "out", Path(folder) / "err"
-        request = {"args": list(map(str, args)), "cwd": str(cwd or Path.cwd()), "out": str(out), "err": str(err)}
+        request = {
+            "args": list(map(str, args)),
+            "cwd": str(cwd or Path.cwd()),
+            "out": str(out),
+            "err": str(err),
+            "store": {name: value for name, value in (env or os.environ).items() if name.startswith("AWS_")},
+        }
         server = _server()
         server.stdin.write(json.dumps(request) + "\n")
         server.stdin.flush()
@@ -73,6 +79,8 @@ def _server():
 
 def serve():
     """Run the commands that arrive on stdin, each in a fork of this process."""
+    import s3fs  # noqa: F401
+
     import mrdist.pipeline.accumulate
     import mrdist.pipeline.compare
     import mrdist.pipeline.cross_validate
@@ -100,6 +108,7 @@ def serve():
             for number, name in ((1, "out"), (2, "err")):
                 os.dup2(os.open(request[name], os.O_WRONLY | os.O_CREAT), number)
             os.chdir(request["cwd"])
+            os.environ.update(request["store"])
             sys.argv = ["mrdist", *request["args"]]
             main()
         _, status = os.waitpid(child, 0)

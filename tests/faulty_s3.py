@@ -5,16 +5,12 @@ from __future__ import annotations
 import contextlib
 import random
 import threading
+import time
 from dataclasses import dataclass, field
 
 import pytest
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
-
-_SLOW_DOWN = (
-    b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
-)
-_INTERNAL = b"<?xml version='1.0'?><Error><Code>InternalError</Code><Message>We met an error.</Message></Error>"
 
 
 @dataclass
@@ -24,9 +20,19 @@ class Faults:
     Attributes
     ----------
     share
-        Of the requests that are spoiled, in turn by 500, 503 and bodies that end too soon.
+        Of the requests that are spoiled, in turn by 500, 503, bodies that end too soon and chunks with a wrong bit.
     outage
         Requests to come that are refused with 503, whatever the share.
+    refusal
+        Status, code and headers of the answer to every request, or to those of the ``refused`` methods.
+    silent
+        Whether requests are taken and never answered, until it is false again.
+    seconds
+        How long each answer takes at least.
+    requests
+        Method and path of what was asked, in order; clear it to begin anew.
+    busiest
+        Most requests that were under way at once.
     spoiled
         Requests spoiled so far, by kind.
     options
@@ -36,9 +42,28 @@ class Faults:
     options: dict[str, str]
     share: float = 0.0
     outage: int = 0
-    spoiled: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("500", "503", "truncated"), 0))
+    refusal: tuple[int, str, dict[str, str]] | None = None
+    refused: tuple[str, ...] = ("GET", "HEAD", "PUT", "POST", "DELETE")
+    silent: bool = False
+    seconds: float = 0.0
+    requests: list[tuple[str, str]] = field(default_factory=list)
+    busiest: int = 0
+    under_way: int = 0
+    spoiled: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("500", "503", "truncated", "corrupt"), 0))
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _random: random.Random = field(default_factory=lambda: random.Random(0))
+
+    @contextlib.contextmanager
+    def counted(self, method, path):
+        with self._lock:
+            self.requests.append((method, path))
+            self.under_way += 1
+            self.busiest = max(self.busiest, self.under_way)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.under_way -= 1
 
     def choose(self) -> str | None:
         with self._lock:
@@ -58,18 +83,35 @@ class _Layer:
         self._application = application
 
     def __call__(self, environ, start_response):
-        kind = self.faults.choose()
+        faults = self.faults
+        with faults.counted(environ["REQUEST_METHOD"], environ["PATH_INFO"]):
+            time.sleep(faults.seconds)
+            while faults.silent:
+                time.sleep(0.05)
+            return self._answer(faults, environ, start_response)
+
+    def _answer(self, faults, environ, start_response):
+        method, kind = environ["REQUEST_METHOD"], faults.choose()
+        refusal = faults.refusal if method in faults.refused else None
         if kind in ("500", "503"):
-            body = _INTERNAL if kind == "500" else _SLOW_DOWN
-            status = "500 Internal Server Error" if kind == "500" else "503 Slow Down"
+            refusal = (500, "InternalError", {}) if kind == "500" else (503, "SlowDown", {})
+        if refusal is not None:
+            status, code, headers = refusal
+            body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>Sorry.</Message></Error>".encode()
             environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-            start_response(status, [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])
-            return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+            lengths = {"Content-Type": "application/xml", "Content-Length": str(len(body))}
+            start_response(f"{status} {code}", [*lengths.items(), *headers.items()])
+            return [] if method == "HEAD" else [body]
         answer = self._application(environ, start_response)
-        if kind == "truncated" and environ["REQUEST_METHOD"] == "GET":
+        if kind in ("truncated", "corrupt") and method == "GET":
             body = b"".join(answer)  # the length was promised in the header
             environ["werkzeug.socket"].settimeout(5)
-            return [body[: len(body) // 2]] if len(body) > 1 else [body]
+            if kind == "truncated":
+                return [body[: len(body) // 2]] if len(body) > 1 else [body]
+            if "/c/" in environ["PATH_INFO"]:
+                middle = len(body) // 2
+                return [body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :]]
+            return [body]
         return answer
 
 
@@ -83,11 +125,14 @@ class _Handler(WSGIRequestHandler):
 
 
 @contextlib.contextmanager
-def serve(bucket):
-    """Run a server with an empty bucket, named in the environment as users name theirs, and yield its faults."""
+def serve(bucket, context=None):
+    """Run a server with an empty bucket, named in the environment as users name theirs, and yield its faults.
+
+    With an SSL context it speaks HTTPS and has no bucket.
+    """
     layer = _Layer(DomainDispatcherApplication(create_backend_app))
-    server = make_server("127.0.0.1", 0, layer, threaded=True, request_handler=_Handler)
-    layer.faults = Faults({"endpoint_url": f"http://127.0.0.1:{server.server_port}"})
+    server = make_server("127.0.0.1", 0, layer, threaded=True, request_handler=_Handler, ssl_context=context)
+    layer.faults = Faults({"endpoint_url": f"http{'s' if context else ''}://127.0.0.1:{server.server_port}"})
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     environment = {
@@ -101,7 +146,8 @@ def serve(bucket):
             patch.setenv(name, value)
         import boto3
 
-        boto3.client("s3").create_bucket(Bucket=bucket)
+        if context is None:
+            boto3.client("s3").create_bucket(Bucket=bucket)
         yield layer.faults
     server.shutdown()
     thread.join()

@@ -19,10 +19,20 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-import fsspec
-
-from mrdist.errors import DataError
-from mrdist.storage.urls import StorageOptions, is_local, normalize_url, redact
+from mrdist.errors import DataError, MrdistError, StoreError
+from mrdist.storage.remote import (
+    StorageOptions,
+    asking_bucket,
+    filesystem_of,
+    is_local,
+    normalize_url,
+    open_stream,
+    redact,
+    redact_text,
+    refusal,
+    shown,
+)
+from mrdist.storage.retries import patiently
 
 #: Largest file that is read, in bytes, and how many times its own size an archive may unpack to.
 MAX_FILE_BYTES = 1 << 30
@@ -96,10 +106,10 @@ class File:
                     stream.seek(0)
                     yield stream
             else:
-                with _remote_errors():
-                    filesystem, path = fsspec.url_to_fs(self.url, **dict(self.storage_options or {}))
-                    stream = filesystem.open(path, "rb", block_size=1 << 18)
-                with stream:
+                with (
+                    _remote_errors(self.url),
+                    open_stream(self.url, self.storage_options, block_size=1 << 18) as stream,
+                ):
                     _check_size(stream.size)
                     yield stream
         except _DAMAGE as error:
@@ -154,20 +164,22 @@ class Source:
             elif is_local(url):
                 names = _walk(Path(url), refused)
             else:
-                with _remote_errors():
-                    filesystem, root = fsspec.url_to_fs(url, **dict(storage_options or {}))
+                with _remote_errors(url), asking_bucket(url, storage_options):
+                    filesystem, root = filesystem_of(url, storage_options)
                     filesystem.invalidate_cache()
-                    names = [path.removeprefix(root).lstrip("/") for path in filesystem.find(root)]
+                    names = [path.removeprefix(root).lstrip("/") for path in patiently(lambda: filesystem.find(root))]
                 if not names:
                     raise FileNotFoundError(url)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise DataError(
                 f"There is no folder or archive {redact(url)}: give the one that holds the photographs."
-            ) from error
+            ) from shown(error, url)
         except (OSError, ImportError, ValueError, *_DAMAGE) as error:
             if isinstance(error, DataError):
                 raise
-            raise DataError(f"{redact(url)} cannot be listed ({error}): check the address.") from error
+            raise DataError(
+                f"{redact(url)} cannot be listed ({redact_text(str(error))}): check the address."
+            ) from shown(error, url)
         return cls(url, tuple(sorted(filter(_is_shown, names))), refused, storage_options)
 
     def __str__(self) -> str:
@@ -219,36 +231,41 @@ Archive = zipfile.ZipFile | tarfile.TarFile
 
 
 def _archive_at(url: str, options: StorageOptions) -> Archive:
-    with _remote_errors():
-        filesystem, path = fsspec.url_to_fs(url, **dict(options or {}))
+    with _remote_errors(url), asking_bucket(url, options):
+        filesystem, path = filesystem_of(url, options)
         key = tuple(sorted((name, repr(value)) for name, value in (options or {}).items()))
-        return _open_archive(_Place(filesystem, path), url, key, filesystem.ukey(path))
+        return _open_archive(_Place(url, options), key, patiently(lambda: filesystem.ukey(path)))
 
 
 @contextmanager
-def _remote_errors() -> Iterator[None]:
-    """Turn what clients of object stores raise into the OSError that it means."""
+def _remote_errors(url: str) -> Iterator[None]:
+    """Turn what clients of object stores raise into the refusal of the store, or the OSError, that it means."""
     try:
         yield
-    except (OSError, ValueError, ImportError, *_DAMAGE):
-        raise
-    except Exception as error:  # botocore's errors share no base with anything else
-        raise OSError(str(error)) from error
+    except Exception as error:
+        if is_local(url) or isinstance(error, MrdistError | GeneratorExit):
+            raise
+        sentence = None if isinstance(error, FileNotFoundError) else refusal(url, error)
+        if sentence is not None:  # no fault of this one file
+            raise StoreError(sentence) from shown(error, url)
+        if isinstance(error, (OSError, ValueError, *_DAMAGE)):
+            raise
+        raise OSError(redact_text(str(error))) from shown(error, url)
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Where an archive lies; two are equal, so that the cache goes by the other arguments."""
+    """Where an archive lies; two are equal by the URL, so that the cache goes by the other arguments too."""
 
-    filesystem: Any = field(compare=False)
-    path: str = field(compare=False)
+    url: str
+    options: StorageOptions = field(repr=False, compare=False)
 
 
 @lru_cache(maxsize=4)
-def _open_archive(place: _Place, url: str, options: tuple[tuple[str, str], ...], version: str) -> Archive:  # noqa: ARG001
+def _open_archive(place: _Place, options: tuple[tuple[str, str], ...], version: str) -> Archive:  # noqa: ARG001
     """Open an archive once for all members that a process reads."""
-    stream = place.filesystem.open(place.path, "rb")
-    return zipfile.ZipFile(stream) if url.lower().endswith(".zip") else tarfile.open(fileobj=stream, mode="r:")
+    stream = open_stream(place.url, place.options)
+    return zipfile.ZipFile(stream) if place.url.lower().endswith(".zip") else tarfile.open(fileobj=stream, mode="r:")
 
 
 def _members(archive: Archive, name: str) -> list[str]:

@@ -5,13 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
-
-import fsspec
 
 from mrdist.errors import DataError, StoreError
 from mrdist.storage.files import File, Source
-from mrdist.storage.urls import StorageOptions, is_local, normalize_url, redact, store_errors
+from mrdist.storage.remote import (
+    StorageOptions,
+    asking_bucket,
+    filesystem_of,
+    is_local,
+    normalize_url,
+    redact,
+    told,
+)
+from mrdist.storage.retries import patiently
+from mrdist.storage.urls import store_errors
 
 
 def find_files(place: str, suffixes: Collection[str], storage_options: StorageOptions = None) -> dict[str, File]:
@@ -36,19 +43,21 @@ def find_files(place: str, suffixes: Collection[str], storage_options: StorageOp
     DataError
         If nothing fits a pattern, or there is no such file in a folder.
     """
-    filesystem, path = _filesystem(place, storage_options)
-    if any(sign in place for sign in "*?[") and not filesystem.exists(path):
-        found = [filesystem.unstrip_protocol(each) for each in sorted(filesystem.glob(path)) if filesystem.isfile(each)]
-        if not found:
-            raise DataError(f"no file fits {redact(place)}; check the pattern.")
-        files = [File(normalize_url(url), storage_options=storage_options) for url in found]
-    elif filesystem.isdir(path):
-        source = Source.open(place, storage_options)
-        files = [file for file in map(source.file, source.files) if file.suffix in suffixes]
-        if not files:
-            raise DataError(f"there is no photograph in {redact(place)} ({', '.join(sorted(suffixes))}).")
-    else:
-        return {place: File(normalize_url(place), storage_options=storage_options)}
+    with store_errors(place), asking_bucket(place, storage_options):
+        filesystem, path = filesystem_of(place, storage_options)
+        if any(sign in place for sign in "*?[") and not patiently(lambda: filesystem.exists(path)):
+            names = patiently(lambda: [name for name in sorted(filesystem.glob(path)) if filesystem.isfile(name)])
+            found = [filesystem.unstrip_protocol(name) for name in names]
+            if not found:
+                raise DataError(f"no file fits {redact(place)}; check the pattern.")
+            files = [File(normalize_url(url), storage_options=storage_options) for url in found]
+        elif patiently(lambda: filesystem.isdir(path)):
+            source = Source.open(place, storage_options)
+            files = [file for file in map(source.file, source.files) if file.suffix in suffixes]
+            if not files:
+                raise DataError(f"there is no photograph in {redact(place)} ({', '.join(sorted(suffixes))}).")
+        else:
+            return {place: File(normalize_url(place), storage_options=storage_options)}
     return {str(file): file for file in files}
 
 
@@ -56,8 +65,10 @@ def beside(file: File, suffixes: Sequence[str]) -> File | None:
     """Return the file of the same stem with the first of some suffixes, None if there is none."""
     for suffix in suffixes:
         url = file.url.removesuffix(Path(file.name).suffix) + suffix
-        filesystem, path = _filesystem(url, file.storage_options)
-        if filesystem.isfile(path):
+        with store_errors(url):
+            filesystem, path = filesystem_of(url, file.storage_options)
+            found = patiently(lambda: filesystem.isfile(path))  # noqa: B023 (called at once)
+        if found:
             return File(url, storage_options=file.storage_options)
     return None
 
@@ -77,30 +88,56 @@ def is_file(url: str, storage_options: StorageOptions = None) -> bool:
         If that cannot be told.
     """
     with store_errors(url):
-        filesystem, path = _filesystem(url, storage_options)
+        filesystem, path = filesystem_of(url, storage_options)
         filesystem.invalidate_cache()
-        return bool(filesystem.isfile(path))
+        return bool(patiently(lambda: filesystem.isfile(path)))
 
 
 def make_folder(url: str, storage_options: StorageOptions = None) -> None:
-    """Make a folder for files; an object store needs none.
+    """Make a folder for files and make sure that they can be written there; an object store has no folders to make.
 
     Raises
     ------
     StoreError
-        If it cannot be made.
+        If it cannot be made or written to.
     """
     try:
-        filesystem, path = _filesystem(url, storage_options)
         if is_local(url):
-            filesystem.makedirs(path, exist_ok=True)
+            Path(normalize_url(url)).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StoreError(
-            f"folder {redact(url)} cannot be made ({error.strerror or error}); choose another --out."
-        ) from error
+        raise StoreError(f"folder {redact(url)} cannot be made ({told(error)}); choose another --out.") from error
+    check_writable(url, storage_options)
 
 
-def write_file(url: str, content: bytes, storage_options: StorageOptions = None) -> None:
+def check_writable(url: str, storage_options: StorageOptions = None) -> None:
+    """Make sure that something can be written at ``url``, before much work is done for it.
+
+    Raises
+    ------
+    StoreError
+        If not.
+    """
+    if is_local(url):
+        return
+    with store_errors(url), asking_bucket(url, storage_options):
+        filesystem, path = filesystem_of(f"{url}.probe", storage_options)
+        patiently(lambda: filesystem.pipe_file(path, b""))
+        patiently(lambda: filesystem.rm_file(path))
+
+
+def read_file(url: str, storage_options: StorageOptions = None) -> bytes | None:
+    """Return the content of a small file, None if there is none."""
+    try:
+        with store_errors(url), asking_bucket(url, storage_options):
+            filesystem, path = filesystem_of(url, storage_options)
+            return bytes(patiently(lambda: filesystem.cat_file(path)))
+    except StoreError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None
+        raise
+
+
+def write_file(url: str, content: bytes | str, storage_options: StorageOptions = None) -> None:
     """Write a file; on disk beside and renamed, so that a full one leaves no half of it.
 
     Raises
@@ -108,26 +145,19 @@ def write_file(url: str, content: bytes, storage_options: StorageOptions = None)
     StoreError
         If it cannot be written.
     """
-    partial = f"{url}.partial" if is_local(url) else url
+    content = content.encode() if isinstance(content, str) else content
+    if not is_local(url):
+        with store_errors(url), asking_bucket(url, storage_options):
+            filesystem, path = filesystem_of(url, storage_options)
+            patiently(lambda: filesystem.pipe_file(path, content))
+        return
+    target = Path(normalize_url(url))
+    partial = target.with_name(f"{target.name}.partial")
     try:
-        filesystem, path = _filesystem(partial, storage_options)
-        try:
-            with filesystem.open(path, "wb") as stream:
-                stream.write(content)
-            if partial != url:
-                Path(path).replace(normalize_url(url))
-        except OSError:
-            if partial != url:
-                Path(path).unlink(missing_ok=True)
-            raise
+        partial.write_bytes(content)
+        partial.replace(target)
     except OSError as error:
+        partial.unlink(missing_ok=True)
         raise StoreError(
-            f"{redact(url)} cannot be written ({error.strerror or error}); free some space or choose another --out."
+            f"{url} cannot be written ({told(error)}); free some space or choose another --out."
         ) from error
-
-
-def _filesystem(url: str, storage_options: StorageOptions) -> tuple[Any, str]:
-    try:
-        return fsspec.url_to_fs(normalize_url(url), **dict(storage_options or {}))  # type: ignore[no-any-return]
-    except (ImportError, ValueError) as error:
-        raise StoreError(f"{redact(url)} cannot be opened ({error}); use a path or a URL fsspec knows.") from error

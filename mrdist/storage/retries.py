@@ -1,8 +1,8 @@
 """Patience with object stores: what may pass is tried again until a deadline, what is permanent fails at once.
 
-Filesystems try a few times by themselves, for seconds; a store that is restarted, throttles or lost its network is away
-for minutes. The first contact of a process is another matter: where nothing ever answered, the address is wrong more
-likely than the store is down, and people should be told within seconds. Processes that another one has
+Left to themselves, filesystems try a few times, for seconds; a store that is restarted, throttles or lost its network
+is away for minutes. The first contact of a process is another matter: where nothing ever answered, the address is wrong
+more likely than the store is down, and people should be told within seconds. Processes that another one has
 started, Dask's workers, are patient from the start: whoever gives them work has spoken with the store.
 """
 
@@ -12,8 +12,9 @@ import asyncio
 import errno
 import multiprocessing
 import random
+import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from typing import TypeVar
 
 from zarr.abc.store import ByteRequest, Store
@@ -27,7 +28,18 @@ _FIRST_CONTACT_SECONDS = 10.0
 _FIRST_WAIT_SECONDS = 0.1
 _LONGEST_WAIT_SECONDS = 10.0
 _PASSING_STATUS = {408, 429, 500, 502, 503, 504}
-_PASSING_CODES = {"InternalError", "OperationAborted", "RequestTimeout", "ServiceUnavailable", "SlowDown"}
+_PASSING_CODES = {
+    "BadDigest",  # what arrived is not what was sent
+    "IncompleteBody",
+    "InternalError",
+    "OperationAborted",
+    "RequestTimeout",
+    "ServiceUnavailable",
+    "SlowDown",
+    "Throttling",
+    "ThrottlingException",
+    "XAmzContentSHA256Mismatch",
+}
 _PASSING_NUMBERS = {errno.EBUSY, errno.EPIPE, errno.ENETUNREACH, errno.EHOSTUNREACH, getattr(errno, "EREMOTEIO", -1)}
 # by name, so that a store on disk imports none of the libraries that define them
 _PASSING_TYPES = {
@@ -43,33 +55,57 @@ _PASSING_TYPES = {
     "ResponseStreamingError",
     "FSTimeoutError",  # fsspec
 }
+_PERMANENT_TYPES = {"SSLError", "ClientConnectorSSLError", "ClientConnectorCertificateError"}
 _answered = multiprocessing.parent_process() is not None
 
 
 def may_pass(error: BaseException) -> bool:
-    """Whether an error of an object store is one that the same request may not meet again.
+    """Whether an error of a store is one that the same request may not meet again.
 
     Examples
     --------
     >>> may_pass(ConnectionResetError("reset by peer")), may_pass(PermissionError("AccessDenied"))
     (True, False)
     """
-    cause: BaseException | None = error
-    while cause is not None:
-        response = getattr(cause, "response", None)
-        if isinstance(response, dict):  # what the server said decides, whatever became of it
-            status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-            return status in _PASSING_STATUS or response.get("Error", {}).get("Code") in _PASSING_CODES
-        if isinstance(cause, FileNotFoundError | PermissionError):
+    for cause in _causes(error):
+        status, code = answer_of(cause)
+        if status is not None or code is not None:  # what the server said decides, whatever became of it
+            return status in _PASSING_STATUS or code in _PASSING_CODES
+        if isinstance(cause, FileNotFoundError | PermissionError | ssl.SSLError):
             return False
-        if isinstance(cause, ConnectionError | TimeoutError):
-            return True
-        if {base.__name__ for base in type(cause).__mro__} & _PASSING_TYPES:
+        names = {base.__name__ for base in type(cause).__mro__}
+        if names & _PERMANENT_TYPES:
+            return False
+        if isinstance(cause, ConnectionError | TimeoutError) or names & _PASSING_TYPES:
             return True
         if isinstance(cause, OSError) and cause.errno in _PASSING_NUMBERS:
             return True
-        cause = cause.__cause__ or cause.__context__
     return False
+
+
+def answer_of(error: BaseException) -> tuple[int | None, str | None]:
+    """Return the HTTP status and the code of a server's answer, as far as an exception carries one."""
+    response = getattr(error, "response", None)
+    if isinstance(response, dict):  # botocore
+        return response.get("ResponseMetadata", {}).get("HTTPStatusCode"), response.get("Error", {}).get("Code")
+    status = getattr(error, "status", None)  # aiohttp
+    return (status, None) if isinstance(status, int) else (None, None)
+
+
+def codes_of(error: BaseException) -> set[str]:
+    """Return by which names what went wrong is known: codes and statuses of answers, and the classes of errors."""
+    found: set[str] = set()
+    for cause in _causes(error):
+        found |= {str(part) for part in answer_of(cause) if part is not None}
+        found |= {base.__name__ for base in type(cause).__mro__}
+    return found
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
 
 
 class Waits:
@@ -94,6 +130,8 @@ class Waits:
         BaseException
             ``error`` itself.
         """
+        if any(answer_of(cause) != (None, None) for cause in _causes(error)):
+            _note_answer()
         patience = PATIENCE_SECONDS if _answered else _FIRST_CONTACT_SECONDS
         if not may_pass(error) or self._clock() - self._began + self._next > patience:
             raise error

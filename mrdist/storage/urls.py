@@ -9,14 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-import fsspec
 import numpy as np
 import numpy.typing as npt
 import zarr
 import zarr.errors
 import zarr.storage
+from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
 from zarr.abc.store import ByteRequest, Store
 from zarr.codecs import ZstdCodec
 from zarr.core.buffer import Buffer, BufferPrototype
@@ -33,47 +32,17 @@ from mrdist.errors import (
     StoreNotFoundError,
 )
 from mrdist.storage.fence import check_fence, fenced
+from mrdist.storage.remote import StorageOptions as StorageOptions
+from mrdist.storage.remote import asking_bucket, open_filesystem, refusal, shown, told
+from mrdist.storage.remote import filesystem_of as filesystem_of
+from mrdist.storage.remote import is_local as is_local
+from mrdist.storage.remote import normalize_url as normalize_url
+from mrdist.storage.remote import redact as redact
 from mrdist.storage.retries import PatientStore, patiently
-
-StorageOptions = Mapping[str, Any] | None
 
 FORMAT_VERSION = 1
 COMPRESSOR = ZstdCodec(level=1, checksum=True)
 """Level 1 decodes as fast as any; the checksum turns a damaged chunk into an error."""
-_CONNECTIONS = 32
-_CLIENTS = ("aiobotocore", "aiohttp", "botocore")  # libraries whose errors are no OSErrors
-
-
-def is_local(url: str) -> bool:
-    """Whether ``url`` names a file of this machine."""
-    return "://" not in url or url.startswith("file://")
-
-
-def normalize_url(url: str) -> str:
-    """Return the URL without a trailing slash; a local one as an absolute path, which any process understands.
-
-    Examples
-    --------
-    >>> normalize_url("s3://bucket/faces.zarr/")
-    's3://bucket/faces.zarr'
-    """
-    if is_local(url):
-        return str(Path(url.removeprefix("file://")).absolute())
-    return url.rstrip("/")
-
-
-def redact(url: str) -> str:
-    """Return the URL without user name, password and query, fit for manifests and messages.
-
-    Examples
-    --------
-    >>> redact("https://user:secret@host/faces.zarr?token=1")
-    'https://host/faces.zarr'
-    """
-    if is_local(url):
-        return url
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 @contextmanager
@@ -83,26 +52,24 @@ def store_errors(url: str) -> Iterator[None]:
         yield
     except MrdistError:
         raise
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            advice = "free some space and run the same command again: what is finished is kept"
-        else:
-            advice = "check the address and the permissions"
-        reason = (error.strerror or str(error) or type(error).__name__).rstrip(".")
-        raise StoreError(f"{redact(url)} cannot be read or written ({reason}); {advice}.") from error
-    except KeyError as error:
-        raise StoreFormatError(f"{redact(url)} lacks the array {error}; write the store anew.") from error
-    except (RuntimeError, ValueError) as error:  # what the codecs raise at damaged bytes
-        raise StoreError(
-            f"a chunk of {redact(url)} cannot be decoded ({error}); restore it from a copy or write the store anew."
-        ) from error
     except Exception as error:
-        if type(error).__module__.partition(".")[0] not in _CLIENTS:
-            raise
-        reason = str(error).rstrip(".")
-        raise StoreError(
-            f"{redact(url)} cannot be reached ({reason}); check the address, the endpoint and the credentials."
-        ) from error
+        sentence = None if is_local(url) else refusal(url, error)
+        if sentence is not None:
+            raise StoreError(sentence) from shown(error, url)
+        if isinstance(error, OSError):
+            advice = "check the address and the permissions"
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                advice = "free some space and run the same command again: what is finished is kept"
+            raise StoreError(f"{redact(url)} cannot be read or written ({told(error)}); {advice}.") from shown(
+                error, url
+            )
+        if isinstance(error, KeyError):
+            raise StoreFormatError(f"{redact(url)} lacks the array {error}; write the store anew.") from error
+        if isinstance(error, RuntimeError | ValueError):  # what the codecs raise at damaged bytes
+            raise StoreError(
+                f"a chunk of {redact(url)} cannot be decoded ({error}); restore it from a copy or write the store anew."
+            ) from error
+        raise
 
 
 class _NoMissingChunks(zarr.storage.WrapperStore[Store]):
@@ -122,21 +89,11 @@ def _store(url: str, options: StorageOptions, *, read_only: bool) -> Store:
     if is_local(url):
         store = zarr.storage.LocalStore(normalize_url(url), read_only=read_only)
     else:
-        remote = remote_options(url, options)
-        store = PatientStore(zarr.storage.FsspecStore.from_url(url, storage_options=remote, read_only=read_only))
+        filesystem, path = open_filesystem(url, options, asynchronous=True)
+        if not filesystem.async_impl:
+            filesystem = AsyncFileSystemWrapper(filesystem, asynchronous=True)
+        store = PatientStore(zarr.storage.FsspecStore(filesystem, path=path, read_only=read_only))
     return store if read_only else fenced(store)
-
-
-def remote_options(url: str, options: StorageOptions) -> dict[str, Any]:
-    """Return the options of a remote filesystem: listings are never taken from a cache."""
-    chosen = {"use_listings_cache": False, **(options or {})}
-    if url.startswith(("s3://", "s3a://")):  # a connection for every chunk that is in flight
-        config = {
-            "max_pool_connections": _CONNECTIONS,
-            "retries": {"max_attempts": 1},
-        }
-        chosen = {"config_kwargs": config, **chosen}
-    return chosen
 
 
 def open_group(url: str, options: StorageOptions = None, *, write: bool = False) -> zarr.Group:
@@ -149,28 +106,28 @@ def open_group(url: str, options: StorageOptions = None, *, write: bool = False)
     StoreError
         If the address cannot be used at all.
     """
-    with store_errors(url), _opening(url):
+    with store_errors(url), _opening(url, options):
         store = _store(url, options, read_only=not write)
         if write:  # a writer must see arrays as they are, not as they were when the store was last complete
-            return zarr.open_group(store, mode="r+", use_consolidated=False)
-        return zarr.open_group(_NoMissingChunks(store), mode="r")
+            return zarr.open_group(store, mode="r+", zarr_format=3, use_consolidated=False)
+        return zarr.open_group(_NoMissingChunks(store), mode="r", zarr_format=3)
 
 
 def create_group(url: str, options: StorageOptions, attributes: Mapping[str, Any]) -> zarr.Group:
     """Create an empty group with the attribute ``mrdist``; whatever is there must have been removed before."""
-    with store_errors(url), _opening(url):
+    with store_errors(url), _opening(url, options):
         store = _store(url, options, read_only=False)
         return zarr.create_group(store, attributes={"mrdist": dict(attributes)})
 
 
 @contextmanager
-def _opening(url: str) -> Iterator[None]:
+def _opening(url: str, options: StorageOptions) -> Iterator[None]:
+    """Meet a store for the first time: what is wrong with the whole of it is told here."""
     try:
-        yield
+        with asking_bucket(url, options):
+            yield
     except (FileNotFoundError, zarr.errors.GroupNotFoundError, zarr.errors.ContainsArrayError) as error:
-        raise StoreNotFoundError(f"there is no zarr group at {redact(url)}; check the address.") from error
-    except (ImportError, ValueError) as error:
-        raise StoreError(f"{redact(url)} cannot be opened ({error}); use a path or a URL fsspec knows.") from error
+        raise StoreNotFoundError(f"there is no zarr group at {redact(url)}; check the address.") from shown(error, url)
     except NotADirectoryError as error:
         raise StoreNotFoundError(f"{redact(url)} is a file, not a zarr group; check the address.") from error
 
@@ -221,7 +178,7 @@ def check_output(url: str, options: StorageOptions, *, kind: str, overwrite: boo
         If something is there that may not be removed.
     """
     filesystem, root = filesystem_of(url, options)
-    with store_errors(url):
+    with store_errors(url), asking_bucket(url, options):
         filesystem.invalidate_cache()
         if not patiently(lambda: filesystem.exists(root)):
             return
@@ -305,19 +262,11 @@ def clear_output(url: str, options: StorageOptions, *, kind: str, overwrite: boo
     remove_output(url, options)
 
 
-def filesystem_of(url: str, options: StorageOptions) -> tuple[Any, str]:
-    """Return the fsspec filesystem of a URL and the path in it."""
-    with _opening(url):
-        given = dict(options or {}) if is_local(url) else remote_options(url, options)
-        filesystem, root = fsspec.url_to_fs(normalize_url(url), **given)
-        return filesystem, root
-
-
 def stored_bytes(url: str, options: StorageOptions = None) -> int:
     """Return the bytes of everything in a store, as they lie on disk or in the object storage."""
     filesystem, root = filesystem_of(url, options)
     with store_errors(url):
-        return int(filesystem.du(root))
+        return int(patiently(lambda: filesystem.du(root)))
 
 
 def write_array(group: zarr.Group, name: str, values: npt.NDArray[Any], *dimensions: str) -> None:
