@@ -17,6 +17,7 @@
     │   ├── StoreExistsError      an output that is already there              (also FileExistsError)
     │   ├── StoreBusyError        an output that another run writes
     │   ├── MissingChunkError     a chunk that should be in the store and is not
+    │   ├── DamagedChunkError     a chunk whose bytes are not those that were written
     │   └── LabelError            a label that the images store does not have  (also KeyError)
     ├── MemoryLimitError      a plan that does not fit into ``max_memory``
     ├── SolveError            a linear system that is not positive definite
@@ -86,6 +87,10 @@ class StoreBusyError(StoreError):
 
 class MissingChunkError(StoreError):
     """A chunk that should be in the store is not."""
+
+
+class DamagedChunkError(StoreError):
+    """A chunk in the store does not fit its checksum."""
 
 
 class LabelError(StoreError, KeyError):

@@ -7,7 +7,7 @@
     lease                 an output is this run's alone; ``url`` and ``taken_from``, whose it was before
     phase                 what is done now; ``url``, ``phase``, ``total`` and ``done`` in its ``unit``
     block                 a piece of work is finished; ``url``, ``phase``, ``total``, ``done`` and ``unit``
-    retry                 a request to a store is made again
+    retry                 a request to a store is made again; ``reason``, ``status`` of HTTP, seconds ``waited`` so far
     waiting               for workers, or to learn whether another run is alive
     worker-joined         and ``worker-lost``
 

@@ -117,11 +117,6 @@ OUT = "s3://refusing/out"
         ("synthesize", "weights.zarr", IMAGES, "--out", OUT, "--workers", 0),
         ("synthesize", "weights.zarr", "photograph.png", "--out", OUT),
         ("export", "weights.zarr", OUT),
-        ("export", "weights.zarr", f"{OUT}.npz", "--format", "npz"),
-        ("compare", IMAGES, "--methods", "mean", "--out", OUT, *PAIR[:4], "--workers", 0),
-        ("report", "weights.zarr", "--out", f"{OUT}.html"),
-        ("plot", "faces", "weights.zarr", IMAGES, "--out", f"{OUT}.png"),
-        ("demo", "--out", OUT, "--workers", 0),
     ],
     ids=lambda command: "-".join(map(str, command[:1] + command[-3:-2])),
 )

@@ -13,7 +13,15 @@ from mrdist.errors import StoreFormatError
 from mrdist.geometry import block_grid
 from mrdist.moments import unit_of
 from mrdist.storage.images import Images, _array
-from mrdist.storage.urls import COMPRESSOR, StorageOptions, open_group, redact, store_errors, write_array, write_strings
+from mrdist.storage.urls import (
+    COMPRESSORS,
+    StorageOptions,
+    open_group,
+    redact,
+    store_errors,
+    write_array,
+    write_strings,
+)
 
 Floats = npt.NDArray[np.floating[Any]]
 #: Nodes along a side at which a warp is kept: the first lies on the frame's edge, the last on the opposite one.
@@ -87,6 +95,7 @@ def write_alignment(url: str, alignment: Alignment, storage_options: StorageOpti
             chunks=(max(n_images, 1), n_labels),
             dtype="string",
             dimension_names=("image", "label"),
+            compressors=COMPRESSORS,
         )
         names[...] = np.array([list(row) for row in alignment.photograph], dtype=np.dtypes.StringDType())
         write_strings(group, "measure", alignment.measures, "measure", len(alignment.measures))
@@ -100,6 +109,7 @@ def write_alignment(url: str, alignment: Alignment, storage_options: StorageOpti
                 data=values,
                 chunks=(min(1024, max(n_images, 1)), *values.shape[1:]),
                 dimension_names=dimensions,
+                compressors=COMPRESSORS,
                 config={"write_empty_chunks": True},
             )
 
@@ -158,7 +168,7 @@ def write_frame(
             chunks=(1, height, width, n_channels),
             dtype="float32",
             dimension_names=("label", "y", "x", "channel"),
-            compressors=COMPRESSOR,
+            compressors=COMPRESSORS,
         )
         training = np.array([side == "train" for side in split])
         for column, label in enumerate(labels):
@@ -203,5 +213,6 @@ def copy_alignment(images: Images, url: str, storage_options: StorageOptions = N
                     chunks=array.chunks,
                     dtype="string" if array.dtype.kind == "T" else array.dtype,
                     dimension_names=array.metadata.to_dict()["dimension_names"],  # type: ignore[arg-type]
+                    compressors=COMPRESSORS,
                 )
                 copy[...] = array[...]

@@ -19,6 +19,7 @@ import zarr
 
 from mrdist.geometry import Block, ReceptiveField, Shape, common_field
 from mrdist.moments import SufficientStatistics, dtype_of_sums
+from mrdist.storage.chunks import UNCOMPRESSED
 from mrdist.storage.cv_table import write_table
 from mrdist.storage.outputs import as_asked, chunk_side, resume_output
 from mrdist.storage.progress import Progress
@@ -329,11 +330,13 @@ def _create_scratch(group: zarr.Group, training: Training, search: Search, unit:
         shape=(-(-shape[0] // side), -(-shape[1] // side), *table),
         chunks=(-(-inside[0] // side), -(-inside[1] // side), *table),
         dtype="float64",
-        compressors=None,
+        compressors=UNCOMPRESSED,
     )
     if search.rule == "pixel":
         kept = len(search.fields), n_groups
-        scratch.create_array("best", shape=(*kept, *shape), chunks=(*kept, *inside), dtype="uint16", compressors=None)
+        scratch.create_array(
+            "best", shape=(*kept, *shape), chunks=(*kept, *inside), dtype="uint16", compressors=UNCOMPRESSED
+        )
     n_planes = n_groups * training.n_inputs
     shapes: tuple[tuple[str, tuple[int, ...], Shape], ...] = (
         ("lag", (n_planes * training.n_inputs, field.n_lags), window),
@@ -349,6 +352,6 @@ def _create_scratch(group: zarr.Group, training: Training, search: Search, unit:
             shape=(prod(grid), *maps, *rectangle),
             chunks=(1, *(1 for _ in maps[1:]), min(maps[-1], fitting), *rectangle),
             dtype=sums,
-            compressors=None,
+            compressors=UNCOMPRESSED,
         )
     return Progress.begin(scratch, shape, block)

@@ -7,7 +7,7 @@ from typing import Any
 import scipy.sparse
 
 from mrdist.storage.urls import (
-    COMPRESSOR,
+    COMPRESSORS,
     FORMAT_VERSION,
     StorageOptions,
     clear_output,
@@ -57,7 +57,7 @@ def write_csr(
                     part,
                     data=array,
                     chunks=(min(CHUNK, max(len(array), 1)),),
-                    compressors=COMPRESSOR,
+                    compressors=COMPRESSORS,
                     config={"write_empty_chunks": True},
                 )
             group.attrs.update(

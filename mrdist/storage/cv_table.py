@@ -10,6 +10,7 @@ import numpy.typing as npt
 import zarr
 
 from mrdist.geometry import ReceptiveField
+from mrdist.storage.chunks import COMPRESSORS
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -57,7 +58,13 @@ def write_table(
         columns["receptive_field"] = np.array([field.size for field in fields]), ("field",)
         columns["dilation"] = np.array([field.dilation for field in fields]), ("field",)
     for name, (values, dimensions) in columns.items():
-        table.create_array(name, data=values, dimension_names=dimensions, config={"write_empty_chunks": True})
+        table.create_array(
+            name,
+            data=values,
+            dimension_names=dimensions,
+            compressors=COMPRESSORS,
+            config={"write_empty_chunks": True},
+        )
 
 
 def open_table(group: zarr.Group) -> xr.Dataset | None:

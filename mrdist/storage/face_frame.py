@@ -10,7 +10,7 @@ import numpy.typing as npt
 import zarr
 
 from mrdist.storage.images import Images
-from mrdist.storage.urls import COMPRESSOR, store_errors
+from mrdist.storage.urls import COMPRESSORS, store_errors
 
 _DIMENSIONS = {
     "face_mask": ("y", "x"),
@@ -65,7 +65,7 @@ class FaceFrame:
                     data=values,
                     chunks=values.shape,
                     dimension_names=dimensions,
-                    compressors=COMPRESSOR,
+                    compressors=COMPRESSORS,
                     config={"write_empty_chunks": True},
                     overwrite=True,
                 )

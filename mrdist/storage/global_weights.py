@@ -39,7 +39,7 @@ from mrdist.storage.outputs import (
     create_error_maps,
     create_map,
 )
-from mrdist.storage.urls import COMPRESSOR, StorageOptions, check_format, store_errors
+from mrdist.storage.urls import COMPRESSORS, StorageOptions, check_format, store_errors
 from mrdist.synthesis import to_floats
 
 _STRIP_BYTES = 64 << 20  # of images and basis that are read at a time
@@ -105,8 +105,8 @@ class GlobalOutput(WeightsOutput):
         with store_errors(self._url):
             for label in labels:
                 shape = (n_blocks, training.n_groups, training.n_rows, training.n_rows)
-                room.require_array(label, shape=shape, chunks=(1, *shape[1:]), dtype="int64", compressors=COMPRESSOR)
-            room.require_array("summed", shape=(n_blocks,), chunks=(1,), dtype="bool")
+                room.require_array(label, shape=shape, chunks=(1, *shape[1:]), dtype="int64", compressors=COMPRESSORS)
+            room.require_array("summed", shape=(n_blocks,), chunks=(1,), dtype="bool", compressors=COMPRESSORS)
 
     def write_basis(self, block: Block, images: Array) -> None:
         """Keep the source images in a block, shape (image, y, x, channel)."""
@@ -157,7 +157,7 @@ class GlobalOutput(WeightsOutput):
             for name, values in kept.items():
                 self._array(name)[...] = values[0] if self.training.color == "shared" else values
             for name, values in operators.items():
-                room.create_array(name, data=values, overwrite=True)
+                room.create_array(name, data=values, compressors=COMPRESSORS, overwrite=True)
             self._group.attrs["mrdist"] = {**check_format(self._group, self._url), **found}
             room.attrs["names"] = list(operators)
 
@@ -211,7 +211,9 @@ def _create_arrays(group: zarr.Group, training: GlobalTraining, *, image_dtype: 
     for name, axes in (("rotation", lead | sizes), ("norms", lead | {"row": training.n_rows})):
         if name == "rotation" or training.method == "kernel":
             shape = tuple(axes.values())
-            group.create_array(name, shape=shape, chunks=shape, dtype="float64", dimension_names=tuple(axes))
+            group.create_array(
+                name, shape=shape, chunks=shape, dtype="float64", dimension_names=tuple(axes), compressors=COMPRESSORS
+            )
     height, width = (min(chunk_side(training.shape), size) for size in training.shape)
     image = height * width * training.n_channels * np.dtype(image_dtype).itemsize
     group.create_array(
@@ -220,7 +222,7 @@ def _create_arrays(group: zarr.Group, training: GlobalTraining, *, image_dtype: 
         chunks=(max(1, min(training.n_images, _BASIS_CHUNK // image)), height, width, training.n_channels),
         dtype=np.dtype(image_dtype),
         dimension_names=("image", "y", "x", "channel"),
-        compressors=COMPRESSOR,
+        compressors=COMPRESSORS,
     )
 
 

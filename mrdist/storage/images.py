@@ -17,7 +17,7 @@ from zarr.core.buffer import default_buffer_prototype
 from mrdist.errors import DataError, LabelError, ParameterError, StoreFormatError
 from mrdist.geometry import Block, Shape
 from mrdist.storage.urls import (
-    COMPRESSOR,
+    COMPRESSORS,
     FORMAT_VERSION,
     StorageOptions,
     check_format,
@@ -173,6 +173,7 @@ def create_images(
                 chunks=(max(n_images, 1), len(labels)),
                 dtype=kind,
                 dimension_names=("image", "label"),
+                compressors=COMPRESSORS,
                 config={"write_empty_chunks": True},
             )
         for label in labels:
@@ -182,7 +183,7 @@ def create_images(
                 chunks=shape_of_chunk,
                 dtype=np.dtype(dtype),
                 dimension_names=_DIMENSIONS,
-                compressors=COMPRESSOR,
+                compressors=COMPRESSORS,
                 config={"write_empty_chunks": True},
             )
     return shape_of_chunk

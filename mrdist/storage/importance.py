@@ -10,7 +10,7 @@ import numpy.typing as npt
 import zarr
 
 from mrdist.storage.urls import (
-    COMPRESSOR,
+    COMPRESSORS,
     StorageOptions,
     consolidate,
     normalize_url,
@@ -54,7 +54,7 @@ def write_importance(
             data=importance,
             dimension_names=("y", "x"),
             attributes=dict(options),
-            compressors=COMPRESSOR,
+            compressors=COMPRESSORS,
             config={"write_empty_chunks": True},
             overwrite=True,
         )

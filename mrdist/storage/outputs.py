@@ -22,7 +22,7 @@ from mrdist.storage.face_frame import FaceFrame
 from mrdist.storage.mapped_images import MappedImages
 from mrdist.storage.progress import Progress, remove_progress
 from mrdist.storage.urls import (
-    COMPRESSOR,
+    COMPRESSORS,
     FORMAT_VERSION,
     StorageOptions,
     check_format,
@@ -306,7 +306,7 @@ def create_map(group: zarr.Group, training: AnyTraining, name: str, dtype: npt.D
         chunks=(*lead.values(), min(side, training.height), min(side, training.width)),
         dtype=dtype,
         dimension_names=(*lead, "y", "x"),
-        compressors=COMPRESSOR,
+        compressors=COMPRESSORS,
     )
 
 

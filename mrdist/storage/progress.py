@@ -16,6 +16,7 @@ import numpy.typing as npt
 import zarr
 
 from mrdist.geometry import Shape
+from mrdist.storage.chunks import COMPRESSORS, UNCOMPRESSED
 
 _NAME = "progress"
 
@@ -56,9 +57,9 @@ class Progress:
         remove_progress(store)
         group = store.create_group(_NAME)
         grid = tuple(-(-s // b) for s, b in zip(shape, block, strict=True))
-        group.create_array("done", shape=grid, chunks=(1, 1), dtype="bool", fill_value=False)
+        group.create_array("done", shape=grid, chunks=(1, 1), dtype="bool", fill_value=False, compressors=UNCOMPRESSED)
         if rows is not None:
-            group.create_array("rows", data=rows)
+            group.create_array("rows", data=rows, compressors=COMPRESSORS)
         # The attributes come last: without them the store was never ready for its first block.
         group.attrs.update({"block": list(block), "task": task})
         return cls(block, task, group)

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mrdist.errors import StoreError
-from mrdist.storage.retries import patiently
+from mrdist.storage.retries import code_of, patiently
 from mrdist.storage.urls import StorageOptions, filesystem_of, is_local, redact, store_errors
 
 _REFUSED = {"PreconditionFailed", "ConditionalRequestConflict"}
@@ -96,7 +96,7 @@ def create_record(url: str, record: Mapping[str, Any], options: StorageOptions =
         try:
             patiently(lambda: filesystem.pipe_file(place, _encode(record), mode="create"))
         except OSError as error:
-            code = _code(error)
+            code = code_of(error)
             if code in _UNKNOWN:
                 patiently(lambda: filesystem.pipe_file(place, _encode(record)))
             elif not isinstance(error, FileExistsError) and code not in _REFUSED:
@@ -167,14 +167,3 @@ def _create_whole(path: Path, record: Mapping[str, Any]) -> bool:
     except FileExistsError:
         return False
     return True
-
-
-def _code(error: BaseException | None) -> str | None:
-    """Return the code of what an object store answered, from an error or from what has led to it."""
-    while error is not None:
-        response = getattr(error, "response", None)
-        if isinstance(response, dict):
-            code: str | None = response.get("Error", {}).get("Code")
-            return code
-        error = error.__cause__ or error.__context__
-    return None

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import fsspec
 
 from mrdist.errors import MrdistError, StoreError
-from mrdist.storage.retries import codes_of, may_pass, patiently
+from mrdist.storage.retries import code_of, codes_of, may_pass, patiently
 
 StorageOptions = Mapping[str, Any] | None
 
@@ -91,7 +91,7 @@ _REFUSALS: dict[str, tuple[str, str]] = {
     ),
 }
 _CLIENTS = ("aiobotocore", "aiohttp", "botocore")  # libraries whose errors are no OSErrors
-_VAGUE = {"301", "400", "403", "404", "Bad Request", "Forbidden", "Not Found"}  # answers to HEAD have no more than that
+_VAGUE = {"301", "400", "403", "404"}  # answers to HEAD have no more than that
 
 
 def is_local(url: str) -> bool:
@@ -219,7 +219,7 @@ def asking_bucket(url: str, options: StorageOptions) -> Iterator[None]:
     except Exception as error:
         if not url.startswith(_S3) or isinstance(error, MrdistError):
             raise
-        if not isinstance(error, FileNotFoundError) and not _VAGUE & codes_of(error):
+        if not isinstance(error, FileNotFoundError) and code_of(error) not in _VAGUE:
             raise
         found = _bucket_error(url, options)
         sentence = None if found is None else refusal(url, found)

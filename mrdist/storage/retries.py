@@ -21,6 +21,8 @@ from zarr.abc.store import ByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import WrapperStore
 
+from mrdist.events import emit
+
 Result = TypeVar("Result")
 
 PATIENCE_SECONDS = 180.0
@@ -92,6 +94,16 @@ def answer_of(error: BaseException) -> tuple[int | None, str | None]:
     return (status, None) if isinstance(status, int) else (None, None)
 
 
+def code_of(error: BaseException) -> str | None:
+    """Return the code of what a server answered, from an error or from what has led to it."""
+    return next((code for _, code in map(answer_of, _causes(error)) if code is not None), None)
+
+
+def status_of(error: BaseException) -> int | None:
+    """Return the HTTP status of a server's answer, likewise."""
+    return next((status for status, _ in map(answer_of, _causes(error)) if status is not None), None)
+
+
 def codes_of(error: BaseException) -> set[str]:
     """Return by which names what went wrong is known: codes and statuses of answers, and the classes of errors."""
     found: set[str] = set()
@@ -135,6 +147,9 @@ class Waits:
         patience = PATIENCE_SECONDS if _answered else _FIRST_CONTACT_SECONDS
         if not may_pass(error) or self._clock() - self._began + self._next > patience:
             raise error
+        emit(
+            "retry", reason=type(error).__name__, status=status_of(error), waited=round(self._clock() - self._began, 3)
+        )
         wait = self._next * random.uniform(0.5, 1)  # noqa: S311 (so that many workers do not come back at once)
         self._next = min(2 * self._next, _LONGEST_WAIT_SECONDS)
         return wait

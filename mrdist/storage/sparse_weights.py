@@ -21,7 +21,7 @@ from mrdist.geometry import Block, Shape, block_grid
 from mrdist.storage.csr import CHUNK
 from mrdist.storage.methods import Codes, Model, WeightsReader
 from mrdist.storage.outputs import AnyTraining, WeightsOutput, begin_output, begun, chunk_side, create_error_maps
-from mrdist.storage.urls import COMPRESSOR, StorageOptions, store_errors
+from mrdist.storage.urls import COMPRESSORS, StorageOptions, store_errors
 
 _SCRATCH = "progress"  # goes when the store is complete
 _PARTS = ("counts", "indices", "data", "unsolved")
@@ -103,7 +103,7 @@ class SparseOutput(WeightsOutput):
             self._array("train_sst")[..., *block.slices] = solution.sst[group]
             for name, values in zip(_PARTS, parts, strict=True):
                 self._scratch.create_array(
-                    f"{name}-{index}", data=values, chunks=values.shape, compressors=COMPRESSOR, overwrite=True
+                    f"{name}-{index}", data=values, chunks=values.shape, compressors=COMPRESSORS, overwrite=True
                 )
             self.progress.mark(index)
 
@@ -126,7 +126,12 @@ class SparseOutput(WeightsOutput):
         shape = (n_parts, n_candidates, self.training.folds)
         with store_errors(self._url):
             kept = self._scratch.require_array(
-                "errors", shape=shape, chunks=(1, *shape[1:]), dtype="float64", fill_value=float("nan")
+                "errors",
+                shape=shape,
+                chunks=(1, *shape[1:]),
+                dtype="float64",
+                fill_value=float("nan"),
+                compressors=COMPRESSORS,
             )
             return np.asarray(kept[...])
 
@@ -218,7 +223,7 @@ class SparseOutput(WeightsOutput):
             chunks=(CHUNK,),
             dtype=dtype,
             dimension_names=("pointer" if name == "indptr" else "nonzero",),
-            compressors=COMPRESSOR,
+            compressors=COMPRESSORS,
             config={"write_empty_chunks": True},
             overwrite=True,
         )

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import zarr
 
 from mrdist.geometry import Shape
+from mrdist.storage.chunks import UNCOMPRESSED
 from mrdist.storage.urls import (
     FORMAT_VERSION,
     StorageOptions,
@@ -50,7 +51,7 @@ class Staging:
                 shape=(n_labels, n_images, *shape, n_channels),
                 chunks=(1, 1, *shape, n_channels),
                 dtype="uint8",
-                compressors=None,
+                compressors=UNCOMPRESSED,
                 chunk_key_encoding={"name": "default", "separator": "."},  # one folder, not four for each image
                 config={"write_empty_chunks": True},
             )

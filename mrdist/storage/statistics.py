@@ -24,7 +24,7 @@ from mrdist.storage.mapped_images import MappedImages
 from mrdist.storage.outputs import chunk_side
 from mrdist.storage.progress import Progress, remove_progress
 from mrdist.storage.urls import (
-    COMPRESSOR,
+    COMPRESSORS,
     FORMAT_VERSION,
     StorageOptions,
     check_format,
@@ -468,11 +468,13 @@ def _create_arrays(group: zarr.Group, accumulation: Accumulation) -> None:
             chunks=(1, *(1 for _ in leading), *axes.values(), *side),
             dtype=accumulation.sum_dtype,
             dimension_names=("fold", *leading, *axes, "y", "x"),
-            compressors=COMPRESSOR,
+            compressors=COMPRESSORS,
         )
     write_array(group, "shifts", field.lags, "shift", "axis")
     write_array(group, "offsets", field.offsets, "offset", "axis")
-    group.create_array("count", shape=(0,), chunks=(1024,), dtype="int64", dimension_names=("fold",))
+    group.create_array(
+        "count", shape=(0,), chunks=(1024,), dtype="int64", dimension_names=("fold",), compressors=COMPRESSORS
+    )
     write_strings(group, "image", [], "image", _IDS_PER_CHUNK)
     for name, dtype, last in (("checksum", "uint32", (2,)), ("fold_of_image", "int64", ())):
         group.create_array(
@@ -481,6 +483,7 @@ def _create_arrays(group: zarr.Group, accumulation: Accumulation) -> None:
             chunks=(_IDS_PER_CHUNK, *last),
             dtype=dtype,
             dimension_names=("image", *("role" for _ in last)),
+            compressors=COMPRESSORS,
         )
 
 

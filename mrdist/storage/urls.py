@@ -17,12 +17,10 @@ import zarr.errors
 import zarr.storage
 from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
 from zarr.abc.store import ByteRequest, Store
-from zarr.codecs import ZstdCodec
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.core.sync import sync
 
 from mrdist.errors import (
-    MissingChunkError,
     MrdistError,
     ParameterError,
     StoreError,
@@ -31,6 +29,8 @@ from mrdist.errors import (
     StoreIncompleteError,
     StoreNotFoundError,
 )
+from mrdist.storage.chunks import COMPRESSORS as COMPRESSORS
+from mrdist.storage.chunks import CheckedStore
 from mrdist.storage.fence import check_fence, fenced
 from mrdist.storage.remote import StorageOptions as StorageOptions
 from mrdist.storage.remote import asking_bucket, open_filesystem, refusal, shown, told
@@ -41,8 +41,6 @@ from mrdist.storage.remote import redact as redact
 from mrdist.storage.retries import PatientStore, patiently
 
 FORMAT_VERSION = 1
-COMPRESSOR = ZstdCodec(level=1, checksum=True)
-"""Level 1 decodes as fast as any; the checksum turns a damaged chunk into an error."""
 
 
 @contextmanager
@@ -72,18 +70,6 @@ def store_errors(url: str) -> Iterator[None]:
         raise
 
 
-class _NoMissingChunks(zarr.storage.WrapperStore[Store]):
-    """A store in which a chunk that is not there is an error and not silently the fill value."""
-
-    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
-        value = await super().get(key, prototype, byte_range)
-        if value is None and "/c/" in key:
-            raise MissingChunkError(
-                f"chunk {key} is missing from {self._store}; restore it from a copy or write the store anew."
-            )
-        return value
-
-
 def _store(url: str, options: StorageOptions, *, read_only: bool) -> Store:
     store: Store
     if is_local(url):
@@ -93,6 +79,7 @@ def _store(url: str, options: StorageOptions, *, read_only: bool) -> Store:
         if not filesystem.async_impl:
             filesystem = AsyncFileSystemWrapper(filesystem, asynchronous=True)
         store = PatientStore(zarr.storage.FsspecStore(filesystem, path=path, read_only=read_only))
+    store = CheckedStore(store, url, whole=read_only)
     return store if read_only else fenced(store)
 
 
@@ -110,7 +97,7 @@ def open_group(url: str, options: StorageOptions = None, *, write: bool = False)
         store = _store(url, options, read_only=not write)
         if write:  # a writer must see arrays as they are, not as they were when the store was last complete
             return zarr.open_group(store, mode="r+", zarr_format=3, use_consolidated=False)
-        return zarr.open_group(_NoMissingChunks(store), mode="r", zarr_format=3)
+        return zarr.open_group(store, mode="r", zarr_format=3)
 
 
 def create_group(url: str, options: StorageOptions, attributes: Mapping[str, Any]) -> zarr.Group:
@@ -272,14 +259,24 @@ def stored_bytes(url: str, options: StorageOptions = None) -> int:
 def write_array(group: zarr.Group, name: str, values: npt.NDArray[Any], *dimensions: str) -> None:
     """Create an array of one chunk, which is there even where all values are zero: readers miss a chunk that is not."""
     group.create_array(
-        name, data=values, chunks=values.shape, dimension_names=dimensions, config={"write_empty_chunks": True}
+        name,
+        data=values,
+        chunks=values.shape,
+        dimension_names=dimensions,
+        compressors=COMPRESSORS,
+        config={"write_empty_chunks": True},
     )
 
 
 def write_strings(group: zarr.Group, name: str, values: Sequence[str], dimension: str, chunk: int) -> None:
     """Create an array of strings along one dimension."""
     array = group.create_array(
-        name, shape=(len(values),), chunks=(max(chunk, 1),), dtype="string", dimension_names=(dimension,)
+        name,
+        shape=(len(values),),
+        chunks=(max(chunk, 1),),
+        dtype="string",
+        dimension_names=(dimension,),
+        compressors=COMPRESSORS,
     )
     array[:] = np.array(values, dtype=np.dtypes.StringDType())
 

@@ -1,0 +1,108 @@
+"""Chunks that are missing or damaged: noticed, read again where that may help, and told by name."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Self
+
+import google_crc32c
+import numpy as np
+from zarr.abc.store import ByteRequest, Store
+from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.storage import WrapperStore
+
+from mrdist.errors import DamagedChunkError, MissingChunkError
+from mrdist.storage.remote import redact
+from mrdist.storage.retries import codes_of
+
+COMPRESSORS = (ZstdCodec(level=1), Crc32cCodec())
+"""Level 1 decodes as fast as any; the checksum is of the bytes as they lie in the store."""
+UNCOMPRESSED = (Crc32cCodec(),)
+"""For what is soon removed again."""
+_TRIES = 3  # damage on the way is rare, damage in the store stays
+_CHECKSUM_BYTES = 4
+_METADATA = "zarr.json"
+_CHUNK = re.compile("(.+)/c[/.]")
+
+
+class CheckedStore(WrapperStore[Store]):
+    """A store that vouches for its chunks.
+
+    A chunk that ends with a checksum, by the metadata of its array, is compared with it, and read again where it
+    differs: it may have been damaged on the way.
+
+    Parameters
+    ----------
+    store, url
+        What is wrapped, and its address for messages.
+    whole
+        Whether a chunk that is not there is an error and not silently the fill value.
+    """
+
+    def __init__(self, store: Store, url: str = "", *, whole: bool = False) -> None:
+        super().__init__(store)
+        self._url = url
+        self._whole = whole
+        self._checked: dict[str, bool] = {}
+
+    def _with_store(self, store: Store) -> Self:
+        return type(self)(store, self._url, whole=self._whole)
+
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
+        """Return what is at a key, see the class."""
+        chunk = _CHUNK.match(key)
+        if chunk is None:
+            value = await super().get(key, prototype, byte_range)
+            if value is not None and key.endswith(_METADATA):
+                self._note(key, value)
+            return value
+        for _ in range(_TRIES):
+            try:
+                value = await super().get(key, prototype, byte_range)
+            except Exception as error:
+                if "FlexibleChecksumError" not in codes_of(error):  # the object store's own checksum
+                    raise
+                continue
+            if value is None:
+                if self._whole:
+                    raise MissingChunkError(
+                        f"chunk {key} is missing from {redact(self._url)}; restore it from a copy or write the store "
+                        "anew."
+                    )
+                return None
+            if byte_range is not None or not self._checked.get(chunk[1]) or _is_sound(value):
+                return value
+        raise DamagedChunkError(
+            f"chunk {key} of {redact(self._url)} is damaged (its checksum does not fit, read {_TRIES} times); restore "
+            "it from a copy or write the store anew."
+        )
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """Write, and remember which arrays have checksums."""
+        if key.endswith(_METADATA):
+            self._note(key, value)
+        await super().set(key, value)
+
+    def _note(self, key: str, metadata: Buffer) -> None:
+        try:
+            found: dict[str, Any] = json.loads(metadata.to_bytes())
+        except ValueError:  # whoever asked for it says so
+            return
+        place = key.removesuffix(_METADATA).rstrip("/")
+        self._checked[place] = _has_checksum(found)
+        gathered = (found.get("consolidated_metadata") or {}).get("metadata", {})
+        for name, each in gathered.items():
+            self._checked[f"{place}/{name}".lstrip("/")] = _has_checksum(each)
+
+
+def _has_checksum(metadata: dict[str, Any]) -> bool:
+    codecs = metadata.get("codecs") or [{}]
+    return bool(codecs[-1].get("name") == "crc32c")
+
+
+def _is_sound(value: Buffer) -> bool:
+    content = value.as_numpy_array()
+    end = content[-_CHECKSUM_BYTES:].tobytes()
+    return bool(end == np.uint32(google_crc32c.value(content[:-_CHECKSUM_BYTES])).astype("<u4").tobytes())
