@@ -85,13 +85,15 @@ def test_what_never_reaches_a_server(s3, environment, wrong, advice):
 @pytest.mark.parametrize(
     ("url", "sentence"),
     [
-        ("nope://bucket/a.zarr", "nope://bucket/a.zarr cannot be opened (Protocol not known: nope)"),
-        ("s3://key:secret@bucket/a.zarr", "s3://bucket/a.zarr was given with a key in the address"),
+        ("nope://bucket/a.zarr", "cannot be opened (Protocol not known: nope); use a path or a URL fsspec knows."),
+        ("s3://key:secret@bucket/a.zarr", "was given with a key in the address"),
         ("s3://Not_a bucket/a.zarr", "that is no name of a bucket"),
     ],
 )
 def test_addresses_that_lead_nowhere(s3, url, sentence):
-    assert sentence in commands.failure("info", url)
+    said = commands.failure("info", url)
+    assert sentence in said
+    assert "secret" not in said
 
 
 @pytest.fixture(scope="module")
