@@ -1,11 +1,13 @@
 """The command line on schedulers of its user: looked over before anything is removed, lost and found in the middle."""
 
 import shutil
+import time
 from functools import partial
 
 import clusters
 import commands
 import pytest
+import trustme
 
 import mrdist
 from mrdist.errors import ExecutionError
@@ -96,3 +98,50 @@ def test_workers_with_too_little_memory(images, scheduler, tmp_path):
     assert error.startswith("Error: ")
     assert "190 MiB" in error
     assert commands.files(weights) == before
+
+
+# --- certificates --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    """A certificate of the cluster's authority and one of another, as the options name their files."""
+    folder = tmp_path_factory.mktemp("certificates")
+    found = {}
+    for name in ("ours", "other"):
+        authority = trustme.CA()
+        certificate = authority.issue_cert("127.0.0.1")
+        files = {part: folder / f"{name}-{part}.pem" for part in ("ca", "cert", "key")}
+        authority.cert_pem.write_to_path(files["ca"])
+        certificate.cert_chain_pems[0].write_to_path(files["cert"])
+        certificate.private_key_pem.write_to_path(files["key"])
+        found[name] = files
+    return found
+
+
+def test_tls(images, certificates, tmp_path):
+    weights = tmp_path / "weights.zarr"
+    options = {
+        name: [each for part, file in files.items() for each in (f"--tls-{part}", file)]
+        for name, files in certificates.items()
+    }
+    of_dask = [each if each != "--tls-ca" else "--tls-ca-file" for each in options["ours"]]
+    with clusters.scheduler(tmp_path, "--protocol", "tls", *of_dask) as (address, _):
+        train = ("train", images, weights, *LABELS, "--scheduler")
+        started = time.monotonic()
+        for wrong in (options["other"], [], [*options["ours"][:2], *options["other"][2:]]):
+            assert "do not trust each other" in commands.failure(*train, address, *wrong)
+        assert time.monotonic() - started < 30
+        assert "tls://" in commands.failure(*train, address.replace("tls", "tcp"), *options["ours"], code=2)
+        assert not weights.exists()
+        with clusters.worker(address, *of_dask):
+            assert commands.report(*train, address, *options["ours"])["blocks_run"] > 0
+    assert commands.is_whole(weights)
+
+
+def test_a_scheduler_that_anyone_can_reach_is_warned_of(images, tmp_path):
+    with clusters.scheduler(tmp_path, host="0.0.0.0") as (address, _):
+        assert not address.startswith("tcp://127.")
+        with clusters.worker(address):
+            done = commands.succeed("train", images, tmp_path / "weights.zarr", *LABELS, "--scheduler", address)
+    assert f"Warning: {address} is not encrypted and lets anyone who reaches its port run code" in done.stderr

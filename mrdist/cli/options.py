@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -92,16 +93,37 @@ class Alpha(click.ParamType[float | str]):
 
 
 def cluster_options(command: Command) -> Command:
-    """Add ``--workers`` and ``--scheduler``."""
-    command = click.option("--scheduler", metavar="ADDRESS", help="Running Dask scheduler, such as tcp://host:8786.")(
-        command
+    """Add ``--workers``, ``--scheduler`` and the certificates to speak with it."""
+
+    @functools.wraps(command)
+    def certified(*args: Any, tls_ca: str | None, tls_cert: str | None, tls_key: str | None, **options: Any) -> Any:
+        if tls_ca or tls_cert or tls_key:
+            if not (options["scheduler"] or "").startswith("tls://"):
+                raise click.UsageError(
+                    f"--tls-ca, --tls-cert and --tls-key are for a --scheduler at tls://, got {options['scheduler']}."
+                )
+            from mrdist.execution import use_tls
+
+            use_tls(tls_ca, tls_cert, tls_key)
+        return command(*args, **options)
+
+    file = click.Path(exists=True, dir_okay=False)
+    return cast(
+        Command,
+        add_options(
+            certified,
+            click.option(
+                "--workers",
+                type=int,
+                metavar="N",
+                help="Worker processes here, one per processor by default; 0: this process.",
+            ),
+            click.option("--scheduler", metavar="ADDRESS", help="Running Dask scheduler, such as tcp://host:8786."),
+            click.option("--tls-ca", type=file, metavar="FILE", help="Certificates that vouch for a tls:// scheduler."),
+            click.option("--tls-cert", type=file, metavar="FILE", help="Our certificate for it."),
+            click.option("--tls-key", type=file, metavar="FILE", help="The key of our certificate."),
+        ),
     )
-    return click.option(
-        "--workers",
-        type=int,
-        metavar="N",
-        help="Worker processes here, one per processor by default; 0: this process.",
-    )(command)
 
 
 def training_options(*, target_required: bool = True) -> Callable[[Command], Command]:

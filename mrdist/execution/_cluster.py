@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import os
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -70,7 +72,9 @@ def reach(workers: int | None, scheduler: str | None, max_memory: int) -> int:
 
 
 def use_tls(ca_file: str | None, cert_file: str | None, key_file: str | None) -> None:
-    """Speak with ``tls://`` schedulers with these certificates; what is None stays as Dask's configuration has it.
+    """Speak with ``tls://`` schedulers with these certificates, here and in processes that this one starts.
+
+    What is None stays as Dask's configuration has it.
 
     Parameters
     ----------
@@ -81,8 +85,12 @@ def use_tls(ca_file: str | None, cert_file: str | None, key_file: str | None) ->
     """
     import dask
 
-    files = {"ca-file": ca_file, "client.cert": cert_file, "client.key": key_file}
-    dask.config.set({f"distributed.comm.tls.{name}": file for name, file in files.items() if file is not None})
+    for name, file in {"ca-file": ca_file, "client.cert": cert_file, "client.key": key_file}.items():
+        if file is not None:
+            setting = f"distributed.comm.tls.{name}"
+            dask.config.set({setting: file})
+            variable = setting.upper().replace(".", "__").replace("-", "_")
+            os.environ[f"DASK_{variable}"] = str(Path(file).absolute())
 
 
 @contextmanager
@@ -300,10 +308,10 @@ def _memory_of(client: Client, address: str, max_memory: int) -> int:
             "planned memory; start workers with --nthreads 1.",
             stacklevel=4,
         )
-    limits = [int(worker["memory_limit"] / worker["nthreads"]) for worker in workers.values() if worker["memory_limit"]]
-    least = int(_USABLE_MEMORY * min(limits, default=max_memory / _USABLE_MEMORY))
-    if least >= max_memory:
+    limits = [worker["memory_limit"] // worker["nthreads"] for worker in workers.values() if worker["memory_limit"]]
+    if not limits or _USABLE_MEMORY * min(limits) >= max_memory:
         return max_memory
+    least = int(_USABLE_MEMORY * min(limits))
     logger.info(
         "a worker of %s may take %d MiB, less than --max-memory (%d MiB): planned for %d MiB",
         address,
