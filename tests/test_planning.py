@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from mrdist.errors import MemoryLimitError, ParameterError
 from mrdist.geometry import Block, ReceptiveField, block_grid
-from mrdist.planning import BASE_MEMORY, DEFAULT_MEMORY, MIB, Workload, block_bytes, parse_bytes, plan_training
+from mrdist.planning import (
+    BASE_MEMORY,
+    DEFAULT_MEMORY,
+    MIB,
+    Workload,
+    block_bytes,
+    count_requests,
+    parse_bytes,
+    plan_training,
+)
 
 FACES = Workload((512, 512), 3, 1, (64, 64, 64, 3), 1000, 800, ReceptiveField(3), 1, 4, 64)
 
@@ -96,6 +105,22 @@ def test_block_bytes_are_those_of_the_chunks_it_touches(workload, block, slab):
         pixels = touched_pixels(workload, part, workload.field.halo) + touched_pixels(workload, part, 0)
         wanted = pixels * decoded_images(workload, slab) * workload.n_channels * workload.itemsize
         assert block_bytes(workload, part, slab) == wanted
+
+
+@given(workload=workloads(), n_slots=st.integers(1, 4))
+def test_requests_are_the_chunks_that_blocks_and_slabs_touch(workload, n_slots):
+    plan = plan_training(workload, max_memory=1 << 40, n_slots=n_slots)
+    rows, height, width = workload.chunks[:3]
+    requests = 0
+    for part in block_grid(workload.shape, plan.block):
+        for start in range(0, workload.n_stored, plan.slab):
+            runs = {n // rows for n in range(start, min(start + plan.slab, workload.n_stored))}
+            for halo in (workload.field.halo, 0):  # of the source, and none of the target
+                window = part.grown(halo).clipped(workload.shape)
+                ys = {y // height for y in range(window.y0, window.y1)}
+                xs = {x // width for x in range(window.x0, window.x1)}
+                requests += len(runs) * len(ys) * len(xs)
+    assert count_requests(workload, plan) == requests
 
 
 def test_a_block_inside_one_chunk_reads_that_chunk_twice():

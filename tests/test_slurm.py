@@ -86,7 +86,7 @@ def wait_for(job, states, minutes=10):
 
 def test_stopped_before_its_walltime_it_is_requeued_until_it_is_done(stores, submit, tmp_path):
     weights = tmp_path / "weights.zarr"
-    job = submit(weights, "--ntasks=2", "--nodes=2", "--signal=B:TERM@10")
+    job = submit(weights, "--ntasks=2", "--nodes=2", "--signal=B:TERM@1")
     log = stores.folder / f"{job}.log"
     while wait_for(job, ("PENDING", "COMPLETED", "FAILED", "TIMEOUT"))["JobState"] == "PENDING":
         # SLURM lets a requeued job wait for two minutes, which an administrator may cut short

@@ -126,13 +126,13 @@ def cluster_options(command: Command) -> Command:
     )
 
 
-def training_options(*, target_required: bool = True) -> Callable[[Command], Command]:
+def training_options(*, source_required: bool = True, target_required: bool = True) -> Callable[[Command], Command]:
     """Add what describes a training."""
 
     def add(command: Command) -> Command:
         return add_options(
             command,
-            *_label_options(source=True, target=target_required),
+            *_label_options(source=source_required, target=target_required),
             *_field_options("3", "1", several=True),
             _alpha(cv=True),
             *_search.values(),
@@ -325,6 +325,20 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
     for row in rows:
         table.add_row(*row)
     Console().print(table)
+
+
+def format_seconds(seconds: float) -> str:
+    """Return a time for people.
+
+    Examples
+    --------
+    >>> format_seconds(2.345), format_seconds(100), format_seconds(9000)
+    ('2.35 seconds', '1.67 minutes', '2.5 hours')
+    """
+    for limit, unit in ((60, "seconds"), (3600, "minutes")):
+        if seconds < limit:
+            return f"{seconds / (limit // 60):.3g} {unit}"
+    return f"{seconds / 3600:.3g} hours"
 
 
 def format_bytes(size: float) -> str:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mrdist.cli.options import (
+    Sizes,
     accumulation_options,
     cluster_options,
     format_bytes,
+    format_seconds,
     json_option,
     method_options,
     overwrite_option,
@@ -23,8 +25,10 @@ from mrdist.cli.options import (
 
 if TYPE_CHECKING:
     from mrdist.pipeline.accumulate import AccumulateReport
+    from mrdist.pipeline.estimate import Estimate
     from mrdist.pipeline.train import TrainReport
     from mrdist.pipeline.train_mappings import MappingsReport
+    from mrdist.planning import Plan
 
 
 @click.command()
@@ -140,35 +144,95 @@ def _what_ran(report: TrainReport | MappingsReport | AccumulateReport) -> str:
 
 
 @click.command()
-@click.argument("images")
-@training_options()
+@click.argument("images", required=False)
+@click.option("--pairs", type=int, metavar="N", help="Without IMAGES: pairs of images to train on.")
+@click.option("--size", type=int, metavar="S", help="Without IMAGES: their side in pixels.")
+@click.option("--channels", type=int, show_default="3", metavar="C", help="Without IMAGES: 1 (gray) or 3.")
+@click.option("--chunks", type=Sizes(3), metavar="N,Y,X", help="Without IMAGES: images, rows and columns of a chunk.")
+@click.option("--method", default="mr", show_default=True, metavar="M", help="mr or pixel.")
+@training_options(source_required=False, target_required=False)
 @click.option("--workers", type=int, metavar="N", help="Worker processes, one per processor by default.")
+@click.option("--bandwidth", metavar="SIZE", help="Without IMAGES: bytes a second that the store sends a worker.")
+@click.option("--price-per-hour", type=float, metavar="P", help="Without IMAGES: of a worker.")
+@click.option("--price-per-tb", type=float, metavar="P", help="Without IMAGES: of a TB stored for a month.")
+@click.option("--price-per-million-requests", type=float, metavar="P", help="Without IMAGES: of a million chunks read.")
 @json_option
-def plan(images: str, as_json: bool, **options: Any) -> None:
-    """Say what training from IMAGES would read, write, hold in memory and take."""
+def plan(images: str | None, as_json: bool, **options: Any) -> None:
+    """Say what training from IMAGES would read, write, hold in memory and take.
+
+    Without IMAGES, --pairs and --size describe images that do not exist yet; machines like this one are assumed.
+    """
+    stored = {name: options.pop(name) for name in ("source", "target", "split")}
+    supposed = {name: options.pop(name) for name in _SUPPOSED}
+    if images is None:
+        if supposed["pairs"] is None or supposed["size"] is None or stored["source"] or stored["target"]:
+            raise click.UsageError("give IMAGES with --source and --target, or --pairs and --size instead of them.")
+        from mrdist.pipeline.estimate import estimate
+
+        given = {name: value for name, value in supposed.items() if value is not None}
+        _print_estimate(estimate(**given, **options), as_json)
+        return
+    if not (stored["source"] and stored["target"]):
+        raise click.UsageError("give --source and --target, which are labels of IMAGES.")
+    for name, value in supposed.items():
+        if value is not None:
+            raise click.UsageError(
+                f"--{name.replace('_', '-')} describes what is not there yet; leave out IMAGES or it."
+            )
     from mrdist.pipeline.plan import plan
 
-    found = plan(images, **options)
+    found = plan(images, **stored, **options)
     if as_json:
         print_json({**asdict(found), "amplification": found.amplification})
+    else:
+        print_table(
+            images, ("", ""), [*_describe_plan(found), ("seconds, from a short measurement", f"{found.seconds:.3g}")]
+        )
+    if found.advice is not None and not as_json:
+        click.echo(f"Warning: {found.advice}", err=True)
+
+
+_SUPPOSED = (
+    "pairs",
+    "size",
+    "channels",
+    "chunks",
+    "bandwidth",
+    "price_per_hour",
+    "price_per_tb",
+    "price_per_million_requests",
+)
+
+
+def _describe_plan(found: Plan) -> list[tuple[str, str]]:
+    return [
+        ("blocks", f"{found.n_blocks} of {found.block[0]} x {found.block[1]} pixels"),
+        ("images read at a time", str(found.slab)),
+        ("peak memory of a worker", format_bytes(found.peak_memory)),
+        ("bytes read (decoded)", f"{format_bytes(found.bytes_read)}, {found.amplification:.2f} of those needed"),
+        ("bytes written (before compression)", format_bytes(found.bytes_written)),
+    ]
+
+
+def _print_estimate(found: Estimate, as_json: bool) -> None:
+    if as_json:
+        print_json(found.to_dict())
         return
+    seconds = found.plan.seconds or 0.0
     print_table(
-        images,
+        f"{found.pairs} pairs of {found.size} x {found.size} x {found.channels}",
         ("", ""),
         [
-            ("blocks", f"{found.n_blocks} of {found.block[0]} x {found.block[1]} pixels"),
-            ("images read at a time", str(found.slab)),
-            ("peak memory of a worker", format_bytes(found.peak_memory)),
+            ("bytes stored (before compression)", format_bytes(found.bytes_stored)),
+            *_describe_plan(found.plan),
+            ("requests (chunks read)", str(found.requests)),
             (
-                "bytes read (decoded)",
-                f"{format_bytes(found.bytes_read)}, {found.amplification:.2f} of those needed",
+                "time, from a short measurement here",
+                f"{format_seconds(seconds)} with {found.workers} workers, {found.worker_hours:.3g} hours of a worker",
             ),
-            ("bytes written (before compression)", format_bytes(found.bytes_written)),
-            ("seconds, from a short measurement", f"{found.seconds:.3g}"),
+            *((f"price of {name.replace('_', ' ')}", f"{price:.2f}") for name, price in found.prices.items()),
         ],
     )
-    if found.advice is not None:
-        click.echo(f"Warning: {found.advice}", err=True)
 
 
 RESUMABLE = (train, accumulate, solve)

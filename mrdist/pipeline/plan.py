@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import cycle
-from typing import Literal
+from typing import Any, Literal
 
 from mrdist.calibration import Rates, measure_kernels, predict_seconds
+from mrdist.errors import ParameterError
 from mrdist.execution import n_processors
 from mrdist.geometry import Shape, block_grid
 from mrdist.moments import Color
@@ -20,12 +21,15 @@ from mrdist.pipeline.train import check_fixed, describe_training, workload_of
 from mrdist.planning import DEFAULT_MEMORY, Plan, Workload, block_bytes, parse_bytes, plan_training
 from mrdist.storage import Images, StorageOptions, Training
 
+PLANNED = ("mr", "pixel")
+
 
 def plan(
     images_url: str,
     *,
     source: str,
     target: str,
+    method: str = "mr",
     receptive_field: int | Sequence[int] | None = None,
     dilation: int | Sequence[int] | None = None,
     alpha: float | Literal["cv"] | None = None,
@@ -44,15 +48,18 @@ def plan(
 ) -> Plan:
     """Return what `train` with the same arguments would read, write, hold in memory and take.
 
-    Parameters and errors are those of `train`. The seconds rest on some 0.4 s of reading from the store, accumulating
-    and solving on this machine, and count a processor for every worker that is asked for.
+    Parameters and errors are those of `train`; the methods mr and pixel can be planned. The seconds rest on some 0.4 s
+    of reading from the store, accumulating and solving on this machine, and count a processor for every worker that is
+    asked for.
 
     Returns
     -------
     Plan
     """
-    options = choose_options(
-        "mr",
+    images = Images.open(images_url, storage_options)
+    training, workload = describe(
+        images,
+        {"source": source, "target": target, "split": split, "color": color, "dtype": dtype},
         {
             "receptive_field": receptive_field,
             "dilation": dilation,
@@ -63,23 +70,49 @@ def plan(
             "rule": rule,
             "seed": seed,
         },
+        method=method,
     )
-    images = Images.open(images_url, storage_options)
-    lesson = Lesson.of(images, method="mr", source=source, target=target, split=split, color=color, dtype=dtype)
-    penalty, intercept = options.pop("alpha"), options.pop("penalize_intercept")
-    if penalty == "cv":
-        training, _, workload = describe_search(lesson, Grid(**options), penalize_intercept=intercept)
-    else:
-        training = describe_training(lesson, alpha=penalty, penalize_intercept=intercept, **check_fixed(**options))
-        workload = workload_of(images, training, training.field)
     n_slots = n_slots_of(workers)
     found = plan_training(workload, max_memory=parse_bytes(max_memory), n_slots=n_slots, block=block)
-    rates = Rates(*_measure_reading(images, training, workload, found), *measure_kernels(workload, images.dtype))
+    rates = Rates(*measure_reading(images, training, workload, found), *measure_kernels(workload, images.dtype))
     seconds = predict_seconds(workload, found, rates, n_slots=n_slots, n_processors=max(n_slots, n_processors()))
     return replace(found, seconds=seconds)
 
 
-def _measure_reading(images: Images, training: Training, workload: Workload, plan: Plan) -> tuple[float, float]:
+def describe(
+    images: Images, lesson: Mapping[str, Any], options: Mapping[str, Any], *, method: str = "mr"
+) -> tuple[Training, Workload]:
+    """Check the options of a training by masked regression; return what describes it and what decides its cost.
+
+    Parameters
+    ----------
+    images
+        What to train from.
+    lesson
+        Source, target, split, colour and dtype.
+    options
+        Those of the method; None where the method's own is meant.
+    method
+        ``mr`` or ``pixel``; the others do not say beforehand how long they take.
+    """
+    if method not in PLANNED:
+        choose_options(method, {})  # there is such a method
+        raise ParameterError(
+            f"plan knows the methods {' and '.join(PLANNED)}, got {method!r}; what the others need is checked by train "
+            "itself before it begins."
+        )
+    chosen = choose_options(method, options)
+    found = Lesson.of(images, method=method, **lesson)
+    penalty, intercept = chosen.pop("alpha"), chosen.pop("penalize_intercept")
+    field = {"receptive_field": chosen.pop("receptive_field", 1), "dilation": chosen.pop("dilation", 1)}
+    if penalty == "cv":
+        training, _, workload = describe_search(found, Grid(**field, **chosen), penalize_intercept=intercept)
+        return training, workload
+    training = describe_training(found, alpha=penalty, penalize_intercept=intercept, **check_fixed(**field, **chosen))
+    return training, workload_of(images, training, training.field)
+
+
+def measure_reading(images: Images, training: Training, workload: Workload, plan: Plan) -> tuple[float, float]:
     """Read slabs as a block will for 0.1 s, one at least; return seconds and processor seconds per decoded byte."""
     blocks = block_grid(images.shape, plan.block)
     middle = blocks[len(blocks) // 2]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mrdist.planning.bands import band_cuts, band_height
 from mrdist.planning.cuts import Cut
 from mrdist.planning.solving import plan_solving
-from mrdist.planning.training import Plan, block_bytes, plan_training
+from mrdist.planning.training import Plan, block_bytes, count_requests, plan_training
 from mrdist.planning.units import BASE_MEMORY, DEFAULT_MEMORY, MIB, parse_bytes
 from mrdist.planning.workloads import SearchSizes, StoredSums, Workload
 
@@ -21,6 +21,7 @@ __all__ = [
     "band_cuts",
     "band_height",
     "block_bytes",
+    "count_requests",
     "parse_bytes",
     "plan_solving",
     "plan_training",

@@ -171,6 +171,34 @@ def block_bytes(workload: Workload, block: Block, slab: int) -> int:
     return _decoded_pixels(workload, block) * images * workload.n_channels * workload.itemsize
 
 
+def count_requests(workload: Workload, plan: Plan) -> int:
+    """Return how many chunks a training reads, each as often as blocks and slabs do: requests to an object store.
+
+    Examples
+    --------
+    >>> from mrdist.geometry import ReceptiveField
+    >>> from mrdist.planning import DEFAULT_MEMORY
+    >>> work = Workload((512, 512), 1, 1, (256, 64, 64, 1), 1000, 1000, ReceptiveField(3), 1, 4, 32)
+    >>> count_requests(work, plan_training(work, max_memory=DEFAULT_MEMORY, n_slots=1))
+    512
+    """
+    rows, n = workload.chunks[0], workload.n_stored
+    slabs = [(start, min(start + plan.slab, n)) for start in range(0, n, plan.slab)]
+    runs = sum(-(-stop // rows) - start // rows for start, stop in slabs)
+    return runs * sum(_chunks_of_block(workload, block) for block in block_grid(workload.shape, plan.block))
+
+
+def _chunks_of_block(workload: Workload, block: Block) -> int:
+    """Chunks of one run of images that a block touches, of all labels."""
+    height, width = workload.chunks[1], workload.chunks[2]
+
+    def count(part: Block) -> int:
+        return (-(-part.y1 // height) - part.y0 // height) * (-(-part.x1 // width) - part.x0 // width)
+
+    window = block.grown(workload.field.halo + workload.margin).clipped(workload.shape)
+    return workload.n_sources * count(window) + workload.n_targets * count(block)
+
+
 def _decoded_images(workload: Workload, slab: int) -> int:
     """Images of all chunks that the slabs touch."""
     rows, n = workload.chunks[0], workload.n_stored

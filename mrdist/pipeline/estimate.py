@@ -1,0 +1,232 @@
+"""Say what a training from images that do not exist yet would cost, on machines that are not here."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from mrdist.calibration import Rates, measure_kernels, predict_seconds
+from mrdist.errors import ParameterError
+from mrdist.geometry import Shape
+from mrdist.moments import Color
+from mrdist.pipeline._blocks import n_slots_of
+from mrdist.pipeline.plan import describe, measure_reading
+from mrdist.planning import DEFAULT_MEMORY, Plan, count_requests, parse_bytes, plan_training
+from mrdist.storage import Images, chunk_shape, create_images, finish_images, write_images
+from mrdist.storage.outputs import chunk_side
+
+_LABELS = ("source", "target")
+_TOLD = ("pairs", "size", "channels", "workers", "bytes_stored", "requests", "worker_hours")
+_SECONDS_PER_HOUR = 3600
+_TB = 10**12
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a training would take.
+
+    Attributes
+    ----------
+    pairs, size, channels
+        Of the images.
+    plan
+        Blocks, bytes, memory and seconds.
+    workers
+        Processes, each with a processor of its own.
+    bytes_stored
+        Of the images before compression, which saves little of photographs.
+    requests
+        Chunks that are read.
+    worker_hours
+        Of all workers together.
+    prices
+        In the currency of what was given: ``workers`` and ``requests`` of the training, ``storage_per_month`` of
+        the images.
+    """
+
+    pairs: int
+    size: int
+    channels: int
+    plan: Plan
+    workers: int
+    bytes_stored: int
+    requests: int
+    worker_hours: float
+    prices: Mapping[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``mrdist plan --json`` prints."""
+        rest = {name: getattr(self, name) for name in _TOLD}
+        amplification = self.plan.amplification
+        return {**asdict(self.plan), "amplification": amplification, **rest, "prices": dict(self.prices)}
+
+
+def estimate(
+    *,
+    pairs: int,
+    size: int,
+    channels: int = 3,
+    chunks: tuple[int, int, int] | None = None,
+    method: str = "mr",
+    receptive_field: int | Sequence[int] | None = None,
+    dilation: int | Sequence[int] | None = None,
+    alpha: float | Literal["cv"] | None = None,
+    alphas: Sequence[float] | None = None,
+    folds: int | None = None,
+    rule: str | None = None,
+    seed: int | None = None,
+    color: Color = "shared",
+    penalize_intercept: bool | None = None,
+    dtype: str = "float32",
+    block: Shape | None = None,
+    workers: int | None = None,
+    max_memory: int | str = DEFAULT_MEMORY,
+    bandwidth: int | str | None = None,
+    price_per_hour: float | None = None,
+    price_per_tb: float | None = None,
+    price_per_million_requests: float | None = None,
+) -> Estimate:
+    """Return what training from images that do not exist yet would read, write, hold in memory and take.
+
+    The seconds rest on some 0.4 s of reading a small store of noise, which compresses as little as photographs do,
+    accumulating and solving, all on this machine; workers are taken to be as fast, each with a processor of its own.
+
+    Parameters
+    ----------
+    pairs, size, channels
+        Of images of bytes that are trained on: their number, side in pixels and 1 or 3 channels.
+    chunks
+        Images, rows and columns of a chunk, by default those that `mrdist.ingest` would choose.
+    method, receptive_field, dilation, alpha, alphas, folds, rule, seed, color, penalize_intercept, dtype, block
+        As in `mrdist.plan`.
+    workers, max_memory
+        As in `mrdist.plan`.
+    bandwidth
+        Bytes a second that a worker gets from where the images are; by default as many as from this machine's disk.
+    price_per_hour, price_per_tb, price_per_million_requests
+        Of a worker, of 10^12 bytes stored for a month, and of a million chunks read.
+
+    Returns
+    -------
+    Estimate
+
+    Raises
+    ------
+    ParameterError
+        If an option lies outside its domain.
+    MemoryLimitError
+        If no block fits into ``max_memory``.
+
+    Examples
+    --------
+    >>> found = estimate(pairs=1000, size=512, channels=1, workers=8, price_per_tb=20)
+    >>> found.bytes_stored, found.plan.n_blocks, found.prices
+    (524288000, 8, {'storage_per_month': 0.01048576})
+    """
+    prices = {"hour": price_per_hour, "tb": price_per_tb, "million_requests": price_per_million_requests}
+    _check(pairs, size, channels, prices)
+    speed = None if bandwidth is None else parse_bytes(bandwidth)
+    options = {
+        "receptive_field": receptive_field,
+        "dilation": dilation,
+        "alpha": alpha,
+        "penalize_intercept": penalize_intercept,
+        "alphas": alphas,
+        "folds": folds,
+        "rule": rule,
+        "seed": seed,
+    }
+    stored = chunk_shape(pairs, (size, size), channels, 1, chunks)
+    lesson = dict(zip(_LABELS, _LABELS, strict=True)) | {"split": "all", "color": color, "dtype": dtype}
+    n_slots, limit = n_slots_of(workers), parse_bytes(max_memory)
+    with tempfile.TemporaryDirectory() as folder:
+        side = min(size, max(2 * stored[1], 2 * stored[2], _span(receptive_field, dilation)))
+        images = _sample(str(Path(folder) / "sample"), min(pairs, max(stored[0], 16, folds or 0)), side, stored)
+        training, sample = describe(images, lesson, options, method=method)
+        workload = replace(
+            sample,
+            shape=(size, size),
+            chunks=stored,
+            n_stored=pairs,
+            n_images=pairs,
+            weight_chunk=chunk_side((size, size)),
+        )
+        found = plan_training(workload, max_memory=limit, n_slots=n_slots, block=block)
+        decode, decode_cpu = measure_reading(
+            images, training, sample, plan_training(sample, max_memory=limit, n_slots=1)
+        )
+    rates = Rates(
+        decode if speed is None else max(decode, 1 / speed), decode_cpu, *measure_kernels(workload, images.dtype)
+    )
+    seconds = predict_seconds(workload, found, rates, n_slots=n_slots, n_processors=n_slots)
+    hours, requests = seconds * n_slots / _SECONDS_PER_HOUR, count_requests(workload, found)
+    costs = {
+        "workers": (hours, price_per_hour),
+        "storage_per_month": (found.bytes_needed / _TB, price_per_tb),
+        "requests": (requests / 1e6, price_per_million_requests),
+    }
+    return Estimate(
+        pairs=pairs,
+        size=size,
+        channels=channels,
+        plan=replace(found, seconds=seconds),
+        workers=n_slots,
+        bytes_stored=found.bytes_needed,
+        requests=requests,
+        worker_hours=hours,
+        prices={name: amount * price for name, (amount, price) in costs.items() if price is not None},
+    )
+
+
+def _check(pairs: int, size: int, channels: int, prices: Mapping[str, float | None]) -> None:
+    if pairs < 1:
+        raise ParameterError(f"pairs must be at least 1, got {pairs}.")
+    if size < 1:
+        raise ParameterError(f"size must be at least 1 pixel, got {size}.")
+    if channels not in (1, 3):
+        raise ParameterError(f"channels must be 1 (gray) or 3 (colour), got {channels}.")
+    for name, price in prices.items():
+        if price is not None and not 0 <= price < math.inf:
+            raise ParameterError(f"price_per_{name} must be 0 or more, got {price}.")
+
+
+def _span(receptive_field: int | Sequence[int] | None, dilation: int | Sequence[int] | None) -> int:
+    """Pixels that the largest field spans; what is wrong with it is told where it is used."""
+    sides, steps = (
+        [given] if isinstance(given, int) else list(given or [default])
+        for given, default in ((receptive_field, 3), (dilation, 1))
+    )
+    return (max(sides) - 1) * max(steps) + 1
+
+
+def _sample(url: str, n_images: int, side: int, chunks: tuple[int, int, int, int]) -> Images:
+    """Write a store of noise with chunks as large as those of the images that are asked about."""
+    noise = np.random.default_rng(0).normal(128, 40, (n_images, side, side, chunks[3]))
+    pixels = noise.clip(0, 255).astype(np.uint8)
+    names = [str(number) for number in range(n_images)]
+    create_images(
+        url,
+        labels=_LABELS,
+        image=names,
+        subject=names,
+        dataset=["noise"] * n_images,
+        split=["train"] * n_images,
+        shape=(side, side),
+        n_channels=chunks[3],
+        chunks=chunks[:3],
+    )
+    checksum = np.stack([write_images(url, label, 0, pixels) for label in _LABELS], axis=1)
+    finish_images(
+        url,
+        present=np.ones(checksum.shape, dtype=bool),
+        checksum=checksum,
+        face_mask=np.ones((side, side), dtype=bool),
+        provenance={},
+    )
+    return Images.open(url)
