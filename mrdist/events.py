@@ -6,7 +6,10 @@
     error, warning        what people are told; ``message``
     lease                 an output is this run's alone; ``url`` and ``taken_from``, whose it was before
     phase                 what is done now; ``url``, ``phase``, ``total`` and ``done`` in its ``unit``
-    block                 a piece of work is finished; ``url``, ``phase``, ``total``, ``done`` and ``unit``
+    block                 a piece of work is finished; ``url``, ``phase``, ``total``, ``done`` and ``unit``, the
+                          ``index`` of a block of pixels in raster order, ``blocks_per_second``,
+                          ``images_per_second`` and ``seconds_left``
+    cluster               there are workers; ``dashboard``, a link
     retry                 a request to a store is made again; ``reason``, ``status`` of HTTP, seconds ``waited`` so far
     waiting               for workers, or to learn whether another run is alive
     worker-joined         and ``worker-lost``

@@ -7,7 +7,9 @@ import threading
 from pathlib import Path
 
 import commands
+import numpy as np
 import pytest
+from PIL import Image
 from services import serving
 
 import mrdist
@@ -37,6 +39,11 @@ def service(folder):
             )
             for name, n, size in (("faces", 12, 32), ("large", 40, 128))
         ]
+        for label in ("neutral", "happy"):
+            place = folder / "catalog/sources/people" / label
+            place.mkdir(parents=True)
+            for person in "abc":
+                Image.fromarray(np.full((32, 32), 90, np.uint8)).save(place / f"{person}.png")
         for job in jobs:
             found.finish(job)
         yield found
@@ -92,20 +99,12 @@ def test_every_verb_and_method_has_its_end(service):
     assert service.ask("GET", "/jobs?state=failed")["jobs"] == []
 
 
-def test_photographs_of_the_catalogue_become_a_dataset(service, folder):
-    import numpy as np
-    from PIL import Image
-
-    for label in ("neutral", "happy"):
-        for person in "abc":
-            path = folder / "catalog/sources/people" / label / f"{person}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(np.full((32, 32), 90, np.uint8)).save(path)
+def test_photographs_of_the_catalogue_become_a_dataset(service):
     body = {"name": "people", "ingest": {"source": "people", "align": "none", "color": "gray"}}
     service.finish(service.ask("POST", "/datasets", body))
     assert service.ask("GET", "/datasets/people")["images"] == 3
     body["ingest"]["source"] = "nobody"
-    assert "sources/nobody" in service.refusal(422, "POST", "/datasets", body | {"name": "nobody"})
+    assert "no 'nobody'" in service.refusal(404, "POST", "/datasets", body | {"name": "nobody"})
 
 
 def test_who_watches_sees_it_all(service):
@@ -116,6 +115,13 @@ def test_who_watches_sees_it_all(service):
     states = [data["state"] for kind, _, data in seen if kind == "job"]
     assert states[-1] == "done"
     assert states == sorted(states, key=["queued", "running", "done"].index)
+    assert sorted(n for kind, _, data in seen if kind == "blocks" for n in data["done"]) == list(range(64))
+    counted = [data["blocks_done"] for kind, _, data in seen if kind == "job" and data["blocks"] == 64]
+    assert counted == sorted(counted)
+    assert counted[-1] == 64
+    assert any(data.get("images_per_second") for _, _, data in seen)
+    blocks = service.ask("GET", f"/jobs/{job['id']}/blocks")
+    assert blocks == {"shape": [128, 128], "block": [16, 16], "grid": [8, 8], "done": "1" * 64}
     last = seen[-1][1]
     again = list(service.events(job, last))
     assert [kind for kind, *_ in again] == ["end"]
@@ -177,7 +183,7 @@ def test_an_idempotency_key_makes_one_job(service):
     done = service.finish(found[0])
     assert service.ask("POST", "/jobs", body, idempotency_key="k")["finished"] == done["finished"]
     other = {**body, "name": "twice"}
-    assert "Idempotency-Key" in service.refusal(422, "POST", "/jobs", other, idempotency_key="k")
+    assert "Idempotency-Key" in service.refusal(409, "POST", "/jobs", other, idempotency_key="k")
 
 
 def test_two_jobs_never_make_the_same(service):
@@ -204,7 +210,7 @@ def test_two_jobs_never_make_the_same(service):
         ("train", {"images": "faces", "source": "neutral"}, 422, "either target"),
         ("train", {**PAIR, "alpha": 1e999}, 422, "alpha"),
         ("compare", {**PAIR, "methods": ["identity"]}, 422, "nothing to compare"),
-        ("generate", {"images": 0}, 422, "images must be at least 1"),
+        ("generate", {"images": 0}, 422, "options.images"),
         ("generate", {"images": 1, "size": 5000}, 422, "4096"),
         ("generate", {"images": 1, "labels": ["merry"]}, 422, "merry"),
         ("ingest", {"source": "../../etc"}, 422, "options.source"),

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mrdist.errors import ExecutionError, ParameterError, SolveError
+from mrdist.events import emit
 from mrdist.execution import Executor, n_processors, open_executor, peak_memory, reach
 from mrdist.geometry import Block, ReceptiveField
 from mrdist.moments import COLORS, SufficientStatistics
@@ -168,6 +169,7 @@ def open_blocks(
     ) as executor:
         if executor.dashboard:
             logger.info("dashboard: %s", executor.dashboard)
+            emit("cluster", dashboard=executor.dashboard)
         yield executor
 
 
@@ -199,10 +201,10 @@ def run_pass(
             name="block",
             describe=lambda task: f"block {task.index} ({task.block}; planned peak {cut.peak_memory >> 20} MiB)",
         )
-        for number, (_, peak_of_task) in enumerate(finished, start=1):
+        for number, (task, peak_of_task) in enumerate(finished, start=1):
             peak = max(peak, peak_of_task)
             rate = n_images * number / n_blocks / (time.perf_counter() - started)
-            advance(1, f"{rate:.0f} images/s")
+            advance(1, f"{rate:.0f} images/s", task.index)
     return BlockRun(executor.start_seconds, time.perf_counter() - started, peak)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from mrdist.pipeline.evaluate import evaluate
@@ -13,7 +12,7 @@ _CANDIDATES = (2, 4, 8, 16, 32)
 
 
 def choose_components(
-    images_url: str, folder: Path, n_pairs: int, options: Mapping[str, Any]
+    images_url: str, folder: str, n_pairs: int, options: Mapping[str, Any]
 ) -> tuple[int, float | None]:
     """Return the number of components with the least error on the split val, and the seconds of its search.
 
@@ -37,7 +36,7 @@ def choose_components(
     errors: list[tuple[float, int]] = []
     seconds: float | None = 0.0
     for components in [1, *(candidate for candidate in _CANDIDATES if candidate < n_pairs)]:
-        url = str(folder / f"pca-{components}.zarr")
+        url = f"{folder}/pca-{components}.zarr"
         trained = train(images_url, url, **options, components=components)
         whole = trained.blocks_run == trained.blocks
         seconds = seconds + trained.run_seconds if whole and seconds is not None else None

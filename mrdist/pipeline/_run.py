@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from mrdist.errors import MrdistError
 from mrdist.events import emit
@@ -112,10 +112,17 @@ def _behind_fence(function: Callable[[Item], Result], fence: Fence, item: Item) 
         raise
 
 
+class Step(Protocol):
+    """Notes what has been done."""
+
+    def __call__(self, steps: int, remark: str, index: int | None = None) -> None:
+        """Note some steps, a remark to show, and which block it was, by its position in the raster order."""
+
+
 @contextmanager
 def tracked(
     total: int, done: int, unit: str, *, show: bool | None, phase: str = "working", images_per_step: float | None = None
-) -> Iterator[Callable[[int, str], None]]:
+) -> Iterator[Step]:
     """Show a progress bar as `progress_bar` does, and tell the same to whoever asks the output.
 
     Parameters
@@ -129,8 +136,8 @@ def tracked(
 
     Yields
     ------
-    callable
-        Takes the number of steps just done and a remark to show.
+    Step
+        Notes what has been done.
     """
     lease = _lease()
     url = None if lease is None else redact(lease.fence.url)
@@ -142,16 +149,18 @@ def tracked(
     emit("phase", url=url, phase=phase, unit=unit, total=total, done=done)
     with progress_bar(total, done, unit, show=show) as advance:
 
-        def step(steps: int, remark: str) -> None:
+        def step(steps: int, remark: str, index: int | None = None) -> None:
+            nonlocal done
             advance(steps, remark)
             state["blocks_done"] += steps
             rate = (state["blocks_done"] - began) / max(time.monotonic() - begun_at, 1e-9)
-            emit("block", url=url, phase=phase, unit=unit, total=total, done=state["blocks_done"])
+            rates["blocks_per_second"] = round(rate, 4)
+            rates["images_per_second"] = None if images_per_step is None else round(rate * images_per_step, 3)
+            rates["seconds_left"] = round((total - state["blocks_done"]) / rate, 1)
+            done = state["blocks_done"]
+            emit("block", url=url, phase=phase, unit=unit, total=total, done=done, index=index, **rates)
             if lease is not None:
                 lease.check()
-                rates["blocks_per_second"] = round(rate, 4)
-                rates["images_per_second"] = None if images_per_step is None else round(rate * images_per_step, 3)
-                rates["seconds_left"] = round((total - state["blocks_done"]) / rate, 1)
                 lease.tell(**state, **rates)
 
         yield step

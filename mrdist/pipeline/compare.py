@@ -9,13 +9,12 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mrdist.errors import ParameterError, StoreError
+from mrdist.errors import ParameterError
 from mrdist.geometry import ReceptiveField
 from mrdist.moments import Color
 from mrdist.pipeline._components import choose_components
@@ -28,11 +27,14 @@ from mrdist.storage import (
     Images,
     StorageOptions,
     check_apart,
+    check_reachable,
     normalize_url,
     open_weights,
     redact,
     stored_bytes,
 )
+from mrdist.storage.files import File
+from mrdist.storage.places import make_folder, write_file
 
 logger = logging.getLogger("mrdist")
 
@@ -136,8 +138,8 @@ def compare(
     split
         Whose images are scored.
     out
-        Folder for the weights stores and for ``compare.json``, ``compare.csv`` and ``compare.png``. Stores that an
-        earlier comparison has finished are reused, and one that was stopped is resumed.
+        Folder, which may be a URL, for the weights stores and for ``compare.json``, ``compare.csv`` and
+        ``compare.png``. Stores that an earlier comparison has finished are reused, and one that was stopped is resumed.
     workers, scheduler, max_memory, overwrite, progress, storage_options
         As in `mrdist.train`.
 
@@ -173,12 +175,11 @@ def compare(
                 images.shape
             )
     check_apart(images_url, out)
-    folder = Path(out)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"folder {out} cannot be made ({error.strerror}); choose another --out.") from error
-    seconds = _seconds_before(folder / RESULTS)
+    check_reachable(workers, images_url, out)
+    make_folder(out, storage_options)
+    folder = out.rstrip("/")
+    results = f"{folder}/{RESULTS}"
+    seconds = _seconds_before(results, storage_options)
     found: dict[str, Any] = {
         "split": split,
         "source": source,
@@ -194,7 +195,7 @@ def compare(
     for number, contestant in enumerate(contestants, start=1):
         if contestant.method == "identity":
             continue
-        url = str(folder / contestant.store)
+        url = f"{folder}/{contestant.store}"
         logger.info("%d/%d %s", number, len(contestants), contestant.name)
         options = {
             "source": source,
@@ -210,7 +211,7 @@ def compare(
         took: float | None = 0.0
         if contestant.method == "pca" and alpha == "cv" and found["pairs"]["val"]:
             options["components"], took = choose_components(
-                images_url, folder / "candidates", found["pairs"]["train"], options
+                images_url, f"{folder}/candidates", found["pairs"]["train"], options
             )
         trained = train(images_url, url, **options)
         if trained.already_complete:
@@ -219,12 +220,12 @@ def compare(
             took = took + trained.run_seconds if trained.blocks_run == trained.blocks else None
         row, identity = measure(url, images_url, split, inputs, storage_options=storage_options)
         found["methods"].append({**row, "train_seconds": took, "weights": contestant.store})
-        write_file(folder / RESULTS, json.dumps(found, indent=2))
+        write_file(results, json.dumps(found, indent=2).encode(), storage_options)
     if "identity" in methods:
         found["methods"].append(identity)
-    write_file(folder / RESULTS, json.dumps(found, indent=2))
-    write_file(folder / "compare.csv", to_csv(found["methods"]))
-    draw_comparison(found, folder / "compare.png")
+    write_file(results, json.dumps(found, indent=2).encode(), storage_options)
+    write_file(f"{folder}/compare.csv", to_csv(found["methods"]).encode(), storage_options)
+    write_file(f"{folder}/compare.png", draw_comparison(found), storage_options)
     return {**found, "out": out}
 
 
@@ -247,11 +248,11 @@ def measure(
     inputs
         Images whose prediction is timed, in memory and in this process.
     storage_options
-        Of the images.
+        Of both.
     """
     scores = evaluate(weights_url, images_url, splits=[split], progress=False, storage_options=storage_options)
     frame, face = (scores["splits"][split][region] for region in ("frame", "face"))
-    model = open_weights(weights_url)
+    model = open_weights(weights_url, storage_options)
     training = model.attributes["training"]
     chosen = model.attributes.get("cross_validation", {}).get("chosen", {})
     row = {
@@ -263,7 +264,7 @@ def measure(
         "intercept_share": frame["intercept_share"],
         "parameters": model.n_parameters,
         "nonzeros": model.n_nonzeros,
-        "bytes": stored_bytes(weights_url),
+        "bytes": stored_bytes(weights_url, storage_options),
         "train_seconds": None,
         "predict_seconds": _predict_seconds(model, inputs),
     }
@@ -348,10 +349,10 @@ def timed_inputs(images: Images, label: str, rows: npt.NDArray[np.int64]) -> npt
     return read_images(images, label, rows[:n])
 
 
-def _seconds_before(path: Path) -> dict[str, float | None]:
+def _seconds_before(url: str, storage_options: StorageOptions) -> dict[str, float | None]:
     """Return what an earlier comparison in the same folder has measured, by store."""
     try:
-        rows = json.loads(path.read_text())["methods"]
+        rows = json.loads(File(url, storage_options=storage_options).read_bytes())["methods"]
         return {row["weights"]: row["train_seconds"] for row in rows if row["weights"]}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
@@ -372,8 +373,8 @@ def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
-def draw_comparison(found: Mapping[str, Any], path: Path) -> None:
-    """Draw the errors, and against them the sizes, of a comparison."""
+def draw_comparison(found: Mapping[str, Any]) -> bytes:
+    """Draw the errors, and against them the sizes, of a comparison; return the file of a PNG."""
     from matplotlib.figure import Figure  # slow to import
 
     from mrdist.plotting import plot_errors, plot_sizes
@@ -386,7 +387,7 @@ def draw_comparison(found: Mapping[str, Any], path: Path) -> None:
     figure.suptitle(f"{found['source']} → {found['target']}, {found['split']} people")
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=120)
-    write_file(path, picture.getvalue())
+    return picture.getvalue()
 
 
 def sizes_and_errors(rows: Sequence[Mapping[str, Any]]) -> dict[str, tuple[int, float]]:
@@ -398,22 +399,3 @@ def sizes_and_errors(rows: Sequence[Mapping[str, Any]]) -> dict[str, tuple[int, 
         and row["dilation"] in (None, 1)
         and row["relative_mse"] is not None
     }
-
-
-def write_file(path: Path, content: str | bytes) -> None:
-    """Write beside and rename, so that a full disk leaves no half file.
-
-    Raises
-    ------
-    StoreError
-        If it cannot be written.
-    """
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        partial.write_bytes(content if isinstance(content, bytes) else content.encode())
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise StoreError(
-            f"{path} cannot be written ({error.strerror or error}); free some space or choose another --out."
-        ) from error

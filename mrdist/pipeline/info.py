@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from mrdist.errors import StoreNotFoundError
+from mrdist.geometry import Shape
 from mrdist.storage import Images, Statistics, StorageOptions, describe, redact, run_state
 from mrdist.storage.cross_validation import find_search
 from mrdist.storage.cv_table import table_rows
@@ -79,6 +84,47 @@ def info(url: str, storage_options: StorageOptions = None) -> dict[str, Any]:
     if progress is not None:
         found |= {"blocks": len(progress.done), "blocks_done": int(progress.done.sum())}
     return found
+
+
+@dataclass(frozen=True)
+class BlockMap:
+    """Which blocks of a store in the making are done.
+
+    Attributes
+    ----------
+    shape, block
+        Height and width of the image and of a block.
+    done
+        For each block, in raster order.
+    """
+
+    shape: Shape
+    block: Shape
+    done: npt.NDArray[np.bool_]
+
+    @property
+    def grid(self) -> Shape:
+        """Rows and columns of blocks."""
+        rows, columns = (-(-side // step) for side, step in zip(self.shape, self.block, strict=True))
+        return rows, columns
+
+
+def block_map(url: str, storage_options: StorageOptions = None) -> BlockMap | None:
+    """Return which blocks of weights in the making are done; None of what is complete, or of another kind.
+
+    Parameters
+    ----------
+    url, storage_options
+        A store.
+    """
+    found = describe(url, storage_options)
+    if found["kind"] != "weights":
+        return None
+    group = open_group(url, storage_options, write=True)
+    progress = Progress.find(group) or find_search(group)
+    if progress is None:
+        return None
+    return BlockMap((found["training"]["height"], found["training"]["width"]), progress.block, progress.done)
 
 
 def _info_of_mapping(url: str, storage_options: StorageOptions) -> dict[str, Any]:

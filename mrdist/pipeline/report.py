@@ -16,10 +16,11 @@ import numpy.typing as npt
 from mrdist.analysis import Roles, WeightSurvey, patches, spread_pixels
 from mrdist.errors import ParameterError, StoreError
 from mrdist.geometry import ReceptiveField
-from mrdist.pipeline.compare import RESULTS, measure, name_of, sizes_and_errors, timed_inputs, write_file
+from mrdist.pipeline.compare import RESULTS, measure, name_of, sizes_and_errors, timed_inputs
 from mrdist.pipeline.evaluate import check_mapping
 from mrdist.pipeline.plot import read_images
 from mrdist.storage import Images, Model, StorageOptions, WeightsReader, describe, open_weights, redact
+from mrdist.storage.places import write_file
 from mrdist.synthesis import to_floats
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def report(
         entries.append(_Entry(name_of(row), open_weights(url, storage_options), row))
     assert identity is not None
     page = _render(entries, identity, store, (training.source, training.target), split, rows[:people])
-    write_file(Path(out), page)
+    write_file(out, page.encode())
     return out
 
 

@@ -34,7 +34,7 @@ from mrdist.geometry import Block, block_grid
 from mrdist.pipeline._blocks import n_slots_of, versions
 from mrdist.pipeline._global_plan import GlobalSizes, plan_global
 from mrdist.pipeline._methods import Job, Lesson
-from mrdist.pipeline._run import run_tasks, tracked
+from mrdist.pipeline._run import Step, run_tasks, tracked
 from mrdist.pipeline._search import check_search, settle
 from mrdist.pipeline.train import TrainReport, TrainTask, already_trained, check_fixed
 from mrdist.planning import Cut
@@ -157,7 +157,7 @@ def _run(
     tasks: Sequence[TrainTask],
     cut: Cut,
     peak: int,
-    advance: Callable[[int, str], None],
+    advance: Step,
 ) -> int:
     """Do one pass over blocks and return the largest resident size of a process so far."""
     finished = run_tasks(
@@ -167,9 +167,9 @@ def _run(
         name="block",
         describe=lambda task: f"block {task.index} ({task.block}; planned peak {cut.peak_memory >> 20} MiB)",
     )
-    for _, peak_of_task in finished:
+    for task, peak_of_task in finished:
         peak = max(peak, peak_of_task)
-        advance(1, "")
+        advance(1, "", task.index if function is _train_block else None)
     return peak
 
 

@@ -10,9 +10,10 @@ from threading import Event
 from typing import Any
 
 import anyio
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
+from starlette.routing import compile_path
 
 import mrdist
 from mrdist.service import problems
@@ -60,11 +61,10 @@ def create_app(catalog: Catalog, settings: Settings | None = None) -> FastAPI:
     app.state.jobs = Jobs(catalog)
     app.state.desk = Desk(catalog, settings, app.state.jobs, Supervisor(catalog, settings, app.state.jobs))
     problems.install(app)
-    for name in _API:
-        app.include_router(_routes(name).router, prefix=API)
-    for name in _ROOT:
+    app.state.known_methods = []
+    for name in (*_API, *_ROOT):
         if find_spec(f"mrdist.service.routes.{name}"):
-            app.include_router(_routes(name).router)
+            _include(app, import_module(f"mrdist.service.routes.{name}").router, API if name in _API else "")
     app.state.metrics = Metrics(lambda: app.state.desk.supervisor.states)
     app.add_middleware(Limits, settings=settings)
     app.add_middleware(Guard, settings=settings, sessions=sessions)  # outside: its headers are on every answer
@@ -81,8 +81,11 @@ async def _supervised(app: FastAPI) -> AsyncIterator[None]:
     await anyio.to_thread.run_sync(supervisor.end)
 
 
-def _routes(name: str) -> Any:
-    return import_module(f"mrdist.service.routes.{name}")
+def _include(app: FastAPI, router: APIRouter, prefix: str) -> None:
+    app.include_router(router, prefix=prefix)
+    for route in router.routes:
+        if isinstance(route, APIRoute):
+            app.state.known_methods.append((compile_path(prefix + route.path)[0], route.methods))
 
 
 def _name_of(route: APIRoute) -> str:

@@ -11,6 +11,7 @@ Requests name things in it and nothing else: names have one pattern, and paths o
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -20,7 +21,7 @@ from pydantic import StringConstraints
 from mrdist.errors import ParameterError
 from mrdist.service.refusals import RefusedError
 from mrdist.storage import StorageOptions, describe, is_local, normalize_url, redact
-from mrdist.storage.catalogs import list_entries, list_stores, remove_store, stamp_of
+from mrdist.storage.catalogs import exists, list_entries, list_stores, remove_store, stamp_of
 from mrdist.storage.places import make_folder
 
 Kind = Literal["datasets", "statistics", "models", "comparisons"]
@@ -154,6 +155,8 @@ class Catalog:
         ------
         ParameterError
             If the path could lead out of ``sources/``.
+        RefusedError
+            If there is nothing.
         """
         if not re.fullmatch(SOURCE_PATTERN[1:-1], path):
             raise ParameterError(f"{path[:80]!r} is no path below the catalogue's sources/, such as 'london'.")
@@ -162,4 +165,10 @@ class Catalog:
             raise ParameterError(
                 f"{path!r} is a link that leads out of the catalogue's sources/; copy the files there."
             )
+        if not exists(url, self.storage_options):
+            raise RefusedError(404, f"there is no {path!r} in the catalogue's sources/; put photographs there first.")
         return url
+
+    def free_bytes(self) -> int | None:
+        """Return the room that is left on the disk of a catalogue on this machine, None of any other."""
+        return shutil.disk_usage(self.url).free if is_local(self.url) else None

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from mrdist.datasets.synthetic import LABELS
 from mrdist.errors import MemoryLimitError, ParameterError
 from mrdist.pipeline._blocks import n_slots_of
 from mrdist.pipeline.check import Cost, check_comparison, check_ingest, check_training
@@ -38,8 +39,8 @@ def check(catalog: Catalog, settings: Settings, verb: Verb, name: str, options: 
     """
     given = dict(options)
     if verb in NEEDS_IMAGES:
-        given["max_memory"] = memory_limit(settings, given)
         images = catalog.find("datasets", given.pop("images"))
+        given["max_memory"] = memory_limit(settings, given)
         call = {**given, "workers": settings.workers, "storage_options": catalog.storage_options}
     if verb == "train":
         cost = check_training(images, **_labels(call))
@@ -47,6 +48,7 @@ def check(catalog: Catalog, settings: Settings, verb: Verb, name: str, options: 
         cost = check_comparison(images, **call)
     elif verb == "generate":
         check_generation(**given)
+        _check_room(catalog, given)
         cost = _DRAWING
     else:
         source = catalog.source(given.pop("source"))
@@ -61,8 +63,8 @@ def check(catalog: Catalog, settings: Settings, verb: Verb, name: str, options: 
 def plan_request(catalog: Catalog, settings: Settings, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a training would cost, as ``mrdist plan --json`` does; of methods beside mr, without the seconds."""
     given = dict(options)
-    given["max_memory"] = memory_limit(settings, given)
     images = catalog.find("datasets", given.pop("images"))
+    given["max_memory"] = memory_limit(settings, given)
     given |= {"workers": settings.workers, "storage_options": catalog.storage_options}
     cost = check_training(images, **_labels(given))
     if given.pop("method", "mr") == "mr" and given.get("target") not in (None, "all"):
@@ -72,6 +74,18 @@ def plan_request(catalog: Catalog, settings: Settings, options: Mapping[str, Any
         answer = {"n_blocks": cost.blocks, **asdict(cost)}
     workers = max(1, min(n_slots_of(settings.workers), cost.blocks))
     return {**answer, "workers": workers, "memory": answer["peak_memory"] * workers}
+
+
+def _check_room(catalog: Catalog, options: Mapping[str, Any]) -> None:
+    """Make sure that drawn faces, which hardly compress, fit onto the disk."""
+    n_labels, n_channels = len(options.get("labels", LABELS)), 1 if options.get("color") == "gray" else 3
+    needed, free = options["images"] * options["size"] ** 2 * n_labels * n_channels, catalog.free_bytes()
+    if free is not None and needed > free:
+        raise RefusedError(
+            507,
+            f"the dataset would take some {needed} bytes, but the catalogue's disk has {free} left; ask for fewer "
+            "images or smaller ones.",
+        )
 
 
 def _check_memory(settings: Settings, cost: Cost) -> None:

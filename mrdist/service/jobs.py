@@ -64,9 +64,9 @@ class Job(BaseModel):
 class Grid(BaseModel):
     """How an image is cut into blocks."""
 
-    shape: tuple[int, int]
-    block: tuple[int, int]
-    grid: tuple[int, int]
+    shape: list[int]
+    block: list[int]
+    grid: list[int]
 
 
 class JobRecord(Job):
@@ -374,7 +374,7 @@ def _hash_of(verb: Verb, name: str, options: Mapping[str, Any]) -> str:
 
 def _check_same(found: Mapping[str, Any], request: str) -> None:
     if found["request"] != request:
-        raise RefusedError(422, "this Idempotency-Key was used for another request; choose a new one.")
+        raise RefusedError(409, "this Idempotency-Key was used for another request; choose a new one.")
 
 
 def _jobs_of(names: Iterable[str]) -> list[str]:

@@ -10,6 +10,8 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mrdist.service.security import API
+
 _METHODS = ("GET", "HEAD", "POST", "DELETE", "OPTIONS")
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -58,6 +60,12 @@ class _Queue(Collector):
         return [gauge]
 
 
+def _route_of(scope: Scope) -> str:
+    """Return the pattern that a request fits, one of few whatever clients ask for."""
+    path: str = getattr(scope.get("route"), "path", "none")
+    return f"{API}{path}" if scope["path"].startswith(f"{API}{path[:1]}") and path.startswith("/") else path
+
+
 class Meter:
     """Notes every request.
 
@@ -82,7 +90,7 @@ class Meter:
 
         async def note(message: Message) -> None:
             if message["type"] == "http.response.start":
-                route = getattr(scope.get("route"), "path", "none")  # one of few, whatever clients ask for
+                route = _route_of(scope)
                 self._metrics.note(scope["method"], route, message["status"], time.perf_counter() - started)
             await send(message)
 

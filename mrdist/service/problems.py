@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
-import logging
+import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -28,6 +28,7 @@ from mrdist.errors import (
     PhotographFormatError,
     PhotographSizeError,
     SolveError,
+    StoreBusyError,
     StoreError,
     StoreExistsError,
     StoreFormatError,
@@ -35,8 +36,6 @@ from mrdist.errors import (
     StoreNotFoundError,
 )
 from mrdist.service.refusals import RefusedError
-
-logger = logging.getLogger("mrdist.service")
 
 __all__ = ["MEDIA_TYPE", "Problem", "RefusedError", "install", "problem", "problems", "status_of"]
 
@@ -51,6 +50,7 @@ _STATUS: Sequence[tuple[type[MrdistError], int]] = (  # the first that fits
     (StoreNotFoundError, 404),
     (StoreIncompleteError, 409),
     (StoreExistsError, 409),
+    (StoreBusyError, 409),
     (LabelError, 422),
     (StoreFormatError, 409),
     (MissingChunkError, 500),
@@ -59,6 +59,7 @@ _STATUS: Sequence[tuple[type[MrdistError], int]] = (  # the first that fits
 )
 _ALIGNMENT = "urn:mrdist:problem:alignment"
 """Type of the problem that a client can solve by saying where the pupils are."""
+_TAGS = ("train", "compare", "generate", "ingest")
 _SENTENCES = {
     404: "there is nothing at {path}; /openapi.json lists what there is.",
     405: "{path} does not know {method}; /openapi.json lists what it knows.",
@@ -135,17 +136,26 @@ def install(app: FastAPI) -> None:
     async def of_http(request: Request, error: HTTPException) -> Response:
         said = _SENTENCES.get(error.status_code)
         detail = said.format(path=request.url.path, method=request.method) if said else f"{error.detail.rstrip('.')}."
-        return problem(error.status_code, detail, error.headers)
+        headers = {"allow": ", ".join(_methods_of(request))} if error.status_code == 405 else error.headers
+        return problem(error.status_code, detail, headers)
 
     @app.exception_handler(Exception)
-    async def of_anything(request: Request, error: Exception) -> Response:
-        logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    async def of_anything(_: Request, __: Exception) -> Response:  # the server logs it
         return problem(500, "something went wrong inside the service; its log says what.")
+
+
+def _methods_of(request: Request) -> list[str]:
+    """Return the methods that a path knows, of all its routes."""
+    known: list[tuple[re.Pattern[str], set[str]]] = request.app.state.known_methods
+    return sorted({method for path, methods in known if path.fullmatch(request.url.path) for method in methods})
 
 
 def _sentence(error: Mapping[str, Any]) -> str:
     """Return what pydantic says as one sentence with place and value."""
-    place = ".".join(str(part) for part in error["loc"][1:]) or "the body of the request"
+    where = list(error["loc"][1:])
+    if len(where) > 2 and where[0] in _TAGS:  # which kind of request it was taken for
+        del where[0]
+    place = ".".join(map(str, where)) or "the body of the request"
     reason = str(error["msg"]).rstrip(".")
     value = error.get("input")
     told = isinstance(value, str | int | float | bool) and error["loc"][-1] != "token"

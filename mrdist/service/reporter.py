@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
-import time
+import os
+import signal
+from collections.abc import Mapping
 from threading import Event, Lock, Thread
 from types import TracebackType
 from typing import Any
 
-from mrdist.errors import MrdistError
+from mrdist.errors import MrdistError, StoreBusyError
+from mrdist.pipeline.info import block_map
 from mrdist.service.catalog import Catalog
-from mrdist.service.jobs import JobRecord, Jobs
+from mrdist.service.jobs import Grid, JobRecord, Jobs
+from mrdist.storage import Lease
 
 logger = logging.getLogger("mrdist.service")
 
@@ -24,17 +28,16 @@ class Reporter(logging.Handler):
     ----------
     catalog, jobs
         Where the job lies.
-    record
-        Of the job; nobody else writes it meanwhile.
+    record, lease
+        Of the job; nobody else writes the record meanwhile.
     """
 
-    def __init__(self, catalog: Catalog, jobs: Jobs, record: JobRecord) -> None:
+    def __init__(self, catalog: Catalog, jobs: Jobs, record: JobRecord, lease: Lease) -> None:
         super().__init__()
-        self._catalog, self._jobs, self._record = catalog, jobs, record
+        self._catalog, self._jobs, self._record, self._lease = catalog, jobs, record, lease
         self._changed, self._over = Event(), Event()
         self._writing = Lock()
         self._thread = Thread(target=self._write_changes, name="reporter", daemon=True)
-        self._begun_at, self._begun_with = time.monotonic(), 0
 
     def __enter__(self) -> Reporter:
         logging.getLogger("mrdist.events").addHandler(self)
@@ -50,25 +53,34 @@ class Reporter(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take note of an event."""
-        fields: dict[str, Any] = getattr(record, "fields", {})
-        job = self._record
+        kind, fields = record.getMessage(), getattr(record, "fields", {})
         with self._writing:
-            if record.getMessage() == "phase":
-                self._begun_at, self._begun_with = time.monotonic(), int(fields.get("done") or 0)
-                job.phase, job.seconds_left, job.images_per_second = fields.get("phase"), None, None
-                job.grid, job.done = None, ""
-            if record.getMessage() in ("phase", "block"):
-                job.blocks, job.blocks_done = fields.get("total"), fields.get("done")
-                self._predict()
-            if record.getMessage() == "block":
-                job.images_per_second = fields.get("images_per_second", job.images_per_second)
+            if kind == "phase":
+                self._begin_phase(fields)
+            elif kind == "block":
+                self._note_block(fields)
+            elif kind == "cluster":
+                self._record.dashboard = fields["dashboard"]
+            else:
+                return
         self._changed.set()
 
-    def _predict(self) -> None:
+    def _begin_phase(self, fields: Mapping[str, Any]) -> None:
         job = self._record
-        done = (job.blocks_done or 0) - self._begun_with
-        if job.blocks is not None and done > 0:
-            job.seconds_left = (job.blocks - (job.blocks_done or 0)) * (time.monotonic() - self._begun_at) / done
+        job.phase, job.blocks, job.blocks_done = fields["phase"], fields["total"], fields["done"]
+        job.images_per_second = job.seconds_left = job.grid = None
+        job.done = ""
+        found = block_map(fields["url"], self._catalog.storage_options) if fields["unit"] == "block" else None
+        if found is not None:
+            job.grid = Grid(shape=list(found.shape), block=list(found.block), grid=list(found.grid))
+            job.done = "".join("01"[done] for done in found.done.tolist())
+
+    def _note_block(self, fields: Mapping[str, Any]) -> None:
+        job, index = self._record, fields["index"]
+        job.blocks, job.blocks_done = fields["total"], fields["done"]
+        job.images_per_second, job.seconds_left = fields["images_per_second"], fields["seconds_left"]
+        if job.grid is not None and index is not None:
+            job.done = f"{job.done[:index]}1{job.done[index + 1 :]}"
 
     def _write_changes(self) -> None:
         while not self._over.wait(_SECONDS):
@@ -76,7 +88,11 @@ class Reporter(logging.Handler):
                 continue
             self._changed.clear()
             try:
+                self._lease.check()
                 with self._writing:
                     self._jobs.write(self._record)
+            except StoreBusyError:
+                os.kill(os.getpid(), signal.SIGTERM)  # somebody else works on the job now
+                return
             except MrdistError as error:  # the work goes on; the next change is written again
                 logger.warning("how job %s goes cannot be written: %s", self._record.id, error)

@@ -7,18 +7,30 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag
 
+from mrdist.datasets.discovery import LAYOUTS
+from mrdist.datasets.synthetic import LABELS
+from mrdist.pipeline.ingest import ALIGNMENTS
 from mrdist.service.catalog import Name, SourcePath
 
 Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
 Number = Annotated[float, Field(allow_inf_nan=False)]
-Whole = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
-Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
+def _whole(value: Any) -> Any:
+    """Return 3 for 3.0: JSON has no whole numbers of its own."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, Field(ge=-(2**31), le=2**31 - 1), BeforeValidator(_whole)]
+Seed = Annotated[int, Field(ge=0, le=2**31 - 1), BeforeValidator(_whole)]
+People = Annotated[int, Field(ge=1, le=100_000, description="Each has every label."), BeforeValidator(_whole)]
+Side = Annotated[int, Field(ge=16, le=4096), BeforeValidator(_whole)]
 Several = Annotated[list[Whole], Field(min_length=1, max_length=16)]
-Memory = (
-    Annotated[int, Field(ge=1, le=2**53)] | Annotated[str, StringConstraints(pattern=r"^[0-9.]{1,12} ?[kKMGT]?i?B?$")]
-)
+_SIZE = r"^[1-9][0-9]{0,11}([.][0-9]{1,3})? ?([kKMGT]i?)?B?$"
+_Bytes = Annotated[int, Field(ge=1, le=2**53), BeforeValidator(_whole)]
+Memory = _Bytes | Annotated[str, StringConstraints(pattern=_SIZE)]
 Method = Literal["mr", "pixel", "l2", "kernel", "pca", "l1", "l0", "mean"]
 Color = Literal["shared", "separate", "joint"]
 
@@ -78,12 +90,15 @@ class CompareOptions(_Options):
     max_memory: Memory | None = None
 
 
+_EXPRESSIONS = {"items": {"type": "string", "enum": list(LABELS)}, "uniqueItems": True}
+
+
 class GenerateOptions(_Options):
     """Options of `mrdist generate`."""
 
-    images: Annotated[int, Field(le=1_000_000, description="People; each has every label.")]
-    size: Annotated[int, Field(le=4096)] = 128
-    labels: Annotated[list[Label], Field(min_length=1, max_length=16)] | None = None
+    images: People
+    size: Side = 128
+    labels: Annotated[list[Label], Field(min_length=1, json_schema_extra=_EXPRESSIONS)] | None = None
     color: Literal["rgb", "gray"] | None = None
     seed: Seed | None = None
 
@@ -92,13 +107,13 @@ class IngestOptions(_Options):
     """Options of `mrdist ingest`."""
 
     source: Annotated[SourcePath, Field(description="A folder or archive below the catalogue's sources/.")]
-    layout: Annotated[str, StringConstraints(pattern=r"^[a-z]{1,20}$")] | None = None
+    layout: Annotated[str, Field(max_length=20, json_schema_extra={"enum": ["auto", *LAYOUTS]})] | None = None
     dataset: Name | None = None
     angle: Literal["front", "half-left", "half-right", "full-left", "full-right"] | None = None
     size: Whole | None = None
     color: Literal["rgb", "gray"] | None = None
     normalize: Literal["255", "minmax"] | None = None
-    align: Annotated[str, StringConstraints(pattern=r"^[a-z]{1,20}$")] | None = None
+    align: Annotated[str, Field(max_length=20, json_schema_extra={"enum": [*ALIGNMENTS]})] | None = None
     rename: Annotated[dict[Label, Label], Field(max_length=16)] | None = None
     seed: Seed | None = None
     strict: bool | None = None
@@ -150,11 +165,32 @@ class PlanRequest(BaseModel):
     options: TrainOptions
 
 
-class DatasetRequest(BaseModel):
-    """Make a dataset; one of generate and ingest must be there."""
-
+class _Dataset(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     name: Name
-    generate: GenerateOptions | None = None
-    ingest: IngestOptions | None = None
+
+
+class GenerateDataset(_Dataset):
+    """A dataset of drawn faces."""
+
+    generate: GenerateOptions
+
+
+class IngestDataset(_Dataset):
+    """A dataset of photographs in the catalogue."""
+
+    ingest: IngestOptions
+
+
+def _way(request: Any) -> str:
+    return (
+        "ingest"
+        if isinstance(request, IngestDataset) or (isinstance(request, dict) and "ingest" in request)
+        else "generate"
+    )
+
+
+DatasetRequest = Annotated[
+    Annotated[GenerateDataset, Tag("generate")] | Annotated[IngestDataset, Tag("ingest")], Discriminator(_way)
+]

@@ -17,13 +17,14 @@ from datetime import UTC, datetime
 from types import FrameType
 from typing import Any
 
-from mrdist.errors import MrdistError
+from mrdist.errors import MrdistError, StoreBusyError
 from mrdist.service.catalog import Catalog
 from mrdist.service.jobs import JobRecord, Jobs
-from mrdist.service.leases import BusyError, job_lease
+from mrdist.service.leases import job_lease
 from mrdist.service.reporter import Reporter
 from mrdist.service.settings import Settings
 from mrdist.service.work import MAKES, perform
+from mrdist.storage import Lease
 
 logger = logging.getLogger("mrdist.service")
 
@@ -60,9 +61,7 @@ class Order:
 
 def main() -> int:
     """Work on the job of the order that arrives on stdin."""
-    logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
-    logging.getLogger("mrdist").setLevel(logging.INFO)
-    logging.captureWarnings(capture=True)
+    _log_to_stderr()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
     try:
@@ -81,24 +80,24 @@ def run(order: Order) -> int:
     catalog = Catalog(order.catalog)
     jobs = Jobs(catalog)
     try:
-        with job_lease(jobs, order.job, catalog.storage_options):
+        with job_lease(jobs, order.job, catalog.storage_options) as lease:
             record = jobs.find(order.job)
             if record is None or record.has_ended:
                 return 0
             if jobs.wants_stop(order.job):
                 cancel(jobs, order.job)
                 return 0
-            _work(catalog, order.settings, jobs, record)
-    except BusyError:
+            _work(catalog, order.settings, jobs, record, lease)
+    except StoreBusyError:
         return BUSY
     return 0
 
 
-def _work(catalog: Catalog, settings: Settings, jobs: Jobs, record: JobRecord) -> None:
+def _work(catalog: Catalog, settings: Settings, jobs: Jobs, record: JobRecord, lease: Lease) -> None:
     begun_before = record.started is not None
     record.state, record.last_error = "running", None
     record.started = record.started or _now()
-    with Reporter(catalog, jobs, record):
+    with Reporter(catalog, jobs, record, lease):
         jobs.write(record)
         logger.info("job %s (%s %s) is worked on by process %d", record.id, record.verb, record.name, os.getpid())
         try:
@@ -117,6 +116,7 @@ def _work(catalog: Catalog, settings: Settings, jobs: Jobs, record: JobRecord) -
         else:
             jobs.write_result(record.id, result)
             record.state, record.scores = "done", _scores(result)
+    lease.check()
     if record.has_ended:
         record.finished = _now()
         jobs.forget_stop(record.id)
@@ -151,6 +151,17 @@ def _stop(_signum: int, _frame: FrameType | None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):  # once is enough: a second one would hit the writing of the record
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
+
+
+def _log_to_stderr() -> None:
+    """Tell what mrdist says, and nothing that its libraries do."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    for name in ("mrdist", "py.warnings"):
+        logging.getLogger(name).addHandler(handler)
+        logging.getLogger(name).setLevel(logging.INFO)
+    logging.captureWarnings(capture=True)
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)
 
 
 def _read_line() -> bytes:

@@ -14,7 +14,7 @@ from collections import Counter
 from dataclasses import dataclass
 from threading import Event, Thread
 
-from mrdist.errors import MrdistError
+from mrdist.errors import MrdistError, StoreBusyError
 from mrdist.pipeline._blocks import n_slots_of
 from mrdist.service.catalog import Catalog
 from mrdist.service.jobs import JobRecord, Jobs
@@ -22,6 +22,7 @@ from mrdist.service.leases import job_lease
 from mrdist.service.machine import memory_of_machine
 from mrdist.service.runner import BUSY, Order, cancel, fail
 from mrdist.service.settings import Settings
+from mrdist.storage import run_state
 
 logger = logging.getLogger("mrdist.service")
 
@@ -41,7 +42,7 @@ class _Run:
     asked_to_stop: bool = False
 
 
-class Supervisor(Thread):
+class Supervisor:
     """Watches the queue of a catalogue.
 
     Parameters
@@ -53,13 +54,17 @@ class Supervisor(Thread):
     """
 
     def __init__(self, catalog: Catalog, settings: Settings, jobs: Jobs) -> None:
-        super().__init__(name="supervisor", daemon=True)
+        self._thread = Thread(target=self._watch, name="supervisor", daemon=True)
         self._catalog, self._settings, self._jobs = catalog, settings, jobs
         self._runs: dict[str, _Run] = {}
         self._not_before: dict[str, float] = {}
         self._failures = 0
         self._awake, self._ending = Event(), Event()
         self.states: Counter[str] = Counter()
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
 
     def wake(self) -> None:
         """Have it look at the queue now."""
@@ -69,9 +74,9 @@ class Supervisor(Thread):
         """Stop all jobs, which the next service resumes, and wait for their ends."""
         self._ending.set()
         self._awake.set()
-        self.join()
+        self._thread.join()
 
-    def run(self) -> None:
+    def _watch(self) -> None:
         """Watch until the end."""
         while not self._ending.is_set():
             pause = _TICK_SECONDS
@@ -99,9 +104,16 @@ class Supervisor(Thread):
         for record in active:
             if record.id in self._runs or record.id in stops or record.id in self._not_before:
                 continue
+            if record.state == "running" and self._is_elsewhere(record):
+                continue
             if len(self._runs) >= self._settings.max_running or not self._fits(record):
                 break  # first come, first served
             self._start(record)
+
+    def _is_elsewhere(self, record: JobRecord) -> bool:
+        """Whether another service's process works on a job."""
+        state = run_state(self._jobs.lease_url(record.id), self._catalog.storage_options)
+        return state is not None and bool(state["alive"])
 
     def _fits(self, record: JobRecord) -> bool:
         """Whether the machine has memory for one more job; a first one always starts."""
@@ -128,12 +140,17 @@ class Supervisor(Thread):
     def _halt(self, record: JobRecord) -> None:
         """Stop a job that runs here; end one that nobody works on."""
         run = self._runs.get(record.id)
-        if run is None:
-            with contextlib.suppress(MrdistError), job_lease(self._jobs, record.id, self._catalog.storage_options):
+        if run is not None:
+            if not run.asked_to_stop:
+                run.asked_to_stop = True
+                run.process.terminate()
+            return
+        state = run_state(self._jobs.lease_url(record.id), self._catalog.storage_options)
+        if state is None:
+            with contextlib.suppress(StoreBusyError), job_lease(self._jobs, record.id, self._catalog.storage_options):
                 cancel(self._jobs, record.id)
-        elif not run.asked_to_stop:
-            run.asked_to_stop = True
-            run.process.terminate()
+        elif not state["alive"]:  # a process of its own finds out whether that is so, which may take a while
+            self._start(record)
 
     def _bury(self, job: str) -> None:
         """See how a process has ended."""

@@ -68,6 +68,14 @@ def modified_at(url: str, storage_options: StorageOptions = None) -> datetime:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
+def exists(url: str, storage_options: StorageOptions = None) -> bool:
+    """Whether there is a file or folder."""
+    filesystem, path = filesystem_of(url, storage_options)
+    with store_errors(url):
+        filesystem.invalidate_cache()
+        return bool(patiently(lambda: filesystem.exists(path)))
+
+
 def remove_store(url: str, storage_options: StorageOptions = None) -> None:
     """Remove a store, its root first: without it, what a stop half-way would leave is no store.
 

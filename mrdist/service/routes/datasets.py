@@ -7,14 +7,14 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from mrdist.errors import MrdistError, ParameterError
+from mrdist.errors import MrdistError
 from mrdist.pipeline.browse import check_picture, list_rows, read_one, read_run, summarize, to_png
 from mrdist.service.cache import Cache
 from mrdist.service.catalog import NAME_PATTERN, Catalog
 from mrdist.service.context import CatalogHere, DeskHere, IdempotencyKey, JobsHere
 from mrdist.service.jobs import Job
 from mrdist.service.problems import RefusedError, problems
-from mrdist.service.requests import DatasetRequest
+from mrdist.service.requests import DatasetRequest, GenerateDataset
 from mrdist.service.security import API
 from mrdist.service.work import Verb
 from mrdist.storage import Images
@@ -22,6 +22,7 @@ from mrdist.storage import Images
 router = APIRouter(tags=["datasets"], prefix="/datasets", responses=problems(404, 409))
 
 DatasetName = Annotated[str, Path(pattern=NAME_PATTERN, examples=["faces"])]
+Pair = Annotated[list[int], Field(min_length=2, max_length=2)]
 Split = Literal["train", "val", "test"]
 _MAX_ROW = 2**53
 _RUN_BYTES = 64 << 20
@@ -37,7 +38,7 @@ class Dataset(BaseModel):
     complete: bool
     images: int | None = None
     subjects: int | None = None
-    shape: Annotated[tuple[int, int] | None, Field(description="Height and width in pixels.")] = None
+    shape: Annotated[Pair | None, Field(description="Height and width in pixels.")] = None
     channels: int | None = None
     dtype: str | None = None
     labels: list[str] = []
@@ -87,13 +88,13 @@ def list_datasets(catalog: CatalogHere) -> DatasetList:
 def make_dataset(
     request: DatasetRequest, desk: DeskHere, response: Response, idempotency_key: IdempotencyKey = None
 ) -> Job:
-    """Make a dataset, of drawn faces or of photographs in the catalogue: a job."""
-    if (request.generate is None) == (request.ingest is None):
-        raise ParameterError("give either generate or ingest.")
-    verb: Verb = "ingest" if request.generate is None else "generate"
-    options = request.generate or request.ingest
-    assert options is not None
-    record = desk.submit(verb, request.name, options.given(), idempotency_key)
+    """Make a dataset, of drawn faces or of photographs in the catalogue, by a job."""
+    verb: Verb
+    if isinstance(request, GenerateDataset):
+        verb, options = "generate", request.generate.given()
+    else:
+        verb, options = "ingest", request.ingest.given()
+    record = desk.submit(verb, request.name, options, idempotency_key)
     response.headers["location"] = f"{API}/jobs/{record.id}"
     return record
 

@@ -20,6 +20,7 @@ from mrdist.service.security import API
 
 router = APIRouter(tags=["jobs"], prefix="/jobs", responses=problems(404, 409))
 
+Pair = Annotated[list[int], Field(min_length=2, max_length=2)]
 JobId = Annotated[str, Path(pattern=JOB_PATTERN, examples=["20261125t093000123456-0f3a9c2e"])]
 _POLL_SECONDS = 0.5
 _BEAT_SECONDS = 15.0
@@ -35,9 +36,9 @@ class JobList(BaseModel):
 class Blocks(BaseModel):
     """How far the blocks of a job's phase are; without a grid there is no map of them."""
 
-    shape: tuple[int, int] | None = None
-    block: tuple[int, int] | None = None
-    grid: Annotated[tuple[int, int] | None, Field(description="Rows and columns of blocks.")] = None
+    shape: Annotated[Pair | None, Field(description="Height and width of the image.")] = None
+    block: Annotated[Pair | None, Field(description="Height and width of a block.")] = None
+    grid: Annotated[Pair | None, Field(description="Rows and columns of blocks.")] = None
     done: Annotated[str, Field(description="1 for each block that is done and 0 for the others, in raster order.")] = ""
 
 

@@ -18,7 +18,7 @@ router = APIRouter(tags=["plans"], prefix="/plans", responses=problems(404, 409)
 class PlanAnswer(BaseModel):
     """What `mrdist plan --json` says; of methods beside mr, what is known without a measurement."""
 
-    block: tuple[int, int] | None = None
+    block: Annotated[list[int] | None, Field(description="Height and width of a block.")] = None
     n_blocks: int
     peak_memory: Annotated[int, Field(description="Of a worker process, in bytes.")]
     memory: Annotated[int, Field(description="Of all worker processes that run at once, in bytes.")]
