@@ -22,7 +22,9 @@ from mrdist.errors import ParameterError
 from mrdist.service.refusals import RefusedError
 from mrdist.storage import StorageOptions, describe, is_local, normalize_url, redact
 from mrdist.storage.catalogs import exists, list_entries, list_stores, remove_store, stamp_of
+from mrdist.storage.lease import run_url
 from mrdist.storage.places import make_folder
+from mrdist.storage.records import remove_record
 
 Kind = Literal["datasets", "statistics", "models", "comparisons"]
 
@@ -141,7 +143,9 @@ class Catalog:
 
     def remove(self, kind: Kind, name: str) -> None:
         """Remove a store; whoever stops half-way leaves one that nobody takes for complete."""
-        remove_store(self.find(kind, name), self.storage_options)
+        url = self.find(kind, name)
+        remove_store(url, self.storage_options)
+        remove_record(run_url(url), self.storage_options)
 
     def sources(self) -> list[str]:
         """Return the names of the folders and archives of photographs that can be ingested."""

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mrdist.service.catalog import Catalog
+from mrdist.service.catalog import Catalog, Kind
 from mrdist.service.checks import check
 from mrdist.service.jobs import JobRecord, Jobs
+from mrdist.service.refusals import RefusedError
 from mrdist.service.settings import Settings
 from mrdist.service.supervisor import Supervisor
 from mrdist.service.work import Verb
+from mrdist.storage import run_state
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,23 @@ class Desk:
             record = self.jobs.submit(verb, name, options, cost, key)
             self.supervisor.wake()
         return record
+
+    def remove(self, kind: Kind, name: str) -> None:
+        """Remove a store that nobody needs or writes.
+
+        Raises
+        ------
+        RefusedError
+            If there is none, or somebody does.
+        """
+        url = self.catalog.find(kind, name)
+        self.jobs.check_unused(kind, name)
+        run = run_state(url, self.catalog.storage_options)
+        if run is not None and run["alive"]:
+            raise RefusedError(
+                409, f"{name!r} is being written by the {run['command']} of {run['who']}; stop it first."
+            )
+        self.catalog.remove(kind, name)
 
     def cancel(self, job: str) -> JobRecord:
         """Have a job stop; see `Jobs.ask_stop`."""

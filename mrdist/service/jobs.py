@@ -15,14 +15,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import secrets
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from threading import Lock
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
+from mrdist.errors import StoreError
 from mrdist.service.catalog import Catalog, Kind
 from mrdist.service.refusals import RefusedError
 from mrdist.service.work import MAKES, Verb
@@ -30,6 +32,8 @@ from mrdist.storage.records import create_record, list_records, read_record, rem
 
 if TYPE_CHECKING:
     from mrdist.pipeline.check import Cost
+
+logger = logging.getLogger("mrdist.service")
 
 State = Literal["queued", "running", "stopping", "done", "failed", "cancelled"]
 
@@ -212,7 +216,23 @@ class Jobs:
     def find(self, job: str) -> JobRecord | None:
         """Return a job, None if there is none."""
         found = read_record(f"{self._folder}/{job}{_RECORD}", self._options)
-        return None if found is None else JobRecord.model_validate(found)
+        try:
+            return None if found is None else JobRecord.model_validate(found)
+        except ValidationError:
+            raise StoreError(
+                f"jobs/{job}{_RECORD} of the catalogue is no record of a job; remove it yourself."
+            ) from None
+
+    def _look(self, job: str) -> JobRecord | None:
+        """Return one of many jobs, None if it was deleted meanwhile or cannot be read: it must not hide the others."""
+        try:
+            return self.find(job)
+        except StoreError as error:
+            if error.__cause__ is not None:  # the catalogue is away
+                raise
+            logger.warning("%s", error)
+            self._ended.add(job)
+            return None
 
     def get(self, job: str) -> JobRecord:
         """Return a job as it goes; one that somebody wants to stop is stopping.
@@ -240,13 +260,13 @@ class Jobs:
             How many at most.
         """
         names = list_records(self._folder, self._options)
-        stops = {name.removesuffix(_STOP) for name in names if name.endswith(_STOP)}
+        stops = _stops_of(names)
         found: list[JobRecord] = []
         for job in reversed(_jobs_of(names)):
             if len(found) == limit:
                 break
-            record = self.find(job)
-            if record is None:  # deleted meanwhile
+            record = self._look(job)
+            if record is None:
                 continue
             if not record.has_ended and job in stops:
                 record.state = "stopping"
@@ -256,11 +276,16 @@ class Jobs:
 
     def active(self) -> list[JobRecord]:
         """Return the jobs that have not ended, in the order of the queue."""
-        ids = _jobs_of(list_records(self._folder, self._options))
+        names = list_records(self._folder, self._options)
+        ids, stops = _jobs_of(names), _stops_of(names)
         self._ended &= set(ids)
-        found = [record for job in ids if job not in self._ended and (record := self.find(job)) is not None]
+        found = [record for job in ids if job not in self._ended and (record := self._look(job)) is not None]
         self._ended |= {record.id for record in found if record.has_ended}
-        return [record for record in found if not record.has_ended]
+        active = [record for record in found if not record.has_ended]
+        for record in active:
+            if record.id in stops:
+                record.state = "stopping"
+        return active
 
     def write(self, record: JobRecord) -> None:
         """Write a job's record."""
@@ -307,11 +332,6 @@ class Jobs:
     def forget_stop(self, job: str) -> None:
         """Take back `ask_stop`."""
         remove_record(f"{self._folder}/{job}{_STOP}", self._options)
-
-    def stops(self) -> list[str]:
-        """Return the jobs that somebody wants to stop."""
-        names = list_records(self._folder, self._options)
-        return [name.removesuffix(_STOP) for name in names if name.endswith(_STOP)]
 
     def resume(self, job: str) -> JobRecord:
         """Put a job that has failed or was cancelled into the queue again: what it has finished is kept.
@@ -375,6 +395,10 @@ def _hash_of(verb: Verb, name: str, options: Mapping[str, Any]) -> str:
 def _check_same(found: Mapping[str, Any], request: str) -> None:
     if found["request"] != request:
         raise RefusedError(409, "this Idempotency-Key was used for another request; choose a new one.")
+
+
+def _stops_of(names: Iterable[str]) -> set[str]:
+    return {name.removesuffix(_STOP) for name in names if name.endswith(_STOP)}
 
 
 def _jobs_of(names: Iterable[str]) -> list[str]:

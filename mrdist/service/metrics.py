@@ -55,7 +55,7 @@ class _Queue(Collector):
         """Return the jobs by state."""
         gauge = GaugeMetricFamily("mrdist_jobs", "Jobs that have not ended.", labels=("state",))
         found = self._jobs()
-        for state in ("queued", "running"):
+        for state in ("queued", "running", "stopping"):
             gauge.add_metric([state], found.get(state, 0))
         return [gauge]
 

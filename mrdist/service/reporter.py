@@ -14,15 +14,16 @@ from mrdist.errors import MrdistError, StoreBusyError
 from mrdist.pipeline.info import block_map
 from mrdist.service.catalog import Catalog
 from mrdist.service.jobs import Grid, JobRecord, Jobs
-from mrdist.storage import Lease
+from mrdist.storage import Lease, is_local
 
 logger = logging.getLogger("mrdist.service")
 
 _SECONDS = 0.5
+_REMOTE_SECONDS = 2.0
 
 
 class Reporter(logging.Handler):
-    """Writes into a job's record how it goes, twice a second at most, while the context lasts.
+    """Writes into a job's record how it goes, now and then, while the context lasts.
 
     Parameters
     ----------
@@ -83,7 +84,8 @@ class Reporter(logging.Handler):
             job.done = f"{job.done[:index]}1{job.done[index + 1 :]}"
 
     def _write_changes(self) -> None:
-        while not self._over.wait(_SECONDS):
+        pause = _SECONDS if is_local(self._catalog.url) else _REMOTE_SECONDS
+        while not self._over.wait(pause):
             if not self._changed.is_set():
                 continue
             self._changed.clear()

@@ -22,11 +22,12 @@ from mrdist.service.leases import job_lease
 from mrdist.service.machine import memory_of_machine
 from mrdist.service.runner import BUSY, Order, cancel, fail
 from mrdist.service.settings import Settings
-from mrdist.storage import run_state
+from mrdist.storage import is_local, run_state
 
 logger = logging.getLogger("mrdist.service")
 
 _TICK_SECONDS = 1.0
+_REMOTE_TICK_SECONDS = 3.0  # every look at a bucket costs
 _END_SECONDS = 20.0
 _BUSY_SECONDS = 5.0
 _MAX_CRASHES = 3
@@ -56,6 +57,7 @@ class Supervisor:
     def __init__(self, catalog: Catalog, settings: Settings, jobs: Jobs) -> None:
         self._thread = Thread(target=self._watch, name="supervisor", daemon=True)
         self._catalog, self._settings, self._jobs = catalog, settings, jobs
+        self._pause = _TICK_SECONDS if is_local(catalog.url) else _REMOTE_TICK_SECONDS
         self._runs: dict[str, _Run] = {}
         self._not_before: dict[str, float] = {}
         self._failures = 0
@@ -79,14 +81,16 @@ class Supervisor:
     def _watch(self) -> None:
         """Watch until the end."""
         while not self._ending.is_set():
-            pause = _TICK_SECONDS
+            pause = self._pause
             try:
                 self._tick()
                 self._failures = 0
             except MrdistError as error:  # the catalogue is away: what runs goes on
                 self._failures += 1
-                pause = min(_TICK_SECONDS * 2**self._failures, _MAX_PAUSE)
+                pause = min(2.0**self._failures, _MAX_PAUSE)
                 logger.warning("the queue cannot be read, the next try is in %.0f s: %s", pause, error)
+            except Exception:  # whatever it is, the queue must not stand still for it
+                logger.exception("the queue cannot be worked on")
             self._awake.wait(pause)
             self._awake.clear()
         self._end_runs()
@@ -96,13 +100,12 @@ class Supervisor:
             self._bury(job)
         active = self._jobs.active()
         self.states = Counter(record.state for record in active)
-        stops = set(self._jobs.stops())
         for record in active:
-            if record.id in stops:
+            if record.state == "stopping":
                 self._halt(record)
         self._not_before = {job: until for job, until in self._not_before.items() if until > time.monotonic()}
         for record in active:
-            if record.id in self._runs or record.id in stops or record.id in self._not_before:
+            if record.state == "stopping" or record.id in self._runs or record.id in self._not_before:
                 continue
             if record.state == "running" and self._is_elsewhere(record):
                 continue

@@ -11,7 +11,7 @@ from mrdist.errors import MrdistError
 from mrdist.pipeline.browse import check_picture, list_rows, read_one, read_run, summarize, to_png
 from mrdist.service.cache import Cache
 from mrdist.service.catalog import NAME_PATTERN, Catalog
-from mrdist.service.context import CatalogHere, DeskHere, IdempotencyKey, JobsHere
+from mrdist.service.context import CatalogHere, DeskHere, IdempotencyKey
 from mrdist.service.jobs import Job
 from mrdist.service.problems import RefusedError, problems
 from mrdist.service.requests import DatasetRequest, GenerateDataset
@@ -107,11 +107,9 @@ def get_dataset(name: DatasetName, catalog: CatalogHere) -> DatasetDetails:
 
 
 @router.delete("/{name}", status_code=204)
-def delete_dataset(name: DatasetName, catalog: CatalogHere, jobs: JobsHere) -> Response:
+def delete_dataset(name: DatasetName, desk: DeskHere) -> Response:
     """Delete a dataset."""
-    catalog.find("datasets", name)
-    jobs.check_unused("datasets", name)
-    catalog.remove("datasets", name)
+    desk.remove("datasets", name)
     return Response(status_code=204)
 
 

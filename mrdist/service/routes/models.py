@@ -26,7 +26,7 @@ from mrdist.pipeline.facts import describe_mapping
 from mrdist.pipeline.pack import pack
 from mrdist.service.cache import Cache
 from mrdist.service.catalog import NAME_PATTERN, Catalog, Name
-from mrdist.service.context import CatalogHere
+from mrdist.service.context import CatalogHere, DeskHere
 from mrdist.service.findings import Evaluations, forget, kept_scores, sizes_of
 from mrdist.service.problems import RefusedError, problems
 from mrdist.service.refining import Refining
@@ -142,9 +142,9 @@ def get_model(name: ModelName, catalog: CatalogHere) -> ModelDetails:
 
 
 @router.delete("/{name}", status_code=204)
-def delete_model(name: ModelName, catalog: CatalogHere) -> Response:
+def delete_model(name: ModelName, catalog: CatalogHere, desk: DeskHere) -> Response:
     """Delete a model."""
-    catalog.remove("models", name)
+    desk.remove("models", name)
     forget(catalog, name)
     return Response(status_code=204)
 
