@@ -240,3 +240,14 @@ def test_without_the_extra_the_command_says_what_to_install():
     assert done.returncode == 1
     assert done.stderr.startswith("Error: the service needs fastapi")
     assert "mrdist[service]" in done.stderr
+
+
+def test_a_broken_record_of_a_job_hides_no_other(catalog, tmp_path):
+    with serving(catalog.url, tmp_path / "log", "--workers", "0") as service:
+        for name, content in (("20261125t000000000000-00000000", "{"), ("20261125t000000000000-00000001", '{"id": 3}')):
+            pathlib.Path(catalog.url, f"jobs/{name}.json").write_text(content)
+            assert "remove it yourself" in service.refusal(503, "GET", f"/jobs/{name}")
+        job = service.submit("train", "whole", **PAIR)
+        service.finish(job)
+        assert [each["id"] for each in service.ask("GET", "/jobs")["jobs"]] == [job["id"]]
+        assert service.ask("DELETE", "/models/whole", status=204) is None
