@@ -84,7 +84,7 @@ def test_only_pages_for_people_are_published():
 def test_containers_have_no_rights_that_they_do_not_need(service):
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
-    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["security_opt"] == ["no-new-privileges=true"]
     assert "privileged" not in service
     assert set(service.get("cap_add", ())) <= ({"CHOWN", "SETGID", "SETUID"} if service not in OURS.values() else set())
     for volume in service["volumes"]:
