@@ -1,12 +1,14 @@
 """The main job from object storage and back, over real HTTP requests to a local S3 server (moto)."""
 
 import json
+import signal
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import boto3
+import commands
 import numpy as np
 import pytest
 from moto.server import ThreadedMotoServer
@@ -121,6 +123,31 @@ def test_photographs_and_archives_on_s3_are_ingested_as_from_disk(bucket, tmp_pa
         done.stderr
         == f"Error: There is no folder or archive {bucket}/nobody: give the one that holds the photographs.\n"
     )
+
+
+def test_an_output_on_s3_belongs_to_one_run(bucket, tmp_path):
+    """A second one is refused while the first lives; killed, it is gone on with at once, and nothing else is left."""
+    images, weights = f"{bucket}/leased-images.zarr", f"{bucket}/leased.zarr"
+    run("generate", images, "--images", "12", "--size", "48", "--labels", "neutral,happy", "--workers", "0")
+    command = ("train", images, weights, "--source", "neutral", "--target", "happy", "--workers", "0")
+    run(*command[:2], str(tmp_path / "w.zarr"), *command[3:])
+    client = boto3.client("s3")
+
+    def keys(prefix):
+        return [found["Key"] for found in client.list_objects_v2(Bucket="faces", Prefix=prefix).get("Contents", [])]
+
+    with commands.running(*command, "--block", "16,16") as process:
+        commands.wait_until(lambda: keys("leased.zarr/progress/done/c/") or process.poll() is not None, "a block")
+        process.send_signal(signal.SIGSTOP)
+        assert keys("leased.zarr.run") == ["leased.zarr.run"]
+        assert f"(process {process.pid}, since" in commands.failure(*command, how=commands.cold)
+        state = json.loads(run("info", weights, "--json"))
+        assert (state["complete"], state["run"]["alive"], state["run"]["pid"]) == (False, True, process.pid)
+        process.kill()
+    run(*command)
+    remote, local = mrdist.open_weights(weights), mrdist.open_weights(str(tmp_path / "w.zarr"))
+    np.testing.assert_array_equal(remote.coef, local.coef)
+    assert keys("leased.zarr.run") == []
 
 
 def test_a_bucket_that_does_not_exist_is_one_sentence(bucket):

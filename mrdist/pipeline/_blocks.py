@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,33 +16,20 @@ import numpy.typing as npt
 from mrdist.errors import ExecutionError, ParameterError, SolveError
 from mrdist.events import emit
 from mrdist.execution import Executor, n_processors, open_executor, peak_memory, reach
-from mrdist.geometry import Block, ReceptiveField
+from mrdist.geometry import ReceptiveField
 from mrdist.moments import COLORS, SufficientStatistics
+from mrdist.pipeline._resume import BlockTask, ReadBack, Task, tasks_left
 from mrdist.pipeline._run import run_tasks, tracked
 from mrdist.planning import DEFAULT_MEMORY, Cut, parse_bytes
 from mrdist.solvers import Solution, solve
 from mrdist.storage import StorageOptions, check_reachable, is_local
+from mrdist.storage.reading_back import read_back
 
 Array = npt.NDArray[np.generic]
 logger = logging.getLogger("mrdist")
 
 SPLITS = ("train", "val", "test", "all")
 DTYPES = ("float32", "float64")
-
-
-class BlockTask(Protocol):
-    """A block to work on, by position in the raster order of the grid."""
-
-    @property
-    def index(self) -> int:
-        """Position in the raster order of the grid."""
-
-    @property
-    def block(self) -> Block:
-        """Its pixels."""
-
-
-Task = TypeVar("Task", bound=BlockTask)
 
 
 @dataclass(frozen=True)
@@ -55,11 +42,14 @@ class BlockRun:
         Until the workers were ready, and from then on.
     peak_memory_bytes
         Largest resident size of a worker.
+    tasks
+        What this run has done: what was left, and what had to be done again.
     """
 
     start_seconds: float
     run_seconds: float
     peak_memory_bytes: int
+    tasks: Sequence[Any] = ()
 
 
 def check_choices(color: str, split: str = "train", dtype: str = "float32") -> None:
@@ -116,6 +106,7 @@ def run_blocks(
     max_memory: int,
     progress: bool | None,
     phase: str = "training",
+    done: Sequence[bool] | npt.NDArray[np.bool_] | None = None,
 ) -> BlockRun:
     """Work on blocks, which may be those that an earlier run has left.
 
@@ -124,7 +115,7 @@ def run_blocks(
     function
         Works on one block and returns the peak of resident bytes of its process.
     tasks
-        The blocks that are left.
+        All blocks, or those that are left.
     cut
         Of all blocks.
     n_images
@@ -133,6 +124,8 @@ def run_blocks(
         As in `mrdist.train`.
     phase
         What the pass does, for whoever asks the output.
+    done
+        Which of the tasks are marked done; those are read back, and done again where they are damaged.
 
     Returns
     -------
@@ -141,7 +134,7 @@ def run_blocks(
     if not tasks:
         return BlockRun(0.0, 0.0, peak_memory())
     with open_blocks(workers=workers, scheduler=scheduler, n_tasks=len(tasks), max_memory=max_memory) as executor:
-        return run_pass(executor, function, tasks, cut, n_images=n_images, progress=progress, phase=phase)
+        return run_pass(executor, function, tasks, cut, n_images=n_images, progress=progress, phase=phase, done=done)
 
 
 @contextmanager
@@ -182,8 +175,15 @@ def run_pass(
     n_images: int,
     progress: bool | None,
     phase: str = "training",
+    done: Sequence[bool] | npt.NDArray[np.bool_] | None = None,
+    read: ReadBack = read_back,
 ) -> BlockRun:
-    """Work on blocks with what `open_blocks` has provided; parameters and result are those of `run_blocks`."""
+    """Work on blocks with what `open_blocks` has provided; parameters and result are those of `run_blocks`.
+
+    Those that are marked done are read back by ``read``.
+    """
+    if done is not None:
+        tasks = tasks_left(executor, tasks, done, progress=progress, read=read)
     if not tasks:
         return BlockRun(executor.start_seconds, 0.0, peak_memory())
     n_blocks, peak = cut.n_blocks, 0
@@ -205,7 +205,7 @@ def run_pass(
             peak = max(peak, peak_of_task)
             rate = n_images * number / n_blocks / (time.perf_counter() - started)
             advance(1, f"{rate:.0f} images/s", task.index)
-    return BlockRun(executor.start_seconds, time.perf_counter() - started, peak)
+    return BlockRun(executor.start_seconds, time.perf_counter() - started, peak, tasks)
 
 
 def warm_up() -> None:

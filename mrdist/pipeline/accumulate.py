@@ -88,6 +88,11 @@ class _Task:
     block: Block
     slab: int
 
+    @property
+    def outputs(self) -> list[tuple[str, StorageOptions]]:
+        """Where it is written."""
+        return [(self.statistics_url, self.statistics_options)]
+
 
 @driving("accumulate")
 def accumulate(
@@ -194,11 +199,9 @@ def accumulate(
         plan = plan_training(workload, max_memory=limit, n_slots=n_slots, block=output.progress.block)
     if plan.advice is not None:
         logger.warning(plan.advice)
-    done = output.progress.done
     tasks = [
         _Task(statistics_url, statistics_storage_options, images_url, storage_options, index, block_, plan.slab)
         for index, block_ in enumerate(block_grid(images.shape, plan.block))
-        if not done[index]
     ]
     run = run_blocks(
         _sum_block,
@@ -210,6 +213,7 @@ def accumulate(
         max_memory=limit,
         progress=progress,
         phase="summing",
+        done=output.progress.done,
     )
     started = time.perf_counter()
     face_frame = FaceFrame.of_images(images, labels[0])
@@ -221,9 +225,9 @@ def accumulate(
         images_added=len(rows),
         start_seconds=run.start_seconds,
         run_seconds=run.run_seconds + time.perf_counter() - started,
-        bytes_read=part.n_folds * sum(block_bytes(workload, task.block, plan.slab) for task in tasks),
+        bytes_read=part.n_folds * sum(block_bytes(workload, task.block, plan.slab) for task in run.tasks),
         blocks=plan.n_blocks,
-        blocks_run=len(tasks),
+        blocks_run=len(run.tasks),
         peak_memory_bytes=run.peak_memory_bytes,
     )
 

@@ -24,8 +24,9 @@ from mrdist.execution import peak_memory
 from mrdist.geometry import ReceptiveField, Shape, block_grid, common_field
 from mrdist.moments import SufficientStatistics, unit_of
 from mrdist.paths import sum_tiles, validation_errors
-from mrdist.pipeline._blocks import BlockTask, open_blocks, run_pass, solve_block, versions, warm_up
+from mrdist.pipeline._blocks import open_blocks, run_pass, solve_block, versions, warm_up
 from mrdist.pipeline._methods import Job, Lesson
+from mrdist.pipeline._resume import BlockTask, find_damaged
 from mrdist.pipeline._sums import sum_folds
 from mrdist.pipeline.train import TrainReport, TrainTask, already_trained, describe_training, plan_job, workload_of
 from mrdist.planning import Plan, SearchSizes, Workload, block_bytes
@@ -42,9 +43,12 @@ from mrdist.selection import (
 from mrdist.storage import Images, Training, redact
 from mrdist.storage.cross_validation import Search, SearchOutput, remove_scratch, search_output
 from mrdist.storage.outputs import chunk_side
+from mrdist.storage.reading_back import read_back_search
 from mrdist.storage.weights import TrainOutput
 
 logger = logging.getLogger("mrdist")
+
+_SEARCH = "cross-validation"  # the first of two phases
 
 RULES = ("min", "1se", "pixel")
 Errors = npt.NDArray[np.float64]
@@ -162,24 +166,26 @@ def train_by_cross_validation(job: Job, **options: Any) -> TrainReport:
         TrainTask(job.url, job.storage_options, images.url, images.storage_options, index, block, plan.slab)
         for index, block in enumerate(block_grid(images.shape, plan.block))
     ]
-    left = _left(tasks, output)
-    searching = left if isinstance(output, SearchOutput) else []
     shown: dict[str, Any] = {"n_images": training.n_images, "progress": job.progress}
     with open_blocks(
         workers=job.workers,
         scheduler=job.scheduler,
-        n_tasks=len(tasks) if isinstance(output, SearchOutput) else len(left),
+        n_tasks=len(tasks),
         max_memory=job.max_memory,
         prepare=_warm_up,
     ) as executor:
         started = time.perf_counter()
-        searched = run_pass(executor, _search_block, searching, plan, phase="cross-validation", **shown)
         if isinstance(output, SearchOutput):
+            resumed: dict[str, Any] = {"done": output.progress.done, "read": read_back_search}
+            searched = run_pass(executor, _search_block, tasks, plan, phase=_SEARCH, **resumed, **shown)
             folds = assign_folds(images.subject[lesson.rows], search.folds, search.seed)
             output = conclude(output, np.bincount(folds))
+        else:
+            left = [task for task, done in zip(tasks, output.progress.done, strict=True) if not done]
+            lost = find_damaged(executor, left, progress=job.progress, read=read_back_search)
+            searched = run_pass(executor, _search_block, lost, plan, phase=_SEARCH, **shown)
         search_seconds = time.perf_counter() - started
-        solving = _left(tasks, output)
-        solved = run_pass(executor, _solve_block, solving, plan, phase="solving", **shown)
+        solved = run_pass(executor, _solve_block, tasks, plan, phase="solving", done=output.progress.done, **shown)
     remove_scratch(job.url, job.storage_options)
     scores = output.finish({"images": redact(images.url), "versions": versions()})
     run_seconds = time.perf_counter() - started
@@ -188,14 +194,14 @@ def train_by_cross_validation(job: Job, **options: Any) -> TrainReport:
         already_complete=False,
         start_seconds=searched.start_seconds,
         run_seconds=run_seconds,
-        bytes_read=sum(block_bytes(workload, task.block, plan.slab) for task in searching),
+        bytes_read=sum(block_bytes(workload, task.block, plan.slab) for task in searched.tasks),
         blocks=plan.n_blocks,
-        blocks_run=len(solving),
+        blocks_run=len(solved.tasks),
         peak_memory_bytes=max(searched.peak_memory_bytes, solved.peak_memory_bytes),
         scores=scores,
         cross_validation={
             "chosen": output.chosen,
-            "blocks_run": {"search": len(searching), "solve": len(solving)},
+            "blocks_run": {"search": len(searched.tasks), "solve": len(solved.tasks)},
             "seconds": {"search": search_seconds, "solve": run_seconds - search_seconds},
         },
     )
@@ -249,11 +255,6 @@ def _sentence(search: Search, choice: Choice, field: ReceptiveField, alpha: floa
         f"chosen: receptive field {field.size}{dilated} and {penalty}, MSE {choice.error:.3g} +- "
         f"{choice.standard_error:.1g} over {search.folds} folds"
     )
-
-
-def _left(tasks: Sequence[TrainTask], output: SearchOutput | TrainOutput) -> list[TrainTask]:
-    done = output.progress.done
-    return [task for task in tasks if not done[task.index]]
 
 
 def validate(

@@ -46,6 +46,11 @@ class _Task:
     index: int
     block: Block
 
+    @property
+    def outputs(self) -> list[tuple[str, StorageOptions]]:
+        """Where it is written."""
+        return [(self.weights_url, self.weights_options)]
+
 
 @driving("solve")
 def solve(
@@ -149,11 +154,9 @@ def solve(
         return already_trained(weights_url, cut.n_blocks, weights_storage_options)
     if output.progress.block != cut.block:  # resumed: the grid is the one it was begun with
         cut = plan_solving(sums, max_memory=limit, n_slots=n_slots, block=output.progress.block)
-    done = output.progress.done
     tasks = [
         _Task(weights_url, weights_storage_options, statistics_url, storage_options, index, block_)
         for index, block_ in enumerate(block_grid(accumulation.shape, cut.block))
-        if not done[index]
     ]
     run = run_blocks(
         _solve_block,
@@ -165,6 +168,7 @@ def solve(
         max_memory=limit,
         progress=progress,
         phase="solving",
+        done=output.progress.done,
     )
     started = time.perf_counter()
     images = sorted({part.images for part in statistics.parts})
@@ -177,9 +181,9 @@ def solve(
         already_complete=False,
         start_seconds=run.start_seconds,
         run_seconds=run.run_seconds + time.perf_counter() - started,
-        bytes_read=cut.bytes_read * len(tasks) // cut.n_blocks,
+        bytes_read=cut.bytes_read * len(run.tasks) // cut.n_blocks,
         blocks=cut.n_blocks,
-        blocks_run=len(tasks),
+        blocks_run=len(run.tasks),
         peak_memory_bytes=run.peak_memory_bytes,
         scores=scores,
     )

@@ -99,6 +99,11 @@ class TrainTask:
     block: Block
     slab: int
 
+    @property
+    def outputs(self) -> list[tuple[str, StorageOptions]]:
+        """Where it is written."""
+        return [(self.weights_url, self.weights_options)]
+
 
 @driving("train")
 def train(
@@ -313,11 +318,10 @@ def run_training(
     """
     if plan.advice is not None:
         logger.warning(plan.advice)
-    images, done = job.lesson.images, output.progress.done
+    images = job.lesson.images
     tasks = [
         TrainTask(job.url, job.storage_options, images.url, images.storage_options, index, block, plan.slab)
         for index, block in enumerate(block_grid(images.shape, plan.block))
-        if not done[index]
     ]
     run = run_blocks(
         function,
@@ -328,6 +332,7 @@ def run_training(
         scheduler=job.scheduler,
         max_memory=job.max_memory,
         progress=job.progress,
+        done=output.progress.done,
     )
     started = time.perf_counter()
     face_frame = FaceFrame.of_images(images, job.lesson.source)
@@ -337,9 +342,9 @@ def run_training(
         already_complete=False,
         start_seconds=run.start_seconds,
         run_seconds=run.run_seconds + time.perf_counter() - started,
-        bytes_read=sum(block_bytes(workload, task.block, plan.slab) for task in tasks),
+        bytes_read=sum(block_bytes(workload, task.block, plan.slab) for task in run.tasks),
         blocks=plan.n_blocks,
-        blocks_run=len(tasks),
+        blocks_run=len(run.tasks),
         peak_memory_bytes=run.peak_memory_bytes,
         scores=scores,
     )

@@ -34,6 +34,7 @@ from mrdist.geometry import Block, block_grid
 from mrdist.pipeline._blocks import n_slots_of, versions
 from mrdist.pipeline._global_plan import GlobalSizes, plan_global
 from mrdist.pipeline._methods import Job, Lesson
+from mrdist.pipeline._resume import tasks_left
 from mrdist.pipeline._run import Step, run_tasks, tracked
 from mrdist.pipeline._search import check_search, settle
 from mrdist.pipeline.train import TrainReport, TrainTask, already_trained, check_fixed
@@ -43,6 +44,7 @@ from mrdist.solvers import check_alpha
 from mrdist.storage import Images, redact
 from mrdist.storage.global_weights import GlobalOutput, GlobalTraining, global_output
 from mrdist.storage.outputs import chunk_side
+from mrdist.storage.reading_back import read_back_sums
 
 GRIDS = {
     "l2": (*DEFAULT_ALPHAS, 100.0, 300.0, 1000.0, 3000.0),
@@ -111,24 +113,22 @@ def train_global(job: Job, **options: Any) -> TrainReport:
     ]
     output.begin_sums([lesson.source] if training.alphas is None else [lesson.source, lesson.target])
     unsolved = output.operators is None
-    to_sum = [task for task, done in zip(tasks, output.summed, strict=True) if unsolved and not done]
-    to_solve = [task for task, done in zip(tasks, output.progress.done, strict=True) if not done]
     peak = peak_memory()
-    with (
-        open_executor(
-            workers=job.workers,
-            scheduler=job.scheduler,
-            n_tasks=len(blocks),
-            max_memory=job.max_memory,
-            prepare=_warm_up,
-        ) as executor,
-        tracked(2 * len(blocks), 2 * len(blocks) - len(to_sum) - len(to_solve), "block", show=job.progress) as advance,
-    ):
-        started = time.perf_counter()
-        peak = _run(executor, _sum_block, to_sum, cut, peak, advance)
-        if unsolved:
-            _solve(output, images, lesson.rows)
-        peak = _run(executor, _train_block, to_solve, cut, peak, advance)
+    with open_executor(
+        workers=job.workers,
+        scheduler=job.scheduler,
+        n_tasks=len(blocks),
+        max_memory=job.max_memory,
+        prepare=_warm_up,
+    ) as executor:
+        to_sum = tasks_left(executor, tasks, output.summed, progress=job.progress, read=read_back_sums)
+        to_solve = tasks_left(executor, tasks, output.progress.done, progress=job.progress)
+        started, before = time.perf_counter(), 2 * len(blocks) - len(to_sum) - len(to_solve)
+        with tracked(2 * len(blocks), before, "block", show=job.progress, phase="training") as advance:
+            peak = _run(executor, _sum_block, to_sum, cut, peak, advance)
+            if unsolved:
+                _solve(output, images, lesson.rows)
+            peak = _run(executor, _train_block, to_solve, cut, peak, advance)
         scores = output.finish({"images": redact(images.url), "versions": versions()})
         run_seconds = time.perf_counter() - started
     share = (len(to_sum) + (labels - 1) * len(to_solve)) / (labels * len(blocks))

@@ -115,12 +115,17 @@ class _Work:
     outputs: Mapping[str, TrainOutput]
     plan: Plan
 
-    def left(self, shape: Shape) -> list[tuple[Block, tuple[str, ...]]]:
-        """Return every block of the grid and the mappings that have not finished it."""
+    def split(self, shape: Shape) -> list[tuple[int, Block, tuple[str, ...], bool]]:
+        """Return every block of the grid with the mappings that have not finished it, and again with those that have.
+
+        Each as its position, its pixels, the mappings, and whether they have.
+        """
         done = {name: output.progress.done for name, output in self.outputs.items()}
         return [
-            (block, tuple(name for name in done if not done[name][index]))
+            (index, block, names, finished)
+            for finished in (False, True)
             for index, block in enumerate(block_grid(shape, self.plan.block))
+            if (names := tuple(name for name in done if done[name][index] == finished))
         ]
 
 
@@ -136,6 +141,11 @@ class _Task:
     index: int
     block: Block
     slab: int
+
+    @property
+    def outputs(self) -> list[tuple[str, StorageOptions]]:
+        """Where it is written."""
+        return [(mapping_url(self.group_url, name), self.weights_options) for name in self.names]
 
 
 @driving("train")
@@ -265,11 +275,10 @@ def train_mappings(
     for advice in dict.fromkeys(part.plan.advice for part in work):
         if advice is not None:
             logger.warning(advice)
+    parts = [(part.plan.slab, *found) for part in work for found in part.split(images.shape)]
     tasks = [
-        _Task(group_url, weights_storage_options, images_url, storage_options, names, index, block_, part.plan.slab)
-        for part in work
-        for index, (block_, names) in enumerate(part.left(images.shape))
-        if names
+        _Task(group_url, weights_storage_options, images_url, storage_options, names, index, block_, slab)
+        for slab, index, block_, names, _ in parts
     ]
     run = run_blocks(
         _train_block,
@@ -284,6 +293,7 @@ def train_mappings(
         scheduler=scheduler,
         max_memory=limit,
         progress=progress,
+        done=[finished for *_, finished in parts],
     )
     started = time.perf_counter()
     provenance = {"images": redact(images.url), "versions": versions()}
@@ -304,10 +314,10 @@ def train_mappings(
         run_seconds=run.run_seconds + time.perf_counter() - started if unfinished else 0.0,
         bytes_read=sum(
             block_bytes(workload_of_all(images, [trainings[name] for name in task.names]), task.block, task.slab)
-            for task in tasks
+            for task in run.tasks
         ),
         blocks=sum(unit.plan.n_blocks for unit in units),
-        blocks_run=len(tasks),
+        blocks_run=len(run.tasks),
         peak_memory_bytes=run.peak_memory_bytes,
         scores=scores,
         left_out=left_out,

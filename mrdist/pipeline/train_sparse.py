@@ -60,6 +60,11 @@ class _ChunkTask:
     index: int
     block: Block
 
+    @property
+    def outputs(self) -> list[tuple[str, StorageOptions]]:
+        """Where it is written."""
+        return [(self.weights_url, self.weights_options)]
+
 
 def train_lasso(job: Job, **options: Any) -> TrainReport:
     """Train the method ``l1``, see `mrdist.baselines.estimators.LassoRegression`; options are those of `plan_lasso`."""
@@ -152,9 +157,8 @@ def _train(job: Job, training: SparseTraining, cut: Cut) -> TrainReport:
     tasks = [
         TrainTask(job.url, job.storage_options, images.url, images.storage_options, index, block, images.chunks[0])
         for index, block in enumerate(block_grid(images.shape, cut.block))
-        if not done[index]
     ]
-    if tasks and job.workers != 0:
+    if not done.all() and job.workers != 0:
         _warm_up()
     search = _search(job, output, cut)
     run = run_blocks(
@@ -166,6 +170,7 @@ def _train(job: Job, training: SparseTraining, cut: Cut) -> TrainReport:
         scheduler=job.scheduler,
         max_memory=job.max_memory,
         progress=job.progress,
+        done=done,
     )
     started = time.perf_counter()
     _lay_out(job, output, cut)
@@ -183,9 +188,9 @@ def _train(job: Job, training: SparseTraining, cut: Cut) -> TrainReport:
         already_complete=False,
         start_seconds=search.start_seconds + run.start_seconds,
         run_seconds=search.run_seconds + run.run_seconds + time.perf_counter() - started,
-        bytes_read=cut.bytes_read * len(tasks) // cut.n_blocks,
+        bytes_read=cut.bytes_read * len(run.tasks) // cut.n_blocks,
         blocks=cut.n_blocks,
-        blocks_run=len(tasks),
+        blocks_run=len(run.tasks),
         peak_memory_bytes=max(search.peak_memory_bytes, run.peak_memory_bytes),
         scores=scores,
         cross_validation=None if output.chosen is None else {"chosen": output.chosen},

@@ -152,6 +152,16 @@ class SearchOutput:
                 self._array(name)[index, ..., :height, :width] = values
             self.progress.mark(index)
 
+    def read_back(self, index: int, block: Block) -> None:
+        """Read all that `write_block` has written of a block."""
+        side = chunk_side(self.training.shape)
+        self.read_total(index, block)
+        with store_errors(self._url):
+            tiles = (slice(block.y0 // side, -(-block.y1 // side)), slice(block.x0 // side, -(-block.x1 // side)))
+            self._array("errors")[tiles]
+            if self.search.rule == "pixel":
+                self._array("best")[..., *block.slices]
+
     def read_total(self, index: int, block: Block) -> SufficientStatistics:
         """Return the sums over all images that a block has kept."""
         field = self.training.field

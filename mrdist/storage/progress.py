@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
+from mrdist.errors import DamagedChunkError
 from mrdist.geometry import Shape
 from mrdist.storage.chunks import COMPRESSORS, UNCOMPRESSED
 
@@ -76,8 +77,12 @@ class Progress:
 
     @property
     def done(self) -> npt.NDArray[np.bool_]:
-        """Which blocks are finished, in raster order."""
-        return np.asarray(self._array("done")[...]).ravel()
+        """Which blocks are finished, in raster order; a marker that cannot be read counts for nothing."""
+        marks = self._array("done")
+        try:
+            return np.asarray(marks[...]).ravel()
+        except DamagedChunkError:
+            return np.array([_is_marked(marks, place) for place in np.ndindex(marks.shape)])
 
     @property
     def rows(self) -> npt.NDArray[np.int64]:
@@ -97,6 +102,13 @@ class Progress:
         array = self._group[name]
         assert isinstance(array, zarr.Array)
         return array
+
+
+def _is_marked(marks: zarr.Array[Any], place: tuple[int, ...]) -> bool:
+    try:
+        return bool(marks[place])
+    except DamagedChunkError:
+        return False
 
 
 def remove_progress(store: zarr.Group) -> None:

@@ -103,7 +103,12 @@ class SparseOutput(WeightsOutput):
             self._array("train_sst")[..., *block.slices] = solution.sst[group]
             for name, values in zip(_PARTS, parts, strict=True):
                 self._scratch.create_array(
-                    f"{name}-{index}", data=values, chunks=values.shape, compressors=COMPRESSORS, overwrite=True
+                    f"{name}-{index}",
+                    data=values,
+                    chunks=values.shape,
+                    compressors=COMPRESSORS,
+                    config={"write_empty_chunks": True},
+                    overwrite=True,
                 )
             self.progress.mark(index)
 
@@ -227,6 +232,12 @@ class SparseOutput(WeightsOutput):
             config={"write_empty_chunks": True},
             overwrite=True,
         )
+
+
+def kept_parts(group: zarr.Group, index: int) -> list[zarr.Array[Any]]:
+    """Return what a store of learned sparsity in the making keeps of a block that is done; nothing of another store."""
+    found = [group.get(f"{_SCRATCH}/{name}-{index}") for name in _PARTS]
+    return [array for array in found if isinstance(array, zarr.Array)]
 
 
 def _index_dtype(training: SparseTraining) -> np.dtype[Any]:

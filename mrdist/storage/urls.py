@@ -100,6 +100,12 @@ def open_group(url: str, options: StorageOptions = None, *, write: bool = False)
         return zarr.open_group(store, mode="r", zarr_format=3)
 
 
+def open_as_is(url: str, options: StorageOptions = None) -> zarr.Group:
+    """Open a store in the making to read what has been written; a chunk that is not there is an error."""
+    with store_errors(url), _opening(url, options):
+        return zarr.open_group(_store(url, options, read_only=True), mode="r", zarr_format=3, use_consolidated=False)
+
+
 def create_group(url: str, options: StorageOptions, attributes: Mapping[str, Any]) -> zarr.Group:
     """Create an empty group with the attribute ``mrdist``; whatever is there must have been removed before."""
     with store_errors(url), _opening(url, options):

@@ -1,0 +1,104 @@
+"""What an interrupted run has left is read before it is relied on, and done again where it is damaged."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Protocol, TypeVar
+
+from mrdist.errors import DamagedChunkError, MissingChunkError
+from mrdist.execution import Executor
+from mrdist.geometry import Block
+from mrdist.pipeline._run import run_tasks, tracked
+from mrdist.storage import StorageOptions
+from mrdist.storage.reading_back import read_back
+
+logger = logging.getLogger("mrdist")
+
+_NAMED = 10  # blocks in a warning
+
+ReadBack = Callable[[str, StorageOptions, int, Block], None]
+
+
+class BlockTask(Protocol):
+    """A block to work on, by position in the raster order of the grid."""
+
+    @property
+    def index(self) -> int:
+        """Position in the raster order of the grid."""
+
+    @property
+    def block(self) -> Block:
+        """Its pixels."""
+
+    @property
+    def outputs(self) -> Sequence[tuple[str, StorageOptions]]:
+        """The stores that it is written to."""
+
+
+Task = TypeVar("Task", bound=BlockTask)
+
+
+def tasks_left(
+    executor: Executor,
+    tasks: Sequence[Task],
+    done: Iterable[bool],
+    *,
+    progress: bool | None,
+    read: ReadBack = read_back,
+) -> list[Task]:
+    """Return the tasks that are not done, and those whose block is damaged.
+
+    Parameters
+    ----------
+    executor
+        Reads.
+    tasks, done
+        All tasks, and which of them are marked done.
+    progress
+        As in `mrdist.train`.
+    read
+        Reads what belongs to a block, see `mrdist.storage.reading_back`.
+    """
+    written: list[Task] = []
+    left: list[Task] = []
+    for task, is_done in zip(tasks, done, strict=True):
+        (written if is_done else left).append(task)
+    return left + find_damaged(executor, written, progress=progress, read=read)
+
+
+def find_damaged(executor: Executor, written: Sequence[Task], *, progress: bool | None, read: ReadBack) -> list[Task]:
+    """Return those of some finished tasks whose block is damaged, with a warning that names them."""
+    damaged: list[tuple[Task, str]] = []
+    if not written:
+        return []
+    with tracked(len(written), 0, "block", show=progress, phase="reading back") as advance:
+        for task, fault in run_tasks(
+            executor, partial(_fault, read), written, name="read", describe=lambda task: f"block {task.index}"
+        ):
+            if fault is not None:
+                damaged.append((task, fault))
+            advance(1, "")
+    if damaged:
+        damaged.sort(key=lambda found: found[0].index)
+        names = ", ".join(str(task.index) for task, _ in damaged[:_NAMED])
+        logger.warning(
+            "%d of %d blocks that were done are damaged and are done again (%s%s): %s",
+            len(damaged),
+            len(written),
+            names,
+            ", ..." if len(damaged) > _NAMED else "",
+            damaged[0][1],
+        )
+    return [task for task, _ in damaged]
+
+
+def _fault(read: ReadBack, task: BlockTask) -> str | None:
+    """Return what is wrong with a block, None if nothing is."""
+    try:
+        for url, options in task.outputs:
+            read(url, options, task.index, task.block)
+    except (DamagedChunkError, MissingChunkError) as error:
+        return str(error)
+    return None
