@@ -81,6 +81,7 @@ def test_a_training_is_what_the_command_line_makes(service, folder, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_every_verb_and_method_has_its_end(service):
     jobs = [
         service.submit("train", "all", images="faces", source="neutral", target="all"),
@@ -93,6 +94,12 @@ def test_every_verb_and_method_has_its_end(service):
     assert service.ask("GET", f"/jobs/{jobs[1]['id']}/result")["result"]["cross_validation"]["chosen"]["alpha"]
     table = service.ask("GET", f"/jobs/{jobs[3]['id']}/result")["result"]["methods"]
     assert [row["method"] for row in table] == ["mr", "pixel", "identity"]
+    assert service.ask("GET", "/comparisons") == {"comparisons": ["both"]}
+    compared = service.ask("GET", "/comparisons/both")
+    assert (compared["complete"], compared["methods"]) == (True, table)
+    assert service.raw("GET", "/comparisons/both/picture.png")[2].startswith(b"\x89PNG")
+    service.ask("DELETE", "/comparisons/both", status=204)
+    service.refusal(404, "GET", "/comparisons/both")
     listed = service.ask("GET", "/jobs?limit=2")["jobs"]
     assert [job["name"] for job in listed] == ["both", "l2"]
     assert {job["state"] for job in service.ask("GET", "/jobs?state=done")["jobs"]} == {"done"}
@@ -253,25 +260,50 @@ def test_the_commands_of_clients(service):
     assert "no service answers" in commands.failure("jobs", "--url", "http://127.0.0.1:9")
 
 
-def test_killed_with_all_its_jobs_a_service_begins_where_it_was(folder, service, direct, tmp_path):
-    catalog = tmp_path / "catalog"
-    (catalog / "datasets").mkdir(parents=True)
-    (catalog / "datasets/large.zarr").symlink_to(folder / "catalog/datasets/large.zarr")
-    first, second = ({"name": name, **LONG} for name in ("first", "second"))
-    with serving(catalog, tmp_path / "log", "--workers", "0") as killed:
-        jobs = [killed.submit("train", **first), killed.submit("train", **second)]
-        commands.wait_until(lambda: commands.blocks_done(catalog / "models/first.zarr") > 2, "blocks")
+@pytest.fixture
+def another(folder, service, tmp_path):
+    """A catalogue of its own with the dataset `large`."""
+    (tmp_path / "catalog/datasets").mkdir(parents=True)
+    (tmp_path / "catalog/datasets/large.zarr").symlink_to(folder / "catalog/datasets/large.zarr")
+    return tmp_path / "catalog"
+
+
+def test_killed_with_its_job_a_service_begins_where_it_was(another, direct, tmp_path):
+    with serving(another, tmp_path / "log", "--workers", "0") as killed:
+        job = killed.submit("train", "first", **LONG)
+        commands.wait_until(lambda: commands.blocks_done(another / "models/first.zarr") > 2, "blocks")
         killed.kill()
-    with serving(catalog, tmp_path / "log", "--workers", "0") as found:
-        runner = commands.wait_until(lambda: _worker_of(tmp_path / "log", jobs[0], 2), "the job to be resumed")
-        commands.wait_until(lambda: commands.blocks_done(catalog / "models/first.zarr") > 10, "blocks")
-        found.kill()
-        subprocess.run(["kill", "-9", str(runner)], check=True)  # of a machine that fails
-    with serving(catalog, tmp_path / "log", "--workers", "0") as found:
+    with serving(another, tmp_path / "log", "--workers", "0") as found:
+        found.finish(job)
+    commands.assert_equal_bytes(another / "models/first.zarr", direct)
+
+
+@pytest.mark.slow
+def test_a_job_that_is_killed_again_and_again_is_given_up(another, tmp_path):
+    with serving(another, tmp_path / "log", "--workers", "0") as service:
+        job = service.submit("train", "doomed", **LONG)
+        for n in range(1, 4):
+            runner = commands.wait_until(lambda n=n: _worker_of(tmp_path / "log", job, n), f"its process {n}")
+            subprocess.run(["kill", "-9", str(runner)], check=True)
+        failed = service.wait(job, "failed")
+        assert "was killed 3 times (exit code -9)" in failed["last_error"]
+        service.ask("POST", f"/jobs/{job['id']}/resume")
+        service.finish(job)
+
+
+@pytest.mark.slow
+def test_a_machine_that_fails_loses_nothing(another, direct, tmp_path):
+    with serving(another, tmp_path / "log", "--workers", "0") as killed:
+        jobs = [killed.submit("train", name, **LONG) for name in ("first", "second")]
+        runner = commands.wait_until(lambda: _worker_of(tmp_path / "log", jobs[0], 1), "the job to be begun")
+        commands.wait_until(lambda: commands.blocks_done(another / "models/first.zarr") > 2, "blocks")
+        killed.kill()
+        subprocess.run(["kill", "-9", str(runner)], check=True)
+    with serving(another, tmp_path / "log", "--workers", "0") as found:
         for job in jobs:
-            assert found.finish(job)["state"] == "done"
+            found.finish(job)
     for name in ("first", "second"):
-        commands.assert_equal_bytes(catalog / f"models/{name}.zarr", direct)
+        commands.assert_equal_bytes(another / f"models/{name}.zarr", direct)
 
 
 def _worker_of(log, job, count):
@@ -280,13 +312,11 @@ def _worker_of(log, job, count):
     return int(lines[count - 1].rpartition(" ")[2]) if len(lines) >= count else None
 
 
-def test_two_services_share_a_queue(folder, service, direct, tmp_path):
-    catalog = tmp_path / "catalog"
-    (catalog / "datasets").mkdir(parents=True)
-    (catalog / "datasets/large.zarr").symlink_to(folder / "catalog/datasets/large.zarr")
+@pytest.mark.slow
+def test_two_services_share_a_queue(another, direct, tmp_path):
     with (
-        serving(catalog, tmp_path / "one", "--workers", "0", "--max-running", "2") as one,
-        serving(catalog, tmp_path / "two", "--workers", "0", "--max-running", "2") as two,
+        serving(another, tmp_path / "one", "--workers", "0", "--max-running", "2") as one,
+        serving(another, tmp_path / "two", "--workers", "0", "--max-running", "2") as two,
     ):
         jobs = [(one, two)[n % 2].submit("train", f"model-{n}", **LONG) for n in range(4)]
         for job in jobs:
@@ -294,24 +324,22 @@ def test_two_services_share_a_queue(folder, service, direct, tmp_path):
     worked = (tmp_path / "one").read_text() + (tmp_path / "two").read_text()
     for n, job in enumerate(jobs):
         assert worked.count(f"job {job['id']} (train model-{n}) is worked on") == 1
-        commands.assert_equal_bytes(catalog / f"models/model-{n}.zarr", direct)
+        commands.assert_equal_bytes(another / f"models/model-{n}.zarr", direct)
 
 
-def test_a_service_that_is_stopped_leaves_its_jobs_to_the_next(folder, service, direct, tmp_path):
-    catalog = tmp_path / "catalog"
-    (catalog / "datasets").mkdir(parents=True)
-    (catalog / "datasets/large.zarr").symlink_to(folder / "catalog/datasets/large.zarr")
-    with serving(catalog, tmp_path / "log", "--workers", "0") as stopped:
+@pytest.mark.slow
+def test_a_service_that_is_stopped_leaves_its_jobs_to_the_next(another, direct, tmp_path):
+    with serving(another, tmp_path / "log", "--workers", "0") as stopped:
         job = stopped.submit("train", "kept", **LONG)
         watching = threading.Thread(target=lambda: list(stopped.events(job)))
         watching.start()
-        commands.wait_until(lambda: commands.blocks_done(catalog / "models/kept.zarr") > 2, "blocks")
+        commands.wait_until(lambda: commands.blocks_done(another / "models/kept.zarr") > 2, "blocks")
         stopped.process.send_signal(signal.SIGTERM)
         assert stopped.process.wait(60) == 130
         watching.join(10)
         assert not watching.is_alive()
-    record = json.loads((catalog / f"jobs/{job['id']}.json").read_text())
+    record = json.loads((another / f"jobs/{job['id']}.json").read_text())
     assert record["state"] == "queued"
-    with serving(catalog, tmp_path / "log", "--workers", "0") as found:
+    with serving(another, tmp_path / "log", "--workers", "0") as found:
         found.finish(job)
-    commands.assert_equal_bytes(catalog / "models/kept.zarr", direct)
+    commands.assert_equal_bytes(another / "models/kept.zarr", direct)

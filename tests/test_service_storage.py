@@ -1,10 +1,12 @@
 """What a service reads from its catalogue, in a folder or a bucket, and what it says when that or a cluster is away."""
 
+import contextlib
 import errno
 import io
 import json
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 
@@ -177,6 +179,7 @@ def bucket(monkeypatch):
     server.stop()
 
 
+@pytest.mark.slow
 def test_a_bucket_is_a_catalogue(bucket, tmp_path):
     said = b""
     with serving(bucket, tmp_path / "log", "--workers", "0") as service:
@@ -251,3 +254,20 @@ def test_a_broken_record_of_a_job_hides_no_other(catalog, tmp_path):
         service.finish(job)
         assert [each["id"] for each in service.ask("GET", "/jobs")["jobs"]] == [job["id"]]
         assert service.ask("DELETE", "/models/whole", status=204) is None
+
+
+@pytest.mark.slow
+def test_who_never_ends_a_request_is_hung_up_on(catalog, tmp_path):
+    with serving(catalog.url, tmp_path / "log") as service:
+        host, _, port = service.url.removeprefix("http://").rpartition(":")
+        with (
+            socket.create_connection((host, int(port)), timeout=60) as half,
+            socket.create_connection((host, int(port)), timeout=60) as long,
+        ):
+            half.sendall(b"GET /healthz HTTP/1.1\r\nHost: ")
+            with contextlib.suppress(OSError):
+                long.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"x" * (1 << 20))
+            assert half.recv(100) == b""
+            with contextlib.suppress(OSError):
+                assert b" 400 " in long.recv(100)
+        assert service.raw("GET", "/healthz")[0] == 200

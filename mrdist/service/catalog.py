@@ -35,11 +35,11 @@ Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 SourcePath = Annotated[str, StringConstraints(pattern=SOURCE_PATTERN)]
 """Below ``sources/``."""
 
-_KINDS: dict[Kind, tuple[str, str, str]] = {  # what one is called, how its folder ends, what is written to it last
+_KINDS: dict[Kind, tuple[str, str, str]] = {  # what one is called, how its folder ends, which file makes it one
     "datasets": ("dataset", ".zarr", "zarr.json"),
     "statistics": ("statistics", ".zarr", "zarr.json"),
     "models": ("model", ".zarr", "zarr.json"),
-    "comparisons": ("comparison", ".compared", "compare.png"),
+    "comparisons": ("comparison", ".compared", "compare.json"),
 }
 
 
@@ -120,9 +120,11 @@ class Catalog:
     def is_complete(self, kind: Kind, name: str) -> bool:
         """Whether a store is there and finished."""
         url = self.url_of(kind, name)
-        if stamp_of(url, self.storage_options, root=_KINDS[kind][2]) is None:
+        if kind == "comparisons":
+            return exists(f"{url}/compare.png", self.storage_options)  # which is written last
+        if stamp_of(url, self.storage_options) is None:
             return False
-        return kind == "comparisons" or bool(describe(url, self.storage_options).get("complete"))
+        return bool(describe(url, self.storage_options).get("complete"))
 
     def find(self, kind: Kind, name: str) -> str:
         """Return where a store is.

@@ -39,6 +39,7 @@ State = Literal["queued", "running", "stopping", "done", "failed", "cancelled"]
 
 JOB_PATTERN = r"^[0-9]{8}t[0-9]{12}-[0-9a-f]{8}$"
 ENDED = ("done", "failed", "cancelled")
+_QUEUE = 1000
 _RECORD, _STOP, _RESULT = ".json", ".stop", ".result.json"
 
 
@@ -167,7 +168,10 @@ class Jobs:
                 if known != job and (record := self.find(known)) is not None:
                     return record
                 job = known  # new, or one whose submission was cut off before it was written
-            for other in self.active():
+            active = self.active()
+            if len(active) >= _QUEUE:
+                raise RefusedError(429, f"{_QUEUE} jobs are in the queue, the limit; wait until some have ended.")
+            for other in active:
                 if (MAKES[other.verb], other.name) == (MAKES[verb], name):
                     raise RefusedError(
                         409, f"job {other.id} makes {name!r} already; wait for it, or choose another name."

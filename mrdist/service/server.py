@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 from collections.abc import Callable
@@ -9,7 +10,9 @@ from threading import Event
 from types import FrameType
 from typing import Any
 
+import h11
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from mrdist.errors import MrdistError
 from mrdist.service.app import create_app
@@ -18,6 +21,30 @@ from mrdist.service.settings import Settings
 
 _END_SECONDS = 10
 _CONNECTIONS = 500
+_PATIENCE_SECONDS = 10.0
+
+
+class _Impatient(H11Protocol):
+    """Bounds the size of headers, as h11 does, and hangs up on who does not come to the end of a request's head."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to look, now and then."""
+        super().connection_made(transport)
+        self._was_idle = False
+        self._look = self.loop.call_later(_PATIENCE_SECONDS, self._look_again)
+
+    def _look_again(self) -> None:
+        idle = self.conn.their_state is h11.IDLE
+        if idle and self._was_idle:
+            self.transport.close()
+        elif not self.transport.is_closing():
+            self._was_idle = idle
+            self._look = self.loop.call_later(_PATIENCE_SECONDS, self._look_again)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Look no more."""
+        self._look.cancel()
+        super().connection_lost(exc)
 
 
 class _Server(uvicorn.Server):
@@ -61,6 +88,7 @@ def run(catalog_url: str, settings: Settings, announce: Callable[[str, str], Any
         limit_concurrency=_CONNECTIONS,
         timeout_graceful_shutdown=_END_SECONDS,
         ws="none",
+        http=_Impatient,
     )
     for name in ("uvicorn", "uvicorn.error"):
         logging.getLogger(name).setLevel(logging.WARNING)

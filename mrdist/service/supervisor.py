@@ -173,11 +173,12 @@ class Supervisor:
             record.crashes += 1
             self._not_before[job] = time.monotonic() + min(2.0**record.crashes, _MAX_PAUSE)
             if record.crashes >= _MAX_CRASHES:
+                how = "was killed" if code < 0 else "has failed"
                 fail(
                     self._jobs,
                     record,
-                    f"the job's process was killed {record.crashes} times (exit code {code}), for want of memory "
-                    "perhaps; lower max_memory or the number of workers, then resume the job.",
+                    f"the job's process {how} {record.crashes} times (exit code {code}), for want of memory perhaps; see "
+                    "the service's log, lower max_memory or the number of workers, then resume the job.",
                 )
             else:
                 record.state = "queued"

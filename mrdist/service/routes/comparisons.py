@@ -1,0 +1,65 @@
+"""Comparisons: what methods trained on the same people make of others."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Response
+from pydantic import BaseModel
+
+from mrdist.service.catalog import NAME_PATTERN
+from mrdist.service.context import CatalogHere, DeskHere
+from mrdist.service.problems import problems
+from mrdist.storage.files import File
+from mrdist.storage.records import read_record
+
+router = APIRouter(tags=["comparisons"], prefix="/comparisons", responses=problems(404, 409))
+
+ComparisonName = Annotated[str, Path(pattern=NAME_PATTERN, examples=["all-methods"])]
+
+
+class ComparisonList(BaseModel):
+    """The comparisons of the catalogue, by name."""
+
+    comparisons: list[str]
+
+
+class Comparison(BaseModel):
+    """The table of a comparison, as `mrdist compare --json` has it; without all its rows while it is made."""
+
+    name: str
+    complete: bool
+    split: str
+    source: str
+    target: str
+    methods: list[dict[str, Any]]
+
+
+@router.get("")
+def list_comparisons(catalog: CatalogHere) -> ComparisonList:
+    """List the comparisons, also those in the making."""
+    return ComparisonList(comparisons=catalog.names("comparisons"))
+
+
+@router.get("/{name}")
+def get_comparison(name: ComparisonName, catalog: CatalogHere) -> Comparison:
+    """Return the table of a comparison."""
+    url = catalog.find("comparisons", name)
+    found = read_record(f"{url}/compare.json", catalog.storage_options) or {}
+    return Comparison.model_validate({**found, "name": name, "complete": catalog.is_complete("comparisons", name)})
+
+
+@router.get("/{name}/picture.png", response_class=Response, responses={200: {"content": {"image/png": {}}}})
+def get_comparison_picture(name: ComparisonName, catalog: CatalogHere) -> Response:
+    """Return the picture of a comparison: errors, and against them the sizes."""
+    if not catalog.is_complete("comparisons", name):
+        raise catalog.missing("comparisons", name)
+    file = File(f"{catalog.url_of('comparisons', name)}/compare.png", storage_options=catalog.storage_options)
+    return Response(file.read_bytes(), media_type="image/png")
+
+
+@router.delete("/{name}", status_code=204)
+def delete_comparison(name: ComparisonName, desk: DeskHere) -> Response:
+    """Delete a comparison with the models that were trained for it."""
+    desk.remove("comparisons", name)
+    return Response(status_code=204)
