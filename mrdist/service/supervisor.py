@@ -177,8 +177,8 @@ class Supervisor:
                 fail(
                     self._jobs,
                     record,
-                    f"the job's process {how} {record.crashes} times (exit code {code}), for want of memory perhaps; see "
-                    "the service's log, lower max_memory or the number of workers, then resume the job.",
+                    f"the job's process {how} {record.crashes} times (exit code {code}), for want of memory perhaps; "
+                    "see the service's log, lower max_memory or the number of workers, then resume the job.",
                 )
             else:
                 record.state = "queued"
