@@ -1,6 +1,7 @@
 """A browser, a service, and pages that may neither complain nor ask other hosts."""
 
 import shutil
+from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -29,7 +30,14 @@ def browser():
 
 
 @pytest.fixture
-def open_page(browser):
+def serve():
+    """Return a function that starts a service of its own, which outlives the pages that the test opens."""
+    with ExitStack() as services:
+        yield lambda catalog, *options: services.enter_context(serving(catalog, *options))
+
+
+@pytest.fixture
+def open_page(browser, serve):
     """Return a function that opens a page of a service; at the end of the test none of them may have complained.
 
     ``refusals`` are the status codes that a test provokes: the browser writes a line about each of those answers.

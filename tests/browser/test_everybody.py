@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from browser.looking import AUDIT, FOCUS, PAGES, serving, settled
+from browser.looking import AUDIT, FOCUS, PAGES, settled
 
 pytestmark = pytest.mark.browser
 
@@ -23,12 +23,12 @@ def test_pages_keep_what_they_owe(open_page, trained, path, size, scheme):
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_empty_pages_lead_to_the_first_faces(open_page, tmp_path, path):
-    with serving(tmp_path / "catalog", "--workers", "1") as service:
-        page = open_page(service.url, path, "phone")
-        settled(page, "#empty h1")
-        assert page.get_by_role("button", name="Make synthetic faces").first.is_visible()
-        assert page.evaluate(AUDIT) == []
+def test_empty_pages_lead_to_the_first_faces(open_page, serve, tmp_path, path):
+    service = serve(tmp_path / "catalog", "--workers", "1")
+    page = open_page(service.url, path, "phone")
+    settled(page, "#empty h1")
+    assert page.get_by_role("button", name="Make synthetic faces").first.is_visible()
+    assert page.evaluate(AUDIT) == []
 
 
 def test_the_audit_finds_what_is_wrong(open_page, trained):
@@ -88,20 +88,20 @@ def test_nothing_moves_for_those_who_ask_for_rest(open_page, trained):
     assert page.evaluate("document.getAnimations().length") == 0
 
 
-def test_who_has_the_token_signs_in_and_out(open_page, tmp_path):
+def test_who_has_the_token_signs_in_and_out(open_page, serve, tmp_path):
     (tmp_path / "token").write_text("the-token-of-this-test")
     options = ("--workers", "1", "--token-file", str(tmp_path / "token"))
-    with serving(tmp_path / "catalog", *options) as service:
-        page = open_page(service.url, "/train", refusals=(401,))
-        page.wait_for_url("**/login*")
-        page.get_by_label("Token").fill("another-token-of-this-test")
-        page.keyboard.press("Enter")
-        page.wait_for_selector("#login-error:visible")
-        assert page.evaluate(AUDIT) == []
-        page.get_by_label("Token").fill("the-token-of-this-test")
-        page.keyboard.press("Enter")
-        settled(page, "#empty h1")
-        page.get_by_role("button", name="Sign out").click()
-        page.wait_for_url("**/login")
-        page.goto(f"{service.url}/models")
-        page.wait_for_url("**/login")
+    service = serve(tmp_path / "catalog", *options)
+    page = open_page(service.url, "/train", refusals=(401,))
+    page.wait_for_url("**/login*")
+    page.get_by_label("Token").fill("another-token-of-this-test")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#login-error:visible")
+    assert page.evaluate(AUDIT) == []
+    page.get_by_label("Token").fill("the-token-of-this-test")
+    page.keyboard.press("Enter")
+    settled(page, "#empty h1")
+    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_url("**/login")
+    page.goto(f"{service.url}/models")
+    page.wait_for_url("**/login")

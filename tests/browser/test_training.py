@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from browser.looking import changed, pixels, serving, settled
+from browser.looking import changed, pixels, settled, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -23,69 +23,69 @@ def choose_field(page, side):
     page.locator(f"label:has(input[name=receptive_field][value='{side}'])").click()
 
 
-def test_a_newcomer_comes_from_nothing_to_a_picture(open_page, tmp_path):
-    with serving(tmp_path / "catalog", "--workers", "2") as service:
-        page = open_page(service.url)
-        page.get_by_role("button", name="Make synthetic faces").click()
-        page.wait_for_url("**/train")
+def test_a_newcomer_comes_from_nothing_to_a_picture(open_page, serve, tmp_path):
+    service = serve(tmp_path / "catalog", "--workers", "2")
+    page = open_page(service.url)
+    page.get_by_role("button", name="Make synthetic faces").click()
+    page.wait_for_url("**/train")
 
-        settled(page, "#pairs img")
-        page.get_by_label("To", exact=True).select_option("surprised")
-        choose_field(page, 5)
-        page.get_by_text("More options").click()
-        page.get_by_label("Block, rows and columns").fill("16, 16")
-        page.wait_for_selector("#plan:not(.stale) dd:text-is('64')")
-        assert page.locator("#plan dt").all_inner_texts()[:3] == ["time", "memory of a worker", "to be read"]
-        assert page.get_by_label("Name of the model").input_value() == "surprised-5x5"
-        shares = page.evaluate_handle(SHARES)
-        page.get_by_role("button", name="Start the training").click()
+    settled(page, "#pairs img")
+    page.get_by_label("To", exact=True).select_option("surprised")
+    choose_field(page, 5)
+    page.get_by_text("More options").click()
+    page.get_by_label("Block, rows and columns").fill("16, 16")
+    page.wait_for_selector("#plan:not(.stale) dd:text-is('64')")
+    assert page.locator("#plan dt").all_inner_texts()[:3] == ["time", "memory of a worker", "to be read"]
+    assert page.get_by_label("Name of the model").input_value() == "surprised-5x5"
+    shares = page.evaluate_handle(SHARES)
+    page.get_by_role("button", name="Start the training").click()
 
-        page.wait_for_selector("#watch-state.done")
-        assert page.get_by_role("heading", level=1).inner_text() == "surprised-5x5"
-        seen = shares.json_value()
-        assert seen == sorted(seen)
-        assert seen[-1] == 100
-        assert page.locator("#watch-blocks").inner_text() == "64 of 64 blocks"
-        page.wait_for_selector("#watch-scores:has-text('dB')")
-        colors = np.unique(pixels(page, "#blocks").reshape(-1, 4), axis=0)
-        assert len(colors) > 1000  # a face, not plain blocks
+    page.wait_for_selector("#watch-state.done")
+    assert page.get_by_role("heading", level=1).inner_text() == "surprised-5x5"
+    seen = shares.json_value()
+    assert seen == sorted(seen)
+    assert seen[-1] == 100
+    assert page.locator("#watch-blocks").inner_text() == "64 of 64 blocks"
+    page.wait_for_selector("#watch-scores:has-text('dB')")
+    colors = np.unique(pixels(page, "#blocks").reshape(-1, 4), axis=0)
+    assert len(colors) > 1000  # a face, not plain blocks
 
-        page.get_by_role("link", name="Look inside").click()
-        settled(page, ".explorer .weights")
-        page.get_by_role("link", name="Try it in the Studio").click()
-        settled(page, "#readout div")
-        before = pixels(page, "#view .after")
-        page.get_by_label("Radius").fill("3")
-        changed(page, "#view .after", before)
-        with page.expect_download() as download:
-            page.get_by_role("button", name="Download the picture").click()
-        assert download.value.suggested_filename.endswith("-surprised.png")
-        assert Image.open(download.value.path()).size == (128, 128)
+    page.get_by_role("link", name="Look inside").click()
+    settled(page, ".explorer .weights")
+    page.get_by_role("link", name="Try it in the Studio").click()
+    settled(page, "#readout div")
+    before = pixels(page, "#view .after")
+    page.get_by_label("Radius").fill("3")
+    changed(page, "#view .after", before)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download the picture").click()
+    assert download.value.suggested_filename.endswith("-surprised.png")
+    assert Image.open(download.value.path()).size == (128, 128)
 
 
-def test_blocks_come_up_while_one_watches_and_a_stopped_job_goes_on(open_page, tmp_path):
-    with serving(tmp_path / "catalog", "--workers", "1") as service:
-        page = open_page(service.url, "/datasets")
-        settled(page, "#generate")
-        form = page.locator("#generate")
-        form.get_by_label("Name").fill("many")
-        form.get_by_label("People").fill("400")
-        form.get_by_role("button", name="Make synthetic faces").click()
-        page.wait_for_selector("article:has-text('many') img")
-        page.goto(f"{service.url}/train")
-        settled(page, "#pairs img")
-        choose_field(page, 9)
-        page.get_by_text("More options").click()
-        page.get_by_label("Block, rows and columns").fill("16, 16")
-        page.get_by_role("button", name="Start the training").click()
-        page.wait_for_function(f"{SHARE} > 0")
-        changed(page, "#blocks", pixels(page, "#blocks"))
-        page.locator("#watch-actions").get_by_role("button", name=re.compile("^Stop")).click()
-        page.wait_for_selector("#watch-state.cancelled")
-        assert 0 < page.evaluate(SHARE) < 100
-        page.locator("#watch-actions").get_by_role("button", name=re.compile("^Go on")).click()
-        page.wait_for_selector("#watch-state.done")
-        assert page.evaluate(SHARE) == 100
+def test_blocks_come_up_while_one_watches_and_a_stopped_job_goes_on(open_page, serve, tmp_path):
+    service = serve(tmp_path / "catalog", "--workers", "1")
+    page = open_page(service.url, "/datasets")
+    settled(page, "#generate")
+    form = page.locator("#generate")
+    form.get_by_label("Name").fill("many")
+    form.get_by_label("People").fill("400")
+    form.get_by_role("button", name="Make synthetic faces").click()
+    page.wait_for_selector("article:has-text('many') img")
+    page.goto(f"{service.url}/train")
+    settled(page, "#pairs img")
+    choose_field(page, 9)
+    page.get_by_text("More options").click()
+    page.get_by_label("Block, rows and columns").fill("16, 16")
+    page.get_by_role("button", name="Start the training").click()
+    wait_until(page, f"{SHARE} > 0")
+    changed(page, "#blocks", pixels(page, "#blocks"))
+    page.locator("#watch-actions").get_by_role("button", name=re.compile("^Stop")).click()
+    page.wait_for_selector("#watch-state.cancelled")
+    assert 0 < page.evaluate(SHARE) < 100
+    page.locator("#watch-actions").get_by_role("button", name=re.compile("^Go on")).click()
+    page.wait_for_selector("#watch-state.done")
+    assert page.evaluate(SHARE) == 100
 
 
 def test_impossible_options_are_told_before_the_button_is_pressed(open_page, trained):

@@ -10,7 +10,7 @@ export async function showDetail(model, dataset, deleted) {
   box.dataset.model = model.name;
   const explorer = h("div", {});
   const list = h("dl", { class: "facts" });
-  const importance = map(model, "importance.png", "Importance: where it changes the face", dataset);
+  const importance = hasField(model) && map(model, "importance.png", "Importance: where it changes the face", dataset);
   box.replaceChildren(
     h("div", { class: "part row between" }, h("div", {}, h("h2", { id: "detail-title" }, model.name), h("p", { class: "soft small" }, kind(model))), actions(model, deleted)),
     h(
@@ -20,7 +20,7 @@ export async function showDetail(model, dataset, deleted) {
       h(
         "div",
         { class: "stack wide" },
-        h("div", { class: "maps" }, hasField(model) && importance, map(model, "intercept.png", "Intercept of every pixel")),
+        h("div", { class: "maps" }, importance, map(model, "intercept.png", "Intercept of every pixel")),
         h("div", {}, h("h3", {}, "Where it comes from"), list),
       ),
     ),
