@@ -51,7 +51,7 @@ def test_faces_of_the_same_people_stand_in_columns(models):
     people = int(models.eval_on_selector("#gallery", "g => g.style.getPropertyValue('--people')"))
     assert models.locator("#gallery img").count() == people * (2 + 3)
     models.eval_on_selector_all("#gallery img", "all => all.forEach(one => (one.loading = 'eager'))")
-    wait_until(lambda: models.evaluate(ARRIVED))
+    wait_until(models, ARRIVED)
 
 
 def test_the_explorer_shows_the_weights_of_the_pixel_one_is_at(models, trained):
@@ -69,9 +69,7 @@ def test_the_explorer_shows_the_weights_of_the_pixel_one_is_at(models, trained):
     models.keyboard.press("ArrowRight")
     models.keyboard.press("Shift+ArrowDown")
     models.wait_for_selector("figcaption:has-text('Pixel 41, 73')")
-    wait_until(
-        lambda: models.evaluate("document.querySelector('#spoken').innerText.startsWith('Weights of pixel 41, 73')")
-    )
+    wait_until(models, "document.querySelector('#spoken').innerText.startsWith('Weights of pixel 41, 73')")
     models.get_by_role("link", name="happy-5x5").click()
     models.wait_for_selector(".weights[aria-label*=': 25 of them']")
     before = models.locator(".explorer .weights").get_attribute("aria-label")

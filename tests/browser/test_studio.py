@@ -70,7 +70,7 @@ def test_the_importance_map_lies_over_the_picture(studio):
 
 def test_models_show_what_they_make_of_the_photograph(studio):
     faces = "[...document.querySelectorAll('#models canvas')]"
-    wait_until(lambda: studio.evaluate(f"new Set({faces}.map(c => c.toDataURL())).size === 4"))
+    wait_until(studio, f"new Set({faces}.map(c => c.toDataURL())).size === 4")
     assert studio.evaluate(f"{faces}.length") == 4
     studio.get_by_label("surprised-3x3").check()
     studio.wait_for_selector("#caption-after:has-text('surprised')")
