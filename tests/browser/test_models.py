@@ -104,7 +104,8 @@ def test_a_model_is_deleted_only_when_one_means_it(open_page, trained):
 def test_a_model_is_downloaded_as_a_store_and_as_a_matrix(models):
     with models.expect_download() as download:
         models.get_by_role("link", name="Download store").click()
-    assert any(name.endswith("zarr.json") for name in zipfile.ZipFile(download.value.path()).namelist())
+    with zipfile.ZipFile(download.value.path()) as store:
+        assert any(name.endswith("zarr.json") for name in store.namelist())
     with models.expect_download() as download:
         models.get_by_role("link", name="Download sparse matrix").click()
     assert download.value.suggested_filename == "happy-3x3.npz"

@@ -40,7 +40,8 @@ def test_strength_blends_at_once_and_the_download_is_what_one_sees(studio):
     assert asked == []
     with studio.expect_download() as download:
         studio.get_by_role("button", name="Download the picture").click()
-    saved = np.asarray(Image.open(download.value.path()).convert("RGB")).astype(int)
+    with Image.open(download.value.path()) as picture:
+        saved = np.asarray(picture.convert("RGB")).astype(int)
     assert np.abs(saved - half[..., :3]).max() <= 2
 
 

@@ -10,6 +10,7 @@ from browser.looking import changed, pixels, settled, wait_until
 
 pytestmark = pytest.mark.browser
 
+FIELDS = ("Receptive field", "Folds", "Components")
 SHARE = "Number(document.querySelector('#watch-bar').getAttribute('aria-valuenow'))"
 SHARES = """() => {
   const shares = [];
@@ -60,32 +61,38 @@ def test_a_newcomer_comes_from_nothing_to_a_picture(open_page, serve, tmp_path):
     with page.expect_download() as download:
         page.get_by_role("button", name="Download the picture").click()
     assert download.value.suggested_filename.endswith("-surprised.png")
-    assert Image.open(download.value.path()).size == (128, 128)
+    with Image.open(download.value.path()) as saved:
+        assert saved.size == (128, 128)
 
 
-def test_blocks_come_up_while_one_watches_and_a_stopped_job_goes_on(open_page, serve, tmp_path):
-    service = serve(tmp_path / "catalog", "--workers", "1")
-    page = open_page(service.url, "/datasets")
-    settled(page, "#generate")
-    form = page.locator("#generate")
-    form.get_by_label("Name").fill("many")
-    form.get_by_label("People").fill("400")
-    form.get_by_role("button", name="Make synthetic faces").click()
-    page.wait_for_selector("article:has-text('many') img")
-    page.goto(f"{service.url}/train")
+def test_blocks_come_up_while_one_watches_and_a_stopped_job_goes_on(open_page, trained):
+    page = open_page(trained.url, "/train")
     settled(page, "#pairs img")
-    choose_field(page, 9)
+    page.get_by_label("Method").select_option("l1")  # which takes long
     page.get_by_text("More options").click()
-    page.get_by_label("Block, rows and columns").fill("16, 16")
+    page.get_by_label("Block, rows and columns").fill("12, 12")
     page.get_by_role("button", name="Start the training").click()
     wait_until(page, f"{SHARE} > 0")
-    changed(page, "#blocks", pixels(page, "#blocks"))
+    page.wait_for_selector("#watch-map:visible")
+    seen = pixels(page, "#blocks")
+    share = page.evaluate(SHARE)
+    wait_until(page, f"{SHARE} > {share}")
+    changed(page, "#blocks", seen)
+    assert page.locator("#watch-figures dt").all_inner_texts()[:2] == ["images a second", "time left"]
+    assert page.locator("#watch-actions a:has-text('dashboard')").get_attribute("href").startswith("http")
     page.locator("#watch-actions").get_by_role("button", name=re.compile("^Stop")).click()
     page.wait_for_selector("#watch-state.cancelled")
-    assert 0 < page.evaluate(SHARE) < 100
+    share = page.evaluate(SHARE)
+    assert 0 < share < 100
     page.locator("#watch-actions").get_by_role("button", name=re.compile("^Go on")).click()
-    page.wait_for_selector("#watch-state.done")
-    assert page.evaluate(SHARE) == 100
+    wait_until(page, f"{SHARE} > {share}")
+    page.locator("#watch-actions").get_by_role("button", name=re.compile("^Stop")).click()
+    page.wait_for_selector("#watch-state.cancelled")
+    page.locator("#watch-actions").get_by_role("button", name=re.compile("^Delete")).click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete the job").click()
+    page.wait_for_selector("#new:visible")
+    page.wait_for_selector("#jobs :text('happy-l1')", state="detached")
+    settled(page)
 
 
 def test_impossible_options_are_told_before_the_button_is_pressed(open_page, trained):
@@ -106,7 +113,7 @@ def test_methods_show_the_options_they_have(open_page, trained):
     page = open_page(trained.url, "/train")
     settled(page, "#pairs img")
     page.get_by_text("More options").click()
-    field, folds, components = (page.get_by_label(name) for name in ("Receptive field", "Folds", "Components"))
+    field, folds, components = (page.get_by_label(name, exact=True) for name in FIELDS)
     assert (field.is_visible(), folds.is_visible(), components.is_visible()) == (True, False, False)
     page.locator("label:has(input[name=penalty][value=cv])").click()
     assert folds.is_visible()

@@ -79,6 +79,7 @@ export class Watch {
     $("watch-state").textContent = STATES[job.state];
     const share = job.state === "done" ? 100 : job.blocks ? Math.floor((100 * job.blocks_done) / job.blocks) : 0;
     $("watch-share").textContent = `${share} %`;
+    $("watch-phase").textContent = job.state === "running" ? (job.phase ?? "starting the workers …") : "";
     $("watch-blocks").textContent = job.blocks ? `${count(job.blocks_done)} of ${plural(job.blocks, "block")}` : "";
     $("watch-bar").firstChild.style.setProperty("--share", `${share}%`);
     $("watch-bar").setAttribute("aria-valuenow", String(share));
