@@ -26,7 +26,7 @@ export class BlockMap {
   }
 
   setFaces(source, target) {
-    this.faces = { source, target };
+    this.faces = source && { source, target };
     this.draw();
   }
 

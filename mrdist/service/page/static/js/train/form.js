@@ -128,7 +128,7 @@ export class TrainForm {
     const list = h("dl", { class: "figures" });
     const blocks = plan.blocks ?? plan.n_blocks;
     figures(list, [
-      ["time", seconds(plan.seconds)],
+      ["time", seconds(plan.seconds) ?? "not predicted"],
       ["memory of a worker", bytes(plan.peak_memory_bytes ?? plan.peak_memory)],
       ["to be read", bytes(plan.bytes_read)],
       ["to be written", bytes(plan.bytes_written)],

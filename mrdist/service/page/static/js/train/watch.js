@@ -25,6 +25,9 @@ export class Watch {
     this.stop();
     this.spoken = -1;
     this.facesOf = null;
+    this.faces = null;
+    this.map.setFaces(null);
+    $("watch-map").hidden = true;
     this.gridOf = null;
     this.job = null;
     $("watch-scores").hidden = true;
@@ -47,11 +50,20 @@ export class Watch {
     const { id } = this.job;
     const blocks = await get(`/jobs/${part(id)}/blocks`).catch(() => ({}));
     if (this.job.id !== id) return;
-    $("watch-map").hidden = !blocks.grid;
-    document.querySelector(".watch").classList.toggle("plain", !blocks.grid);
-    if (!blocks.grid) return;
-    this.gridOf = id;
-    this.map.setGrid(blocks);
+    if (blocks.grid) this.gridOf = id;
+    this.#showMap(blocks.grid ? blocks : this.#whole());
+  }
+
+  /** The map before there are blocks, and where there is none of them: the whole image is one. */
+  #whole() {
+    if (!this.faces) return null;
+    const { height, width } = this.faces[0];
+    return { shape: [height, width], block: [height, width], grid: [1, 1], done: this.job.state === "done" ? "1" : "0" };
+  }
+
+  #showMap(blocks) {
+    $("watch-map").hidden = blocks === null;
+    if (blocks) this.map.setGrid(blocks);
   }
 
   async #readFaces() {
@@ -61,7 +73,10 @@ export class Watch {
     try {
       const rows = (await rowsWith(options.images, "test", [options.source, options.target], 1)).concat(await rowsWith(options.images, null, [options.source, options.target], 1));
       const faces = await Promise.all([options.source, options.target].map((label) => loadBitmap(thumbnail(options.images, rows[0].row, label))));
-      if (this.job.id === id) this.map.setFaces(...faces);
+      if (this.job.id !== id) return;
+      this.faces = faces;
+      this.map.setFaces(...faces);
+      if (this.gridOf !== id) this.#showMap(this.#whole());
     } catch {
       // without faces the map shows plain blocks
     }
@@ -86,7 +101,7 @@ export class Watch {
     $("blocks").setAttribute("aria-label", `Map of the image: ${share} % of it solved`);
     const taken = job.started ? (Date.parse(job.finished ?? new Date().toISOString()) - Date.parse(job.started)) / 1000 : null;
     figures($("watch-figures"), [
-      ["images a second", job.images_per_second ? count(job.images_per_second) : over(job) ? null : "–"],
+      ["images a second", job.images_per_second ? (job.images_per_second < 10 ? job.images_per_second.toFixed(1) : count(job.images_per_second)) : over(job) ? null : "–"],
       ["time left", over(job) ? null : (seconds(job.seconds_left) ?? "–")],
       ["time taken", seconds(taken)],
     ]);
