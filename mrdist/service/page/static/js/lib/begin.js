@@ -3,7 +3,7 @@ import { follow, post } from "./api.js";
 import { h, speak } from "./dom.js";
 import { showEmpty } from "./shell.js";
 
-const FIRST = { name: "faces", generate: { images: 200, size: 128, labels: ["neutral", "happy", "surprised", "angry", "sad"], color: "rgb", seed: 0 } };
+const FIRST = { name: "faces", generate: { images: 150, size: 128, labels: ["neutral", "happy", "surprised", "angry"], color: "rgb", seed: 0 } };
 
 /** Offer to make a dataset; it is drawn while one looks, then the page goes on to training. */
 export function offerFaces() {
@@ -12,7 +12,7 @@ export function offerFaces() {
   const button = h("button", { class: "button main", type: "button", onclick: begin }, "Make synthetic faces");
   async function begin() {
     button.disabled = true;
-    say.textContent = "Drawing 200 people …";
+    say.textContent = "Drawing 150 people …";
     bar.hidden = false;
     try {
       const { id } = await post("/datasets", FIRST);
