@@ -39,12 +39,12 @@ class Original:
         """Channels without alpha: 1 or 3."""
         return 1 if self.pixels.shape[2] < 3 else 3
 
-    def to_png(self, pixels: npt.NDArray[np.generic] | None = None, compression: int = 6) -> bytes:
-        """Return the file of a PNG with these or other pixels of the same shape, without loss, at a level of zlib."""
+    def to_png(self, pixels: npt.NDArray[np.generic] | None = None, **compression: int) -> bytes:
+        """Return the file of a PNG with these or other pixels of the same shape, without loss; options are pillow's."""
         pixels = self.pixels if pixels is None else pixels
         image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
         stream = io.BytesIO()
-        image.save(stream, format="PNG", compress_level=compression, **self.info)
+        image.save(stream, format="PNG", **compression, **self.info)
         return stream.getvalue()
 
 

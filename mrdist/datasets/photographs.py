@@ -161,6 +161,18 @@ def photograph_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     return width, height
 
 
+def count_pixels(path: str | os.PathLike[str]) -> int:
+    """Return how many pixels a photograph has, from the head of the file alone: nothing is decoded.
+
+    Raises
+    ------
+    PhotographError
+        As `read_photograph`, as far as the head tells.
+    """
+    with decoding(File.of(path), head=True) as image:
+        return image.width * image.height
+
+
 def stretch(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """Map the darkest value of an image, of all its channels together, to 0 and the brightest to 255.
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -33,8 +34,13 @@ Points = tuple[float, float, float, float]
 Positions = npt.NDArray[np.float64]
 How = Literal["points", "landmarks", "registration"]
 
-#: Of zlib, as pillow has it by default: files that are kept are small.
-SMALL = 6
+#: What pillow is told of a PNG.
+Compression = Mapping[str, int]
+#: As it has it by default, for files that are kept.
+SMALL: Compression = {"compress_level": 6}
+#: For pictures that are looked at and thrown away: a quarter of the time. After a PNG's filters there is little in a
+#: photograph that repeats, so that looking for it in vain costs more than it saves.
+FAST: Compression = {"compress_level": 1, "compress_type": zlib.Z_HUFFMAN_ONLY}
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,7 @@ class Retoucher:
         landmarks: File | None = None,
         positions: Positions | None = None,
         importance: npt.NDArray[np.float32] | None = None,
-        compression: int = SMALL,
+        compression: Compression = SMALL,
     ) -> Retouched:
         """Return a photograph with its new expression.
 
@@ -122,7 +128,7 @@ class Retoucher:
         importance
             Where the change is taken, shape (y, x); everywhere by default.
         compression
-            Level of zlib for the PNG.
+            Of the PNG.
 
         Raises
         ------
@@ -132,8 +138,8 @@ class Retoucher:
         clock = _Clock()
         color: Color = "rgb" if self.model.n_channels == 3 else "gray"
         with clock("decode"):
-            width, height = photograph_size(file)
             photograph = read_photograph(file, color)
+        height, width = photograph.shape[:2]
         if points is None and landmarks is None and (height, width) == self.model.shape:
             with clock("model"):
                 made = self._made(photograph, importance)
@@ -151,7 +157,7 @@ class Retoucher:
         with clock("align"):
             pixels = retouch(original.pixels, original.n_colors, change, self._mask, positions)
         with clock("encode"):
-            content = original.to_png(pixels, compression)
+            content = original.to_png(pixels, **compression)
         how: How = "points" if points is not None else "registration" if landmarks is None else "landmarks"
         return Retouched(content, how, positions, clock.seconds)
 
@@ -162,7 +168,7 @@ class Retoucher:
         *,
         points: Points | None = None,
         positions: Positions | None = None,
-        compression: int = SMALL,
+        compression: Compression = SMALL,
     ) -> Retouched:
         """Return the importance map where it lies on a photograph, as a gray PNG of its size; see `picture`."""
         clock = _Clock()
@@ -239,15 +245,15 @@ class Retoucher:
         return found.mapping(GRID)
 
 
-def to_png(image: npt.NDArray[np.floating], compression: int = SMALL) -> bytes:
+def to_png(image: npt.NDArray[np.floating], compression: Compression = SMALL) -> bytes:
     """Return an image of floats as the file of an 8-bit PNG."""
     return encode(to_picture(image), compression)
 
 
-def encode(picture: Image.Image, compression: int = SMALL) -> bytes:
+def encode(picture: Image.Image, compression: Compression = SMALL) -> bytes:
     """Return the file of a PNG."""
     stream = io.BytesIO()
-    picture.save(stream, format="PNG", compress_level=compression)
+    picture.save(stream, format="PNG", **compression)
     return stream.getvalue()
 
 

@@ -9,8 +9,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from mrdist.errors import ParameterError
-from mrdist.pipeline._photographs import encode
-from mrdist.pipeline.opened import FAST, OpenedMapping
+from mrdist.pipeline._photographs import FAST, encode
+from mrdist.pipeline.opened import OpenedMapping
 from mrdist.refinement import Refinement
 from mrdist.storage import redact
 from mrdist.storage.sparse_weights import SparseModel
