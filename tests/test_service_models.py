@@ -18,6 +18,7 @@ from mrdist.refinement import Refinement
 from mrdist.service.app import create_app
 from mrdist.service.catalog import Catalog
 from mrdist.service.routes import models as routes
+from mrdist.storage.lease import Lease
 
 MODELS = "/api/v1/models"
 SIZE = 32
@@ -262,6 +263,18 @@ def test_a_deleted_model_leaves_nothing(studio):
     assert not [each for each in commands.files(f"{studio.catalog.url}/models") if "short-lived" in each]
     for path in ("", "/scores", "/importance.png", "/download", "/receptive-field?y=0&x=0", "/faces/people/0.png"):
         assert "no model 'short-lived'" in refusal(get(studio, f"/short-lived{path}"), 404)
+
+
+def test_a_model_that_is_being_written_is_not_deleted(studio):
+    weights = studio.catalog.url_of("models", "busy")
+    commands.succeed("train", studio.images, weights, *LABELS)
+    lease = Lease.take(weights, None, "train")
+    try:
+        assert "is being written by the train" in refusal(studio.client.delete(f"{MODELS}/busy"), 409)
+    finally:
+        lease.end()
+    assert get(studio, "/busy").status_code == 200
+    assert studio.client.delete(f"{MODELS}/busy").status_code == 204
 
 
 @pytest.mark.parametrize("name", ["..", "%2e%2e", "a%2fb", "A", "-a", "a" * 64, "sha red", "%00"])

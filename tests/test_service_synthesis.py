@@ -180,6 +180,8 @@ def test_large_photographs_wait_for_each_other_and_small_ones_do_not(studio, mon
     monkeypatch.setattr(synthesis, "LARGE_PIXELS", SIZE * SIZE)
     assert post(studio, studio.face).status_code == 200
     assert post(studio, studio.scene, points=POINTS).status_code == 200
+    several = refusal(post(studio, studio.scene, points=POINTS, model=["happy", "sad"]), 413)
+    assert f"{400 * 300} pixels" in several
 
 
 # --- what is refused -----------------------------------------------------------------------------------

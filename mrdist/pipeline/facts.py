@@ -6,7 +6,8 @@ from typing import Any
 
 from mrdist.errors import StoreFormatError
 from mrdist.pipeline.info import info
-from mrdist.storage import StorageOptions, open_weights, redact, stored_bytes
+from mrdist.pipeline.opened import memory_of
+from mrdist.storage import StorageOptions, WeightsReader, redact, stored_bytes
 from mrdist.storage.catalogs import modified_at
 
 
@@ -26,17 +27,26 @@ def describe_mapping(weights_url: str, storage_options: StorageOptions = None) -
     return found | {"created": modified_at(weights_url, storage_options)}
 
 
-def measure_mapping(weights_url: str, storage_options: StorageOptions = None) -> dict[str, int]:
+def measure_mapping(
+    weights_url: str, storage_options: StorageOptions = None, *, max_memory: int | None = None
+) -> dict[str, int | None]:
     """Return the ``parameters``, ``nonzeros`` and ``bytes`` of a mapping, all of which is read.
+
+    Parameters
+    ----------
+    weights_url, storage_options
+        A complete weights store.
+    max_memory
+        Of a mapping that takes more bytes, the first two stay None.
 
     Raises
     ------
     StoreError
         If it is not complete, or cannot be read.
     """
-    model = open_weights(weights_url, storage_options)
-    return {
-        "parameters": model.n_parameters,
-        "nonzeros": model.n_nonzeros,
-        "bytes": stored_bytes(weights_url, storage_options),
-    }
+    reader = WeightsReader.open(weights_url, storage_options)
+    sizes: dict[str, int | None] = {"parameters": None, "nonzeros": None}
+    if max_memory is None or memory_of(reader) <= max_memory:
+        model = reader.model()
+        sizes = {"parameters": model.n_parameters, "nonzeros": model.n_nonzeros}
+    return sizes | {"bytes": stored_bytes(weights_url, storage_options)}

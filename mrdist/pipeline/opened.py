@@ -13,13 +13,15 @@ import numpy.typing as npt
 
 from mrdist.datasets.photographs import Upload, count_pixels
 from mrdist.errors import MemoryLimitError, ParameterError
+from mrdist.geometry import ReceptiveField
 from mrdist.pipeline._photographs import FAST, Points, Positions, Retouched, Retoucher, to_png
 from mrdist.pipeline.refine import norms_of
 from mrdist.refinement import Refinement
 from mrdist.storage import StorageOptions, WeightsReader, read_importance, redact
+from mrdist.storage.global_weights import GlobalReader
 from mrdist.synthesis import MaskedWeights
 
-__all__ = ["OpenedMapping", "Retouched", "memory_of", "upload_pixels"]
+__all__ = ["OpenedMapping", "Retouched", "memory_of", "upload_pixels", "warm_up"]
 
 #: Importance maps, and places of faces, that are kept.
 _MAPS, _PLACES = 32, 256
@@ -171,6 +173,18 @@ def upload_pixels(content: bytes, name: str = "photograph") -> int:
 
 
 def memory_of(reader: WeightsReader) -> int:
-    """Return the bytes that a mapping takes once it is opened, about."""
+    """Return the bytes that a mapping takes once it is opened, about; a global one leaves its weights in the store."""
+    if isinstance(reader, GlobalReader):
+        return 0
     height, width = reader.training.shape
     return reader.numbers_per_pixel * height * width * np.dtype(reader.training.dtype).itemsize
+
+
+def warm_up() -> None:
+    """Load what the first photograph would have to wait for."""
+    from matplotlib import colormaps  # noqa: F401
+
+    nothing = np.zeros((1, 1, 1, 8, 8), dtype=np.float32)
+    weights = MaskedWeights(ReceptiveField(1), "shared", 1, nothing[0, 0], nothing[0, 0, 0])
+    to_png(weights.predict(np.zeros((1, 8, 8, 1), dtype=np.uint8))[0], FAST)
+    Refinement().importance(np.eye(8))

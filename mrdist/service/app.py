@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import import_module
 from importlib.util import find_spec
-from threading import Event
+from threading import Event, Thread
 from typing import Any
 
 import anyio
@@ -16,6 +16,7 @@ from fastapi.routing import APIRoute
 from starlette.routing import compile_path
 
 import mrdist
+from mrdist.pipeline.opened import warm_up
 from mrdist.service import problems
 from mrdist.service.catalog import Catalog
 from mrdist.service.desk import Desk
@@ -77,6 +78,7 @@ def create_app(catalog: Catalog, settings: Settings | None = None) -> FastAPI:
 async def _supervised(app: FastAPI) -> AsyncIterator[None]:
     supervisor = app.state.desk.supervisor
     supervisor.start()
+    Thread(target=warm_up, name="warm-up", daemon=True).start()
     yield
     await anyio.to_thread.run_sync(supervisor.end)
 

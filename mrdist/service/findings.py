@@ -12,20 +12,21 @@ from mrdist.pipeline.facts import measure_mapping
 from mrdist.service.cache import Cache
 from mrdist.service.catalog import Catalog
 from mrdist.service.problems import RefusedError
+from mrdist.service.synthesis import MODEL_BYTES
 from mrdist.storage.records import read_record, remove_record, write_record
 
 _MOST_WAITING = 32
 _records: Cache[dict[str, Any]] = Cache(1024)
 
 
-def sizes_of(catalog: Catalog, name: str) -> dict[str, int]:
+def sizes_of(catalog: Catalog, name: str) -> dict[str, int | None]:
     """Return ``parameters``, ``nonzeros`` and ``bytes`` of a complete model."""
     url, stamp = catalog.url_of("models", name), catalog.stamp("models", name)
 
     def find() -> dict[str, Any]:
         kept = _read(catalog, name, stamp)
         if "sizes" not in kept:
-            kept["sizes"] = measure_mapping(url, catalog.storage_options)
+            kept["sizes"] = measure_mapping(url, catalog.storage_options, max_memory=MODEL_BYTES)
             write_record(_place(catalog, name), kept, catalog.storage_options)
         sizes: dict[str, Any] = kept["sizes"]
         return sizes

@@ -12,6 +12,7 @@ from anyio import CapacityLimiter
 from anyio.lowlevel import RunVar
 from anyio.to_thread import run_sync
 
+from mrdist.errors import PhotographSizeError
 from mrdist.pipeline.opened import OpenedMapping, Retouched, memory_of, upload_pixels
 from mrdist.service.cache import Cache
 from mrdist.service.catalog import Catalog
@@ -73,7 +74,12 @@ async def retouch_all(
     def work(most_pixels: int | None) -> list[Retouched] | None:
         file.seek(0)
         content = file.read()
-        if most_pixels is not None and upload_pixels(content, name) > most_pixels:
+        if most_pixels is not None and (pixels := upload_pixels(content, name)) > most_pixels:
+            if len(models) > 1:
+                raise PhotographSizeError(
+                    f"Photograph {name} has {pixels} pixels, and {most_pixels} are the limit for several models at "
+                    "once: make it smaller first, or name one model."
+                )
             return None
         return [make(open_it(), content, name) for open_it in models]
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Annotated, Any, Literal, Self
 
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, ValidationError, model_validator
@@ -124,6 +125,10 @@ async def synthesize(request: Request, catalog: CatalogHere) -> Response:
         )
     if len(made) == 1:
         return Response(made[0].content, media_type="image/png", headers=_headers(made[0]))
+    return Response(await run_sync(_to_json, options.model, made), media_type="application/json")
+
+
+def _to_json(models: Sequence[str], made: Sequence[Retouched]) -> str:
     pictures = [
         Picture(
             model=name,
@@ -132,9 +137,9 @@ async def synthesize(request: Request, catalog: CatalogHere) -> Response:
             milliseconds={stage: 1000 * seconds for stage, seconds in each.seconds.items()},
             png=base64.b64encode(each.content).decode(),
         )
-        for name, each in zip(options.model, made, strict=True)
+        for name, each in zip(models, made, strict=True)
     ]
-    return Response(Pictures(pictures=pictures).model_dump_json(), media_type="application/json")
+    return Pictures(pictures=pictures).model_dump_json()
 
 
 @asynccontextmanager
