@@ -355,7 +355,7 @@ def test_a_run_before_its_store(quick, tmp_path):
     assert "there is no zarr group" in commands.failure("info", url)
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_run_that_wakes_up_too_late_changes_nothing(stores, weights, quick, workers):
     """Stopped in the middle, it is taken over by another training, which finishes; then it goes on."""
     with commands.running("train", stores.images, weights, *OPTIONS, *BLOCK, "--workers", workers) as process:

@@ -100,5 +100,5 @@ def _fault(read: ReadBack, task: BlockTask) -> str | None:
         for url, options in task.outputs:
             read(url, options, task.index, task.block)
     except (DamagedChunkError, MissingChunkError) as error:
-        return str(error)
+        return str(error).partition(";")[0]  # without the advice, which is not needed here
     return None
