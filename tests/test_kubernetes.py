@@ -314,6 +314,20 @@ def test_memory_that_is_planned_is_there():
         assert option(spec, "--nthreads") == "1"
 
 
+def test_dask_is_told_what_the_local_cluster_is_told():
+    from mrdist.execution._cluster import _RULES
+
+    def flat(config, prefix=""):
+        for name, value in config.items():
+            if isinstance(value, dict):
+                yield from flat(value, f"{prefix}{name}.")
+            else:
+                yield prefix + name, value
+
+    rules = {name: value for name, value in _RULES.items() if not name.endswith(".preload")}  # Ctrl-C of a terminal
+    assert dict(flat(yaml.safe_load((ROOT / "deploy" / "dask.yaml").read_text()))) == rules
+
+
 def test_deployments_are_watched():
     for name, spec in PODS.items():
         if "Job" in name:
