@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import clusters
 import commands
 import pytest
 
@@ -56,6 +57,14 @@ def test_hostile_chunks_are_read_once_and_told(stores, tmp_path):
     assert "mrdist rechunk IN OUT" in trained.stderr
     again = commands.succeed("train", stores["hostile"], weights, *LABELS, "--workers", 0)
     assert "rechunk" not in again.stderr
+
+
+def test_a_training_is_cut_for_the_workers_that_the_scheduler_has(stores, tmp_path):
+    one, two = (commands.report("plan", stores["good"], *LABELS, "--workers", n)["n_blocks"] for n in (1, 2))
+    assert (one, two) == (1, 2)  # and two or more for the processors of this machine
+    with clusters.scheduler(tmp_path) as (address, _), clusters.worker(address), clusters.at_work(address, 1):
+        trained = commands.report("train", stores["good"], tmp_path / "weights.zarr", *LABELS, "--scheduler", address)
+    assert trained["blocks"] == one
 
 
 def test_following_the_advice_ends_it(stores, tmp_path):

@@ -40,7 +40,7 @@ _RULES = {
 }
 
 
-def reach(workers: int | None, scheduler: str | None, max_memory: int) -> int:
+def reach(workers: int | None, scheduler: str | None, max_memory: int) -> tuple[int, int | None]:
     """Make sure that the workers that are asked for can be had, before anything is begun or removed.
 
     Parameters
@@ -52,8 +52,10 @@ def reach(workers: int | None, scheduler: str | None, max_memory: int) -> int:
 
     Returns
     -------
-    int
+    max_memory : int
         The limit to plan for: what the workers of the scheduler have, if that is less.
+    n_slots : int or None
+        Tasks that the scheduler's workers run at once; None without a scheduler, and where it has no workers yet.
 
     Raises
     ------
@@ -64,11 +66,12 @@ def reach(workers: int | None, scheduler: str | None, max_memory: int) -> int:
     """
     _check_choice(workers, scheduler)
     if scheduler is None:
-        return max_memory
+        return max_memory, None
     _warn_if_open(scheduler)
     with _quiet(), _connect(scheduler) as client:
         _check_versions(client, scheduler)
-        return _memory_of(client, scheduler, max_memory)
+        n_slots = sum(client.nthreads().values())
+        return _memory_of(client, scheduler, max_memory), n_slots or None
 
 
 def use_tls(ca_file: str | None, cert_file: str | None, key_file: str | None) -> None:

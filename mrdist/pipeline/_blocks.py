@@ -61,13 +61,15 @@ def check_choices(color: str, split: str = "train", dtype: str = "float32") -> N
 
 def check_workers(
     workers: int | None, scheduler: str | None, *urls: str, max_memory: int | str = DEFAULT_MEMORY
-) -> int:
+) -> tuple[int, int]:
     """Make sure, before anything is begun or removed, that there can be workers and that they see the stores.
 
     Returns
     -------
-    int
+    max_memory : int
         Limit on the resident bytes of a worker process to plan for, see `mrdist.execution.reach`.
+    n_slots : int
+        Tasks to plan for that run at once.
 
     Raises
     ------
@@ -77,7 +79,8 @@ def check_workers(
         If the scheduler cannot be used.
     """
     check_reachable(workers, *urls)
-    return reach(workers, scheduler, parse_bytes(max_memory))
+    limit, n_slots = reach(workers, scheduler, parse_bytes(max_memory))
+    return limit, n_slots_of(workers) if n_slots is None else n_slots
 
 
 def n_slots_of(workers: int | None) -> int:

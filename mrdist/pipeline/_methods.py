@@ -91,6 +91,8 @@ class Job:
         Where the weights go.
     block, workers, scheduler, max_memory, overwrite, progress
         As in `mrdist.train`; ``max_memory`` in bytes.
+    n_slots
+        Tasks to plan for that run at once.
     """
 
     lesson: Lesson
@@ -100,6 +102,7 @@ class Job:
     workers: int | None
     scheduler: str | None
     max_memory: int
+    n_slots: int
     overwrite: bool
     progress: bool | None
 

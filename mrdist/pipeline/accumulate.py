@@ -14,7 +14,7 @@ from mrdist.errors import ParameterError, StoreExistsError
 from mrdist.execution import peak_memory
 from mrdist.geometry import Block, ReceptiveField, Shape, block_grid
 from mrdist.moments import Color, check_rows
-from mrdist.pipeline._blocks import check_choices, check_workers, n_slots_of, output_options, run_blocks, versions
+from mrdist.pipeline._blocks import check_choices, check_workers, output_options, run_blocks, versions
 from mrdist.pipeline._run import driving, hold
 from mrdist.pipeline._sums import sum_images
 from mrdist.planning import DEFAULT_MEMORY, Workload, block_bytes, plan_training
@@ -163,7 +163,7 @@ def accumulate(
     check_apart(images_url, statistics_url)
     if append and overwrite:
         raise ParameterError("append adds to a store and overwrite replaces it; give one of them.")
-    limit = check_workers(workers, scheduler, images_url, statistics_url, max_memory=max_memory)
+    limit, n_slots = check_workers(workers, scheduler, images_url, statistics_url, max_memory=max_memory)
     images = Images.open(images_url, storage_options)
     hold(statistics_url, statistics_storage_options)
     known = None if overwrite else Statistics.find(statistics_url, statistics_storage_options)
@@ -182,7 +182,6 @@ def accumulate(
     n_before = known.n_images if known is not None else 0
     check_rows((n_before + len(rows)) * accumulation.rows_per_image, accumulation.unit)
     workload = _workload(images, accumulation, rows)
-    n_slots = n_slots_of(workers)
     plan = plan_training(workload, max_memory=limit, n_slots=n_slots, block=block)
     n_new_folds = len(accumulation.folds(len(rows)))
     part = Part(redact(images_url), split, images.fingerprint(labels, rows), len(rows), n_new_folds)

@@ -9,6 +9,7 @@ from typing import Any
 from mrdist.errors import ParameterError
 from mrdist.geometry import ReceptiveField, Shape
 from mrdist.moments import Color
+from mrdist.pipeline._blocks import n_slots_of
 from mrdist.pipeline._ingest_sources import find_people
 from mrdist.pipeline._methods import METHODS, Job, Lesson, choose_options
 from mrdist.pipeline.compare import METHODS_COMPARED, contestants_of
@@ -88,7 +89,7 @@ def check_training(
     cuts = []
     for one, other in pairs:
         lesson = Lesson.of(images, method=method, source=one, target=other, split=split, color=color, dtype=dtype)
-        job = Job(lesson, "", None, block, workers, None, limit, overwrite=False, progress=False)
+        job = Job(lesson, "", None, block, workers, None, limit, n_slots_of(workers), overwrite=False, progress=False)
         cuts.append(METHODS[method].check(job, options))
     return Cost.of_all(cuts)
 

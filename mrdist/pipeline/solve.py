@@ -12,7 +12,6 @@ from mrdist.geometry import Block, ReceptiveField, Shape, block_grid
 from mrdist.pipeline._blocks import (
     check_choices,
     check_workers,
-    n_slots_of,
     output_options,
     run_blocks,
     solve_block,
@@ -108,7 +107,7 @@ def solve(
     weights_storage_options = output_options(weights_url, weights_storage_options, storage_options)
     check_apart(statistics_url, weights_url)
     check_choices("shared", dtype=dtype)
-    limit = check_workers(workers, scheduler, statistics_url, weights_url, max_memory=max_memory)
+    limit, n_slots = check_workers(workers, scheduler, statistics_url, weights_url, max_memory=max_memory)
     statistics = Statistics.open(statistics_url, storage_options)
     accumulation = statistics.accumulation
     field = ReceptiveField(
@@ -144,7 +143,6 @@ def solve(
         weight_chunk=chunk_side(accumulation.shape),
         n_inputs=accumulation.n_inputs,
     )
-    n_slots = n_slots_of(workers)
     cut = plan_solving(sums, max_memory=limit, n_slots=n_slots, block=block)
     hold(weights_url, weights_storage_options)
     output = train_output(

@@ -152,7 +152,7 @@ def synthesize_store(
     weights_url, images_url, url = (normalize_url(each) for each in (weights_url, images_url, url))
     for source in (weights_url, images_url):
         check_apart(source, url)
-    limit = check_workers(workers, scheduler, weights_url, images_url, url, max_memory=max_memory)
+    limit, _ = check_workers(workers, scheduler, weights_url, images_url, url, max_memory=max_memory)
     if weights_storage_options is None:
         weights_storage_options = storage_options
     output_storage_options = output_options(url, output_storage_options, storage_options)

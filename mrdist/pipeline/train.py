@@ -14,7 +14,7 @@ from mrdist.errors import ParameterError
 from mrdist.execution import peak_memory
 from mrdist.geometry import Block, ReceptiveField, Shape, block_grid
 from mrdist.moments import Color
-from mrdist.pipeline._blocks import check_workers, n_slots_of, output_options, run_blocks, solve_block, versions
+from mrdist.pipeline._blocks import check_workers, output_options, run_blocks, solve_block, versions
 from mrdist.pipeline._methods import METHODS, Job, Lesson, choose_options
 from mrdist.pipeline._run import driving, hold
 from mrdist.pipeline._sums import sum_images
@@ -235,7 +235,7 @@ def train(
     images_url, weights_url = normalize_url(images_url), normalize_url(weights_url)
     weights_storage_options = output_options(weights_url, weights_storage_options, storage_options)
     check_apart(images_url, weights_url)
-    limit = check_workers(workers, scheduler, images_url, weights_url, max_memory=max_memory)
+    limit, n_slots = check_workers(workers, scheduler, images_url, weights_url, max_memory=max_memory)
     images = Images.open(images_url, storage_options)
     job = Job(
         Lesson.of(images, method=method, source=source, target=target, split=split, color=color, dtype=dtype),
@@ -245,6 +245,7 @@ def train(
         workers=workers,
         scheduler=scheduler,
         max_memory=limit,
+        n_slots=n_slots,
         overwrite=overwrite,
         progress=progress,
     )
@@ -293,7 +294,7 @@ def plan_masked(
 
 def plan_job(job: Job, workload: Workload, block: Shape | None) -> Plan:
     """Cut the work into blocks for who works on it."""
-    return plan_training(workload, max_memory=job.max_memory, n_slots=n_slots_of(job.workers), block=block)
+    return plan_training(workload, max_memory=job.max_memory, n_slots=job.n_slots, block=block)
 
 
 def run_training(

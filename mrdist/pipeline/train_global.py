@@ -31,7 +31,7 @@ from mrdist.baselines.mean import TargetSums
 from mrdist.errors import DataError
 from mrdist.execution import Executor, open_executor, peak_memory
 from mrdist.geometry import Block, block_grid
-from mrdist.pipeline._blocks import n_slots_of, versions
+from mrdist.pipeline._blocks import versions
 from mrdist.pipeline._global_plan import GlobalSizes, plan_global
 from mrdist.pipeline._methods import Job, Lesson
 from mrdist.pipeline._resume import tasks_left
@@ -90,7 +90,7 @@ def plan_whole(job: Job, **options: Any) -> tuple[GlobalSizes, Cut]:
     training = describe_global(job.lesson, **options)
     labels = 2 + (training.components is not None) + (training.alphas is not None)
     sizes = GlobalSizes.of(images, images.n_read(job.lesson.rows), training, labels)
-    return sizes, plan_global(sizes, max_memory=job.max_memory, n_slots=n_slots_of(job.workers), block=job.block)
+    return sizes, plan_global(sizes, max_memory=job.max_memory, n_slots=job.n_slots, block=job.block)
 
 
 def train_global(job: Job, **options: Any) -> TrainReport:

@@ -18,7 +18,6 @@ from mrdist.pipeline._averages import mean_scores
 from mrdist.pipeline._blocks import (
     check_choices,
     check_workers,
-    n_slots_of,
     output_options,
     run_blocks,
     solve_block,
@@ -207,7 +206,7 @@ def train_mappings(
     check_apart(images_url, group_url)
     check_choices(color, split, dtype)
     options = choose_options(method, method_options)
-    limit = check_workers(workers, scheduler, images_url, group_url, max_memory=max_memory)
+    limit, n_slots = check_workers(workers, scheduler, images_url, group_url, max_memory=max_memory)
     images = Images.open(images_url, storage_options)
     pairs, left_out = label_pairs(images, source, split, both_ways=both_ways)
     for name in left_out:
@@ -226,6 +225,7 @@ def train_mappings(
             workers=workers,
             scheduler=scheduler,
             max_memory=limit,
+            n_slots=n_slots,
             progress=progress,
         )
         scores = {name: report.scores for name, report in reports.items()}
@@ -254,7 +254,6 @@ def train_mappings(
         )
         for label, other in pairs
     }
-    n_slots = n_slots_of(workers)
     units = plan_units(images, list(trainings.values()), max_memory=limit, n_slots=n_slots, block=block)
     described = {name: asdict(training) for name, training in trainings.items()}
     hold(group_url, weights_storage_options)

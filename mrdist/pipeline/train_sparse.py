@@ -30,7 +30,7 @@ from mrdist.errors import DataError, MemoryLimitError, ParameterError
 from mrdist.execution import peak_memory
 from mrdist.geometry import Block, Shape, block_grid
 from mrdist.moments import to_integers, unit_of
-from mrdist.pipeline._blocks import BlockRun, n_slots_of, run_blocks, versions
+from mrdist.pipeline._blocks import BlockRun, run_blocks, versions
 from mrdist.pipeline._methods import Job
 from mrdist.pipeline._search import Parameter, check_search, settle
 from mrdist.pipeline.train import TrainReport, TrainTask, already_trained, check_fixed, check_unsearched
@@ -142,7 +142,7 @@ def _plan(job: Job, window: int | None, **options: Any) -> tuple[SparseTraining,
     images = job.lesson.images
     check_window(window, images.shape)
     training = SparseTraining(**job.lesson.describe(), window=window, **options)
-    limits = {"max_memory": job.max_memory, "n_slots": n_slots_of(job.workers)}
+    limits = {"max_memory": job.max_memory, "n_slots": job.n_slots}
     return training, plan_sparse(images, training, block=job.block, **limits)
 
 
