@@ -42,6 +42,15 @@ def main() -> None:
     parser.add_argument("--interface", help="network interface that all nodes share, such as ib0")
     options = parser.parse_args()
 
+    # Cut for all jobs, however few have left the queue when the training begins.
+    what = {
+        "source": options.source,
+        "target": options.target,
+        "receptive_field": options.receptive_field,
+        "alpha": options.alpha,
+        "max_memory": options.max_memory,
+    }
+    block = mrdist.plan(options.images, workers=options.jobs, block=options.block, **what).block
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))  # of the driver's own walltime: the worker jobs end too
     memory = parse_bytes(options.max_memory)
     lifetime = 60 * options.walltime - min(120, 20 * options.walltime)
@@ -52,24 +61,15 @@ def main() -> None:
         processes=1,
         memory=f"{memory}B",
         job_mem=f"{(6 * memory // 5 >> 20) + 256}M",  # where Dask ends a worker, and its nanny
-        walltime=f"00:{options.walltime}:00",
+        walltime=str(options.walltime),
         worker_extra_args=["--lifetime", f"{lifetime}s", "--lifetime-stagger", f"{lifetime // 10}s", "--no-dashboard"],
     ) as cluster:
         cluster.adapt(minimum_jobs=options.jobs, maximum_jobs=options.jobs)  # jobs that end are replaced
         with Client(cluster) as client:
             print("waiting for the queue", flush=True)
             client.wait_for_workers(1)
-            report = mrdist.train(
-                options.images,
-                options.weights,
-                source=options.source,
-                target=options.target,
-                receptive_field=options.receptive_field,
-                alpha=options.alpha,
-                block=options.block and tuple(options.block),
-                max_memory=memory,
-                scheduler=cluster.scheduler_address,
-            )
+            address = cluster.scheduler_address
+            report = mrdist.train(options.images, options.weights, scheduler=address, block=block, **what)
     print(f"{options.weights}: {report.blocks_run} of {report.blocks} blocks in {report.run_seconds:.0f} s")
 
 
