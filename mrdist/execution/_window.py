@@ -13,13 +13,12 @@ from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from distributed import Client, Future
-from distributed.protocol import pickle
 from distributed.scheduler import KilledWorker
 
 from mrdist.errors import ExecutionError, MrdistError
 from mrdist.events import emit
 from mrdist.execution._executor import failure
-from mrdist.execution._worker import own_versions, unpack, work
+from mrdist.execution._worker import own_versions, pack, unpack, work
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -87,7 +86,7 @@ class Window(Generic[Item, Result]):
         # a future of a task and not scattered data, which would be lost with the worker that holds it
         self._common = client.submit(
             unpack,
-            pickle.dumps((function, own_versions(), shared)),
+            pack((function, own_versions(), shared)),
             key=f"{name}-{self._run}-shared",
             pure=False,
         )
@@ -174,7 +173,7 @@ class Window(Generic[Item, Result]):
         tries = "again" if self._alone is not None else "0"
         futures = self._client.map(
             work,
-            [pickle.dumps(self._items[number]) for number in numbers],
+            [pack(self._items[number]) for number in numbers],
             key=[f"{self._name}-{self._run}-{number}-{tries}" for number in numbers],
             pure=False,
             common=self._common,

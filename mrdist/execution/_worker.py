@@ -80,6 +80,20 @@ def difference(wanted: Mapping[str, str], found: Mapping[str, str | None]) -> st
     )
 
 
+class Packed(bytes):
+    """Pickled bytes that logs and pages do not show: they may hold the keys of a store."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} bytes>"
+
+
+def pack(value: object) -> Packed:
+    """Return a value as what is nothing to the scheduler, which need not import it, nor keep it as objects."""
+    return Packed(pickle.dumps(value))
+
+
 def unpack(packed: bytes) -> Any:
     """Return what all tasks of a run share: their function, the versions that it needs and its further arguments.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
@@ -97,7 +97,7 @@ class Job:
 
     lesson: Lesson
     url: str
-    storage_options: StorageOptions
+    storage_options: StorageOptions = field(repr=False)
     block: Shape | None
     workers: int | None
     scheduler: str | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -81,9 +81,9 @@ class _Task:
     """A block to sum; what all blocks share lies in the output store."""
 
     statistics_url: str
-    statistics_options: StorageOptions
+    statistics_options: StorageOptions = field(repr=False)
     images_url: str
-    images_options: StorageOptions
+    images_options: StorageOptions = field(repr=False)
     index: int
     block: Block
     slab: int

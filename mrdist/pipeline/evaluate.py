@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -33,9 +33,9 @@ _BLOCK = (64, 64)
 @dataclass(frozen=True)
 class _Task:
     weights_url: str
-    weights_options: StorageOptions
+    weights_options: StorageOptions = field(repr=False)
     images_url: str
-    images_options: StorageOptions
+    images_options: StorageOptions = field(repr=False)
     source: str
     target: str
     split: str

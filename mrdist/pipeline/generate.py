@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -30,7 +30,7 @@ class _Run:
     """Images of one label that fill whole chunks."""
 
     url: str
-    storage_options: StorageOptions
+    storage_options: StorageOptions = field(repr=False)
     label: str
     start: int
     stop: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ _BLOCK = (64, 64)
 @dataclass(frozen=True)
 class _Task:
     images_url: str
-    images_options: StorageOptions
+    images_options: StorageOptions = dataclasses.field(repr=False)
     labels: tuple[str, str]
     portions: tuple[tuple[int, ...], ...]
     tested: tuple[int, ...]

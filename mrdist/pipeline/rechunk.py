@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from math import prod
 from typing import Any
@@ -84,9 +84,9 @@ class _Tile:
     """Pixels of one label that fill whole chunks of the new store."""
 
     images_url: str
-    images_options: StorageOptions
+    images_options: StorageOptions = field(repr=False)
     url: str
-    storage_options: StorageOptions
+    storage_options: StorageOptions = field(repr=False)
     label: str
     start: int
     stop: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -39,9 +39,9 @@ class _Task:
     """A block to solve; what all blocks share lies in the output store."""
 
     weights_url: str
-    weights_options: StorageOptions
+    weights_options: StorageOptions = field(repr=False)
     statistics_url: str
-    statistics_options: StorageOptions
+    statistics_options: StorageOptions = field(repr=False)
     index: int
     block: Block
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
@@ -84,11 +84,11 @@ class _Run:
     """Images that fill whole chunks of the new store."""
 
     weights_url: str
-    weights_options: StorageOptions
+    weights_options: StorageOptions = field(repr=False)
     images_url: str
-    images_options: StorageOptions
+    images_options: StorageOptions = field(repr=False)
     url: str
-    storage_options: StorageOptions
+    storage_options: StorageOptions = field(repr=False)
     start: int
     stop: int
     rows_at_a_time: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -92,9 +92,9 @@ class TrainTask:
     """A block to train; what all blocks share lies in the output store."""
 
     weights_url: str
-    weights_options: StorageOptions
+    weights_options: StorageOptions = field(repr=False)
     images_url: str
-    images_options: StorageOptions
+    images_options: StorageOptions = field(repr=False)
     index: int
     block: Block
     slab: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -133,9 +133,9 @@ class _Task:
     """A block to train; what all blocks share lies in the output stores."""
 
     group_url: str
-    weights_options: StorageOptions
+    weights_options: StorageOptions = field(repr=False)
     images_url: str
-    images_options: StorageOptions
+    images_options: StorageOptions = field(repr=False)
     names: tuple[str, ...]
     index: int
     block: Block

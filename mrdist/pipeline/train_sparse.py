@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby, pairwise
 from typing import Any, Literal
 
@@ -56,7 +56,7 @@ class _ChunkTask:
     """A chunk of the matrix to lay out; its block is of no meaning."""
 
     weights_url: str
-    weights_options: StorageOptions
+    weights_options: StorageOptions = field(repr=False)
     index: int
     block: Block
 

@@ -47,6 +47,12 @@ class CheckedStore(WrapperStore[Store]):
         self._whole = whole
         self._checked: dict[str, bool] = {}
 
+    def __str__(self) -> str:
+        return redact(self._url)
+
+    def __repr__(self) -> str:
+        return f"<store {self}>"
+
     def _with_store(self, store: Store) -> Self:
         return type(self)(store, self._url, whole=self._whole)
 

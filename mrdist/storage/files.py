@@ -80,7 +80,7 @@ class File:
     @property
     def name(self) -> str:
         """Last part of the path."""
-        return PurePosixPath(self.member or self.url).name
+        return PurePosixPath(self.member or redact(self.url)).name
 
     @property
     def suffix(self) -> str:
@@ -245,10 +245,12 @@ def _remote_errors(url: str) -> Iterator[None]:
     except Exception as error:
         if is_local(url) or isinstance(error, MrdistError | GeneratorExit):
             raise
-        sentence = None if isinstance(error, FileNotFoundError) else refusal(url, error)
+        if isinstance(error, FileNotFoundError):
+            raise FileNotFoundError("there is no such file") from shown(error, url)
+        sentence = refusal(url, error)
         if sentence is not None:  # no fault of this one file
             raise StoreError(sentence) from shown(error, url)
-        if isinstance(error, (OSError, ValueError, *_DAMAGE)):
+        if isinstance(error, (OSError, ValueError, *_DAMAGE)) and redact_text(str(error)) == str(error):
             raise
         raise OSError(redact_text(str(error))) from shown(error, url)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -252,7 +252,7 @@ class Images:
     """
 
     url: str
-    storage_options: StorageOptions
+    storage_options: StorageOptions = field(repr=False)
     labels: tuple[str, ...]
     n_images: int
     shape: Shape

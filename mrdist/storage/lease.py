@@ -20,7 +20,7 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from logging import getLogger
 from pathlib import Path
@@ -96,7 +96,7 @@ class Fence:
     """
 
     url: str
-    options: StorageOptions
+    options: StorageOptions = field(repr=False)
     token: str
 
     @property

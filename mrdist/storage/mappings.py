@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mrdist.errors import StoreExistsError
@@ -61,7 +61,7 @@ class MappingGroup:
     """
 
     url: str
-    storage_options: StorageOptions
+    storage_options: StorageOptions = field(repr=False)
     attributes: Mapping[str, Any]
 
     @classmethod

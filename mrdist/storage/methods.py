@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -85,7 +85,7 @@ class Model(ABC):
     """
 
     url: str
-    storage_options: StorageOptions
+    storage_options: StorageOptions = field(repr=False)
     attributes: Mapping[str, Any]
     n_channels: int
 

@@ -43,9 +43,10 @@ def find_files(place: str, suffixes: Collection[str], storage_options: StorageOp
     DataError
         If nothing fits a pattern, or there is no such file in a folder.
     """
+    signs = "*[" if place.startswith("http") else "*?["  # where a query begins with the third
     with store_errors(place), asking_bucket(place, storage_options):
         filesystem, path = filesystem_of(place, storage_options)
-        if any(sign in place for sign in "*?[") and not patiently(lambda: filesystem.exists(path)):
+        if any(sign in place for sign in signs) and not patiently(lambda: filesystem.exists(path)):
             names = patiently(lambda: [name for name in sorted(filesystem.glob(path)) if filesystem.isfile(name)])
             found = [filesystem.unstrip_protocol(name) for name in names]
             if not found:
@@ -57,14 +58,15 @@ def find_files(place: str, suffixes: Collection[str], storage_options: StorageOp
             if not files:
                 raise DataError(f"there is no photograph in {redact(place)} ({', '.join(sorted(suffixes))}).")
         else:
-            return {place: File(normalize_url(place), storage_options=storage_options)}
+            return {redact(place): File(normalize_url(place), storage_options=storage_options)}
     return {str(file): file for file in files}
 
 
 def beside(file: File, suffixes: Sequence[str]) -> File | None:
     """Return the file of the same stem with the first of some suffixes, None if there is none."""
     for suffix in suffixes:
-        url = file.url.removesuffix(Path(file.name).suffix) + suffix
+        stem, _, query = file.url.partition(Path(file.name).suffix + "?")
+        url = f"{stem}{suffix}?{query}" if query else file.url.removesuffix(Path(file.name).suffix) + suffix
         with store_errors(url):
             filesystem, path = filesystem_of(url, file.storage_options)
             found = patiently(lambda: filesystem.isfile(path))  # noqa: B023 (called at once)

@@ -165,7 +165,7 @@ def open_filesystem(url: str, options: StorageOptions, *, asynchronous: bool = F
             "retries": {"total_max_attempts": 1},
             **given,
         }
-        _keep_requests_from_logs()
+    _keep_requests_from_logs()
     try:
         filesystem, path = fsspec.url_to_fs(normalize_url(url), **chosen)
     except (ImportError, ValueError) as error:
@@ -196,8 +196,8 @@ def open_stream(url: str, options: StorageOptions, **how: Any) -> Any:
 
 
 def _keep_requests_from_logs() -> None:
-    """Keep the clients from logging requests with their headers, among them keys and tokens, where all is logged."""
-    for name in ("botocore", "aiobotocore"):
+    """Keep the clients from logging requests, with keys and tokens in them, where everything is logged."""
+    for name in ("botocore", "aiobotocore", "fsspec"):
         logger = logging.getLogger(name)
         if logger.level == logging.NOTSET:
             logger.setLevel(logging.INFO)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,7 @@ class Staging:
     """
 
     url: str
-    storage_options: StorageOptions
+    storage_options: StorageOptions = field(repr=False)
 
     @property
     def _place(self) -> str:

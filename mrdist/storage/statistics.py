@@ -8,7 +8,7 @@ and images count: what lies beyond them belongs to an addition in the making, an
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -137,7 +137,7 @@ class Statistics:
     """
 
     url: str
-    storage_options: StorageOptions
+    storage_options: StorageOptions = field(repr=False)
     accumulation: Accumulation
     parts: tuple[Part, ...]
     chunks: Shape

@@ -93,6 +93,8 @@ def open_group(url: str, options: StorageOptions = None, *, write: bool = False)
     StoreError
         If the address cannot be used at all.
     """
+    if not is_local(url) and "?" in url:
+        raise StoreNotFoundError(f"{redact(url)} was given with a query, which names one file and no store.")
     with store_errors(url), _opening(url, options):
         store = _store(url, options, read_only=not write)
         if write:  # a writer must see arrays as they are, not as they were when the store was last complete
