@@ -112,13 +112,16 @@ OUT = "s3://refusing/out"
     [
         ("generate", OUT, "--images", 4, "--size", 16, "--workers", 0),
         ("rechunk", IMAGES, OUT, "--chunks", "2,16,16", "--workers", 0),
-        *(("train", IMAGES, OUT, "--method", method, *PAIR) for method in ("mr", "l2", "l1", "mean")),
+        *(("train", IMAGES, OUT, "--method", method, *PAIR) for method in ("mr", "l2")),
         ("train", IMAGES, OUT, "--mappings", "all", *PAIR[:2], *PAIR[4:]),
         ("accumulate", IMAGES, OUT, *PAIR),
         ("solve", "sums.zarr", OUT, "--workers", 0),
         ("synthesize", "weights.zarr", IMAGES, "--out", OUT, "--workers", 0),
         ("synthesize", "weights.zarr", "photograph.png", "--out", OUT),
         ("export", "weights.zarr", OUT),
+        ("export", "weights.zarr", f"{OUT}.npz", "--format", "npz"),
+        ("compare", IMAGES, "--methods", "mean", "--out", OUT, *PAIR[:4], "--workers", 0),
+        ("report", "weights.zarr", "--out", f"{OUT}.html"),
     ],
     ids=lambda command: "-".join(map(str, command[:1] + command[-3:-2])),
 )

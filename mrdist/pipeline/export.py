@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import io
 
 import scipy.sparse
 
-from mrdist.errors import ParameterError, StoreError, StoreExistsError
+from mrdist.errors import ParameterError, StoreExistsError
 from mrdist.pipeline._run import driving, hold
-from mrdist.storage import StorageOptions, check_apart, is_local, open_weights, write_csr
+from mrdist.storage import StorageOptions, check_apart, normalize_url, open_weights, redact, write_csr
+from mrdist.storage.places import is_file, write_file
 
 FORMATS = ("csr-zarr", "npz")
 
@@ -59,26 +60,17 @@ def export(
         hold(out, storage_options)
         write_csr(out, model.to_scipy(), overwrite=overwrite, storage_options=storage_options)
         return [out]
-    if not is_local(out):
-        raise ParameterError(f"format npz writes local files only, got {out}; use csr-zarr there.")
     matrices = model.to_scipy()
-    path = Path(out.removeprefix("file://"))
-    path = path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
+    stem = normalize_url(out).removesuffix(".npz")
     if not isinstance(matrices, list):
-        files = {path: matrices}
+        files = {f"{stem}.npz": matrices}
     else:
-        files = {path.with_name(f"{path.stem}-channel_{c}.npz"): m for c, m in enumerate(matrices)}
+        files = {f"{stem}-channel_{c}.npz": m for c, m in enumerate(matrices)}
     for file in files:
-        if file.exists() and not overwrite:
-            raise StoreExistsError(f"{file} exists; use --overwrite (overwrite=True) or another name.")
+        if is_file(file, storage_options) and not overwrite:
+            raise StoreExistsError(f"{redact(file)} exists; use --overwrite (overwrite=True) or another name.")
     for file, matrix in files.items():
-        partial = file.with_name(file.stem + ".partial.npz")
-        try:
-            scipy.sparse.save_npz(partial, matrix)
-            partial.replace(file)
-        except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise StoreError(
-                f"{file} cannot be written ({error.strerror or error}); free some space or choose another place."
-            ) from error
-    return [str(file) for file in files]
+        content = io.BytesIO()
+        scipy.sparse.save_npz(content, matrix)
+        write_file(file, content.getvalue(), storage_options)
+    return list(files)

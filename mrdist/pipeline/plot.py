@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mrdist.errors import ParameterError, StoreError
+from mrdist.errors import ParameterError
 from mrdist.geometry import Block, ReceptiveField
 from mrdist.pipeline.evaluate import check_mapping
 from mrdist.pipeline.info import info
 from mrdist.pipeline.refine import importance_of, norms_of
 from mrdist.refinement import Refinement, blend
-from mrdist.storage import Images, StorageOptions, WeightsReader, open_weights, redact
+from mrdist.storage import Images, StorageOptions, WeightsReader, is_local, normalize_url, open_weights, redact
+from mrdist.storage.places import check_writable, make_folder, write_file
 from mrdist.synthesis import MaskedWeights, to_floats
 
 if TYPE_CHECKING:
@@ -85,7 +87,7 @@ def plot_faces(
     rows["target"] = list(targets)
     figure = new_figure(1.6 * len(inputs), 1.6 * len(rows) * images.shape[0] / images.shape[1])
     plot_faces(rows, ax=figure.subplots())
-    return save(figure, out)
+    return save(figure, out, storage_options)
 
 
 def plot_refinement(
@@ -152,7 +154,7 @@ def plot_refinement(
     )
     ax.set_ylabel("radius of the disk (sides)")
     ax.set_xlabel("smoothing (sides)")
-    return save(figure, out)
+    return save(figure, out, storage_options)
 
 
 def plot_receptive_fields(
@@ -197,7 +199,7 @@ def plot_receptive_fields(
     chosen = list(pixels) or [(height * (6 + k) // 12, width // 2) for k in range(5)]
     figure = new_figure(1.5 * len(chosen), 1.9)
     plot_receptive_fields(model, chosen, ax=figure.subplots())
-    return save(figure, out)
+    return save(figure, out, storage_options)
 
 
 def plot_intercept(weights_url: str, out: str, *, storage_options: StorageOptions = None) -> str:
@@ -226,7 +228,7 @@ def plot_intercept(weights_url: str, out: str, *, storage_options: StorageOption
 
     figure = new_figure(5, 4)
     plot_intercept(_masked(weights_url, storage_options), ax=figure.subplots())
-    return save(figure, out)
+    return save(figure, out, storage_options)
 
 
 def plot_cv(weights_url: str, out: str, *, storage_options: StorageOptions = None) -> str:
@@ -263,7 +265,7 @@ def plot_cv(weights_url: str, out: str, *, storage_options: StorageOptions = Non
         )
     figure = new_figure(6.4, 4.2)
     plot_cv(found["table"], found["chosen"], ax=figure.subplots())
-    return save(figure, out)
+    return save(figure, out, storage_options)
 
 
 def _masked(weights_url: str, storage_options: StorageOptions) -> MaskedWeights:
@@ -332,9 +334,10 @@ def plot_learning_curve(images_url: str, out: str, **options: Any) -> dict[str, 
 
     figure = new_figure(7, 4)
     _check_ending(figure, out)
+    check_writable(out, options.get("storage_options"))
     found = learning_curve(images_url, **options)
     plot_learning_curve(found["pairs"], found["curves"], found["identity"], ax=figure.subplots())
-    save(figure, out)
+    save(figure, out, options.get("storage_options"))
     return found
 
 
@@ -351,26 +354,20 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def save(figure: Figure, out: str) -> str:
-    """Write beside and rename, so that a full disk leaves no half picture."""
-    path = Path(out)
+def save(figure: Figure, out: str, storage_options: StorageOptions = None) -> str:
+    """Write the picture whole or not at all; its folder is made."""
     _check_ending(figure, out)
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(partial, format=path.suffix[1:].lower(), dpi=_DOTS)
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise StoreError(
-            f"{out} cannot be written ({error.strerror or error}); free some space or choose another --out."
-        ) from error
+    content = io.BytesIO()
+    figure.savefig(content, format=PurePath(out).suffix[1:].lower(), dpi=_DOTS)
+    if is_local(out):
+        make_folder(str(Path(normalize_url(out)).parent))
+    write_file(out, content.getvalue(), storage_options)
     return out
 
 
 def _check_ending(figure: Figure, out: str) -> None:
     endings = sorted(figure.canvas.get_supported_filetypes())
-    if Path(out).suffix[1:].lower() not in endings:
+    if PurePath(out).suffix[1:].lower() not in endings:
         raise ParameterError(
             f"a picture cannot be written to {out}: its name must end with one of {', '.join(endings)}."
         )

@@ -93,4 +93,4 @@ def plot_alignment(
     titles = [f"{one.image}\n{one.value:.3g}" for one in worst]
     ax.set_xticks([(k + 0.5) * width - 0.5 for k in range(len(rows))], titles)
     ax.set_xlabel(f"{measure} of {', '.join(sorted({one.label for one in worst}))}")
-    return save(figure, out), worst
+    return save(figure, out, storage_options), worst

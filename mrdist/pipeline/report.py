@@ -7,7 +7,6 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,8 +18,18 @@ from mrdist.geometry import ReceptiveField
 from mrdist.pipeline.compare import RESULTS, measure, name_of, sizes_and_errors, timed_inputs
 from mrdist.pipeline.evaluate import check_mapping
 from mrdist.pipeline.plot import read_images
-from mrdist.storage import Images, Model, StorageOptions, WeightsReader, describe, open_weights, redact
-from mrdist.storage.places import write_file
+from mrdist.storage import (
+    File,
+    Images,
+    Model,
+    StorageOptions,
+    WeightsReader,
+    describe,
+    normalize_url,
+    open_weights,
+    redact,
+)
+from mrdist.storage.places import check_writable, is_file, write_file
 from mrdist.synthesis import to_floats
 
 if TYPE_CHECKING:
@@ -86,15 +95,17 @@ def report(
     """
     if people < 1:
         raise ParameterError(f"people must be at least 1, got {people}.")
+    check_writable(out, storage_options)
     urls = [urls] if isinstance(urls, str) else urls
     stores: list[tuple[str, dict[str, Any] | None]] = []
     identity: dict[str, Any] | None = None
     for url in urls:
-        if (results := Path(url) / RESULTS).is_file():
-            found = _load(results)
+        folder = normalize_url(url)
+        if is_file(f"{folder}/{RESULTS}", storage_options):
+            found = _load(f"{folder}/{RESULTS}", storage_options)
             same = found["split"] == split and images is None
             stores += [
-                (str(Path(url) / row["weights"]), row if same else None) for row in found["methods"] if row["weights"]
+                (f"{folder}/{row['weights']}", row if same else None) for row in found["methods"] if row["weights"]
             ]
         else:
             describe(url, storage_options)
@@ -120,13 +131,14 @@ def report(
         entries.append(_Entry(name_of(row), open_weights(url, storage_options), row))
     assert identity is not None
     page = _render(entries, identity, store, (training.source, training.target), split, rows[:people])
-    write_file(out, page.encode())
+    write_file(out, page.encode(), storage_options)
     return out
 
 
-def _load(path: Path) -> dict[str, Any]:
+def _load(url: str, storage_options: StorageOptions) -> dict[str, Any]:
+    path = redact(url)
     try:
-        found: dict[str, Any] = json.loads(path.read_text())
+        found: dict[str, Any] = json.loads(File(url, storage_options=storage_options).read_bytes())
         if found["methods"]:
             return found
     except (OSError, ValueError, KeyError, TypeError) as error:
