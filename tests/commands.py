@@ -108,6 +108,8 @@ def serve():
             for number, name in ((1, "out"), (2, "err")):
                 os.dup2(os.open(request[name], os.O_WRONLY | os.O_CREAT), number)
             os.chdir(request["cwd"])
+            for name in [name for name in os.environ if name.startswith("AWS_")]:  # of the test that came first
+                del os.environ[name]
             os.environ.update(request["store"])
             sys.argv = ["mrdist", *request["args"]]
             main()
