@@ -56,6 +56,7 @@ def open_page(browser, serve):
 
         def hear(line):
             expected = any(f"status of {status}" in line.text for status in refusals)
+            expected |= "ERR_NETWORK_CHANGED" in line.text  # a container came or went on this machine
             if line.type in ("error", "warning") and not expected:
                 complaints.append(f"{line.type}: {line.text}")
 
