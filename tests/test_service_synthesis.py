@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+import json
+import re
 import struct
 import threading
 import zlib
@@ -330,3 +332,14 @@ def test_positions_of_the_frame_are_those_of_its_pupils():
 
     made = Retouched(b"", "points", place_frame(PUPILS, None), {})
     np.testing.assert_allclose(made.pupils, PUPILS.ravel(), atol=1e-6)
+
+
+def test_every_reference_of_the_description_leads_somewhere(studio):
+    text = studio.client.get("/openapi.json").text
+    described = json.loads(text)
+    references = set(re.findall(r'"\$ref":\s*"#/([^"]+)"', text))
+    assert "components/schemas/Pictures" in references
+    for reference in references:
+        found = described
+        for part in reference.split("/"):
+            found = found[part]

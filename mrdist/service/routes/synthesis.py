@@ -98,10 +98,8 @@ def _schema() -> dict[str, Any]:
     responses={
         200: {
             "description": "The picture of one model, or those of several.",
-            "content": {
-                "image/png": {"schema": {"type": "string", "format": "binary"}},
-                "application/json": {"schema": Pictures.model_json_schema()},
-            },
+            "model": Pictures,
+            "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
             "headers": {
                 "Server-Timing": {"schema": {"type": "string"}, "description": "Milliseconds of every stage."},
                 "X-Mrdist-Alignment": {"schema": {"enum": ["aligned", "points", "registration"]}},
