@@ -226,11 +226,11 @@ def test_a_service_that_cannot_be_is_not_begun(arguments, words, tmp_path, monke
     assert words in commands.failure("serve", "--catalog", "here", *arguments, cwd=tmp_path)
 
 
-def test_a_port_that_is_taken_is_told(catalog, tmp_path):
+def test_a_port_that_is_taken_is_told(tmp_path):
     import commands
 
-    with serving(catalog.url, tmp_path / "log") as service:
-        port = service.url.rpartition(":")[2]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
         assert f"port {port}" in commands.failure("serve", "--catalog", tmp_path / "other", "--port", port)
 
 
@@ -245,15 +245,16 @@ def test_without_the_extra_the_command_says_what_to_install():
     assert "mrdist[service]" in done.stderr
 
 
-def test_a_broken_record_of_a_job_hides_no_other(catalog, tmp_path):
-    with serving(catalog.url, tmp_path / "log", "--workers", "0") as service:
-        for name, content in (("20261125t000000000000-00000000", "{"), ("20261125t000000000000-00000001", '{"id": 3}')):
-            pathlib.Path(catalog.url, f"jobs/{name}.json").write_text(content)
-            assert "remove it yourself" in service.refusal(503, "GET", f"/jobs/{name}")
-        job = service.submit("train", "whole", **PAIR)
-        service.finish(job)
-        assert [each["id"] for each in service.ask("GET", "/jobs")["jobs"]] == [job["id"]]
-        assert service.ask("DELETE", "/models/whole", status=204) is None
+def test_a_broken_record_of_a_job_hides_no_other(client, catalog):
+    places = [pathlib.Path(catalog.url, f"jobs/20261125t000000000000-0000000{n}.json") for n in range(2)]
+    for place, content in zip(places, ("{", '{"id": 3}'), strict=True):
+        place.write_text(content)
+        assert "remove it yourself" in refusal(client.get(f"{JOBS}/{place.stem}"), 503)
+    job = client.post(JOBS, json={"verb": "train", "name": "whole", "options": PAIR}).json()
+    assert [each["id"] for each in client.get(JOBS).json()["jobs"]] == [job["id"]]
+    assert "needs 'faces'" in refusal(client.delete("/api/v1/datasets/faces"), 409)
+    for place in (*places, pathlib.Path(catalog.url, f"jobs/{job['id']}.json")):
+        place.unlink()
 
 
 @pytest.mark.slow
