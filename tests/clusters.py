@@ -12,18 +12,21 @@ import commands
 from distributed import Client
 
 
+def environment(**more):
+    """Return the environment of processes that can import what tests run on workers."""
+    return os.environ | {"PYTHONPATH": str(Path(__file__).parent)} | more
+
+
 @contextlib.contextmanager
 def dask(*args, **options):
     """Start ``dask ARGS``; ``env`` is added to the environment."""
-    environment = options.pop("env", {})
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)} | environment  # what tests run on workers
     process = subprocess.Popen(
         [sys.executable, "-m", "dask", *map(str, args)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-        env=environment,
+        env=environment(**options.pop("env", {})),
         **options,
     )
     with process:
@@ -49,6 +52,16 @@ def worker(address, *args, nanny=False, **options):
     """Start a worker process with one slot."""
     alone = ("--host", "127.0.0.1", "--no-dashboard", "--nthreads", 1, *(() if nanny else ("--no-nanny",)))
     return dask("worker", address, *alone, *args, **options)
+
+
+def other_packages(folder, package):
+    """Return an environment whose processes take ``package`` for version 2.0.0 of it."""
+    (folder / "sitecustomize.py").write_text(
+        "import importlib.metadata as metadata\n"
+        "version = metadata.version\n"
+        f"metadata.version = lambda name: '2.0.0' if name == {package!r} else version(name)\n"
+    )
+    return {"PYTHONPATH": f"{folder}{os.pathsep}{Path(__file__).parent}"}
 
 
 @contextlib.contextmanager

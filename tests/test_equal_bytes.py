@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import time
 from types import SimpleNamespace
 
 import clusters
@@ -13,6 +14,7 @@ import numpy as np
 import psutil
 import pytest
 import zarr
+from distributed import Client
 
 import mrdist
 
@@ -220,3 +222,47 @@ def test_stopped_by_signal(stores, weights, workers, number):
     done = commands.blocks_done(weights)
     assert 2 <= done < N_BLOCKS
     resume(stores, weights, done)
+
+
+def tasks_of(address):
+    """Count the tasks that a scheduler knows."""
+    with Client(address, set_as_default=False) as client:
+        return client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_stopped_on_a_scheduler_that_others_use(stores, weights, cluster, number):
+    command = ("train", stores.images, weights, *OPTIONS, *BLOCK, "--scheduler", cluster.address)
+    with commands.running(*command) as process:
+        wait_for_blocks(process, weights)
+        process.send_signal(number)
+        finish(process, 130)
+    commands.wait_until(lambda: tasks_of(cluster.address) == 0, "the scheduler to forget the tasks", 20)
+    done = commands.blocks_done(weights)
+    assert 2 <= done < N_BLOCKS
+    assert [worker.poll() for worker in cluster.workers] == [None, None]
+    resume(stores, weights, commands.blocks_done(weights))
+
+
+def test_scheduler_killed(stores, weights, tmp_path):
+    command = ("train", stores.images, weights, *OPTIONS, *BLOCK, "--scheduler")
+    with (
+        clusters.scheduler(tmp_path) as (address, scheduler),
+        clusters.worker(address),
+        commands.running(*command, address) as process,
+    ):
+        wait_for_blocks(process, weights)
+        scheduler.kill()
+        started = time.monotonic()
+        said = finish(process, 1)
+        assert time.monotonic() - started < 30
+    assert said.err.splitlines()[-1] == (
+        f"Error: the scheduler at {address} was lost; start it again and repeat the command: what is finished is kept."
+    )
+    done = commands.blocks_done(weights)
+    assert 2 <= done < N_BLOCKS
+    port = address.rpartition(":")[2]
+    with clusters.scheduler(tmp_path, port=port) as (again, _), clusters.worker(again):
+        assert again == address
+        assert commands.report(*command, address)["blocks_run"] == N_BLOCKS - done
+    commands.assert_equal_bytes(weights, stores.weights)

@@ -1,6 +1,8 @@
 """What becomes of tasks on real workers: those that fail, those that kill, those whose workers come late or go."""
 
 import contextlib
+import io
+import json
 import logging
 from functools import partial
 
@@ -9,6 +11,7 @@ import pytest
 from tasks import die, die_at, fail, mark, who
 
 from mrdist.errors import DataError, ExecutionError
+from mrdist.events import written_to
 from mrdist.execution import _window, open_executor
 
 
@@ -111,3 +114,37 @@ def test_all_workers_go(scheduler, monkeypatch):
         worker.kill()
         with pytest.raises(ExecutionError, match=r"has had no worker for \d s.* what is finished is kept"):
             list(results)
+
+
+def test_a_worker_with_other_packages_joins_late(scheduler, tmp_path):
+    with open_executor(scheduler=scheduler, n_tasks=9, max_memory=10**9) as executor:
+        results = executor.run(abs, range(9), name="look")
+        with (
+            clusters.worker(scheduler, env=clusters.other_packages(tmp_path, "zarr")),
+            pytest.raises(ExecutionError, match=r"worker .* has zarr 2.0.0 and not .*; install the same packages"),
+        ):
+            list(results)
+
+
+def test_events(scheduler):
+    stream = io.StringIO()
+    with (
+        written_to(stream),
+        clusters.worker(scheduler) as worker,
+        clusters.at_work(scheduler, 1),
+        open_executor(scheduler=scheduler, n_tasks=9, max_memory=10**9) as executor,
+    ):
+        results = executor.run(who, range(10**6), 0.02, name="look", describe="block {}".format)
+        next(results)
+        worker.kill()
+        with clusters.worker(scheduler):
+            assert any(stream.getvalue().count("worker-joined") == 2 for _ in results)
+    found = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [each["event"] for each in found if "worker" in each["event"]] == [
+        "worker-joined",
+        "worker-lost",
+        "worker-joined",
+    ]
+    again = [each["what"] for each in found if each["event"] == "retry"]
+    assert 1 <= len(again) <= 2  # no more than wait in a worker
+    assert all(what.startswith("block ") for what in again)

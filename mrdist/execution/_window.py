@@ -74,7 +74,7 @@ class Window(Generic[Item, Result]):
         self._alone: int | None = None
         self._killed: list[int] = []
         self._memory = ""
-        self._running: dict[str, tuple[int, Future]] = {}
+        self._running: dict[tuple[str, int], tuple[int, Future]] = {}
         self._ended: SimpleQueue[Future | None] = SimpleQueue()  # None: something was fetched
         self._fetched: deque[tuple[Future, tuple[float, Result]]] = deque()
         self._workers: dict[str, int] = {}
@@ -87,7 +87,7 @@ class Window(Generic[Item, Result]):
         self._common = client.submit(
             unpack,
             pack((function, own_versions(), shared)),
-            key=f"{name}-{self._run}-shared",
+            key=f"shared-{self._run}",
             pure=False,
         )
 
@@ -170,11 +170,11 @@ class Window(Generic[Item, Result]):
             numbers = [self._alone]
         if not numbers:
             return
-        tries = "again" if self._alone is not None else "0"
+        group = f"{self._name}-{self._run}" + ("" if self._alone is None else "-again")
         futures = self._client.map(
             work,
             [pack(self._items[number]) for number in numbers],
-            key=[f"{self._name}-{self._run}-{number}-{tries}" for number in numbers],
+            key=[(group, number) for number in numbers],  # a group of its own, of which a worker gets few at a time
             pure=False,
             common=self._common,
         )
