@@ -33,6 +33,7 @@ _RULES = {
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": 1.2,
     "distributed.scheduler.allowed-failures": 2,
+    "distributed.deploy.lost-worker-timeout": "30s",  # until one that does not come back is replaced
     "distributed.worker.profile.enabled": False,  # it would stop the block a hundred times a second
     # Dask makes workers hand freed memory back at once; chunks that are read then cost a page fault for every page.
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 256 << 20,

@@ -133,7 +133,7 @@ class Window(Generic[Item, Result]):
                 emit(kind, worker=address, workers=len(workers))
         cluster = self._client.cluster
         if cluster is not None and len(workers) < len(cluster.worker_spec):
-            # a nanny whose worker dies in the moment it is up does not notice; Dask drops it after 15 s
+            # a nanny whose worker dies in the moment it is up does not notice; Dask drops it after a while
             cluster.scale(len(cluster.worker_spec))
         if workers:
             if self._deserted is not None and self._said > self._deserted:
