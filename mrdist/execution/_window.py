@@ -8,7 +8,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
@@ -35,6 +35,7 @@ _TASKS_PER_SLOT = 3
 _AHEAD_SECONDS = 20.0
 _MOST_AHEAD = 1000
 _HOPELESS = 10
+_MOST_SHARES = 5
 _NAMED = 3
 
 
@@ -68,7 +69,7 @@ class Window(Generic[Item, Result]):
     ) -> None:
         self._client, self._address = client, address
         self._items, self._name, self._describe = items, name, describe
-        self._left = iter(range(len(items)))
+        self._left: Iterator[int] = iter(range(len(items)))
         self._done = 0
         self._suspects: deque[int] = deque()
         self._alone: int | None = None
@@ -82,14 +83,16 @@ class Window(Generic[Item, Result]):
         self._looked = self._said = -math.inf
         self._deserted: float | None = None
         self._restarted: dict[str, int] = {}
+        self._packed = pack((function, own_versions(), shared))
+        self._shares = 0
+        self._share()
+
+    def _share(self) -> None:
+        """Give the workers what all tasks need, and the tasks to come a name of their own."""
+        self._shares += 1
         self._run = uuid.uuid4().hex[:8]
         # a future of a task and not scattered data, which would be lost with the worker that holds it
-        self._common = client.submit(
-            unpack,
-            pack((function, own_versions(), shared)),
-            key=f"shared-{self._run}",
-            pure=False,
-        )
+        self._common = self._client.submit(unpack, self._packed, key=f"shared-{self._run}", pure=False)
 
     def results(self) -> Iterator[tuple[Item, Result]]:
         """Yield items with their results as they finish, see `mrdist.execution.Executor.run`."""
@@ -241,6 +244,12 @@ class Window(Generic[Item, Result]):
         memory = self._restarted.get(error.last_worker.address)
         if memory is not None:
             self._memory = f", the last at {memory >> 20} MiB of the {error.last_worker.memory_limit >> 20} it may have"
+        if str(error.task).startswith("shared-"):  # the blocks that wait for it die with it
+            if error.task == self._common.key:
+                self._share()
+            if number != self._alone and self._shares <= _MOST_SHARES:
+                self._left = chain([number], self._left)
+                return
         if number == self._alone:
             self._killed.append(number)
             return
