@@ -18,7 +18,7 @@ from typing import Annotated, Literal
 
 from pydantic import StringConstraints
 
-from mrdist.errors import ParameterError
+from mrdist.errors import MrdistError, ParameterError
 from mrdist.service.refusals import RefusedError
 from mrdist.storage import StorageOptions, describe, is_local, normalize_url, redact
 from mrdist.storage.catalogs import exists, list_entries, list_stores, remove_store, stamp_of
@@ -77,6 +77,10 @@ class Catalog:
 
     def __str__(self) -> str:
         return redact(self.url)
+
+    def told(self, error: MrdistError) -> str:
+        """Return what an error says, without where on its machine or in which bucket the catalogue lies."""
+        return str(error).replace(f"{self}/", "")
 
     def check(self) -> None:
         """Raise StoreError if it cannot be read now."""

@@ -47,8 +47,8 @@ def check(catalog: Catalog, settings: Settings, verb: Verb, name: str, options: 
     elif verb == "compare":
         cost = check_comparison(images, **call)
     elif verb == "generate":
-        check_generation(**given)
         _check_room(catalog, given)
+        check_generation(**given)
         cost = _DRAWING
     else:
         source = catalog.source(given.pop("source"))

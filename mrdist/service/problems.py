@@ -120,10 +120,10 @@ def install(app: FastAPI) -> None:
     """Have all errors of an application answered as problems."""
 
     @app.exception_handler(MrdistError)
-    async def of_mrdist(_: Request, error: MrdistError) -> Response:
+    async def of_mrdist(request: Request, error: MrdistError) -> Response:
         headers = error.headers if isinstance(error, RefusedError) else None
         kind = _ALIGNMENT if isinstance(error, AlignmentError | LandmarkError) else "about:blank"
-        return problem(status_of(error), str(error), headers, kind)
+        return problem(status_of(error), request.app.state.catalog.told(error), headers, kind)
 
     @app.exception_handler(RequestValidationError)
     async def of_validation(_: Request, error: RequestValidationError) -> Response:
@@ -135,7 +135,11 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def of_http(request: Request, error: HTTPException) -> Response:
         said = _SENTENCES.get(error.status_code)
-        detail = said.format(path=request.url.path, method=request.method) if said else f"{error.detail.rstrip('.')}."
+        detail = (
+            said.format(path=request.url.path[:200], method=request.method[:20])
+            if said
+            else f"{error.detail.rstrip('.')}."
+        )
         headers = {"allow": ", ".join(_methods_of(request))} if error.status_code == 405 else error.headers
         return problem(error.status_code, detail, headers)
 

@@ -108,7 +108,7 @@ def _work(catalog: Catalog, settings: Settings, jobs: Jobs, record: JobRecord, l
         except KeyboardInterrupt:
             record.state = "cancelled" if jobs.wants_stop(record.id) else "queued"
         except MrdistError as error:
-            record.state, record.last_error = "failed", str(error)
+            record.state, record.last_error = "failed", catalog.told(error)
         except Exception:
             logger.exception("job %s failed", record.id)
             record.state = "failed"

@@ -17,6 +17,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from mrdist.errors import MrdistError
 from mrdist.service.app import create_app
 from mrdist.service.catalog import Catalog
+from mrdist.service.problems import problem
+from mrdist.service.security import HEADERS
 from mrdist.service.settings import Settings
 
 _END_SECONDS = 10
@@ -40,6 +42,19 @@ class _Impatient(H11Protocol):
         elif not self.transport.is_closing():
             self._was_idle = idle
             self._look = self.loop.call_later(_PATIENCE_SECONDS, self._look_again)
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002
+        """Answer what is no HTTP with a problem, as all that is refused."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            answer = problem(400, "what has arrived is no request of HTTP/1.1, or its headers are too large.", HEADERS)
+            headers = [*answer.raw_headers, (b"connection", b"close")]
+            for event in (
+                h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
+                h11.Data(data=bytes(answer.body)),
+                h11.EndOfMessage(),
+            ):
+                self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Look no more."""

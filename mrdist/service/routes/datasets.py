@@ -177,7 +177,7 @@ def _describe(catalog: Catalog, name: str) -> Dataset:
     try:
         return Dataset(name=name, **_summary(catalog, name))
     except MrdistError as error:
-        return Dataset(name=name, complete=False, problem=str(error))
+        return Dataset(name=name, complete=False, problem=catalog.told(error))
 
 
 def _summary(catalog: Catalog, name: str) -> dict[str, Any]:

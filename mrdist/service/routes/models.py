@@ -30,7 +30,7 @@ from mrdist.service.context import CatalogHere, DeskHere
 from mrdist.service.findings import Evaluations, forget, kept_scores, sizes_of
 from mrdist.service.problems import RefusedError, problems
 from mrdist.service.refining import Refining
-from mrdist.service.routes.datasets import DatasetName, Split, open_dataset, read_picture
+from mrdist.service.routes.datasets import DatasetName, Pair, Split, open_dataset, read_picture
 from mrdist.service.synthesis import open_model
 from mrdist.storage import redact
 
@@ -61,7 +61,7 @@ class Model(BaseModel):
     dilation: int | None = None
     alpha: Annotated[float | str | None, Field(description="Null where every pixel has its own.")] = None
     color: str | None = None
-    shape: Annotated[tuple[int, int] | None, Field(description="Height and width in pixels.")] = None
+    shape: Annotated[Pair | None, Field(description="Height and width in pixels.")] = None
     channels: int | None = None
     scores: Annotated[
         dict[str, dict[str, float | None]],
@@ -113,7 +113,7 @@ class Computing(BaseModel):
 class ReceptiveField(BaseModel):
     """The weights of an output pixel."""
 
-    offsets: list[tuple[int, int]] = Field(description="(dy, dx) of its input pixels from itself.")
+    offsets: list[Pair] = Field(description="(dy, dx) of its input pixels from itself.")
     weights: list[float]
     inside: list[bool] = Field(description="Which of them lie inside the image; the others count for nothing.")
     intercept: float = Field(description="1 = white.")
@@ -301,7 +301,7 @@ def _describe(catalog: Catalog, name: str) -> Model:
     try:
         return Model(**_summary(catalog, name, _found(catalog, name)))
     except MrdistError as error:
-        return Model(name=name, complete=False, problem=str(error))
+        return Model(name=name, complete=False, problem=catalog.told(error))
 
 
 def _found(catalog: Catalog, name: str) -> dict[str, Any]:

@@ -69,7 +69,9 @@ class Picture(BaseModel):
 
     model: str
     alignment: Literal["aligned", "points", "registration"]
-    points: tuple[float, float, float, float] | None = Field(description="Where the pupils were taken to lie.")
+    points: Annotated[
+        list[float] | None, Field(min_length=4, max_length=4, description="Where the pupils were taken to lie.")
+    ]
     milliseconds: dict[str, float] = Field(description="To decode, align, apply the model and encode.")
     png: str = Field(json_schema_extra={"contentEncoding": "base64", "contentMediaType": "image/png"})
 
@@ -131,7 +133,7 @@ def _to_json(models: Sequence[str], made: Sequence[Retouched]) -> str:
         Picture(
             model=name,
             alignment=_alignment(each),
-            points=each.pupils,
+            points=None if each.pupils is None else list(each.pupils),
             milliseconds={stage: 1000 * seconds for stage, seconds in each.seconds.items()},
             png=base64.b64encode(each.content).decode(),
         )
