@@ -128,7 +128,7 @@ def test_killed_at_its_walltime_it_is_resumed_by_the_next_job(stores, submit, tm
 def test_workers_that_are_jobs_of_their_own_are_replaced_at_their_walltime(stores, environment, tmp_path):
     weights = tmp_path / "weights.zarr"
     command = [sys.executable, str(JOBQUEUE), str(stores.images), str(weights), *OPTIONS, "--block", "32", "32"]
-    jobs = ("--jobs", "1", "--walltime", "1", "--max-memory", "1GiB")
+    jobs = ("--jobs", "2", "--walltime", "1", "--max-memory", "1GiB")
     interface = ("--interface", environment["MRDIST_INTERFACE"]) if "MRDIST_INTERFACE" in environment else ()
     for last in (False, True):
         process = subprocess.Popen(
@@ -143,7 +143,7 @@ def test_workers_that_are_jobs_of_their_own_are_replaced_at_their_walltime(store
             if not last:  # the driver's own walltime
                 commands.wait_until(lambda: commands.blocks_done(weights) >= 2, "two blocks")
                 process.terminate()
-            said, _ = process.communicate(timeout=10 * MINUTES)
+            said, _ = process.communicate(timeout=20 * MINUTES)
             print(said)
             assert process.returncode == (0 if last else 130), said
     commands.assert_equal_bytes(weights, stores.weights)
