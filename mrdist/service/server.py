@@ -32,11 +32,12 @@ class _Impatient(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to look, now and then."""
         super().connection_made(transport)
-        self._was_idle = False
+        self._was_idle, self._last = False, self.cycle
         self._look = self.loop.call_later(_PATIENCE_SECONDS, self._look_again)
 
     def _look_again(self) -> None:
-        idle = self.conn.their_state is h11.IDLE
+        idle = self.conn.their_state is h11.IDLE and self.cycle is self._last  # no request since the last look
+        self._last = self.cycle
         if idle and self._was_idle:
             self.transport.close()
         elif not self.transport.is_closing():

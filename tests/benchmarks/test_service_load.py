@@ -89,10 +89,12 @@ def test_mixed_reading_with_a_training_running(meter, tmp_path):
         clients = [Client(service.url, lambda: jobs[-1]["id"], begin) for _ in range(CLIENTS)]
         with ThreadPoolExecutor(CLIENTS + 2) as pool:
             beside = [pool.submit(train), pool.submit(weigh)]
-            asked = list(pool.map(Client.run, clients, range(CLIENTS)))
-            took = time.monotonic() - begin
-            over.set()
-            service.raw("POST", f"/jobs/{jobs[-1]['id']}/cancel")
+            try:
+                asked = list(pool.map(Client.run, clients, range(CLIENTS)))
+                took = time.monotonic() - begin
+            finally:
+                over.set()
+                service.raw("POST", f"/jobs/{jobs[-1]['id']}/cancel")
             for each in beside:
                 each.result()
     answers = sum((client.answers for client in asked), Counter())
