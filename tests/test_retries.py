@@ -118,10 +118,8 @@ def test_an_endpoint_that_never_answered_is_one_sentence_within_seconds():
     environment = {**os.environ, "AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ACCESS_KEY_ID": "a"}
     how = functools.partial(commands.cold, env=environment | {"AWS_SECRET_ACCESS_KEY": "b"})
     sentence = commands.failure("info", "s3://faulty/w.zarr", how=how)
-    assert (
-        "s3://faulty/w.zarr cannot be reached or used: nothing answers there (Could not connect to the endpoint"
-        in sentence
-    )
+    assert "s3://faulty/w.zarr" in sentence
+    assert "cannot be reached or used: nothing answers there (Could not connect to the endpoint" in sentence
 
 
 def test_permanent_errors_are_one_sentence(s3, monkeypatch):
