@@ -317,10 +317,10 @@ def _memory_of(client: Client, address: str, max_memory: int) -> int:
         return max_memory
     least = int(_USABLE_MEMORY * min(limits))
     logger.info(
-        "a worker of %s may take %d MiB, less than --max-memory (%d MiB): planned for %d MiB",
+        "a worker of %s is ended at %d MiB: planned for %d MiB, and not for the %d MiB of --max-memory",
         address,
         min(limits) >> 20,
-        max_memory >> 20,
         least >> 20,
+        max_memory >> 20,
     )
     return least
