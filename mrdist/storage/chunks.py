@@ -21,7 +21,7 @@ COMPRESSORS = (ZstdCodec(level=1), Crc32cCodec())
 """Level 1 decodes as fast as any; the checksum is of the bytes as they lie in the store."""
 UNCOMPRESSED = (Crc32cCodec(),)
 """For what is soon removed again."""
-_TRIES = 3  # damage on the way is rare, damage in the store stays
+_TRIES = 5  # damage on the way is rare and passes, damage in the store stays
 _CHECKSUM_BYTES = 4
 _METADATA = "zarr.json"
 _CHUNK = re.compile("(.+)/c[/.]")
