@@ -245,7 +245,12 @@ def test_append_keeps_what_the_store_is(folders, tmp_path):
     (two / "neutral" / "eve.png").write_bytes(b"no image")
     assert "eve.png" in commands.failure("ingest", two, out, "--append", "--workers", "0")
     assert commands.files(out) == before
-    assert {path.name for path in tmp_path.iterdir()} == {"one", "two", "out.zarr"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "one",
+        "two",
+        "out.zarr",
+        "out.zarr.run",
+    }  # says what was wrong
 
 
 def test_a_killed_append_leaves_the_store_and_is_repeated(folders, tmp_path):

@@ -68,8 +68,8 @@ def reach(workers: int | None, scheduler: str | None, max_memory: int) -> tuple[
     _check_choice(workers, scheduler)
     if scheduler is None:
         return max_memory, None
-    _warn_if_open(scheduler)
     with _quiet(), _connect(scheduler) as client:
+        _warn_if_open(scheduler)
         _check_versions(client, scheduler)
         n_slots = sum(client.nthreads().values())
         return _memory_of(client, scheduler, max_memory), n_slots or None
