@@ -131,7 +131,7 @@ class Window(Generic[Item, Result]):
         workers = self._client.sync(self._client.scheduler.ncores, workers=None, callback_timeout=_ANSWER_SECONDS)
         now = self._looked = time.monotonic()
         before, self._workers = self._workers, workers
-        for kind, addresses in (("worker-joined", workers.keys() - before), ("worker-lost", before.keys() - workers)):
+        for kind, addresses in (("worker-lost", before.keys() - workers), ("worker-joined", workers.keys() - before)):
             for address in sorted(addresses):
                 emit(kind, worker=address, workers=len(workers))
         cluster = self._client.cluster
