@@ -148,6 +148,7 @@ class WeightsOutput:
         """
         with store_errors(self._url):
             scores = self._scores()
+            remove_partial_files(self._url)  # of workers that were killed while they wrote
             if face_frame is not None:
                 face_frame.write(self._group)
             self._group.attrs["mrdist"] = {
