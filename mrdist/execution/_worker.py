@@ -95,10 +95,7 @@ def pack(value: object) -> Packed:
 
 
 def unpack(packed: bytes) -> Any:
-    """Return what all tasks of a run share: their function, the versions that it needs and its further arguments.
-
-    What was packed is nothing to the scheduler, which need not import it, nor keep it as objects or show it.
-    """
+    """Return what `pack` was given."""
     return pickle.loads(packed)
 
 
@@ -117,5 +114,5 @@ def work(packed: bytes, common: tuple[Callable[..., Any], Mapping[str, str], tup
             "workers run: the weights depend on them."
         )
     started = time.perf_counter()
-    result = function(pickle.loads(packed), *shared)
+    result = function(unpack(packed), *shared)
     return time.perf_counter() - started, result

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from PIL import Image
 
 from mrdist.errors import LabelError, ParameterError
 from mrdist.geometry import Block
-from mrdist.pipeline._photographs import to_picture
+from mrdist.pipeline._photographs import FAST, encode, to_picture
 from mrdist.pipeline.info import info
 from mrdist.storage import Images, StorageOptions, redact, stored_bytes
 from mrdist.synthesis import to_floats
@@ -97,6 +96,4 @@ def to_png(image: npt.NDArray[np.generic], size: int | None = None) -> bytes:
     picture = to_picture(to_floats(image[np.newaxis])[0])
     if size is not None and size < max(picture.size):
         picture.thumbnail((size, size), Image.Resampling.LANCZOS)
-    stream = io.BytesIO()
-    picture.save(stream, format="PNG", compress_level=1)
-    return stream.getvalue()
+    return encode(picture, FAST)

@@ -134,7 +134,6 @@ def check_comparison(
             **each.options,
         )
         for each in contestants
-        if each.method != "identity"
     ]
     return Cost.of_all(costs)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import import_module
-from importlib.util import find_spec
 from threading import Event, Thread
 from typing import Any
 
@@ -64,8 +63,7 @@ def create_app(catalog: Catalog, settings: Settings | None = None) -> FastAPI:
     problems.install(app)
     app.state.known_methods = []
     for name in (*_API, *_ROOT):
-        if find_spec(f"mrdist.service.routes.{name}"):
-            _include(app, import_module(f"mrdist.service.routes.{name}").router, API if name in _API else "")
+        _include(app, import_module(f"mrdist.service.routes.{name}").router, API if name in _API else "")
     app.state.metrics = Metrics(lambda: app.state.desk.supervisor.states)
     app.add_middleware(Limits, settings=settings)
     app.add_middleware(Guard, settings=settings, sessions=sessions)  # outside: its headers are on every answer

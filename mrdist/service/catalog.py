@@ -21,9 +21,9 @@ from pydantic import StringConstraints
 from mrdist.errors import MrdistError, ParameterError
 from mrdist.service.refusals import RefusedError
 from mrdist.storage import StorageOptions, describe, is_local, normalize_url, redact
-from mrdist.storage.catalogs import exists, list_entries, list_stores, remove_store, stamp_of
+from mrdist.storage.catalogs import exists, list_stores, remove_store, stamp_of
 from mrdist.storage.lease import run_url
-from mrdist.storage.places import make_folder
+from mrdist.storage.places import list_names, make_folder
 from mrdist.storage.records import remove_record
 
 Kind = Literal["datasets", "statistics", "models", "comparisons"]
@@ -155,7 +155,7 @@ class Catalog:
 
     def sources(self) -> list[str]:
         """Return the names of the folders and archives of photographs that can be ingested."""
-        found = list_entries(f"{self.url}/sources", self.storage_options)
+        found = list_names(f"{self.url}/sources", self.storage_options)
         return [name for name in found if re.fullmatch(SOURCE_PATTERN[1:-1], name)]
 
     def source(self, path: str) -> str:

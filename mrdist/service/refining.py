@@ -8,8 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mrdist.refinement import Refinement
 
-NAMES = ("radius", "smoothing", "low", "high", "signed", "intercept")
-
 
 class Refining(BaseModel):
     """How an importance map is made; by default the one that is kept with the model, or the usual one."""
@@ -28,3 +26,6 @@ class Refining(BaseModel):
         """What was asked for, None where nothing was."""
         given = {name: getattr(self, name) for name in NAMES if getattr(self, name) is not None}
         return Refinement(**given) if given else None
+
+
+NAMES = tuple(Refining.model_fields)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import PurePosixPath
-from typing import Any
 
+from mrdist.storage.places import list_names
 from mrdist.storage.retries import patiently
 from mrdist.storage.urls import StorageOptions, filesystem_of, store_errors
 
@@ -21,29 +20,7 @@ def list_stores(folder_url: str, storage_options: StorageOptions = None) -> list
     StoreError
         If it cannot be listed.
     """
-    entries = _entries(folder_url, storage_options)
-    return sorted(PurePosixPath(entry["name"]).name for entry in entries if entry["type"] == "directory")
-
-
-def list_entries(folder_url: str, storage_options: StorageOptions = None) -> list[str]:
-    """Return the names of all that lies directly below a folder, in order; none if there is no such folder.
-
-    Raises
-    ------
-    StoreError
-        If it cannot be listed.
-    """
-    return sorted(PurePosixPath(entry["name"]).name for entry in _entries(folder_url, storage_options))
-
-
-def _entries(folder_url: str, storage_options: StorageOptions) -> list[dict[str, Any]]:
-    filesystem, path = filesystem_of(folder_url, storage_options)
-    with store_errors(folder_url):
-        filesystem.invalidate_cache()
-        try:
-            return list(patiently(lambda: filesystem.ls(path, detail=True)))
-        except FileNotFoundError:
-            return []
+    return list_names(folder_url, storage_options, "directory")
 
 
 def stamp_of(url: str, storage_options: StorageOptions = None, *, root: str = _ROOT) -> str | None:

@@ -87,7 +87,7 @@ def finish_growth(
                 new = values[name]
                 is_text = array.dtype.kind in "TO"
                 array[images.n_images :] = np.array(new, dtype=np.dtypes.StringDType()) if is_text else np.asarray(new)
-        commit(group, {**check_format(group, images.url), "provenance": dict(provenance)})
+        commit(group, images.url, {**check_format(group, images.url), "provenance": dict(provenance)})
 
 
 def _per_image(group: zarr.Group) -> Iterator[tuple[str, zarr.Array[Any]]]:

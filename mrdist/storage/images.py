@@ -236,7 +236,7 @@ def finish_images(
         _array(group, "present")[...] = present
         _array(group, "checksum")[...] = checksum
         write_array(group, "face_mask", face_mask, "y", "x")
-        commit(group, {**check_format(group, url), "complete": True, "provenance": provenance})
+        commit(group, url, {**check_format(group, url), "complete": True, "provenance": provenance})
 
 
 @dataclass(frozen=True)

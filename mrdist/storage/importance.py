@@ -58,4 +58,4 @@ def write_importance(
             config={"write_empty_chunks": True},
             overwrite=True,
         )
-        consolidate(group)
+        consolidate(group, url)

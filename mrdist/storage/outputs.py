@@ -148,7 +148,6 @@ class WeightsOutput:
         """
         with store_errors(self._url):
             scores = self._scores()
-            remove_partial_files(self._url)  # of workers that were killed while they wrote
             if face_frame is not None:
                 face_frame.write(self._group)
             self._group.attrs["mrdist"] = {
@@ -159,7 +158,7 @@ class WeightsOutput:
                 "provenance": dict(provenance),
             }
             remove_progress(self._group)
-            consolidate(self._group)
+            consolidate(self._group, self._url)
         return scores
 
     def _scores(self) -> dict[str, float | None]:
@@ -245,7 +244,7 @@ def resume_output(url: str, storage_options: StorageOptions) -> tuple[str, zarr.
         return None
     if check_format(group, url).get("complete"):  # the last run was stopped between its last two steps
         remove_progress(group)
-        consolidate(group)
+        consolidate(group, url)
         return None
     remove_partial_files(url)
     return url, group, progress

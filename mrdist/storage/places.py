@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from mrdist.errors import DataError, StoreError
 from mrdist.storage.files import File, Source
@@ -79,6 +80,33 @@ def same_place(one: str, other: str) -> bool:
     """Whether two paths or URLs name the same file."""
     places = [os.path.realpath(normalize_url(url)) if is_local(url) else normalize_url(url) for url in (one, other)]
     return places[0] == places[1]
+
+
+def list_names(
+    folder_url: str, storage_options: StorageOptions = None, kind: Literal["file", "directory"] | None = None
+) -> list[str]:
+    """Return the names of all that lies directly below a folder, in order; none if there is no such folder.
+
+    Parameters
+    ----------
+    folder_url, storage_options
+        The folder.
+    kind
+        Only those of this kind.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be listed.
+    """
+    filesystem, path = filesystem_of(folder_url, storage_options)
+    with store_errors(folder_url):
+        filesystem.invalidate_cache()
+        try:
+            found = patiently(lambda: filesystem.ls(path, detail=True))
+        except FileNotFoundError:
+            return []
+    return sorted(PurePosixPath(each["name"]).name for each in found if kind in (None, each["type"]))
 
 
 def is_file(url: str, storage_options: StorageOptions = None) -> bool:

@@ -7,10 +7,11 @@ import os
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from mrdist.errors import StoreError
+from mrdist.storage.places import list_names
 from mrdist.storage.retries import code_of, patiently
 from mrdist.storage.urls import StorageOptions, filesystem_of, is_local, redact, store_errors
 
@@ -129,15 +130,8 @@ def list_records(folder_url: str, options: StorageOptions = None) -> list[str]:
     StoreError
         If it cannot be listed.
     """
-    filesystem, path = filesystem_of(folder_url, options)
-    with store_errors(folder_url):
-        filesystem.invalidate_cache()
-        try:
-            entries = patiently(lambda: filesystem.ls(path, detail=True))
-        except FileNotFoundError:
-            return []
-    names = [PurePosixPath(entry["name"]).name for entry in entries if entry["type"] == "file"]
-    return sorted(name for name in names if not name.endswith(".partial"))
+    names = list_names(folder_url, options, "file")
+    return [name for name in names if not name.endswith(".partial")]
 
 
 def _encode(record: Mapping[str, Any]) -> bytes:

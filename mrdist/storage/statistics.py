@@ -232,7 +232,7 @@ class Statistics:
         group = open_group(self.url, self.storage_options, write=True)
         if Progress.find(group) is not None:
             remove_progress(group)
-            consolidate(group)
+            consolidate(group, self.url)
 
     def read(self, block: Block) -> SufficientStatistics:
         """Return the sums over all images for a block of output pixels."""
@@ -367,7 +367,7 @@ class StatisticsOutput:
                 "provenance": dict(provenance),
             }
             remove_progress(self._group)
-            consolidate(self._group)
+            consolidate(self._group, self._url)
 
 
 def statistics_output(

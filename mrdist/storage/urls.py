@@ -289,12 +289,12 @@ def write_strings(group: zarr.Group, name: str, values: Sequence[str], dimension
     array[:] = np.array(values, dtype=np.dtypes.StringDType())
 
 
-def commit(group: zarr.Group, attributes: Mapping[str, Any]) -> None:
+def commit(group: zarr.Group, url: str, attributes: Mapping[str, Any]) -> None:
     """Set the attribute ``mrdist`` and gather all metadata in the root, by one write of the root."""
     held = _HeldRoot(group.store)
     root = zarr.open_group(held, mode="r+", use_consolidated=False)
     root.attrs["mrdist"] = dict(attributes)
-    consolidate(root)
+    consolidate(root, url)
     sync(held.release())
 
 
@@ -319,8 +319,9 @@ class _HeldRoot(zarr.storage.WrapperStore[Store]):
         await super().set("zarr.json", self._root)
 
 
-def consolidate(group: zarr.Group) -> None:
-    """Gather all metadata in the root, so that opening the store takes one read."""
+def consolidate(group: zarr.Group, url: str) -> None:
+    """Gather all metadata in the root, so that opening the store takes one read; sweep out what killed writers left."""
+    remove_partial_files(url)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Consolidated metadata", category=zarr.errors.ZarrUserWarning)
         zarr.consolidate_metadata(group.store)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -13,8 +13,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
-from mrdist.datasets.alignment import Method as Alignment
 from mrdist.datasets.discovery import LAYOUTS
+from mrdist.pipeline.ingest import ALIGNMENTS
 from mrdist.service.problems import RefusedError
 from mrdist.service.security import Sessions, csrf_token
 
@@ -55,7 +55,7 @@ def _page(request: Request, name: str) -> HTMLResponse:
             csrf_token=csrf_token(request),
             signed_in=sessions.needed and name != "login",
             layouts=list(LAYOUTS),
-            alignments=(*get_args(Alignment), "none"),
+            alignments=ALIGNMENTS,
         )
     )
     return HTMLResponse(html, headers={"cache-control": "no-store"})  # the token in it is this session's
