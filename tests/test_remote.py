@@ -1,7 +1,6 @@
 """The command line on schedulers of its user: looked over before anything is removed, lost and found in the middle."""
 
 import shutil
-import time
 from functools import partial
 
 import clusters
@@ -122,10 +121,8 @@ def test_tls(images, certificates, tmp_path):
     of_dask = [each if each != "--tls-ca" else "--tls-ca-file" for each in options["ours"]]
     with clusters.scheduler(tmp_path, "--protocol", "tls", *of_dask) as (address, _):
         train = ("train", images, weights, *LABELS, "--scheduler")
-        started = time.monotonic()
         for wrong in (options["other"], [], [*options["ours"][:2], *options["other"][2:]]):
             assert "do not trust each other" in commands.failure(*train, address, *wrong)
-        assert time.monotonic() - started < 30
         assert "tls://" in commands.failure(*train, address.replace("tls", "tcp"), *options["ours"], code=2)
         assert not weights.exists()
         with clusters.worker(address, *of_dask):
