@@ -185,7 +185,7 @@ def test_a_chunk_that_is_damaged_or_missing_is_told_by_name(s3):
     s3.requests.clear()
     with pytest.raises(DamagedChunkError, match=r"chunk happy/c/0/0/0/0 of s3://all/broken.zarr is damaged"):
         reader.read("happy", 0, 6, Block(0, 0, 32, 32))
-    assert len(s3.requests) == 3
+    assert len(s3.requests) == 5  # read so often before it is believed
     client.delete_object(Bucket="all", Key=key)
     with pytest.raises(MissingChunkError, match=r"chunk happy/c/0/0/0/0 is missing from s3://all/broken.zarr"):
         reader.read("happy", 0, 6, Block(0, 0, 32, 32))

@@ -20,7 +20,7 @@ from mrdist.geometry import ReceptiveField
 from mrdist.moments import COLORS, SufficientStatistics
 from mrdist.pipeline._resume import BlockTask, ReadBack, Task, tasks_left
 from mrdist.pipeline._run import run_tasks, tracked
-from mrdist.planning import DEFAULT_MEMORY, Cut, parse_bytes
+from mrdist.planning import CLIENT_MEMORY, DEFAULT_MEMORY, Cut, parse_bytes
 from mrdist.solvers import Solution, solve
 from mrdist.storage import StorageOptions, check_reachable, is_local
 from mrdist.storage.reading_back import read_back
@@ -67,7 +67,8 @@ def check_workers(
     Returns
     -------
     max_memory : int
-        Limit on the resident bytes of a worker process to plan for, see `mrdist.execution.reach`.
+        Limit on the resident bytes of a worker process to plan for, see `mrdist.execution.reach`, less what the client
+        of an object store takes.
     n_slots : int
         Tasks to plan for that run at once.
 
@@ -80,6 +81,8 @@ def check_workers(
     """
     check_reachable(workers, *urls)
     limit, n_slots = reach(workers, scheduler, parse_bytes(max_memory))
+    if not all(map(is_local, urls)):
+        limit -= CLIENT_MEMORY
     return limit, n_slots_of(workers) if n_slots is None else n_slots
 
 

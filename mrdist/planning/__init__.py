@@ -6,11 +6,12 @@ from mrdist.planning.bands import band_cuts, band_height
 from mrdist.planning.cuts import Cut
 from mrdist.planning.solving import plan_solving
 from mrdist.planning.training import Plan, block_bytes, count_requests, plan_training
-from mrdist.planning.units import BASE_MEMORY, DEFAULT_MEMORY, MIB, parse_bytes
+from mrdist.planning.units import BASE_MEMORY, CLIENT_MEMORY, DEFAULT_MEMORY, MIB, parse_bytes
 from mrdist.planning.workloads import SearchSizes, StoredSums, Workload
 
 __all__ = [
     "BASE_MEMORY",
+    "CLIENT_MEMORY",
     "DEFAULT_MEMORY",
     "MIB",
     "Cut",
