@@ -184,6 +184,25 @@ def test_whoever_has_lost_its_output_writes_nothing_more(quick, url):
     assert open_group(url)["a"][...].tolist() == [2.0] * 4
 
 
+def test_one_of_many_writes_asks_for_all_of_them(url):
+    class Looked:
+        times = 0
+
+        @property
+        def is_fresh(self):
+            return self.times > 0
+
+        def check(self):
+            self.times += 1
+
+    array = create_group(url, None, {"kind": "weights"}).create_array("a", shape=64, chunks=1, dtype=int)
+    right = Looked()
+    with fenced_by(right):
+        open_group(url, write=True)[array.name][...] = np.arange(1, 65)
+    assert right.times == 1
+    assert open_group(url)["a"][...].tolist() == list(range(1, 65))
+
+
 # --- every verb that writes a store -------------------------------------------------------------------------
 
 

@@ -57,6 +57,7 @@ class _FencedStore(WrapperStore[Store]):
     def __init__(self, store: Store) -> None:
         super().__init__(store)
         self._right = _fence.get()
+        self._asking = asyncio.Lock()
 
     async def set(self, key: str, value: Buffer) -> None:
         await self._ask()
@@ -75,5 +76,8 @@ class _FencedStore(WrapperStore[Store]):
         await super().delete_dir(prefix)
 
     async def _ask(self) -> None:
-        if self._right is not None and not self._right.is_fresh:
-            await asyncio.to_thread(self._right.check)  # which may wait for an answer
+        if self._right is None or self._right.is_fresh:
+            return
+        async with self._asking:  # one of the many writes that are under way asks for all of them
+            if not self._right.is_fresh:
+                await asyncio.to_thread(self._right.check)  # which may wait for an answer

@@ -41,6 +41,8 @@ from mrdist.storage.urls import (
 Training = TypeVar("Training", bound="AnyTraining")
 
 DEFAULT_METHOD = "mr"
+_STRIP_BYTES = 16 << 20
+"""Of an error map, read at once when its scores are taken."""
 
 
 def chunk_side(shape: Shape) -> int:
@@ -166,9 +168,12 @@ class WeightsOutput:
         training = self.training
         error = explained = 0.0
         n_varying = 0
+        maps = [self._array(name) for name in ("train_sse", "train_sst")]
         side = chunk_side(training.shape)
-        for y in range(0, training.height, side):
-            sse, sst = (np.asarray(self._array(name)[..., y : y + side, :]) for name in ("train_sse", "train_sst"))
+        row = maps[0].nbytes // training.height
+        height = side * max(1, _STRIP_BYTES // (side * row))  # few reads: each waits for an object store to answer
+        for y in range(0, training.height, height):
+            sse, sst = (np.asarray(each[..., y : y + height, :]) for each in maps)
             varies = sst > 0
             error += float(sse.sum())
             explained += float((1 - sse[varies] / sst[varies]).sum())
