@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ import pytest
 import mrdist
 from mrdist.errors import DamagedChunkError
 from mrdist.pipeline.accumulate import accumulate
+from mrdist.pipeline.info import block_map
 from mrdist.pipeline.solve import solve
 from mrdist.pipeline.train_mappings import train_mappings
 
@@ -145,3 +147,15 @@ def test_a_solve_reads_back_what_it_has_left(stores, tmp_path, caplog):
     assert solve(sums, stores.out, workers=0).blocks_run == 2
     assert warnings(caplog)[0].startswith("1 of 3 blocks that were done are damaged and are done again (0): chunk coef")
     commands.assert_equal_bytes(stores.out, stores.wanted)
+
+
+@pytest.mark.parametrize(("kind", "place"), [("mr", "progress"), ("cv", "search/progress")])
+def test_whoever_looks_on_does_not_stumble_over_what_is_removed_meanwhile(stores, kind, place):
+    train, _ = KINDS[kind]
+    stop_in_the_middle(train, stores)
+    found = mrdist.info(stores.out)
+    assert (found["complete"], found["blocks"], found["blocks_done"]) == (False, 4, N_DONE)
+    assert block_map(stores.out).done.sum() == N_DONE
+    shutil.rmtree(Path(stores.out, place, "done"))  # of a removal that has just begun
+    assert mrdist.info(stores.out)["complete"] is False
+    assert block_map(stores.out) is None

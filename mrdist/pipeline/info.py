@@ -15,7 +15,7 @@ from mrdist.storage import Images, Statistics, StorageOptions, describe, redact,
 from mrdist.storage.cross_validation import find_search
 from mrdist.storage.cv_table import table_rows
 from mrdist.storage.mappings import mapping_url
-from mrdist.storage.progress import Progress
+from mrdist.storage.progress import Progress, marks_seen
 from mrdist.storage.urls import open_group
 
 
@@ -78,11 +78,12 @@ def info(url: str, storage_options: StorageOptions = None) -> dict[str, Any]:
     rows = table_rows(group) if found["kind"] == "weights" and found["complete"] else None
     if rows is not None:
         found["cross_validation"] = {**found["cross_validation"], "table": rows}
-    progress = Progress.find(group)
-    if progress is None and (progress := find_search(group)) is not None:
+    marks = marks_seen(lambda: Progress.find(group))
+    if marks is None and (marks := marks_seen(lambda: find_search(group))) is not None:
         found["phase"] = "cross-validation"
-    if progress is not None:
-        found |= {"blocks": len(progress.done), "blocks_done": int(progress.done.sum())}
+    if marks is not None:
+        _, done = marks
+        found |= {"blocks": len(done), "blocks_done": int(done.sum())}
     return found
 
 
@@ -121,10 +122,8 @@ def block_map(url: str, storage_options: StorageOptions = None) -> BlockMap | No
     if found["kind"] != "weights":
         return None
     group = open_group(url, storage_options, write=True)
-    progress = Progress.find(group) or find_search(group)
-    if progress is None:
-        return None
-    return BlockMap((found["training"]["height"], found["training"]["width"]), progress.block, progress.done)
+    marks = marks_seen(lambda: Progress.find(group)) or marks_seen(lambda: find_search(group))
+    return None if marks is None else BlockMap((found["training"]["height"], found["training"]["width"]), *marks)
 
 
 def _info_of_mapping(url: str, storage_options: StorageOptions) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def write_csr(
                     compressors=COMPRESSORS,
                     config={"write_empty_chunks": True},
                 )
-            group.attrs.update(
+            group.update_attributes(
                 {
                     "encoding-type": "csr_matrix",
                     "encoding-version": "0.1.0",

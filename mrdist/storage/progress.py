@@ -7,7 +7,7 @@ depend on how the work was cut.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,9 +61,8 @@ class Progress:
         group.create_array("done", shape=grid, chunks=(1, 1), dtype="bool", fill_value=False, compressors=UNCOMPRESSED)
         if rows is not None:
             group.create_array("rows", data=rows, compressors=COMPRESSORS)
-        # The attributes come last: without them the store was never ready for its first block.
-        group.attrs.update({"block": list(block), "task": task})
-        return cls(block, task, group)
+        # The attributes come last, in one write: without them the store was never ready for its first block.
+        return cls(block, task, group.update_attributes({"block": list(block), "task": task}))
 
     @classmethod
     def find(cls, store: zarr.Group) -> Progress | None:
@@ -102,6 +101,19 @@ class Progress:
         array = self._group[name]
         assert isinstance(array, zarr.Array)
         return array
+
+
+def marks_seen(find: Callable[[], Progress | None]) -> tuple[Shape, npt.NDArray[np.bool_]] | None:
+    """Return the block and which of them are done, for one who only looks on; None where nothing says so.
+
+    Whoever writes the store does not wait for onlookers: what ``find`` has found may be removed before it is read.
+    """
+    try:
+        progress = find()
+        marks = None if progress is None else (progress.block, progress.done)
+    except KeyError:
+        marks = None
+    return marks
 
 
 def _is_marked(marks: zarr.Array[Any], place: tuple[int, ...]) -> bool:

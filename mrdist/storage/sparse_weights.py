@@ -162,7 +162,7 @@ class SparseOutput(WeightsOutput):
             self._create("indptr", len(pointers), np.int64)[...] = pointers
             for name, dtype in (("indices", _index_dtype(training)), ("data", training.dtype)):
                 self._create(name, n, dtype)
-            self._group.attrs.update(
+            self._group.update_attributes(
                 {
                     "encoding-type": "csr_matrix",
                     "encoding-version": "0.1.0",
