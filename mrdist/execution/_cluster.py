@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 import logging
 import os
+import socket
+import ssl
 import sys
 import time
 import warnings
@@ -246,21 +248,44 @@ def _connect(address: str) -> Iterator[Client]:
 
 
 def _unreachable(address: str, error: BaseException) -> ExecutionError:
-    import ssl
-
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLError) or "ssl_context" in str(cause):
-            return ExecutionError(
-                f"the scheduler at {address} and this process do not trust each other ({cause}); give the "
-                "certificates that it was started with: --tls-ca, --tls-cert and --tls-key, or "
-                "distributed.comm.tls in Dask's configuration."
-            )
-        cause = cause.__cause__ or cause.__context__
+    distrust = _distrust(address, error)
+    if distrust is not None:
+        return ExecutionError(
+            f"the scheduler at {address} and this process do not trust each other ({distrust}); give the "
+            "certificates that it was started with: --tls-ca, --tls-cert and --tls-key, or "
+            "distributed.comm.tls in Dask's configuration."
+        )
     return ExecutionError(
         f"no Dask scheduler answers at {address} within {_CONNECT_SECONDS} s; check the address or start one with "
         "`dask scheduler`."
     )
+
+
+def _distrust(address: str, error: BaseException) -> BaseException | None:
+    """Return what one end of a TLS connection holds against the other's certificate, or ``error`` if we have none.
+
+    Dask's own errors do not always tell: a scheduler refuses a client after the client's side of the handshake is over,
+    and what it says is lost where the client has spoken meanwhile. So it is asked by one who only listens.
+    """
+    from distributed.security import Security
+
+    parts = urlsplit(address)
+    if parts.scheme != "tls":
+        return None
+    context = Security().get_connection_args("client")["ssl_context"]
+    if context is None:
+        return error
+    try:
+        with (
+            socket.create_connection((parts.hostname, parts.port), _CONNECT_SECONDS) as plain,
+            context.wrap_socket(plain, server_hostname=parts.hostname) as secure,
+        ):
+            secure.recv(1)
+    except ssl.SSLError as refusal:
+        return refusal
+    except OSError:
+        return None
+    return None
 
 
 def _warn_if_open(address: str) -> None:
