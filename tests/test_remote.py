@@ -130,6 +130,20 @@ def test_tls(images, certificates, tmp_path):
     assert commands.is_whole(weights)
 
 
+@pytest.mark.parametrize("place", ["127.0.0.1:9", "127.0.0.1:99999", "127.0.0.1:abc", "127.0.0.1", ""])
+def test_nobody_at_a_tls_address(images, certificates, tmp_path, place):
+    options = [each for part, file in certificates["ours"].items() for each in (f"--tls-{part}", file)]
+    said = commands.failure("train", images, tmp_path / "w.zarr", *LABELS, "--scheduler", f"tls://{place}", *options)
+    assert f"no Dask scheduler answers at tls://{place} within 10 s" in said
+
+
+def test_certificates_that_are_none(images, tmp_path):
+    (tmp_path / "none.pem").write_text("no certificate")
+    options = [each for part in ("ca", "cert", "key") for each in (f"--tls-{part}", tmp_path / "none.pem")]
+    said = commands.failure("train", images, tmp_path / "w.zarr", *LABELS, "--scheduler", "tls://127.0.0.1:9", *options)
+    assert "do not trust each other" in said
+
+
 def test_a_scheduler_that_anyone_can_reach_is_warned_of(images, tmp_path):
     with clusters.scheduler(tmp_path, host="0.0.0.0") as (address, _):
         assert not address.startswith("tcp://127.")

@@ -14,7 +14,7 @@ import zarr
 import mrdist
 from mrdist.geometry import Block, ReceptiveField
 from mrdist.storage import Statistics, create_images, finish_images, write_images
-from mrdist.storage.statistics import StatisticsOutput
+from mrdist.storage.statistics_writer import StatisticsOutput
 
 BETWEEN = ("--source", "neutral", "--target", "happy")
 HERE = ("--workers", "0")
@@ -407,8 +407,8 @@ def test_an_addition_stopped_at_its_very_end(stores, grown, monkeypatch):
         raise StoppedError
 
     with monkeypatch.context() as patch:
-        patch.setattr("mrdist.storage.statistics.remove_progress", lambda _: None)
-        patch.setattr("mrdist.storage.statistics.consolidate", stop)
+        patch.setattr("mrdist.storage.statistics_writer.remove_progress", lambda _: None)
+        patch.setattr("mrdist.storage.statistics_writer.consolidate", stop)
         with pytest.raises(StoppedError):
             mrdist.accumulate(str(stores.all), str(grown), append=True, split="all", workers=0)
     assert (grown / "progress").exists()

@@ -262,20 +262,26 @@ def _unreachable(address: str, error: BaseException) -> ExecutionError:
 
 
 def _distrust(address: str, error: BaseException) -> BaseException | None:
-    """Return what one end of a TLS connection holds against the other's certificate, or ``error`` if we have none.
+    """Return what is wrong with a certificate, ours or the scheduler's, None if it is something else."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError | FileNotFoundError) or "ssl_context" in str(cause):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return _refusal(address) if address.startswith("tls://") else None
 
-    Dask's own errors do not always tell: a scheduler refuses a client after the client's side of the handshake is over,
-    and what it says is lost where the client has spoken meanwhile. So it is asked by one who only listens.
+
+def _refusal(address: str) -> ssl.SSLError | None:
+    """Return why a scheduler refuses our certificate, None if it does not.
+
+    It refuses after our side of the handshake is over, and what it says is lost to Dask, which has spoken meanwhile;
+    so this only listens.
     """
     from distributed.security import Security
 
-    parts = urlsplit(address)
-    if parts.scheme != "tls":
-        return None
     context = Security().get_connection_args("client")["ssl_context"]
-    if context is None:
-        return error
     try:
+        parts = urlsplit(address)
         with (
             socket.create_connection((parts.hostname, parts.port), _CONNECT_SECONDS) as plain,
             context.wrap_socket(plain, server_hostname=parts.hostname) as secure,
@@ -283,7 +289,7 @@ def _distrust(address: str, error: BaseException) -> BaseException | None:
             secure.recv(1)
     except ssl.SSLError as refusal:
         return refusal
-    except OSError:
+    except (OSError, ValueError):  # nobody there, or no such address
         return None
     return None
 

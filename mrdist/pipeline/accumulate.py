@@ -31,7 +31,7 @@ from mrdist.storage import (
     statistics_output,
 )
 from mrdist.storage.outputs import chunk_side
-from mrdist.storage.statistics import StatisticsOutput
+from mrdist.storage.statistics_writer import StatisticsOutput
 from mrdist.storage.urls import check_same
 
 logger = logging.getLogger("mrdist")

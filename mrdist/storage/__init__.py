@@ -18,13 +18,12 @@ from mrdist.storage.face_frame import FaceFrame
 from mrdist.storage.fence import fenced_by
 from mrdist.storage.files import File, Source
 from mrdist.storage.growing import Addition, additions, begin_growth, finish_growth, write_addition
-from mrdist.storage.images import (
-    Images,
+from mrdist.storage.images import Images, open_images
+from mrdist.storage.images_writer import (
     check_labels,
     chunk_shape,
     create_images,
     finish_images,
-    open_images,
     write_images,
     write_window,
 )
@@ -32,7 +31,8 @@ from mrdist.storage.importance import read_importance, write_importance
 from mrdist.storage.lease import Fence, Lease, run_state
 from mrdist.storage.methods import Model, WeightsReader, open_weights
 from mrdist.storage.staging import Staging
-from mrdist.storage.statistics import Accumulation, Part, Statistics, open_statistics, statistics_output
+from mrdist.storage.statistics import Accumulation, Part, Statistics, open_statistics
+from mrdist.storage.statistics_writer import statistics_output
 from mrdist.storage.urls import (
     StorageOptions,
     check_apart,

@@ -12,10 +12,11 @@ import numpy.typing as npt
 from mrdist.errors import StoreFormatError
 from mrdist.geometry import block_grid
 from mrdist.moments import unit_of
-from mrdist.storage.images import Images, _array
+from mrdist.storage.images import Images
 from mrdist.storage.urls import (
     COMPRESSORS,
     StorageOptions,
+    array_of,
     open_group,
     redact,
     store_errors,
@@ -128,7 +129,7 @@ def read_alignment(images: Images) -> Alignment:
             f"{redact(images.url)} does not know the photographs of its images; write it with mrdist ingest."
         )
     with store_errors(images.url):
-        photograph, size, warp, measure, quality = (np.asarray(_array(group, name)[...]) for name in _ORIGIN)
+        photograph, size, warp, measure, quality = (np.asarray(array_of(group, name)[...]) for name in _ORIGIN)
     return Alignment(
         [[str(name) for name in row] for row in photograph], size, warp, tuple(str(name) for name in measure), quality
     )
@@ -160,7 +161,7 @@ def write_frame(
         if len(reference):
             write_array(group, "reference_points", reference, "point", "xy")
         labels: list[str] = group.attrs["mrdist"]["labels"]  # type: ignore[index, call-overload, assignment]
-        first = _array(group, labels[0])
+        first = array_of(group, labels[0])
         height, width, n_channels = first.shape[1:]
         means = group.create_array(
             "mean_face",
@@ -174,7 +175,7 @@ def write_frame(
         for column, label in enumerate(labels):
             rows = np.flatnonzero(training & present[:, column])[:_MEAN_OF]
             mean = np.full((height, width, n_channels), np.nan)
-            array = _array(group, label)
+            array = array_of(group, label)
             unit = 1 if array.dtype.kind == "f" else unit_of(array.dtype)
             for block in block_grid((height, width), (array.chunks[1], array.chunks[2])) if len(rows) else ():
                 window = np.asarray(array[rows[0] : rows[-1] + 1, *block.slices])[rows - rows[0]]
@@ -196,8 +197,8 @@ def read_frame(images: Images) -> tuple[Floats, Floats]:
             f"{redact(images.url)} knows no mean face and no reference; write it with mrdist ingest or generate."
         )
     with store_errors(images.url):
-        points = _array(group, "reference_points")[...] if "reference_points" in group else np.empty((0, 2))
-        return np.asarray(points), np.asarray(_array(group, "mean_face")[...])
+        points = array_of(group, "reference_points")[...] if "reference_points" in group else np.empty((0, 2))
+        return np.asarray(points), np.asarray(array_of(group, "mean_face")[...])
 
 
 def copy_alignment(images: Images, url: str, storage_options: StorageOptions = None) -> None:
@@ -206,7 +207,7 @@ def copy_alignment(images: Images, url: str, storage_options: StorageOptions = N
         group = open_group(url, storage_options, write=True)
         for name in (*_FRAME, *_ORIGIN):
             if name in images._group:
-                array = _array(images._group, name)
+                array = array_of(images._group, name)
                 copy = group.create_array(
                     name,
                     shape=array.shape,

@@ -26,6 +26,7 @@ from mrdist.storage.progress import Progress
 from mrdist.storage.urls import (
     FORMAT_VERSION,
     StorageOptions,
+    array_of,
     check_format,
     check_same,
     clear_output,
@@ -238,9 +239,7 @@ class SearchOutput:
         return group
 
     def _array(self, name: str) -> zarr.Array[Any]:
-        array = self._scratch[name]
-        assert isinstance(array, zarr.Array)
-        return array.with_config({"write_empty_chunks": True})
+        return array_of(self._scratch, name).with_config({"write_empty_chunks": True})
 
 
 def search_output(

@@ -39,7 +39,7 @@ from mrdist.storage.outputs import (
     create_error_maps,
     create_map,
 )
-from mrdist.storage.urls import COMPRESSORS, StorageOptions, check_format, store_errors
+from mrdist.storage.urls import COMPRESSORS, StorageOptions, array_of, check_format, store_errors
 from mrdist.synthesis import to_floats
 
 _STRIP_BYTES = 64 << 20  # of images and basis that are read at a time
@@ -138,7 +138,7 @@ class GlobalOutput(WeightsOutput):
         names = room.attrs["names"]
         assert isinstance(names, list)
         with store_errors(self._url):
-            return {str(name): np.asarray(_array_of(room, str(name))[...]) for name in names}
+            return {str(name): np.asarray(array_of(room, str(name))[...]) for name in names}
 
     def write_operators(self, found: Mapping[str, Any], kept: Mapping[str, Matrix], **operators: Matrix) -> None:
         """Keep what the barrier has found.
@@ -173,13 +173,7 @@ class GlobalOutput(WeightsOutput):
                 array[..., *block.slices] = values[group].astype(array.dtype)
 
     def _kept(self, name: str) -> zarr.Array[Any]:
-        return _array_of(self.progress.room("gram"), name).with_config({"write_empty_chunks": True})
-
-
-def _array_of(group: zarr.Group, name: str) -> zarr.Array[Any]:
-    array = group[name]
-    assert isinstance(array, zarr.Array)
-    return array
+        return array_of(self.progress.room("gram"), name).with_config({"write_empty_chunks": True})
 
 
 def global_output(
@@ -353,12 +347,12 @@ class GlobalReader(WeightsReader):
 
     def _basis(self, block: Block) -> Array:
         with store_errors(f"{self.url}/basis"):
-            return np.asarray(_array_of(self._group, "basis")[:, *block.slices])
+            return np.asarray(array_of(self._group, "basis")[:, *block.slices])
 
     def _whole(self, name: str, n_axes: int) -> Matrix:
         """Return an array of the rows, with the group first."""
         with store_errors(f"{self.url}/{name}"):
-            values = np.asarray(_array_of(self._group, name)[...])
+            values = np.asarray(array_of(self._group, name)[...])
         return values.reshape(-1, *values.shape[-n_axes:])
 
 

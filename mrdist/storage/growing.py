@@ -15,7 +15,8 @@ import numpy.typing as npt
 import zarr
 
 from mrdist.geometry import Block
-from mrdist.storage.images import Images, write_images
+from mrdist.storage.images import Images
+from mrdist.storage.images_writer import write_images
 from mrdist.storage.urls import check_format, commit, open_group, remove_partial_files, store_errors
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,229 +13,21 @@ import numpy.typing as npt
 import zarr
 from zarr.core.buffer import default_buffer_prototype
 
-from mrdist.errors import DataError, LabelError, ParameterError, StoreFormatError
+from mrdist.errors import DataError, LabelError, StoreFormatError
 from mrdist.geometry import Block, Shape
 from mrdist.storage.urls import (
-    COMPRESSORS,
-    FORMAT_VERSION,
     StorageOptions,
-    check_format,
-    clear_output,
-    commit,
-    create_group,
+    array_of,
     normalize_url,
-    open_group,
     open_kind,
     redact,
     store_errors,
-    write_array,
-    write_strings,
 )
 
 if TYPE_CHECKING:
     import xarray as xr
 
-_DIMENSIONS = ("image", "y", "x", "channel")
-_RESERVED = {*_DIMENSIONS, "subject", "dataset", "split", "label", "present", "checksum", "face_mask", "all"}
-#: What `mrdist.storage.alignment` adds.
-_RESERVED |= {"reference_points", "mean_face", "photograph", "photograph_size", "warp", "measure", "quality"}
-_RESERVED |= {"point", "xy", "node_y", "node_x", "extent"}
 _RESUME = "run the command that makes it again"
-_MAX_CHUNK = 2 << 20  # decoded bytes: large enough for object storage, small enough for a block's memory
-_MAX_RUN = 128 << 20  # whole images that a writing task may hold to fill its chunks,
-_MIN_RUN = 16  # or four times as much for so many: a kernel that meets few images at a time moves sums most of its time
-
-
-def default_chunks(n_images: int, shape: Shape, n_channels: int, itemsize: int) -> tuple[int, int, int, int]:
-    """Return a chunk shape good to train from: many images of a small window.
-
-    A task that writes must own whole chunks, so the images of one chunk are bounded by the memory they take
-    whole; the window then fills the chunk up to 2 MiB.
-
-    Examples
-    --------
-    >>> default_chunks(1000, (512, 512), 3, 1)
-    (128, 64, 64, 3)
-    """
-    image_bytes = shape[0] * shape[1] * n_channels * itemsize
-    run = min(256, max(4, min(_MIN_RUN, 4 * _MAX_RUN // image_bytes), _MAX_RUN // image_bytes))
-    run = min(max(n_images, 1), 1 << (run.bit_length() - 1))
-    side = min(int((_MAX_CHUNK / (run * n_channels * itemsize)) ** 0.5), max(shape) // 2)  # of a small image a part
-    # a power of two, as the chunks of the weights have, so that blocks end where chunks do
-    side = min(256, max(32, 1 << (side.bit_length() - 1)))
-    return run, min(side, shape[0]), min(side, shape[1]), n_channels
-
-
-def chunk_shape(
-    n_images: int, shape: Shape, n_channels: int, itemsize: int, chunks: tuple[int, int, int] | None = None
-) -> tuple[int, int, int, int]:
-    """Return `default_chunks`, or ``chunks`` (images, rows and columns) cut down to the arrays' size.
-
-    Raises
-    ------
-    ParameterError
-        If a number of ``chunks`` is not positive.
-
-    Examples
-    --------
-    >>> chunk_shape(10, (32, 48), 3, 1, (64, 64, 16))
-    (10, 32, 16, 3)
-    """
-    if chunks is None:
-        return default_chunks(n_images, shape, n_channels, itemsize)
-    if min(chunks) < 1:
-        raise ParameterError(f"chunks must be positive, got {chunks}.")
-    return min(chunks[0], n_images), min(chunks[1], shape[0]), min(chunks[2], shape[1]), n_channels
-
-
-def check_labels(labels: Sequence[str]) -> None:
-    """Make sure that labels can be names of arrays.
-
-    Raises
-    ------
-    ParameterError
-        If one is a reserved name or no identifier.
-    """
-    for label in labels:
-        if label in _RESERVED or not label.isidentifier():
-            raise ParameterError(
-                f"{label!r} cannot be a label: use letters, digits and underscores, and none of "
-                f"{', '.join(sorted(_RESERVED))}."
-            )
-
-
-def create_images(
-    url: str,
-    *,
-    labels: Sequence[str],
-    image: Sequence[str],
-    subject: Sequence[str],
-    dataset: Sequence[str],
-    split: Sequence[str],
-    shape: Shape,
-    n_channels: int,
-    dtype: npt.DTypeLike = np.uint8,
-    chunks: tuple[int, int, int] | None = None,
-    overwrite: bool = False,
-    storage_options: StorageOptions = None,
-) -> tuple[int, int, int, int]:
-    """Create an images store without pixels; `write_images` and `finish_images` complete it.
-
-    Parameters
-    ----------
-    url, storage_options
-        Where.
-    labels
-        Expressions, one array each.
-    image, subject, dataset, split
-        Per row: id, person, source and one of train, val and test.
-    shape
-        Height and width in pixels.
-    chunks
-        Images, rows and columns of a chunk, see `chunk_shape`.
-    overwrite
-        Replace a complete store.
-
-    Returns
-    -------
-    tuple of int
-        The chunk shape (image, y, x, channel).
-
-    Raises
-    ------
-    ParameterError
-        If a label is a reserved name or ``chunks`` are not positive.
-    StoreExistsError
-        If there is something at ``url`` that may not be replaced.
-    """
-    check_labels(labels)
-    n_images = len(image)
-    full = (n_images, *shape, n_channels)
-    shape_of_chunk = chunk_shape(n_images, shape, n_channels, np.dtype(dtype).itemsize, chunks)
-    clear_output(url, storage_options, kind="images", overwrite=overwrite)
-    attributes = {
-        "kind": "images",
-        "format_version": FORMAT_VERSION,
-        "complete": False,
-        "labels": list(labels),
-    }
-    with store_errors(url):
-        group = create_group(url, storage_options, attributes)
-        group.attrs["coordinates"] = "subject dataset split"
-        for name, values in (("image", image), ("subject", subject), ("dataset", dataset), ("split", split)):
-            write_strings(group, name, values, "image", n_images)
-        write_strings(group, "label", labels, "label", len(labels))
-        for name, kind in (("present", "bool"), ("checksum", "uint32")):
-            group.create_array(
-                name,
-                shape=(n_images, len(labels)),
-                chunks=(max(n_images, 1), len(labels)),
-                dtype=kind,
-                dimension_names=("image", "label"),
-                compressors=COMPRESSORS,
-                config={"write_empty_chunks": True},
-            )
-        for label in labels:
-            group.create_array(
-                label,
-                shape=full,
-                chunks=shape_of_chunk,
-                dtype=np.dtype(dtype),
-                dimension_names=_DIMENSIONS,
-                compressors=COMPRESSORS,
-                config={"write_empty_chunks": True},
-            )
-    return shape_of_chunk
-
-
-def write_images(
-    url: str, label: str, start: int, images: npt.NDArray[np.generic], storage_options: StorageOptions = None
-) -> npt.NDArray[np.uint32]:
-    """Write rows ``start, start + 1, ...`` of a label and return the checksum of each image."""
-    write_window(url, label, start, Block(0, 0, *images.shape[1:3]), images, storage_options)
-    return np.array([zlib.crc32(np.ascontiguousarray(image).tobytes()) for image in images], dtype=np.uint32)
-
-
-def write_window(
-    url: str,
-    label: str,
-    start: int,
-    block: Block,
-    pixels: npt.NDArray[np.generic],
-    storage_options: StorageOptions = None,
-) -> None:
-    """Write the pixels in ``block`` of rows ``start, start + 1, ...`` of a label.
-
-    The window must fill whole chunks (or reach the end) along all axes, since two tasks must never share a chunk.
-    """
-    stop = start + len(pixels)
-    with store_errors(url):
-        group = open_group(url, storage_options, write=True)
-        array = _array(group, label)
-        bounds = ((start, stop), (block.y0, block.y1), (block.x0, block.x1))
-        for (first, last), chunk, size in zip(bounds, array.chunks, array.shape, strict=False):
-            assert first % chunk == 0
-            assert last % chunk == 0 or last == size
-        array = array.with_config({"write_empty_chunks": True})
-        array[start:stop, *block.slices] = pixels
-
-
-def finish_images(
-    url: str,
-    *,
-    present: npt.NDArray[np.bool_],
-    checksum: npt.NDArray[np.uint32],
-    face_mask: npt.NDArray[np.bool_],
-    provenance: dict[str, Any],
-    storage_options: StorageOptions = None,
-) -> None:
-    """Write what is known only after all pixels and mark the store complete."""
-    with store_errors(url):
-        group = open_group(url, storage_options, write=True)
-        _array(group, "present")[...] = present
-        _array(group, "checksum")[...] = checksum
-        write_array(group, "face_mask", face_mask, "y", "x")
-        commit(group, url, {**check_format(group, url), "complete": True, "provenance": provenance})
 
 
 @dataclass(frozen=True)
@@ -274,9 +65,9 @@ class Images:
         group = open_kind(url, storage_options, "images", _RESUME)
         with store_errors(url):
             labels = tuple(group.attrs["mrdist"]["labels"])  # type: ignore[index, call-overload, arg-type]
-            array = _array(group, labels[0])
+            array = array_of(group, labels[0])
             for label in labels[1:]:
-                other = _array(group, label)
+                other = array_of(group, label)
                 if (other.shape, other.dtype) != (array.shape, array.dtype):
                     raise StoreFormatError(
                         f"all labels of {redact(url)} must agree, but {labels[0]!r} has shape {array.shape} and dtype "
@@ -331,7 +122,7 @@ class Images:
 
     def _values(self, name: str) -> npt.NDArray[Any]:
         with store_errors(self.url):
-            return np.asarray(_array(self._group, name)[...])
+            return np.asarray(array_of(self._group, name)[...])
 
     def _strings(self, name: str) -> npt.NDArray[np.str_]:
         return np.array([str(value) for value in self._values(name)])
@@ -435,21 +226,15 @@ class ImageReader:
             If a chunk cannot be read or decoded.
         """
         with store_errors(f"{self._url}/{label}"):
-            return np.asarray(_array(self._group, label)[start:stop, *block.slices])
+            return np.asarray(array_of(self._group, label)[start:stop, *block.slices])
 
     def read_into(self, out: npt.NDArray[np.generic], label: str, start: int, block: Block) -> None:
         """Fill ``out`` with the images from ``start`` on, as `read` returns them: no page of memory is new to it."""
         with store_errors(f"{self._url}/{label}"):
-            _array(self._group, label).get_basic_selection(
+            array_of(self._group, label).get_basic_selection(
                 (slice(start, start + len(out)), *block.slices),
                 out=default_buffer_prototype().nd_buffer.from_ndarray_like(out),  # type: ignore[arg-type]
             )
-
-
-def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
-    array = group[name]
-    assert isinstance(array, zarr.Array)
-    return array
 
 
 def open_images(url: str, storage_options: StorageOptions = None) -> xr.Dataset:

@@ -20,6 +20,7 @@ from mrdist.storage.images import Images
 from mrdist.storage.outputs import DEFAULT_METHOD, AnyTraining
 from mrdist.storage.urls import (
     StorageOptions,
+    array_of,
     check_format,
     normalize_url,
     open_kind,
@@ -245,9 +246,7 @@ class WeightsReader(ABC):
     def _read(self, name: str, block: Block) -> Any:
         """Return an array over the output pixels in a block."""
         with store_errors(f"{self.url}/{name}"):
-            array = self._group[name]
-            assert isinstance(array, zarr.Array)
-            return np.asarray(array[..., *block.slices])
+            return np.asarray(array_of(self._group, name)[..., *block.slices])
 
 
 def open_weights(url: str, storage_options: StorageOptions = None) -> Model:

@@ -25,6 +25,7 @@ from mrdist.storage.urls import (
     COMPRESSORS,
     FORMAT_VERSION,
     StorageOptions,
+    array_of,
     check_format,
     check_same,
     clear_output,
@@ -182,9 +183,7 @@ class WeightsOutput:
         return {"mse": error / n_terms, "r2": explained / n_varying if n_varying else None}
 
     def _array(self, name: str) -> zarr.Array[Any]:
-        array = self._group[name]
-        assert isinstance(array, zarr.Array)
-        return array.with_config({"write_empty_chunks": True})
+        return array_of(self._group, name).with_config({"write_empty_chunks": True})
 
 
 def begin_output(

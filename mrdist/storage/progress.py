@@ -18,6 +18,7 @@ import zarr
 from mrdist.errors import DamagedChunkError
 from mrdist.geometry import Shape
 from mrdist.storage.chunks import COMPRESSORS, UNCOMPRESSED
+from mrdist.storage.urls import array_of
 
 _NAME = "progress"
 
@@ -77,7 +78,7 @@ class Progress:
     @property
     def done(self) -> npt.NDArray[np.bool_]:
         """Which blocks are finished, in raster order; a marker that cannot be read counts for nothing."""
-        marks = self._array("done")
+        marks = array_of(self._group, "done")
         try:
             return np.asarray(marks[...]).ravel()
         except DamagedChunkError:
@@ -86,7 +87,7 @@ class Progress:
     @property
     def rows(self) -> npt.NDArray[np.int64]:
         """Images that the tasks share."""
-        return np.asarray(self._array("rows")[...])
+        return np.asarray(array_of(self._group, "rows")[...])
 
     def room(self, name: str) -> zarr.Group:
         """Return a group for what only a store in the making needs; it goes when the store is complete."""
@@ -94,13 +95,8 @@ class Progress:
 
     def mark(self, index: int) -> None:
         """Note that a block is finished."""
-        done = self._array("done").with_config({"write_empty_chunks": True})
+        done = array_of(self._group, "done").with_config({"write_empty_chunks": True})
         done[divmod(index, done.shape[1])] = True
-
-    def _array(self, name: str) -> zarr.Array[Any]:
-        array = self._group[name]
-        assert isinstance(array, zarr.Array)
-        return array
 
 
 def marks_seen(find: Callable[[], Progress | None]) -> tuple[Shape, npt.NDArray[np.bool_]] | None:

@@ -21,7 +21,7 @@ from mrdist.geometry import Block, Shape, block_grid
 from mrdist.storage.csr import CHUNK
 from mrdist.storage.methods import Codes, Model, WeightsReader
 from mrdist.storage.outputs import AnyTraining, WeightsOutput, begin_output, begun, chunk_side, create_error_maps
-from mrdist.storage.urls import COMPRESSORS, StorageOptions, store_errors
+from mrdist.storage.urls import COMPRESSORS, StorageOptions, array_of, store_errors
 
 _SCRATCH = "progress"  # goes when the store is complete
 _PARTS = ("counts", "indices", "data", "unsolved")
@@ -143,9 +143,7 @@ class SparseOutput(WeightsOutput):
     def write_errors(self, part: int, errors: npt.NDArray[np.float64]) -> None:
         """Keep the errors of a part, shape (candidate, fold)."""
         with store_errors(self._url):
-            kept = self._scratch["errors"]
-            assert isinstance(kept, zarr.Array)
-            kept[part] = errors
+            array_of(self._scratch, "errors")[part] = errors
 
     def lay_out(self) -> int:
         """Write the row pointers and create the arrays of the matrix; return the number of its chunks.
@@ -217,9 +215,7 @@ class SparseOutput(WeightsOutput):
         return group
 
     def _kept(self, name: str, index: int) -> npt.NDArray[Any]:
-        array = self._scratch[f"{name}-{index}"]
-        assert isinstance(array, zarr.Array)
-        return np.asarray(array[...])
+        return np.asarray(array_of(self._scratch, f"{name}-{index}")[...])
 
     def _create(self, name: str, size: int, dtype: npt.DTypeLike) -> zarr.Array[Any]:
         return self._group.create_array(
@@ -331,7 +327,7 @@ class SparseReader(WeightsReader):
     def numbers_per_pixel(self) -> int:
         """Numbers read for a pixel: values and places of its weights and intercepts, rounded up."""
         with store_errors(self.url):
-            n = self._whole("data").shape[0]
+            n = array_of(self._group, "data").shape[0]
         return 3 * -(-n // self.training.n_pixels)
 
     def read(self, block: Block, window: Block | None = None) -> SparseWeights:
@@ -361,9 +357,9 @@ class SparseReader(WeightsReader):
         n_pixels, width = self.training.n_pixels, self.training.width
         first = group * n_pixels + block.y0 * width
         with store_errors(self.url):
-            pointers = np.asarray(self._whole("indptr")[first : first + block.shape[0] * width + 1])
+            pointers = np.asarray(array_of(self._group, "indptr")[first : first + block.shape[0] * width + 1])
             part = slice(int(pointers[0]), int(pointers[-1]))
-            data, indices = (np.asarray(self._whole(name)[part]) for name in ("data", "indices"))
+            data, indices = (np.asarray(array_of(self._group, name)[part]) for name in ("data", "indices"))
         rows = np.arange(block.shape[0])[:, None] * width + np.arange(block.x0, block.x1)
         matrix = scipy.sparse.csr_array(
             (data, indices, pointers - pointers[0]), shape=(len(pointers) - 1, n_pixels + 1)
@@ -377,8 +373,3 @@ class SparseReader(WeightsReader):
         n_inputs = window.shape[0] * window.shape[1]
         places[matrix.indices == n_pixels] = n_inputs
         return scipy.sparse.csr_array((matrix.data, places, matrix.indptr), shape=(rows.size, n_inputs + 1))
-
-    def _whole(self, name: str) -> zarr.Array[Any]:
-        array = self._group[name]
-        assert isinstance(array, zarr.Array)
-        return array

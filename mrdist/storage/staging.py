@@ -15,6 +15,7 @@ from mrdist.storage.chunks import UNCOMPRESSED
 from mrdist.storage.urls import (
     FORMAT_VERSION,
     StorageOptions,
+    array_of,
     check_output,
     create_group,
     normalize_url,
@@ -74,6 +75,4 @@ class Staging:
         remove_output(self._place, self.storage_options)
 
     def _images(self) -> zarr.Array[Any]:
-        array = open_group(self._place, self.storage_options, write=True)["images"]
-        assert isinstance(array, zarr.Array)
-        return array
+        return array_of(open_group(self._place, self.storage_options, write=True), "images")

@@ -102,6 +102,13 @@ def open_group(url: str, options: StorageOptions = None, *, write: bool = False)
         return zarr.open_group(store, mode="r", zarr_format=3)
 
 
+def array_of(group: zarr.Group, name: str) -> zarr.Array[Any]:
+    """Return an array that a group of mrdist's holds."""
+    array = group[name]
+    assert isinstance(array, zarr.Array)
+    return array
+
+
 def open_as_is(url: str, options: StorageOptions = None) -> zarr.Group:
     """Open a store in the making to read what has been written; a chunk that is not there is an error."""
     with store_errors(url), _opening(url, options):
