@@ -103,9 +103,9 @@ class Catalog:
 
     def names(self, kind: Kind) -> list[str]:
         """Return the names of all stores of a kind, also of those in the making."""
-        found = list_stores(f"{self.url}/{kind}", self.storage_options)
+        stores = list_stores(f"{self.url}/{kind}", self.storage_options)
         ending = _KINDS[kind][1]
-        names = [name.removesuffix(ending) for name in found if name.endswith(ending)]
+        names = [name.removesuffix(ending) for name in stores if name.endswith(ending)]
         return [name for name in names if re.fullmatch(NAME_PATTERN[1:-1], name)]
 
     def stamp(self, kind: Kind, name: str) -> str:
@@ -155,8 +155,8 @@ class Catalog:
 
     def sources(self) -> list[str]:
         """Return the names of the folders and archives of photographs that can be ingested."""
-        found = list_names(f"{self.url}/sources", self.storage_options)
-        return [name for name in found if re.fullmatch(SOURCE_PATTERN[1:-1], name)]
+        entries = list_names(f"{self.url}/sources", self.storage_options)
+        return [name for name in entries if re.fullmatch(SOURCE_PATTERN[1:-1], name)]
 
     def source(self, path: str) -> str:
         """Return where photographs to ingest are.
@@ -169,7 +169,9 @@ class Catalog:
             If there is nothing.
         """
         if not re.fullmatch(SOURCE_PATTERN[1:-1], path):
-            raise ParameterError(f"{path[:80]!r} is no path below the catalogue's sources/, such as 'london'.")
+            raise ParameterError(
+                f"{path[:80]!r} is not a path below the catalogue's sources/; give one such as 'london'."
+            )
         url = f"{self.url}/sources/{path}"
         if is_local(self.url) and not Path(url).resolve().is_relative_to(Path(self.url, "sources").resolve()):
             raise ParameterError(

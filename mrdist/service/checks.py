@@ -68,8 +68,8 @@ def plan_request(catalog: Catalog, settings: Settings, options: Mapping[str, Any
     given |= {"workers": settings.workers, "storage_options": catalog.storage_options}
     cost = check_training(images, **_labels(given))
     if given.pop("method", "mr") == "mr" and given.get("target") not in (None, "all"):
-        found = plan(images, **given)
-        answer = {**asdict(found), "amplification": found.amplification}
+        planned = plan(images, **given)
+        answer = {**asdict(planned), "amplification": planned.amplification}
     else:
         answer = {"n_blocks": cost.blocks, **asdict(cost)}
     workers = max(1, min(n_slots_of(settings.workers), cost.blocks))

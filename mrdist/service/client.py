@@ -34,7 +34,7 @@ class Client:
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ParameterError(f"{self.url!r} is no address of a service; give one such as {DEFAULT_URL}.")
+            raise ParameterError(f"{self.url!r} is not the address of a service; give one such as {DEFAULT_URL}.")
 
     def ask(
         self,
@@ -80,10 +80,10 @@ class Client:
                 f"no service answers at {self.url} ({reason}); start one with `mrdist serve`, or give its --url."
             ) from error
         try:
-            found: dict[str, Any] = json.loads(content) if content else {}
+            result: dict[str, Any] = json.loads(content) if content else {}
         except ValueError as error:
-            raise MrdistError(f"what answers at {self.url} is no service of mrdist; check the --url.") from error
-        return found
+            raise MrdistError(f"the server at {self.url} is not an mrdist service; check --url.") from error
+        return result
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -100,7 +100,7 @@ def _opener() -> urllib.request.OpenerDirector:
 def _said(error: urllib.error.HTTPError) -> str:
     """Return the sentence of a problem."""
     try:
-        found = json.loads(error.read())
-        return str(found["detail"])
+        problem = json.loads(error.read())
+        return str(problem["detail"])
     except (ValueError, KeyError, TypeError, OSError):
         return f"the service answers {error.code} ({error.reason}); check the --url."

@@ -1,4 +1,4 @@
-"""What takes long to find out about a model, found once and kept in the catalogue beside it."""
+"""Scores that take long to compute: computed once, then kept in the catalogue beside the model."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def sizes_of(catalog: Catalog, name: str) -> dict[str, int | None]:
 
 
 def kept_scores(catalog: Catalog, name: str, dataset: str, split: str) -> dict[str, Any] | None:
-    """Return what `scores_of` has found before, None if it has not or if model or dataset have changed since."""
+    """Return the scores that `scores_of` has kept, None if there are none or model or dataset have changed since."""
     kept = _read(catalog, name, catalog.stamp("models", name)).get("scores", {}).get(f"{dataset} {split}")
     if kept is None or kept["stamp"] != catalog.stamp("datasets", dataset):
         return None
@@ -81,9 +81,9 @@ class Evaluations:
             If it cannot be done.
         """
         stamps = catalog.stamp("models", name), catalog.stamp("datasets", dataset)
-        found = kept_scores(catalog, name, dataset, split)
-        if found is not None:
-            return found
+        kept = kept_scores(catalog, name, dataset, split)
+        if kept is not None:
+            return kept
         key = (catalog.url, name, dataset, split, *stamps)
         with self._lock:
             future = self._running.get(key)
@@ -103,18 +103,18 @@ class Evaluations:
     def _run(self, key: tuple[str, ...], future: Future[dict[str, Any]], work: Callable[[], dict[str, Any]]) -> None:
         try:
             with self._turn:
-                found = work()
+                result = work()
         except BaseException as error:  # whoever waits is to see it
             future.set_exception(error)
         else:
-            future.set_result(found)
+            future.set_result(result)
         finally:
             with self._lock:
                 del self._running[key]
 
 
 def _evaluate(catalog: Catalog, name: str, dataset: str, split: str, stamps: tuple[str, str]) -> dict[str, Any]:
-    found = evaluate(
+    scored = evaluate(
         catalog.url_of("models", name),
         catalog.url_of("datasets", dataset),
         splits=[split],
@@ -122,7 +122,7 @@ def _evaluate(catalog: Catalog, name: str, dataset: str, split: str, stamps: tup
         progress=False,
         storage_options=catalog.storage_options,
     )
-    scores = {"model": name, "dataset": dataset, **{part: found[part] for part in ("source", "target", "splits")}}
+    scores = {"model": name, "dataset": dataset, **{part: scored[part] for part in ("source", "target", "splits")}}
     kept = _read(catalog, name, stamps[0])
     kept.setdefault("scores", {})[f"{dataset} {split}"] = {"stamp": stamps[1], "scores": scores}
     write_record(_place(catalog, name), kept, catalog.storage_options)

@@ -5,7 +5,7 @@
     jobs/ID.json         what was asked for and how it goes; written by whoever holds the job's lease
     jobs/ID.run          the lease
     jobs/ID.stop         somebody wants it to stop
-    jobs/ID.result.json  what it has found
+    jobs/ID.result.json  its result
     jobs/keys/HASH.json  the job of an idempotency key
 
 IDs begin with the time, so that their order is that of the queue.
@@ -197,11 +197,11 @@ class Jobs:
         url = f"{self._folder}/keys/{key}.json"
         if create_record(url, {"job": job, "request": request}, self._options):
             return job
-        found = read_record(url, self._options)
-        if found is None:  # deleted meanwhile
+        earlier = read_record(url, self._options)
+        if earlier is None:  # deleted meanwhile
             return job
-        _check_same(found, request)
-        return str(found["job"])
+        _check_same(earlier, request)
+        return str(earlier["job"])
 
     def of_key(self, key: str, verb: Verb, name: str, options: Mapping[str, Any]) -> JobRecord | None:
         """Return the job of a request that was made before with the same idempotency key, None if there is none.
@@ -211,20 +211,20 @@ class Jobs:
         RefusedError
             If the key was used for another request.
         """
-        found = read_record(f"{self._folder}/keys/{_hash(key)}.json", self._options)
-        if found is None:
+        earlier = read_record(f"{self._folder}/keys/{_hash(key)}.json", self._options)
+        if earlier is None:
             return None
-        _check_same(found, _hash_of(verb, name, options))
-        return self.find(str(found["job"]))
+        _check_same(earlier, _hash_of(verb, name, options))
+        return self.find(str(earlier["job"]))
 
     def find(self, job: str) -> JobRecord | None:
         """Return a job, None if there is none."""
-        found = read_record(f"{self._folder}/{job}{_RECORD}", self._options)
+        content = read_record(f"{self._folder}/{job}{_RECORD}", self._options)
         try:
-            return None if found is None else JobRecord.model_validate(found)
+            return None if content is None else JobRecord.model_validate(content)
         except ValidationError:
             raise StoreError(
-                f"jobs/{job}{_RECORD} of the catalogue is no record of a job; remove it yourself."
+                f"jobs/{job}{_RECORD} in the catalogue is not a valid job record; remove the file."
             ) from None
 
     def _look(self, job: str) -> JobRecord | None:
@@ -265,9 +265,9 @@ class Jobs:
         """
         names = list_records(self._folder, self._options)
         stops = _stops_of(names)
-        found: list[JobRecord] = []
+        chosen: list[JobRecord] = []
         for job in reversed(_jobs_of(names)):
-            if len(found) == limit:
+            if len(chosen) == limit:
                 break
             record = self._look(job)
             if record is None:
@@ -275,17 +275,17 @@ class Jobs:
             if not record.has_ended and job in stops:
                 record.state = "stopping"
             if state is None or record.state == state:
-                found.append(record)
-        return found
+                chosen.append(record)
+        return chosen
 
     def active(self) -> list[JobRecord]:
         """Return the jobs that have not ended, in the order of the queue."""
         names = list_records(self._folder, self._options)
         ids, stops = _jobs_of(names), _stops_of(names)
         self._ended &= set(ids)
-        found = [record for job in ids if job not in self._ended and (record := self._look(job)) is not None]
-        self._ended |= {record.id for record in found if record.has_ended}
-        active = [record for record in found if not record.has_ended]
+        records = [record for job in ids if job not in self._ended and (record := self._look(job)) is not None]
+        self._ended |= {record.id for record in records if record.has_ended}
+        active = [record for record in records if not record.has_ended]
         for record in active:
             if record.id in stops:
                 record.state = "stopping"
@@ -299,22 +299,22 @@ class Jobs:
             self._ended.discard(record.id)
 
     def write_result(self, job: str, result: Mapping[str, Any]) -> None:
-        """Keep what a job has found."""
+        """Keep the result of a job."""
         write_record(f"{self._folder}/{job}{_RESULT}", result, self._options)
 
     def result(self, job: str) -> dict[str, Any]:
-        """Return what a job has found.
+        """Return the result of a job.
 
         Raises
         ------
         RefusedError
-            If it has not ended well.
+            If the job has no result.
         """
         record = self.get(job)
-        found = read_record(f"{self._folder}/{job}{_RESULT}", self._options)
-        if found is None:
+        result = read_record(f"{self._folder}/{job}{_RESULT}", self._options)
+        if result is None:
             raise RefusedError(409, f"job {job} is {record.state} and has no result; only jobs that are done have one.")
-        return found
+        return result
 
     def wants_stop(self, job: str) -> bool:
         """Whether somebody wants a job to stop."""
@@ -396,8 +396,8 @@ def _hash_of(verb: Verb, name: str, options: Mapping[str, Any]) -> str:
     return _hash(json.dumps([verb, name, dict(options)], sort_keys=True))
 
 
-def _check_same(found: Mapping[str, Any], request: str) -> None:
-    if found["request"] != request:
+def _check_same(earlier: Mapping[str, Any], request: str) -> None:
+    if earlier["request"] != request:
         raise RefusedError(409, "this Idempotency-Key was used for another request; choose a new one.")
 
 

@@ -54,9 +54,9 @@ class _Queue(Collector):
     def collect(self) -> list[GaugeMetricFamily]:
         """Return the jobs by state."""
         gauge = GaugeMetricFamily("mrdist_jobs", "Jobs that have not ended.", labels=("state",))
-        found = self._jobs()
+        counts = self._jobs()
         for state in ("queued", "running", "stopping"):
-            gauge.add_metric([state], found.get(state, 0))
+            gauge.add_metric([state], counts.get(state, 0))
         return [gauge]
 
 

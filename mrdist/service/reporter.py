@@ -71,10 +71,10 @@ class Reporter(logging.Handler):
         job.phase, job.blocks, job.blocks_done = fields["phase"], fields["total"], fields["done"]
         job.images_per_second = job.seconds_left = job.grid = None
         job.done = ""
-        found = block_map(fields["url"], self._catalog.storage_options) if fields["unit"] == "block" else None
-        if found is not None:
-            job.grid = Grid(shape=list(found.shape), block=list(found.block), grid=list(found.grid))
-            job.done = "".join("01"[done] for done in found.done.tolist())
+        blocks = block_map(fields["url"], self._catalog.storage_options) if fields["unit"] == "block" else None
+        if blocks is not None:
+            job.grid = Grid(shape=list(blocks.shape), block=list(blocks.block), grid=list(blocks.grid))
+            job.done = "".join("01"[done] for done in blocks.done.tolist())
 
     def _note_block(self, fields: Mapping[str, Any]) -> None:
         job, index = self._record, fields["index"]
@@ -97,4 +97,4 @@ class Reporter(logging.Handler):
                 os.kill(os.getpid(), signal.SIGTERM)  # somebody else works on the job now
                 return
             except MrdistError as error:  # the work goes on; the next change is written again
-                logger.warning("how job %s goes cannot be written: %s", self._record.id, error)
+                logger.warning("the progress of job %s cannot be written: %s", self._record.id, error)

@@ -53,10 +53,10 @@ class Order:
         return {"catalog": self.catalog, "job": self.job, "settings": {**asdict(self.settings), "token": None}}
 
     @classmethod
-    def from_dict(cls, found: Mapping[str, Any]) -> Order:
+    def from_dict(cls, content: Mapping[str, Any]) -> Order:
         """Return the order that `to_dict` has made a dictionary of."""
-        settings = {**found["settings"], "host": "127.0.0.1", "allowed_hosts": ()}
-        return cls(found["catalog"], found["job"], Settings(**settings))
+        settings = {**content["settings"], "host": "127.0.0.1", "allowed_hosts": ()}
+        return cls(content["catalog"], content["job"], Settings(**settings))
 
 
 def main() -> int:
@@ -71,7 +71,7 @@ def main() -> int:
     except KeyboardInterrupt:
         return 0
     except MrdistError as error:
-        logger.warning("the job cannot be worked on: %s", error)
+        logger.warning("the job cannot run: %s", error)
         return 1
 
 
@@ -99,7 +99,7 @@ def _work(catalog: Catalog, settings: Settings, jobs: Jobs, record: JobRecord, l
     record.started = record.started or _now()
     with Reporter(catalog, jobs, record, lease):
         jobs.write(record)
-        logger.info("job %s (%s %s) is worked on by process %d", record.id, record.verb, record.name, os.getpid())
+        logger.info("job %s (%s %s) runs in process %d", record.id, record.verb, record.name, os.getpid())
         try:
             if begun_before and MAKES[record.verb] == "datasets" and catalog.is_complete("datasets", record.name):
                 result: dict[str, Any] = {}  # stopped between the last write and the record's
@@ -124,8 +124,8 @@ def _work(catalog: Catalog, settings: Settings, jobs: Jobs, record: JobRecord, l
 
 
 def _scores(result: Mapping[str, Any]) -> dict[str, Any] | None:
-    found = result.get("scores")
-    return dict(found) if isinstance(found, dict) else None
+    scores = result.get("scores")
+    return dict(scores) if isinstance(scores, dict) else None
 
 
 def cancel(jobs: Jobs, job: str) -> None:

@@ -151,13 +151,13 @@ class Guard:
 
     def _check_host(self, headers: Headers) -> None:
         """Refuse names that are not the service's: a page elsewhere may have its name lead here (DNS rebinding)."""
-        found = headers.getlist("host")
-        name = _hostname(found[0]) if len(found) == 1 else None
+        names = headers.getlist("host")
+        name = _hostname(names[0]) if len(names) == 1 else None
         if name is None:
-            raise RefusedError(400, "a request must name one host in the header Host.")
+            raise RefusedError(400, "a request must have one Host header that names one host.")
         if name in self._hosts or (self._settings.anywhere and _is_address(name)):
             return
-        raise RefusedError(421, f"the service does not go by the name {name[:80]!r}; --allow-host adds one.")
+        raise RefusedError(421, f"host {name[:80]!r} is not allowed; start the service with --allow-host to add it.")
 
     def _check_origin(self, scope: Scope, headers: Headers) -> None:
         """Refuse what pages of other origins ask for."""
@@ -225,7 +225,7 @@ def _hostname(host: str) -> str | None:
         return None
     try:
         parts = urlsplit(f"//{host}")
-        _ = parts.port  # raises where it is no number
+        _ = parts.port  # raises if it is not a number
     except ValueError:
         return None
     return parts.hostname

@@ -45,9 +45,9 @@ class _Impatient(H11Protocol):
             self._look = self.loop.call_later(_PATIENCE_SECONDS, self._look_again)
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002
-        """Answer what is no HTTP with a problem, as all that is refused."""
+        """Answer invalid HTTP with a problem document, like every refusal."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            answer = problem(400, "what has arrived is no request of HTTP/1.1, or its headers are too large.", HEADERS)
+            answer = problem(400, "the request is not valid HTTP/1.1, or its headers are too large.", HEADERS)
             headers = [*answer.raw_headers, (b"connection", b"close")]
             for event in (
                 h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),

@@ -50,7 +50,7 @@ class Settings:
     def __post_init__(self) -> None:
         if self.token is None and self.host not in LOOPBACK:
             raise ParameterError(
-                f"whoever reaches {self.host} could use the service, so it needs a token there: give --token-file, or "
+                f"anyone who reaches {self.host} could use the service without a token; give --token-file, or "
                 "leave --host at 127.0.0.1."
             )
         if self.workers is not None and self.scheduler is not None:

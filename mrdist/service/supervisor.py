@@ -88,7 +88,7 @@ class Supervisor:
             except MrdistError as error:  # the catalogue is away: what runs goes on
                 self._failures += 1
                 pause = min(2.0**self._failures, _MAX_PAUSE)
-                logger.warning("the queue cannot be read, the next try is in %.0f s: %s", pause, error)
+                logger.warning("the queue cannot be read; next try in %.0f s: %s", pause, error)
             except Exception:  # whatever it is, the queue must not stand still for it
                 logger.exception("the queue cannot be worked on")
             self._awake.wait(pause)
@@ -177,7 +177,7 @@ class Supervisor:
                 fail(
                     self._jobs,
                     record,
-                    f"the job's process {how} {record.crashes} times (exit code {code}), for want of memory perhaps; "
+                    f"the job's process {how} {record.crashes} times (exit code {code}), perhaps for lack of memory; "
                     "see the service's log, lower max_memory or the number of workers, then resume the job.",
                 )
             else:

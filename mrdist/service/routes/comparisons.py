@@ -45,8 +45,8 @@ def list_comparisons(catalog: CatalogHere) -> ComparisonList:
 def get_comparison(name: ComparisonName, catalog: CatalogHere) -> Comparison:
     """Return the table of a comparison."""
     url = catalog.find("comparisons", name)
-    found = read_record(f"{url}/compare.json", catalog.storage_options) or {}
-    return Comparison.model_validate({**found, "name": name, "complete": catalog.is_complete("comparisons", name)})
+    content = read_record(f"{url}/compare.json", catalog.storage_options) or {}
+    return Comparison.model_validate({**content, "name": name, "complete": catalog.is_complete("comparisons", name)})
 
 
 @router.get("/{name}/picture.png", response_class=Response, responses={200: {"content": {"image/png": {}}}})

@@ -102,8 +102,8 @@ def make_dataset(
 @router.get("/{name}")
 def get_dataset(name: DatasetName, catalog: CatalogHere) -> DatasetDetails:
     """Describe a dataset."""
-    found = _summary(catalog, name)
-    return DatasetDetails(name=name, **found)
+    summary = _summary(catalog, name)
+    return DatasetDetails(name=name, **summary)
 
 
 @router.delete("/{name}", status_code=204)

@@ -43,7 +43,7 @@ class Blocks(BaseModel):
 
 
 class Result(BaseModel):
-    """What a job has found: the JSON of its command."""
+    """The result of a job: the JSON of its command."""
 
     result: dict[str, Any]
 
@@ -79,7 +79,7 @@ def get_job_blocks(job: JobId, jobs: JobsHere) -> Blocks:
 
 @router.get("/{job}/result")
 def get_job_result(job: JobId, jobs: JobsHere) -> Result:
-    """Return what a job has found."""
+    """Return the result of a job."""
     return Result(result=jobs.result(job))
 
 

@@ -65,7 +65,9 @@ class Model(BaseModel):
     channels: int | None = None
     scores: Annotated[
         dict[str, dict[str, float | None]],
-        Field(description="Of the training, and by split what has been found on its own dataset (the whole frame)."),
+        Field(
+            description="Of the training, and of each split of the model's own dataset that was scored (whole frame)."
+        ),
     ] = {}
     parameters: int | None = None
     nonzeros: int | None = None
@@ -129,15 +131,15 @@ def list_models(catalog: CatalogHere) -> ModelList:
 @router.get("/{name}")
 def get_model(name: ModelName, catalog: CatalogHere) -> ModelDetails:
     """Describe a model."""
-    found = _found(catalog, name)
-    provenance = dict(found.get("provenance", {}))
+    described = _description_of(catalog, name)
+    provenance = dict(described.get("provenance", {}))
     if "images" in provenance:
-        provenance["images"] = _dataset_of(catalog, found) or provenance["images"]
+        provenance["images"] = _dataset_of(catalog, described) or provenance["images"]
     return ModelDetails(
-        **_summary(catalog, name, found),
-        training=found["training"],
+        **_summary(catalog, name, described),
+        training=described["training"],
         provenance=provenance,
-        cross_validation=found.get("cross_validation"),
+        cross_validation=described.get("cross_validation"),
     )
 
 
@@ -160,9 +162,9 @@ def get_model_scores(
     dataset: Annotated[Name | None, Query(description="What it was trained on by default.")] = None,
     split: Split = "test",
 ) -> Any:
-    """Score a model on a split of a dataset: found once, then kept in the catalogue."""
+    """Score a model on a split of a dataset: computed once, then kept in the catalogue."""
     if dataset is None:
-        dataset = _dataset_of(catalog, _found(catalog, name))
+        dataset = _dataset_of(catalog, _description_of(catalog, name))
         if dataset is None:
             raise RefusedError(
                 422,
@@ -212,13 +214,13 @@ def get_model_receptive_field(
 ) -> ReceptiveField:
     """Return the weights of an output pixel."""
     opened = open_model(catalog, name)
-    found = weights_at(opened, y, x, channel=channel, source=source)
+    pixel = weights_at(opened, y, x, channel=channel, source=source)
     importance = opened.importance(True) if opened.is_refined else None
     return ReceptiveField(
-        offsets=found.offsets.tolist(),
-        weights=found.weights.tolist(),
-        inside=found.inside.tolist(),
-        intercept=found.intercept,
+        offsets=pixel.offsets.tolist(),
+        weights=pixel.weights.tolist(),
+        inside=pixel.inside.tolist(),
+        intercept=pixel.intercept,
         importance=None if importance is None else float(importance[y, x]),
     )
 
@@ -256,7 +258,7 @@ def download_model(
     stamp = catalog.stamp("models", name)
     url = catalog.url_of("models", name)
     if format == "zip":
-        _found(catalog, name)
+        _description_of(catalog, name)
         return _file(pack(url, f"{name}.zarr", catalog.storage_options), f"{name}.zarr.zip", stamp)
     folder = TemporaryDirectory(prefix="mrdist-")
     try:
@@ -299,31 +301,31 @@ def _picture(catalog: Catalog, name: str, request: Request, key: object, make: C
 def _describe(catalog: Catalog, name: str) -> Model:
     """Describe one of many: that it cannot be read must not hide the others."""
     try:
-        return Model(**_summary(catalog, name, _found(catalog, name)))
+        return Model(**_summary(catalog, name, _description_of(catalog, name)))
     except MrdistError as error:
         return Model(name=name, complete=False, problem=catalog.told(error))
 
 
-def _found(catalog: Catalog, name: str) -> dict[str, Any]:
+def _description_of(catalog: Catalog, name: str) -> dict[str, Any]:
     url, stamp = catalog.url_of("models", name), catalog.stamp("models", name)
-    found = _described.get((url, stamp), lambda: describe_mapping(url, catalog.storage_options))
-    return found if found["complete"] else describe_mapping(url, catalog.storage_options)
+    described = _described.get((url, stamp), lambda: describe_mapping(url, catalog.storage_options))
+    return described if described["complete"] else describe_mapping(url, catalog.storage_options)
 
 
-def _summary(catalog: Catalog, name: str, found: dict[str, Any]) -> dict[str, Any]:
-    training = found["training"]
+def _summary(catalog: Catalog, name: str, described: dict[str, Any]) -> dict[str, Any]:
+    training = described["training"]
     same = ("method", "source", "target", "receptive_field", "dilation", "alpha", "color")
     summary = {key: training.get(key) for key in same} | {
         "name": name,
-        "complete": found["complete"],
+        "complete": described["complete"],
         "shape": (training["height"], training["width"]),
         "channels": training["n_channels"],
-        "created": found["created"],
+        "created": described["created"],
     }
-    if not found["complete"]:
-        return summary | {key: found.get(key) for key in ("blocks", "blocks_done")}
-    dataset = _dataset_of(catalog, found)
-    scores = dict(found["scores"])
+    if not described["complete"]:
+        return summary | {key: described.get(key) for key in ("blocks", "blocks_done")}
+    dataset = _dataset_of(catalog, described)
+    scores = dict(described["scores"])
     if dataset is not None and dataset in catalog.names("datasets"):
         kept = kept_scores(catalog, name, dataset, "test")
         if kept is not None:
@@ -331,8 +333,8 @@ def _summary(catalog: Catalog, name: str, found: dict[str, Any]) -> dict[str, An
     return summary | sizes_of(catalog, name) | {"dataset": dataset, "scores": scores}
 
 
-def _dataset_of(catalog: Catalog, found: dict[str, Any]) -> str | None:
+def _dataset_of(catalog: Catalog, described: dict[str, Any]) -> str | None:
     """Return the dataset of the catalogue that a model was trained on, None if it came from elsewhere."""
-    url = str(found.get("provenance", {}).get("images", ""))
+    url = str(described.get("provenance", {}).get("images", ""))
     name = url.rpartition("/")[2].removesuffix(".zarr")
     return name if name and url == redact(catalog.url_of("datasets", name)) else None

@@ -35,5 +35,5 @@ class PlanAnswer(BaseModel):
 @router.post("")
 def plan_training(request: PlanRequest, catalog: CatalogHere, settings: SettingsHere) -> PlanAnswer:
     """Say what a training would read, write, hold in memory and take."""
-    found: dict[str, Any] = plan_request(catalog, settings, request.options.given())
-    return PlanAnswer(**found)
+    planned: dict[str, Any] = plan_request(catalog, settings, request.options.given())
+    return PlanAnswer(**planned)

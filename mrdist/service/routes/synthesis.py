@@ -149,7 +149,9 @@ async def _form(request: Request) -> AsyncIterator[tuple[UploadFile, Synthesis]]
         fields = await request.form(max_files=1, max_fields=32, max_part_size=4096)
     except HTTPException as error:
         reason = str(error.detail).partition(".")[0]
-        raise RefusedError(400, f"the body is no form with one photograph and a few options ({reason}).") from error
+        raise RefusedError(
+            400, f"invalid form ({reason}); send one photograph and its options as multipart/form-data."
+        ) from error
     try:
         yield _parsed(fields)
     finally:
@@ -164,7 +166,7 @@ def _parsed(form: FormData) -> tuple[UploadFile, Synthesis]:
     if len(photographs) != 1 or not isinstance(photographs[0], UploadFile):
         raise RefusedError(422, "photograph is missing: send one as a file of a multipart form.")
     try:
-        values = {name: found if name == "model" or len(found) > 1 else found[0] for name, found in fields.items()}
+        values = {name: sent if name == "model" or len(sent) > 1 else sent[0] for name, sent in fields.items()}
         return photographs[0], Synthesis.model_validate(values)
     except ValidationError as error:
         details = [{**each, "loc": ("body", *each["loc"])} for each in error.errors(include_url=False)]
