@@ -300,8 +300,8 @@ def held_out_errors(
     ndarray
         Shape (alpha, fold).
     """
-    found = np.zeros((len(alphas), int(fold.max()) + 1))
-    for number in range(found.shape[1]):
+    errors = np.zeros((len(alphas), int(fold.max()) + 1))
+    for number in range(errors.shape[1]):
         held, kept = np.flatnonzero(fold == number), np.flatnonzero(fold != number)
         spectrum = Spectrum.of(kernel[np.ix_(kept, kept)], penalize_intercept=penalize_intercept)
         seen, across, own = (targets[np.ix_(i, j)] for i, j in ((kept, kept), (kept, held), (held, held)))
@@ -310,5 +310,5 @@ def held_out_errors(
             # what the held out rows are predicted from: kept targets times this
             weights = (kernel[np.ix_(held, kept)] @ dual.rotation) @ dual.projector + dual.intercept
             error = np.sum((weights @ seen) * weights) - 2 * np.sum(weights * across.T) + np.trace(own)
-            found[position, number] = max(float(error), 0.0)
-    return found
+            errors[position, number] = max(float(error), 0.0)
+    return errors

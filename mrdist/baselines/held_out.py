@@ -73,19 +73,19 @@ def held_out_errors(
     """
     n_channels = x.shape[2]
     groups = [slice(None)] if color == "shared" else [slice(c, c + 1) for c in range(n_channels)]
-    found = np.zeros((n_candidates, int(fold.max()) + 1))
+    errors = np.zeros((n_candidates, int(fold.max()) + 1))
     with threadpool_limits(1, user_api="blas"):
         for channels in groups:
             inputs, outputs = (_as_columns(values[:, :, channels]) for values in (x, y))
             row_fold = np.repeat(fold, inputs.shape[1] // len(fold))
-            for number in range(found.shape[1]):
+            for number in range(errors.shape[1]):
                 held = row_fold == number
                 columns = Columns.of(inputs[:, ~held], unit)
                 targets, mean = Columns.centre(outputs[:, ~held], unit)
                 new, truth = inputs[:, held], outputs[:, held] / unit
                 for position, rows in enumerate(path(columns, targets)):
-                    found[position, number] += _squared_error(rows, columns, mean, new, truth, unit)
-    return found
+                    errors[position, number] += _squared_error(rows, columns, mean, new, truth, unit)
+    return errors
 
 
 def _squared_error(

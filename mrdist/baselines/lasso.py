@@ -46,8 +46,8 @@ def largest_alpha(columns: Columns, targets: Floats) -> Floats:
     largest = np.zeros(len(targets))
     for start in range(0, columns.n_columns, _SLICE):
         np.maximum(largest, np.abs(targets @ columns.x[start : start + _SLICE].T).max(axis=1), out=largest)
-    found: Floats = largest / (columns.scale**2 * columns.n_rows)
-    return found
+    alpha: Floats = largest / (columns.scale**2 * columns.n_rows)
+    return alpha
 
 
 def lasso_path(
@@ -134,10 +134,10 @@ class _Pool:
         for p in range(len(self._counts)):
             own = self._members[p, : self._counts[p]]
             own = own[self._weights[p, own] != 0]
-            found = self._pool[own]
-            order = np.argsort(found)
-            counts.append(len(found))
-            indices.append(found[order])
+            chosen = self._pool[own]
+            order = np.argsort(chosen)
+            counts.append(len(chosen))
+            indices.append(chosen[order])
             values.append(self._weights[p, own[order]])
         return SparseRows(
             np.array(counts, dtype=np.int64), np.concatenate(indices), np.concatenate(values), self._unsolved.copy()
@@ -195,7 +195,7 @@ class _Pool:
         weights, targets = self._weights[which], self._targets[which]
         residuals = targets - weights[:, :n_pool] @ self._x[:n_pool]
         largest = np.zeros(len(which))
-        found: list[list[npt.NDArray[Any]]] = [[] for _ in which]
+        violations: list[list[npt.NDArray[Any]]] = [[] for _ in which]
         sizes = np.maximum(_FIRST, (weights != 0).sum(axis=1))
         members = [self._pool[self._members[p, : self._counts[p]]] for p in which]
         for start in range(0, columns.n_columns, _SLICE):
@@ -210,13 +210,13 @@ class _Pool:
                 if len(over) > size:
                     over = over[np.argsort(-row[over], kind="stable")[:size]]
                 if len(over):
-                    found[i].append(np.stack([over + start, row[over]]))
+                    violations[i].append(np.stack([over + start, row[over]]))
         joining = []
         for i, p in enumerate(which):
-            if not found[i]:
+            if not violations[i]:
                 joining.append(np.empty(0, dtype=np.int64))
                 continue
-            over, strength = np.concatenate(found[i], axis=1)
+            over, strength = np.concatenate(violations[i], axis=1)
             candidates = columns.first[over[np.argsort(-strength, kind="stable")[: sizes[i]]].astype(np.int64)]
             if self._allowed is not None:
                 candidates = candidates[self._allowed[p, candidates]]

@@ -154,9 +154,9 @@ class GramRows:
 
     def products(self, vectors: Floats) -> npt.NDArray[np.float32]:
         """Return products of vectors, shape (vector, row), with all columns; padded with zeros."""
-        found = np.zeros((len(vectors), self.rows.shape[1]), dtype=np.float32)
-        self._multiply(vectors, found)
-        return found
+        products = np.zeros((len(vectors), self.rows.shape[1]), dtype=np.float32)
+        self._multiply(vectors, products)
+        return products
 
     def places(self, chosen: npt.NDArray[np.int64], which: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return the row of each chosen column, shape (target, choice), making those that are missing."""

@@ -70,10 +70,10 @@ def lasso_solver(alpha: float, tolerance: float, max_iterations: int) -> Solver:
     """Return a solver for one penalty, see `mrdist.baselines.lasso`."""
 
     def solve(columns: Columns, targets: npt.NDArray[np.float64], allowed: Array | None) -> SparseRows:
-        (found,) = lasso_path(
+        (coef,) = lasso_path(
             columns, targets, [alpha], tolerance=tolerance, max_iterations=max_iterations, allowed=allowed
         )
-        return found
+        return coef
 
     return solve
 
@@ -156,9 +156,9 @@ def fit_block(
                 own = window_of(place, window, shape)
                 columns = whole or Columns.of(as_columns(x[:, *own.within(inputs), channels]), unit)
                 targets, mean = Columns.centre(as_columns(y[:, *tile.slices, channels]), unit)
-                found = solver(columns, targets, _allowed(place, own, window))
-                unsolved += int(found.unsolved.sum())
-                _collect(found, columns, targets, mean, tile, own, shape, rows[number], maps[:, number])
+                solved = solver(columns, targets, _allowed(place, own, window))
+                unsolved += int(solved.unsolved.sum())
+                _collect(solved, columns, targets, mean, tile, own, shape, rows[number], maps[:, number])
     ordered = [rows[g][y, x] for g in range(len(groups)) for y in range(block.shape[0]) for x in range(block.shape[1])]
     return SparseSolution(
         counts=np.array([len(index) for index, _ in ordered], dtype=np.int64).reshape(len(groups), *block.shape),
@@ -188,7 +188,7 @@ def _allowed(tile: Block, inputs: Block, window: int | None) -> npt.NDArray[np.b
 
 
 def _collect(
-    found: SparseRows,
+    solved: SparseRows,
     columns: Columns,
     targets: npt.NDArray[np.float64],
     mean: npt.NDArray[np.float64],
@@ -200,9 +200,9 @@ def _collect(
 ) -> None:
     """Take over the rows of a tile, with their intercepts, and their training errors."""
     width = inputs.shape[1]
-    ends = np.cumsum(found.counts)
-    for p, (end, count) in enumerate(zip(ends, found.counts, strict=True)):
-        index, value = found.indices[end - count : end], found.values[end - count : end]
+    ends = np.cumsum(solved.counts)
+    for p, (end, count) in enumerate(zip(ends, solved.counts, strict=True)):
+        index, value = solved.indices[end - count : end], solved.values[end - count : end]
         y, x = tile.y0 + p // tile.shape[1], tile.x0 + p % tile.shape[1]
         residual, intercept = targets[p].copy(), float(mean[p])
         for j, w in zip(index.tolist(), value.tolist(), strict=True):  # in a fixed order, unlike a matrix product

@@ -314,10 +314,10 @@ def _check_versions(client: Client, address: str) -> None:
 
     ours = own_versions()
     pickled = {name: ours[name] for name in ("python", "dask", "distributed")}
-    found = client.get_versions(packages=list(PACKAGES))
+    reported = client.get_versions(packages=list(PACKAGES))
     for who, wanted, theirs in [
-        ("the scheduler at {}", pickled, found["scheduler"]),
-        *((f"worker {worker} of {{}}", ours, theirs) for worker, theirs in found["workers"].items()),
+        ("the scheduler at {}", pickled, reported["scheduler"]),
+        *((f"worker {worker} of {{}}", ours, theirs) for worker, theirs in reported["workers"].items()),
     ]:
         packages = dict(theirs["packages"])
         packages["python"] = ".".join(str(packages["python"]).split(".")[:2])

@@ -87,9 +87,9 @@ def failure(error: BaseException, what: str) -> MrdistError:
         return ExecutionError(
             f"a worker cannot import what it is to do ({error}); install the same mrdist wherever workers run."
         )
-    found = ExecutionError(
+    wrapped = ExecutionError(
         f"{what} failed with {type(error).__name__} ({error}); mend that and repeat the command: what is finished is "
         "kept."
     )
-    found.__cause__ = error
-    return found
+    wrapped.__cause__ = error
+    return wrapped

@@ -56,16 +56,16 @@ class WarmUp(WorkerPlugin):  # type: ignore[misc]
 @cache
 def own_versions() -> Mapping[str, str]:
     """Return the versions of this process, see `PACKAGES`."""
-    found = {"python": ".".join(platform.python_version_tuple()[:2])}
+    versions = {"python": ".".join(platform.python_version_tuple()[:2])}
     for name in PACKAGES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "none"
-    return found
+            versions[name] = "none"
+    return versions
 
 
-def difference(wanted: Mapping[str, str], found: Mapping[str, str | None]) -> str:
+def difference(wanted: Mapping[str, str], theirs: Mapping[str, str | None]) -> str:
     """Say in which of the versions that are wanted another process differs.
 
     Examples
@@ -74,9 +74,9 @@ def difference(wanted: Mapping[str, str], found: Mapping[str, str | None]) -> st
     'numpy 2.3 and not 2.4'
     """
     return ", ".join(
-        f"{name} {found[name]} and not {mine}" if found.get(name) else f"no {name}"
+        f"{name} {theirs[name]} and not {mine}" if theirs.get(name) else f"no {name}"
         for name, mine in wanted.items()
-        if found.get(name) != mine
+        if theirs.get(name) != mine
     )
 
 
