@@ -13,9 +13,9 @@ import numpy.typing as npt
 from mrdist.errors import ParameterError
 from mrdist.geometry import Shape
 from mrdist.moments import Color
-from mrdist.pipeline._blocks import check_choices
+from mrdist.pipeline._blocks import check_choices, versions
 from mrdist.planning import Cut
-from mrdist.storage import Images, StorageOptions
+from mrdist.storage import FaceFrame, Images, StorageOptions, redact
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,16 @@ class Lesson:
                 f"method {method} does not know the colour joint; choose shared or separate, or one of {able}."
             )
         return cls(method, images, images.rows((source, target), split), source, target, split, color, dtype)
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Where weights learnt from it come from."""
+        return {"images": redact(self.images.url), "versions": versions()}
+
+    @property
+    def face_frame(self) -> FaceFrame:
+        """Where faces lie in its images."""
+        return FaceFrame.of_images(self.images, self.source)
 
     def describe(self) -> dict[str, Any]:
         """Return what the descriptions of all trainings have, see `mrdist.storage.outputs.AnyTraining`."""

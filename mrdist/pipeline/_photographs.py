@@ -206,10 +206,15 @@ class Retoucher:
         """Return where the nodes of the frame lie in the photograph."""
         height, width = self.model.shape
         if self.face_frame is None or height != width:
-            why = "do not say where faces lie in them" if height == width else "only square images are aligned"
+            why = "only square images are aligned; train on square ones"
+            if height == width:
+                why = (
+                    "were made by an mrdist that did not keep where faces lie in them; run the command that trained "
+                    "them once more, which adds it without training again"
+                )
             raise DataError(
-                f"{file} has {size[0]} x {size[1]} pixels, the weights were trained on {width} x {height} and {why}; "
-                "align and resize the photograph first, or train again."
+                f"{file} has {size[0]} x {size[1]} pixels, the weights were trained on {width} x {height} and {why}, "
+                "or align and resize the photograph first."
             )
         if points is not None:
             found = np.array(points, dtype=np.float64).reshape(2, 2)

@@ -177,7 +177,6 @@ def accumulate(
         rows = _missing(images, labels, rows, known, append=append)
         if not len(rows):
             known.tidy()
-            logger.info("%s is already complete", redact(statistics_url))
             return AccumulateReport(statistics_url, True, known.n_images, 0, 0.0, 0.0, 0, 0, 0, peak_memory())
     n_before = known.n_images if known is not None else 0
     check_rows((n_before + len(rows)) * accumulation.rows_per_image, accumulation.unit)

@@ -215,6 +215,7 @@ def compare(
             )
         trained = train(images_url, url, **options)
         if trained.already_complete:
+            logger.info("%s is already complete", redact(url))
             took = seconds.get(contestant.store)
         elif took is not None:
             took = took + trained.run_seconds if trained.blocks_run == trained.blocks else None

@@ -157,7 +157,7 @@ def train_by_cross_validation(job: Job, **options: Any) -> TrainReport:
         storage_options=job.storage_options,
     )
     if output is None:
-        return already_trained(job.url, plan.n_blocks, job.storage_options)
+        return already_trained(job.url, plan.n_blocks, job.storage_options, job.lesson.face_frame)
     if output.progress.block != plan.block:  # resumed: the grid is the one it was begun with
         plan = plan_job(job, workload, output.progress.block)
     if plan.advice is not None:
@@ -187,7 +187,7 @@ def train_by_cross_validation(job: Job, **options: Any) -> TrainReport:
         search_seconds = time.perf_counter() - started
         solved = run_pass(executor, _solve_block, tasks, plan, phase="solving", done=output.progress.done, **shown)
     remove_scratch(job.url, job.storage_options)
-    scores = output.finish({"images": redact(images.url), "versions": versions()})
+    scores = output.finish(lesson.provenance, lesson.face_frame)
     run_seconds = time.perf_counter() - started
     return TrainReport(
         url=job.url,

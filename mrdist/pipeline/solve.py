@@ -149,7 +149,7 @@ def solve(
         weights_url, training, cut.block, overwrite=overwrite, storage_options=weights_storage_options
     )
     if output is None:
-        return already_trained(weights_url, cut.n_blocks, weights_storage_options)
+        return already_trained(weights_url, cut.n_blocks, weights_storage_options, statistics.face_frame)
     if output.progress.block != cut.block:  # resumed: the grid is the one it was begun with
         cut = plan_solving(sums, max_memory=limit, n_slots=n_slots, block=output.progress.block)
     tasks = [

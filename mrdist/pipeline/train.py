@@ -264,7 +264,7 @@ def train_masked(job: Job, *, alpha: float | Literal["cv"], **options: Any) -> T
     training, workload, plan = plan_masked(job, alpha=alpha, **options)
     output = train_output(job.url, training, plan.block, overwrite=job.overwrite, storage_options=job.storage_options)
     if output is None:
-        return already_trained(job.url, plan.n_blocks, job.storage_options)
+        return already_trained(job.url, plan.n_blocks, job.storage_options, job.lesson.face_frame)
     if output.progress.block != plan.block:  # resumed: the grid is the one it was begun with
         plan = plan_job(job, workload, output.progress.block)
     return run_training(_train_block, job, plan, workload, output)
@@ -336,8 +336,7 @@ def run_training(
         done=output.progress.done,
     )
     started = time.perf_counter()
-    face_frame = FaceFrame.of_images(images, job.lesson.source)
-    scores = output.finish({"images": redact(images.url), "versions": versions()}, face_frame)
+    scores = output.finish(job.lesson.provenance, job.lesson.face_frame)
     return TrainReport(
         url=job.url,
         already_complete=False,
@@ -381,10 +380,13 @@ def check_unsearched(asking: str, /, **search: object) -> None:
             raise ParameterError(f"{name} ({value}) belongs to a cross-validation; add {asking} or leave it out.")
 
 
-def already_trained(url: str, n_blocks: int, storage_options: StorageOptions) -> TrainReport:
-    """Return the report of a run that found its output complete."""
-    logger.info("%s is already complete", redact(url))
-    found = WeightsReader.open(url, storage_options).attributes
+def already_trained(
+    url: str, n_blocks: int, storage_options: StorageOptions, face_frame: FaceFrame | None
+) -> TrainReport:
+    """Return the report of a run that found its output complete; what an older mrdist has not kept there is added."""
+    reader = WeightsReader.open(url, storage_options)
+    reader.add_face_frame(face_frame)
+    found = reader.attributes
     chosen = found.get("cross_validation", {}).get("chosen")
     return TrainReport(
         url, True, 0.0, 0.0, 0, n_blocks, 0, peak_memory(), found["scores"]["train"], chosen and {"chosen": chosen}

@@ -103,7 +103,7 @@ def train_global(job: Job, **options: Any) -> TrainReport:
         job.url, training, cut.block, images.dtype, overwrite=job.overwrite, storage_options=job.storage_options
     )
     if output is None:
-        return already_trained(job.url, cut.n_blocks, job.storage_options)
+        return already_trained(job.url, cut.n_blocks, job.storage_options, job.lesson.face_frame)
     if output.progress.block != cut.block:  # resumed: the grid is the one it was begun with
         cut = plan_global(sizes, max_memory=job.max_memory, n_slots=1, block=output.progress.block)
     blocks = block_grid(images.shape, cut.block)
@@ -129,7 +129,7 @@ def train_global(job: Job, **options: Any) -> TrainReport:
             if unsolved:
                 _solve(output, images, lesson.rows)
             peak = _run(executor, _train_block, to_solve, cut, peak, advance)
-        scores = output.finish({"images": redact(images.url), "versions": versions()})
+        scores = output.finish(lesson.provenance, lesson.face_frame)
         run_seconds = time.perf_counter() - started
     share = (len(to_sum) + (labels - 1) * len(to_solve)) / (labels * len(blocks))
     return TrainReport(

@@ -298,14 +298,13 @@ def train_mappings(
     provenance = {"images": redact(images.url), "versions": versions()}
     for output in outputs.values():
         output.finish(provenance, FaceFrame.of_images(images, output.training.source))
-    scores = {
-        name: WeightsReader.open(mapping_url(group_url, name), weights_storage_options).attributes["scores"]["train"]
-        for name in trainings
-    }
+    scores = {}
+    for name, training in trainings.items():
+        reader = WeightsReader.open(mapping_url(group_url, name), weights_storage_options)
+        reader.add_face_frame(FaceFrame.of_images(images, training.source))
+        scores[name] = reader.attributes["scores"]["train"]
     if unfinished:
         finish_mappings(group_url, scores, provenance, weights_storage_options)
-    else:
-        logger.info("%s is already complete", redact(group_url))
     return MappingsReport(
         url=group_url,
         already_complete=not unfinished,

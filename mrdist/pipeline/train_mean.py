@@ -29,7 +29,7 @@ def train_mean(job: Job) -> TrainReport:
     keep: dict[str, Any] = {"overwrite": job.overwrite, "storage_options": job.storage_options}
     output = global_output(job.url, training, plan.block, job.lesson.images.dtype, **keep)
     if output is None:
-        return already_trained(job.url, plan.n_blocks, job.storage_options)
+        return already_trained(job.url, plan.n_blocks, job.storage_options, job.lesson.face_frame)
     if output.progress.block != plan.block:  # resumed: the grid is the one it was begun with
         plan = plan_job(job, workload, output.progress.block)
     report = run_training(_train_block, job, plan, workload, output)

@@ -150,7 +150,7 @@ def _train(job: Job, training: SparseTraining, cut: Cut) -> TrainReport:
     images = job.lesson.images
     output = sparse_output(job.url, training, cut.block, overwrite=job.overwrite, storage_options=job.storage_options)
     if output is None:
-        return already_trained(job.url, cut.n_blocks, job.storage_options)
+        return already_trained(job.url, cut.n_blocks, job.storage_options, job.lesson.face_frame)
     if output.progress.block != cut.block:  # resumed: the grid is the one it was begun with
         cut = plan_sparse(images, training, max_memory=job.max_memory, n_slots=1, block=output.progress.block)
     done = output.progress.done
@@ -181,8 +181,7 @@ def _train(job: Job, training: SparseTraining, cut: Cut) -> TrainReport:
             f"{training.max_iterations} iterations and keep what they had; raise --max-iterations.",
             stacklevel=4,
         )
-    provenance = {"images": redact(images.url), "versions": versions()}
-    scores = output.finish(provenance, unsolved=unsolved)
+    scores = output.finish(job.lesson.provenance, job.lesson.face_frame, unsolved=unsolved)
     return TrainReport(
         url=job.url,
         already_complete=False,

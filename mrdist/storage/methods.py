@@ -22,7 +22,9 @@ from mrdist.storage.urls import (
     StorageOptions,
     array_of,
     check_format,
+    consolidate,
     normalize_url,
+    open_group,
     open_kind,
     redact,
     store_errors,
@@ -193,6 +195,15 @@ class WeightsReader(ABC):
         """Where the faces lay in the images of the training; None in a store of an mrdist that did not keep it."""
         return FaceFrame.read(self.url, self._group)
 
+    def add_face_frame(self, face_frame: FaceFrame | None) -> None:
+        """Add where the faces lie to a store of an mrdist that did not keep it; one that knows is left as it is."""
+        if face_frame is None or self.face_frame is not None:
+            return
+        with store_errors(self.url):
+            group = open_group(self.url, self.storage_options, write=True)
+            face_frame.write(group)
+            consolidate(group, self.url)
+
     @property
     @abstractmethod
     def reach(self) -> int:
@@ -239,8 +250,8 @@ class WeightsReader(ABC):
             If the method has no weights of pixels.
         """
         raise ParameterError(
-            f"{redact(self.url)} was trained by the method {self.training.method}, whose weights do not belong to "
-            "single pixels; refine a mapping trained by mr, or leave the refinement out."
+            f"{redact(self.url)} was trained by the method {self.training.method}, and only mappings trained by mr or "
+            "pixel can be refined; use one of those, or leave the refinement out."
         )
 
     def _read(self, name: str, block: Block) -> Any:

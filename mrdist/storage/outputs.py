@@ -136,7 +136,7 @@ class WeightsOutput:
             }
 
     def finish(
-        self, provenance: Mapping[str, Any], face_frame: FaceFrame | None = None, **found: Any
+        self, provenance: Mapping[str, Any], face_frame: FaceFrame | None, **found: Any
     ) -> dict[str, float | None]:
         """Reduce the error maps to scores, mark the store complete and return the scores.
 
@@ -145,7 +145,8 @@ class WeightsOutput:
         provenance
             Where the weights come from.
         face_frame
-            Where the faces lie in the images.
+            Where the faces lie in the images, without which photographs of other sizes cannot be used; None where
+            nobody knows.
         found
             What the training has found out besides, attributes of the store.
         """
