@@ -23,7 +23,7 @@ from skimage.transform import estimate_transform
 
 from mrdist.datasets._warping import GRID, Floats, Mapping, frame_side, hull, resample
 from mrdist.datasets.landmark_files import read_landmarks
-from mrdist.datasets.landmarks import FRAME_PUPILS, PUPILS, middle_of_mouth, outline_of
+from mrdist.datasets.landmarks import FRAME_PUPILS, PUPILS, lies_in, middle_of_mouth, outline_of
 from mrdist.datasets.locating import locate
 from mrdist.datasets.photographs import Color, Take, photograph_size, read_photograph
 from mrdist.datasets.registration import register
@@ -258,11 +258,11 @@ def _found(
 
 
 def _check(landmarks: Floats, path: os.PathLike[str], photograph: npt.NDArray[np.uint8]) -> None:
-    pupils, (height, width) = landmarks[PUPILS], photograph.shape[:2]
-    if (pupils < 0).any() or (pupils > [width - 1, height - 1]).any() or np.ptp(pupils, axis=0).max() < 2:
+    height, width = photograph.shape[:2]
+    if not lies_in(landmarks, (width, height)):
         raise LandmarkError(
-            f"Landmark file {path} puts the pupils at {pupils.tolist()}, which cannot be in a photograph of "
-            f"{width} x {height} pixels: does it belong to another one?"
+            f"Landmark file {path} puts the pupils at {landmarks[PUPILS].tolist()}, which cannot be in a photograph of "
+            f"{width} x {height} pixels with a mouth below them: does it belong to another one?"
         )
 
 
