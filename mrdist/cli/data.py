@@ -112,6 +112,7 @@ def ingest(
     src: tuple[str, ...], url: str, rename: tuple[str, ...], dataset: tuple[str, ...], as_json: bool, **options: Any
 ) -> None:
     """Align the photographs in each SRC, a folder, archive or manifest, and write them into an images store at URL."""
+    from mrdist.datasets.alignment import MEANINGS
     from mrdist.pipeline.ingest import ingest
 
     pairs = [pair.partition("=") for pair in rename]
@@ -126,11 +127,11 @@ def ingest(
     added = "" if report.images_added == report.images else f", {report.images_added} of them new"
     click.echo(f"{url}: {report.images} people ({counts}), {report.pairs} with every label{added}")
     rows = [
-        (label, measure, f"{middle:.4g}", f"{worst:.4g}", who)
+        (label, measure, f"{middle:.4g}", f"{worst:.4g}", who, *MEANINGS[measure])
         for label, measure, middle, worst, who in report.summary()
     ]
     if rows:
-        print_table("Alignment", ("label", "measure", "median", "worst", "person"), rows)
+        print_table("Alignment", ("label", "measure", "median", "worst", "person", "unit", "usual"), rows)
     for what, reason in report.left_out.items():
         click.echo(f"left out {what}: {reason}", err=True)
 

@@ -89,18 +89,28 @@ def intercept(weights: str, out: str, as_json: bool) -> None:
 @plot.command()
 @click.argument("images")
 @click.option("--count", type=int, default=12, show_default=True, metavar="N", help="People at most.")
-@click.option("--measure", metavar="NAME", help="What the worst are told by; correlation, likeness or landmarks.")
+@click.option(
+    "--measure",
+    metavar="NAME",
+    help="What the worst are told by: correlation, likeness or landmarks by default; or inliers, residual, exposure, "
+    "offset.",
+)
 @out_option
 @json_option
 def alignment(images: str, out: str, as_json: bool, **options: Any) -> None:
-    """Draw the people of IMAGES whose photographs were aligned worst."""
-    from mrdist.pipeline.plot_alignment import plot_alignment
+    """Draw the people of IMAGES whose photographs were aligned worst, the worst first.
+
+    A measure's unit and usual values stand below the picture and in the report of mrdist ingest.
+    """
+    from mrdist.pipeline.plot_alignment import meaning_of, plot_alignment
 
     picture, worst = plot_alignment(images, out, **options)
     if as_json:
         print_json({"picture": picture, "worst": [worse._asdict() for worse in worst]})
     else:
         click.echo(picture)
+        for worse in worst[:1]:
+            click.echo(f"worst: {worse.photograph}, {worse.measure} {worse.value:.3g} ({meaning_of(worse.measure)})")
 
 
 @plot.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,10 @@ from mrdist.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from mrdist.pipeline.synthesize import SynthesisReport
+    from mrdist.pipeline.synthesize import GroupSynthesisReport, SynthesisReport
     from mrdist.pipeline.synthesize_store import StoreSynthesisReport
+
+logger = logging.getLogger("mrdist")
 
 
 @click.command()
@@ -52,6 +55,7 @@ def synthesize(weights: str, inputs: tuple[str, ...], out: str, as_json: bool, *
     from mrdist.pipeline.synthesize import GroupSynthesisReport, synthesize
 
     report = synthesize(weights, inputs, out, **options)
+    _warn_of_faces(report)
     if as_json:
         print_json(report.to_dict())
     elif isinstance(report, GroupSynthesisReport):
@@ -59,6 +63,21 @@ def synthesize(weights: str, inputs: tuple[str, ...], out: str, as_json: bool, *
             _print_synthesis(f"{out}/{name}", each)
     else:
         _print_synthesis(out, report)
+
+
+def _warn_of_faces(report: SynthesisReport | StoreSynthesisReport | GroupSynthesisReport) -> None:
+    """Say once, whatever the number of mappings, which faces are unlike those of the training."""
+    from mrdist.pipeline.synthesize import GroupSynthesisReport, SynthesisReport
+
+    reports = report.reports.values() if isinstance(report, GroupSynthesisReport) else (report,)
+    warnings = {
+        what: " and ".join(unusual)
+        for each in reports
+        if isinstance(each, SynthesisReport)
+        for what, unusual in each.warnings.items()
+    }
+    for what, unusual in warnings.items():
+        logger.warning("Warning: %s: %s; look at the picture, the change may be pale or odd.", what, unusual)
 
 
 def _print_synthesis(out: str, report: SynthesisReport | StoreSynthesisReport) -> None:

@@ -23,7 +23,7 @@ from skimage.transform import estimate_transform
 
 from mrdist.datasets._warping import GRID, Floats, Mapping, frame_side, hull, resample
 from mrdist.datasets.landmark_files import read_landmarks
-from mrdist.datasets.landmarks import FRAME_PUPILS, PUPILS, middle_of_mouth, outline_of
+from mrdist.datasets.landmarks import FRAME_PUPILS, PUPILS, lies_in, middle_of_mouth, outline_of
 from mrdist.datasets.locating import locate
 from mrdist.datasets.photographs import Color, Take, photograph_size, read_photograph
 from mrdist.datasets.registration import register
@@ -50,12 +50,25 @@ class AlignedTake:
     images : dict of str to uint8 array of shape (size, size, channel)
         Label -> image.
     quality : dict of str to dict of str to float
-        Label -> how well it went. The anchor has `landmarks`, the mean distance of its warped landmarks from
-        the reference's in sides of the frame, or, found without them, its `likeness` to the mean face, a
-        correlation. The others have `inliers`, the matched features that agree on the movement of the head;
-        `residual`, their mean distance in pupil distances; `correlation` with the anchor inside the face and
-        outside the mouth; and `exposure` and `offset`, by which their gray levels were multiplied and what was
-        added then to match the anchor's.
+        Label -> how well it went; `MEANINGS` has unit and usual values of each measure. The anchor has one of
+
+        ``landmarks``
+            Mean distance of its warped landmarks from the reference's, in sides of the frame; less is better.
+        ``likeness``
+            Where it was found without landmarks: to the mean face, a correlation, see
+            `mrdist.datasets.locating.Location`; more is better.
+
+        and the others have
+
+        ``inliers``
+            Number of matched features that agree on the movement of the head; more is better.
+        ``residual``
+            Their mean distance in pupil distances; less is better.
+        ``correlation``
+            With the anchor, inside the face and outside the mouth; more is better.
+        ``exposure``, ``offset``
+            What their gray levels were multiplied by, and what was added then, of 255, to match the anchor's; 1 and 0
+            if the light was the same.
     positions : dict of str to float64 array of shape (4225, 2)
         Label -> where the nodes of `mrdist.datasets._warping.GRID` lie in the photograph, (x, y) in pixels.
     sizes : dict of str to (int, int)
@@ -221,6 +234,16 @@ def align_take(
 _MEASURES = ("inliers", "residual", "correlation", "exposure", "offset")
 #: All that `AlignedTake.quality` may hold.
 MEASURES = ("landmarks", "likeness", *_MEASURES)
+#: Measure -> its unit and what is usual: 95 of 100 photographs of the London Set are within. Look at those outside.
+MEANINGS: Labelled[str, tuple[str, str]] = {
+    "landmarks": ("sides of the frame", "at most 0.007"),
+    "likeness": ("correlation", "at least 0.55"),
+    "inliers": ("features", "at least 14"),
+    "residual": ("pupil distances", "at most 0.013"),
+    "correlation": ("correlation", "at least 0.9"),
+    "exposure": ("factor", "0.96 to 1.02"),
+    "offset": ("gray levels of 255", "-6 to 7"),
+}
 
 
 def badness(measure: str, value: float) -> float:
@@ -258,11 +281,11 @@ def _found(
 
 
 def _check(landmarks: Floats, path: os.PathLike[str], photograph: npt.NDArray[np.uint8]) -> None:
-    pupils, (height, width) = landmarks[PUPILS], photograph.shape[:2]
-    if (pupils < 0).any() or (pupils > [width - 1, height - 1]).any() or np.ptp(pupils, axis=0).max() < 2:
+    height, width = photograph.shape[:2]
+    if not lies_in(landmarks, (width, height)):
         raise LandmarkError(
-            f"Landmark file {path} puts the pupils at {pupils.tolist()}, which cannot be in a photograph of "
-            f"{width} x {height} pixels: does it belong to another one?"
+            f"Landmark file {path} puts the pupils at {landmarks[PUPILS].tolist()}, which cannot be in a photograph of "
+            f"{width} x {height} pixels with a mouth below them: does it belong to another one?"
         )
 
 

@@ -5,49 +5,55 @@ Whatever the file, the first two points returned are the pupils, the one on the 
 ``.tem``
     WebMorph's template: the number of points, a line "x y" for each, and lines that connect them, which are not read.
 ``.pts``
-    iBUG's 68 points: ``version: 1``, ``n_points: 68``, and "x y" lines between braces. Pixels count from 1.
+    iBUG's 68 points, as 300-W has them: ``version: 1``, ``n_points: 68``, and "x y" lines between braces. Pixels count
+    from 1, so 1 is subtracted, as menpo does; a file whose writer has counted from 0 cannot be told from others.
 ``.lm2``
     Bosphorus: the names of the landmarks, a line each, and then their "x y" lines in the same order.
 ``.csv``
-    Columns ``x`` and ``y``, or no heading and two columns.
-``.json``
-    A list of ``[x, y]``, ``[x, y, z]`` or ``{"x": ..., "y": ...}``, by itself or in an object under ``landmarks``,
-    ``points``, ``parts`` (dlib) or ``face_landmarks`` (MediaPipe; of several faces the first). Numbers that all lie in
-    0..1 are shares of the photograph's width and height.
+    Columns ``x`` and ``y``, or no heading and two columns; or a row of OpenFace 2 with its columns ``x_0``, ``y_0`` and
+    so on. Of several faces in it the most confident is taken.
+``.json``, ``.ljson``
+    See `mrdist.datasets._landmark_json`.
 
-What a list of points without names means is told by its length: 2 points are the pupils; 3 have the middle of the
+Numbers of a ``.csv`` or JSON file that span no more than 2 are shares of the photograph's width and height, as
+MediaPipe has them: no face is that small in pixels.
+
+What a list of points without names means is told by its number: 2 points are the pupils; 3 have the middle of the
 mouth after them; 4 its corners; 5 the tip of the nose and the corners; 68 are iBUG's; 468 and 478 MediaPipe's; 106 and
-189 WebMorph's. Of these, iBUG's, MediaPipe's and Bosphorus' get the middles of the eyes as pupils before their own
-points.
+189 WebMorph's, which has dlib's 7 and 70 and Face++'s 83, too. Of these, iBUG's, MediaPipe's, Bosphorus' and the 83 get
+pupils before their own points: the middles of the eyes' contours, or the pupils among the points.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 import os
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from mrdist.datasets.landmarks import EYES, read_tem
+from mrdist.datasets._landmark_json import most_confident, read_json, two_numbers
+from mrdist.datasets.landmarks import EYES, PUPILS, is_face, read_tem
 from mrdist.errors import LandmarkError
 from mrdist.storage.files import File
 
 Points = npt.NDArray[np.float64]
+Size = tuple[int, int]
 
-#: Numbers of points whose meaning is known, and the formats that may hold them without names.
+#: Numbers of points whose meaning is known in every format, and in WebMorph's templates alone.
 COUNTS = (2, 3, 4, 5, 68, 106, 189, 468, 478)
-#: Bosphorus' names; the last two, of the ears, are seldom there and not used.
+TEMPLATES = (7, 70, 83)
+#: Coordinates that span no more than this are shares of the photograph's sides.
+_SHARES = 2.0
+#: Bosphorus' names.
 _BOSPHORUS = (
     "outer left eyebrow",
-    "middle of the left eyebrow",
+    "middle left eyebrow",
     "inner left eyebrow",
     "inner right eyebrow",
-    "middle of the right eyebrow",
+    "middle right eyebrow",
     "outer right eyebrow",
     "outer left eye corner",
     "inner left eye corner",
@@ -66,10 +72,12 @@ _BOSPHORUS = (
     "lower lip outer middle",
     "chin middle",
 )
-_EARS = ("left ear lobe", "right ear lobe")
+#: Other spellings, and the ears, which are seldom there and not used.
+_SPELLINGS = {"middle of the left eyebrow": _BOSPHORUS[1], "middle of the right eyebrow": _BOSPHORUS[4]}
+_EARS = ("left ear lobe", "right ear lobe", "ear lobe left", "ear lobe right")
 
 
-def read_landmarks(path: str | os.PathLike[str], size: Callable[[], tuple[int, int]] | None = None) -> Points:
+def read_landmarks(path: str | os.PathLike[str], size: Callable[[], Size] | None = None) -> Points:
     """Read a landmark file in any of the formats of this module.
 
     Parameters
@@ -77,7 +85,8 @@ def read_landmarks(path: str | os.PathLike[str], size: Callable[[], tuple[int, i
     path : path-like
         The extension tells the format.
     size : callable, optional
-        Returns width and height of the photograph; called where the file holds shares of them.
+        Returns width and height of the photograph; called where the file holds shares of them, or says of what size
+        its photograph is.
 
     Returns
     -------
@@ -87,8 +96,9 @@ def read_landmarks(path: str | os.PathLike[str], size: Callable[[], tuple[int, i
     Raises
     ------
     LandmarkError
-        The file is missing, of an unknown format or malformed, holds a number of points that has no known meaning, or
-        has shares of the photograph's sides and no ``size`` is given.
+        The file is missing, of an unknown format or malformed, holds no face or a number of points that has no known
+        meaning, belongs to a photograph of another size, has pupils and mouth where no face has them, or has shares of
+        the photograph's sides and no ``size`` is given.
 
     Examples
     --------
@@ -101,28 +111,39 @@ def read_landmarks(path: str | os.PathLike[str], size: Callable[[], tuple[int, i
     file = File.of(path)
     if file.suffix == ".tem":
         points = read_tem(file)
+    elif file.suffix in _JSON:
+        points = read_json(_text_of(file), file, size)
     elif file.suffix in _READERS:
-        try:
-            text = file.read_bytes().decode("utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise LandmarkError(f"Landmark file {file} cannot be read: {error}.") from error
-        points = _READERS[file.suffix](text, file)
+        points = _READERS[file.suffix](_text_of(file), file)
     else:
         raise LandmarkError(
             f"Landmark file {file} has the unknown extension {file.suffix!r}; {', '.join(EXTENSIONS)} are read."
         )
-    if file.suffix == ".lm2":
-        return points
-    if len(points) not in COUNTS:
-        known = ", ".join(map(str, COUNTS))
+    counts = sorted((*COUNTS, *TEMPLATES)) if file.suffix == ".tem" else COUNTS
+    if file.suffix != ".lm2" and len(points) not in counts:
+        known = ", ".join(map(str, counts))
         raise LandmarkError(f"Landmark file {file} holds {len(points)} points; what {known} points mean is known.")
-    if file.suffix == ".json" and (points >= 0).all() and (points <= 1).all():
+    if file.suffix in (".csv", *_JSON) and np.ptp(points, axis=0).max() <= _SHARES:
         if size is None:
             raise LandmarkError(
                 f"Landmark file {file} holds shares of the photograph's sides: give pixels, or the photograph with it."
             )
         points = points * size() - 0.5
-    return _with_pupils(points)
+    if file.suffix != ".lm2":
+        points = _with_pupils(points)
+    if not is_face(points):
+        raise LandmarkError(
+            f"Landmark file {file} holds {len(points)} points with pupils at {points[PUPILS].round(1).tolist()} and no "
+            "mouth below them: points of another template, or y before x; give the pupils alone, x before y."
+        )
+    return points
+
+
+def _text_of(file: File) -> str:
+    try:
+        return file.read_bytes().decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise LandmarkError(f"Landmark file {file} cannot be read: {error}.") from error
 
 
 def _with_pupils(points: Points) -> Points:
@@ -138,22 +159,16 @@ def _with_pupils(points: Points) -> Points:
     return points
 
 
-def _numbers(texts: Iterable[Any], file: File, where: str) -> list[float]:
-    try:
-        found = [float(text) for text in texts]
-    except (TypeError, ValueError):
-        found = []
-    if len(found) != 2 or not np.isfinite(found).all():
-        raise LandmarkError(f"Landmark file {file} has no two finite numbers, x and y, {where}.")
-    return found
-
-
 def _read_pts(text: str, file: File) -> Points:
     head, brace, rest = text.partition("{")
     body, closed, _ = rest.partition("}")
     if not brace or not closed:
         raise LandmarkError(f"Landmark file {file} must hold its points between braces.")
-    points = [_numbers(row.split(), file, f"as point {number}") for number, row in enumerate(body.strip().splitlines())]
+    version = head.partition("version:")[2].split()[:1]
+    if version and version[0] not in ("1", "1.0"):
+        raise LandmarkError(f"Landmark file {file} is of version {version[0]}; version 1 of .pts is read.")
+    rows = [row.split() for row in body.splitlines() if row.strip()]
+    points = [two_numbers(row, file, f"as point {number}") for number, row in enumerate(rows)]
     promised = head.partition("n_points:")[2].split()[:1]
     if promised and promised[0] != str(len(points)):
         raise LandmarkError(f"Landmark file {file} promises {promised[0]} points and holds {len(points)}.")
@@ -165,10 +180,13 @@ def _read_lm2(text: str, file: File) -> Points:
     points: list[list[float]] = []
     for number, line in enumerate(text.splitlines(), 1):
         name = " ".join(line.lower().split())
+        name = _SPELLINGS.get(name, name)
+        if name.startswith("#"):
+            continue
         if name in _BOSPHORUS or name in _EARS:
             names.append(name)
         elif len(numbers := line.split()) == 2 and not any(letter.isalpha() for letter in line):
-            points.append(_numbers(numbers, file, f"in line {number}"))
+            points.append(two_numbers(numbers, file, f"in line {number}"))
     if len(names) != len(points):
         raise LandmarkError(f"Landmark file {file} names {len(names)} landmarks and holds {len(points)} points.")
     found = dict(zip(names, points, strict=True))
@@ -181,56 +199,54 @@ def _read_lm2(text: str, file: File) -> Points:
 
 
 def _read_csv(text: str, file: File) -> Points:
-    rows = [row for row in csv.reader(io.StringIO(text)) if any(cell.strip() for cell in row)]
+    first = next(iter(text.strip().splitlines()), "")
+    delimiter = max(",;\t", key=first.count)  # spreadsheets write all three
+    rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if any(cell.strip() for cell in row)]
+    heading = [cell.strip() for cell in rows[0]] if rows else []
+    if {"x_0", "X_0", "success", "face_id"} & set(heading):
+        return _read_openface(heading, rows[1:], file)
+    lower = [name.lower() for name in heading]
     columns = [0, 1]
-    heading = [cell.strip().lower() for cell in rows[0]] if rows else []
-    if "x" in heading and "y" in heading:
-        columns, rows = [heading.index("x"), heading.index("y")], rows[1:]
+    if "x" in lower and "y" in lower:
+        columns, rows = [lower.index("x"), lower.index("y")], rows[1:]
+    elif len(heading) > 2:
+        raise LandmarkError(
+            f"Landmark file {file} has {len(heading)} columns and does not say which are x and y: name them so."
+        )
     points = [
-        _numbers([row[k] for k in columns if k < len(row)], file, f"as point {number}")
+        two_numbers([row[k] for k in columns if k < len(row)], file, f"as point {number}")
         for number, row in enumerate(rows)
     ]
     return np.array(points, dtype=np.float64).reshape(-1, 2)
 
 
-def _read_json(text: str, file: File) -> Points:
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise LandmarkError(f"Landmark file {file} is no JSON: {error}.") from error
-    while isinstance(found, dict):
-        found = next((found[key] for key in _KEYS if key in found), None)
-    if isinstance(found, list) and found and isinstance(found[0], list) and not _is_point(found[0]):
-        found = found[0]
-    if isinstance(found, dict):  # a face of several, with a key of its own
-        found = next((found[key] for key in _KEYS if key in found), None)
-    if not isinstance(found, list):
+def _read_openface(heading: Sequence[str], rows: Sequence[Sequence[str]], file: File) -> Points:
+    """Read the most confident face of OpenFace's table; points in space are ``X_0`` there, in the picture ``x_0``."""
+    count = sum(name.startswith("x_") and name[2:].isdigit() for name in heading)
+    names = [(f"x_{k}", f"y_{k}") for k in range(count)]
+    if not names or not {name for pair in names for name in pair} <= set(heading):
         raise LandmarkError(
-            f"Landmark file {file} must be a list of points or an object with one under {', '.join(_KEYS)}."
+            f"Landmark file {file} lacks the points in the picture, x_0, y_0 and so on; let OpenFace write them with "
+            "-2Dfp."
         )
-    points = [
-        _numbers(
-            [item.get("x"), item.get("y")] if isinstance(item, dict) else item[:2] if _is_point(item) else (),
-            file,
-            f"as point {number}",
-        )
-        for number, item in enumerate(found)
-    ]
-    return np.array(points, dtype=np.float64).reshape(-1, 2)
+    ragged = next((row for row in rows if len(row) != len(heading)), None)
+    if ragged is not None:
+        raise LandmarkError(f"Landmark file {file} has {len(heading)} columns and a row of {len(ragged)}.")
+    faces = [dict(zip(heading, (cell.strip() for cell in row), strict=True)) for row in rows]
+    if len(frames := {face.get("frame") for face in faces}) > 1:
+        raise LandmarkError(f"Landmark file {file} holds {len(frames)} frames of a video; keep that of the photograph.")
+    faces = [face for face in faces if face.get("success") != "0"]
+    if not faces:
+        raise LandmarkError(f"Landmark file {file} holds no face: OpenFace did not find one (success is 0).")
+    try:
+        confidences = [float(face.get("confidence", "1")) for face in faces]
+    except ValueError as error:
+        raise LandmarkError(f"Landmark file {file} has a confidence that is not a number: {error}.") from error
+    face = faces[most_confident(confidences, file)]
+    return np.array([two_numbers([face[x], face[y]], file, f"as point {k}") for k, (x, y) in enumerate(names)])
 
 
-_KEYS = ("landmarks", "points", "parts", "face_landmarks")
-_READERS: dict[str, Callable[[str, File], Points]] = {
-    ".pts": _read_pts,
-    ".lm2": _read_lm2,
-    ".csv": _read_csv,
-    ".json": _read_json,
-}
-
-
+_READERS: dict[str, Callable[[str, File], Points]] = {".pts": _read_pts, ".lm2": _read_lm2, ".csv": _read_csv}
+_JSON = (".json", ".ljson")
 #: What this module reads.
-EXTENSIONS = (".tem", *_READERS)
-
-
-def _is_point(item: Any) -> bool:
-    return isinstance(item, list) and len(item) in (2, 3) and not any(isinstance(part, list | dict) for part in item)
+EXTENSIONS = (".tem", *_READERS, *_JSON)

@@ -25,20 +25,22 @@ MOUTH = list(range(87, 109))
 #: (115-124), around the hair (145-157) and on the neck (183, 184).
 OUTLINE = [*range(134, 145), *range(109, 115), *range(125, 134)]
 
-#: Points of the file that surround an eye, the left one of the image first, in templates without pupils.
+#: Points of the file whose mean is a pupil, the left one of the image first, in templates that do not begin with them.
 EYES: dict[int, tuple[Sequence[int], Sequence[int]]] = {
     68: (range(36, 42), range(42, 48)),
+    83: ((63,), (81,)),
     468: ((33, 133, 159, 145), (362, 263, 386, 374)),
     478: ((468,), (473,)),
 }
-#: Mouth and outline by number of points, pupils included; the outline of iBUG, MediaPipe and WebMorph's 106 points is
-#: jaw and brows (and the forehead, where it is there).
+#: Mouth and outline by number of points, pupils included; the outline of iBUG, MediaPipe and Face++'s 83 and 106 points
+#: is jaw and brows (and the forehead, where it is there).
 _MOUTHS: dict[int, Sequence[int]] = {
     5: (3, 4),
     4: (2, 3),
     3: (2,),
     24: range(17, 23),
     70: range(50, 70),
+    85: tuple(2 + number for number in (29, 0, 3, 26, 72, 42, 45, 1, 82, 46, 52, 14, 9, 10, 39, 12, 2, 75)),
     106: range(86, 106),
     189: MOUTH,
     470: (63, 293, 2, 19, 15, 16, 80, 310),
@@ -53,11 +55,21 @@ _OVAL_OF_MEDIAPIPE = tuple(
 )
 _OUTLINES: dict[int, Sequence[int]] = {
     70: range(2, 29),
+    85: tuple(
+        2 + number
+        for number in (
+            *(24, 23, 22, 21, 20, 19, 18, 53, 13, 6, 60, 65, 31, 76, 36, 30, 27, 28, 73),
+            *(32, 62, 68, 80, 48, 16, 64, 15, 69, 66),
+        )
+    ),
     106: range(2, 53),
     189: OUTLINE,
     470: _OVAL_OF_MEDIAPIPE,
     480: _OVAL_OF_MEDIAPIPE,
 }
+#: Where the middle of a mouth may lie when the pupils are at `FRAME_PUPILS`. A head that is turned has its pupils
+#: nearer to each other, so that this is wide; x and y in the wrong order put the mouth above the eyes.
+_MOUTH_RANGE = (-0.5, 1.5), (0.55, 1.6)
 #: Where mouth and face lie in the frame, centre and half axes, for templates that do not tell.
 _MOUTH_OVAL = (0.5, 0.80), (0.15, 0.06)
 _FACE_OVAL = (0.5, 0.54), (0.40, 0.50)
@@ -91,14 +103,56 @@ def outline_of(points: Points) -> Points:
     return _oval(points, *_FACE_OVAL) if outline is None else points[list(outline)]
 
 
+def is_face(points: Points) -> bool:
+    """Tell whether pupils and mouth lie to each other as a face's do, as far as the template knows them.
+
+    They do not if the points are another template's of the same number, or if y comes before x.
+
+    Examples
+    --------
+    >>> face = np.array([[30.0, 40.0], [60.0, 40.0], [45.0, 72.0]])
+    >>> is_face(face), is_face(face[:, ::-1])
+    (True, False)
+    """
+    mouth = middle_of_mouth(points)
+    if mouth is None:
+        return True
+    left, right = points[PUPILS]
+    if np.array_equal(left, right):
+        return False
+    x, y = _between(points[PUPILS], FRAME_PUPILS, mouth)[0]
+    (x_least, x_most), (y_least, y_most) = _MOUTH_RANGE
+    return bool(x_least <= x <= x_most and y_least <= y <= y_most)
+
+
+def lies_in(points: Points, size: tuple[int, int]) -> bool:
+    """Tell whether pupils and mouth lie in a photograph of this width and height, and the pupils apart.
+
+    Other points may lie outside: detectors carry a face on where the photograph ends.
+
+    Examples
+    --------
+    >>> face = np.array([[30.0, 40.0], [60.0, 40.0], [45.0, 72.0]])
+    >>> lies_in(face, (90, 90)), lies_in(face, (90, 70))
+    (True, False)
+    """
+    pupils, mouth = points[PUPILS], middle_of_mouth(points)
+    telling = pupils if mouth is None else np.concatenate([pupils, mouth])
+    return bool((telling >= 0).all() and (telling <= np.array(size) - 1).all() and np.ptp(pupils, axis=0).max() >= 2)
+
+
 def _oval(points: Points, centre: tuple[float, float], half: tuple[float, float]) -> Points:
     """Return an oval of the frame, moved by the similarity that brings the frame's pupils to the points'."""
     angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     oval = np.array(centre) + np.stack([np.cos(angle), np.sin(angle)], axis=-1) * half
+    return _between(FRAME_PUPILS, points[PUPILS], oval)
+
+
+def _between(pair: Points, other: Points, points: Points) -> Points:
+    """Move points by the similarity that brings a pair of points to another pair."""
     # (x, y) as complex numbers: a similarity is a factor and a shift
-    frame, pupils = (pair[:, 0] + 1j * pair[:, 1] for pair in (FRAME_PUPILS, points[PUPILS]))
-    factor = (pupils[1] - pupils[0]) / (frame[1] - frame[0])
-    moved = pupils[0] + factor * (oval[:, 0] + 1j * oval[:, 1] - frame[0])
+    first, second, moving = (each[:, 0] + 1j * each[:, 1] for each in (pair, other, points))
+    moved = second[0] + (second[1] - second[0]) / (first[1] - first[0]) * (moving - first[0])
     return np.stack([moved.real, moved.imag], axis=-1)
 
 
@@ -126,7 +180,7 @@ def read_tem(path: str | os.PathLike[str]) -> npt.NDArray[np.float64]:
     """
     path = File.of(path)
     try:
-        lines = path.read_bytes().decode("ascii").splitlines()
+        lines = path.read_bytes().decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise LandmarkError(f"Landmark file {path} cannot be read: {error}.") from error
     if not lines or not lines[0].strip().isdigit() or int(lines[0]) < 1:

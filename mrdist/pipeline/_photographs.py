@@ -19,11 +19,12 @@ from scipy.ndimage import map_coordinates
 from mrdist.datasets._warping import GRID, GRID_SIDE
 from mrdist.datasets.alignment import place_frame
 from mrdist.datasets.landmark_files import read_landmarks
-from mrdist.datasets.landmarks import FRAME_PUPILS
+from mrdist.datasets.landmarks import FRAME_PUPILS, lies_in
 from mrdist.datasets.locating import locate
 from mrdist.datasets.originals import read_original
 from mrdist.datasets.photographs import Color, photograph_size, read_photograph
 from mrdist.datasets.retouching import crop_face, feathered, retouch, to_luminance
+from mrdist.datasets.suitability import measure_face, unusual
 from mrdist.errors import AlignmentError, DataError, LandmarkError
 from mrdist.refinement import blend
 from mrdist.storage import FaceFrame, Model
@@ -59,22 +60,33 @@ class Retouched:
         Where the nodes of the frame lie in the photograph, None where they are not needed.
     seconds
         Spent to ``decode``, ``align``, apply the ``model`` and ``encode``.
+    measures
+        How far the face is from the training's, see `mrdist.datasets.suitability.measure_face`; empty where the weights
+        have no mean face.
     """
 
     content: bytes
     alignment: How | None
     positions: Positions | None
     seconds: dict[str, float]
+    measures: dict[str, float] = field(default_factory=dict)
 
     @property
     def pupils(self) -> Points | None:
         """Where the pupils of the face were taken to lie, as `Points`; None for a photograph taken as it lies."""
-        if self.positions is None:
-            return None
-        nodes = self.positions.reshape(-1, GRID_SIDE, 2)
-        x, y = (FRAME_PUPILS * (GRID_SIDE - 1)).T
-        left, right = np.stack([map_coordinates(nodes[..., axis], (y, x), order=1) for axis in (0, 1)], axis=-1)
-        return float(left[0]), float(left[1]), float(right[0]), float(right[1])
+        return None if self.positions is None else _pupils(self.positions)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is unusual about the face: a measure, its value, the usual range and a guess each."""
+        return unusual(self.measures)
+
+
+def _pupils(positions: Positions) -> Points:
+    nodes = positions.reshape(-1, GRID_SIDE, 2)
+    x, y = (FRAME_PUPILS * (GRID_SIDE - 1)).T
+    left, right = np.stack([map_coordinates(nodes[..., axis], (y, x), order=1) for axis in (0, 1)], axis=-1)
+    return float(left[0]), float(left[1]), float(right[0]), float(right[1])
 
 
 @dataclass(frozen=True)
@@ -145,11 +157,12 @@ class Retoucher:
                 made = self._made(photograph, importance)
             with clock("encode"):
                 content = encode(to_picture(made), compression)
-            return Retouched(content, None, None, clock.seconds)
+            return Retouched(content, None, None, clock.seconds, self._measures(photograph, None))
         with clock("align"):
             if positions is None:
                 positions = self._positions(file, points, landmarks, (width, height))
             face = crop_face(photograph, positions, self.model.shape[0])
+            measures = self._measures(face, _pupils(positions))
         with clock("model"):
             change = self._made(face, importance) - to_floats(face)
         with clock("decode"):
@@ -159,7 +172,7 @@ class Retoucher:
         with clock("encode"):
             content = original.to_png(pixels, **compression)
         how: How = "points" if points is not None else "registration" if landmarks is None else "landmarks"
-        return Retouched(content, how, positions, clock.seconds)
+        return Retouched(content, how, positions, clock.seconds, measures)
 
     def overlay(
         self,
@@ -191,6 +204,13 @@ class Retoucher:
     def _mask(self) -> npt.NDArray[np.float64]:
         assert self.face_frame is not None
         return feathered(self.face_frame.face_mask)
+
+    def _measures(self, face: npt.NDArray[np.uint8], pupils: Points | None) -> dict[str, float]:
+        """Return how far an image of the frame is from the training's."""
+        if self.face_frame is None or self.face_frame.mean_face is None or face.shape[0] != face.shape[1]:
+            return {}
+        mean_face = to_luminance(self.face_frame.mean_face)
+        return measure_face(to_luminance(to_floats(face)), mean_face, self.face_frame.face_mask, pupils)
 
     def _made(
         self, image: npt.NDArray[np.uint8], importance: npt.NDArray[np.float32] | None
@@ -224,12 +244,10 @@ class Retoucher:
             what = f"Landmark file {landmarks} puts the pupils"
         else:
             return self._found(file, size)
-        pupils = found[:2]
-        outside = not np.isfinite(pupils).all() or (pupils < 0).any() or (pupils > np.array(size) - 1).any()
-        if len(pupils) < 2 or outside or np.ptp(pupils, axis=0).max() < 2:
+        if len(found) < 2 or not np.isfinite(found[:2]).all() or not lies_in(found, size):
             raise LandmarkError(
-                f"{what} at {pupils.tolist()}, which cannot be two pupils in {file} of {size[0]} x {size[1]} pixels: "
-                "give x and y of the one on the left and of the one on the right."
+                f"{what} at {found[:2].tolist()}, which cannot be two pupils above a mouth in {file} of "
+                f"{size[0]} x {size[1]} pixels: give x and y of the one on the left and of the one on the right."
             )
         return place_frame(found, self.face_frame.reference_points)
 

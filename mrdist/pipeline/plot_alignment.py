@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mrdist.datasets.alignment import badness
+from mrdist.datasets.alignment import MEANINGS, badness
 from mrdist.errors import DataError, ParameterError
 from mrdist.pipeline.plot import new_figure, read_images, save
 from mrdist.storage import Images, StorageOptions, read_alignment, redact
@@ -15,13 +15,26 @@ from mrdist.storage import Images, StorageOptions, read_alignment, redact
 _TELLING = ("correlation", "likeness", "landmarks")
 
 
+def meaning_of(measure: str) -> str:
+    """Return a measure's unit and what is usual.
+
+    Examples
+    --------
+    >>> meaning_of("landmarks")
+    'sides of the frame, usually at most 0.007'
+    """
+    unit, usual = MEANINGS[measure]
+    return f"{unit}, usually {usual}"
+
+
 class Worst(NamedTuple):
-    """An image that was aligned badly."""
+    """An image that was aligned badly, by a measure of `mrdist.datasets.alignment.AlignedTake`."""
 
     image: str
     label: str
     photograph: str
     value: float
+    measure: str
 
 
 def plot_alignment(
@@ -84,7 +97,7 @@ def plot_alignment(
     for row in rows:
         column = int(bad[row].argmax())
         value, photograph = float(quality[row, column]), origin.photograph[row][column]
-        worst.append(Worst(str(images.image[row]), images.labels[column], photograph, value))
+        worst.append(Worst(str(images.image[row]), images.labels[column], photograph, value, measure))
     height, width = images.shape
     figure = new_figure(1.5 * len(rows) + 0.4, 1.5 * len(images.labels) * height / width + 0.6)
     ax = plot_faces(
@@ -92,5 +105,5 @@ def plot_alignment(
     )
     titles = [f"{one.image}\n{one.value:.3g}" for one in worst]
     ax.set_xticks([(k + 0.5) * width - 0.5 for k in range(len(rows))], titles)
-    ax.set_xlabel(f"{measure} of {', '.join(sorted({one.label for one in worst}))}")
+    ax.set_xlabel(f"{measure} of {', '.join(sorted({one.label for one in worst}))}; {meaning_of(measure)}")
     return save(figure, out, storage_options), worst

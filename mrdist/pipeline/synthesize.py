@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +46,18 @@ class SynthesisReport:
         Input -> reason.
     contact_sheet
         Picture of all of them before and after, if it was asked for.
+    measures
+        Input -> how far its face is from those of the training, see `mrdist.datasets.suitability.measure_face`.
+    warnings
+        Input -> what is unusual about these, for those of which something is.
     """
 
     written: dict[str, str]
     aligned: dict[str, str]
     left_out: dict[str, str]
     contact_sheet: str | None = None
+    measures: dict[str, dict[str, float]] = field(default_factory=dict)
+    warnings: dict[str, list[str]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, object]:
         """Return what ``mrdist synthesize --json`` prints."""
@@ -59,6 +65,8 @@ class SynthesisReport:
             "written": self.written,
             **({"aligned": self.aligned} if self.aligned else {}),
             **({} if self.contact_sheet is None else {"contact_sheet": self.contact_sheet}),
+            **({"measures": self.measures} if self.measures else {}),
+            **({"warnings": self.warnings} if self.warnings else {}),
             "left_out": [{"what": what, "reason": reason} for what, reason in self.left_out.items()],
         }
 
@@ -251,6 +259,8 @@ def _synthesize_photographs(
     written: dict[str, str] = {}
     aligned: dict[str, str] = {}
     left_out: dict[str, str] = {}
+    measures: dict[str, dict[str, float]] = {}
+    warnings: dict[str, list[str]] = {}
     before_after: list[Image.Image] = []
     with progress_bar(len(photographs), 0, "photograph", show=progress) as advance:
         for name, (file, picture) in photographs.items():
@@ -261,6 +271,10 @@ def _synthesize_photographs(
                 written[name] = picture
                 if made.alignment is not None:
                     aligned[name] = made.alignment
+                if made.measures:
+                    measures[name] = made.measures
+                if made.warnings:
+                    warnings[name] = made.warnings
                 if contact_sheet:
                     before_after.append(_before_after(file, made.content))
             except DataError as error:
@@ -273,7 +287,7 @@ def _synthesize_photographs(
     sheet = f"{out.rstrip('/')}/{CONTACT_SHEET}" if contact_sheet else None
     if sheet is not None:
         write_file(sheet, _sheet(before_after), output_storage_options)
-    return SynthesisReport(written, aligned, left_out, sheet)
+    return SynthesisReport(written, aligned, left_out, sheet, measures, warnings)
 
 
 def _pictures(inputs: Sequence[str], out: str, storage_options: StorageOptions) -> dict[str, tuple[File, str]]:

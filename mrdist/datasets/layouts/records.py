@@ -14,7 +14,7 @@ from mrdist.storage.files import Source
 PHOTOGRAPHS = frozenset(
     {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".pgm", ".ppm", ".jp2", ".tga"}
 )
-LANDMARKS = frozenset({".tem", ".pts", ".lm2", ".csv", ".json"})
+LANDMARKS = frozenset({".tem", ".pts", ".lm2", ".csv", ".json", ".ljson"})
 #: Directions of the face, by the names of ``--angle``.
 ANGLES = ("front", "half-left", "half-right", "full-left", "full-right")
 

@@ -73,6 +73,8 @@ class Picture(BaseModel):
         list[float] | None, Field(min_length=4, max_length=4, description="Where the pupils were taken to lie.")
     ]
     milliseconds: dict[str, float] = Field(description="To decode, align, apply the model and encode.")
+    measures: dict[str, float] = Field(description="How far the face is from those of the training.")
+    warnings: list[str] = Field(description="What is unusual about the measures.")
     png: str = Field(json_schema_extra={"contentEncoding": "base64", "contentMediaType": "image/png"})
 
 
@@ -106,6 +108,14 @@ def _schema() -> dict[str, Any]:
                 "Server-Timing": {"schema": {"type": "string"}, "description": "Milliseconds of every stage."},
                 "X-Mrdist-Alignment": {"schema": {"enum": ["aligned", "points", "registration"]}},
                 "X-Mrdist-Points": {"schema": {"type": "string"}, "description": "Where the pupils were taken to lie."},
+                "X-Mrdist-Measures": {
+                    "schema": {"type": "string"},
+                    "description": "How far the face is from those of the training, as likeness=0.83, and so on.",
+                },
+                "X-Mrdist-Warning": {
+                    "schema": {"type": "string"},
+                    "description": "What is unusual about the measures.",
+                },
             },
         }
     },
@@ -135,6 +145,8 @@ def _to_json(models: Sequence[str], made: Sequence[Retouched]) -> str:
             alignment=_alignment(each),
             points=None if each.pupils is None else list(each.pupils),
             milliseconds={stage: 1000 * seconds for stage, seconds in each.seconds.items()},
+            measures=each.measures,
+            warnings=each.warnings,
             png=base64.b64encode(each.content).decode(),
         )
         for name, each in zip(models, made, strict=True)
@@ -179,9 +191,12 @@ def _alignment(made: Retouched) -> Any:
 
 def _headers(made: Retouched) -> dict[str, str]:
     points = made.pupils
+    measures = ", ".join(f"{name}={value:.3f}" for name, value in made.measures.items())
     stages = ", ".join(f"{stage};dur={1000 * seconds:.3f}" for stage, seconds in made.seconds.items())
     return {
         "server-timing": stages,
         "x-mrdist-alignment": _alignment(made),
         **({} if points is None else {"x-mrdist-points": ",".join(f"{value:.1f}" for value in points)}),
+        **({"x-mrdist-measures": measures} if measures else {}),
+        **({"x-mrdist-warning": "; ".join(made.warnings)} if made.warnings else {}),
     }

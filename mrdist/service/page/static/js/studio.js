@@ -47,6 +47,7 @@ async function fetchMade() {
       bitmap,
       alignment: response.headers.get("X-Mrdist-Alignment"),
       points: response.headers.get("X-Mrdist-Points")?.split(",").map(Number) ?? null,
+      warning: response.headers.get("X-Mrdist-Warning"),
       timing: timings(response.headers.get("Server-Timing")),
       total: performance.now() - started,
     });
@@ -84,11 +85,12 @@ const synthesise = latest(async () => {
   }
 });
 
-function tellReadout({ alignment, timing, total }) {
+function tellReadout({ alignment, warning, timing, total }) {
   const how = { aligned: "taken as it lies", points: "by the pupils", landmarks: "by landmarks", registration: "found by likeness" }[alignment];
   facts($("readout"), [
     ["Picture", `${Math.round(picture.bitmap.width / picture.scale)} × ${Math.round(picture.bitmap.height / picture.scale)}`],
     ["Face", how],
+    ["Unusual", warning],
     ["Model", timing.model === undefined ? null : `${timing.model.toFixed(1)} ms`],
     ["Upload to picture", `${Math.round(total)} ms`],
   ]);
