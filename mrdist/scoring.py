@@ -7,10 +7,16 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
+from mrdist._kernels.likeness import chroma, linear_light, similarity
+from mrdist.moments import unit_of
+
 SSIM_HALO = 5
 """Radius in pixels of SSIM's Gaussian window (sigma 1.5, cut off at 3.5 sigma)."""
 
 Floats = npt.NDArray[np.floating]
+
+_GAUSSIAN = np.exp(-0.5 * np.square(np.arange(SSIM_HALO + 1) / 1.5))
+_TAPS = _GAUSSIAN / (2 * _GAUSSIAN.sum() - 1)
 
 
 def r2(prediction: Floats, target: Floats) -> float:
@@ -40,13 +46,15 @@ def r2(prediction: Floats, target: Floats) -> float:
     return float((1 - sse[varies] / sst[varies]).mean()) if varies.any() else float("nan")
 
 
-def chroma_difference(prediction: Floats, target: Floats) -> npt.NDArray[np.float64]:
+def chroma_difference(
+    prediction: npt.NDArray[np.generic], target: npt.NDArray[np.generic]
+) -> npt.NDArray[np.float64]:
     """Return how far colours lie apart, whatever their lightness.
 
     Parameters
     ----------
     prediction, target
-        sRGB images, shape (..., 3); 1 = white, clipped to 0..1.
+        sRGB images, shape (..., 3): floats, 1 = white, clipped to 0..1; or uint8 or uint16.
 
     Returns
     -------
@@ -59,11 +67,73 @@ def chroma_difference(prediction: Floats, target: Floats) -> npt.NDArray[np.floa
     >>> chroma_difference(gray, 0.8 * gray).max() < 0.01, chroma_difference(gray, red).round(1)
     (np.True_, array([[[7., 7., 7.]]]))
     """
-    from skimage.color import rgb2lab  # slow to import, and workers that train need none
+    difference = np.abs(lab_chroma(prediction) - lab_chroma(target)).mean(axis=0)
+    return np.broadcast_to(difference.reshape(*target.shape[:-1], 1), target.shape)
 
-    one, other = (rgb2lab(np.clip(image, 0, 1))[..., 1:] for image in (prediction, target))
-    difference = np.abs(one - other).mean(axis=-1, keepdims=True)
-    return np.broadcast_to(difference, target.shape)
+
+def lab_chroma(images: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
+    """Return CIELAB's a and b (D65) of sRGB images, shape (2, pixel) for images of shape (..., 3).
+
+    It is scikit-image's ``rgb2lab`` to 1e-11, and several times as fast: of integers each level is converted once.
+
+    Parameters
+    ----------
+    images
+        Floats, 1 = white, clipped to 0..1; or uint8 or uint16.
+    """
+    if images.dtype.kind == "f":
+        light = _light(images.astype(np.float64, copy=False))
+    else:
+        unit = unit_of(images.dtype)
+        light = _light(np.arange(unit + 1) / unit)[images]
+    made = np.empty((2, light.size // 3))
+    chroma(light.reshape(-1, 3), *made)
+    return made
+
+
+def _light(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    light = np.empty(values.shape)
+    linear_light(np.ascontiguousarray(values).reshape(-1), light.reshape(-1))
+    return light
+
+
+@dataclass(frozen=True)
+class PixelScores:
+    """What tells an image from its target, pixel by pixel.
+
+    Attributes
+    ----------
+    truth, squared_error
+        Shape (y, x, channel); 1 = white.
+    similarity
+        SSIM, the mean over channels, shape (y, x); 0 where its window does not fit into what was given.
+    """
+
+    truth: npt.NDArray[np.float64]
+    squared_error: npt.NDArray[np.float64]
+    similarity: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(cls, prediction: Floats, target: Floats, inner: tuple[slice, slice]) -> PixelScores:
+        """Compare a block of an image.
+
+        Parameters
+        ----------
+        prediction, target
+            Shape (y, x, channel), the block and up to `SSIM_HALO` pixels around it; 1 = white.
+        inner
+            The block in them.
+        """
+        prediction, target = (np.ascontiguousarray(image, dtype=np.float64) for image in (prediction, target))
+        height, width, _ = target.shape
+        similar = np.zeros((height, width))
+        if min(height, width) > 2 * SSIM_HALO:
+            fits = slice(SSIM_HALO, height - SSIM_HALO), slice(SSIM_HALO, width - SSIM_HALO)
+            found = np.empty((height - 2 * SSIM_HALO, width - 2 * SSIM_HALO))
+            similarity(prediction.reshape(height, -1), target.reshape(height, -1), _TAPS, found)
+            similar[fits] = found
+        truth = target[inner]
+        return cls(truth, np.square(prediction[inner] - truth), similar[inner])
 
 
 @dataclass(frozen=True)
@@ -104,7 +174,7 @@ class ScoreSums:
 
 
 class BlockScorer:
-    """Scores a block of pixels from its images, slab by slab.
+    """Scores a block of pixels from its images, one after the other: the sums do not depend on how they come.
 
     Parameters
     ----------
@@ -122,7 +192,7 @@ class BlockScorer:
         self._inner = inner
         self._scored = scored
         self._ssim_scored = ssim_scored
-        self._squared_error: list[npt.NDArray[np.float64]] = []
+        self._squared_error: list[float] = []
         self._ssim: list[float] = []
         self._n_channels = 1
         self._sse: Floats | float = 0.0
@@ -133,35 +203,21 @@ class BlockScorer:
 
     def add(self, prediction: Floats, target: Floats) -> None:
         """Add images, floats of shape (image, y, x, channel); 1 = white."""
-        prediction, target = prediction.astype(np.float64), target.astype(np.float64)
         self._n_channels = target.shape[3]
-        if not len(target):
-            return
-        truth = target[:, *self._inner][:, self._scored]
-        error = np.square(prediction[:, *self._inner][:, self._scored] - truth)
-        self._squared_error.append(error.sum(axis=(1, 2)))
-        self._sse = self._sse + error.sum(axis=0)
-        self._first = truth[0] if self._first is None else self._first
+        for one, other in zip(prediction, target, strict=True):
+            self.add_image(PixelScores.of(one, other, self._inner))
+
+    def add_image(self, pixels: PixelScores) -> None:
+        """Add an image that has been compared with its target."""
+        self._n_channels = pixels.truth.shape[2]
+        truth, error = pixels.truth[self._scored], pixels.squared_error[self._scored]
+        self._squared_error.append(float(error.sum()))
+        self._ssim.append(float(pixels.similarity[self._ssim_scored].sum()))
+        self._sse = self._sse + error
+        self._first = truth if self._first is None else self._first
         deviation = truth - self._first
-        self._sum = self._sum + deviation.sum(axis=0)
-        self._square = self._square + np.square(deviation).sum(axis=0)
-        self._ssim += [
-            self._similarity(a, b) if self._ssim_scored.any() else 0.0 for a, b in zip(prediction, target, strict=True)
-        ]
-
-    def _similarity(self, prediction: Floats, target: Floats) -> float:
-        from skimage.metrics import structural_similarity  # slow to import, and workers that train need none
-
-        _, similarity = structural_similarity(
-            target,
-            prediction,
-            data_range=1.0,
-            gaussian_weights=True,
-            use_sample_covariance=False,
-            channel_axis=-1,
-            full=True,
-        )
-        return float(similarity[self._inner][self._ssim_scored].mean(axis=-1).sum())
+        self._sum = self._sum + deviation
+        self._square = self._square + np.square(deviation)
 
     def sums(self) -> ScoreSums:
         """Return the sums over all images added."""
@@ -169,7 +225,7 @@ class BlockScorer:
         sse, sst = np.asarray(self._sse), np.asarray(self._square - np.square(self._sum) / max(n, 1))
         varies = np.asarray(self._square) > 0
         return ScoreSums(
-            squared_error=np.concatenate([np.empty(0), *self._squared_error]),
+            squared_error=np.array(self._squared_error),
             ssim=np.array(self._ssim),
             n_values=int(self._scored.sum()) * self._n_channels,
             n_ssim=int(self._ssim_scored.sum()),

@@ -91,16 +91,13 @@ def _print_synthesis(out: str, report: SynthesisReport | StoreSynthesisReport) -
 @click.option("--on", metavar="URL", help="Another images store, of people outside the dataset, to score too.")
 @click.option("--recognition", is_flag=True, help="Is the expression recognised, and is it still the same person?")
 @cluster_options
+@click.option("--max-memory", default="2GiB", show_default=True, metavar="SIZE", help="Limit per worker process.")
 @json_option
-def evaluate(
-    weights: str, images: str, workers: int | None, scheduler: str | None, as_json: bool, **options: Any
-) -> None:
+def evaluate(weights: str, images: str, as_json: bool, **options: Any) -> None:
     """Score WEIGHTS on the images store IMAGES, beside the identity mapping; of a group, all mappings and means."""
     from mrdist.pipeline.evaluate import evaluate
 
-    if workers is None and scheduler is None:
-        workers = 0
-    scores = evaluate(weights, images, workers=workers, scheduler=scheduler, **options)
+    scores = evaluate(weights, images, **options)
     if as_json:
         print_json(scores)
     else:
