@@ -118,25 +118,22 @@ class Ranking:
     leaders: tuple[str, ...]
     n_people: int
 
-    @property
-    def verdict(self) -> str:
-        """In words.
+    def in_words(self, titles: Mapping[str, str] | None = None) -> str:
+        """Say who is ahead; ``titles`` are what to call the mappings, if not what they are called here.
 
         Examples
         --------
         >>> few = np.array([[1.0, 2.0, 3.0], [1.1, 1.9, 3.1]])
-        >>> rank({"mr": few[0], "pixel": few[1]}).verdict
+        >>> rank({"mr": few[0], "pixel": few[1]}).in_words()
         'mr and pixel, not to be told apart on 3 people'
-        >>> rank({"mr": few[0], "mean": few[0] + 5}).verdict
+        >>> rank({"mr": few[0], "mean": few[0] + 5}).in_words()
         'mr, ahead of all others on 3 people'
         """
+        *others, last = (name if titles is None else titles[name] for name in self.leaders)
         on = f"on {self.n_people} {'person' if self.n_people == 1 else 'people'}"
-        if len(self.differences) == 1:
-            return self.best
-        if len(self.leaders) == 1:
-            return f"{self.best}, ahead of all others {on}"
-        names = f"{', '.join(self.leaders[:-1])} and {self.leaders[-1]}"
-        return f"{names}, not to be told apart {on}"
+        if others:
+            return f"{', '.join(others)} and {last}, not to be told apart {on}"
+        return last if len(self.differences) == 1 else f"{last}, ahead of all others {on}"
 
 
 def rank(scores: Mapping[str, Floats], *, smaller: bool = True) -> Ranking:

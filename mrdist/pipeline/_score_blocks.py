@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from mrdist._kernels.scores import sum_distances
 from mrdist.geometry import Block, Shape, block_grid
 from mrdist.moments import padded_window
 from mrdist.planning import SCORED_BATCH, SCORED_CELL
 from mrdist.refinement import blend
-from mrdist.scoring import SSIM_HALO, BlockScorer, PixelScores, ScoreSums, lab_chroma
+from mrdist.scoring import SSIM_HALO, BlockScorer, ScoreSums, lab_chroma
 from mrdist.storage import Images, StorageOptions, WeightsReader
 from mrdist.storage.methods import BlockWeights, Codes
 from mrdist.synthesis import to_floats
@@ -90,8 +92,9 @@ def score_block(task: ScoringTask, codes: Codes | None) -> dict[tuple[str, Block
     reader = images.reader()
     done = 0
     for start, stop, chosen in images.slabs(rows, task.slab):
-        x = reader.read(task.source, start, stop, inside)[chosen]
-        target = reader.read(task.target, start, stop, around)[chosen]
+        which = slice(None) if len(chosen) == stop - start else chosen  # no copy where all are asked for
+        x = reader.read(task.source, start, stop, inside)[which]
+        target = reader.read(task.target, start, stop, around)[which]
         part = slice(done, done + len(x))
         for cell in cells:
             cell.add(
@@ -126,22 +129,18 @@ class _Cell:
         self._source = self.wide.within(self.weights.window)
         around = task.block.grown(SSIM_HALO).clipped(shape)
         self._importance = None if task.importance is None else task.importance[self.wide.within(around)]
-        self._intercept = np.abs(self.weights.intercept)[*self._inner]
+        self._n_channels = images.n_channels
+        self._intercept = _rows_of(self.weights.intercept[*self._inner], images.n_channels)
         fits = np.zeros(shape, dtype=bool)
         fits[SSIM_HALO : shape[0] - SSIM_HALO, SSIM_HALO : shape[1] - SSIM_HALO] = True
-        self._fits = fits[block.slices]
         face = images.face_mask[block.slices]
         self._masks = dict(zip(PARTS, (face, ~face), strict=True))
+        self._face = _rows_of(face[..., None], images.n_channels)
         mappings = ("model", "identity") if task.importance is None else ("model", "identity", "refined")
         self._scorers = {
-            split: {
-                (part, mapping): BlockScorer(self._inner, mask, mask & self._fits)
-                for part, mask in self._masks.items()
-                for mapping in mappings
-            }
+            split: {mapping: BlockScorer(self._inner, face, fits[block.slices]) for mapping in mappings}
             for split in task.splits
         }
-        self._n_channels = images.n_channels
         self._n_images = dict.fromkeys(task.splits, 0)
         self._others: dict[str, defaultdict[tuple[str, str], float]] = {
             split: defaultdict(float) for split in task.splits
@@ -168,51 +167,66 @@ class _Cell:
         target: npt.NDArray[np.generic],
         split: str,
     ) -> None:
-        identity, truth, inner = to_floats(source), to_floats(target), self._inner
-        mappings = {"model": prediction, "identity": identity}
+        identity = to_floats(source)
+        mappings = {"model": prediction.astype(np.float64, copy=False), "identity": identity}
         if self._importance is not None:
-            mappings["refined"] = blend(identity[None], prediction[None], self._importance)[0]
-        scorers, others = self._scorers[split], self._others[split]
+            mappings["refined"] = blend(identity[None], prediction[None], self._importance)[0].astype(np.float64)
+        truth = to_floats(target)
         for mapping, made in mappings.items():
-            pixels = PixelScores.of(made, truth, inner)
-            for part in PARTS:
-                scorers[part, mapping].add_image(pixels)
-        changes = {"weights": np.abs(prediction - self.weights.intercept)[inner]}
+            self._scorers[split][mapping].add_image(made, truth)
+        distances = {"weights": self._distances(mappings["model"], self._intercept)}
         if self._importance is not None:
-            changes |= {f"change {name}": np.abs(mappings[name] - identity)[inner] for name in ("model", "refined")}
-        changes |= _chroma(prediction, source, target, inner)
-        for name, values in changes.items():
-            for part, mask in self._masks.items():
-                others[part, name] += float(values[mask].sum(dtype=np.float64))
+            for mapping in ("model", "refined"):
+                distances[f"change {mapping}"] = self._distances(mappings[mapping], identity)
+        if self._n_channels == 3:
+            distances |= self._chroma(prediction, source, target)
+        others = self._others[split]
+        for name, sums in distances.items():
+            for part, value in zip(PARTS, sums, strict=True):
+                others[part, name] += value
         self._n_images[split] += 1
+
+    def _distances(self, one: npt.NDArray[np.floating], other: npt.NDArray[np.floating]) -> tuple[float, float]:
+        """Return the sums of absolute differences in the face and in the background."""
+        y0, x0 = (axis.start for axis in self._inner)
+        if other.ndim == 3:
+            other = _rows_of(other[self._inner], self._n_channels)
+        rows = np.ascontiguousarray(one).reshape(len(one), -1)
+        face, background = sum_distances(rows, other, (y0, x0 * self._n_channels), self._face)
+        return face, background
+
+    def _chroma(
+        self,
+        prediction: npt.NDArray[np.floating],
+        source: npt.NDArray[np.generic],
+        target: npt.NDArray[np.generic],
+    ) -> dict[str, tuple[float, float]]:
+        """Return sums, over values, of the mean absolute difference of CIELAB's a and b, by what is compared."""
+        model, identity, truth = (lab_chroma(image[self._inner]) for image in (prediction, source, target))
+        face = np.tile(self._masks["face"].reshape(1, -1), (2, 1))
+        found = {}
+        for name, one, other in (("model", model, truth), ("identity", identity, truth), ("change", model, identity)):
+            sums = sum_distances(one, other, (0, 0), face)
+            found[f"chroma {name}"] = (sums[0] / 2 * self._n_channels, sums[1] / 2 * self._n_channels)
+        return found
 
     def scores(self) -> Iterator[tuple[str, CellScores]]:
         """Yield the scores of every split."""
+        intercept = np.abs(self._intercept)
         for split, scorers in self._scorers.items():
-            others = dict(self._others[split])
-            for part, mask in self._masks.items():
-                n = self._n_images[split] * self._n_channels
+            n, others = self._n_images[split], dict(self._others[split])
+            for part, mask in zip(PARTS, (self._face, ~self._face), strict=True):
                 others[part, "values"] = float(n * mask.sum())
-                intercept = self._intercept[mask].sum(dtype=np.float64) / self._intercept.shape[2]
-                others[part, "intercept"] = float(n * intercept)
-            yield split, CellScores({key: scorer.sums() for key, scorer in scorers.items()}, others)
+                others[part, "intercept"] = float(n * intercept[mask].sum())
+            sums = {
+                (part, mapping): scorer.sums(scored=part == "face")
+                for part in PARTS
+                for mapping, scorer in scorers.items()
+            }
+            yield split, CellScores(sums, others)
 
 
-def _chroma(
-    prediction: npt.NDArray[np.floating],
-    source: npt.NDArray[np.generic],
-    target: npt.NDArray[np.generic],
-    inner: tuple[slice, slice],
-) -> dict[str, npt.NDArray[np.float64]]:
-    """Return the mean absolute differences of CIELAB's a and b, by what is compared, for every channel; none of gray.
-
-    Shape (y, x, channel).
-    """
-    if target.shape[2] != 3:
-        return {}
-    model, identity, truth = (lab_chroma(image[inner]) for image in (prediction, source, target))
-    shape = target[inner].shape
-    return {
-        f"chroma {name}": np.broadcast_to(np.abs(one - other).mean(axis=0).reshape(*shape[:2], 1), shape)
-        for name, one, other in (("model", model, truth), ("identity", identity, truth), ("change", model, identity))
-    }
+def _rows_of(values: npt.NDArray[Any], n_channels: int) -> npt.NDArray[Any]:
+    """Return values of shape (y, x, channel or 1) as rows of shape (y, x * channel); floats as float64."""
+    wide = np.broadcast_to(values, (*values.shape[:2], n_channels)).reshape(len(values), -1)
+    return wide if values.dtype == bool else wide.astype(np.float64, copy=False)

@@ -17,7 +17,7 @@ from mrdist.paired import Difference, means_of_people, paired_difference
 from mrdist.pipeline._blocks import check_workers
 from mrdist.pipeline._score_blocks import PARTS, CellScores, ScoringTask, cells_of, rows_to_score, score_block
 from mrdist.planning import DEFAULT_MEMORY, ScoringSizes, plan_scoring
-from mrdist.scoring import SSIM_HALO, PixelScores, ScoreSums, lab_chroma
+from mrdist.scoring import SSIM_HALO, BlockScorer, ScoreSums, lab_chroma
 from mrdist.storage import Images, WeightsReader
 
 _LITTLE = 32 << 20  # values: so many are scored about as fast as worker processes start
@@ -190,7 +190,8 @@ def _is_little(images: Images, n_images: int) -> bool:
 def warm_up() -> None:
     """Compile the kernels once and leave them on disk for the workers."""
     image = np.zeros((2 * SSIM_HALO + 1, 2 * SSIM_HALO + 1, 3))
-    PixelScores.of(image, image, (slice(None), slice(None)))
+    everywhere = np.ones(image.shape[:2], dtype=bool)
+    BlockScorer((slice(None), slice(None)), everywhere, everywhere).add_image(image, image)
     lab_chroma(image)
 
 

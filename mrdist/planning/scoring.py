@@ -97,10 +97,13 @@ def plan_scoring(sizes: ScoringSizes, *, max_memory: int, n_slots: int) -> Scori
     fitting = [plan for plan in plans if plan.peak_memory <= max_memory]
     if fitting:
         return fastest(fitting, n_slots)
-    least = _plan(sizes, blocks[-1], min(slab, _FEWEST_IMAGES))
-    if least.peak_memory > max_memory:
-        raise too_large(blocks[-1], least.peak_memory, max_memory, "or copy the images with `mrdist rechunk`")
-    return least
+    plan = plans[-1]  # no chunk fits whole: each is decoded as often as it is cut
+    while plan.peak_memory > max_memory and slab > _FEWEST_IMAGES:
+        slab = max(_FEWEST_IMAGES, slab // 2)
+        plan = _plan(sizes, plan.block, slab)
+    if plan.peak_memory > max_memory:
+        raise too_large(plan.block, plan.peak_memory, max_memory, "or copy the images with `mrdist rechunk`")
+    return plan
 
 
 def _plan(sizes: ScoringSizes, block: Shape, slab: int) -> ScoringPlan:
