@@ -105,7 +105,6 @@ def evaluate(weights: str, images: str, as_json: bool, **options: Any) -> None:
 
 
 _SCORES = ("MSE", "ratio", "PSNR dB", "SSIM", "R2", "intercept")
-_BEYOND = "MSE beyond identity"
 
 
 def print_scores(scores: dict[str, Any]) -> None:
@@ -113,32 +112,29 @@ def print_scores(scores: dict[str, Any]) -> None:
     if "mappings" in scores:
         _print_scores_of_group(scores)
         return
+    from mrdist.pipeline._verdicts import difference_sentence
+
     elsewhere = scores.get("on", {})
     for title, splits in ((f"{scores['source']} -> {scores['target']}", scores["splits"]),
                           (elsewhere.get("images", ""), elsewhere.get("splits", {}))):  # fmt: skip
         rows = [
-            (split, region, mapping, *_score_texts(found, mapping), _difference_text(found, mapping))
+            (split, region, mapping, *_score_texts(found, mapping))
             for split, regions in splits.items()
             for region, found in regions.items()
             for mapping in ("model", "refined", "identity")
             if mapping in found
         ]
         if rows:
-            print_table(title, ("split", "region", "mapping", *_SCORES, _BEYOND), rows)
-            counts = ", ".join(f"{regions['frame']['n_people']} of {split}" for split, regions in splits.items())
-            click.echo(f"± is the 95% interval over people: {counts}")
+            print_table(title, ("split", "region", "mapping", *_SCORES), rows)
+            for split, regions in splits.items():
+                for region, found in regions.items():
+                    click.echo(f"{split}, {region}: {difference_sentence(found)}")
     people = dict(scores.get("people", {}))
     if "people" in elsewhere:
         people[elsewhere["images"]] = elsewhere["people"]
     if people:
         header = ("whose", "faces", "real", "input", "synthesised", "drop", "rank 1", "people")
         print_table(f"recognised as {scores['target']}, and as themselves", header, _people_rows(people))
-
-
-def _difference_text(found: dict[str, Any], mapping: str) -> str:
-    from mrdist.pipeline._verdicts import interval_text
-
-    return interval_text(found["difference"]["mse"]) if mapping == "model" else "-"
 
 
 def _people_rows(people: dict[str, Any]) -> list[tuple[str, ...]]:

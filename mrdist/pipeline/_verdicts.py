@@ -128,3 +128,20 @@ def interval_text(difference: Mapping[str, float | None] | None) -> str:
     if difference is None or difference["mean"] is None or difference["high"] is None:
         return "-"
     return f"{difference['mean']:.5f} ± {difference['high'] - difference['mean']:.5f}"
+
+
+def difference_sentence(found: Mapping[str, Any]) -> str:
+    """Return what `mrdist.evaluate` says of a region's model beside the identity, in words.
+
+    Examples
+    --------
+    >>> apart = {"mean": -0.001, "low": -0.0015, "high": -0.0005}
+    >>> difference_sentence({"difference": {"mse": apart}, "n_people": 8})
+    'MSE beyond the identity -0.00100 ± 0.00050 (95% over 8 people), better than leaving the photograph as it is.'
+    """
+    difference = found["difference"]["mse"]
+    if difference is None:
+        return "MSE undefined."
+    remark = _remark(difference) or "better than leaving the photograph as it is"
+    over = f"95% over {found['n_people']} people" if difference["low"] is not None else "1 person"
+    return f"MSE beyond the identity {interval_text(difference)} ({over}), {remark}."
