@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
+
+from mrdist._kernels.likeness import chroma, linear_light, look_up, similarity
+from mrdist._kernels.scores import add_squares, sum_values
+from mrdist.moments import unit_of
 
 SSIM_HALO = 5
 """Radius in pixels of SSIM's Gaussian window (sigma 1.5, cut off at 3.5 sigma)."""
 
 Floats = npt.NDArray[np.floating]
+
+_GAUSSIAN = np.exp(-0.5 * np.square(np.arange(SSIM_HALO + 1) / 1.5))
+_TAPS = _GAUSSIAN / (2 * _GAUSSIAN.sum() - 1)
 
 
 def r2(prediction: Floats, target: Floats) -> float:
@@ -40,13 +48,13 @@ def r2(prediction: Floats, target: Floats) -> float:
     return float((1 - sse[varies] / sst[varies]).mean()) if varies.any() else float("nan")
 
 
-def chroma_difference(prediction: Floats, target: Floats) -> npt.NDArray[np.float64]:
+def chroma_difference(prediction: npt.NDArray[np.generic], target: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
     """Return how far colours lie apart, whatever their lightness.
 
     Parameters
     ----------
     prediction, target
-        sRGB images, shape (..., 3); 1 = white, clipped to 0..1.
+        sRGB images, shape (..., 3): floats, 1 = white, clipped to 0..1; or uint8 or uint16.
 
     Returns
     -------
@@ -59,11 +67,37 @@ def chroma_difference(prediction: Floats, target: Floats) -> npt.NDArray[np.floa
     >>> chroma_difference(gray, 0.8 * gray).max() < 0.01, chroma_difference(gray, red).round(1)
     (np.True_, array([[[7., 7., 7.]]]))
     """
-    from skimage.color import rgb2lab  # slow to import, and workers that train need none
+    difference = np.abs(lab_chroma(prediction) - lab_chroma(target)).mean(axis=0)
+    return np.broadcast_to(difference.reshape(*target.shape[:-1], 1), target.shape)
 
-    one, other = (rgb2lab(np.clip(image, 0, 1))[..., 1:] for image in (prediction, target))
-    difference = np.abs(one - other).mean(axis=-1, keepdims=True)
-    return np.broadcast_to(difference, target.shape)
+
+def lab_chroma(images: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
+    """Return CIELAB's a and b (D65) of sRGB images, shape (2, pixel) for images of shape (..., 3).
+
+    It is scikit-image's ``rgb2lab`` in float64 to 1e-7, several times as fast: roots are not powers, and of integers
+    each level is converted once.
+
+    Parameters
+    ----------
+    images
+        Floats, 1 = white, clipped to 0..1; or uint8 or uint16.
+    """
+    flat = np.ascontiguousarray(images).reshape(-1)
+    light = np.empty(flat.shape)
+    if images.dtype.kind == "f":
+        linear_light(flat, light)
+    else:
+        look_up(flat, _light_of_levels(unit_of(images.dtype)), light)
+    made = np.empty((2, light.size // 3))
+    chroma(light.reshape(-1, 3), *made)
+    return made
+
+
+@cache
+def _light_of_levels(unit: int) -> npt.NDArray[np.float64]:
+    light = np.empty(unit + 1)
+    linear_light(np.arange(unit + 1) / unit, light)
+    return light
 
 
 @dataclass(frozen=True)
@@ -104,7 +138,7 @@ class ScoreSums:
 
 
 class BlockScorer:
-    """Scores a block of pixels from its images, slab by slab.
+    """Scores a block of pixels from its images, one after the other: the sums do not depend on how they come.
 
     Parameters
     ----------
@@ -112,67 +146,70 @@ class BlockScorer:
         The block inside the arrays given to `add`, which reach up to `SSIM_HALO` pixels beyond it.
     scored
         Pixels of the block that count, boolean, shape of the block.
-    ssim_scored
-        Those that count for SSIM: the ones whose whole window lies in the image.
+    fits
+        Pixels of the block for which SSIM's whole window lies in the image, and so in these arrays.
     """
 
-    def __init__(
-        self, inner: tuple[slice, slice], scored: npt.NDArray[np.bool_], ssim_scored: npt.NDArray[np.bool_]
-    ) -> None:
+    def __init__(self, inner: tuple[slice, slice], scored: npt.NDArray[np.bool_], fits: npt.NDArray[np.bool_]) -> None:
         self._inner = inner
-        self._scored = scored
-        self._ssim_scored = ssim_scored
-        self._squared_error: list[npt.NDArray[np.float64]] = []
-        self._ssim: list[float] = []
+        self._masks = scored, ~scored
+        self._ssim_masks = scored & fits, ~scored & fits
+        self._squared_error: tuple[list[float], list[float]] = ([], [])
+        self._ssim: tuple[list[float], list[float]] = ([], [])
         self._n_channels = 1
-        self._sse: Floats | float = 0.0
         # Deviations from the first image: their sums lose nothing to cancellation where the target is constant.
-        self._first: Floats | None = None
-        self._sum: Floats | float = 0.0
-        self._square: Floats | float = 0.0
+        self._first = np.empty((0, 0))
+        self._maps = np.empty((3, 0, 0))
+        self._mask = np.empty((0, 0), dtype=bool)
 
     def add(self, prediction: Floats, target: Floats) -> None:
         """Add images, floats of shape (image, y, x, channel); 1 = white."""
-        prediction, target = prediction.astype(np.float64), target.astype(np.float64)
-        self._n_channels = target.shape[3]
-        if not len(target):
-            return
-        truth = target[:, *self._inner][:, self._scored]
-        error = np.square(prediction[:, *self._inner][:, self._scored] - truth)
-        self._squared_error.append(error.sum(axis=(1, 2)))
-        self._sse = self._sse + error.sum(axis=0)
-        self._first = truth[0] if self._first is None else self._first
-        deviation = truth - self._first
-        self._sum = self._sum + deviation.sum(axis=0)
-        self._square = self._square + np.square(deviation).sum(axis=0)
-        self._ssim += [
-            self._similarity(a, b) if self._ssim_scored.any() else 0.0 for a, b in zip(prediction, target, strict=True)
-        ]
+        for one, other in zip(prediction, target, strict=True):
+            self.add_image(one, other)
 
-    def _similarity(self, prediction: Floats, target: Floats) -> float:
-        from skimage.metrics import structural_similarity  # slow to import, and workers that train need none
+    def add_image(self, prediction: Floats, target: Floats) -> None:
+        """Add an image, floats of shape (y, x, channel); 1 = white."""
+        made, truth = (np.ascontiguousarray(image, dtype=np.float64) for image in (prediction, target))
+        height, width, n_channels = truth.shape
+        made, truth = made.reshape(height, -1), truth.reshape(height, -1)
+        y0, x0 = self._inner[0].start or 0, (self._inner[1].start or 0) * n_channels
+        if not self._ssim[0]:
+            self._n_channels = n_channels
+            self._mask = np.repeat(self._masks[0], n_channels, axis=1)
+            rows, columns = self._mask.shape
+            self._first = truth[y0 : y0 + rows, x0 : x0 + columns].copy()
+            self._maps = np.zeros((3, rows, columns))
+        errors = add_squares(made, truth, (y0, x0), self._mask, self._first, self._maps)
+        similarities = self._similarities(made, truth, (height, width))
+        for part in (0, 1):
+            self._squared_error[part].append(errors[part])
+            self._ssim[part].append(similarities[part])
 
-        _, similarity = structural_similarity(
-            target,
-            prediction,
-            data_range=1.0,
-            gaussian_weights=True,
-            use_sample_covariance=False,
-            channel_axis=-1,
-            full=True,
-        )
-        return float(similarity[self._inner][self._ssim_scored].mean(axis=-1).sum())
+    def _similarities(
+        self, made: npt.NDArray[np.float64], truth: npt.NDArray[np.float64], shape: tuple[int, int]
+    ) -> tuple[float, float]:
+        """Return the sums of SSIM over the scored pixels and over the others."""
+        if not any(mask.any() for mask in self._ssim_masks):
+            return 0.0, 0.0
+        found = np.empty((shape[0] - 2 * SSIM_HALO, shape[1] - 2 * SSIM_HALO))
+        similarity(made, truth, _TAPS, found)
+        y, x = (SSIM_HALO - (axis.start or 0) for axis in self._inner)
+        masks = (mask[y : y + found.shape[0], x : x + found.shape[1]] for mask in self._ssim_masks)
+        inside, outside = sum_values(found, *(np.ascontiguousarray(mask) for mask in masks))
+        return inside, outside
 
-    def sums(self) -> ScoreSums:
-        """Return the sums over all images added."""
-        n = len(self._ssim)
-        sse, sst = np.asarray(self._sse), np.asarray(self._square - np.square(self._sum) / max(n, 1))
-        varies = np.asarray(self._square) > 0
+    def sums(self, *, scored: bool = True) -> ScoreSums:
+        """Return the sums over all images added, of the scored pixels or of the block's others."""
+        part = 0 if scored else 1
+        mask = self._mask if scored else ~self._mask
+        n, (sse, total, square) = len(self._ssim[part]), self._maps
+        varies = mask & (square > 0)
+        sst = square[varies] - np.square(total[varies]) / max(n, 1)
         return ScoreSums(
-            squared_error=np.concatenate([np.empty(0), *self._squared_error]),
-            ssim=np.array(self._ssim),
-            n_values=int(self._scored.sum()) * self._n_channels,
-            n_ssim=int(self._ssim_scored.sum()),
-            r2=float((1 - sse[varies] / sst[varies]).sum()),
+            squared_error=np.array(self._squared_error[part]),
+            ssim=np.array(self._ssim[part]),
+            n_values=int(self._masks[part].sum()) * self._n_channels,
+            n_ssim=int(self._ssim_masks[part].sum()),
+            r2=float((1 - sse[varies] / sst).sum()),
             n_r2=int(varies.sum()),
         )

@@ -98,19 +98,23 @@ def compare(images: str, as_json: bool, **options: Any) -> None:
 
 def print_comparison(found: dict[str, Any]) -> None:
     """Print the rows of `mrdist.compare` as a table."""
-    from mrdist.pipeline.compare import name_of
+    from mrdist.pipeline._verdicts import name_of, sentences
 
     def number(value: float | None, form: str) -> str:
         return "-" if value is None else f"{value:{form}}"
+
+    def marked(row: dict[str, Any], measure: str, name: str, form: str) -> str:
+        return number(row[name], form) + ("*" if row["leads"][measure] else " ")
 
     quality = [
         (
             name_of(row),
             number(row["alpha"], "g"),
-            number(row["mse"], ".5f"),
+            marked(row, "mse", "mse", ".5f"),
             number(row["relative_mse"], ".3f"),
+            marked(row, "face_mse", "face_relative_mse", ".3f"),
             number(row["psnr"], ".2f"),
-            number(row["ssim"], ".4f"),
+            marked(row, "ssim", "ssim", ".4f"),
             number(row["r2"], ".3f"),
         )
         for row in found["methods"]
@@ -127,7 +131,10 @@ def print_comparison(found: dict[str, Any]) -> None:
         for row in found["methods"]
     ]
     title = f"{found['source']} -> {found['target']}, {found['split']}"
-    print_table(title, ("method", "alpha", "MSE", "ratio", "PSNR dB", "SSIM", "R2"), quality)
+    print_table(title, ("method", "alpha", "MSE ", "ratio", "face ", "PSNR dB", "SSIM ", "R2"), quality)
+    click.echo("* the best, and all that cannot be told apart from it (95% intervals over people, all at once)")
+    for sentence in sentences(found):
+        click.echo(sentence)
     print_table("", ("method", "parameters", "nonzeros", "on disk", "train s", "predict ms"), cost)
 
 

@@ -110,16 +110,13 @@ def _print_synthesis(out: str, report: SynthesisReport | StoreSynthesisReport) -
 @click.option("--on", metavar="URL", help="Another images store, of people outside the dataset, to score too.")
 @click.option("--recognition", is_flag=True, help="Is the expression recognised, and is it still the same person?")
 @cluster_options
+@click.option("--max-memory", default="2GiB", show_default=True, metavar="SIZE", help="Limit per worker process.")
 @json_option
-def evaluate(
-    weights: str, images: str, workers: int | None, scheduler: str | None, as_json: bool, **options: Any
-) -> None:
+def evaluate(weights: str, images: str, as_json: bool, **options: Any) -> None:
     """Score WEIGHTS on the images store IMAGES, beside the identity mapping; of a group, all mappings and means."""
     from mrdist.pipeline.evaluate import evaluate
 
-    if workers is None and scheduler is None:
-        workers = 0
-    scores = evaluate(weights, images, workers=workers, scheduler=scheduler, **options)
+    scores = evaluate(weights, images, **options)
     if as_json:
         print_json(scores)
     else:
@@ -134,6 +131,8 @@ def print_scores(scores: dict[str, Any]) -> None:
     if "mappings" in scores:
         _print_scores_of_group(scores)
         return
+    from mrdist.pipeline._verdicts import difference_sentence
+
     elsewhere = scores.get("on", {})
     for title, splits in ((f"{scores['source']} -> {scores['target']}", scores["splits"]),
                           (elsewhere.get("images", ""), elsewhere.get("splits", {}))):  # fmt: skip
@@ -146,6 +145,9 @@ def print_scores(scores: dict[str, Any]) -> None:
         ]
         if rows:
             print_table(title, ("split", "region", "mapping", *_SCORES), rows)
+            for split, regions in splits.items():
+                for region, found in regions.items():
+                    click.echo(f"{split}, {region}: {difference_sentence(found)}")
     people = dict(scores.get("people", {}))
     if "people" in elsewhere:
         people[elsewhere["images"]] = elsewhere["people"]

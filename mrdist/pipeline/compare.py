@@ -6,21 +6,18 @@ import csv
 import io
 import json
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from mrdist.errors import ParameterError
 from mrdist.geometry import ReceptiveField
 from mrdist.moments import Color
 from mrdist.pipeline._components import choose_components
+from mrdist.pipeline._measure import measure, timed_inputs
 from mrdist.pipeline._methods import METHODS
-from mrdist.pipeline.evaluate import SPLITS, evaluate
-from mrdist.pipeline.plot import read_images
+from mrdist.pipeline._verdicts import judge, name_of
+from mrdist.pipeline.evaluate import SPLITS
 from mrdist.pipeline.train import train
 from mrdist.planning import DEFAULT_MEMORY
 from mrdist.storage import (
@@ -29,9 +26,7 @@ from mrdist.storage import (
     check_apart,
     check_reachable,
     normalize_url,
-    open_weights,
     redact,
-    stored_bytes,
 )
 from mrdist.storage.files import File
 from mrdist.storage.places import make_folder, write_file
@@ -54,10 +49,10 @@ COLUMNS = (
     "bytes",
     "train_seconds",
     "predict_seconds",
+    "face_relative_mse",
+    "remark",
 )
 RESULTS = "compare.json"
-_TIMED_BYTES = 32 << 20  # of input images in a timed prediction
-_TIMED_IMAGES = 32
 
 
 @dataclass(frozen=True)
@@ -84,20 +79,6 @@ class Contestant:
     def store(self) -> str:
         """Name of its weights store in the folder of the comparison."""
         return f"{self.name.replace(' ', '-')}.zarr"
-
-
-def name_of(row: Mapping[str, Any]) -> str:
-    """Return what tables and pictures call a row of a comparison.
-
-    Examples
-    --------
-    >>> name_of({"method": "mr", "receptive_field": 5, "dilation": 2})
-    'mr 5x5 d2'
-    """
-    size, dilation = row.get("receptive_field"), row.get("dilation")
-    if row["method"] != "mr" or size is None:
-        return str(row["method"])
-    return f"mr {size}x{size}" + (f" d{dilation}" if dilation and dilation > 1 else "")
 
 
 def compare(
@@ -146,9 +127,13 @@ def compare(
     Returns
     -------
     dict
-        ``split``, ``source``, ``target``, ``images``, ``out`` and ``methods``: a dictionary for each row with
+        ``split``, ``source``, ``target``, ``images``, ``out``, ``people`` (names of the scored), ``verdicts`` (in
+        words, by measure: ``mse``, ``face_mse``, ``ssim``) and ``methods``: a dictionary for each row with
         ``method``, ``receptive_field``, ``dilation`` and ``alpha`` (None where there is none), the scores of the whole
         frame as in `mrdist.evaluate`, ``relative_mse`` (over that of the identity) and ``face_relative_mse``,
+        ``people`` (their scores, by measure), ``from_identity`` and ``from_best`` (how far they are from those of the
+        identity and of the best method, by measure, with intervals over people), ``leads`` (by measure, whether it is
+        the best or cannot be told apart from it), ``remark`` where it is no better than the identity,
         ``intercept_share``, ``parameters`` that a prediction needs and ``nonzeros`` among them, ``bytes`` of the store,
         ``train_seconds`` with the choice of the penalty, without the start of workers (None if the training was stopped
         in between or the store was there before), ``predict_seconds`` for one image in memory, and ``weights``, the
@@ -219,86 +204,26 @@ def compare(
             took = seconds.get(contestant.store)
         elif took is not None:
             took = took + trained.run_seconds if trained.blocks_run == trained.blocks else None
-        row, identity = measure(url, images_url, split, inputs, storage_options=storage_options)
+        row, identity = measure(
+            url,
+            images_url,
+            split,
+            inputs,
+            workers=workers,
+            scheduler=scheduler,
+            max_memory=max_memory,
+            storage_options=storage_options,
+        )
         found["methods"].append({**row, "train_seconds": took, "weights": contestant.store})
+        found |= judge(found["methods"], identity)
         write_file(results, json.dumps(found, indent=2).encode(), storage_options)
     if "identity" in methods:
         found["methods"].append(identity)
+        found |= judge(found["methods"], identity)
     write_file(results, json.dumps(found, indent=2).encode(), storage_options)
     write_file(f"{folder}/compare.csv", to_csv(found["methods"]).encode(), storage_options)
     write_file(f"{folder}/compare.png", draw_comparison(found), storage_options)
     return {**found, "out": out}
-
-
-def measure(
-    weights_url: str,
-    images_url: str,
-    split: str,
-    inputs: npt.NDArray[np.generic],
-    *,
-    storage_options: StorageOptions = None,
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the row of a trained mapping, without the time it took to train, and that of the identity.
-
-    Parameters
-    ----------
-    weights_url, images_url
-        Stores.
-    split
-        Whose images are scored.
-    inputs
-        Images whose prediction is timed, in memory and in this process.
-    storage_options
-        Of both.
-    """
-    scores = evaluate(weights_url, images_url, splits=[split], progress=False, storage_options=storage_options)
-    frame, face = (scores["splits"][split][region] for region in ("frame", "face"))
-    model = open_weights(weights_url, storage_options)
-    training = model.attributes["training"]
-    chosen = model.attributes.get("cross_validation", {}).get("chosen", {})
-    row = {
-        "method": model.method,
-        "receptive_field": training.get("receptive_field"),
-        "dilation": training.get("dilation"),
-        "alpha": training.get("alpha") if training.get("alpha") is not None else chosen.get("alpha"),
-        **_scores(frame, face, "model"),
-        "intercept_share": frame["intercept_share"],
-        "parameters": model.n_parameters,
-        "nonzeros": model.n_nonzeros,
-        "bytes": stored_bytes(weights_url, storage_options),
-        "train_seconds": None,
-        "predict_seconds": _predict_seconds(model, inputs),
-    }
-    identity = {
-        "method": "identity",
-        **dict.fromkeys(("receptive_field", "dilation", "alpha")),
-        **_scores(frame, face, "identity"),
-        "intercept_share": None,
-        "parameters": 0,
-        "nonzeros": 0,
-        "bytes": 0,
-        "train_seconds": 0.0,
-        "predict_seconds": 0.0,
-        "weights": None,
-    }
-    return row, identity
-
-
-def _scores(frame: Mapping[str, Any], face: Mapping[str, Any], mapping: str) -> dict[str, Any]:
-    relative = [
-        region[mapping]["mse"] / region["identity"]["mse"] if region["identity"]["mse"] else None
-        for region in (frame, face)
-    ]
-    return {**frame[mapping], "relative_mse": relative[0], "face_relative_mse": relative[1]}
-
-
-def _predict_seconds(model: Any, inputs: npt.NDArray[np.generic]) -> float:
-    times = []
-    for _ in range(4):  # the first loads what has been compiled
-        started = time.perf_counter()
-        model.predict(inputs)
-        times.append(time.perf_counter() - started)
-    return float(np.median(times[1:])) / len(inputs)
 
 
 def contestants_of(
@@ -343,13 +268,6 @@ def _count(images: Images, labels: tuple[str, str], split: str) -> int:
     return int((paired & (images.split == split)).sum())
 
 
-def timed_inputs(images: Images, label: str, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.generic]:
-    """Return images to time predictions with: few enough to lie in memory."""
-    height, width = images.shape
-    n = min(_TIMED_IMAGES, max(1, _TIMED_BYTES // (height * width * images.n_channels * images.dtype.itemsize)))
-    return read_images(images, label, rows[:n])
-
-
 def _seconds_before(url: str, storage_options: StorageOptions) -> dict[str, float | None]:
     """Return what an earlier comparison in the same folder has measured, by store."""
     try:
@@ -365,7 +283,7 @@ def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     Examples
     --------
     >>> to_csv([{"method": "identity", "mse": 0.25}]).splitlines()[1]
-    'identity,,,,0.25,,,,,,,,,'
+    'identity,,,,0.25,,,,,,,,,,,'
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")

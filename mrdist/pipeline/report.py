@@ -15,7 +15,9 @@ import numpy.typing as npt
 from mrdist.analysis import Roles, WeightSurvey, patches, spread_pixels
 from mrdist.errors import ParameterError, StoreError
 from mrdist.geometry import ReceptiveField
-from mrdist.pipeline.compare import RESULTS, measure, name_of, sizes_and_errors, timed_inputs
+from mrdist.pipeline._measure import measure_all, timed_inputs
+from mrdist.pipeline._verdicts import interval_text, judge, name_of, sentences
+from mrdist.pipeline.compare import RESULTS, sizes_and_errors
 from mrdist.pipeline.evaluate import check_mapping
 from mrdist.pipeline.plot import read_images
 from mrdist.storage import (
@@ -98,7 +100,6 @@ def report(
     check_writable(out, storage_options)
     urls = [urls] if isinstance(urls, str) else urls
     stores: list[tuple[str, dict[str, Any] | None]] = []
-    identity: dict[str, Any] | None = None
     for url in urls:
         folder = normalize_url(url)
         if is_file(f"{folder}/{RESULTS}", storage_options):
@@ -123,14 +124,15 @@ def report(
         check_mapping(reader, store)
     rows = store.rows((training.source, training.target), split)
     inputs = timed_inputs(store, training.source, rows)
-    entries = []
-    for url, row in stores:
-        if row is None or identity is None:
-            measured, identity = measure(url, store.url, split, inputs, storage_options=storage_options)
-            row = row or measured
-        entries.append(_Entry(name_of(row), open_weights(url, storage_options), row))
-    assert identity is not None
-    page = _render(entries, identity, store, (training.source, training.target), split, rows[:people])
+    methods, identity = measure_all(stores, store.url, split, inputs, storage_options=storage_options)
+    table = [*methods, identity]
+    verdict = judge(table, identity)
+    entries = [
+        _Entry(name_of(row), open_weights(url, storage_options), row)
+        for (url, _), row in zip(stores, methods, strict=True)
+    ]
+    said = sentences({**verdict, "methods": table})
+    page = _render(entries, identity, said, store, (training.source, training.target), split, rows[:people])
     write_file(out, page.encode(), storage_options)
     return out
 
@@ -149,6 +151,7 @@ def _load(url: str, storage_options: StorageOptions) -> dict[str, Any]:
 def _render(
     entries: Sequence[_Entry],
     identity: Mapping[str, Any],
+    said: Sequence[str],
     images: Images,
     labels: tuple[str, str],
     split: str,
@@ -169,7 +172,7 @@ def _render(
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["number"] = _number
     template = environment.from_string(files("mrdist.pipeline").joinpath("report.html.jinja").read_text())
-    best = table[0]
+    leaders = [name_of(row) for row in table if row["leads"]["mse"]]
     return template.render(
         source=labels[0],
         target=labels[1],
@@ -179,8 +182,10 @@ def _render(
         pairs=training["n_images"],
         tested=len(images.rows(labels, split)),
         split=split,
-        table=[{**row, "name": name_of(row), "best": row is best} for row in table],
-        best={**best, "name": name_of(best)},
+        table=[{**row, "name": name_of(row), "interval": interval_text(row["from_identity"]["mse"])} for row in table],
+        leaders=leaders,
+        best=table[0],
+        said=said,
         faces=_faces(inputs, made, targets, images.shape),
         errors=_themed((5.2, max(3.4, 0.9 + 0.34 * len(table))), lambda ax: _draw_errors(table, ax)),
         sizes=_themed((5.2, max(3.4, 0.9 + 0.34 * len(table))), lambda ax: _draw_sizes(table, ax)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mrdist.planning.bands import band_cuts, band_height
 from mrdist.planning.cuts import Cut
+from mrdist.planning.scoring import SCORED_BATCH, SCORED_CELL, ScoringPlan, ScoringSizes, plan_scoring
 from mrdist.planning.solving import plan_solving
 from mrdist.planning.training import Plan, block_bytes, count_requests, plan_training
 from mrdist.planning.units import BASE_MEMORY, CLIENT_MEMORY, DEFAULT_MEMORY, MIB, parse_bytes
@@ -14,8 +15,12 @@ __all__ = [
     "CLIENT_MEMORY",
     "DEFAULT_MEMORY",
     "MIB",
+    "SCORED_BATCH",
+    "SCORED_CELL",
     "Cut",
     "Plan",
+    "ScoringPlan",
+    "ScoringSizes",
     "SearchSizes",
     "StoredSums",
     "Workload",
@@ -24,6 +29,7 @@ __all__ = [
     "block_bytes",
     "count_requests",
     "parse_bytes",
+    "plan_scoring",
     "plan_solving",
     "plan_training",
 ]

@@ -1,4 +1,4 @@
-// Scores side by side, sorted by any column.
+// Scores side by side, sorted by any column. No score is marked as the best: that takes evidence over people.
 import { part, testScores } from "../lib/api.js";
 import { h } from "../lib/dom.js";
 import { bytes, count, figure, methodName } from "../lib/format.js";
@@ -7,11 +7,11 @@ const of = (name) => (model) => model.test?.model?.[name] ?? null;
 const COLUMNS = [
   { name: "Model", value: (model) => model.name, text: true },
   { name: "Method", value: (model) => (model.method === "mr" ? `${model.receptive_field} × ${model.receptive_field}${model.dilation > 1 ? ` / ${model.dilation}` : ""}` : methodName(model.method)), text: true },
-  { name: "Error", hint: "MSE as a share of leaving the face as it is", value: (model) => (model.test?.identity ? model.test.model.mse / model.test.identity.mse : null), show: (value) => `${(100 * value).toFixed(1)} %`, best: Math.min },
-  { name: "MSE", value: of("mse"), show: figure, best: Math.min },
-  { name: "PSNR", hint: "in decibels", value: of("psnr"), show: (value) => value.toFixed(2), best: Math.max },
-  { name: "SSIM", value: of("ssim"), show: (value) => value.toFixed(4), best: Math.max },
-  { name: "R²", value: of("r2"), show: (value) => value.toFixed(4), best: Math.max },
+  { name: "Error", hint: "MSE as a share of leaving the face as it is", value: (model) => (model.test?.identity ? model.test.model.mse / model.test.identity.mse : null), show: (value) => `${(100 * value).toFixed(1)} %` },
+  { name: "MSE", value: of("mse"), show: figure },
+  { name: "PSNR", hint: "in decibels", value: of("psnr"), show: (value) => value.toFixed(2) },
+  { name: "SSIM", value: of("ssim"), show: (value) => value.toFixed(4) },
+  { name: "R²", value: of("r2"), show: (value) => value.toFixed(4) },
   { name: "Numbers", hint: "weights and intercepts", value: (model) => model.nonzeros ?? model.parameters, show: count, best: Math.min },
   { name: "Size", value: (model) => model.bytes, show: bytes, best: Math.min },
 ];
@@ -92,7 +92,8 @@ export class ScoreTable {
         const found = value(model);
         if (index === 0) return h("td", {}, h("a", { href: `/models?model=${part(model.name)}`, onclick: choose, "data-key": `model ${model.name}` }, found));
         if (found === null || found === undefined) return h("td", { class: "soft", title: model.problem }, model.test === undefined ? "…" : "–");
-        return h("td", { class: best[index] === found && !text ? "best" : null }, text ? found : show(found));
+        const harm = COLUMNS[index].name === "Error" && model.test?.difference?.mse?.low > 0 ? "worse than leaving the photograph as it is" : null;
+        return h("td", { title: harm, class: best[index] === found && !text ? "best" : null }, text ? found : show(found));
       }),
     );
   }

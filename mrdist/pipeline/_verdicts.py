@@ -1,0 +1,147 @@
+"""What a comparison may say of its methods: who is ahead, who cannot be told apart, who does harm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mrdist.paired import Difference, paired_difference, rank
+from mrdist.pipeline._scores import SplitScores
+
+MEASURES = {"mse": True, "face_mse": True, "ssim": False}
+"""What methods are compared by, and whether less of it is better."""
+TITLES = {"mse": "MSE of the frame", "face_mse": "MSE in the face", "ssim": "SSIM of the frame"}
+
+
+def name_of(row: Mapping[str, Any]) -> str:
+    """Return what tables and pictures call a row of a comparison.
+
+    Examples
+    --------
+    >>> name_of({"method": "mr", "receptive_field": 5, "dilation": 2})
+    'mr 5x5 d2'
+    """
+    size, dilation = row.get("receptive_field"), row.get("dilation")
+    if row["method"] != "mr" or size is None:
+        return str(row["method"])
+    return f"mr {size}x{size}" + (f" d{dilation}" if dilation and dilation > 1 else "")
+
+
+def scores_of_people(scores: SplitScores, mapping: str) -> dict[str, Any]:
+    """Return the names of the people of a split and their scores by measure, None for one that is undefined."""
+    frame, face = (scores.of_people(region, mapping) for region in ("frame", "face"))
+    found = {"mse": frame["mse"], "face_mse": face["mse"], "ssim": frame["ssim"]}
+    return {
+        "names": scores.people,
+        **{name: None if values is None else values.tolist() for name, values in found.items()},
+    }
+
+
+def judge(rows: list[dict[str, Any]], identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Compare the rows of a comparison over people, each with its own score of every person.
+
+    Every row gets ``from_identity`` and ``from_best`` (by measure, see `mrdist.paired.paired_difference`; None where
+    one is undefined), ``leads`` (by measure) and ``remark``.
+
+    Parameters
+    ----------
+    rows
+        Of methods, and of the identity if it takes part.
+    identity
+        Its row.
+
+    Returns
+    -------
+    dict
+        ``people``, their names, and ``verdicts``, in words by measure.
+    """
+    for row in rows:
+        row |= {"from_identity": {}, "from_best": {}, "leads": {}}
+    verdicts: dict[str, str] = {}
+    for measure, smaller in MEASURES.items():
+        scores = {number: _scores(row, measure) for number, row in enumerate(rows)}
+        known = {number: values for number, values in scores.items() if values is not None}
+        theirs = _scores(identity, measure)
+        for number, row in enumerate(rows):
+            ours = scores[number]
+            row["from_identity"][measure] = (
+                None if ours is None or theirs is None else paired_difference(ours, theirs).to_dict()
+            )
+            row["from_best"][measure], row["leads"][measure] = None, False
+        if not known:
+            continue
+        ranking = rank({str(number): values for number, values in known.items()}, smaller=smaller)
+        for number in known:
+            rows[number]["from_best"][measure] = ranking.differences[str(number)].to_dict()
+            rows[number]["leads"][measure] = str(number) in ranking.leaders
+        verdicts[measure] = ranking.in_words({str(number): name_of(rows[number]) for number in known})
+    for row in rows:
+        row["remark"] = None if row["method"] == "identity" else _remark(row["from_identity"]["mse"])
+    return {"people": identity["people"]["names"], "verdicts": verdicts}
+
+
+def _scores(row: Mapping[str, Any], measure: str) -> npt.NDArray[np.float64] | None:
+    values = row["people"][measure]
+    return None if values is None else np.array(values, dtype=np.float64)
+
+
+def _remark(from_identity: Mapping[str, float | None] | None) -> str | None:
+    if from_identity is None:
+        return None
+    mean = from_identity["mean"]
+    assert mean is not None
+    sign = Difference(mean, from_identity["low"], from_identity["high"]).sign
+    if sign > 0:
+        return "worse than leaving the photograph as it is"
+    if sign < 0:
+        return None
+    return f"{'no better than' if mean > 0 else 'not to be told apart from'} leaving the photograph as it is"
+
+
+def sentences(found: Mapping[str, Any]) -> list[str]:
+    """Return what a comparison says of its methods, one sentence each.
+
+    Parameters
+    ----------
+    found
+        With the ``verdicts`` and rows of `judge`.
+    """
+    said = [f"{TITLES[measure]}, best: {verdict}." for measure, verdict in found.get("verdicts", {}).items()]
+    remarks: dict[str, list[str]] = {}
+    for row in found["methods"]:
+        if row.get("remark"):
+            remarks.setdefault(row["remark"], []).append(name_of(row))
+    return said + [f"{', '.join(names)}: {remark}." for remark, names in remarks.items()]
+
+
+def interval_text(difference: Mapping[str, float | None] | None) -> str:
+    """Return an interval as text, a dash where there is none.
+
+    Examples
+    --------
+    >>> interval_text({"mean": -0.001, "low": -0.0015, "high": -0.0005})
+    '-0.00100 ± 0.00050'
+    """
+    if difference is None or difference["mean"] is None or difference["high"] is None:
+        return "-"
+    return f"{difference['mean']:.5f} ± {difference['high'] - difference['mean']:.5f}"
+
+
+def difference_sentence(found: Mapping[str, Any]) -> str:
+    """Return what `mrdist.evaluate` says of a region's model beside the identity, in words.
+
+    Examples
+    --------
+    >>> apart = {"mean": -0.001, "low": -0.0015, "high": -0.0005}
+    >>> difference_sentence({"difference": {"mse": apart}, "n_people": 8})
+    'MSE beyond the identity -0.00100 ± 0.00050 (95% over 8 people), better than leaving the photograph as it is.'
+    """
+    difference = found["difference"]["mse"]
+    if difference is None:
+        return "MSE undefined."
+    remark = _remark(difference) or "better than leaving the photograph as it is"
+    over = f"95% over {found['n_people']} people" if difference["low"] is not None else "1 person"
+    return f"MSE beyond the identity {interval_text(difference)} ({over}), {remark}."
