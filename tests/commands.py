@@ -1,26 +1,22 @@
 """The real command line in real processes, and what the tests look at in the stores it leaves.
 
-A command spends most of its second importing libraries. So most tests run theirs in a fork of a process that has
-them imported (this file, run as a script), which ends as any process does; `cold` starts the installed console script.
+Most tests run theirs in a fork of a process that has the libraries imported (`forks`); `cold` starts the installed
+console script.
 """
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import functools
-import gc
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
+from forks import Fork
 
 from mrdist.storage import create_images, finish_images, write_images
 
@@ -43,84 +39,24 @@ def cold(*args, **options):
     return done
 
 
-def warm(*args, cwd=None, env=None):
-    """Run a command, one without worker processes, to its end in a fork of a process that has the libraries."""
-    with tempfile.TemporaryDirectory() as folder:
-        out, err = Path(folder) / "out", Path(folder) / "err"
-        request = {
-            "args": list(map(str, args)),
-            "cwd": str(cwd or Path.cwd()),
-            "out": str(out),
-            "err": str(err),
-            "store": {name: value for name, value in (env or os.environ).items() if name.startswith("AWS_")},
-        }
-        server = _server()
-        server.stdin.write(json.dumps(request) + "\n")
-        server.stdin.flush()
-        assert select.select([server.stdout], [], [], SECONDS)[0], f"{args} hangs"
-        code = int(server.stdout.readline())
-        done = subprocess.CompletedProcess(args, code, out.read_text(), err.read_text())
-    assert "Traceback" not in done.stderr, done.stderr
-    return done
+def warm(*args, **options):
+    """Run a command to its end in a fork of a process that has the libraries, see `forks.Fork` for the options."""
+    with Fork(args, seconds=SECONDS, **options) as process:
+        out, err = process.communicate(SECONDS)
+    assert "Traceback" not in err, err
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
-@functools.cache
-def _server():
-    server = subprocess.Popen(
-        [sys.executable, __file__],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=tempfile.gettempdir(),
-    )
-    atexit.register(server.communicate)
-    return server
-
-
-def serve():
-    """Run the commands that arrive on stdin, each in a fork of this process."""
-    import s3fs  # noqa: F401
-
-    import mrdist.pipeline.accumulate
-    import mrdist.pipeline.compare
-    import mrdist.pipeline.cross_validate
-    import mrdist.pipeline.evaluate
-    import mrdist.pipeline.export
-    import mrdist.pipeline.generate
-    import mrdist.pipeline.ingest
-    import mrdist.pipeline.plan
-    import mrdist.pipeline.plot
-    import mrdist.pipeline.refine
-    import mrdist.pipeline.report
-    import mrdist.pipeline.solve
-    import mrdist.pipeline.synthesize
-    import mrdist.pipeline.train
-    import mrdist.plotting
-    from mrdist.cli import main
-
-    mrdist.MaskedRegression().fit(*np.zeros((2, 4, 8, 8), dtype=np.uint8))  # loads the compiled kernels
-    gc.freeze()  # spares the forks a copy of all pages at their end
-    for line in sys.stdin:
-        request = json.loads(line)
-        child = os.fork()
-        if child == 0:
-            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-            for number, name in ((1, "out"), (2, "err")):
-                os.dup2(os.open(request[name], os.O_WRONLY | os.O_CREAT), number)
-            os.chdir(request["cwd"])
-            for name in [name for name in os.environ if name.startswith("AWS_")]:  # of the test that came first
-                del os.environ[name]
-            os.environ.update(request["store"])
-            sys.argv = ["mrdist", *request["args"]]
-            main()
-        _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)
+def killed(*args, at):
+    """Run a command that dies by SIGKILL as it has written the n-th object of a kind: ``at`` is ``(part, n)``."""
+    with Fork(args, seconds=SECONDS, die_at=at) as process:
+        _, err = process.communicate(SECONDS)
+    assert process.returncode == -signal.SIGKILL, err
 
 
 def run(*args, **options):
     """Run a command in the cheaper way that can run it."""
-    workers = "--workers" in args and "--scheduler" not in args and int(args[args.index("--workers") + 1]) > 0
-    return cold(*args, **options) if workers or "preexec_fn" in options else warm(*args, **options)
+    return cold(*args, **options) if "preexec_fn" in options else warm(*args, **options)
 
 
 def succeed(*args, **options):
@@ -155,21 +91,8 @@ def failure(*args, code=1, how=run, **options):
 @contextlib.contextmanager
 def running(*args, **options):
     """Start ``mrdist ARGS`` in a process group of its own, which does not outlive the test."""
-    process = subprocess.Popen(
-        [MRDIST, *map(str, args)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        **options,
-    )
-    with process:
-        try:
-            yield process
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                signal_group(process, signal.SIGKILL)
+    with Fork(args, seconds=SECONDS, **options) as process:
+        yield process
 
 
 def signal_group(process, number):
@@ -257,7 +180,3 @@ def write_store(url, pixels, *, split=None, present=None):
         provenance={},
     )
     return str(url)
-
-
-if __name__ == "__main__":
-    serve()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass
 
+import clusters
 import numpy as np
 import pytest
 from hypothesis import settings
@@ -52,6 +53,19 @@ def draw_images():
 def statistics_of():
     """Return the statistics of pairs of images, of one block or of all pixels."""
     return _statistics_of
+
+
+@pytest.fixture(scope="session")
+def two_workers(tmp_path_factory):
+    """The address of a scheduler with two workers, processes of their own, which all tests share: disturb none."""
+    folder = tmp_path_factory.mktemp("scheduler")
+    with (
+        clusters.scheduler(folder) as (address, _),
+        clusters.worker(address),
+        clusters.worker(address),
+        clusters.at_work(address, 2),
+    ):
+        yield address
 
 
 @dataclass

@@ -115,13 +115,13 @@ def test_generate_is_the_same_for_any_workers_and_decided_by_the_seed(tmp_path):
     found = {}
     for name, more in {
         "serial": ("--workers", 0),
-        "one": ("--workers", 1, "--seed", 0),
+        "seeded": ("--workers", 0, "--seed", 0),
         "two": ("--workers", 2),
         "other": ("--workers", 0, "--seed", 1),
     }.items():
         commands.succeed("generate", tmp_path / name, *options, *more)
         found[name] = commands.files(tmp_path / name) | {"root": (tmp_path / name / "zarr.json").read_bytes()}
-    assert found["serial"] == found["one"] == found["two"]
+    assert found["serial"] == found["seeded"] == found["two"]
     assert all(found["serial"][name] != found["other"][name] for name in found["serial"] if "neutral/c/" in name)
 
 
@@ -293,10 +293,10 @@ def test_evaluate_equals_independent_scores(stores, pixels, color):
                 assert regions[name][mapping] == pytest.approx(expected, rel=1e-6), (split, name, mapping)
 
 
-def test_evaluate_scores_all_splits_by_default_and_the_same_on_workers(stores):
+def test_evaluate_scores_all_splits_by_default_and_the_same_on_workers(stores, two_workers):
     serial = commands.report("evaluate", stores.weights["shared"], stores.images)
     assert set(serial["splits"]) == {"train", "val", "test"}
-    assert commands.report("evaluate", stores.weights["shared"], stores.images, "--workers", 1) == serial
+    assert commands.report("evaluate", stores.weights["shared"], stores.images, "--scheduler", two_workers) == serial
     table = commands.succeed("evaluate", stores.weights["shared"], stores.images, "--split", "test").stdout
     assert f"{serial['splits']['test']['frame']['model']['mse']:.5f}" in table
     assert "identity" in table

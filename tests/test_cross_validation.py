@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-from pathlib import Path
 from types import SimpleNamespace
 
 import commands
@@ -341,14 +340,6 @@ def test_images_are_read_as_often_as_by_one_training(stores, tmp_path, monkeypat
     assert found["one"][1] > 0
 
 
-@pytest.mark.parametrize(
-    "options", [("--block", "16,16", *HERE), ("--block", "32,16", "--workers", 2), ("--workers", 1)]
-)
-def test_blocks_and_workers(stores, tmp_path, options):
-    search(stores.images, tmp_path / "w.zarr", *options)
-    commands.assert_equal_bytes(tmp_path / "w.zarr", stores.weights)
-
-
 def test_chunks_and_the_order_of_the_grid(stores, tmp_path):
     images, weights = tmp_path / "images.zarr", tmp_path / "w.zarr"
     commands.succeed("rechunk", stores.images, images, "--chunks", "7,9,40", *HERE)
@@ -357,29 +348,13 @@ def test_chunks_and_the_order_of_the_grid(stores, tmp_path):
     commands.assert_equal_bytes(weights, stores.weights)
 
 
-def searched(weights):
-    return sum(not path.name.endswith(".partial") for path in Path(weights).glob("search/progress/done/c/*/*"))
-
-
-def kill(stores, weights, *options, phase, least=2):
-    """Start or resume a search in small blocks, kill it in a phase and return how many blocks of it were done."""
-    count = {"search": searched, "solve": commands.blocks_done}[phase]
-    command = ("train", stores.images, weights, *BETWEEN, *GRID, *BLOCK, *options)
-    with commands.running(*map(str, command)) as process:
-        commands.wait_until(lambda: count(weights) >= least or process.poll() is not None, f"{least} blocks")
-        process.kill()
-        process.wait()
-    assert least <= count(weights)
-    return count(weights)
-
-
 def test_killed_in_either_phase_it_goes_on(stores, tmp_path):
     weights = tmp_path / "w.zarr"
-    kill(stores, weights, *HERE, phase="search")
+    begin = ("train", stores.images, weights, *BETWEEN, *GRID, *HERE)
+    commands.killed(*begin, *BLOCK, at=("/search/progress/done/c/", 2))
     found = commands.report("info", weights)
-    done = searched(weights)
     assert (found["complete"], found["phase"]) == (False, "cross-validation")
-    assert (found["blocks"], found["blocks_done"]) == (N_BLOCKS, done)
+    assert (found["blocks"], found["blocks_done"]) == (N_BLOCKS, 2)
     said = commands.failure("evaluate", weights, stores.images)
     assert "not complete" in said
     said = commands.failure("train", stores.images, weights, *BETWEEN, "--alpha", 1, "--receptive-field", 5, *HERE)
@@ -387,11 +362,10 @@ def test_killed_in_either_phase_it_goes_on(stores, tmp_path):
     said = commands.failure("train", stores.images, weights, *BETWEEN, *GRID, "--folds", 4, *HERE)
     assert "folds is 3 there and 4 here" in said
 
-    solved = kill(stores, weights, *HERE, phase="solve")
-    found = commands.report("info", weights)
-    assert found["complete"] is False
+    commands.killed(*begin, at=("/w.zarr/progress/done/c/", 2))
+    assert commands.report("info", weights)["complete"] is False
     report = search(stores.images, weights, *HERE)
-    assert report["cross_validation"]["blocks_run"] == {"search": 0, "solve": N_BLOCKS - solved}
+    assert report["cross_validation"]["blocks_run"] == {"search": 0, "solve": N_BLOCKS - 2}
     assert report["bytes_read"] == 0
     commands.assert_equal_bytes(weights, stores.weights)
     again = search(stores.images, weights)

@@ -129,11 +129,8 @@ def test_killed_and_resumed(images, singles, tmp_path):
     group = tmp_path / "group"
     command = ("train", images, group, *ALL, *FIELD, "--block", "16,16")
     counted = lambda: sum(commands.blocks_done(group / name) for name in NAMES)  # noqa: E731
-    with commands.running(*command) as process:
-        commands.wait_until(lambda: counted() >= 8 or process.poll() is not None, "8 blocks")
-        process.kill()
-        process.wait()
-    assert 8 <= counted() < 9 * len(NAMES)
+    commands.killed(*command, at=("/progress/done/c/", 8))
+    assert counted() == 8
     found = commands.report("info", group)
     assert (found["kind"], found["complete"], list(found["mappings"])) == ("mappings", False, NAMES)
     assert sum(mapping.get("blocks_done", 0) for mapping in found["mappings"].values()) == counted()
@@ -149,10 +146,9 @@ def test_killed_and_resumed(images, singles, tmp_path):
     assert found["mappings"] == {name: {"complete": True} for name in NAMES}
 
 
-def test_workers(images, singles, tmp_path):
-    report = commands.report(
-        "train", images, tmp_path / "group", "--source", "neutral", "--mappings", "all", *FIELD, "--workers", "2"
-    )
+def test_workers(images, singles, two_workers, tmp_path):
+    options = ("--source", "neutral", "--mappings", "all", *FIELD, "--block", "16,32", "--scheduler", two_workers)
+    report = commands.report("train", images, tmp_path / "group", *options)
     assert report["blocks_run"] >= 2
     check_group(tmp_path / "group", singles)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import warnings
 from types import SimpleNamespace
 
@@ -81,21 +80,6 @@ def test_anndata_opens_the_matrix(stores, name):
     assert dict(model.to_xarray().sizes)["nonzero"] == wanted.nnz
 
 
-@pytest.mark.parametrize(
-    ("name", "workers", "block"),
-    [
-        *((name, "0", block) for name in OPTIONS for block in ("16,16", "48,32")),
-        ("l1", "1", "16,48"),
-        ("l1", "2", "16,16"),
-        ("l0-window", "2", "16,16"),
-    ],
-)
-def test_bytes_do_not_depend_on_the_cut(stores, tmp_path, name, workers, block):
-    cut = ("--workers", workers, "--block", block)
-    commands.succeed("train", stores.images, tmp_path / "w.zarr", *LABELS, *OPTIONS[name], *cut)
-    commands.assert_equal_bytes(tmp_path / "w.zarr", stores.weights[name])
-
-
 def test_chunks_of_the_matrix(stores, tmp_path, monkeypatch):
     """Rows that straddle the matrix's chunks are laid out as if there were one chunk."""
     url = str(tmp_path / "w.zarr")
@@ -107,36 +91,6 @@ def test_chunks_of_the_matrix(stores, tmp_path, monkeypatch):
     found, wanted = (mrdist.open_weights(str(each)).to_scipy() for each in (url, stores.weights["l0"]))
     assert (found != wanted).nnz == 0
     assert found.nnz == wanted.nnz
-
-
-@pytest.mark.parametrize("name", ["l1", "l0-window"])
-def test_killed_and_resumed(stores, tmp_path, name):
-    url = tmp_path / "w.zarr"
-    command = ("train", stores.images, url, *LABELS, *OPTIONS[name])
-    with commands.running(*command, "--block", "16,16", "--workers", "1") as process:
-        commands.wait_until(lambda: commands.blocks_done(url) >= 2 or process.poll() is not None, "two blocks")
-        commands.signal_group(process, signal.SIGKILL)
-    assert not commands.is_whole(url)
-    assert "resume" in commands.failure("evaluate", url, stores.images)
-    commands.succeed(*command, *SERIAL)
-    commands.assert_equal_bytes(url, stores.weights[name])
-    assert commands.report(*command, *SERIAL)["already_complete"] is True
-
-
-def test_killed_while_the_matrix_is_laid_out(stores, tmp_path, monkeypatch):
-    url = str(tmp_path / "w.zarr")
-    options = {"source": "neutral", "target": "happy", "method": "l0", "nonzeros": 3, "workers": 0}
-
-    def fail(*_):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as broken:
-        broken.setattr(sparse_weights.SparseOutput, "write_chunk", fail)
-        with pytest.raises(KeyboardInterrupt):
-            mrdist.train(str(stores.images), url, **options)
-    assert not commands.is_whole(url)
-    assert mrdist.train(str(stores.images), url, **options).blocks_run == 0
-    commands.assert_equal_bytes(url, stores.weights["l0"])
 
 
 @pytest.mark.parametrize("name", OPTIONS)
@@ -298,46 +252,11 @@ def test_cross_validation(stores, crops, tmp_path, name):
     assert "seed is 4 there and 5 here" in commands.failure(*again, "--folds", "3", "--seed", "5")
 
 
-def test_cross_validation_killed_and_resumed(crops, tmp_path, monkeypatch):
-    """A search that was stopped goes on where it was, one that was finished is not made again; equal bytes."""
-    options = {"source": "neutral", "target": "happy", "method": "l0", "nonzeros": "cv", "folds": 4}
-    whole, url = (str(tmp_path / name) for name in ("whole.zarr", "w.zarr"))
-    mrdist.train(crops, whole, workers=1, **options)
-    assert mrdist.open_weights(whole).cv.nonzeros.values.tolist() == [1, 2, 3, 5, 8, 13, 21]
-    kept = sparse_weights.SparseOutput.write_errors
-    calls = []
-
-    def stop(self, part, errors):
-        calls.append(part)
-        if part == 3:
-            raise KeyboardInterrupt
-        kept(self, part, errors)
-
-    def fail(*_):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as broken:
-        broken.setattr(sparse_weights.SparseOutput, "write_errors", stop)
-        with pytest.raises(KeyboardInterrupt):
-            mrdist.train(crops, url, workers=0, **options)
-    with monkeypatch.context() as broken:
-        broken.setattr(
-            sparse_weights.SparseOutput, "write_errors", lambda *given: calls.append(given[1]) or kept(*given)
-        )
-        broken.setattr(sparse_weights.SparseOutput, "write_block", fail)
-        with pytest.raises(KeyboardInterrupt):
-            mrdist.train(crops, url, workers=0, **options)
-    assert calls == [0, 1, 2, 3, *range(3, 6)]
-    with monkeypatch.context() as broken:
-        broken.setattr(sparse_weights.SparseOutput, "write_errors", fail)
-        mrdist.train(crops, url, workers=0, **options)
-    commands.assert_equal_bytes(url, whole)
-
-
 def test_one_standard_error_prefers_few_weights(crops, tmp_path):
     options = ("--method", "l0", "--nonzeros", "cv", "--rule", "1se", "--folds", "4", *SERIAL)
     commands.succeed("train", crops, tmp_path / "w.zarr", *LABELS, *options)
     model = mrdist.open_weights(str(tmp_path / "w.zarr"))
+    assert model.cv.nonzeros.values.tolist() == [1, 2, 3, 5, 8, 13, 21]
     mse, se = model.cv.mse.mean("fold").values[0], model.cv.se.values[0]
     near = mse <= mse.min() + se[mse.argmin()]
     assert model.attributes["training"]["nonzeros"] == model.cv.nonzeros.values[near].min()

@@ -97,13 +97,13 @@ def test_the_store_holds_the_sums_of_the_equations(color, tmp_path, draw_images)
     assert found["lag"].dtype == np.uint32
 
 
-def test_the_bytes_do_not_depend_on_how_the_work_is_cut(stores, tmp_path):
+def test_the_bytes_do_not_depend_on_how_the_work_is_cut(stores, two_workers, tmp_path):
     rechunked = tmp_path / "rechunked.zarr"
     commands.succeed("rechunk", stores.all, rechunked, "--chunks", "4,17,31", *HERE)
     for number, options in enumerate((("--block", "16,16"), ("--block", "32,80"))):
         accumulate(rechunked, tmp_path / f"{number}.zarr", *options)
         assert commands.files(tmp_path / f"{number}.zarr") == commands.files(stores.all_sums)
-    options = (*BETWEEN, "--receptive-field", 5, "--split", "all", "--workers", "2")
+    options = (*BETWEEN, "--receptive-field", 5, "--split", "all", "--block", "16,16", "--scheduler", two_workers)
     commands.succeed("accumulate", stores.all, tmp_path / "two.zarr", *options)
     assert commands.files(tmp_path / "two.zarr") == commands.files(stores.all_sums)
 
@@ -159,19 +159,13 @@ def test_float_images(color, tmp_path):
     assert mrdist.open_statistics(str(tmp_path / "sums.zarr"))["lag"].dtype == np.int64
 
 
-def test_solve_on_workers_that_die_and_resumes(stores, tmp_path):
+def test_a_killed_solve_goes_on(stores, tmp_path):
     wanted = solved(stores.all_sums, tmp_path / "wanted.zarr")
     weights = tmp_path / "w.zarr"
-    block = ("--block", "16,16")
-    with commands.running("solve", stores.all_sums, weights, *block, "--workers", "2") as process:
-        commands.wait_until(lambda: commands.blocks_done(weights) >= 2 or process.poll() is not None, "two blocks")
-        process.kill()
-        process.wait()
-    done = commands.blocks_done(weights)
-    assert 2 <= done < 25
+    commands.killed("solve", stores.all_sums, weights, "--block", "16,16", *HERE, at=("/progress/done/c/", 2))
     assert "not complete" in commands.failure("export", weights, tmp_path / "csr.zarr")
     report = commands.report("solve", stores.all_sums, weights, *HERE)
-    assert (report["blocks"], report["blocks_run"]) == (25, 25 - done)
+    assert (report["blocks"], report["blocks_run"]) == (25, 23)
     assert chunks(weights) == wanted
     assert commands.report("solve", stores.all_sums, weights, *HERE)["already_complete"] is True
 
@@ -310,40 +304,35 @@ def test_sums_too_large_for_an_entry_take_several(tmp_path, monkeypatch, draw_im
 
 
 def kill_accumulate(images, statistics, *options):
-    """Start an accumulation in small blocks, kill its process once some are done and return how many then are."""
-    command = ("accumulate", images, statistics, "--split", "all", "--block", "16,16", *options, "--workers", "1")
-    with commands.running(*command) as process:
-        commands.wait_until(lambda: commands.blocks_done(statistics) >= 2 or process.poll() is not None, "two blocks")
-        process.kill()
-        process.wait()
-    done = commands.blocks_done(statistics)
-    assert 2 <= done < 25
-    return done
+    """Kill an accumulation in small blocks once two are done."""
+    command = ("accumulate", images, statistics, "--split", "all", "--block", "16,16", *options, *HERE)
+    commands.killed(*command, at=("/progress/done/c/", 2))
+    assert commands.blocks_done(statistics) == 2
 
 
 def test_a_killed_accumulation_goes_on(stores, tmp_path):
     statistics = tmp_path / "s.zarr"
-    done = kill_accumulate(stores.all, statistics, *BETWEEN, "--receptive-field", "5")
+    kill_accumulate(stores.all, statistics, *BETWEEN, "--receptive-field", "5")
     found = commands.report("info", statistics)
-    assert (found["complete"], found["blocks"], found["blocks_done"]) == (False, 25, done)
+    assert (found["complete"], found["blocks"], found["blocks_done"]) == (False, 25, 2)
     said = commands.failure("solve", statistics, tmp_path / "w.zarr", *HERE)
     assert "not complete; run the same accumulate command again" in said
     said = commands.failure("accumulate", stores.first, statistics, *BETWEEN, "--receptive-field", 5, *HERE)
     assert "holds the output of another accumulation (images is " in said
-    assert accumulate(stores.all, statistics)["blocks_run"] == 25 - done
+    assert accumulate(stores.all, statistics)["blocks_run"] == 23
     assert commands.files(statistics) == commands.files(stores.all_sums)
 
 
 def test_a_killed_addition_takes_nothing_away_and_goes_on(stores, grown, tmp_path):
-    done = kill_accumulate(stores.all, grown, "--append")
+    kill_accumulate(stores.all, grown, "--append")
     found = commands.report("info", grown)
-    assert (found["complete"], found["images"], found["blocks_done"]) == (True, N_FIRST, done)
+    assert (found["complete"], found["images"], found["blocks_done"]) == (True, N_FIRST, 2)
     wanted = trained(stores.first, tmp_path / "first.zarr", "--receptive-field", 5)
     assert solved(grown, tmp_path / "before.zarr") == wanted
     assert mrdist.open_statistics(str(grown)).sizes["image"] == N_FIRST
 
     report = commands.report("accumulate", stores.all, grown, "--append", "--split", "all", *HERE)
-    assert (report["blocks_run"], report["images"]) == (25 - done, N_ALL)
+    assert (report["blocks_run"], report["images"]) == (23, N_ALL)
     wanted = trained(stores.all, tmp_path / "all.zarr", "--receptive-field", 5)
     assert solved(grown, tmp_path / "after.zarr") == wanted
 

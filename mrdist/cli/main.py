@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
 import signal
 import sys
+import threading
 import time
 import warnings
 from contextlib import ExitStack
@@ -21,6 +23,7 @@ from mrdist.errors import MrdistError, StoreError
 from mrdist.events import emit, written_to
 
 _INTERRUPTED = 130
+_AGAIN_SECONDS = 0.05
 
 
 class _Session(ExitStack):
@@ -108,8 +111,15 @@ def _terminate(_signum: int, _frame: FrameType | None) -> None:
 
 
 def _show_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
-    """Keep back what is left of requests that were under way when another one had failed for good."""
-    if not inspect.iscoroutine(unraisable.object):
+    """Keep back what is left of requests that were under way when another one had failed for good.
+
+    A stop that came while Python cleaned an object away ends here too, and is told again: nobody has seen it.
+    """
+    if isinstance(unraisable.exc_value, KeyboardInterrupt):
+        again = threading.Timer(_AGAIN_SECONDS, os.kill, (os.getpid(), signal.SIGTERM))
+        again.daemon = True
+        again.start()
+    elif not inspect.iscoroutine(unraisable.object):
         sys.__unraisablehook__(unraisable)
 
 

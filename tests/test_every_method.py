@@ -1,0 +1,136 @@
+"""The contract of all methods: the same bytes however the work is cut, whoever does it and whenever it is killed."""
+
+from __future__ import annotations
+
+import commands
+import pytest
+
+import mrdist
+from mrdist.pipeline._methods import METHODS
+
+LABELS = ("--source", "neutral", "--target", "happy")
+SERIAL = ("--workers", 0)
+SHAPE = (20, 24)
+BLOCK = ("--block", "16,16")
+N_BLOCKS = 4
+SEARCH = ("--alpha", "cv", "--alphas", "0.1,1", "--folds", 3)
+
+TRAININGS = {
+    "mr": ("--receptive-field", 5),
+    "mr joint": ("--method", "mr", "--color", "joint"),
+    "mr cv": (*SEARCH, "--receptive-field", "1,3"),
+    "pixel": (),
+    "pixel cv": SEARCH,
+    "l2": (),
+    "l2 cv": SEARCH,
+    "kernel": (),
+    "kernel cv": (*SEARCH, "--color", "separate"),
+    "pca": ("--components", 4),
+    "mean": (),
+    "l1": ("--alpha", 0.1),
+    "l1 window": ("--alpha", 0.05, "--window", 5, "--color", "separate"),
+    "l1 cv": ("--alpha", "cv", "--alphas", "0.1,1", "--folds", 2, "--window", 3),
+    "l0": ("--nonzeros", 2),
+    "l0 window": ("--nonzeros", 3, "--window", 5, "--dtype", "float64"),
+    "l0 cv": ("--nonzeros", "1,2", "--folds", 2, "--window", 3),
+}
+
+# Objects whose writing belongs to a step of a training.
+SEARCHED = "/search/progress/done/c/"
+SUMMED = "/progress/gram/summed/c/"
+OPERATORS = "/progress/operators/errors/c/"
+ERRORS = "/progress/errors/c/"
+CHOSEN = "/cv/n_images/c/"
+SOLVED = "/w.zarr/progress/done/c/"
+LAID_OUT = "/w.zarr/indices/c/"
+PASSES = (SEARCHED, SUMMED, ERRORS, SOLVED)  # over all images: no part of one is done twice
+STEPS = {
+    "mr": [SOLVED],
+    "mr joint": [SOLVED],
+    "mr cv": [SEARCHED, CHOSEN, SOLVED],
+    "pixel": [SOLVED],
+    "pixel cv": [SEARCHED, CHOSEN, SOLVED],
+    "l2": [SUMMED, OPERATORS, SOLVED],
+    "l2 cv": [SUMMED, CHOSEN, OPERATORS, SOLVED],
+    "kernel": [SUMMED, OPERATORS, SOLVED],
+    "kernel cv": [SUMMED, CHOSEN, OPERATORS, SOLVED],
+    "pca": [SUMMED, OPERATORS, SOLVED],
+    "mean": [SOLVED],
+    "l1": [SOLVED, LAID_OUT],
+    "l1 window": [SOLVED, LAID_OUT],
+    "l1 cv": [ERRORS, CHOSEN, SOLVED, LAID_OUT],
+    "l0": [SOLVED, LAID_OUT],
+    "l0 window": [SOLVED, LAID_OUT],
+    "l0 cv": [ERRORS, CHOSEN, SOLVED, LAID_OUT],
+}
+
+
+def command(name, images, weights):
+    return ("train", images, weights, *LABELS, "--method", name.split()[0], *TRAININGS[name])
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory, draw_images):
+    """The same random pixels in chunks that blocks share and in whole images."""
+    folder = tmp_path_factory.mktemp("methods")
+    pixels = {label: draw_images((12, *SHAPE, 3), seed=seed) for seed, label in enumerate(("neutral", "happy"))}
+    url = commands.write_store(folder / "images.zarr", pixels)
+    mrdist.rechunk(url, str(folder / "rechunked.zarr"), chunks=(5, 20, 24), workers=0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(images):
+    """Return the weights of an undisturbed training in one block, on the other chunks."""
+
+    def train(name):
+        weights = images / f"{name}.zarr"
+        if not weights.exists():
+            report = commands.report(*command(name, images / "rechunked.zarr", weights), "--block", "32,32", *SERIAL)
+            assert report["blocks"] == 1
+        return weights
+
+    return train
+
+
+def test_no_method_is_left_out():
+    assert {name.split()[0] for name in TRAININGS} == set(METHODS)
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_blocks_and_chunks(name, images, whole, tmp_path):
+    report = commands.report(*command(name, images / "images.zarr", tmp_path / "w.zarr"), *BLOCK, *SERIAL)
+    assert report["blocks"] == report["blocks_run"] == N_BLOCKS
+    commands.assert_equal_bytes(tmp_path / "w.zarr", whole(name))
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_workers(name, images, whole, two_workers, tmp_path):
+    commands.succeed(*command(name, images / "images.zarr", tmp_path / "w.zarr"), *BLOCK, "--scheduler", two_workers)
+    commands.assert_equal_bytes(tmp_path / "w.zarr", whole(name))
+
+
+@pytest.mark.parametrize(("name", "step"), [(name, step) for name, steps in STEPS.items() for step in steps])
+def test_killed_and_resumed(name, step, images, whole, tmp_path):
+    """Killed in a step, the same command does what is left, ends with the same bytes and has then nothing to do."""
+    weights = tmp_path / "w.zarr"
+    train = (*command(name, images / "images.zarr", weights), *SERIAL)
+    n = {SOLVED: 3, SUMMED: 3, SEARCHED: 3}.get(step, 1)
+    commands.killed(*train, *BLOCK, at=(step, n))
+    found = commands.report("info", weights)
+    assert (found["complete"], found["blocks"]) == (False, N_BLOCKS)
+    assert "not complete; run the command that makes it again to resume it" in commands.failure(
+        "evaluate", weights, images / "images.zarr"
+    )
+
+    passed = [earlier for earlier in STEPS[name][: STEPS[name].index(step)] if earlier in PASSES]
+    again = (passed[-1], 1) if passed else (step, N_BLOCKS - n + 1) if n > 1 else None
+    report = commands.report(*train, die_at=again)
+    solved = {SOLVED: n, LAID_OUT: N_BLOCKS}.get(step, 0)
+    assert (report["blocks"], report["blocks_run"]) == (N_BLOCKS, N_BLOCKS - solved)
+    commands.assert_equal_bytes(weights, whole(name))
+    assert commands.report(*train)["already_complete"] is True
+
+
+def test_steps_are_those_of_every_training():
+    assert set(STEPS) == set(TRAININGS)
