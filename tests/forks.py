@@ -21,6 +21,7 @@ import tempfile
 import threading
 import time
 import traceback
+from importlib import import_module
 from pathlib import Path
 
 _POLL_SECONDS = 0.002
@@ -39,11 +40,13 @@ class Fork:
         Its folder; by default that of this process.
     env
         What it finds in its environment of the variables ``AWS_...``; by default what this process does.
+    constants
+        What it finds in place of constants, by ``module.name``: of patience, for example.
     die_at
         ``(part, n)``: it kills itself as soon as it has written the ``n``-th object whose address holds ``part``.
     """
 
-    def __init__(self, args, *, seconds, cwd=None, env=None, die_at=None):
+    def __init__(self, args, *, seconds, cwd=None, env=None, constants=None, die_at=None):
         self.args = ["mrdist", *map(str, args)]
         self.returncode = None
         self._seconds = seconds
@@ -59,6 +62,7 @@ class Fork:
                 "out": str(out),
                 "err": str(err),
                 "store": {name: value for name, value in (env or os.environ).items() if name.startswith("AWS_")},
+                "constants": constants or {},
                 "die_at": die_at,
             }
         )
@@ -174,6 +178,10 @@ def _become(request, main):
         del os.environ[name]
     os.environ.update(request["store"])
     sys.argv = request["args"]
+    for address, value in request["constants"].items():
+        module, _, name = address.rpartition(".")
+        assert hasattr(import_module(module), name), address
+        setattr(import_module(module), name, value)
     if request["die_at"]:
         _die_at(*request["die_at"])
     code = 1

@@ -77,7 +77,7 @@ def test_training_onto_a_full_disk(stores, limited):
     weights = limited.place / "weights.zarr"
     args = ("train", stores.images, weights, *LABELS, *SERIAL, "--block", "16,16")
     with limited.full(left=100_000) as options:
-        sentence = commands.failure(*args, how=commands.cold, **options)
+        sentence = commands.failure(*args, **options)
         assert str(weights) in sentence
         assert limited.said in sentence
         found = commands.report("info", weights)
@@ -97,7 +97,7 @@ def test_generating_and_exporting_onto_a_full_disk(stores, limited):
     }
     with limited.full(left=60_000) as options:
         for path, args in commands_.items():
-            sentence = commands.failure(*args, how=commands.cold, **options)
+            sentence = commands.failure(*args, **options)
             assert str(path) in sentence
             assert limited.said in sentence
             assert not commands.is_whole(path)

@@ -182,7 +182,7 @@ def stores(tmp_path_factory):
     """Colour faces, and the weights of every method, trained without a disturbance."""
     folder = tmp_path_factory.mktemp("global")
     found = SimpleNamespace(folder=folder, images=folder / "images.zarr")
-    generate = ("--images", "24", "--size", "48", "--labels", "neutral,happy", "--chunks", "5,16,20")
+    generate = ("--images", "24", "--size", "40", "--labels", "neutral,happy", "--chunks", "5,16,20")
     commands.succeed("generate", found.images, *generate, *SERIAL)
     found.weights = {}
     for method in METHODS:
@@ -221,7 +221,7 @@ def test_float32_is_the_same_to_seven_digits(stores, method):
 
 
 def test_sizes(stores):
-    n, pixels = stores.train.sizes["image"], 48 * 48
+    n, pixels = stores.train.sizes["image"], 40 * 40
     counts = {method: mrdist.open_weights(str(url)).n_parameters for method, url in stores.weights.items()}
     rows = 3 * n
     assert counts == {

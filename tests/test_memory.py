@@ -63,7 +63,7 @@ def largest_resident_sizes(driver: psutil.Popen) -> dict[int, int]:
     return largest
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_ten_times_more_data_than_memory_trains_within_the_limit(tmp_path):
     url = str(tmp_path / "images.zarr")
     assert make_store(url) > 6_000_000_000

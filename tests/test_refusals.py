@@ -75,7 +75,9 @@ def test_what_the_server_refuses(s3, status, code, wrong, advice):
 def test_what_never_reaches_a_server(s3, environment, wrong, advice):
     environment = {**os.environ, "AWS_EC2_METADATA_DISABLED": "true", **environment}
     began = time.monotonic()
-    sentence = commands.failure("info", IMAGES, env=environment)
+    sentence = commands.failure(
+        "info", IMAGES, env=environment, constants={"mrdist.storage.retries._FIRST_CONTACT_SECONDS": 1.0}
+    )
     assert IMAGES in sentence
     assert wrong in sentence
     assert advice in sentence

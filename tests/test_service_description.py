@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from services import serving
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 EXAMPLES = int(os.environ.get("MRDIST_FUZZ_EXAMPLES", "20"))
 SECONDS = 900
