@@ -17,11 +17,8 @@ HARD = np.array([1.0, 1.2, 0.9, 1.1, 1.0, 0.8, 1.3, 9.0]) * 1e-3  # one person i
 
 
 def row(method, mse, ssim=None, face=None):
-    values = {
-        "mse": mse,
-        "face_mse": mse if face is None else face,
-        "ssim": 1 - np.asarray(mse) if ssim is None else ssim,
-    }
+    face, ssim = mse if face is None else face, 1 - mse if ssim is None else ssim
+    values = {"mse": mse, "face_mse": face, "ssim": ssim}
     people = {name: None if each is None else np.asarray(each, dtype=float).tolist() for name, each in values.items()}
     return {"method": method, "people": {"names": PEOPLE[: len(mse)], **people}}
 
@@ -48,19 +45,15 @@ def test_a_smaller_mean_is_no_crown():
 
 
 def test_what_destroys_is_called_so():
+    up = np.array([0.9, 1.1, 0.9, 1.2, 0.95, 1.1, 0.9, 1.2])  # by chance alone
     rows, said, _ = judged(
-        row("mr", 0.5 * HARD),
-        row("l0", 4 * HARD * NOISE),
-        row("mean", 1.1 * HARD * NOISE**3),
-        row("l2", 0.99 * HARD * NOISE),
+        row("mr", 0.5 * HARD), row("l0", 4 * HARD * up), row("mean", HARD * up), row("l2", HARD / up)
     )
     assert {name: each["remark"] for name, each in rows.items()} == {
         "mr": None,
         "l0": "worse than leaving the photograph as it is",
         "mean": "no better than leaving the photograph as it is",
-        "l2": "not to be told apart from leaving the photograph as it is"
-        if rows["l2"]["from_identity"]["mse"]["mean"] <= 1
-        else "no better than leaving the photograph as it is",
+        "l2": "not to be told apart from leaving the photograph as it is",
         "identity": None,
     }
     assert "l0: worse than leaving the photograph as it is." in said
@@ -109,7 +102,7 @@ def test_a_real_comparison_holds_its_evidence(compared):
     wanted = dict(zip(images["subject"].values[test].tolist(), error.mean(axis=(1, 2, 3)), strict=True))
     assert dict(zip(found["people"], rows["mr"]["people"]["mse"], strict=True)) == pytest.approx(wanted, rel=1e-5)
     assert rows["mean"]["remark"] == "worse than leaving the photograph as it is"
-    assert not any(rows["mean"]["leads"].values())
+    assert not rows["mean"]["leads"]["mse"]
     said = succeed(*arguments).stdout
     assert "mean: worse than leaving the photograph as it is." in said
     assert found["verdicts"]["mse"] in said
@@ -125,6 +118,7 @@ def test_the_page_says_the_same(compared):
     assert "<small>worse than leaving the photograph as it is</small>" in page
 
 
+@pytest.mark.slow
 def test_a_comparison_of_an_older_mrdist_is_measured_anew(compared):
     found, folder, _ = compared
     old = folder / "old"
