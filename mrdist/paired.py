@@ -9,32 +9,36 @@ import numpy as np
 import numpy.typing as npt
 
 CONFIDENCE = 0.95
+_LEAST_ERROR = 1e-12
 
 Floats = npt.NDArray[np.floating]
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A mean difference between two mappings over people, and what it may be among people like these.
+    """A mean difference or ratio between two mappings over people, and what it may be among people like these.
 
     Attributes
     ----------
     mean
-        Over the people.
+        Over the people; of ratios the geometric one.
     low, high
         Ends of the confidence interval; None for fewer than two people.
+    neutral
+        Its value where both are alike: 0, or 1 of a ratio.
     """
 
     mean: float
     low: float | None
     high: float | None
+    neutral: float = 0.0
 
     @property
     def sign(self) -> int:
-        """-1 or 1 where the whole interval lies on one side of 0; 0 where the two cannot be told apart."""
+        """-1 or 1 where the interval lies below or above the neutral value; 0 where the two cannot be told apart."""
         if self.low is None or self.high is None:
             return 0
-        return 1 if self.low > 0 else -1 if self.high < 0 else 0
+        return 1 if self.low > self.neutral else -1 if self.high < self.neutral else 0
 
     def to_dict(self) -> dict[str, float | None]:
         """Return what reports hold."""
@@ -84,7 +88,7 @@ def paired_difference(one: Floats, other: Floats, *, n_comparisons: int = 1) -> 
     >>> paired_difference(np.array([1.0, 2.0, 3.0]), np.array([0.5, 1.0, 1.5])).to_dict()["mean"]
     1.0
     >>> paired_difference(np.array([1.0]), np.array([0.5]))
-    Difference(mean=0.5, low=None, high=None)
+    Difference(mean=0.5, low=None, high=None, neutral=0.0)
     """
     from scipy.special import stdtrit
 
@@ -97,6 +101,24 @@ def paired_difference(one: Floats, other: Floats, *, n_comparisons: int = 1) -> 
     return Difference(mean, mean - half, mean + half)
 
 
+def paired_ratio(one: Floats, other: Floats, *, n_comparisons: int = 1) -> Difference:
+    """Return the mean ratio of two mappings' errors on the same people, with its interval.
+
+    Errors of people differ by factors, and a difference of errors is that of the one person who is hardest: logarithms
+    are compared, as `paired_difference` does it (a difference of PSNR is the same in dB). An error below 1e-12 (120 dB)
+    counts as 1e-12.
+
+    Examples
+    --------
+    >>> round(paired_ratio(np.array([1.0, 20.0]), np.array([2.0, 40.0])).mean, 6)
+    0.5
+    """
+    logs = (np.log(np.maximum(values, _LEAST_ERROR)) for values in (one, other))
+    found = paired_difference(*logs, n_comparisons=n_comparisons)
+    low, high = (None if end is None else float(np.exp(end)) for end in (found.low, found.high))
+    return Difference(float(np.exp(found.mean)), low, high, neutral=1.0)
+
+
 @dataclass(frozen=True)
 class Ranking:
     """Who is ahead by one measure.
@@ -106,7 +128,7 @@ class Ranking:
     best
         The mapping with the best mean.
     differences
-        Of every mapping from it; the intervals hold all at once.
+        Of every mapping from it, ratios of errors; the intervals hold all at once.
     leaders
         The best and all that cannot be told apart from it, in the order given.
     n_people
@@ -126,7 +148,7 @@ class Ranking:
         >>> few = np.array([[1.0, 2.0, 3.0], [1.1, 1.9, 3.1]])
         >>> rank({"mr": few[0], "pixel": few[1]}).in_words()
         'mr and pixel, not to be told apart on 3 people'
-        >>> rank({"mr": few[0], "mean": few[0] + 5}).in_words()
+        >>> rank({"mr": few[0], "mean": 5 * few[0]}).in_words()
         'mr, ahead of all others on 3 people'
         """
         *others, last = (name if titles is None else titles[name] for name in self.leaders)
@@ -136,15 +158,15 @@ class Ranking:
         return last if len(self.differences) == 1 else f"{last}, ahead of all others {on}"
 
 
-def rank(scores: Mapping[str, Floats], *, smaller: bool = True) -> Ranking:
+def rank(scores: Mapping[str, Floats], *, errors: bool = True) -> Ranking:
     """Say who is ahead, and who cannot be told apart from the best.
 
     Parameters
     ----------
     scores
         Mapping -> score of every person, shape (person,), the same people for all.
-    smaller
-        Whether smaller scores are better.
+    errors
+        Whether scores are errors, of which ratios are compared; else larger ones are better, and differences are.
 
     Examples
     --------
@@ -152,12 +174,12 @@ def rank(scores: Mapping[str, Floats], *, smaller: bool = True) -> Ranking:
     >>> ranking.best, ranking.leaders
     ('mr', ('mr', 'pixel'))
     """
-    means = {name: float(np.mean(values)) for name, values in scores.items()}
-    best = (min if smaller else max)(means, key=lambda name: means[name])
-    differences = {
-        name: paired_difference(values, scores[best], n_comparisons=max(1, len(scores) - 1))
-        for name, values in scores.items()
-    }
-    behind = 1 if smaller else -1
+    compare = paired_ratio if errors else paired_difference
+    reference = next(iter(scores.values()))
+    means = {name: compare(values, reference).mean for name, values in scores.items()}
+    best = (min if errors else max)(means, key=lambda name: means[name])
+    n_comparisons = max(1, len(scores) - 1)
+    differences = {name: compare(values, scores[best], n_comparisons=n_comparisons) for name, values in scores.items()}
+    behind = 1 if errors else -1
     leaders = tuple(name for name, difference in differences.items() if difference.sign != behind)
     return Ranking(best, differences, leaders, len(scores[best]))

@@ -131,7 +131,7 @@ def print_scores(scores: dict[str, Any]) -> None:
     if "mappings" in scores:
         _print_scores_of_group(scores)
         return
-    from mrdist.pipeline._verdicts import difference_sentence
+    from mrdist.pipeline._verdicts import ratio_sentence
 
     elsewhere = scores.get("on", {})
     for title, splits in ((f"{scores['source']} -> {scores['target']}", scores["splits"]),
@@ -147,7 +147,7 @@ def print_scores(scores: dict[str, Any]) -> None:
             print_table(title, ("split", "region", "mapping", *_SCORES), rows)
             for split, regions in splits.items():
                 for region, found in regions.items():
-                    click.echo(f"{split}, {region}: {difference_sentence(found)}")
+                    click.echo(f"{split}, {region}: {ratio_sentence(found)}")
     people = dict(scores.get("people", {}))
     if "people" in elsewhere:
         people[elsewhere["images"]] = elsewhere["people"]

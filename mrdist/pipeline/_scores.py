@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from operator import add
@@ -13,12 +13,14 @@ import numpy.typing as npt
 
 from mrdist.execution import open_executor, progress_bar
 from mrdist.geometry import Block, block_grid
-from mrdist.paired import Difference, means_of_people, paired_difference
+from mrdist.paired import Difference, means_of_people, paired_difference, paired_ratio
 from mrdist.pipeline._blocks import check_workers
 from mrdist.pipeline._score_blocks import PARTS, CellScores, ScoringTask, cells_of, rows_to_score, score_block
 from mrdist.planning import DEFAULT_MEMORY, ScoringSizes, plan_scoring
 from mrdist.scoring import SSIM_HALO, BlockScorer, ScoreSums, lab_chroma
 from mrdist.storage import Images, WeightsReader
+
+Floats = npt.NDArray[np.floating]
 
 _LITTLE = 32 << 20  # values: so many are scored about as fast as worker processes start
 
@@ -72,14 +74,12 @@ class SplitScores:
             "ssim": means_of_people(sums.ssim / sums.n_ssim, self.subjects) if sums.n_ssim else None,
         }
 
-    def differences(self, region: str) -> dict[str, Difference | None]:
-        """Return how far the model's mse and ssim are from the identity's, over people."""
-        model, identity = (self.of_people(region, mapping) for mapping in ("model", "identity"))
-        found: dict[str, Difference | None] = {}
-        for measure, ours in model.items():
-            theirs = identity[measure]
-            found[measure] = None if ours is None or theirs is None else paired_difference(ours, theirs)
-        return found
+    def _compared(
+        self, region: str, measure: str, compare: Callable[[Floats, Floats], Difference]
+    ) -> dict[str, float | None] | None:
+        """Compare the model's scores with the identity's, person by person; None where one is undefined."""
+        ours, theirs = (self.of_people(region, mapping)[measure] for mapping in ("model", "identity"))
+        return None if ours is None or theirs is None else compare(ours, theirs).to_dict()
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `mrdist.evaluate` says of a split."""
@@ -93,11 +93,11 @@ class SplitScores:
         for what, value in others.items():
             group, _, name = what.partition(" ")
             summary.setdefault(group, {})[name] = value / n if n else None
-        differences = self.differences(region)
         return summary | {
             "n_images": len(self.subjects),
             "n_people": len(self.people),
-            "difference": {name: found and found.to_dict() for name, found in differences.items()},
+            "difference": {name: self._compared(region, name, paired_difference) for name in ("mse", "ssim")},
+            "ratio": {"mse": self._compared(region, "mse", paired_ratio)},
         }
 
 
@@ -197,7 +197,7 @@ def warm_up() -> None:
 
 def without_people(splits: Mapping[str, Any]) -> dict[str, Any]:
     """Return what `SplitScores.to_dict` says, by split, without what is of its people and has no mean over mappings."""
-    of_people = ("n_images", "n_people", "difference")
+    of_people = ("n_images", "n_people", "difference", "ratio")
     return {
         split: {
             region: {name: value for name, value in found.items() if name not in of_people}

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mrdist.paired import Difference, paired_difference, rank
+from mrdist.paired import Difference, paired_difference, paired_ratio, rank
 from mrdist.pipeline._scores import SplitScores
 
 MEASURES = {"mse": True, "face_mse": True, "ssim": False}
-"""What methods are compared by, and whether less of it is better."""
+"""What methods are compared by, and whether it is an error."""
 TITLES = {"mse": "MSE of the frame", "face_mse": "MSE in the face", "ssim": "SSIM of the frame"}
 
 
@@ -43,8 +43,9 @@ def scores_of_people(scores: SplitScores, mapping: str) -> dict[str, Any]:
 def judge(rows: list[dict[str, Any]], identity: Mapping[str, Any]) -> dict[str, Any]:
     """Compare the rows of a comparison over people, each with its own score of every person.
 
-    Every row gets ``from_identity`` and ``from_best`` (by measure, see `mrdist.paired.paired_difference`; None where
-    one is undefined), ``leads`` (by measure) and ``remark``.
+    Every row gets ``from_identity`` and ``from_best`` (by measure: the ratio of errors, see
+    `mrdist.paired.paired_ratio`, and the difference of SSIM; None where one is undefined), ``leads`` (by measure) and
+    ``remark``.
 
     Parameters
     ----------
@@ -61,19 +62,18 @@ def judge(rows: list[dict[str, Any]], identity: Mapping[str, Any]) -> dict[str, 
     for row in rows:
         row |= {"from_identity": {}, "from_best": {}, "leads": {}}
     verdicts: dict[str, str] = {}
-    for measure, smaller in MEASURES.items():
+    for measure, is_error in MEASURES.items():
+        compare = paired_ratio if is_error else paired_difference
         scores = {number: _scores(row, measure) for number, row in enumerate(rows)}
         known = {number: values for number, values in scores.items() if values is not None}
         theirs = _scores(identity, measure)
         for number, row in enumerate(rows):
             ours = scores[number]
-            row["from_identity"][measure] = (
-                None if ours is None or theirs is None else paired_difference(ours, theirs).to_dict()
-            )
+            row["from_identity"][measure] = None if ours is None or theirs is None else compare(ours, theirs).to_dict()
             row["from_best"][measure], row["leads"][measure] = None, False
         if not known:
             continue
-        ranking = rank({str(number): values for number, values in known.items()}, smaller=smaller)
+        ranking = rank({str(number): values for number, values in known.items()}, errors=is_error)
         for number in known:
             rows[number]["from_best"][measure] = ranking.differences[str(number)].to_dict()
             rows[number]["leads"][measure] = str(number) in ranking.leaders
@@ -88,17 +88,16 @@ def _scores(row: Mapping[str, Any], measure: str) -> npt.NDArray[np.float64] | N
     return None if values is None else np.array(values, dtype=np.float64)
 
 
-def _remark(from_identity: Mapping[str, float | None] | None) -> str | None:
-    if from_identity is None:
+def _remark(ratio: Mapping[str, float | None] | None) -> str | None:
+    """Return what is to be said of a ratio to the identity's error; nothing where it is better."""
+    if ratio is None or ratio["mean"] is None:
         return None
-    mean = from_identity["mean"]
-    assert mean is not None
-    sign = Difference(mean, from_identity["low"], from_identity["high"]).sign
+    sign = Difference(ratio["mean"], ratio["low"], ratio["high"], neutral=1.0).sign
     if sign > 0:
         return "worse than leaving the photograph as it is"
     if sign < 0:
         return None
-    return f"{'no better than' if mean > 0 else 'not to be told apart from'} leaving the photograph as it is"
+    return f"{'no better than' if ratio['mean'] > 1 else 'not to be told apart from'} leaving the photograph as it is"
 
 
 def sentences(found: Mapping[str, Any]) -> list[str]:
@@ -117,31 +116,31 @@ def sentences(found: Mapping[str, Any]) -> list[str]:
     return said + [f"{', '.join(names)}: {remark}." for remark, names in remarks.items()]
 
 
-def interval_text(difference: Mapping[str, float | None] | None) -> str:
-    """Return an interval as text, a dash where there is none.
+def interval_text(ratio: Mapping[str, float | None] | None) -> str:
+    """Return a ratio with its interval as text, a dash where there is none.
 
     Examples
     --------
-    >>> interval_text({"mean": -0.001, "low": -0.0015, "high": -0.0005})
-    '-0.00100 ± 0.00050'
+    >>> interval_text({"mean": 0.87, "low": 0.741, "high": 1.02})
+    '0.87 (0.74 to 1.02)'
     """
-    if difference is None or difference["mean"] is None or difference["high"] is None:
+    if ratio is None or ratio["mean"] is None:
         return "-"
-    return f"{difference['mean']:.5f} ± {difference['high'] - difference['mean']:.5f}"
+    mean = f"{ratio['mean']:.2f}"
+    return mean if ratio["low"] is None else f"{mean} ({ratio['low']:.2f} to {ratio['high']:.2f})"
 
 
-def difference_sentence(found: Mapping[str, Any]) -> str:
+def ratio_sentence(found: Mapping[str, Any]) -> str:
     """Return what `mrdist.evaluate` says of a region's model beside the identity, in words.
 
     Examples
     --------
-    >>> apart = {"mean": -0.001, "low": -0.0015, "high": -0.0005}
-    >>> difference_sentence({"difference": {"mse": apart}, "n_people": 8})
-    'MSE beyond the identity -0.00100 ± 0.00050 (95% over 8 people), better than leaving the photograph as it is.'
+    >>> ratio_sentence({"ratio": {"mse": {"mean": 0.5, "low": 0.4, "high": 0.6}}, "n_people": 8})
+    "0.50 (0.40 to 0.60) of the identity's MSE (95% over 8 people): better than leaving the photograph as it is."
     """
-    difference = found["difference"]["mse"]
-    if difference is None:
-        return "MSE undefined."
-    remark = _remark(difference) or "better than leaving the photograph as it is"
-    over = f"95% over {found['n_people']} people" if difference["low"] is not None else "1 person"
-    return f"MSE beyond the identity {interval_text(difference)} ({over}), {remark}."
+    ratio = found["ratio"]["mse"]
+    if ratio is None:
+        return "the MSE is undefined."
+    over = "1 person" if ratio["low"] is None else f"95% over {found['n_people']} people"
+    remark = _remark(ratio) or "better than leaving the photograph as it is"
+    return f"{interval_text(ratio)} of the identity's MSE ({over}): {remark}."

@@ -69,9 +69,10 @@ def evaluate(
         that is undefined is None. Colour images have ``chroma``, the mean absolute difference in CIELAB's a and b of
         ``model`` and ``identity`` from the target, and of the model's ``change`` from the input. With ``refine`` there
         are a mapping ``refined``, a region ``background`` (what is not face) and ``change``, the mean absolute
-        difference of ``model`` and ``refined`` from the input. ``n_images`` and ``n_people`` count, and ``difference``
-        holds how far the model's ``mse`` and ``ssim`` are from the identity's: the ``mean`` over people and ``low`` and
-        ``high`` of its 95% interval, see `mrdist.paired.paired_difference`; None for a single person. Of a group,
+        difference of ``model`` and ``refined`` from the input. ``n_images`` and ``n_people`` count; ``difference``
+        holds how far the model's ``mse`` and ``ssim`` are from the identity's, ``ratio`` the model's ``mse`` over the
+        identity's: the ``mean`` over people, of ratios the geometric one, with ``low`` and ``high`` of its 95%
+        interval (None for a single person), see `mrdist.paired`. Of a group,
         ``["mappings"][name]`` holds this for each mapping, and ``["splits"]`` the means over mappings of every score,
         each over those for which it is defined.
         ``["on"]`` holds ``images`` and ``splits`` of the other store, none if it has no pairs. With ``recognition``,

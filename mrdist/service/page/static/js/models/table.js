@@ -92,7 +92,7 @@ export class ScoreTable {
         const found = value(model);
         if (index === 0) return h("td", {}, h("a", { href: `/models?model=${part(model.name)}`, onclick: choose, "data-key": `model ${model.name}` }, found));
         if (found === null || found === undefined) return h("td", { class: "soft", title: model.problem }, model.test === undefined ? "…" : "–");
-        const harm = COLUMNS[index].name === "Error" && model.test?.difference?.mse?.low > 0 ? "worse than leaving the photograph as it is" : null;
+        const harm = COLUMNS[index].name === "Error" && model.test?.ratio?.mse?.low > 1 ? "worse than leaving the photograph as it is" : null;
         return h("td", { title: harm, class: best[index] === found && !text ? "best" : null }, text ? found : show(found));
       }),
     );
