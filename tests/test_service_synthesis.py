@@ -20,6 +20,7 @@ from PIL import Image
 import mrdist
 from mrdist.datasets.alignment import place_frame
 from mrdist.datasets.landmarks import FRAME_PUPILS
+from mrdist.datasets.suitability import USUAL
 from mrdist.service import synthesis
 from mrdist.service.app import create_app
 from mrdist.service.catalog import Catalog
@@ -96,6 +97,9 @@ def test_the_picture_is_that_of_the_command_line(studio, tmp_path, which, refine
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == "image/png"
     assert answer.headers["x-mrdist-alignment"] == which
+    measures = dict(measure.split("=") for measure in answer.headers["x-mrdist-measures"].split(", "))
+    assert set(measures) == set(USUAL) - ({"roll"} if which == "aligned" else set())
+    assert float(measures["likeness"]) > 0.5
     stages = [stage.partition(";dur=") for stage in answer.headers["server-timing"].split(", ")]
     assert {name for name, _, _ in stages} == {"decode", "model", "encode"} | (
         {"align"} if which != "aligned" else set()

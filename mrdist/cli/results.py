@@ -47,7 +47,7 @@ def synthesize(weights: str, inputs: tuple[str, ...], out: str, as_json: bool, *
 
     A photograph has any size: a landmark file beside it or --points say where the face is, or else it is
     found, and only the face changes. One of the trained size without either is taken as it lies. INPUTS may be folders
-    and patterns.
+    and patterns. Dark, turned and drawn faces are changed, too, with a warning; --json has the measures of all.
 
     A store's images of the weights' source label become an images store of their target label at URL. A group of
     mappings makes as many folders or stores, named after them, inside DIR or URL.

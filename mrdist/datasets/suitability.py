@@ -22,7 +22,7 @@ USUAL: Mapping[str, tuple[float, float, str]] = {
     "likeness": (0.44, 1.0, "it may be drawn, covered or no face"),
     "brightness": (0.4, 1.6, "too dark or too bright"),
     "contrast": (0.6, 2.2, "too flat or too harsh"),
-    "symmetry": (0.48, 1.0, "turned to a side or lit from one"),
+    "symmetry": (0.48, 1.0, "turned to a side, or found a little off"),
     "roll": (-20.0, 20.0, "tilted"),
 }
 
@@ -49,8 +49,7 @@ def measure_face(
         ``brightness``, ``contrast``
             Mean and standard deviation inside the face, divided by the mean face's.
         ``symmetry``
-            Correlation of the face with its mirror image, its light evened out: a face that is turned to a side has
-            less.
+            Correlation of the face with its mirror image, its light evened out; less if it is turned to a side.
         ``roll``
             Angle of the line through the pupils to the horizontal in degrees, positive clockwise; only with pupils.
 
