@@ -122,12 +122,12 @@ def _unfit(row: dict[str, str], path: str, landmarks: str | None, names: set[str
 
 
 def _text(content: bytes, name: str) -> str:
-    encoding = "utf-16" if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+    is_wide = content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
     try:
-        return content.decode(encoding)
+        return content.decode("utf-16" if is_wide else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(
-            f"Manifest {name} cannot be read as text in {encoding.upper().removesuffix('-SIG')} ({error.reason} at byte "
+            f"Manifest {name} cannot be read as text in UTF-{16 if is_wide else 8} ({error.reason} at byte "
             f"{error.start}): save it as CSV UTF-8."
         ) from error
 

@@ -12,7 +12,7 @@ from mrdist.datasets.photographs import Half
 from mrdist.storage.files import Source
 
 PHOTOGRAPHS = frozenset(
-    {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".pgm", ".ppm", ".jp2", ".tga"}
+    {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".pgm", ".ppm", ".jp2", ".tga", ".npy"}
 )
 LANDMARKS = frozenset({".tem", ".pts", ".lm2", ".csv", ".json"})
 #: Directions of the face, by the names of ``--angle``.
