@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any, TypeAlias
@@ -255,3 +257,24 @@ def stretch(image: Pixels) -> Pixels:
     )
     rounded = stretched if image.dtype.kind == "f" else np.rint(stretched)
     return rounded.astype(image.dtype)
+
+
+def encode_deep_colors(pixels: npt.NDArray[np.uint16], level: int) -> bytes:
+    """Return pixels of shape (y, x, 3) as the file of a PNG of 16 bits, which pillow cannot write.
+
+    Parameters
+    ----------
+    pixels
+        uint16.
+    level
+        Of zlib's compression, 0 to 9.
+    """
+    height, width = pixels.shape[:2]
+    rows = pixels.astype(">u2").reshape(height, -1).view(np.uint8)
+    rows = np.diff(rows, axis=0, prepend=np.uint8(0))  # PNG's filter 2: what a row adds to the one above, modulo 256
+    filtered = np.concatenate([np.full((height, 1), 2, np.uint8), rows], axis=1)
+    head = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    parts = ((b"IHDR", head), (b"IDAT", zlib.compress(filtered.tobytes(), level)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in parts
+    )

@@ -74,6 +74,11 @@ def read_original(path: str | os.PathLike[str]) -> Original:
                 f"Photograph {file} has colours of 16 bits, of which 8 would be lost: save it with 8 bits a channel "
                 "or as 16-bit gray."
             )
+        if image.mode in ("F", "I"):
+            raise PhotographError(
+                f"Photograph {file} has floats or integers of more than 8 bits in a format that a change cannot be "
+                "brought back to: save it as PNG with 8 bits a channel or as 16-bit gray."
+            )
         image = ImageOps.exif_transpose(image)
         image.load()
     profile, exif = image.info.get("icc_profile"), image.getexif()

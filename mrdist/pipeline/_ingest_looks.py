@@ -202,8 +202,8 @@ def depth_of(looks: Looks, depth: str | None, there: str | None) -> str:
     if least[1].depth != deepest[1].depth:
         low, high = least[1].depth, deepest[1].depth
         raise DataError(
-            f"{_name(least[0])} has {_bits(low)} a channel and {_name(deepest[0])} {_bits(high)}; keep all with --dtype "
-            f"{high}, or round to --dtype {low}."
+            f"{_name(least[0])} has {_bits(low)} a channel and {_name(deepest[0])} {_bits(high)}; keep all with "
+            f"--dtype {high}, or round to --dtype {low}."
         )
     return deepest[1].depth
 
