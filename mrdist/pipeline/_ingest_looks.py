@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+import numpy as np
+import numpy.typing as npt
+
 from mrdist.datasets.depth import DEPTHS
 from mrdist.datasets.photographs import Head, Take, read_head
 from mrdist.errors import DataError, ParameterError, PhotographError
@@ -72,7 +75,7 @@ def _look(item: tuple[int, Take]) -> Looks:
     return look(item[1])
 
 
-def check_size(size: int | Sequence[int]) -> Size:
+def check_size(size: npt.ArrayLike) -> Size:
     """Return a side, or height and width.
 
     Raises
@@ -80,11 +83,11 @@ def check_size(size: int | Sequence[int]) -> Size:
     ParameterError
         Images cannot have it.
     """
-    sides = (size,) if isinstance(size, int) else tuple(size)
+    given = np.atleast_1d(size)
+    sides = given.tolist() if given.dtype.kind in "iu" and given.ndim == 1 else []
     if len(sides) not in (1, 2) or not all(SMALLEST <= side <= LARGEST for side in sides):
         raise ParameterError(
-            f"size must lie in {SMALLEST}..{LARGEST} pixels, one side or height and width, got "
-            f"{','.join(map(str, sides))}."
+            f"size must lie in {SMALLEST}..{LARGEST} pixels, one whole side or height and width, got {size!r}."
         )
     return sides[0] if len(sides) == 1 else (sides[0], sides[1])
 
