@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import struct
 import zlib
 from collections.abc import Iterator
@@ -11,7 +12,6 @@ from typing import IO, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import tifffile
 from PIL import Image, ImageOps
 
 from mrdist.errors import PhotographError, PhotographSizeError
@@ -22,6 +22,8 @@ from mrdist.storage.files import File
 Pixels: TypeAlias = npt.NDArray[Any]
 #: What images of a store may be.
 DEPTHS = ("uint8", "uint16", "float32")
+#: What readers raise of files that are damaged.
+_DAMAGE = (OSError, ValueError, TypeError, LookupError, EOFError, MemoryError, RuntimeError, struct.error, zlib.error)
 #: Rec. 601 in 65536ths, as pillow has it.
 _LUMINANCE = np.array([19595, 38470, 7471])
 #: Colours of 16 bits of which pillow gives the upper byte -> how it is told to give the lower one.
@@ -101,18 +103,13 @@ def read_array(file: File, *, head: bool = False) -> Pixels:
         It cannot be read, its shape or dtype is none of an image's, or floats lie outside 0..1.
     """
     with _reading(file), file.open() as stream:
-        pixels = (_npy if file.suffix == ".npy" else _tiff)(stream, head=head)
+        pixels = (_npy if file.suffix == ".npy" else _tiff)(stream, file, head=head)
     if pixels.ndim == 2:
         pixels = pixels[..., np.newaxis]
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or 0 in pixels.shape:
         raise PhotographError(
             f"Photograph {file} holds an array of shape {pixels.shape}, and an image has (y, x), (y, x, 1) or "
             "(y, x, 3): save one image a file."
-        )
-    if pixels.shape[0] * pixels.shape[1] > (Image.MAX_IMAGE_PIXELS or np.inf):
-        raise PhotographSizeError(
-            f"Photograph {file} has more than {Image.MAX_IMAGE_PIXELS} pixels, the limit against decompression bombs: "
-            "make it smaller first."
         )
     if pixels.dtype == bool:
         pixels = pixels.astype(np.uint8) * np.uint8(255)
@@ -142,27 +139,40 @@ def check_floats(pixels: npt.NDArray[np.floating[Any]], file: File) -> npt.NDArr
     return pixels.astype(np.float32)
 
 
-def _npy(stream: IO[bytes], *, head: bool) -> npt.NDArray[Any]:
+def _npy(stream: IO[bytes], file: File, *, head: bool) -> npt.NDArray[Any]:
     version = np.lib.format.read_magic(stream)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(stream)
+    _check_extent(shape, file)
     if head or dtype.hasobject:
         return np.broadcast_to(np.zeros((), dtype), shape)
     stream.seek(0)
     return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
 
 
-def _tiff(stream: IO[bytes], *, head: bool) -> npt.NDArray[Any]:
+def _tiff(stream: IO[bytes], file: File, *, head: bool) -> npt.NDArray[Any]:
+    import tifffile  # seldom needed
+
     with tifffile.TiffFile(io.BytesIO(stream.read())) as tiff:
         page = tiff.pages.first
         if page.photometric not in (1, 2):
             raise ValueError("its colours are neither gray from black nor RGB")
         axes = page.axes
+        _check_extent(page.shape, file)
         if head:
             pixels: npt.NDArray[Any] = np.broadcast_to(np.zeros((), page.dtype), page.shape)
         else:
             pixels = page.asarray()
     return np.moveaxis(pixels, 0, -1) if axes.startswith("S") else pixels
+
+
+def _check_extent(shape: tuple[int, ...], file: File) -> None:
+    """Refuse an array from its head that has more numbers than the largest image in colours."""
+    if math.prod(shape) > 3 * (Image.MAX_IMAGE_PIXELS or np.inf):
+        raise PhotographSizeError(
+            f"Photograph {file} has more than {Image.MAX_IMAGE_PIXELS} pixels, the limit against decompression bombs: "
+            "make it smaller first."
+        )
 
 
 @contextmanager
@@ -171,16 +181,7 @@ def _reading(file: File) -> Iterator[None]:
         yield
     except PhotographError:
         raise
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        KeyError,
-        IndexError,
-        EOFError,
-        MemoryError,
-        tifffile.TiffFileError,
-    ) as error:
+    except _DAMAGE as error:
         reason = str(error).strip("'\"").removesuffix(".")
         raise PhotographError(f"Photograph {file} cannot be read: {reason}.") from error
 

@@ -63,6 +63,10 @@ class PersonReport:
     changes: dict[str, set[str]] = field(default_factory=dict)
 
 
+def warm_up() -> None:
+    """Do nothing: a worker that is to call it imports this module, and with it all that the alignment takes."""
+
+
 def align_person(task: Person) -> PersonReport:
     """Stage what can be used; a photograph that fails is noted, and the person's others are kept."""
     with noting() as changes:

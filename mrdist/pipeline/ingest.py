@@ -24,7 +24,7 @@ from mrdist.pipeline._ingest_looks import (
     square_side,
     stretched,
 )
-from mrdist.pipeline._ingest_people import Person, PersonReport, align_person
+from mrdist.pipeline._ingest_people import Person, PersonReport, align_person, warm_up
 from mrdist.pipeline._ingest_reference import find_reference
 from mrdist.pipeline._ingest_report import IngestReport
 from mrdist.pipeline._ingest_sources import People, find_people
@@ -193,7 +193,11 @@ def ingest(
         with tracked(1, 0, "cluster", show=progress, phase="starting") as advance:
             executor = stack.enter_context(
                 open_executor(
-                    workers=workers, scheduler=scheduler, n_tasks=len(people.takes), max_memory=DEFAULT_MEMORY
+                    workers=workers,
+                    scheduler=scheduler,
+                    n_tasks=len(people.takes),
+                    max_memory=DEFAULT_MEMORY,
+                    prepare=warm_up,
                 )
             )
             advance(1, "")
