@@ -7,7 +7,9 @@ import os
 import tarfile
 import zipfile
 
+import commands
 import pytest
+from PIL import Image
 
 from mrdist.datasets.discovery import discover
 from mrdist.errors import DataError
@@ -89,7 +91,7 @@ def test_every_layout_is_found_below_enclosing_folders(tmp_path, layout, names):
     for asked in ("auto", layout):
         found, plain = discover(above, layout=asked), discover(bare, layout=asked)
         assert found.layout == plain.layout == layout
-        assert found.reason
+        assert bool(found.reason) == (asked == "auto")
         assert [(take.name, take.split, sorted(take.photographs)) for take in found.takes] == [
             (take.name, take.split, sorted(take.photographs)) for take in plain.takes
         ]
@@ -242,6 +244,19 @@ def test_links_are_followed_if_so_asked(tmp_path):
     followed = Source.open(more, follow_links=True)
     assert {"happy/ann.png", "neutral/ann.png"} <= set(followed.files)
     assert set(followed.refused.values()) == {"a link to nothing"}
+
+
+def test_links_by_the_command_line(tmp_path):
+    source = snapshot(tmp_path / "cache")
+    for label in ("happy", "neutral"):
+        Image.new("L", (16, 24), 99).save(tmp_path / "cache" / "blobs" / f"{label}.png")
+    plain = ("ingest", source, tmp_path / "out.zarr", "--align", "none", "--workers", "0")
+    assert "--follow-links" in commands.failure(*plain)
+    found = commands.report(*plain, "--follow-links")
+    assert (found["pairs"], found["left_out"]) == (1, [])
+    assert found["sources"] == {
+        "main": "folders: folders are expressions (happy, neutral), and equal names are one person"
+    }
 
 
 def test_what_is_no_file_is_passed_over(tmp_path):

@@ -142,7 +142,8 @@ def ingest(
     if rows:
         print_table("Alignment", ("label", "measure", "median", "worst", "person"), rows)
     for name, reason in report.sources.items():
-        click.echo(f"{name} has the layout {reason}", err=True)
+        if ":" in reason:  # told from the names
+            click.echo(f"{name} has the layout {reason}", err=True)
     for what, reason in report.left_out.items():
         click.echo(f"left out {what}: {reason}", err=True)
 

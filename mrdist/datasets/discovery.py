@@ -35,7 +35,7 @@ class Discovery:
     layout
         Name of its layout.
     reason
-        Why it was taken for that.
+        Why it was taken for that; empty if it was asked for.
     takes
         In order of person and session. A take need not have every label.
     unfit
@@ -106,7 +106,7 @@ def discover(
             raise ParameterError(f"{src} is a manifest, which does not go with layout {layout!r}.")
         layout, table, src = "manifest", path.name, os.fspath(src)[: -len(path.name)] or "."
     source = Source.open(src, storage_options, follow_links=follow_links)
-    name, reason = _detect(source) if layout == "auto" else (layout, "asked for")
+    name, reason = _detect(source) if layout == "auto" else (layout, "")
     chosen = LAYOUTS[name]
     found = manifest.read(source, table) if name == "manifest" else chosen.read(source)
     if angle != "front" and not any(record.angle == angle for record in found.records):

@@ -94,6 +94,6 @@ def read_original(path: str | os.PathLike[str]) -> Original:
 
 def _not_kept(file: File) -> str:
     return (
-        f"Photograph {file} holds floats or an array, which a PNG cannot keep outside the face: save it as PNG with 8 bits "
-        "a channel or as 16-bit gray, or give one of the trained size."
+        f"Photograph {file} holds floats or an array, which a PNG cannot keep outside the face: save it as PNG with 8 "
+        "bits a channel or as 16-bit gray, or give one of the trained size."
     )

@@ -34,7 +34,7 @@ class IngestReport:
     left_out
         File or person -> reason.
     sources
-        Name of each dataset -> its layout, and why it was taken for that.
+        Name of each dataset -> its layout, and why it was taken for that, if nobody has named it.
     changes
         What reading has changed that nobody has asked for, one of `mrdist.datasets.changes.CHANGES` -> photographs.
     """

@@ -29,7 +29,7 @@ class People:
     sources
         What the provenance says of each source.
     reasons
-        Name of each dataset -> its layout, and why it was taken for that.
+        Name of each dataset -> its layout, and why it was taken for that, if nobody has named it.
     left_out
         File or take -> why it is not used, or not whole.
     """
@@ -120,7 +120,7 @@ def find_people(
         [take.split or side for take, side in zip(takes, drawn, strict=True)],
         [{"dataset": one.dataset, "layout": one.layout} for one in found],
         left_out,
-        {one.dataset: f"{one.layout}: {one.reason}" for one in found},
+        {one.dataset: f"{one.layout}: {one.reason}" if one.reason else one.layout for one in found},
     )
 
 
