@@ -137,7 +137,7 @@ def test_broken_photographs(tmp_path, monkeypatch):
     cut.write_bytes(whole.read_bytes()[:600])
     text = tmp_path / "text.jpg"
     text.write_text("not an image")
-    wide = save(Image.new("F", (4, 4)), tmp_path / "wide.tif")
+    wide = save(Image.new("I", (4, 4)), tmp_path / "wide.tif")
     empty = tmp_path / "empty.jpg"
     empty.touch()
     for path, reason in [

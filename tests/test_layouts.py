@@ -92,6 +92,22 @@ CASES = {
         ["loose.png"],
         {},
     ),
+    "expressions": (
+        ["neutral/ann/1.png", "happy/ann/7.png", "happy/bob/1.png"],
+        {"ann": {"happy": "happy/ann/7.png", "neutral": "neutral/ann/1.png"}, "bob": {"happy": "happy/bob/1.png"}},
+        ["loose.png"],
+        {},
+    ),
+    "people": (
+        ["ann/neutral/1.png", "ann/happy/1.png", "ann/happy/2.png", "bob/happy/1.png"],
+        {
+            "ann-1": {"happy": "ann/happy/1.png", "neutral": "ann/neutral/1.png"},
+            "ann-2": {"happy": "ann/happy/2.png"},
+            "bob-1": {"happy": "bob/happy/1.png"},
+        },
+        ["loose.png"],
+        {},
+    ),
     "sides": (
         ["train/1.jpg", "2.jpg"],
         {
@@ -181,7 +197,7 @@ ROWS = [
     {"path": "../b.jpg", "subject": "eve", "expression": "sad", "landmarks": "", "split": ""},
     {"path": "a/1.jpg", "subject": "", "expression": "sad", "landmarks": "", "split": ""},
     {"path": "a/1.jpg", "subject": "cid", "expression": "sad", "landmarks": "a/9.pts", "split": ""},
-    {"path": "a/1.jpg", "subject": "cid", "expression": "sad", "landmarks": "", "split": "dev"},
+    {"path": "a/1.jpg", "subject": "cid", "expression": "sad", "landmarks": "", "split": "fold1"},
 ]
 
 
@@ -210,7 +226,7 @@ def test_manifest(tmp_path, name):
         "the path leads out of the folder",
         "subject must not be empty",
         "there is no landmark file a/9.pts",
-        "the split must be train, val or test, not 'dev'",
+        "the split must be train, val or test, not 'fold1'",
     ]
     assert found.skipped == {f"{tmp_path}/a/5.jpg": "the manifest does not name it"}
 
@@ -233,7 +249,7 @@ def test_unusable_manifests(tmp_path, text, said):
 
 def test_manifest_that_is_no_text(tmp_path):
     for name in ("manifest.csv", "manifest.parquet"):
-        (tmp_path / name).write_bytes(b"\xff\xfe\x00nothing")
+        (tmp_path / name).write_bytes(b"\xff\xfe\x00nothin")
         with pytest.raises(DataError, match=f"{name} cannot be read"):
             discover(tmp_path)
         if name == "manifest.csv":

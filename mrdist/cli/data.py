@@ -8,6 +8,7 @@ import click
 
 from mrdist.cli.options import (
     Command,
+    SideOrShape,
     Sizes,
     add_options,
     cluster_options,
@@ -85,7 +86,15 @@ class _Ingest(click.Command):
     metavar="HOW",
     help="front, half-left, half-right, full-left or full-right.",
 )
-@click.option("--size", type=int, metavar="S", help="Side in pixels; the photographs' own by default.")
+@click.option(
+    "--size",
+    type=SideOrShape(),
+    metavar="S|H,W",
+    help="Side in pixels, or height and width, which may stretch; the photographs' own by default.",
+)
+@click.option(
+    "--dtype", metavar="T", help="uint8, uint16 or float32, with --align none; the photographs' own by default."
+)
 @click.option("--color", metavar="MODE", help="rgb, the default, or gray.")
 @click.option(
     "--normalize",
@@ -103,6 +112,7 @@ class _Ingest(click.Command):
 @click.option("--rename", multiple=True, metavar="OLD=NEW", help="Call a label otherwise in the store.")
 @click.option("--chunks", type=Sizes(3), metavar="N,Y,X", help="Images, rows and columns of a chunk.")
 @click.option("--append", is_flag=True, help="Add what the store at URL lacks, in its size, colour and frame.")
+@click.option("--follow-links", is_flag=True, help="Read links in a folder that lead out of it, too.")
 @seed_option
 @strict_option
 @cluster_options
@@ -132,6 +142,9 @@ def ingest(
     ]
     if rows:
         print_table("Alignment", ("label", "measure", "median", "worst", "person", "unit", "usual"), rows)
+    for name, reason in report.sources.items():
+        if ":" in reason:  # told from the names
+            click.echo(f"{name} has the layout {reason}", err=True)
     for what, reason in report.left_out.items():
         click.echo(f"left out {what}: {reason}", err=True)
 

@@ -33,6 +33,19 @@ class Sizes(click.ParamType[tuple[int, ...]]):
         return tuple(int(part) for part in parts)
 
 
+class SideOrShape(click.ParamType[int | tuple[int, ...]]):
+    """A side in pixels, or height and width with a comma between."""
+
+    name = "S|H,W"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | tuple[int, ...]:
+        """Parse the text."""
+        if isinstance(value, int):
+            return value
+        sizes = Sizes(2 if "," in str(value) else 1).convert(value, param, ctx)
+        return sizes[0] if len(sizes) == 1 else sizes
+
+
 class Numbers(click.ParamType[tuple[float, ...]]):
     """Numbers with commas between, such as ``0,0.05,0.1``; any number of them, or so many; whole ones if so."""
 

@@ -5,21 +5,23 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from mrdist.datasets.layouts import bosphorus, domains, folders, jaffe, kdef, london, manifest, sides
 from mrdist.datasets.layouts.records import ANGLES, LANDMARKS, Found, Layout, Record, beside, photographs
+from mrdist.datasets.layouts.trees import composed
 from mrdist.datasets.photographs import Photograph, Take
 from mrdist.errors import DataError, ParameterError
 from mrdist.storage.files import Source
 from mrdist.storage.urls import StorageOptions
 
-#: By name; those before `folders` are told by the names of their files.
-LAYOUTS: Mapping[str, Layout] = {
-    module.LAYOUT.name: module.LAYOUT for module in (kdef, bosphorus, jaffe, london, domains, folders, sides, manifest)
+_NAMED = {module.LAYOUT.name: module.LAYOUT for module in (kdef, bosphorus, jaffe, london, domains)}
+#: By name; the first five are told by the names of their files.
+LAYOUTS: Mapping[str, Layout] = _NAMED | {
+    layout.name: layout
+    for layout in (folders.FOLDERS, folders.EXPRESSIONS, folders.PEOPLE, sides.LAYOUT, manifest.LAYOUT)
 }
-_NAMED = ("kdef", "bosphorus", "jaffe", "london", "domains")
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class Discovery:
         Its name.
     layout
         Name of its layout.
+    reason
+        Why it was taken for that; empty if it was asked for.
     takes
         In order of person and session. A take need not have every label.
     unfit
@@ -42,6 +46,7 @@ class Discovery:
 
     dataset: str
     layout: str
+    reason: str
     takes: list[Take]
     unfit: dict[str, str]
     skipped: dict[str, str]
@@ -58,6 +63,7 @@ def discover(
     layout: str = "auto",
     dataset: str | None = None,
     angle: str = "front",
+    follow_links: bool = False,
     storage_options: StorageOptions = None,
 ) -> Discovery:
     """Find the people of a source and their photographs.
@@ -68,11 +74,13 @@ def discover(
         Path or fsspec URL of a folder, of a zip or tar, or of a manifest (CSV or Parquet).
     layout
         One of `LAYOUTS`, or ``"auto"``: the manifest if there is one, else the layout that most names fit if no other
-        fits any.
+        fits any. All are looked for below whatever folders enclose the photographs.
     dataset
         What to call it; by default the folder's name.
     angle
         Which direction of the face to take, one of `mrdist.datasets.layouts.records.ANGLES`.
+    follow_links
+        Read links of a local folder that lead out of it, too.
     storage_options
         Options of the source's fsspec filesystem.
 
@@ -93,13 +101,14 @@ def discover(
         raise ParameterError(f"angle must be one of {', '.join(ANGLES)}, got {angle!r}.")
     table = None
     path = PurePosixPath(os.fspath(src))
-    if path.suffix.lower() in (".csv", ".parquet"):
+    if path.suffix.lower() in manifest.SUFFIXES:
         if layout not in ("auto", "manifest"):
             raise ParameterError(f"{src} is a manifest, which does not go with layout {layout!r}.")
         layout, table, src = "manifest", path.name, os.fspath(src)[: -len(path.name)] or "."
-    source = Source.open(src, storage_options)
-    chosen = LAYOUTS[_detect(source) if layout == "auto" else layout]
-    found = manifest.read(source, table) if chosen.name == "manifest" else chosen.read(source)
+    source = Source.open(src, storage_options, follow_links=follow_links)
+    name, reason = _detect(source) if layout == "auto" else (layout, "")
+    chosen = LAYOUTS[name]
+    found = manifest.read(source, table) if name == "manifest" else chosen.read(source)
     if angle != "front" and not any(record.angle == angle for record in found.records):
         raise DataError(f"{source} holds no photograph of angle {angle!r} in the layout {chosen.name}.")
     takes = _takes(source, found, dataset or source.name, angle)
@@ -111,29 +120,36 @@ def discover(
     _note_others(source, found)
     found.unfit.update(source.refused)
     return Discovery(
-        dataset or source.name, chosen.name, takes, _places(source, found.unfit), _places(source, found.skipped)
+        dataset or source.name, name, reason, takes, _places(source, found.unfit), _places(source, found.skipped)
     )
 
 
-def _detect(source: Source) -> str:
-    """Return the name of the only layout that fits."""
-    if manifest.find(source) is not None:
-        return "manifest"
+def _detect(source: Source) -> tuple[str, str]:
+    """Return the name of the only layout that fits, and what speaks for it."""
+    table = manifest.find(source)
+    if table is not None:
+        return "manifest", f"there is {table}"
     names = photographs(source.files)
     if not names:
-        more = f"; {len(source.refused)} links lead out of it" if source.refused else ""
-        raise DataError(f"{source} holds no photograph{more}.")
-    counts = {name: LAYOUTS[name].count(names) for name in _NAMED}
+        links = f"; {len(source.refused)} files are links that lead out of it" if source.refused else ""
+        more = ": --follow-links reads them, if you trust where they lead" if links else ""
+        raise DataError(f"{source} holds no photograph{links}{more}.")
+    counts = {name: layout.count(names) for name, layout in _NAMED.items()}
     fitting = [name for name, count in counts.items() if count]
     if len(fitting) == 1 and 2 * counts[fitting[0]] > len(names):
-        return fitting[0]
+        (name,) = fitting
+        return name, f"{counts[name]} of {len(names)} photographs are called like {LAYOUTS[name].example}"
+    told = {} if fitting else folders.telling(names)
+    if len(told) == 1:
+        return next(iter(told.items()))
+    if told:
+        either = "; or ".join(f"--layout {name}: {why}" for name, why in told.items())
+        raise DataError(f"The layout of {source} is not clear, choose one of these: {either}.")
     counts["folders"] = LAYOUTS["folders"].count(names)
-    if not fitting and 2 * counts["folders"] >= len(names):
-        return "folders"
     tried = ", ".join(f"{name} {count}" for name, count in counts.items())
     raise DataError(
-        f"The layout of {source} is not clear: of {len(names)} photographs, such as {names[0]}, fit {tried}; name "
-        "it with --layout (sides and manifest are others)."
+        f"The layout of {source} is not clear: of {len(names)} photographs, such as {names[0]}, fit {tried} (there, "
+        f"people need the same name in several folders); choose one with --layout: {', '.join(LAYOUTS)}."
     )
 
 
@@ -143,6 +159,7 @@ def _takes(source: Source, found: Found, dataset: str, angle: str) -> list[Take]
     groups: dict[tuple[str, str], dict[str, Record]] = {}
     splits: dict[str, tuple[str | None, str]] = {}
     for record in found.records:
+        record = replace(record, subject=composed(record.subject), label=composed(record.label))
         if record.angle != angle:
             found.skipped[record.path] = f"its angle is {record.angle}; --angle {record.angle} takes it"
             continue

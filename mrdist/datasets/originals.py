@@ -68,12 +68,16 @@ def read_original(path: str | os.PathLike[str]) -> Original:
         As `read_photograph`, and if it is a colour image of 16 bits, of which pillow reads 8.
     """
     file = File.of(path)
+    if file.suffix == ".npy":
+        raise PhotographError(_not_kept(file))
     with decoding(file) as image:
         if image.mode in _KEPT and ";16" in str(getattr(image, "tile", "")):
             raise PhotographError(
                 f"Photograph {file} has colours of 16 bits, of which 8 would be lost: save it with 8 bits a channel "
                 "or as 16-bit gray."
             )
+        if image.mode in ("F", "I"):
+            raise PhotographError(_not_kept(file))
         image = ImageOps.exif_transpose(image)
         image.load()
     profile, exif = image.info.get("icc_profile"), image.getexif()
@@ -86,3 +90,10 @@ def read_original(path: str | os.PathLike[str]) -> Original:
         image = image.convert("L" if image.mode == "1" else "RGBA" if image.has_transparency_data else "RGB")
     pixels = np.asarray(image)
     return Original(pixels.reshape(*pixels.shape[:2], -1), info)
+
+
+def _not_kept(file: File) -> str:
+    return (
+        f"Photograph {file} holds floats or an array, which a PNG cannot keep outside the face: save it as PNG with 8 "
+        "bits a channel or as 16-bit gray, or give one of the trained size."
+    )

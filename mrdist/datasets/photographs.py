@@ -10,13 +10,26 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO, Literal
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
+from mrdist.datasets.changes import note
+from mrdist.datasets.depth import (
+    Pixels,
+    check_floats,
+    depth_of,
+    is_interleaved,
+    loses_bits,
+    lower_bytes,
+    on_white,
+    read_array,
+    to_depth,
+    to_gray,
+)
 from mrdist.errors import PhotographError, PhotographFormatError, PhotographSizeError
 from mrdist.storage.files import File
 
@@ -30,6 +43,7 @@ _FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000", "TGA
 _UPLOADED = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
 #: A few kilobytes of JPEG can ask for thousands of passes over all pixels; progressive photographs have about ten.
 _MAX_SCANS, _SCAN = 64, b"\xff\xda"
+_ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True)
@@ -105,17 +119,35 @@ class Take:
         return f"{self.subject}-{self.session}" if self.session else self.subject
 
 
+@dataclass(frozen=True)
+class Head:
+    """What the head of a photograph's file says of it, upright.
+
+    Attributes
+    ----------
+    height, width : int
+        In pixels.
+    depth : {"uint8", "uint16", "float32"}
+        What `read_pixels` makes of it.
+    """
+
+    height: int
+    width: int
+    depth: str
+
+
 def read_photograph(path: str | os.PathLike[str], color: Color) -> npt.NDArray[np.uint8]:
     """Read a photograph the way a viewer shows it.
 
-    The EXIF orientation is applied, transparency is laid on white, and 16-bit gray is rounded to 8 bits (of 16-bit
-    colour, pillow keeps the upper 8). Palettes become RGB; so does CMYK, through the profile in the file if it has
-    one. Gray is Rec. 601 luminance. Of a file with several pages the first is read; an animation is refused.
+    The EXIF orientation is applied, transparency is laid on white, and 16-bit gray and floats are rounded to 8 bits (of
+    16-bit colour, pillow keeps the upper 8). Palettes become RGB; so does CMYK, through the profile in the file if it
+    has one. Gray is Rec. 601 luminance. Of a file with several pages the first is read; an animation is refused.
 
     Parameters
     ----------
     path : path-like
-        A `Photograph`, or the path or URL of a file: JPEG, PNG, TIFF, BMP, GIF, WebP, PPM, JPEG 2000 or TGA.
+        A `Photograph`, or the path or URL of a file: JPEG, PNG, TIFF, BMP, GIF, WebP, PPM, JPEG 2000, TGA, or NumPy's
+        ``.npy`` with an array of shape (y, x), (y, x, 1) or (y, x, 3).
     color : {"rgb", "gray"}
         Three channels or one.
 
@@ -127,23 +159,102 @@ def read_photograph(path: str | os.PathLike[str], color: Color) -> npt.NDArray[n
     ------
     PhotographError
         The file is missing, truncated, no image, animated, too large for pillow's limit against decompression bombs,
-        or has pixels of more than 16 bits.
+        or has integers of more than 16 bits or floats outside 0..1.
     """
-    file = File.of(path)
-    with decoding(file) as image:
-        ImageOps.exif_transpose(image, in_place=True)
-        image.load()
+    pixels = _read(File.of(path), color, deep=False)
+    assert pixels.dtype == np.uint8
+    return pixels
+
+
+def read_pixels(path: str | os.PathLike[str], color: Color) -> Pixels:
+    """Read a photograph as `read_photograph` does, and keep its depth.
+
+    Returns
+    -------
+    array of shape (y, x, channel)
+        uint8, uint16, or float32 in 0..1 (1 = white). Of what pillow cannot read deeper (16 bits of gray with alpha,
+        and of colours in PPM) 8 bits are left.
+    """
+    return _read(File.of(path), color, deep=True)
+
+
+def _read(file: File, color: Color, *, deep: bool) -> Pixels:
+    pixels = _decoded(file, deep=deep)
     half = file.half if isinstance(file, Photograph) else None
     if half is not None:
-        image = image.crop(_half(image.size, half, file))
-    image = _to_8_bits(image, file)
-    mode = "L" if color == "gray" else "RGB"
-    pixels = np.asarray(image if image.mode == mode else image.convert(mode))  # convert would copy
+        left, _, right, _ = _half(pixels.shape[1::-1], half, file)
+        pixels = pixels[:, left:right]
+    if pixels.shape[2] == 3 and color == "gray":
+        if (pixels != pixels[..., :1]).any():
+            note("gray", file)
+        pixels = to_gray(pixels)
+    elif pixels.shape[2] == 1 and color == "rgb":
+        pixels = pixels.repeat(3, axis=2)
+    if not deep and pixels.dtype != np.uint8:
+        note("depth", file)
+        pixels = to_depth(pixels, "uint8")
+    return pixels
+
+
+def _decoded(file: File, *, deep: bool) -> Pixels:
+    """Return all pixels of a file, gray or RGB."""
+    if _is_array(file):
+        return read_array(file)
+    try:
+        with decoding(file) as image:
+            by_pillow = is_interleaved(image)
+            if by_pillow:
+                depth, lossy = depth_of(image, file), loses_bits(image)
+                _note_page(image, file)
+                upright = ImageOps.exif_transpose(image)
+                if image.getexif().get(_ORIENTATION, 1) != 1:
+                    note("orientation", file)
+                upright.load()
+    except PhotographFormatError:
+        if file.suffix not in (".tif", ".tiff") or isinstance(file, Upload):
+            raise
+        return read_array(file)
+    if not by_pillow:
+        return read_array(file)
+    if depth == "float32":
+        return check_floats(np.asarray(upright)[..., np.newaxis], file)
+    if depth == "uint16" and upright.mode not in ("RGB", "RGBA"):
+        return np.asarray(upright).astype(np.uint16)[..., np.newaxis]
+    if depth == "uint16" and deep:
+        with decoding(file) as image:
+            lower = lower_bytes(image)
+        colors = np.asarray(upright).astype(np.uint16) << 8 | np.asarray(lower)
+        if colors.shape[2] == 4:
+            _note_alpha(colors[..., 3], 65535, file)
+            return on_white(colors)
+        return np.asarray(colors)
+    if lossy or depth == "uint16":
+        note("depth", file)
+    pixels = np.asarray(_to_8_bits(upright, file))
     return pixels.reshape(*pixels.shape[:2], -1)
 
 
-def photograph_size(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Return width and height in pixels as `read_photograph` would, from the head of the file.
+def _is_array(file: File) -> bool:
+    return file.suffix == ".npy" and not isinstance(file, Upload)
+
+
+def _note_page(image: Image.Image, file: File) -> None:
+    if image.format == "TIFF":
+        try:
+            image.seek(1)
+        except EOFError:
+            return
+        image.seek(0)
+        note("page", file)
+
+
+def _note_alpha(alpha: npt.NDArray[np.generic], opaque: int, file: File) -> None:
+    if (alpha != opaque).any():
+        note("alpha", file)
+
+
+def read_head(path: str | os.PathLike[str]) -> Head:
+    """Return size and depth of a photograph as `read_pixels` would, from the head of the file.
 
     Raises
     ------
@@ -151,14 +262,37 @@ def photograph_size(path: str | os.PathLike[str]) -> tuple[int, int]:
         As `read_photograph`, as far as the head tells.
     """
     file = File.of(path)
-    with decoding(file, head=True) as image:
-        width, height = image.size
-        if image.getexif().get(0x0112, 1) >= 5:  # turned by a right angle
-            width, height = height, width
+    try:
+        head = _array_head(file) if _is_array(file) else _pillow_head(file)
+    except PhotographFormatError:
+        if file.suffix not in (".tif", ".tiff") or isinstance(file, Upload):
+            raise
+        head = _array_head(file)
     if isinstance(file, Photograph) and file.half is not None:
-        left, _, right, _ = _half((width, height), file.half, file)
-        width = right - left
-    return width, height
+        left, _, right, _ = _half((head.width, head.height), file.half, file)
+        head = replace(head, width=right - left)
+    return head
+
+
+def _array_head(file: File) -> Head:
+    pixels = read_array(file, head=True)
+    height, width = pixels.shape[:2]
+    return Head(height, width, str(pixels.dtype))
+
+
+def _pillow_head(file: File) -> Head:
+    with decoding(file, head=True) as image:
+        depth = depth_of(image, file) if is_interleaved(image) else "uint16"
+        width, height = image.size
+        if image.getexif().get(_ORIENTATION, 1) >= 5:  # turned by a right angle
+            width, height = height, width
+    return Head(height, width, depth)
+
+
+def photograph_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Return width and height in pixels as `read_head` does."""
+    head = read_head(path)
+    return head.width, head.height
 
 
 def count_pixels(path: str | os.PathLike[str]) -> int:
@@ -171,22 +305,6 @@ def count_pixels(path: str | os.PathLike[str]) -> int:
     """
     with decoding(File.of(path), head=True) as image:
         return image.width * image.height
-
-
-def stretch(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Map the darkest value of an image, of all its channels together, to 0 and the brightest to 255.
-
-    An image of a single value stays as it is.
-
-    Examples
-    --------
-    >>> stretch(np.array([[[10, 20], [30, 60]]], dtype=np.uint8)).tolist()
-    [[[0, 51], [102, 255]]]
-    """
-    low, high = int(image.min()), int(image.max())
-    if low == high:
-        return image
-    return np.rint((image.astype(np.float64) - low) * 255 / (high - low)).astype(np.uint8)
 
 
 @contextmanager
@@ -249,20 +367,17 @@ def _half(size: tuple[int, int], half: Half, file: File) -> tuple[int, int, int,
 
 
 def _to_8_bits(image: Image.Image, file: File) -> Image.Image:
-    """Return the image in mode L or RGB."""
-    if image.mode.startswith("I;16"):
-        wide = np.asarray(image).astype(np.uint32)
-        return Image.fromarray(((wide + 128) // 257).astype(np.uint8))
-    if image.mode in ("I", "F"):
-        raise PhotographError(
-            f"Photograph {file} has 32-bit pixels (mode {image.mode}): save it with 8 or 16 bits a channel."
-        )
+    """Return an image of 8 bits in mode L or RGB."""
     if image.has_transparency_data:
         image = image.convert("RGBA")
+        _note_alpha(np.asarray(image)[..., 3], 255, file)
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image).convert("RGB")
-    if image.mode == "CMYK" and "icc_profile" in image.info:
-        return _through_profile(image)
+    if image.mode == "CMYK":
+        note("cmyk", file)
+        return _through_profile(image) if "icc_profile" in image.info else image.convert("RGB")
+    if image.mode == "1":
+        return image.convert("L")
     return image if image.mode in ("L", "RGB") else image.convert("RGB")
 
 

@@ -17,7 +17,9 @@ def n_processors() -> int:
 
 
 @contextmanager
-def progress_bar(total: int, done: int, unit: str, *, show: bool | None) -> Iterator[Callable[[int, str], None]]:
+def progress_bar(
+    total: int, done: int, unit: str, *, show: bool | None, phase: str | None = None
+) -> Iterator[Callable[[int, str], None]]:
     """Show a progress bar on stderr, which works in a terminal and in a notebook alike.
 
     Parameters
@@ -28,6 +30,8 @@ def progress_bar(total: int, done: int, unit: str, *, show: bool | None) -> Iter
         What a step is.
     show
         True or False; None shows it to people only.
+    phase
+        What is done, before the bar.
 
     Yields
     ------
@@ -36,7 +40,9 @@ def progress_bar(total: int, done: int, unit: str, *, show: bool | None) -> Iter
     """
     if show is None:
         show = sys.stderr.isatty() or "ipykernel" in sys.modules
-    with tqdm(total=total, initial=done, unit=unit, disable=not show, dynamic_ncols=True, leave=True) as bar:
+    with tqdm(
+        desc=phase, total=total, initial=done, unit=unit, disable=not show, dynamic_ncols=True, leave=True
+    ) as bar:
 
         def advance(steps: int, remark: str) -> None:
             bar.set_postfix_str(remark, refresh=False)

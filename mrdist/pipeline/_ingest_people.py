@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from mrdist.datasets._warping import GRID
 from mrdist.datasets.alignment import MEASURES, AlignedTake, align_take
-from mrdist.datasets.photographs import Color, Normalize, Take, read_photograph, stretch
+from mrdist.datasets.changes import noting
+from mrdist.datasets.depth import resize, stretch, to_depth
+from mrdist.datasets.photographs import Color, Normalize, Take, read_pixels
 from mrdist.errors import DataError, PhotographError
+from mrdist.geometry import Shape
 from mrdist.pipeline._ingest_reference import Reference
 from mrdist.storage import NODES, Alignment, Staging
 
@@ -28,7 +30,8 @@ class Person:
     take: Take
     labels: tuple[str, ...]
     reference: Reference | None
-    size: int
+    shape: Shape
+    depth: str
     color: Color
     normalize: Normalize
     align: str
@@ -49,16 +52,28 @@ class PersonReport:
         Height and width of the photograph, per label that was staged.
     left_out
         What is not in the store -> reason.
+    changes
+        What reading has changed, one of `mrdist.datasets.changes.CHANGES` -> photographs.
     """
 
     quality: dict[str, dict[str, float]]
     warps: dict[str, npt.NDArray[np.float32]]
     sizes: dict[str, tuple[int, int]]
     left_out: dict[str, str]
+    changes: dict[str, set[str]] = field(default_factory=dict)
+
+
+def warm_up() -> None:
+    """Do nothing: a worker that is to call it imports this module, and with it all that the alignment takes."""
 
 
 def align_person(task: Person) -> PersonReport:
     """Stage what can be used; a photograph that fails is noted, and the person's others are kept."""
+    with noting() as changes:
+        return replace(_align_person(task), changes=changes)
+
+
+def _align_person(task: Person) -> PersonReport:
     take = task.take
     left_out: dict[str, str] = {}
     while take.photographs:
@@ -114,16 +129,16 @@ def _align(task: Person, take: Take) -> AlignedTake:
         return align_take(
             take,
             task.reference.points,
-            size=task.size,
+            size=task.shape[0],
             color=task.color,
             method=task.align,  # type: ignore[arg-type]
             faces=task.reference.faces,
         )
-    photographs = {label: read_photograph(path, task.color) for label, path in take.photographs.items()}
+    photographs = {label: read_pixels(path, task.color) for label, path in take.photographs.items()}
     sizes = {label: photograph.shape[:2] for label, photograph in photographs.items()}
     return AlignedTake(
         subject=take.subject,
-        images={label: _resized(photograph, task.size) for label, photograph in photographs.items()},
+        images={label: to_depth(resize(each, task.shape), task.depth) for label, each in photographs.items()},
         quality={label: {} for label in photographs},
         positions={label: GRID * [width, height] - 0.5 for label, (height, width) in sizes.items()},
         sizes=sizes,
@@ -133,15 +148,7 @@ def _align(task: Person, take: Take) -> AlignedTake:
 def _first_unreadable(take: Take) -> str | None:
     for label, path in take.photographs.items():
         try:
-            read_photograph(path, "gray")
+            read_pixels(path, "gray")
         except PhotographError:
             return label
     return None
-
-
-def _resized(image: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
-    if image.shape[:2] == (size, size):
-        return image
-    picture = Image.fromarray(image if image.shape[2] == 3 else image[..., 0])
-    resized = np.asarray(picture.resize((size, size), Image.Resampling.LANCZOS))
-    return resized.reshape(size, size, -1)

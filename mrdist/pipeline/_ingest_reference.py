@@ -14,6 +14,7 @@ from mrdist.datasets.alignment import align_take, reference_shape
 from mrdist.datasets.landmark_files import EXTENSIONS, read_landmarks
 from mrdist.datasets.photographs import Take, photograph_size
 from mrdist.errors import DataError, LandmarkError
+from mrdist.pipeline._run import Step, tracked
 from mrdist.storage import Images, StorageOptions, read_frame, redact
 
 Floats = npt.NDArray[np.float64]
@@ -45,6 +46,7 @@ def find_reference(
     align: str,
     reference: str | None,
     strict: bool,
+    progress: bool | None = False,
     storage_options: StorageOptions,
 ) -> Reference:
     """Return the reference of an ingest.
@@ -78,19 +80,23 @@ def find_reference(
         faces = {label: face for label, face in zip(images.labels, gray, strict=True) if np.isfinite(face).all()}
         return Reference(points, faces)
     else:
-        points, faces = _training_shape(takes, split, strict), {}
+        n_training = sum(side == "train" for side in split)
+        with tracked(n_training, 0, "person", show=progress, phase="reference") as advance:
+            points, faces = _training_shape(takes, split, strict, advance), {}
     if align == "features" or not all(take.landmarks for take in takes):
-        faces = _mean_faces(takes, split, points)
+        with tracked(_MEAN_OF, 0, "face", show=progress, phase="mean face") as advance:
+            faces = _mean_faces(takes, split, points, advance)
     return Reference(points, faces)
 
 
-def _training_shape(takes: Sequence[Take], split: Sequence[str], strict: bool) -> Floats:
+def _training_shape(takes: Sequence[Take], split: Sequence[str], strict: bool, advance: Step) -> Floats:
     """Return the mean shape of the training people whose landmarks can be read, of the template that most have."""
     shapes = []
     unreadable: LandmarkError | None = None
     for take, side in zip(takes, split, strict=True):
         if side != "train":
             continue
+        advance(1, "")
         for label, path in list(take.landmarks.items())[:1]:
             try:
                 shapes.append(read_landmarks(path, partial(photograph_size, take.photographs[label])))
@@ -105,7 +111,7 @@ def _training_shape(takes: Sequence[Take], split: Sequence[str], strict: bool) -
     return reference_shape([shape for shape in shapes if len(shape) == usual])
 
 
-def _mean_faces(takes: Sequence[Take], split: Sequence[str], points: Floats) -> dict[str, Floats]:
+def _mean_faces(takes: Sequence[Take], split: Sequence[str], points: Floats, advance: Step) -> dict[str, Floats]:
     """Return the mean face of training people with landmarks, under the label of the first."""
     found: dict[str, list[npt.NDArray[np.uint8]]] = {}
     for take, side in zip(takes, split, strict=True):
@@ -118,4 +124,5 @@ def _mean_faces(takes: Sequence[Take], split: Sequence[str], points: Floats) -> 
         except DataError:
             continue  # told where this person's own turn comes
         found.setdefault(label, []).append(aligned.images[label])
+        advance(1, "")
     return {label: np.mean(images, axis=0)[..., 0] / 255 for label, images in found.items()}

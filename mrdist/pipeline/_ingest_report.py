@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,10 @@ class IngestReport:
         Per person and label, the measures of `mrdist.datasets.alignment.AlignedTake`.
     left_out
         File or person -> reason.
+    sources
+        Name of each dataset -> its layout, and why it was taken for that, if nobody has named it.
+    changes
+        What reading has changed that nobody has asked for, one of `mrdist.datasets.changes.CHANGES` -> photographs.
     """
 
     url: str
@@ -45,6 +49,8 @@ class IngestReport:
     run_seconds: float
     quality: Mapping[str, Mapping[str, Mapping[str, float]]]
     left_out: Mapping[str, str]
+    sources: Mapping[str, str] = field(default_factory=dict)
+    changes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``mrdist ingest --json`` prints."""
@@ -58,6 +64,11 @@ class IngestReport:
             "seconds": {"start": self.start_seconds, "run": self.run_seconds},
             "quality": {subject: dict(labels) for subject, labels in self.quality.items()},
             "left_out": [{"what": what, "reason": reason} for what, reason in self.left_out.items()],
+            "sources": dict(self.sources),
+            "changed": [
+                {"change": change, "photographs": len(photographs), "example": photographs[0]}
+                for change, photographs in self.changes.items()
+            ],
         }
 
     def summary(self) -> list[tuple[str, str, float, float, str]]:

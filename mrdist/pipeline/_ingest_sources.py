@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
+from dataclasses import dataclass, field, replace
 
 from mrdist.datasets.discovery import Discovery, discover
-from mrdist.datasets.photographs import Take, photograph_size
+from mrdist.datasets.photographs import Take
 from mrdist.datasets.splits import split_by_subject
-from mrdist.errors import DataError, ParameterError, PhotographError
+from mrdist.errors import DataError, ParameterError
+from mrdist.pipeline._run import tracked
 from mrdist.storage import StorageOptions
 
 
@@ -28,6 +28,8 @@ class People:
         train, val or test of every take.
     sources
         What the provenance says of each source.
+    reasons
+        Name of each dataset -> its layout, and why it was taken for that, if nobody has named it.
     left_out
         File or take -> why it is not used, or not whole.
     """
@@ -37,6 +39,7 @@ class People:
     split: list[str]
     sources: list[dict[str, str]]
     left_out: dict[str, str]
+    reasons: dict[str, str] = field(default_factory=dict)
 
 
 def find_people(
@@ -49,6 +52,8 @@ def find_people(
     seed: int,
     strict: bool,
     append: bool,
+    follow_links: bool = False,
+    progress: bool | None = False,
     storage_options: StorageOptions,
 ) -> People:
     """Find the takes of all sources.
@@ -71,10 +76,20 @@ def find_people(
     for what, given in (("layout", layouts), ("dataset", names)):
         if len(given) != len(sources):
             raise ParameterError(f"give one {what} for each of the {len(sources)} sources, got {len(given)}.")
-    found = [
-        discover(place, layout=layout, dataset=name, angle=angle, storage_options=storage_options)
-        for place, layout, name in zip(sources, layouts, names, strict=True)
-    ]
+    found = []
+    with tracked(len(sources), 0, "source", show=progress, phase="listing") as advance:
+        for place, layout, name in zip(sources, layouts, names, strict=True):
+            found.append(
+                discover(
+                    place,
+                    layout=layout,
+                    dataset=name,
+                    angle=angle,
+                    follow_links=follow_links,
+                    storage_options=storage_options,
+                )
+            )
+            advance(1, "")
     datasets = [one.dataset for one in found]
     for name in datasets:
         if datasets.count(name) > 1:
@@ -105,6 +120,7 @@ def find_people(
         [take.split or side for take, side in zip(takes, drawn, strict=True)],
         [{"dataset": one.dataset, "layout": one.layout} for one in found],
         left_out,
+        {one.dataset: f"{one.layout}: {one.reason}" if one.reason else one.layout for one in found},
     )
 
 
@@ -127,36 +143,3 @@ def _check_rename(found: list[Discovery], rename: Mapping[str, str]) -> None:
         renamed = [rename.get(label, label) for label in labels]
         if len(set(renamed)) < len(renamed):
             raise ParameterError(f"renaming would give two labels one name: {', '.join(renamed)}.")
-
-
-def common_size(takes: list[Take]) -> int:
-    """Return the side that all photographs share; unreadable ones are for the tasks to report.
-
-    Raises
-    ------
-    DataError
-        The photographs differ in size or are not square, or none can be read.
-    """
-    first: tuple[str, int, int] | None = None
-    unreadable: PhotographError | None = None
-    for path in (path for take in takes for path in take.photographs.values()):
-        name = PurePosixPath(os.fspath(path)).name
-        try:
-            width, height = photograph_size(path)
-        except PhotographError as error:
-            unreadable = unreadable or error
-            continue
-        first = first or (name, width, height)
-        if (width, height) != first[1:]:
-            raise DataError(
-                f"{first[0]} has {first[1]} x {first[2]} pixels and {name} {width} x {height}; "
-                "give the size of the images in the store with --size."
-            )
-    if first is None:
-        raise DataError(f"None of the photographs can be read; the first reason: {unreadable}")
-    if first[1] != first[2]:
-        raise DataError(
-            f"{first[0]} has {first[1]} x {first[2]} pixels and is not square; give the side of the images "
-            "in the store with --size."
-        )
-    return first[1]

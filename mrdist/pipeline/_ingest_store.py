@@ -10,10 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from mrdist.datasets.alignment import hull_mask
+from mrdist.datasets.depth import DEPTHS
+from mrdist.datasets.layouts.trees import composed
 from mrdist.datasets.photographs import Color, Normalize, Take
 from mrdist.datasets.splits import split_by_subject
 from mrdist.errors import DataError, ParameterError, StoreFormatError, StoreNotFoundError
 from mrdist.execution import Executor
+from mrdist.geometry import Shape
+from mrdist.pipeline._ingest_looks import Size, told
 from mrdist.pipeline._ingest_people import PersonReport, gather
 from mrdist.pipeline._ingest_sources import People
 from mrdist.pipeline._run import run_tasks, tracked
@@ -40,12 +44,23 @@ from mrdist.storage import (
 
 @dataclass(frozen=True)
 class Frame:
-    """What all images of a store have in common."""
+    """What all images of a store have in common.
 
-    size: int | None
+    Attributes
+    ----------
+    size, dtype
+        As they were asked for.
+    shape, depth
+        Of the store that is added to.
+    """
+
+    size: Size | None
     color: Color
     normalize: Normalize
     align: str
+    dtype: str | None
+    shape: Shape | None = None
+    depth: str | None = None
 
 
 def open_store(url: str, storage_options: StorageOptions) -> Images | None:
@@ -58,32 +73,60 @@ def open_store(url: str, storage_options: StorageOptions) -> Images | None:
 
 
 def frame_of(
-    store: Images | None, size: int | None, color: Color | None, normalize: Normalize | None, align: str | None
+    store: Images | None,
+    size: Size | None,
+    color: Color | None,
+    normalize: Normalize | None,
+    align: str | None,
+    dtype: str | None,
 ) -> Frame:
     """Return what was asked for, what is not given being the default or that of the store.
 
     Raises
     ------
     ParameterError
-        If something else was asked for than the store has, or its images cannot be added to.
+        If something else was asked for than the store has, its images cannot be added to, or options contradict.
     """
     if store is None:
-        return Frame(size, color or "rgb", normalize or "255", align or "tps")
-    if store.shape[0] != store.shape[1] or store.dtype != np.uint8:
-        raise ParameterError(
-            f"photographs cannot be appended to {redact(store.url)}: its images are {store.dtype} of "
-            f"{store.shape[0]} x {store.shape[1]} pixels, not uint8 and square."
+        frame = Frame(size, color or "rgb", normalize or "255", align or "tps", dtype)
+    else:
+        provenance = store_provenance(store)
+        kept: Color = "gray" if store.n_channels == 1 else "rgb"
+        normalize_there, how, depth = (
+            provenance.get("normalize", "255"),
+            provenance.get("align", "none"),
+            str(store.dtype),
         )
-    provenance = store_provenance(store)
-    kept: Color = "gray" if store.n_channels == 1 else "rgb"
-    there = Frame(store.shape[0], kept, provenance.get("normalize", "255"), provenance.get("align", "none"))
-    for name, asked in (("size", size), ("color", color), ("normalize", normalize), ("align", align)):
-        if asked is not None and asked != getattr(there, name):
+        for name, value, there in (
+            ("size", size if size is None else told(size), told(store.shape)),
+            ("color", color, kept),
+            ("normalize", normalize, normalize_there),
+            ("align", align, how),
+            ("dtype", dtype, depth),
+        ):
+            if value is not None and value != there:
+                raise ParameterError(
+                    f"{name} is {value} and that of {redact(store.url)} {there}; leave it out to append, or write "
+                    "another store."
+                )
+        if depth not in DEPTHS:
             raise ParameterError(
-                f"{name} is {asked} and that of {redact(store.url)} {getattr(there, name)}; leave it out to append, or "
-                "write another store."
+                f"photographs cannot be appended to {redact(store.url)}: its images are {depth}, and those of an "
+                f"ingest {', '.join(DEPTHS)}."
             )
-    return there
+        frame = Frame(size, kept, normalize_there, how, dtype, store.shape, depth)
+    if frame.align != "none":
+        if isinstance(frame.size, tuple) and len(set(frame.size)) > 1:
+            raise ParameterError(
+                f"size is {told(frame.size)} and the frame of aligned faces is a square; give its side, or take the "
+                "photographs as they lie with align none."
+            )
+        if (frame.depth or frame.dtype or "uint8") != "uint8":
+            raise ParameterError(
+                f"dtype is {frame.depth or frame.dtype} and aligned images are uint8; take the photographs as they lie "
+                "with align none to keep their depth."
+            )
+    return frame
 
 
 def store_provenance(store: Images) -> dict[str, Any]:
@@ -102,7 +145,7 @@ def more_people(store: Images, people: People, seed: int, *, strict: bool) -> Pe
         With ``strict``, a take has a label that the store lacks.
     """
     rows = list(zip(map(str, store.dataset), map(str, store.image), map(str, store.subject), strict=True))
-    there = {(dataset, _bare(image, dataset)) for dataset, image, _ in rows}
+    there = {(dataset, composed(_bare(image, dataset))) for dataset, image, _ in rows}
     sides = {
         (dataset, _bare(subject, dataset)): str(side)
         for (dataset, _, subject), side in zip(rows, store.split, strict=True)
@@ -204,11 +247,13 @@ def write_store(
     executor: Executor,
     *,
     reference: npt.NDArray[np.float64] | None,
-    size: int,
+    shape: Shape,
     n_channels: int,
+    depth: str,
     chunks: tuple[int, int, int] | None,
     overwrite: bool,
     provenance: Mapping[str, Any],
+    progress: bool | None,
 ) -> None:
     """Write a new store."""
     url, options = staged.staging.url, staged.staging.storage_options
@@ -216,16 +261,17 @@ def write_store(
         url,
         labels=staged.labels,
         **staged.coordinates,
-        shape=(size, size),
+        shape=shape,
         n_channels=n_channels,
+        dtype=depth,
         chunks=chunks,
         overwrite=overwrite,
         storage_options=options,
     )
     n_images = len(staged.rows)
     cut = [Addition(start, 0, start, min(start + run, n_images)) for start in range(0, n_images, run)]
-    checksum = _write(staged, executor, cut, is_new=True)
-    mask = np.ones((size, size), dtype=bool) if reference is None else hull_mask(reference, size)
+    checksum = _write(staged, executor, cut, is_new=True, progress=progress)
+    mask = np.ones(shape, dtype=bool) if reference is None else hull_mask(reference, shape[0])
     write_alignment(url, staged.origin, options)
     points = np.empty((0, 2)) if reference is None else reference
     write_frame(url, points, staged.present, staged.split, options)
@@ -239,10 +285,12 @@ def write_store(
     )
 
 
-def grow_store(store: Images, staged: Staged, executor: Executor, sources: list[dict[str, str]]) -> None:
+def grow_store(
+    store: Images, staged: Staged, executor: Executor, sources: list[dict[str, str]], *, progress: bool | None
+) -> None:
     """Append to a store; it is as it was until all is written."""
     begin_growth(store, len(staged.rows))
-    checksum = _write(staged, executor, list(additions(store, len(staged.rows))), is_new=False)
+    checksum = _write(staged, executor, list(additions(store, len(staged.rows))), is_new=False, progress=progress)
     origin = staged.origin
     values: dict[str, Any] = {**staged.coordinates, "present": staged.present, "checksum": checksum}
     try:
@@ -264,7 +312,9 @@ def grow_store(store: Images, staged: Staged, executor: Executor, sources: list[
     finish_growth(store, values, {**before, "sources": [*before.get("sources", []), *sources]})
 
 
-def _write(staged: Staged, executor: Executor, cut: list[Addition], *, is_new: bool) -> npt.NDArray[np.uint32]:
+def _write(
+    staged: Staged, executor: Executor, cut: list[Addition], *, is_new: bool, progress: bool | None
+) -> npt.NDArray[np.uint32]:
     """Write the runs of all labels and return the checksums of the images."""
     runs = [
         _Run(staged.staging, label, column, tuple(staged.rows[part.first : part.last]), part, is_new)
@@ -272,7 +322,7 @@ def _write(staged: Staged, executor: Executor, cut: list[Addition], *, is_new: b
         for column, label in enumerate(staged.labels)
     ]
     checksum = np.zeros((len(staged.rows), len(staged.labels)), dtype=np.uint32)
-    with tracked(len(runs), 0, "run", show=False, phase="writing") as advance:
+    with tracked(len(runs), 0, "run", show=progress, phase="writing") as advance:
         for run, sums in run_tasks(
             executor, _write_run, runs, name="write", describe=lambda r: f"{r.label} from image {r.addition.start}"
         ):

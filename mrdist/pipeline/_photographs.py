@@ -18,11 +18,12 @@ from scipy.ndimage import map_coordinates
 
 from mrdist.datasets._warping import GRID, GRID_SIDE
 from mrdist.datasets.alignment import place_frame
+from mrdist.datasets.depth import Pixels, encode_deep_colors, to_depth
 from mrdist.datasets.landmark_files import read_landmarks
 from mrdist.datasets.landmarks import FRAME_PUPILS, lies_in
 from mrdist.datasets.locating import locate
 from mrdist.datasets.originals import read_original
-from mrdist.datasets.photographs import Color, photograph_size, read_photograph
+from mrdist.datasets.photographs import Color, photograph_size, read_photograph, read_pixels
 from mrdist.datasets.retouching import crop_face, feathered, retouch, to_luminance
 from mrdist.datasets.suitability import measure_face, unusual
 from mrdist.errors import AlignmentError, DataError, LandmarkError
@@ -150,14 +151,16 @@ class Retoucher:
         clock = _Clock()
         color: Color = "rgb" if self.model.n_channels == 3 else "gray"
         with clock("decode"):
-            photograph = read_photograph(file, color)
-        height, width = photograph.shape[:2]
+            pixels = read_pixels(file, color)
+        height, width = pixels.shape[:2]
         if points is None and landmarks is None and (height, width) == self.model.shape:
             with clock("model"):
-                made = self._made(photograph, importance)
+                made = self._made(pixels, importance)
             with clock("encode"):
-                content = encode(to_picture(made), compression)
-            return Retouched(content, None, None, clock.seconds, self._measures(photograph, None))
+                # of floats a PNG keeps 16 bits
+                content = encode_pixels(to_pixels(made, "uint8" if pixels.dtype == np.uint8 else "uint16"), compression)
+            return Retouched(content, None, None, clock.seconds, self._measures(pixels, None))
+        photograph = to_depth(pixels, "uint8")
         with clock("align"):
             if positions is None:
                 positions = self._positions(file, points, landmarks, (width, height))
@@ -205,16 +208,14 @@ class Retoucher:
         assert self.face_frame is not None
         return feathered(self.face_frame.face_mask)
 
-    def _measures(self, face: npt.NDArray[np.uint8], pupils: Points | None) -> dict[str, float]:
+    def _measures(self, face: Pixels, pupils: Points | None) -> dict[str, float]:
         """Return how far an image of the frame is from the training's."""
         if self.face_frame is None or self.face_frame.mean_face is None or face.shape[0] != face.shape[1]:
             return {}
         mean_face = to_luminance(self.face_frame.mean_face)
         return measure_face(to_luminance(to_floats(face)), mean_face, self.face_frame.face_mask, pupils)
 
-    def _made(
-        self, image: npt.NDArray[np.uint8], importance: npt.NDArray[np.float32] | None
-    ) -> npt.NDArray[np.floating]:
+    def _made(self, image: Pixels, importance: npt.NDArray[np.float32] | None) -> npt.NDArray[np.floating]:
         """Return what the mapping makes of an image of the frame, refined."""
         output = self.model.predict(image[np.newaxis])
         if importance is not None:
@@ -278,6 +279,13 @@ def encode(picture: Image.Image, compression: Compression = SMALL) -> bytes:
     stream = io.BytesIO()
     picture.save(stream, format="PNG", **compression)
     return stream.getvalue()
+
+
+def encode_pixels(pixels: Pixels, compression: Compression = SMALL) -> bytes:
+    """Return pixels of 8 or 16 bits as the file of a PNG of that depth."""
+    if pixels.dtype == np.uint16 and pixels.shape[2] == 3:
+        return encode_deep_colors(pixels, compression.get("compress_level", 6))
+    return encode(Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., 0]), compression)
 
 
 def to_picture(image: npt.NDArray[np.floating]) -> Image.Image:

@@ -147,7 +147,7 @@ def tracked(
     if lease is not None:
         lease.tell(**state, **rates)
     emit("phase", url=url, phase=phase, unit=unit, total=total, done=done)
-    with progress_bar(total, done, unit, show=show) as advance:
+    with progress_bar(total, done, unit, show=show, phase=phase) as advance:
 
         def step(steps: int, remark: str, index: int | None = None) -> None:
             nonlocal done

@@ -10,11 +10,12 @@ from mrdist.errors import ParameterError
 from mrdist.geometry import ReceptiveField, Shape
 from mrdist.moments import Color
 from mrdist.pipeline._blocks import n_slots_of
+from mrdist.pipeline._ingest_looks import check_size
 from mrdist.pipeline._ingest_sources import find_people
 from mrdist.pipeline._methods import METHODS, Job, Lesson, choose_options
 from mrdist.pipeline.compare import METHODS_COMPARED, contestants_of
 from mrdist.pipeline.evaluate import SPLITS
-from mrdist.pipeline.ingest import check_choices, check_size
+from mrdist.pipeline.ingest import check_choices
 from mrdist.pipeline.train_mappings import label_pairs
 from mrdist.planning import DEFAULT_MEMORY, Cut, parse_bytes
 from mrdist.storage import Images, StorageOptions, check_labels
@@ -144,17 +145,18 @@ def check_ingest(
     layout: str = "auto",
     dataset: str | None = None,
     angle: str = "front",
-    size: int | None = None,
+    size: int | Sequence[int] | None = None,
     color: str | None = None,
     normalize: str | None = None,
     align: str | None = None,
+    dtype: str | None = None,
     rename: Mapping[str, str] | None = None,
     seed: int = 0,
     strict: bool = False,
     src_storage_options: StorageOptions = None,
 ) -> None:
     """Raise what `mrdist.ingest` would raise before it reads a photograph; parameters are those of `mrdist.ingest`."""
-    check_choices(color=color, normalize=normalize, align=align)
+    check_choices(color=color, normalize=normalize, align=align, dtype=dtype)
     if size is not None:
         check_size(size)
     people = find_people(

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Literal, get_args
 
 from mrdist.datasets.alignment import METHODS
+from mrdist.datasets.changes import CHANGES
+from mrdist.datasets.depth import DEPTHS
 from mrdist.datasets.photographs import Color, Normalize
 from mrdist.errors import DataError, ParameterError
 from mrdist.execution import open_executor
 from mrdist.pipeline._blocks import check_workers
-from mrdist.pipeline._ingest_people import Person, PersonReport, align_person
+from mrdist.pipeline._ingest_looks import (
+    check_size,
+    depth_of,
+    look_at_all,
+    shape_of,
+    square_side,
+    stretched,
+)
+from mrdist.pipeline._ingest_people import Person, PersonReport, align_person, warm_up
 from mrdist.pipeline._ingest_reference import find_reference
 from mrdist.pipeline._ingest_report import IngestReport
-from mrdist.pipeline._ingest_sources import common_size, find_people
+from mrdist.pipeline._ingest_sources import People, find_people
 from mrdist.pipeline._ingest_store import Staged, frame_of, grow_store, more_people, open_store, write_store
 from mrdist.pipeline._run import driving, hold, run_tasks, tracked
 from mrdist.planning import DEFAULT_MEMORY
@@ -33,7 +45,8 @@ Align = Literal["tps", "affine", "similarity", "pupils", "none"]
 ALIGNMENTS: tuple[str, ...] = (*METHODS, "none")
 COLORS: tuple[str, ...] = get_args(Color)
 NORMALIZATIONS: tuple[str, ...] = get_args(Normalize)
-_MAX_SIZE = 4096
+
+logger = logging.getLogger("mrdist")
 
 
 @driving("ingest")
@@ -44,16 +57,18 @@ def ingest(
     layout: str | Sequence[str] = "auto",
     dataset: str | Sequence[str] | None = None,
     angle: str = "front",
-    size: int | None = None,
+    size: int | tuple[int, int] | None = None,
     color: Color | None = None,
     normalize: Normalize | None = None,
     align: str | None = None,
+    dtype: str | None = None,
     reference: str | None = None,
     rename: Mapping[str, str] | None = None,
     seed: int = 0,
     chunks: tuple[int, int, int] | None = None,
     append: bool = False,
     strict: bool = False,
+    follow_links: bool = False,
     workers: int | None = None,
     scheduler: str | None = None,
     overwrite: bool = False,
@@ -76,7 +91,9 @@ def ingest(
         Direction of the faces, in layouts that know it: ``"front"``, ``"half-left"``, ``"half-right"``,
         ``"full-left"`` or ``"full-right"``.
     size
-        Side of the images in pixels; by default that of the photographs, if they are square and all alike.
+        Side of the images in pixels, or height and width; by default those of the photographs, if they are all alike.
+        Aligned images are square. With ``align="none"`` a side is for square photographs, and height and width stretch
+        what has another shape.
     color
         ``"rgb"``, the default, or ``"gray"``.
     normalize
@@ -84,8 +101,12 @@ def ingest(
         its channels together, to 0..255 as the paper's authors do.
     align
         ``"tps"`` (the default), ``"piecewise"``, ``"affine"``, ``"three"``, ``"similarity"``, ``"pupils"`` or
-        ``"features"``, see `mrdist.datasets.alignment.align_take`; ``"none"`` takes the photographs as they lie. People
-        without landmarks are found by the mean face of those with them, or of the reference.
+        ``"features"``, see `mrdist.datasets.alignment.align_take`; ``"none"`` takes the photographs as they lie, in
+        their own shape and depth. People without landmarks are found by the mean face of those with them, or of the
+        reference.
+    dtype
+        ``"uint8"``, ``"uint16"`` or ``"float32"`` (0..1) for photographs that are taken as they lie; by default their
+        own, if they are all alike. Aligned images are uint8.
     reference
         What faces are brought to: a landmark file, whose shape it is, or an images store, whose reference and mean
         faces they are. Without it, the mean shape of the training people, so that nothing of the others enters the
@@ -102,6 +123,8 @@ def ingest(
         left out. Until all is written, whoever reads the store sees it as it was. Where there is no store, one is made.
     strict
         Fail at the first photograph that cannot be used or whose name does not fit, instead of leaving it out.
+    follow_links
+        Read links in a local folder that lead out of it, too.
     workers, scheduler, overwrite, progress
         As in `mrdist.train`.
     src_storage_options, storage_options
@@ -116,23 +139,30 @@ def ingest(
     ParameterError
         If an option lies outside its domain.
     DataError
-        If there is no photograph, none can be used, a layout is not clear, or the sizes differ and ``size`` is not
-        given.
+        If there is no photograph, none can be used, a layout is not clear, or sizes or depths differ and ``size`` or
+        ``dtype`` is not given.
     StoreExistsError
         If there is something at ``url`` that may not be replaced.
+
+    Warns
+    -----
+    Of what reading has changed that nobody has asked for, through the logger ``mrdist``: see
+    `mrdist.datasets.changes.CHANGES`.
     """
-    check_choices(color=color, normalize=normalize, align=align)
+    check_choices(color=color, normalize=normalize, align=align, dtype=dtype)
     if append and (overwrite or chunks is not None or reference is not None):
         other = "chunks are those it has" if chunks is not None else "the reference is the one it has"
         other = "overwrite replaces it" if overwrite else other
         raise ParameterError(f"append adds to a store and {other}; give one of them.")
+    if size is not None:
+        size = check_size(size)
     url = normalize_url(url)
     sources = [os.fspath(src)] if isinstance(src, str | os.PathLike) else [os.fspath(place) for place in src]
     check_workers(workers, scheduler, url, *sources)
     if append:
         hold(url, storage_options)  # what is added depends on what is there
     store = open_store(url, storage_options) if append else None
-    frame = frame_of(store, size, color, normalize, align)
+    frame = frame_of(store, size, color, normalize, align, dtype)
     people = find_people(
         sources,
         layout=layout,
@@ -142,106 +172,141 @@ def ingest(
         seed=seed,
         strict=strict,
         append=store is not None,
+        follow_links=follow_links,
+        progress=progress,
         storage_options=src_storage_options,
     )
     if store is not None:
         people = more_people(store, people, seed, strict=strict)
         if not people.takes:
-            return _report(store, 0, (0.0, 0.0), {}, people.left_out)
+            return _report(store, 0, (0.0, 0.0), {}, people, people.left_out, {})
     check_labels(people.labels)
-    size = common_size(people.takes) if frame.size is None else frame.size
-    check_size(size)
-    goal = None
-    if frame.align != "none":
-        goal = find_reference(
-            people.takes,
-            people.split,
-            align=frame.align,
-            reference=reference if store is None else url,
-            strict=strict,
-            storage_options=storage_options,
-        )
     if not append:
         hold(url, storage_options)
     if store is None:
         check_output(url, storage_options, kind="images", overwrite=overwrite)
-    staging = Staging(url, storage_options)
     n_channels = 1 if frame.color == "gray" else 3
-    staging.create(len(people.takes), len(people.labels), (size, size), n_channels)
-    tasks = [
-        Person(staging, row, take, people.labels, goal, size, frame.color, frame.normalize, frame.align, strict)
-        for row, take in enumerate(people.takes)
-    ]
-    reports: dict[int, PersonReport] = {}
+    staging = Staging(url, storage_options)
     left_out = dict(people.left_out)
-    try:
-        began = time.perf_counter()
-        with open_executor(
-            workers=workers, scheduler=scheduler, n_tasks=len(tasks), max_memory=DEFAULT_MEMORY
-        ) as executor:
-            with tracked(len(tasks), 0, "person", show=progress, phase="aligning") as advance:
-                started, done = time.perf_counter(), 0
-                for person, report in run_tasks(
-                    executor, align_person, tasks, name="align", describe=lambda p: f"person {p.take.name}"
-                ):
-                    reports[person.row] = report
-                    left_out |= report.left_out
-                    done += len(report.quality)
-                    advance(1, f"{done / (time.perf_counter() - started):.1f} images/s")
-            kept = [row for row in range(len(tasks)) if reports[row].quality]
-            if not kept:
-                raise DataError(
-                    f"no photograph in {', '.join(map(redact, sources))} could be used; the first reason: "
-                    f"{next(iter(left_out.values()))}"
+    began = time.perf_counter()
+    with ExitStack() as stack:
+        with tracked(1, 0, "cluster", show=progress, phase="starting") as advance:
+            executor = stack.enter_context(
+                open_executor(
+                    workers=workers,
+                    scheduler=scheduler,
+                    n_tasks=len(people.takes),
+                    max_memory=DEFAULT_MEMORY,
+                    prepare=warm_up,
                 )
-            staged = Staged(
-                staging,
-                people.labels,
-                kept,
-                [people.takes[row] for row in kept],
-                [people.split[row] for row in kept],
-                [reports[row] for row in kept],
             )
-            if store is not None:
-                grow_store(store, staged, executor, people.sources)
-            else:
-                write_store(
-                    staged,
-                    executor,
-                    reference=None if goal is None else goal.points,
-                    size=size,
-                    n_channels=n_channels,
-                    chunks=chunks,
-                    overwrite=overwrite,
-                    provenance={
-                        "sources": people.sources,
-                        "align": frame.align,
-                        "seed": seed,
-                        "normalize": frame.normalize,
-                    },
-                )
-    finally:
-        staging.remove()
+            advance(1, "")
+        goal, shape, depth, changes = None, frame.shape, frame.depth or "uint8", dict[str, list[str]]()
+        if frame.align == "none":
+            looks = look_at_all(executor, people.takes, show=progress)
+            shape = shape_of(looks, frame.size, frame.shape)
+            depth = depth_of(looks, frame.dtype, frame.depth)
+            changes["shape"] = stretched(looks, shape)
+        else:
+            if shape is None:
+                side = frame.size or square_side(look_at_all(executor, people.takes, show=progress))
+                shape = side if isinstance(side, tuple) else (side, side)
+            goal = find_reference(
+                people.takes,
+                people.split,
+                align=frame.align,
+                reference=reference if store is None else url,
+                strict=strict,
+                progress=progress,
+                storage_options=storage_options,
+            )
+        check_size(shape)
+        stack.callback(staging.remove)
+        staging.create(len(people.takes), len(people.labels), shape, n_channels, depth)
+        tasks = [
+            Person(
+                staging, row, take, people.labels, goal, shape, depth, frame.color, frame.normalize, frame.align, strict
+            )
+            for row, take in enumerate(people.takes)
+        ]
+        reports: dict[int, PersonReport] = {}
+        with tracked(len(tasks), 0, "person", show=progress, phase="aligning" if goal else "reading") as advance:
+            started, done = time.perf_counter(), 0
+            for person, report in run_tasks(
+                executor, align_person, tasks, name="align", describe=lambda p: f"person {p.take.name}"
+            ):
+                reports[person.row] = report
+                left_out |= report.left_out
+                for change, photographs in report.changes.items():
+                    changes.setdefault(change, []).extend(photographs)
+                done += len(report.quality)
+                advance(1, f"{done / (time.perf_counter() - started):.1f} images/s")
+        kept = [row for row in range(len(tasks)) if reports[row].quality]
+        if not kept:
+            raise DataError(
+                f"no photograph in {', '.join(map(redact, sources))} could be used; the first reason: "
+                f"{next(iter(left_out.values()))}"
+            )
+        staged = Staged(
+            staging,
+            people.labels,
+            kept,
+            [people.takes[row] for row in kept],
+            [people.split[row] for row in kept],
+            [reports[row] for row in kept],
+        )
+        if store is not None:
+            grow_store(store, staged, executor, people.sources, progress=progress)
+        else:
+            write_store(
+                staged,
+                executor,
+                reference=None if goal is None else goal.points,
+                shape=shape,
+                n_channels=n_channels,
+                depth=depth,
+                chunks=chunks,
+                overwrite=overwrite,
+                provenance={
+                    "sources": people.sources,
+                    "align": frame.align,
+                    "seed": seed,
+                    "normalize": frame.normalize,
+                },
+                progress=progress,
+            )
     quality = {take.name: report.quality for take, report in zip(staged.takes, staged.reports, strict=True)}
     seconds = executor.start_seconds, time.perf_counter() - began - executor.start_seconds
-    return _report(Images.open(url, storage_options), len(kept), seconds, quality, left_out)
+    asked = {"gray": color, "depth": dtype}
+    changes = {name: changes[name] for name in CHANGES if changes.get(name) and not asked.get(name)}
+    _warn(changes, sum(len(take.photographs) for take in people.takes), is_aligned=frame.align != "none")
+    return _report(Images.open(url, storage_options), len(kept), seconds, quality, people, left_out, changes)
 
 
-def check_choices(*, color: str | None, normalize: str | None, align: str | None) -> None:
+def _warn(changes: Mapping[str, list[str]], n_photographs: int, *, is_aligned: bool) -> None:
+    for name, photographs in changes.items():
+        remedy = "save them as gray PNG, TIFF or .npy"
+        remedy = {"depth": "; --align none keeps them" if is_aligned else f"; {remedy} to keep them"}.get(name, "")
+        logger.warning(
+            "%d of %d photographs %s, %s for one%s.",
+            len(photographs),
+            n_photographs,
+            CHANGES[name],
+            photographs[0],
+            remedy,
+        )
+
+
+def check_choices(*, color: str | None, normalize: str | None, align: str | None, dtype: str | None = None) -> None:
     """Raise ParameterError if an option is none of its choices."""
     for name, value, allowed in (
         ("color", color, COLORS),
         ("normalize", normalize, NORMALIZATIONS),
         ("align", align, ALIGNMENTS),
+        ("dtype", dtype, DEPTHS),
     ):
         if value is not None and value not in allowed:
             raise ParameterError(f"{name} must be one of {', '.join(allowed)}, got {value!r}.")
-
-
-def check_size(size: int) -> None:
-    """Raise ParameterError if images cannot have this side."""
-    if not 8 <= size <= _MAX_SIZE:
-        raise ParameterError(f"size must lie in 8..{_MAX_SIZE} pixels, got {size}.")
 
 
 def _report(
@@ -249,7 +314,9 @@ def _report(
     n_added: int,
     seconds: tuple[float, float],
     quality: dict[str, dict[str, dict[str, float]]],
+    people: People,
     left_out: dict[str, str],
+    changes: Mapping[str, list[str]],
 ) -> IngestReport:
     start_seconds, run_seconds = seconds
     return IngestReport(
@@ -263,4 +330,6 @@ def _report(
         run_seconds=run_seconds,
         quality=quality,
         left_out=dict(sorted(left_out.items())),
+        sources=people.reasons,
+        changes=changes,
     )

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from mrdist.datasets.layouts.records import LANDMARKS, PHOTOGRAPHS
-from mrdist.datasets.photographs import read_photograph
+from mrdist.datasets.photographs import Upload, read_photograph
 from mrdist.errors import DataError, ParameterError, StoreNotFoundError
 from mrdist.execution import progress_bar
 from mrdist.pipeline._blocks import output_options
@@ -312,9 +312,8 @@ def _pictures(inputs: Sequence[str], out: str, storage_options: StorageOptions) 
 
 def _before_after(file: File, content: bytes) -> Image.Image:
     """Return a photograph and what was made of it side by side, small."""
-    after = Image.open(io.BytesIO(content)).convert("RGB")
-    pixels = read_photograph(file, "rgb")
-    pair = [ImageOps.contain(image, (_THUMB, _THUMB)) for image in (Image.fromarray(pixels), after)]
+    pictures = [read_photograph(each, "rgb") for each in (file, Upload("", content=content, max_pixels=1 << 40))]
+    pair = [ImageOps.contain(Image.fromarray(pixels), (_THUMB, _THUMB)) for pixels in pictures]
     both = Image.new("RGB", (2 * _THUMB, _THUMB), "white")
     for number, image in enumerate(pair):
         both.paste(image, (number * _THUMB + (_THUMB - image.width) // 2, (_THUMB - image.height) // 2))

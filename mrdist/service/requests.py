@@ -110,8 +110,9 @@ class IngestOptions(_Options):
     layout: Annotated[str, Field(max_length=20, json_schema_extra={"enum": ["auto", *LAYOUTS]})] | None = None
     dataset: Name | None = None
     angle: Literal["front", "half-left", "half-right", "full-left", "full-right"] | None = None
-    size: Whole | None = None
+    size: Whole | Annotated[list[Whole], Field(min_length=2, max_length=2, description="Height, width.")] | None = None
     color: Literal["rgb", "gray"] | None = None
+    dtype: Literal["uint8", "uint16", "float32"] | None = None
     normalize: Literal["255", "minmax"] | None = None
     align: Annotated[str, Field(max_length=20, json_schema_extra={"enum": [*ALIGNMENTS]})] | None = None
     rename: Annotated[dict[Label, Label], Field(max_length=16)] | None = None

@@ -1,7 +1,7 @@
 """Files of photographs and landmarks: on disk, in object storage, or members of an archive.
 
-What lies outside the place that was given is never read: an archive with a member that is a link or leads out of the
-archive is refused, and so is one that would unpack to far more than it is.
+What lies outside the place that was given is not read, unless links of a folder are to be followed: an archive with a
+member that is a link or leads out of the archive is refused, and so is one that would unpack to far more than it is.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -39,6 +39,8 @@ MAX_FILE_BYTES = 1 << 30
 MAX_RATIO = 100
 _ARCHIVES = (".zip", ".tar")
 _PACKED_TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+#: What operating systems leave in folders.
+_LITTER = frozenset({"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "$recycle.bin"})
 _DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, NotImplementedError, EOFError)
 
 
@@ -135,16 +137,28 @@ class Source:
         Names that were found but are not read -> the reason.
     storage_options
         Of the fsspec filesystem.
+    members
+        Name -> how the archive spells it, where it does so otherwise: with backslashes, say.
     """
 
     url: str
     files: tuple[str, ...]
     refused: dict[str, str]
     storage_options: StorageOptions = field(default=None, repr=False)
+    members: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def open(cls, url: str | os.PathLike[str], storage_options: StorageOptions = None) -> Source:
+    def open(
+        cls, url: str | os.PathLike[str], storage_options: StorageOptions = None, *, follow_links: bool = False
+    ) -> Source:
         """List a folder or an archive (zip, or tar that is not compressed), wherever fsspec can find it.
+
+        Parameters
+        ----------
+        url, storage_options
+            Where.
+        follow_links
+            Whether links of a local folder that lead out of it are read, too.
 
         Raises
         ------
@@ -153,6 +167,8 @@ class Source:
         """
         url = normalize_url(os.fspath(url))
         refused: dict[str, str] = {}
+        members: dict[str, str] = {}
+        names: Iterable[str]
         try:
             if url.lower().endswith(_PACKED_TARS):
                 raise DataError(
@@ -160,9 +176,9 @@ class Source:
                     "it, or give a zip or a plain tar."
                 )
             if url.lower().endswith(_ARCHIVES) and not (is_local(url) and Path(url).is_dir()):
-                names = _members(_archive_at(url, storage_options), redact(url))
+                names = members = _members(_archive_at(url, storage_options), redact(url))
             elif is_local(url):
-                names = _walk(Path(url), refused)
+                names = _walk(Path(url), refused, follow_links=follow_links)
             else:
                 with _remote_errors(url), asking_bucket(url, storage_options):
                     filesystem, root = filesystem_of(url, storage_options)
@@ -180,7 +196,8 @@ class Source:
             raise DataError(
                 f"{redact(url)} cannot be listed ({redact_text(str(error))}): check the address."
             ) from shown(error, url)
-        return cls(url, tuple(sorted(filter(_is_shown, names))), refused, storage_options)
+        other = {name: member for name, member in members.items() if name != member}
+        return cls(url, tuple(sorted(filter(_is_shown, names))), refused, storage_options, other)
 
     def __str__(self) -> str:
         return redact(self.url)
@@ -198,32 +215,47 @@ class Source:
     def file(self, name: str) -> File:
         """Return one of `files`."""
         if self._is_archive:
-            return File(self.url, name, self.storage_options)
+            return File(self.url, self.members.get(name, name), self.storage_options)
         return File(f"{self.url}/{name}", storage_options=self.storage_options)
 
 
 def _is_shown(name: str) -> bool:
-    parts = PurePosixPath(name).parts
-    return not any(part.startswith(".") or part == "__MACOSX" for part in parts)
+    return not any(part.startswith(".") or part.casefold() in _LITTER for part in PurePosixPath(name).parts)
 
 
-def _walk(root: Path, refused: dict[str, str]) -> list[str]:
-    """Return the files below a folder; links that lead out of it are refused."""
+def _walk(root: Path, refused: dict[str, str], *, follow_links: bool) -> list[str]:
+    """Return the files below a folder; links that lead out of it are refused, or followed if so asked."""
     if not root.is_dir():
         raise NotADirectoryError(root)
     top = root.resolve()
-    names = []
-    for folder, folders, files in os.walk(root):
-        for name in folders + files:
-            path = Path(folder, name)
+    names, folders, entered = [], [root], {top}
+    while folders:
+        folder = folders.pop()
+        try:
+            entries = list(os.scandir(folder))
+        except PermissionError:
+            if folder == root:
+                raise
+            refused[folder.relative_to(root).as_posix()] = "a folder that may not be read"
+            continue
+        for entry in entries:
+            path = Path(entry.path)
             relative = path.relative_to(root).as_posix()
-            if not path.is_symlink():
-                if name in files:
-                    names.append(relative)
-            elif not path.resolve().is_relative_to(top):
-                refused[relative] = f"a link that leads out of {root}; copy the file there"
-            elif name in files:
+            leads_out = entry.is_symlink() and not path.resolve().is_relative_to(top)
+            if leads_out and not follow_links:
+                refused[relative] = (
+                    f"a link that leads out of {root}: --follow-links reads it, if you trust where it leads"
+                )
+            elif entry.is_file():
                 names.append(relative)
+            elif not entry.is_dir():
+                if entry.is_symlink():
+                    refused[relative] = "a link to nothing"
+            elif not entry.is_symlink():
+                folders.append(path)
+            elif leads_out and path.resolve() not in entered:  # a folder inside is read where it lies
+                entered.add(path.resolve())
+                folders.append(path)
     return names
 
 
@@ -270,10 +302,10 @@ def _open_archive(place: _Place, options: tuple[tuple[str, str], ...], version: 
     return zipfile.ZipFile(stream) if place.url.lower().endswith(".zip") else tarfile.open(fileobj=stream, mode="r:")
 
 
-def _members(archive: Archive, name: str) -> list[str]:
-    """Return the files in an archive, or refuse all of it."""
+def _members(archive: Archive, name: str) -> dict[str, str]:
+    """Return the files in an archive, each by its name with ``/`` between the parts, or refuse all of it."""
     total = 0
-    names = []
+    names = {}
     for member in archive.infolist() if isinstance(archive, zipfile.ZipFile) else archive.getmembers():
         if isinstance(member, zipfile.ZipInfo):
             path, size = member.filename, member.file_size
@@ -287,8 +319,9 @@ def _members(archive: Archive, name: str) -> list[str]:
         if is_link:
             raise DataError(f"Archive {name} holds the link {path!r}; links are not followed: unpack it yourself.")
         total += size
-        if is_file:
-            names.append(path)
+        # zips of Windows have "\\" between the parts; elsewhere it may belong to a name
+        if is_file and not (isinstance(archive, zipfile.ZipFile) and path.endswith("\\")):
+            names[(parts if isinstance(archive, zipfile.ZipFile) else PurePosixPath(path)).as_posix()] = path
     stream: Any = archive.fp if isinstance(archive, zipfile.ZipFile) else archive.fileobj
     packed = stream.seek(0, io.SEEK_END)  # and not the sum over members, which may share bytes
     if total > MAX_RATIO * packed:
@@ -296,7 +329,7 @@ def _members(archive: Archive, name: str) -> list[str]:
             f"Archive {name} would unpack from {packed} to {total} bytes, more than {MAX_RATIO} times as much, as a "
             "decompression bomb does: unpack it yourself if you trust it."
         )
-    return list(dict.fromkeys(names))
+    return names
 
 
 @contextmanager

@@ -42,7 +42,7 @@ class Staging:
     def _place(self) -> str:
         return f"{normalize_url(self.url)}.staging"
 
-    def create(self, n_images: int, n_labels: int, shape: Shape, n_channels: int) -> None:
+    def create(self, n_images: int, n_labels: int, shape: Shape, n_channels: int, dtype: str = "uint8") -> None:
         """Make room for images, replacing what an interrupted run has left."""
         self.remove()
         attributes = {"kind": "staging", "format_version": FORMAT_VERSION, "complete": False}
@@ -51,19 +51,19 @@ class Staging:
                 "images",
                 shape=(n_labels, n_images, *shape, n_channels),
                 chunks=(1, 1, *shape, n_channels),
-                dtype="uint8",
+                dtype=dtype,
                 compressors=UNCOMPRESSED,
                 chunk_key_encoding={"name": "default", "separator": "."},  # one folder, not four for each image
                 config={"write_empty_chunks": True},
             )
 
-    def write(self, label: int, row: int, image: npt.NDArray[np.uint8]) -> None:
+    def write(self, label: int, row: int, image: npt.NDArray[Any]) -> None:
         """Stage one image."""
         with store_errors(self._place):
             array = self._images()
             array.with_config({"write_empty_chunks": True})[label, row] = image
 
-    def read(self, label: int, rows: Sequence[int]) -> npt.NDArray[np.uint8]:
+    def read(self, label: int, rows: Sequence[int]) -> npt.NDArray[Any]:
         """Return staged images; a row that was never written is black."""
         with store_errors(self._place):
             array = self._images()

@@ -14,9 +14,10 @@ from __future__ import annotations
 import re
 
 from mrdist.datasets.layouts.records import Found, Layout, Record, counter, read_names
+from mrdist.datasets.layouts.trees import SPLITS
 from mrdist.storage.files import Source
 
-_NAME = re.compile(r"(?P<split>train|val|test)(?P<label>[AB])/(?P<subject>[^/]+?)(?:_(?P=label))?")
+_NAME = re.compile(r"(?P<split>train|val|valid|validation|dev|test)(?P<label>[AB])/(?P<subject>[^/]+?)(?:_(?P=label))?")
 
 
 def read(source: Source) -> Found:
@@ -25,7 +26,7 @@ def read(source: Source) -> Found:
 
 
 def _record(path: str, name: re.Match[str]) -> Record:
-    split = name["split"]
+    split = SPLITS[name["split"]]
     return Record(path, f"{split}/{name['subject']}", name["label"], split=split)
 
 

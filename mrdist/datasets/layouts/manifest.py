@@ -1,4 +1,4 @@
-"""A table of photographs: ``manifest.csv`` or ``manifest.parquet`` beside them.
+"""A table of photographs: ``manifest.csv``, ``.tsv`` or ``.parquet`` beside them.
 
 ::
 
@@ -7,34 +7,43 @@
     a/2.jpg,ann,happy,,train
 
 ``landmarks`` and ``split`` may be empty or missing; a column ``session`` tells takes of one person apart. Other columns
-are not read. Paths are those below the folder.
+are not read, and upper case plays no part in their names. Cells are parted by commas, semicolons or tabs, as
+spreadsheets write them, in UTF-8 or UTF-16. Paths are those below the manifest's folder or below the source.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from mrdist.datasets.layouts.records import PHOTOGRAPHS, Found, Layout, Record
+from mrdist.datasets.layouts.records import PHOTOGRAPHS, Found, Layout, Record, photographs
+from mrdist.datasets.layouts.trees import split_of
 from mrdist.errors import DataError
 from mrdist.storage.files import Source
 
-NAMES = ("manifest.csv", "manifest.parquet")
+NAMES = ("manifest.csv", "manifest.tsv", "manifest.parquet")
+#: Of a table that is named itself; Excel calls one of tabs .txt.
+SUFFIXES = (".csv", ".tsv", ".txt", ".parquet")
 _NEEDED = ("path", "subject", "expression")
-_SPLITS = ("train", "val", "test")
+_OTHER = ("landmarks", "split", "session")
 
 
 def find(source: Source) -> str | None:
-    """Return the name of the source's manifest.
+    """Return the name of the source's manifest: at the top, or in a folder that encloses all photographs.
 
     Raises
     ------
     DataError
         There are two.
     """
-    names = [name for name in NAMES if name in source.files]
+    tables = [PurePosixPath(name) for name in source.files if PurePosixPath(name).name.lower() in NAMES]
+    parents = [PurePosixPath(name).parents for name in photographs(source.files)]
+    tables = [table for table in tables if all(table.parent in above for above in parents)]
+    least = min((len(table.parts) for table in tables), default=0)
+    names = [str(table) for table in tables if len(table.parts) == least]
     if len(names) > 1:
         raise DataError(f"{source} holds {' and '.join(names)}: keep the one that is meant.")
     return names[0] if names else None
@@ -61,7 +70,7 @@ def read(source: Source, name: str | None = None) -> Found:
     file = source.file(name)
     try:
         content = file.read_bytes()
-        rows = _csv(content) if file.suffix == ".csv" else _parquet(content, str(file))
+        rows = _parquet(content, str(file)) if file.suffix == ".parquet" else _table(_text(content, str(file)))
     except (OSError, ValueError, csv.Error) as error:
         if isinstance(error, DataError):
             raise
@@ -72,23 +81,30 @@ def read(source: Source, name: str | None = None) -> Found:
     if missing:
         raise DataError(
             f"Manifest {file} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; it has "
-            f"{', '.join(rows[0])}."
+            f"{', '.join(filter(None, rows[0]))}: rename them."
         )
-    found, names = Found(), set(source.files)
+    found, names, folder = Found(), set(source.files), PurePosixPath(name).parent
+
+    def below(path: str) -> str:
+        """Return a path as the source has it: it may be told from the manifest's folder, from the source or whole."""
+        path = path.replace("\\", "/").removeprefix(f"{source.url}/").removeprefix("./")
+        inside = str(folder / path)
+        return inside if inside in names else path
+
     for number, row in enumerate(rows, 1):
-        path = row["path"].replace("\\", "/").removeprefix("./")
-        reason = _unfit(row, path, names)
+        path, landmarks = below(row["path"]), row.get("landmarks") and below(row["landmarks"])
+        reason = _unfit(row, path, landmarks, names)
         if reason is None:
-            landmarks, split = row.get("landmarks") or None, row.get("split") or None
+            split = split_of(row.get("split", ""))
             found.records.append(
-                Record(path, row["subject"], row["expression"], row.get("session", ""), landmarks, split)
+                Record(path, row["subject"], row["expression"], row.get("session", ""), landmarks or None, split)
             )
         else:
             found.unfit[f"{name} row {number} ({path})"] = reason
     return found
 
 
-def _unfit(row: dict[str, str], path: str, names: set[str]) -> str | None:
+def _unfit(row: dict[str, str], path: str, landmarks: str | None, names: set[str]) -> str | None:
     empty = [column for column in _NEEDED if not row[column]]
     if empty:
         return f"{' and '.join(empty)} must not be empty"
@@ -98,16 +114,51 @@ def _unfit(row: dict[str, str], path: str, names: set[str]) -> str | None:
         return "there is no such file"
     if PurePosixPath(path).suffix.lower() not in PHOTOGRAPHS:
         return "not a photograph by its extension"
-    if row.get("landmarks") and row["landmarks"] not in names:
-        return f"there is no landmark file {row['landmarks']}"
-    if row.get("split") and row["split"] not in _SPLITS:
+    if landmarks and landmarks not in names:
+        return f"there is no landmark file {landmarks}"
+    if row.get("split") and split_of(row["split"]) is None:
         return f"the split must be train, val or test, not {row['split']!r}"
     return None
 
 
-def _csv(content: bytes) -> list[dict[str, str]]:
-    reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), restval="")
-    return [{str(name): (value or "").strip() for name, value in row.items() if name is not None} for row in reader]
+def _text(content: bytes, name: str) -> str:
+    is_wide = content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    try:
+        return content.decode("utf-16" if is_wide else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"Manifest {name} cannot be read as text in UTF-{16 if is_wide else 8} ({error.reason} at byte "
+            f"{error.start}): save it as CSV UTF-8."
+        ) from error
+
+
+def _table(text: str) -> list[dict[str, str]]:
+    """Read a table whose header says what parts its cells; rows of empty cells are left out."""
+    first, _, rest = text.partition("\n")
+    if first.strip().lower() in ("sep=,", "sep=;"):  # which tells Excel
+        text = rest
+    header = text.partition("\n")[0]
+    delimiter = max(",;\t", key=header.count)
+    lines = io.StringIO(text, newline="")
+    reader = csv.DictReader(lines, restval="", delimiter=delimiter, skipinitialspace=True)
+    reader.fieldnames = _columns(reader.fieldnames or [])
+    rows = [{name: (value or "").strip() for name, value in row.items() if name is not None} for row in reader]
+    return [row for row in rows if any(row.values())]
+
+
+def _columns(names: Sequence[str]) -> list[str]:
+    """Return the names of columns in lower case.
+
+    Raises
+    ------
+    DataError
+        Two that are read have one name.
+    """
+    lower = [name.strip().lower() for name in names]
+    for name in (*_NEEDED, *_OTHER):
+        if lower.count(name) > 1:
+            raise DataError(f"The manifest has two columns called {name!r}; keep the one that is meant.")
+    return lower
 
 
 def _parquet(content: bytes, name: str) -> list[dict[str, str]]:
@@ -117,7 +168,8 @@ def _parquet(content: bytes, name: str) -> list[dict[str, str]]:
         raise DataError(
             f"Manifest {name} is Parquet, which needs pyarrow: pip install 'mrdist[parquet]', or save it as CSV."
         ) from error
-    rows = parquet.read_table(io.BytesIO(content)).to_pylist()
+    table = parquet.read_table(io.BytesIO(content))
+    rows = table.rename_columns(_columns(table.column_names)).to_pylist()
     return [{column: "" if value is None else str(value).strip() for column, value in row.items()} for row in rows]
 
 

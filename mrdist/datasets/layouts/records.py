@@ -12,7 +12,7 @@ from mrdist.datasets.photographs import Half
 from mrdist.storage.files import Source
 
 PHOTOGRAPHS = frozenset(
-    {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".pgm", ".ppm", ".jp2", ".tga"}
+    {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".pgm", ".ppm", ".jp2", ".tga", ".npy"}
 )
 LANDMARKS = frozenset({".tem", ".pts", ".lm2", ".csv", ".json", ".ljson"})
 #: Directions of the face, by the names of ``--angle``.
@@ -151,9 +151,7 @@ def read_names(
 
 def ends_with(pattern: re.Pattern[str], name: str) -> re.Match[str] | None:
     """Match a whole number of last parts of a path, its extension left out."""
-    parts = str(PurePosixPath(name).with_suffix("")).split("/")
-    tail = pattern.pattern.count("/") + 1
-    return pattern.fullmatch("/".join(parts[-tail:]))
+    return re.fullmatch(rf"(?:.*/)?(?:{pattern.pattern})", str(PurePosixPath(name).with_suffix("")), pattern.flags)
 
 
 def counter(pattern: re.Pattern[str]) -> Callable[[Sequence[str]], int]:

@@ -15,10 +15,9 @@ from pathlib import PurePosixPath
 from typing import get_args
 
 from mrdist.datasets.layouts.records import Found, Layout, Record, photographs
+from mrdist.datasets.layouts.trees import split_of
 from mrdist.datasets.photographs import Half
 from mrdist.storage.files import Source
-
-_SPLITS = ("train", "val", "test")
 
 
 def read(source: Source) -> Found:
@@ -26,7 +25,7 @@ def read(source: Source) -> Found:
     found = Found()
     for name in photographs(source.files):
         path = PurePosixPath(name)
-        split = path.parent.name if path.parent.name in _SPLITS else None
+        split = split_of(path.parent.name)
         subject = f"{split}/{path.stem}" if split else path.stem
         found.records.extend(Record(name, subject, half, split=split, half=half) for half in get_args(Half))
     return found

@@ -145,7 +145,8 @@ $("generate").addEventListener("submit", (event) => {
 $("ingest").addEventListener("submit", (event) => {
   event.preventDefault();
   make($("ingest"), () => {
-    const ingest = { source: $("i-source").value, size: Number($("i-size").value), color: $("i-color").value };
+    const ingest = { source: $("i-source").value, color: $("i-color").value };
+    if ($("i-size").value) ingest.size = Number($("i-size").value);
     if ($("i-layout").value) ingest.layout = $("i-layout").value;
     if ($("i-align").value) ingest.align = $("i-align").value;
     return { name: $("i-name").value, ingest };

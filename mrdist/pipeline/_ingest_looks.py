@@ -1,0 +1,230 @@
+"""What the photographs of an ingest look like before any is decoded, and what size and depth their store gets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+import numpy as np
+import numpy.typing as npt
+
+from mrdist.datasets.depth import DEPTHS
+from mrdist.datasets.photographs import Head, Take, read_head
+from mrdist.errors import DataError, ParameterError, PhotographError
+from mrdist.execution import Executor
+from mrdist.geometry import Shape
+from mrdist.pipeline._run import run_tasks, tracked
+
+Size = int | tuple[int, int]
+LARGEST, SMALLEST = 4096, 8
+
+
+@dataclass(frozen=True)
+class Looks:
+    """The heads of the photographs of one take, or of many.
+
+    Attributes
+    ----------
+    heads
+        Photograph -> its head.
+    reasons
+        Why the others cannot be read.
+    """
+
+    heads: Mapping[str, Head] = field(default_factory=dict)
+    reasons: Sequence[str] = ()
+
+
+def look(take: Take) -> Looks:
+    """Read the heads of a take's photographs; those that cannot be read are told when their turn comes."""
+    heads, reasons = {}, []
+    for path in take.photographs.values():
+        try:
+            heads[os.fspath(path)] = read_head(path)
+        except PhotographError as error:
+            reasons.append(str(error))
+    return Looks(heads, reasons)
+
+
+def look_at_all(executor: Executor, takes: Sequence[Take], *, show: bool | None) -> Looks:
+    """Read the heads of all photographs.
+
+    Raises
+    ------
+    DataError
+        None can be read.
+    """
+    rows = dict(enumerate(takes))
+    looks: dict[int, Looks] = {}
+    with tracked(len(takes), 0, "person", show=show, phase="looking") as advance:
+        for (row, _), seen in run_tasks(
+            executor, _look, list(rows.items()), name="look", describe=lambda item: f"person {item[1].name}"
+        ):
+            looks[row] = seen
+            advance(1, "")
+    heads = {path: head for row in rows for path, head in looks[row].heads.items()}
+    reasons = [reason for row in rows for reason in looks[row].reasons]
+    if not heads:
+        raise DataError(f"None of the photographs can be read; the first reason: {reasons[0]}")
+    return Looks(heads, reasons)
+
+
+def _look(item: tuple[int, Take]) -> Looks:
+    return look(item[1])
+
+
+def check_size(size: npt.ArrayLike) -> Size:
+    """Return a side, or height and width.
+
+    Raises
+    ------
+    ParameterError
+        Images cannot have it.
+    """
+    given = np.atleast_1d(size)
+    sides = given.tolist() if given.dtype.kind in "iu" and given.ndim == 1 else []
+    if len(sides) not in (1, 2) or not all(SMALLEST <= side <= LARGEST for side in sides):
+        raise ParameterError(
+            f"size must lie in {SMALLEST}..{LARGEST} pixels, one whole side or height and width, got {size!r}."
+        )
+    return sides[0] if len(sides) == 1 else (sides[0], sides[1])
+
+
+def told(size: Size) -> str:
+    """Return a size as ``--size`` takes it.
+
+    Examples
+    --------
+    >>> told(128), told((128, 128)), told((144, 90))
+    ('128', '128', '144,90')
+    """
+    sides = (size,) if isinstance(size, int) else size
+    return str(sides[0]) if len(set(sides)) == 1 else ",".join(map(str, sides))
+
+
+def square_side(looks: Looks) -> int:
+    """Return the side that all photographs share, for the square frame of aligned faces.
+
+    Raises
+    ------
+    DataError
+        They differ in size or are not square.
+    """
+    height, width = _common_shape(looks, "the size of the images in the store with --size")
+    if height != width:
+        name = _name(next(iter(looks.heads)))
+        raise DataError(
+            f"{name} has {width} x {height} pixels and is not square, as the frame of aligned faces is; give its side "
+            "with --size, or take the photographs as they lie with --align none."
+        )
+    return height
+
+
+def shape_of(looks: Looks, size: Size | None, there: Shape | None) -> Shape:
+    """Return height and width of the images of photographs that are taken as they lie.
+
+    Parameters
+    ----------
+    looks
+        Of the photographs.
+    size
+        What was asked for: a side keeps the shape of square photographs, and height and width take whatever comes.
+    there
+        Of the store that is added to.
+
+    Raises
+    ------
+    DataError
+        The photographs differ in size, or would be stretched, and nobody has asked for it.
+    """
+    if size is None and there is None:
+        return _common_shape(looks, "the height and width of the images in the store with --size H,W")
+    if isinstance(size, tuple):
+        return size
+    if size is None:
+        assert there is not None
+        for path, head in looks.heads.items():
+            if (head.height, head.width) != there:
+                raise DataError(
+                    f"{_name(path)} has {head.width} x {head.height} pixels and the images of the store have "
+                    f"{there[1]} x {there[0]}; resize it with --size {there[0]},{there[1]}."
+                )
+        return there
+    for path, head in looks.heads.items():
+        if head.height != head.width:
+            longer = max(head.height, head.width)
+            height, width = (max(round(side * size / longer), 1) for side in (head.height, head.width))
+            raise DataError(
+                f"{_name(path)} has {head.width} x {head.height} pixels and would be stretched "
+                f"{longer / min(head.height, head.width):.2g} times to {size} x {size}; keep its shape with --size "
+                f"{height},{width}, or stretch it with --size {size},{size}."
+            )
+    return size, size
+
+
+def stretched(looks: Looks, shape: Shape) -> list[str]:
+    """Return the photographs whose shape is another one, by more than rounding does."""
+    height, width = shape
+    return [
+        path
+        for path, head in looks.heads.items()
+        if abs(head.width * height - head.height * width) > max(head.height, head.width)
+    ]
+
+
+def depth_of(looks: Looks, depth: str | None, there: str | None) -> str:
+    """Return the dtype of the images of photographs that are taken as they lie.
+
+    Parameters
+    ----------
+    looks
+        Of the photographs.
+    depth
+        What was asked for.
+    there
+        Of the store that is added to.
+
+    Raises
+    ------
+    DataError
+        The photographs differ, or are deeper than the store, and nobody has asked for one.
+    """
+    if depth is not None:
+        return depth
+    deepest = max(looks.heads.items(), key=lambda item: DEPTHS.index(item[1].depth))
+    if there is not None:
+        if DEPTHS.index(deepest[1].depth) > DEPTHS.index(there):
+            raise DataError(
+                f"{_name(deepest[0])} has {_bits(deepest[1].depth)} a channel and the images of the store "
+                f"{_bits(there)}; round it with --dtype {there}."
+            )
+        return there
+    least = min(looks.heads.items(), key=lambda item: DEPTHS.index(item[1].depth))
+    if least[1].depth != deepest[1].depth:
+        low, high = least[1].depth, deepest[1].depth
+        raise DataError(
+            f"{_name(least[0])} has {_bits(low)} a channel and {_name(deepest[0])} {_bits(high)}; keep all with "
+            f"--dtype {high}, or round to --dtype {low}."
+        )
+    return deepest[1].depth
+
+
+def _bits(depth: str) -> str:
+    return {"uint8": "8 bits", "uint16": "16 bits", "float32": "floats"}[depth]
+
+
+def _common_shape(looks: Looks, remedy: str) -> Shape:
+    (first, head), *others = looks.heads.items()
+    for path, other in others:
+        if (other.height, other.width) != (head.height, head.width):
+            raise DataError(
+                f"{_name(first)} has {head.width} x {head.height} pixels and {_name(path)} {other.width} x "
+                f"{other.height}; give {remedy}."
+            )
+    return head.height, head.width
+
+
+def _name(path: str) -> str:
+    return PurePosixPath(path).name
