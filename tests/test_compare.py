@@ -196,6 +196,7 @@ def test_usage_is_told():
     assert warm("report").returncode == 2
 
 
+@pytest.mark.slow
 def test_every_method_can_be_compared_and_reported(tmp_path):
     url, out = str(tmp_path / "faces.zarr"), tmp_path / "out"
     mrdist.generate(url, images=40, size=32, labels=["neutral", "happy"], color="gray", workers=0, progress=False)

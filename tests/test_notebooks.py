@@ -10,6 +10,7 @@ NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # raised inside Jupyter's own client
+@pytest.mark.slow
 def test_quickstart_runs_and_draws(tmp_path):
     notebook = nbformat.read(NOTEBOOKS / "quickstart.ipynb", as_version=4)
 
@@ -24,6 +25,7 @@ def test_quickstart_runs_and_draws(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.slow
 def test_paper_runs_at_a_small_size_and_draws(tmp_path):
     notebook = nbformat.read(NOTEBOOKS / "paper.ipynb", as_version=4)
     (parameters,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ())]

@@ -108,6 +108,7 @@ def _dask(log, *args):
             process.wait(commands.SECONDS)
 
 
+@pytest.mark.slow
 def test_no_secret_is_found_anywhere(tmp_path, web):
     folder, url = web
     faces = ("--images", 8, "--size", 32, "--labels", "neutral,happy", "--color", "gray", "--workers", 0)

@@ -268,6 +268,7 @@ def another(folder, service, tmp_path):
     return tmp_path / "catalog"
 
 
+@pytest.mark.slow
 def test_killed_with_its_job_a_service_begins_where_it_was(another, direct, tmp_path):
     with serving(another, tmp_path / "log", "--workers", "0") as killed:
         job = killed.submit("train", "first", **LONG)

@@ -151,6 +151,7 @@ def test_counts_are_told_to_prometheus(client):
     assert "mrdist_request_seconds_bucket" in text
 
 
+@pytest.mark.slow
 def test_a_cluster_that_is_away_fails_the_job_and_not_the_service(catalog, tmp_path):
     with serving(catalog.url, tmp_path / "log", "--scheduler", "tcp://127.0.0.1:9") as service:
         code, _, content = service.raw("GET", "/readyz")
