@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mrdist.planning.bands import band_cuts, band_height
-from mrdist.planning.cuts import Cut
+from mrdist.planning.cuts import Cut, whole_block
 from mrdist.planning.solving import plan_solving
 from mrdist.planning.training import Plan, block_bytes, count_requests, plan_training
 from mrdist.planning.units import BASE_MEMORY, CLIENT_MEMORY, DEFAULT_MEMORY, MIB, parse_bytes
@@ -26,4 +26,5 @@ __all__ = [
     "parse_bytes",
     "plan_solving",
     "plan_training",
+    "whole_block",
 ]
