@@ -84,8 +84,9 @@ def _train(faces, way, url):
     if way in TOGETHER:
         mrdist.train_mappings(faces.images, url, source="neutral", both_ways=True, **TOGETHER[way], **alone)
         return list(MappingGroup.open(url).urls.values())
-    rows = mrdist.compare(faces.images, out=url, methods=tuple(METHODS), **LABELS, **alone)["methods"]
-    assert len(rows) == len(METHODS)
+    methods = [name for name in METHODS if name not in FEW]
+    rows = mrdist.compare(faces.images, out=url, methods=methods, alpha=0.1, **LABELS, **alone)["methods"]
+    assert len(rows) == len(methods)
     return [f"{url}/{row['weights']}" for row in rows]
 
 
@@ -107,7 +108,7 @@ def test_every_way_to_train_keeps_where_faces_lie(faces, way):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_photograph_that_is_not_of_the_trained_size(faces, tmp_path, method):
-    """The frame that the points name is what `predict` changes; the change arrives in the photograph as `retouch` has it."""
+    """What `predict` changes in the frame that the points name arrives in the photograph as `retouch` has it."""
     (url,) = trained(faces, method)
     points = ",".join(map(str, PUPILS))
     report = commands.report("synthesize", url, faces.photograph, "--points", points, "--out", tmp_path)

@@ -93,7 +93,8 @@ def compare(images: str, as_json: bool, **options: Any) -> None:
         print_json(found)
         return
     print_comparison(found)
-    click.echo(f"look at {options['out']}/compare.png, or: mrdist report {options['out']} --out report.html")
+    folder = options["out"].rstrip("/")
+    click.echo(f"look at {folder}/compare.png, or: mrdist report {folder} --out report.html")
 
 
 def print_comparison(found: dict[str, Any]) -> None:

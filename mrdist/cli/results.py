@@ -60,7 +60,7 @@ def synthesize(weights: str, inputs: tuple[str, ...], out: str, as_json: bool, *
         print_json(report.to_dict())
     elif isinstance(report, GroupSynthesisReport):
         for name, each in report.reports.items():
-            _print_synthesis(f"{out}/{name}", each)
+            _print_synthesis(f"{out.rstrip('/')}/{name}", each)
     else:
         _print_synthesis(out, report)
 

@@ -1,7 +1,16 @@
 """Run tasks in this process, on a local cluster or on any Dask scheduler: the only room that knows Dask."""
 
-from mrdist.execution._cluster import open_executor, reach, use_tls
+from mrdist.execution._cluster import check_choice, open_executor, reach, use_tls
 from mrdist.execution._executor import Executor
 from mrdist.execution._process import n_processors, peak_memory, progress_bar
 
-__all__ = ["Executor", "n_processors", "open_executor", "peak_memory", "progress_bar", "reach", "use_tls"]
+__all__ = [
+    "Executor",
+    "check_choice",
+    "n_processors",
+    "open_executor",
+    "peak_memory",
+    "progress_bar",
+    "reach",
+    "use_tls",
+]

@@ -67,7 +67,7 @@ def reach(workers: int | None, scheduler: str | None, max_memory: int) -> tuple[
     ExecutionError
         If the scheduler cannot be reached, or it or a worker has packages that do not fit ours.
     """
-    _check_choice(workers, scheduler)
+    check_choice(workers, scheduler)
     if scheduler is None:
         return max_memory, None
     with _quiet(), _connect(scheduler) as client:
@@ -131,7 +131,7 @@ def open_executor(
     ExecutionError
         If the scheduler cannot be reached.
     """
-    _check_choice(workers, scheduler)
+    check_choice(workers, scheduler)
     started = time.perf_counter()
     if scheduler is None and prepare is not None:
         prepare()
@@ -150,7 +150,8 @@ def open_executor(
         yield Executor(client, address, client.dashboard_link, time.perf_counter() - started)
 
 
-def _check_choice(workers: int | None, scheduler: str | None) -> None:
+def check_choice(workers: int | None, scheduler: str | None = None) -> None:
+    """Raise ParameterError if ``workers`` is negative or given together with ``scheduler``."""
     if workers is not None and scheduler is not None:
         raise ParameterError(f"give either workers ({workers}) or a scheduler ({scheduler}), not both.")
     if workers is not None and workers < 0:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from mrdist.errors import ExecutionError, ParameterError, SolveError
 from mrdist.events import emit
-from mrdist.execution import Executor, n_processors, open_executor, peak_memory, reach
+from mrdist.execution import Executor, check_choice, n_processors, open_executor, peak_memory, reach
 from mrdist.geometry import ReceptiveField
 from mrdist.moments import COLORS, SufficientStatistics
 from mrdist.pipeline._resume import BlockTask, ReadBack, Task, tasks_left
@@ -87,7 +87,14 @@ def check_workers(
 
 
 def n_slots_of(workers: int | None) -> int:
-    """Return how many tasks run at once, as far as that is known before there is a cluster."""
+    """Return how many tasks run at once, as far as that is known before there is a cluster.
+
+    Raises
+    ------
+    ParameterError
+        If ``workers`` is negative.
+    """
+    check_choice(workers)
     return n_processors() if workers is None else max(workers, 1)
 
 

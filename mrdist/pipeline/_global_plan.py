@@ -8,9 +8,9 @@ from math import prod
 
 import numpy as np
 
-from mrdist.errors import MemoryLimitError, ParameterError
+from mrdist.errors import MemoryLimitError
 from mrdist.geometry import Shape, block_grid
-from mrdist.planning import BASE_MEMORY, MIB, Cut
+from mrdist.planning import BASE_MEMORY, MIB, Cut, whole_block
 from mrdist.storage import Images
 from mrdist.storage.global_weights import GlobalTraining
 from mrdist.storage.outputs import chunk_side
@@ -90,7 +90,7 @@ def plan_global(sizes: GlobalSizes, *, max_memory: int, n_slots: int, block: Sha
     Raises
     ------
     ParameterError
-        If ``block`` is not positive.
+        If ``block`` is not a height and a width in pixels.
     MemoryLimitError
         If even the smallest block, or the matrices of the training rows, need more than ``max_memory``.
     """
@@ -102,9 +102,8 @@ def plan_global(sizes: GlobalSizes, *, max_memory: int, n_slots: int, block: Sha
             "MiB; raise --max-memory or train on fewer images."
         )
     side = chunk_side(training.shape)
-    if block is not None and min(block) < 1:
-        raise ParameterError(f"block must be at least 1 x 1 pixels, got {block[0]} x {block[1]}.")
-    cuts = [_cut(sizes, found) for found in (_blocks(training.shape, side) if block is None else [_whole(block, side)])]
+    blocks = _blocks(training.shape, side) if block is None else [whole_block(training.shape, side, block)]
+    cuts = [_cut(sizes, each) for each in blocks]
     fitting = [cut for cut in cuts if cut.peak_memory <= max_memory]
     if not fitting:
         smallest = cuts[-1]
@@ -116,13 +115,9 @@ def plan_global(sizes: GlobalSizes, *, max_memory: int, n_slots: int, block: Sha
     return next((cut for cut in fitting if cut.n_blocks >= 2 * n_slots), fitting[-1])
 
 
-def _whole(block: Shape, side: int) -> Shape:
-    return -(-block[0] // side) * side, -(-block[1] // side) * side
-
-
 def _blocks(shape: Shape, side: int) -> Iterator[Shape]:
     """Blocks of whole chunks, largest first: whole rows as long as they are more than one chunk high."""
-    height, width = _whole(shape, side)
+    height, width = whole_block(shape, side, shape)
     yield height, width
     while height > side or width > side:
         if height > side:

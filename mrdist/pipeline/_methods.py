@@ -14,6 +14,7 @@ from mrdist.errors import ParameterError
 from mrdist.geometry import Shape
 from mrdist.moments import Color
 from mrdist.pipeline._blocks import check_choices, versions
+from mrdist.pipeline._options import check_options
 from mrdist.planning import Cut
 from mrdist.storage import FaceFrame, Images, StorageOptions, redact
 
@@ -188,7 +189,7 @@ def choose_options(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
     Raises
     ------
     ParameterError
-        If there is no such method, or it does not know an option that is given.
+        If there is no such method, it does not know an option that is given, or that is outside its domain.
 
     Examples
     --------
@@ -204,4 +205,4 @@ def choose_options(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
                 f"method {method} does not know the option {name} (got {value!r}); it knows "
                 f"{', '.join(known) or 'none of its own'}."
             )
-    return {name: default if given.get(name) is None else given[name] for name, default in known.items()}
+    return {**known, **check_options({name: value for name, value in given.items() if value is not None})}

@@ -15,6 +15,7 @@ from mrdist.execution import peak_memory
 from mrdist.geometry import Block, ReceptiveField, Shape, block_grid
 from mrdist.moments import Color, check_rows
 from mrdist.pipeline._blocks import check_choices, check_workers, output_options, run_blocks, versions
+from mrdist.pipeline._options import choose_field
 from mrdist.pipeline._run import driving, hold
 from mrdist.pipeline._sums import sum_images
 from mrdist.planning import DEFAULT_MEMORY, Workload, block_bytes, plan_training
@@ -247,10 +248,7 @@ def _describe(
         raise ParameterError("a new statistics store needs the labels source and target (--source, --target).")
     color = color or (known.color if known else "shared")
     check_choices(color, split)
-    field = ReceptiveField(
-        receptive_field if receptive_field is not None else known.receptive_field if known else 3,
-        dilation if dilation is not None else known.dilation if known else 1,
-    )
+    field = choose_field(receptive_field, dilation, known.field if known else ReceptiveField())
     field.check_fits(images.shape)
     return Accumulation(
         source=source,

@@ -24,8 +24,9 @@ from mrdist.execution import peak_memory
 from mrdist.geometry import ReceptiveField, Shape, block_grid, common_field
 from mrdist.moments import SufficientStatistics, unit_of
 from mrdist.paths import sum_tiles, validation_errors
-from mrdist.pipeline._blocks import open_blocks, run_pass, solve_block, versions, warm_up
+from mrdist.pipeline._blocks import open_blocks, run_pass, solve_block, warm_up
 from mrdist.pipeline._methods import Job, Lesson
+from mrdist.pipeline._options import as_list
 from mrdist.pipeline._resume import BlockTask, find_damaged
 from mrdist.pipeline._sums import sum_folds
 from mrdist.pipeline.train import TrainReport, TrainTask, already_trained, describe_training, plan_job, workload_of
@@ -40,7 +41,7 @@ from mrdist.selection import (
     mean_error,
     standard_error,
 )
-from mrdist.storage import Images, Training, redact
+from mrdist.storage import Images, Training
 from mrdist.storage.cross_validation import Search, SearchOutput, remove_scratch, search_output
 from mrdist.storage.outputs import chunk_side
 from mrdist.storage.reading_back import read_back_search
@@ -90,11 +91,6 @@ class Grid:
         if not found:
             raise ParameterError("receptive_field and dilation must name at least one field to try, got none.")
         return found
-
-
-def as_list(value: int | Sequence[int]) -> list[int]:
-    """Return one value or several as a list."""
-    return [value] if isinstance(value, int) else list(value)
 
 
 def describe_search(lesson: Lesson, grid: Grid, *, penalize_intercept: bool) -> tuple[Training, Search, Workload]:

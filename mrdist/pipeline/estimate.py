@@ -16,6 +16,7 @@ from mrdist.errors import ParameterError
 from mrdist.geometry import Shape
 from mrdist.moments import Color
 from mrdist.pipeline._blocks import n_slots_of
+from mrdist.pipeline._methods import choose_options
 from mrdist.pipeline.plan import describe, measure_reading
 from mrdist.planning import DEFAULT_MEMORY, Plan, count_requests, parse_bytes, plan_training
 from mrdist.storage import Images, chunk_shape, create_images, finish_images, write_images
@@ -142,6 +143,7 @@ def estimate(
         "rule": rule,
         "seed": seed,
     }
+    choose_options(method, options)  # before a sample is drawn for them
     stored = chunk_shape(pairs, (size, size), channels, 1, chunks)
     lesson = dict(zip(_LABELS, _LABELS, strict=True)) | {"split": "all", "color": color, "dtype": dtype}
     n_slots, limit = n_slots_of(workers), parse_bytes(max_memory)

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from mrdist.errors import ParameterError
 from mrdist.execution import peak_memory
-from mrdist.geometry import Block, ReceptiveField, Shape, block_grid
+from mrdist.geometry import Block, Shape, block_grid
 from mrdist.pipeline._blocks import (
     check_choices,
     check_workers,
@@ -17,10 +18,10 @@ from mrdist.pipeline._blocks import (
     solve_block,
     versions,
 )
+from mrdist.pipeline._options import check_options, choose_field
 from mrdist.pipeline._run import driving, hold
 from mrdist.pipeline.train import TrainReport, already_trained
 from mrdist.planning import DEFAULT_MEMORY, StoredSums, plan_solving
-from mrdist.solvers import check_alpha
 from mrdist.storage import (
     Statistics,
     StorageOptions,
@@ -107,13 +108,13 @@ def solve(
     weights_storage_options = output_options(weights_url, weights_storage_options, storage_options)
     check_apart(statistics_url, weights_url)
     check_choices("shared", dtype=dtype)
+    if isinstance(alpha, str):
+        raise ParameterError(f"alpha must be a number, got {alpha!r}; only train can choose it, from the images.")
+    chosen = check_options({"alpha": alpha, "penalize_intercept": penalize_intercept})
     limit, n_slots = check_workers(workers, scheduler, statistics_url, weights_url, max_memory=max_memory)
     statistics = Statistics.open(statistics_url, storage_options)
     accumulation = statistics.accumulation
-    field = ReceptiveField(
-        accumulation.receptive_field if receptive_field is None else receptive_field,
-        accumulation.dilation if dilation is None else dilation,
-    )
+    field = choose_field(receptive_field, dilation, accumulation.field)
     accumulation.field.check_contains(field)
     training = Training(
         images=statistics.fingerprint,
@@ -122,9 +123,8 @@ def solve(
         split=", ".join(sorted({part.split for part in statistics.parts})),
         receptive_field=field.size,
         dilation=field.dilation,
-        alpha=check_alpha(alpha),
         color=accumulation.color,
-        penalize_intercept=penalize_intercept,
+        **chosen,
         dtype=dtype,
         height=accumulation.height,
         width=accumulation.width,

@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mrdist.errors import ParameterError
 from mrdist.execution import peak_memory
 from mrdist.geometry import Block, ReceptiveField, Shape, block_grid
 from mrdist.moments import Color
-from mrdist.pipeline._blocks import check_workers, output_options, run_blocks, solve_block, versions
+from mrdist.pipeline._blocks import check_workers, output_options, run_blocks, solve_block
 from mrdist.pipeline._methods import METHODS, Job, Lesson, choose_options
+from mrdist.pipeline._options import check_fixed
 from mrdist.pipeline._run import driving, hold
 from mrdist.pipeline._sums import sum_images
 from mrdist.planning import DEFAULT_MEMORY, Plan, Workload, block_bytes, plan_training
@@ -348,36 +348,6 @@ def run_training(
         peak_memory_bytes=run.peak_memory_bytes,
         scores=scores,
     )
-
-
-def check_fixed(
-    *, receptive_field: int | Sequence[int] | None, dilation: int | Sequence[int] | None, **search: object
-) -> dict[str, Any]:
-    """Return the one field of a training without cross-validation.
-
-    Raises
-    ------
-    ParameterError
-        If there are several, or an option is given that only a cross-validation knows.
-    """
-    check_unsearched("--alpha cv (alpha='cv')", **search)
-    found: dict[str, Any] = {}
-    for name, choices in (("receptive_field", receptive_field), ("dilation", dilation)):
-        values = [choices] if choices is None or isinstance(choices, int) else list(choices)
-        if len(values) != 1:
-            raise ParameterError(
-                f"{name} must be one number, got {', '.join(map(str, values)) or 'none'}; add --alpha cv (alpha='cv') "
-                "to have one of several chosen by cross-validation."
-            )
-        found[name] = values[0]
-    return found
-
-
-def check_unsearched(asking: str, /, **search: object) -> None:
-    """Raise ParameterError if an option is given that only a cross-validation knows; ``asking`` asks for one."""
-    for name, value in search.items():
-        if value is not None:
-            raise ParameterError(f"{name} ({value}) belongs to a cross-validation; add {asking} or leave it out.")
 
 
 def already_trained(

@@ -31,13 +31,13 @@ from mrdist.baselines.mean import TargetSums
 from mrdist.errors import DataError
 from mrdist.execution import Executor, open_executor, peak_memory
 from mrdist.geometry import Block, block_grid
-from mrdist.pipeline._blocks import versions
 from mrdist.pipeline._global_plan import GlobalSizes, plan_global
 from mrdist.pipeline._methods import Job, Lesson
+from mrdist.pipeline._options import check_fixed
 from mrdist.pipeline._resume import tasks_left
 from mrdist.pipeline._run import Step, run_tasks, tracked
 from mrdist.pipeline._search import check_search, settle
-from mrdist.pipeline.train import TrainReport, TrainTask, already_trained, check_fixed
+from mrdist.pipeline.train import TrainReport, TrainTask, already_trained
 from mrdist.planning import Cut
 from mrdist.selection import DEFAULT_ALPHAS, assign_folds, check_alphas
 from mrdist.solvers import check_alpha

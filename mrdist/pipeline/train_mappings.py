@@ -26,9 +26,10 @@ from mrdist.pipeline._blocks import (
 from mrdist.pipeline._mappings_apart import train_apart
 from mrdist.pipeline._mappings_together import Unit, plan_units, workload_of_all
 from mrdist.pipeline._methods import Lesson, choose_options
+from mrdist.pipeline._options import check_fixed
 from mrdist.pipeline._run import driving, hold
 from mrdist.pipeline._sums import sum_mappings
-from mrdist.pipeline.train import check_fixed, describe_training
+from mrdist.pipeline.train import describe_training
 from mrdist.planning import DEFAULT_MEMORY, Plan, block_bytes, plan_training
 from mrdist.storage import (
     FaceFrame,

@@ -6,14 +6,14 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby, pairwise
+from itertools import groupby
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from mrdist.analysis import spread_pixels
-from mrdist.baselines.estimators import check_iterations, check_pursuit
+from mrdist.baselines.estimators import check_pursuit
 from mrdist.baselines.held_out import held_out_errors, lasso_candidates, omp_candidates
 from mrdist.baselines.lasso import TOLERANCE
 from mrdist.baselines.omp import shared_bytes
@@ -26,15 +26,16 @@ from mrdist.baselines.sparse import (
     omp_solver,
     window_of,
 )
-from mrdist.errors import DataError, MemoryLimitError, ParameterError
+from mrdist.errors import DataError, MemoryLimitError
 from mrdist.execution import peak_memory
 from mrdist.geometry import Block, Shape, block_grid
 from mrdist.moments import to_integers, unit_of
-from mrdist.pipeline._blocks import BlockRun, run_blocks, versions
+from mrdist.pipeline._blocks import BlockRun, run_blocks
 from mrdist.pipeline._methods import Job
+from mrdist.pipeline._options import check_fixed, check_numbers, check_unsearched
 from mrdist.pipeline._search import Parameter, check_search, settle
-from mrdist.pipeline.train import TrainReport, TrainTask, already_trained, check_fixed, check_unsearched
-from mrdist.planning import BASE_MEMORY, MIB, Cut
+from mrdist.pipeline.train import TrainReport, TrainTask, already_trained
+from mrdist.planning import BASE_MEMORY, MIB, Cut, whole_block
 from mrdist.selection import assign_folds, check_alphas
 from mrdist.solvers import check_alpha
 from mrdist.storage import Images, StorageOptions, redact
@@ -80,7 +81,6 @@ def plan_lasso(
     job: Job, *, alpha: float | Literal["cv"], window: int | None, max_iterations: int, **search: Any
 ) -> tuple[SparseTraining, Cut]:
     """Check the options and cut the work into blocks."""
-    check_iterations(max_iterations)
     if alpha == "cv":
         alphas = search.pop("alphas")
         grid = check_alphas(LASSO_ALPHAS if alphas is None else alphas)
@@ -114,28 +114,6 @@ def plan_omp(
     for number in [nonzeros] if isinstance(nonzeros, int) else nonzeros:
         check_pursuit(number, tolerance, n_rows, n_columns)
     return _plan(job, window, nonzeros=nonzeros, tolerance=tolerance, **search)
-
-
-def check_numbers(numbers: Sequence[int]) -> list[int]:
-    """Return numbers of weights to choose from in ascending order.
-
-    Raises
-    ------
-    ParameterError
-        If there are none, one is no whole number, or one is there twice.
-
-    Examples
-    --------
-    >>> check_numbers((5, 1))
-    [1, 5]
-    """
-    if not numbers or not all(isinstance(number, int) for number in numbers):
-        raise ParameterError(f"nonzeros must be a whole number, several of them, or 'cv', got {numbers!r}.")
-    found = sorted(numbers)
-    for number, following in pairwise(found):
-        if number == following:
-            raise ParameterError(f"nonzeros holds {number} twice; give every number once.")
-    return found
 
 
 def _plan(job: Job, window: int | None, **options: Any) -> tuple[SparseTraining, Cut]:
@@ -329,17 +307,14 @@ def plan_sparse(
 
     Raises
     ------
+    ParameterError
+        If ``block`` is not a height and a width in pixels.
     MemoryLimitError
         If the source images, or the windows of a block, do not fit into ``max_memory``.
     """
     unit = chunk_side(images.shape)
-    sides = [max(_SIDE, unit), unit] if block is None else [0]
-    for side in sides:
-        height, width = (side, side) if block is None else block
-        chosen = (
-            min(-(-height // unit), -(-images.shape[0] // unit)) * unit,
-            min(-(-width // unit), -(-images.shape[1] // unit)) * unit,
-        )
+    for wanted in [(max(_SIDE, unit),) * 2, (unit, unit)] if block is None else [block]:
+        chosen = whole_block(images.shape, unit, wanted)
         blocks = block_grid(images.shape, chosen)
         if len(blocks) >= 2 * n_slots:
             break

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mrdist.planning.bands import band_cuts, band_height
-from mrdist.planning.cuts import Cut
+from mrdist.planning.cuts import Cut, whole_block
 from mrdist.planning.scoring import SCORED_BATCH, SCORED_CELL, ScoringPlan, ScoringSizes, plan_scoring
 from mrdist.planning.solving import plan_solving
 from mrdist.planning.training import Plan, block_bytes, count_requests, plan_training
@@ -32,4 +32,5 @@ __all__ = [
     "plan_scoring",
     "plan_solving",
     "plan_training",
+    "whole_block",
 ]

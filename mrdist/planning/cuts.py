@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from numbers import Integral
+from typing import Any, TypeVar
+
+import numpy as np
 
 from mrdist.errors import MemoryLimitError, ParameterError
 from mrdist.geometry import Block, Shape
@@ -41,12 +44,41 @@ class Cut:
 
 def find_blocks(shape: Shape, unit: int, block: Shape | None) -> list[Shape]:
     """Return blocks to choose from, largest first: whole chunks of the output."""
-    whole = (round_up(shape[0], unit), round_up(shape[1], unit))
     if block is None:
-        return _halvings(whole, unit)
-    if min(block) < 1:
-        raise ParameterError(f"block must be at least 1 x 1 pixels, got {block[0]} x {block[1]}.")
-    return [(min(round_up(block[0], unit), whole[0]), min(round_up(block[1], unit), whole[1]))]
+        return _halvings((round_up(shape[0], unit), round_up(shape[1], unit)), unit)
+    return [whole_block(shape, unit, block)]
+
+
+def whole_block(shape: Shape, unit: int, block: Shape) -> Shape:
+    """Return a block that was asked for as whole chunks of the output, no more than the image has.
+
+    Raises
+    ------
+    ParameterError
+        If it is not a height and a width in pixels.
+
+    Examples
+    --------
+    >>> whole_block((128, 200), 16, (20, 1000))
+    (32, 208)
+    """
+    height, width = _check_block(block)
+    return min(round_up(height, unit), round_up(shape[0], unit)), min(round_up(width, unit), round_up(shape[1], unit))
+
+
+def _check_block(block: Any) -> Shape:
+    sides = block.tolist() if isinstance(block, np.ndarray) else block
+    are_two = isinstance(sides, list | tuple) and len(sides) == 2
+    if not are_two or any(isinstance(side, bool) or not isinstance(side, Integral) for side in sides):
+        text = repr(sides)
+        raise ParameterError(
+            "block must be height and width in pixels, two whole numbers of at least 1, got "
+            f"{text if len(text) <= 80 else f'{text[:80]}...'}."
+        )
+    height, width = map(int, sides)
+    if min(height, width) < 1:
+        raise ParameterError(f"block must be at least 1 x 1 pixels, got {height} x {width}.")
+    return height, width
 
 
 def _halvings(whole: Shape, unit: int) -> list[Shape]:

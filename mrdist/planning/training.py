@@ -67,7 +67,7 @@ def plan_training(workload: Workload, *, max_memory: int, n_slots: int, block: S
     Raises
     ------
     ParameterError
-        If ``block`` is not positive.
+        If ``block`` is not a height and a width in pixels.
     MemoryLimitError
         If even the smallest block needs more than ``max_memory``.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from mrdist.errors import ParameterError
@@ -30,7 +31,7 @@ def parse_bytes(text: str | int) -> int:
     (2147483648, 600000000, 4096)
     """
     match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([kmgt]i?)?b?\s*", str(text).lower())
-    size = int(float(match[1]) * (_UNITS | _BINARY_UNITS)[match[2] or ""]) if match else 0
-    if size <= 0:
-        raise ParameterError(f"max_memory must be a positive size such as 2GiB or 600MB, got {text!r}.")
-    return size
+    size = float(match[1]) * (_UNITS | _BINARY_UNITS)[match[2] or ""] if match else 0.0
+    if not 1 <= size < math.inf:
+        raise ParameterError(f"max_memory must be a positive size such as 2GiB or 600MB, got {str(text)[:40]!r}.")
+    return int(size)

@@ -25,6 +25,7 @@ from datetime import UTC, datetime
 from logging import getLogger
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from mrdist.errors import StoreBusyError, StoreError
 from mrdist.events import emit
@@ -74,6 +75,8 @@ def run_state(url: str, options: StorageOptions = None) -> dict[str, Any] | None
         ``seconds_left`` and ``last_error``; None where that is not known (yet). ``alive`` is what the last sign of life
         says: of a run on another machine whose clock is wrong it may be mistaken.
     """
+    if urlsplit(normalize_url(url)).scheme and not urlsplit(normalize_url(url)).path:
+        return None  # a bucket, beside which nothing can lie
     record = read_record(run_url(url), options)
     if record is None:
         return None

@@ -14,6 +14,7 @@ import zarr
 
 from mrdist.errors import ParameterError, StoreFormatError
 from mrdist.geometry import Block, Shape
+from mrdist.storage.coordinates import describe_weights
 from mrdist.storage.cv_table import open_table
 from mrdist.storage.face_frame import FaceFrame
 from mrdist.storage.images import Images
@@ -127,12 +128,17 @@ class Model(ABC):
         """
 
     def to_xarray(self) -> xr.Dataset:
-        """Return the store as an xarray Dataset, lazily."""
+        """Return the store as an xarray Dataset, lazily.
+
+        Its variables say what they are and in which unit (attributes ``long_name`` and ``units``). Pixels have their
+        places as coordinates, and the weights of masked regression the offsets of their inputs: ``dy`` and ``dx`` are
+        levels of the index ``offset``, so that ``dataset.coef.sel(dy=0, dx=1)`` is what the pixel to the right weighs
+        (``reset_index("offset")`` before it goes to a file: formats on disk have no such index).
+        """
         import xarray as xr  # brings pandas, which a worker does not need
 
         group = open_kind(self.url, self.storage_options, "weights", _RESUME)
-        dataset: xr.Dataset = xr.open_zarr(group.store, consolidated=True)
-        return dataset
+        return describe_weights(xr.open_zarr(group.store, consolidated=True))
 
     @property
     def cv(self) -> xr.Dataset | None:

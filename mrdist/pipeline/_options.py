@@ -1,0 +1,212 @@
+"""What the options of the methods may be: checked in one place, whatever the method and whoever asks.
+
+An option leaves its check as a number of Python's own or a list of them, fit for JSON, also where it came out of NumPy.
+What depends on the images (how wide a window may be, how many components there are) is checked where they are known.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+from mrdist.baselines.dual import check_gamma
+from mrdist.errors import ParameterError
+from mrdist.geometry import ReceptiveField
+from mrdist.solvers import check_alpha
+
+Check = Callable[[str, Any], Any]
+"""Called with the name of an option and what is given for it."""
+
+
+def check_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options with plain values.
+
+    Raises
+    ------
+    ParameterError
+        If one is nothing that the option of its name may be.
+
+    Examples
+    --------
+    >>> check_options({"alpha": np.float64(2), "nonzeros": np.array([3, 5])})
+    {'alpha': 2.0, 'nonzeros': [3, 5]}
+    """
+    return {name: _CHECKS[name](name, value) for name, value in given.items()}
+
+
+def check_fixed(*, receptive_field: Any, dilation: Any, **search: object) -> dict[str, int]:
+    """Return the one field of a training without cross-validation.
+
+    Raises
+    ------
+    ParameterError
+        If there are several, or an option is given that only a cross-validation knows.
+    """
+    check_unsearched("--alpha cv (alpha='cv')", **search)
+    field: dict[str, int] = {}
+    for name, choices in (("receptive_field", receptive_field), ("dilation", dilation)):
+        values = as_list(choices)
+        if len(values) != 1:
+            raise ParameterError(
+                f"{name} must be one number, got {', '.join(map(str, values)) or 'none'}; add --alpha cv (alpha='cv') "
+                "to have one of several chosen by cross-validation."
+            )
+        field[name] = values[0]
+    return field
+
+
+def choose_field(receptive_field: int | None, dilation: int | None, default: ReceptiveField) -> ReceptiveField:
+    """Return one field; what is not given is that of another.
+
+    Raises
+    ------
+    ParameterError
+        If there are several, or it cannot be.
+
+    Examples
+    --------
+    >>> choose_field(None, 2, ReceptiveField(3))
+    ReceptiveField(size=3, dilation=2)
+    """
+    asked = {"receptive_field": receptive_field, "dilation": dilation}
+    given = check_options({name: value for name, value in asked.items() if value is not None})
+    field = check_fixed(**{"receptive_field": default.size, "dilation": default.dilation} | given)
+    return ReceptiveField(field["receptive_field"], field["dilation"])
+
+
+def check_unsearched(asking: str, /, **search: object) -> None:
+    """Raise ParameterError if an option is given that only a cross-validation knows; ``asking`` asks for one."""
+    for name, value in search.items():
+        if value is not None:
+            raise ParameterError(f"{name} ({value}) belongs to a cross-validation; add {asking} or leave it out.")
+
+
+def check_numbers(numbers: Sequence[int]) -> list[int]:
+    """Return numbers of weights to choose from in ascending order.
+
+    Raises
+    ------
+    ParameterError
+        If there are none, or one is there twice.
+
+    Examples
+    --------
+    >>> check_numbers((5, 1))
+    [1, 5]
+    """
+    if not numbers:
+        raise ParameterError("nonzeros must be a whole number, several of them, or 'cv', got none.")
+    ascending = sorted(numbers)
+    for number, following in pairwise(ascending):
+        if number == following:
+            raise ParameterError(f"nonzeros holds {number} twice; give every number once.")
+    return ascending
+
+
+def as_list(value: int | Sequence[int]) -> list[int]:
+    """Return one value or several as a list."""
+    return [value] if isinstance(value, int) else list(value)
+
+
+def _whole(least: int | None = None) -> Check:
+    def check(name: str, value: Any) -> int:
+        number = _plain(value)
+        if isinstance(number, bool) or not isinstance(number, Integral):
+            raise ParameterError(f"{name} must be a whole number, got {_shown(value)}.")
+        if least is not None and number < least:
+            raise ParameterError(f"{name} must be a whole number of at least {least}, got {number}.")
+        return int(number)
+
+    return check
+
+
+def _number(name: str, value: Any) -> float:
+    number = _plain(value)
+    if isinstance(number, bool) or not isinstance(number, Real):
+        raise ParameterError(f"{name} must be a number, got {_shown(value)}.")
+    return float(number)
+
+
+def _alpha(name: str, value: Any) -> float:
+    return check_alpha(_number(name, value))
+
+
+def _gamma(name: str, value: Any) -> float | None:
+    return check_gamma(_number(name, value))
+
+
+def _tolerance(name: str, value: Any) -> float:
+    number = _number(name, value)
+    if not 0 <= number < math.inf:
+        raise ParameterError(f"{name} must be a mean squared error from 0 on, got {number}.")
+    return number
+
+
+def _flag(name: str, value: Any) -> bool:
+    flag = _plain(value)
+    if not isinstance(flag, bool):
+        raise ParameterError(f"{name} must be True or False, got {_shown(value)}.")
+    return flag
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ParameterError(f"{name} must be a name, got {_shown(value)}.")
+    return str(value)
+
+
+def _several(check: Check) -> Check:
+    def check_all(name: str, values: Any) -> list[Any]:
+        if not _is_several(values):
+            raise ParameterError(f"{name} must be a list of numbers, got {_shown(values)}.")
+        return [check(name, value) for value in values]
+
+    return check_all
+
+
+def _one_or_several(check: Check) -> Check:
+    return lambda name, value: (_several(check) if _is_several(value) else check)(name, value)
+
+
+def _or_cv(check: Check) -> Check:
+    return lambda name, value: value if isinstance(value, str) and value == "cv" else check(name, value)
+
+
+def _is_several(value: Any) -> bool:
+    """Whether it is a list, a tuple or anything else in a row, such as an array or a column of a table."""
+    if isinstance(value, str | bytes | Mapping):
+        return False
+    return np.ndim(value) == 1 if hasattr(value, "ndim") else isinstance(value, Sequence)
+
+
+def _plain(value: Any) -> Any:
+    """Return a scalar of NumPy's as one of Python's."""
+    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
+
+
+def _shown(value: object) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else f"{text[:80]}..."
+
+
+_CHECKS: Mapping[str, Check] = {
+    "receptive_field": _one_or_several(_whole()),
+    "dilation": _one_or_several(_whole()),
+    "alpha": _or_cv(_alpha),
+    "penalize_intercept": _flag,
+    "gamma": _gamma,
+    "components": _whole(1),
+    "alphas": _several(_alpha),
+    "folds": _whole(2),
+    "rule": _text,
+    "seed": _whole(0),
+    "window": _whole(1),
+    "max_iterations": _whole(1),
+    "nonzeros": _or_cv(_one_or_several(_whole(1))),
+    "tolerance": _tolerance,
+}

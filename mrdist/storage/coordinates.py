@@ -1,0 +1,47 @@
+"""What the variables of a weights store are, for people who look at it with xarray."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+_PIXELS = "pixels"
+_SQUARES = "(1 = from black to white) squared"
+_MEANINGS = {
+    "coef": ("weights", "1"),
+    "intercept": ("intercepts", "1 = white"),
+    "alpha": ("penalties of the weights", "1"),
+    "train_sse": ("sums of squared errors on the training images", _SQUARES),
+    "train_sst": ("sums of squared deviations of the target from its mean", _SQUARES),
+    "basis": ("what images are compared with", "1"),
+    "norms": ("sums of squares of the training images", _SQUARES),
+    "rotation": ("weights of the inner products with the training images", "1"),
+    "importance": ("how much of the change is taken", "1"),
+    "face_mask": ("pixels of the face", "1"),
+    "mean_face": ("mean of the source images", "1 = white"),
+    "reference_points": ("landmarks of the reference", "sides of the frame"),
+    "offsets": ("inputs relative to the output pixel, (dy, dx)", _PIXELS),
+    "y": ("row", _PIXELS),
+    "x": ("column", _PIXELS),
+}
+
+
+def describe_weights(dataset: xr.Dataset) -> xr.Dataset:
+    """Give the variables of a weights store coordinates, and attributes that say what they are and in which unit."""
+    import xarray as xr
+
+    coordinates = {axis: (axis, np.arange(dataset.sizes[axis])) for axis in ("y", "x") if axis in dataset.sizes}
+    dataset = dataset.assign_coords(coordinates)
+    if "offsets" in dataset:
+        offsets = dataset["offsets"].values
+        for name, place in (("dy", offsets[:, 0]), ("dx", offsets[:, 1])):
+            dataset = dataset.assign_coords({name: ("offset", place, {"units": _PIXELS})})
+        dataset = dataset.set_xindex(["dy", "dx"], xr.indexes.PandasMultiIndex)
+    for name, (long_name, units) in _MEANINGS.items():
+        if name in dataset.variables:
+            dataset[name].attrs = {"long_name": long_name, "units": units} | dataset[name].attrs
+    return dataset
