@@ -89,7 +89,7 @@ def test_measures_are_kept_per_image_and_label(aligned):
 
 
 def test_photographs_taken_as_they_lie_are_traced_back_too(folder, tmp_path):
-    commands.succeed("ingest", folder, tmp_path / "plain.zarr", "--align", "none", "--size", 64, *SERIAL)
+    commands.succeed("ingest", folder, tmp_path / "plain.zarr", "--align", "none", "--size", "64,64", *SERIAL)
     images = Images.open(str(tmp_path / "plain.zarr"))
     corners = read_alignment(images).positions(0, 0, np.array([[0.0, 0.0], [1.0, 1.0], [0.5, 0.25]]))
     np.testing.assert_allclose(corners, [[-0.5, -0.5], [299.5, 279.5], [149.5, 69.5]], atol=1e-3)
