@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from os import fspath
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import DataError, ParameterError
 from mrdist.execution import open_executor, progress_bar
 from mrdist.geometry import Block, block_grid
@@ -52,13 +54,14 @@ class _BlockScores:
     parts: dict[tuple[str, str], float]
 
 
+@plain_arguments
 def evaluate(
-    weights_url: str,
-    images_url: str,
+    weights_url: Address,
+    images_url: Address,
     *,
     splits: Sequence[str] | None = None,
     refine: bool | Refinement = False,
-    on: str | None = None,
+    on: Address | None = None,
     recognition: bool = False,
     workers: int | None = 0,
     scheduler: str | None = None,
@@ -112,6 +115,7 @@ def evaluate(
     StoreError
         If a store is not what it should be.
     """
+    weights_url, images_url = fspath(weights_url), fspath(images_url)
     check_workers(workers, scheduler, weights_url, images_url)
     if weights_storage_options is None:
         weights_storage_options = storage_options

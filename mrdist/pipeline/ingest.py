@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
+from mrdist.arguments import Address, plain_arguments
 from mrdist.datasets.alignment import METHODS
 from mrdist.datasets.photographs import Color, Normalize
 from mrdist.errors import DataError, ParameterError
@@ -36,10 +37,11 @@ NORMALIZATIONS: tuple[str, ...] = get_args(Normalize)
 _MAX_SIZE = 4096
 
 
+@plain_arguments
 @driving("ingest")
 def ingest(
-    src: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
-    url: str,
+    src: Address | Sequence[Address],
+    url: Address,
     *,
     layout: str | Sequence[str] = "auto",
     dataset: str | Sequence[str] | None = None,
@@ -48,7 +50,7 @@ def ingest(
     color: Color | None = None,
     normalize: Normalize | None = None,
     align: str | None = None,
-    reference: str | None = None,
+    reference: Address | None = None,
     rename: Mapping[str, str] | None = None,
     seed: int = 0,
     chunks: tuple[int, int, int] | None = None,
@@ -157,7 +159,7 @@ def ingest(
             people.takes,
             people.split,
             align=frame.align,
-            reference=reference if store is None else url,
+            reference=url if store is not None else None if reference is None else os.fspath(reference),
             strict=strict,
             storage_options=storage_options,
         )

@@ -9,6 +9,7 @@ from itertools import product
 from math import prod
 from typing import Any
 
+from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import ParameterError
 from mrdist.execution import open_executor, peak_memory
 from mrdist.geometry import Block, block_grid
@@ -93,10 +94,11 @@ class _Tile:
     block: Block
 
 
+@plain_arguments
 @driving("rechunk")
 def rechunk(
-    images_url: str,
-    url: str,
+    images_url: Address,
+    url: Address,
     *,
     chunks: tuple[int, int, int] | None = None,
     workers: int | None = None,

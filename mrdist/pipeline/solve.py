@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from mrdist.arguments import Address, plain_arguments
 from mrdist.execution import peak_memory
 from mrdist.geometry import Block, ReceptiveField, Shape, block_grid
 from mrdist.pipeline._blocks import (
@@ -51,10 +52,11 @@ class _Task:
         return [(self.weights_url, self.weights_options)]
 
 
+@plain_arguments
 @driving("solve")
 def solve(
-    statistics_url: str,
-    weights_url: str,
+    statistics_url: Address,
+    weights_url: Address,
     *,
     alpha: float = 0.4,
     receptive_field: int | None = None,

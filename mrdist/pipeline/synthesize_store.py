@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import MemoryLimitError
 from mrdist.execution import open_executor, peak_memory
 from mrdist.geometry import block_grid
@@ -95,11 +96,12 @@ class _Run:
     importance: npt.NDArray[np.float32] | None
 
 
+@plain_arguments
 @driving("synthesize")
 def synthesize_store(
-    weights_url: str,
-    images_url: str,
-    url: str,
+    weights_url: Address,
+    images_url: Address,
+    url: Address,
     *,
     refine: bool | Refinement = False,
     workers: int | None = None,

@@ -17,6 +17,7 @@ from mrdist.storage.urls import (
     COMPRESSORS,
     StorageOptions,
     array_of,
+    check_format,
     open_group,
     redact,
     store_errors,
@@ -160,7 +161,7 @@ def write_frame(
         group = open_group(url, storage_options, write=True)
         if len(reference):
             write_array(group, "reference_points", reference, "point", "xy")
-        labels: list[str] = group.attrs["mrdist"]["labels"]  # type: ignore[index, call-overload, assignment]
+        labels: list[str] = check_format(group, url)["labels"]
         first = array_of(group, labels[0])
         height, width, n_channels = first.shape[1:]
         means = group.create_array(

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import zarr
 from zarr.core.buffer import default_buffer_prototype
 
+from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import DataError, LabelError, StoreFormatError
 from mrdist.geometry import Block, Shape
 from mrdist.storage.urls import (
@@ -53,7 +54,7 @@ class Images:
     _group: zarr.Group
 
     @classmethod
-    def open(cls, url: str, storage_options: StorageOptions = None) -> Images:
+    def open(cls, url: Address, storage_options: StorageOptions = None) -> Images:
         """Open a complete images store.
 
         Raises
@@ -237,7 +238,8 @@ class ImageReader:
             )
 
 
-def open_images(url: str, storage_options: StorageOptions = None) -> xr.Dataset:
+@plain_arguments
+def open_images(url: Address, storage_options: StorageOptions = None) -> xr.Dataset:
     """Open an images store as an xarray Dataset, lazily.
 
     Parameters

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
+from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import ParameterError, StoreFormatError
 from mrdist.geometry import Block, Shape
 from mrdist.storage.cv_table import open_table
@@ -168,7 +169,7 @@ class WeightsReader(ABC):
         self._group = group
 
     @staticmethod
-    def open(url: str, storage_options: StorageOptions = None) -> WeightsReader:
+    def open(url: Address, storage_options: StorageOptions = None) -> WeightsReader:
         """Open a weights store with the reader of its method; errors are those of `open_weights`."""
         url = normalize_url(url)
         group = open_kind(url, storage_options, "weights", _RESUME)
@@ -249,7 +250,8 @@ class WeightsReader(ABC):
             return np.asarray(array_of(self._group, name)[..., *block.slices])
 
 
-def open_weights(url: str, storage_options: StorageOptions = None) -> Model:
+@plain_arguments
+def open_weights(url: Address, storage_options: StorageOptions = None) -> Model:
     """Open a trained mapping of any method.
 
     Parameters

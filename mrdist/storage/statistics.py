@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
+from mrdist.arguments import Address, plain_arguments
 from mrdist.geometry import Block, ReceptiveField, Shape
 from mrdist.moments import Color, SufficientStatistics, unit_of
 from mrdist.storage.face_frame import FaceFrame
@@ -26,7 +27,7 @@ from mrdist.storage.urls import (
     array_of,
     check_format,
     consolidate,
-    describe,
+    find_store,
     normalize_url,
     open_group,
     open_kind,
@@ -135,7 +136,7 @@ class Statistics:
     _group: zarr.Group
 
     @classmethod
-    def open(cls, url: str, storage_options: StorageOptions = None) -> Statistics:
+    def open(cls, url: Address, storage_options: StorageOptions = None) -> Statistics:
         """Open a complete statistics store.
 
         Raises
@@ -162,9 +163,8 @@ class Statistics:
     @classmethod
     def find(cls, url: str, storage_options: StorageOptions = None) -> Statistics | None:
         """Open a statistics store, or return None where there is nothing or one that was never finished."""
-        try:
-            found = describe(url, storage_options)
-        except FileNotFoundError:
+        found = find_store(url, storage_options)
+        if found is None:
             return None
         if found["kind"] == "statistics" and not found.get("complete"):
             return None
@@ -258,7 +258,8 @@ class Statistics:
         return np.pad(found, [(0, 0)] * (found.ndim - 2) + list(beyond))
 
 
-def open_statistics(url: str, storage_options: StorageOptions = None) -> xr.Dataset:
+@plain_arguments
+def open_statistics(url: Address, storage_options: StorageOptions = None) -> xr.Dataset:
     """Open a statistics store as an xarray Dataset, lazily.
 
     Parameters
