@@ -27,7 +27,6 @@ from mrdist.storage import (
     finish_images,
     is_local,
     normalize_url,
-    open_images,
     redact,
     write_window,
 )
@@ -153,7 +152,7 @@ def rechunk(
         labels=images.labels,
         image=images.image.tolist(),
         subject=images.subject.tolist(),
-        dataset=open_images(images_url, storage_options)["dataset"].values.tolist(),
+        dataset=images.dataset.tolist(),
         split=images.split.tolist(),
         shape=images.shape,
         n_channels=images.n_channels,
@@ -198,7 +197,7 @@ def rechunk(
             present=images.present,
             checksum=images.checksum,
             face_mask=images.face_mask,
-            provenance=describe(images_url, storage_options)["provenance"],
+            provenance=describe(images_url, storage_options).get("provenance", {}),
             storage_options=output_storage_options,
         )
         run_seconds = time.perf_counter() - started

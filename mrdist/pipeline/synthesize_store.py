@@ -31,7 +31,6 @@ from mrdist.storage import (
     create_images,
     finish_images,
     normalize_url,
-    open_images,
     redact,
     write_window,
 )
@@ -172,7 +171,7 @@ def synthesize_store(
         labels=[training.target],
         image=images.image.tolist(),
         subject=images.subject.tolist(),
-        dataset=open_images(images_url, storage_options)["dataset"].values.tolist(),
+        dataset=images.dataset.tolist(),
         split=images.split.tolist(),
         shape=images.shape,
         n_channels=images.n_channels,

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from mrdist.errors import ParameterError
 from mrdist.geometry import Block, Shape
+from mrdist.storage.images_layout import DIMENSIONS, RESERVED
 from mrdist.storage.urls import (
     COMPRESSORS,
     FORMAT_VERSION,
@@ -26,11 +27,6 @@ from mrdist.storage.urls import (
     write_strings,
 )
 
-_DIMENSIONS = ("image", "y", "x", "channel")
-_RESERVED = {*_DIMENSIONS, "subject", "dataset", "split", "label", "present", "checksum", "face_mask", "all"}
-#: What `mrdist.storage.alignment` adds.
-_RESERVED |= {"reference_points", "mean_face", "photograph", "photograph_size", "warp", "measure", "quality"}
-_RESERVED |= {"point", "xy", "node_y", "node_x", "extent"}
 _MAX_CHUNK = 2 << 20  # decoded bytes: large enough for object storage, small enough for a block's memory
 _MAX_RUN = 128 << 20  # whole images that a writing task may hold to fill its chunks,
 _MIN_RUN = 16  # or four times as much for so many: a kernel that meets few images at a time moves sums most of its time
@@ -87,10 +83,10 @@ def check_labels(labels: Sequence[str]) -> None:
         If one is a reserved name or no identifier.
     """
     for label in labels:
-        if label in _RESERVED or not label.isidentifier():
+        if label in RESERVED or not label.isidentifier():
             raise ParameterError(
                 f"{label!r} cannot be a label: use letters, digits and underscores, and none of "
-                f"{', '.join(sorted(_RESERVED))}."
+                f"{', '.join(sorted(RESERVED))}."
             )
 
 
@@ -171,7 +167,7 @@ def create_images(
                 shape=full,
                 chunks=shape_of_chunk,
                 dtype=np.dtype(dtype),
-                dimension_names=_DIMENSIONS,
+                dimension_names=DIMENSIONS,
                 compressors=COMPRESSORS,
                 config={"write_empty_chunks": True},
             )

@@ -16,6 +16,7 @@ from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import ParameterError, StoreFormatError
 from mrdist.geometry import Block, Shape
 from mrdist.storage.cv_table import open_table
+from mrdist.storage.datasets import read_dataset
 from mrdist.storage.face_frame import FaceFrame
 from mrdist.storage.images import Images
 from mrdist.storage.outputs import DEFAULT_METHOD, AnyTraining
@@ -127,11 +128,8 @@ class Model(ABC):
 
     def to_xarray(self) -> xr.Dataset:
         """Return the store as an xarray Dataset, lazily."""
-        import xarray as xr  # brings pandas, which a worker does not need
-
         group = open_kind(self.url, self.storage_options, "weights", _RESUME)
-        dataset: xr.Dataset = xr.open_zarr(group.store, consolidated=True)
-        return dataset
+        return read_dataset(group, self.url)
 
     @property
     def cv(self) -> xr.Dataset | None:

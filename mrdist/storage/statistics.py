@@ -18,6 +18,7 @@ import zarr
 from mrdist.arguments import Address, plain_arguments
 from mrdist.geometry import Block, ReceptiveField, Shape
 from mrdist.moments import Color, SufficientStatistics, unit_of
+from mrdist.storage.datasets import read_dataset
 from mrdist.storage.face_frame import FaceFrame
 from mrdist.storage.images import fingerprint
 from mrdist.storage.mapped_images import MappedImages
@@ -282,8 +283,5 @@ def open_statistics(url: Address, storage_options: StorageOptions = None) -> xr.
     StoreNotFoundError, StoreFormatError, StoreIncompleteError
         If there is none of this kind, of this format, or it is not finished.
     """
-    import xarray as xr  # brings pandas, which a worker does not need
-
     group = open_kind(normalize_url(url), storage_options, "statistics", _RESUME)
-    dataset: xr.Dataset = xr.open_zarr(group.store, consolidated=True)
-    return dataset
+    return read_dataset(group, normalize_url(url))
