@@ -51,7 +51,8 @@ def plain(value: Any) -> Any:
 def plain_arguments(function: Callable[P, R]) -> Callable[P, R]:
     """Decorate a public function: it sees every argument as `plain` returns it, and none of the wrong type.
 
-    Checked are parameters annotated as `Address`, ``int`` or ``float``, or as one of these or None.
+    What is annotated as an array stays one. Checked are parameters annotated as `Address`, ``int`` or ``float``, or
+    as one of these or None.
 
     Raises
     ------
@@ -65,6 +66,8 @@ def plain_arguments(function: Callable[P, R]) -> Callable[P, R]:
         bound = asked.bind(*args, **kwargs)
         for name, value in bound.arguments.items():
             parameter = asked.parameters[name]
+            if "NDArray" in str(parameter.annotation):
+                continue
             if parameter.kind is Parameter.VAR_KEYWORD:
                 bound.arguments[name] = {key: plain(each) for key, each in value.items()}
             else:

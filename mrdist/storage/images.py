@@ -132,7 +132,7 @@ class Images:
         return self.checksums(self.labels, np.arange(self.n_images))
 
     @cached_property
-    def _kept_checksum(self) -> npt.NDArray[np.uint32] | None:
+    def kept_checksum(self) -> npt.NDArray[np.uint32] | None:
         """What whoever wrote the pixels has kept; another tool copies checksums of pixels that it has changed."""
         return self._values("checksum") if self._vouched else None
 
@@ -187,8 +187,8 @@ class Images:
 
         A store that does not keep them is read for it once, in this process.
         """
-        if self._kept_checksum is not None:
-            return self._kept_checksum[rows][:, [self.column(label) for label in labels]]
+        if self.kept_checksum is not None:
+            return self.kept_checksum[rows][:, [self.column(label) for label in labels]]
         return np.stack([self._computed(label, rows) for label in labels], axis=1).astype(np.uint32)
 
     def _computed(self, label: str, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -233,7 +233,7 @@ def crc_of_images(
     """Return the CRC-32 of whole images, read so many pixel rows at a time."""
     sums = [0] * (stop - start)
     for y in range(0, shape[0], rows):
-        strips = reader.read(label, start, stop, Block(y, 0, min(rows, shape[0] - y), shape[1]))
+        strips = reader.read(label, start, stop, Block(y, 0, min(y + rows, shape[0]), shape[1]))
         sums = [zlib.crc32(np.ascontiguousarray(strip).data, sum_) for strip, sum_ in zip(strips, sums, strict=True)]
     return np.array(sums, dtype=np.int64)
 
