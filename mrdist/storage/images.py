@@ -20,7 +20,7 @@ from mrdist.errors import DataError, LabelError, StoreFormatError
 from mrdist.geometry import Block, Shape
 from mrdist.storage.chunks import leaves_chunks_out
 from mrdist.storage.datasets import read_dataset
-from mrdist.storage.images_layout import labels_of, layout_problems
+from mrdist.storage.images_layout import DIMENSIONS, OPTIONAL, labels_of, layout_problems
 from mrdist.storage.urls import (
     StorageOptions,
     array_of,
@@ -303,7 +303,7 @@ def open_images(url: Address, storage_options: StorageOptions = None) -> xr.Data
     """
     images = Images.open(url, storage_options)
     group = images._group
-    dataset = read_dataset(group, images.url)
+    dataset = read_dataset(group, images.url, dict.fromkeys(images.labels, DIMENSIONS) | OPTIONAL)
     coordinates = {name: ("image", getattr(images, name).astype(object)) for name in ("image", *_COORDINATES)}
     small = [name for name in ("present", "checksum") if name in dataset]
     dataset = dataset.assign_coords(coordinates).assign({name: dataset[name].load() for name in small})

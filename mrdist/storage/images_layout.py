@@ -17,7 +17,7 @@ RESERVED = {*DIMENSIONS, "subject", "dataset", "split", "label", "present", "che
 RESERVED |= {"reference_points", "mean_face", "photograph", "photograph_size", "warp", "measure", "quality"}
 RESERVED |= {"point", "xy", "node_y", "node_x", "extent"}
 
-_OPTIONAL = {
+OPTIONAL = {
     **dict.fromkeys(("image", "subject", "dataset", "split"), ("image",)),
     **dict.fromkeys(("present", "checksum"), ("image", "label")),
     "face_mask": ("y", "x"),
@@ -67,7 +67,7 @@ def layout_problems(url: str, group: zarr.Group, attribute: Mapping[str, Any]) -
                 f"and {label!r} {array.shape} and {array.dtype}; write the store anew."
             )
     sizes = dict(zip(DIMENSIONS, images.shape, strict=True)) | {"label": len(labels)}
-    for name, axes in _OPTIONAL.items():
+    for name, axes in OPTIONAL.items():
         array = group.get(name)
         wanted = tuple(sizes[axis] for axis in axes)
         if isinstance(array, zarr.Array) and array.shape != wanted:

@@ -27,7 +27,10 @@ def stranger_at(url: str, options: StorageOptions) -> StoreError:
         names = {PurePosixPath(name).name for name in patiently(lambda: filesystem.ls(root, detail=False))}
 
         def read(name: str) -> dict[str, Any]:
-            found = json.loads(patiently(lambda: filesystem.cat_file(f"{root}/{name}"))) if name in names else {}
+            try:
+                found = json.loads(patiently(lambda: filesystem.cat_file(f"{root}/{name}"))) if name in names else {}
+            except ValueError:
+                found = {}
             return found if isinstance(found, dict) else {}
 
         if names & {"zarr.json", ".zarray", ".zgroup"}:

@@ -228,6 +228,10 @@ def check_output(url: str, options: StorageOptions, *, kind: str, overwrite: boo
             found = describe(url, options)
         except (StoreNotFoundError, ForeignStoreError) as error:
             raise _in_the_way(url) from error
+        except StoreFormatError as error:
+            raise StoreExistsError(
+                f"{str(error).rstrip('.')}, remove it yourself, or choose another address."
+            ) from error
     if not overwrite and (found["kind"] != kind or found.get("complete")):
         raise StoreExistsError(
             f"{redact(url)} already holds {found['kind']}; use --overwrite (overwrite=True) or another address."
