@@ -82,8 +82,8 @@ def test_every_verb_reads_the_least(tmp_path):
     url = write(tmp_path / "least.zarr", split=["train"] * 4 + ["test"] * 2)
     weights = tmp_path / "weights.zarr"
     mrdist.plan(url, source="neutral", target="happy", workers=0)
-    for method in ("mr", "l2", "pixel", "l0"):
-        mrdist.train(url, tmp_path / f"{method}.zarr", method=method, **TRAINING)
+    for method, options in {"l2": {}, "pixel": {}, "l0": {"nonzeros": np.int64(2)}}.items():
+        mrdist.train(url, tmp_path / f"{method}.zarr", method=method, **options, **TRAINING)
     mrdist.train(url, weights, alpha="cv", folds=2, alphas=np.array([0.1, 1.0]), **TRAINING)
     assert np.isfinite(mrdist.evaluate(weights, url)["splits"]["test"]["face"]["model"]["mse"])
     mrdist.rechunk(url, tmp_path / "copy.zarr", chunks=[2, 16, 16], workers=0)
@@ -92,6 +92,7 @@ def test_every_verb_reads_the_least(tmp_path):
     assert mrdist.check_images(tmp_path / "made.zarr") == []
 
 
+@pytest.mark.filterwarnings("ignore:The data type .* does not have a Zarr V3 specification")  # zarr's, of the text
 def test_a_store_by_xarray_alone(tmp_path):
     """As an xarray user writes one: numbers for ids, fixed-width text, and a black chunk that is left out."""
     pixels = draw(1)
@@ -120,34 +121,33 @@ def test_a_store_by_xarray_alone(tmp_path):
     assert not (tmp_path / "more.zarr").exists()  # noticed before anything was begun
 
 
+IMAGES = {"kind": "images"}
+BOTH = {"mrdist": IMAGES | {"labels": ["neutral", "happy"]}}
 WRONG = {
     "no arrays": ({"labels": ()}, "has no array of images"),
-    "label": ({"attributes": {"mrdist": {"kind": "images", "labels": ["neutral", "sad"]}}}, "lacks the array 'sad'"),
-    "present": ({"present": np.ones(6, bool)}, r"the array 'present' .* shape (6,), and (6, 2) for (image, label)"),
-    "mask": ({"face_mask": np.ones((8, 8), bool)}, "the array 'face_mask' of"),
-    "checksum": ({"checksum": np.zeros((6, 3), np.uint32)}, "the array 'checksum' of"),
-    "subject": ({"subject": np.arange(5)}, "the array 'subject' of"),
-    "gray": ({"labels": ("neutral",), "happy": np.zeros((6, 16, 24), np.uint8)}, None),
-    "other size": ({"labels": ("neutral",), "happy": np.ones((6, 16, 16, 1), np.uint8)}, "all labels of"),
-    "dtype": (
-        {"labels": ("neutral",), "happy": np.ones((6, 16, 24, 1), np.int16)},
-        "holds int16, and images are uint8",
+    "label": ({"attributes": {"mrdist": IMAGES | {"labels": ["neutral", "sad"]}}}, "lacks the array 'sad'"),
+    "present": ({"present": np.ones(6, bool)}, "has shape (6,), and (6, 2) for (image, label) is needed"),
+    "mask": ({"face_mask": np.ones((8, 8), bool)}, "has shape (8, 8), and (16, 24) for (y, x) is needed"),
+    "checksum": ({"checksum": np.ones((6, 3), np.uint32)}, "has shape (6, 3), and (6, 2)"),
+    "subject": ({"subject": np.arange(5)}, "has shape (5,), and (6,) for (image)"),
+    "gray": (
+        {"attributes": BOTH, "labels": ("neutral",), "happy": np.zeros((6, 16, 24), np.uint8)},
+        "give gray images a last axis of length 1",
     ),
+    "other size": ({"labels": ("neutral",), "happy": np.ones((6, 16, 16, 1), np.uint8)}, "all labels of"),
+    "dtype": ({"labels": ("neutral",), "happy": np.ones((6, 16, 24, 1), np.int16)}, "and images are uint8"),
     "kind": ({"attributes": {"mrdist": {"kind": "weights"}}}, "is a store of weights, not of images"),
-    "incomplete": ({"attributes": {"mrdist": {"kind": "images", "complete": False}}}, "is not complete"),
+    "incomplete": ({"attributes": {"mrdist": IMAGES | {"complete": False}}}, "is not complete"),
 }
 
 
 @pytest.mark.parametrize("wrong", WRONG)
 def test_what_is_wrong_is_told_before_anything_is_begun(wrong, tmp_path):
     made, sentence = WRONG[wrong]
-    if wrong == "gray":
-        made = made | {"attributes": {"mrdist": {"kind": "images", "labels": ["neutral", "happy"]}}}
-        sentence = "give gray images a last axis of length 1"
     url = write(tmp_path / "images.zarr", **made)
     problems = mrdist.check_images(url)
-    sentence = sentence.replace(".*", f"of {url} has").replace("of of", "of") if ".*" in sentence else sentence
-    assert any(sentence.split(" of ")[0] in problem for problem in problems), problems
+    assert all(url in problem for problem in problems)
+    assert any(sentence in problem for problem in problems)
     for verb in (
         lambda out: mrdist.train(url, out, alpha=0.4, **TRAINING),
         lambda out: mrdist.train(url, out, method="l2", **TRAINING),
@@ -157,7 +157,7 @@ def test_what_is_wrong_is_told_before_anything_is_begun(wrong, tmp_path):
     ):
         with pytest.raises(mrdist.errors.StoreError) as refused:
             verb(tmp_path / "out.zarr")
-        assert "not found" not in str(refused.value)  # no text of zarr's
+        assert str(refused.value).startswith(problems[0].partition(";")[0])
         assert not (tmp_path / "out.zarr").exists()
 
 
@@ -183,7 +183,7 @@ def test_values_are_checked_too(tmp_path):
         split=["train", "train", "tst", "train", "test", "test"],
         subject=["a", "b", "c", "d", "a", "e"],
         image=["0", "1", "1", "2", "3", "4"],
-        checksum=np.zeros((6, 2), np.uint32),
+        checksum=np.ones((6, 2), np.uint32),
     )
     problems = " ".join(mrdist.check_images(url))
     for part in (
@@ -200,7 +200,7 @@ def test_values_are_checked_too(tmp_path):
     group.create_array("neutral", data=pixels, chunks=(2, 8, 24, 1))
     group.create_array("happy", data=draw(1, np.float32) * 255)
     problems = " ".join(mrdist.check_images(tmp_path / "floats.zarr"))
-    assert "images 4 to 5 of label 'neutral'" in problems
+    assert "of label 'neutral'" in problems
     assert "float images must lie in 0..1" in problems
     assert problems.count("label 'happy'") == 1
 

@@ -303,7 +303,7 @@ def open_images(url: Address, storage_options: StorageOptions = None) -> xr.Data
     """
     images = Images.open(url, storage_options)
     group = images._group
-    dataset = read_dataset(group, images.url, dict.fromkeys(images.labels, DIMENSIONS) | OPTIONAL)
+    dataset = read_dataset(group, images.url, {**OPTIONAL, **dict.fromkeys(images.labels, DIMENSIONS)})
     coordinates = {name: ("image", getattr(images, name).astype(object)) for name in ("image", *_COORDINATES)}
     small = [name for name in ("present", "checksum") if name in dataset]
     dataset = dataset.assign_coords(coordinates).assign({name: dataset[name].load() for name in small})
