@@ -242,3 +242,15 @@ def test_images_that_do_not_fit_are_not_written(start, images, part, tmp_path):
     with pytest.raises(ParameterError, match=part):
         write_images(url, "happy", start, images)
     assert not (url / "happy" / "c").exists()
+
+
+def test_coordinates_of_nothing_but_fill_values_are_there(tmp_path):
+    """Ids, splits and marks that are empty, zero or false all over are chunks like any other."""
+    url = write_whole(
+        tmp_path / "whole.zarr", present=np.zeros((N_IMAGES, 2), bool), face_mask=np.zeros(SHAPE[:2], bool)
+    )
+    dataset = mrdist.open_images(url)
+    assert set(dataset["dataset"].values) == {""}
+    assert not dataset["present"].any()
+    assert not dataset["face_mask"].any()
+    assert [problem.partition(" of ")[0] for problem in mrdist.check_images(url)] == ["no image"] * 2

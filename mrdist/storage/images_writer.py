@@ -363,7 +363,7 @@ def finish_images(
         ):
             if values.shape != wanted:
                 raise ParameterError(f"{name} of {redact(url)} must have shape {wanted}, got {values.shape}.")
-        array_of(group, "present")[...] = present
-        array_of(group, "checksum")[...] = checksum
+        for name, values in (("present", present), ("checksum", checksum)):
+            array_of(group, name).with_config({"write_empty_chunks": True})[...] = values
         write_array(group, "face_mask", face_mask, "y", "x")
         commit(group, url, {**check_format(group, url), "complete": True, "provenance": provenance or {}})

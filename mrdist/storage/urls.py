@@ -332,6 +332,7 @@ def write_strings(group: zarr.Group, name: str, values: Sequence[str], dimension
         dtype="string",
         dimension_names=(dimension,),
         compressors=COMPRESSORS,
+        config={"write_empty_chunks": True},
     )
     array[:] = np.array(values, dtype=np.dtypes.StringDType())
 
