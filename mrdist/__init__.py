@@ -22,7 +22,15 @@ if TYPE_CHECKING:
     from mrdist.pipeline.train import train
     from mrdist.pipeline.train_mappings import train_mappings
     from mrdist.refinement import Refinement
-    from mrdist.storage import open_images, open_statistics, open_weights
+    from mrdist.storage import (
+        check_images,
+        create_images,
+        finish_images,
+        open_images,
+        open_statistics,
+        open_weights,
+        write_images,
+    )
 
 __all__ = [
     "MaskedRegression",
@@ -30,11 +38,14 @@ __all__ = [
     "Refinement",
     "SufficientStatistics",
     "accumulate",
+    "check_images",
     "compare",
+    "create_images",
     "demo",
     "estimate",
     "evaluate",
     "export",
+    "finish_images",
     "generate",
     "info",
     "ingest",
@@ -50,6 +61,7 @@ __all__ = [
     "synthesize",
     "train",
     "train_mappings",
+    "write_images",
 ]
 
 _VERBS = (
@@ -78,9 +90,8 @@ _HOMES = {
     "ReceptiveField": "geometry",
     "Refinement": "refinement",
     "SufficientStatistics": "moments",
-    "open_images": "storage",
-    "open_statistics": "storage",
-    "open_weights": "storage",
+    **dict.fromkeys(("check_images", "create_images", "write_images", "finish_images"), "storage"),
+    **dict.fromkeys(("open_images", "open_statistics", "open_weights"), "storage"),
 }
 
 

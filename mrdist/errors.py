@@ -13,6 +13,7 @@
     ├── StoreError            a store that cannot be read or written
     │   ├── StoreNotFoundError    nothing at this URL                          (also FileNotFoundError)
     │   ├── StoreFormatError      something else, or a newer format, at this URL
+    │   │   └── ForeignStoreError     what is no store of mrdist at all
     │   ├── StoreIncompleteError  a store in the making
     │   ├── StoreExistsError      an output that is already there              (also FileExistsError)
     │   ├── StoreBusyError        an output that another run writes
@@ -71,6 +72,10 @@ class StoreNotFoundError(StoreError, FileNotFoundError):
 
 class StoreFormatError(StoreError):
     """There is something else, or a newer format, at this URL."""
+
+
+class ForeignStoreError(StoreFormatError):
+    """There is something at this URL that is no store of mrdist."""
 
 
 class StoreIncompleteError(StoreError):

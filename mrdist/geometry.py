@@ -10,6 +10,7 @@ from math import gcd
 import numpy as np
 import numpy.typing as npt
 
+from mrdist.arguments import plain_fields
 from mrdist.errors import ParameterError
 
 Shape = tuple[int, int]
@@ -44,6 +45,7 @@ class ReceptiveField:
     dilation: int = 1
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         if self.size < 1 or self.size % 2 == 0:
             raise ParameterError(
                 f"receptive_field must be odd and at least 1 so that it has a centre, got {self.size}; "

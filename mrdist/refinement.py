@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mrdist.arguments import plain_fields
 from mrdist.errors import ParameterError
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -56,6 +57,7 @@ class Refinement:
     intercept: bool = False
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         for name in ("radius", "smoothing"):
             value = getattr(self, name)
             if not 0 <= value <= 1:

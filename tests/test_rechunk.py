@@ -138,6 +138,7 @@ def test_chunks_too_large_for_a_task_leave_the_output_alone(tmp_path):
     commands.write_store(images, {"a": np.zeros((4, 8, 8, 1), dtype=np.uint8)})
     root = json.loads((images / "zarr.json").read_text())  # as if the images were large
     root["consolidated_metadata"]["metadata"]["a"]["shape"] = [4, 2**14, 2**14, 1]
+    root["consolidated_metadata"]["metadata"]["face_mask"]["shape"] = [2**14, 2**14]
     (images / "zarr.json").write_text(json.dumps(root))
     sentence = commands.failure("rechunk", images, copy, "--chunks", "99,16384,16384", "--workers", 0)
     assert f"a chunk of 4 images x 16384 x 16384 pixels holds {2**30} pixels" in sentence

@@ -153,7 +153,7 @@ def put_zarr_group(path):
 
 def put_zarr_array(path):
     zarr.create_array(path, data=np.arange(3))
-    return StoreNotFoundError
+    return StoreFormatError
 
 
 STRANGERS = [put_folder, put_file, put_zarr_group, put_zarr_array]

@@ -192,6 +192,26 @@ def info(url: str, as_json: bool) -> None:
         print_table("Cross-validation", names, rows)
 
 
+@click.command()
+@click.argument("url")
+@click.option("--no-pixels", is_flag=True, help="Look at the arrays alone, and read no pixel.")
+@json_option
+def check(url: str, no_pixels: bool, as_json: bool) -> None:
+    """Say all that is wrong with the images store at URL, by whatever program it was written.
+
+    Ends with 1 if something is.
+    """
+    from mrdist.storage import check_images
+
+    problems = check_images(url, pixels=not no_pixels)
+    if as_json:
+        print_json({"url": url, "problems": problems})
+    else:
+        click.echo("\n".join(problems) or f"{url}: nothing is wrong")
+    if problems:
+        raise click.exceptions.Exit(1)
+
+
 def _flat(value: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     rows: list[tuple[str, Any]] = []
     for name, inner in value.items():
@@ -201,4 +221,4 @@ def _flat(value: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     return rows
 
 
-COMMANDS = (generate, ingest, rechunk, info)
+COMMANDS = (generate, ingest, rechunk, info, check)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import ParameterError, StoreExistsError
 from mrdist.execution import peak_memory
 from mrdist.geometry import Block, ReceptiveField, Shape, block_grid
@@ -95,10 +96,11 @@ class _Task:
         return [(self.statistics_url, self.statistics_options)]
 
 
+@plain_arguments
 @driving("accumulate")
 def accumulate(
-    images_url: str,
-    statistics_url: str,
+    images_url: Address,
+    statistics_url: Address,
     *,
     source: str | None = None,
     target: str | None = None,

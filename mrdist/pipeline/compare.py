@@ -8,8 +8,10 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from os import fspath
 from typing import Any
 
+from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import ParameterError
 from mrdist.geometry import ReceptiveField
 from mrdist.moments import Color
@@ -81,8 +83,9 @@ class Contestant:
         return f"{self.name.replace(' ', '-')}.zarr"
 
 
+@plain_arguments
 def compare(
-    images_url: str,
+    images_url: Address,
     *,
     source: str,
     target: str,
@@ -92,7 +95,7 @@ def compare(
     alpha: float | str = "cv",
     color: Color = "shared",
     split: str = "test",
-    out: str = "mrdist-compare",
+    out: Address = "mrdist-compare",
     workers: int | None = None,
     scheduler: str | None = None,
     max_memory: int | str = DEFAULT_MEMORY,
@@ -148,6 +151,7 @@ def compare(
     StoreError
         If a store or a file cannot be read or written, or another training's store is in the way.
     """
+    images_url, out = fspath(images_url), fspath(out)
     contestants = contestants_of(methods, receptive_fields, dilations, alpha)
     if split not in SPLITS:
         raise ParameterError(f"split must be one of {', '.join(SPLITS)}, got {split!r}.")

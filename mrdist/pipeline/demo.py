@@ -6,10 +6,12 @@ import io
 import json
 import logging
 from dataclasses import dataclass
+from os import fspath
 from typing import Any
 
 import numpy as np
 
+from mrdist.arguments import Address, plain_arguments
 from mrdist.geometry import Block
 from mrdist.pipeline._photographs import to_png
 from mrdist.pipeline.evaluate import evaluate
@@ -44,8 +46,9 @@ class DemoReport:
     scores: dict[str, Any]
 
 
+@plain_arguments
 def demo(
-    out: str = "mrdist-demo",
+    out: Address = "mrdist-demo",
     *,
     workers: int | None = None,
     scheduler: str | None = None,
@@ -68,6 +71,7 @@ def demo(
     -------
     DemoReport
     """
+    out = fspath(out)
     folder = out.rstrip("/")
     images_url, weights_url = f"{folder}/images.zarr", f"{folder}/weights.zarr"
     faces, picture, mark = f"{folder}/faces", f"{folder}/faces.png", f"{folder}/demo.json"

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from mrdist.arguments import plain_arguments
 from mrdist.calibration import Rates, measure_kernels, predict_seconds
 from mrdist.errors import ParameterError
 from mrdist.geometry import Shape
@@ -68,6 +69,7 @@ class Estimate:
         return {**asdict(self.plan), "amplification": amplification, **rest, "prices": dict(self.prices)}
 
 
+@plain_arguments
 def estimate(
     *,
     pairs: int,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os import fspath
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import DataError, ParameterError
 from mrdist.pipeline._averages import mean_scores
 from mrdist.pipeline._scores import score_splits, without_people
@@ -20,13 +22,14 @@ from mrdist.storage.mappings import MappingGroup, is_group
 SPLITS = ("train", "val", "test")
 
 
+@plain_arguments
 def evaluate(
-    weights_url: str,
-    images_url: str,
+    weights_url: Address,
+    images_url: Address,
     *,
     splits: Sequence[str] | None = None,
     refine: bool | Refinement = False,
-    on: str | None = None,
+    on: Address | None = None,
     recognition: bool = False,
     workers: int | None = None,
     scheduler: str | None = None,
@@ -86,6 +89,7 @@ def evaluate(
     StoreError
         If a store is not what it should be.
     """
+    weights_url, images_url = fspath(weights_url), fspath(images_url)
     if weights_storage_options is None:
         weights_storage_options = storage_options
     if is_group(weights_url, weights_storage_options):

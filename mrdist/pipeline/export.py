@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+from os import fspath
 
 import scipy.sparse
 
+from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import ParameterError, StoreExistsError
 from mrdist.pipeline._run import driving, hold
 from mrdist.storage import StorageOptions, check_apart, normalize_url, open_weights, redact, write_csr
@@ -14,10 +16,11 @@ from mrdist.storage.places import is_file, write_file
 FORMATS = ("csr-zarr", "npz")
 
 
+@plain_arguments
 @driving("export")
 def export(
-    weights_url: str,
-    out: str,
+    weights_url: Address,
+    out: Address,
     *,
     format: str = "csr-zarr",  # noqa: A002
     overwrite: bool = False,
@@ -52,6 +55,7 @@ def export(
     StoreExistsError
         If there is something at ``out`` that may not be replaced.
     """
+    weights_url, out = fspath(weights_url), fspath(out)
     if format not in FORMATS:
         raise ParameterError(f"format must be one of {', '.join(FORMATS)}, got {format!r}.")
     check_apart(weights_url, out)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from mrdist.arguments import Address, plain_arguments
 from mrdist.datasets.splits import split_by_subject
 from mrdist.datasets.synthetic import LABELS, REFERENCE, face_mask, render_face
 from mrdist.errors import ParameterError
@@ -39,9 +40,10 @@ class _Run:
     seed: int
 
 
+@plain_arguments
 @driving("generate")
 def generate(
-    url: str,
+    url: Address,
     *,
     images: int,
     size: int = 128,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from os import fspath
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import StoreNotFoundError
 from mrdist.geometry import Shape
 from mrdist.storage import Images, Statistics, StorageOptions, describe, redact, run_state
@@ -19,7 +21,8 @@ from mrdist.storage.progress import Progress, marks_seen
 from mrdist.storage.urls import open_group
 
 
-def info(url: str, storage_options: StorageOptions = None) -> dict[str, Any]:
+@plain_arguments
+def info(url: Address, storage_options: StorageOptions = None) -> dict[str, Any]:
     """Describe any store of mrdist, also one in the making.
 
     Parameters
@@ -40,6 +43,7 @@ def info(url: str, storage_options: StorageOptions = None) -> dict[str, Any]:
     StoreNotFoundError, StoreFormatError
         If there is no store of mrdist, or one of a newer format.
     """
+    url = fspath(url)
     run = run_state(url, storage_options)
     try:
         found = describe(url, storage_options)
@@ -110,7 +114,8 @@ class BlockMap:
         return rows, columns
 
 
-def block_map(url: str, storage_options: StorageOptions = None) -> BlockMap | None:
+@plain_arguments
+def block_map(url: Address, storage_options: StorageOptions = None) -> BlockMap | None:
     """Return which blocks of weights in the making are done; None of what is complete, or of another kind.
 
     Parameters
@@ -118,6 +123,7 @@ def block_map(url: str, storage_options: StorageOptions = None) -> BlockMap | No
     url, storage_options
         A store.
     """
+    url = fspath(url)
     found = describe(url, storage_options)
     if found["kind"] != "weights":
         return None

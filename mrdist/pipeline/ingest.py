@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Literal, get_args
 
+from mrdist.arguments import Address, plain_arguments
 from mrdist.datasets.alignment import METHODS
 from mrdist.datasets.changes import CHANGES
 from mrdist.datasets.depth import DEPTHS
@@ -49,10 +50,11 @@ NORMALIZATIONS: tuple[str, ...] = get_args(Normalize)
 logger = logging.getLogger("mrdist")
 
 
+@plain_arguments
 @driving("ingest")
 def ingest(
-    src: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
-    url: str,
+    src: Address | Sequence[Address],
+    url: Address,
     *,
     layout: str | Sequence[str] = "auto",
     dataset: str | Sequence[str] | None = None,
@@ -62,7 +64,7 @@ def ingest(
     normalize: Normalize | None = None,
     align: str | None = None,
     dtype: str | None = None,
-    reference: str | None = None,
+    reference: Address | None = None,
     rename: Mapping[str, str] | None = None,
     seed: int = 0,
     chunks: tuple[int, int, int] | None = None,
@@ -215,7 +217,7 @@ def ingest(
                 people.takes,
                 people.split,
                 align=frame.align,
-                reference=reference if store is None else url,
+                reference=url if store is not None else None if reference is None else os.fspath(reference),
                 strict=strict,
                 progress=progress,
                 storage_options=storage_options,

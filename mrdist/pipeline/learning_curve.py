@@ -6,11 +6,13 @@ import dataclasses
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os import fspath
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import ParameterError
 from mrdist.execution import open_executor, progress_bar
 from mrdist.geometry import Block, ReceptiveField, block_grid
@@ -37,8 +39,9 @@ class _Task:
     block: Block
 
 
+@plain_arguments
 def learning_curve(
-    images_url: str,
+    images_url: Address,
     *,
     source: str,
     target: str,
@@ -85,6 +88,7 @@ def learning_curve(
     DataError, LabelError
         If there are no pairs to train on or to score, or no such label.
     """
+    images_url = fspath(images_url)
     check_workers(workers, scheduler, images_url)
     images = Images.open(images_url, storage_options)
     rows, tested = (images.rows((source, target), each) for each in ("train", split))

@@ -6,8 +6,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import cycle
+from os import fspath
 from typing import Any, Literal
 
+from mrdist.arguments import Address, plain_arguments
 from mrdist.calibration import Rates, measure_kernels, predict_seconds
 from mrdist.errors import ParameterError
 from mrdist.execution import n_processors
@@ -25,8 +27,9 @@ from mrdist.storage import Images, StorageOptions, Training
 PLANNED = ("mr", "pixel")
 
 
+@plain_arguments
 def plan(
-    images_url: str,
+    images_url: Address,
     *,
     source: str,
     target: str,
@@ -57,6 +60,7 @@ def plan(
     -------
     Plan
     """
+    images_url = fspath(images_url)
     images = Images.open(images_url, storage_options)
     training, workload = describe(
         images,

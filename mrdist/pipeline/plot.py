@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from os import fspath
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import ParameterError
 from mrdist.geometry import Block, ReceptiveField
 from mrdist.pipeline.evaluate import check_mapping
@@ -29,10 +31,11 @@ _DOTS = 120  # an inch
 _LARGEST_MASK = 16
 
 
+@plain_arguments
 def plot_faces(
-    weights_url: str,
-    images_url: str,
-    out: str,
+    weights_url: Address,
+    images_url: Address,
+    out: Address,
     *,
     split: str = "test",
     count: int = 6,
@@ -72,6 +75,7 @@ def plot_faces(
     """
     from mrdist.plotting import plot_faces
 
+    weights_url, images_url, out = (fspath(each) for each in (weights_url, images_url, out))
     if count < 1:
         raise ParameterError(f"count must be at least 1, got {count}.")
     model, images = open_weights(weights_url, storage_options), Images.open(images_url, storage_options)
@@ -90,10 +94,11 @@ def plot_faces(
     return save(figure, out, storage_options)
 
 
+@plain_arguments
 def plot_refinement(
-    weights_url: str,
-    images_url: str | None,
-    out: str,
+    weights_url: Address,
+    images_url: Address | None,
+    out: Address,
     *,
     radii: Sequence[float] = RADII,
     smoothings: Sequence[float] = SMOOTHINGS,
@@ -133,6 +138,7 @@ def plot_refinement(
 
     from mrdist.plotting import plot_importance
 
+    weights_url, out = fspath(weights_url), fspath(out)
     if not (radii and smoothings):
         raise ParameterError("there is nothing to draw: give at least one radius and one smoothing.")
     base = refinement or Refinement()
@@ -157,9 +163,10 @@ def plot_refinement(
     return save(figure, out, storage_options)
 
 
+@plain_arguments
 def plot_receptive_fields(
-    weights_url: str,
-    out: str,
+    weights_url: Address,
+    out: Address,
     *,
     pixels: Sequence[tuple[int, int]] = (),
     storage_options: StorageOptions = None,
@@ -191,6 +198,7 @@ def plot_receptive_fields(
     """
     from mrdist.plotting import plot_receptive_fields
 
+    weights_url, out = fspath(weights_url), fspath(out)
     model = _masked(weights_url, storage_options)
     height, width = model.shape
     for y, x in pixels:
@@ -202,7 +210,8 @@ def plot_receptive_fields(
     return save(figure, out, storage_options)
 
 
-def plot_intercept(weights_url: str, out: str, *, storage_options: StorageOptions = None) -> str:
+@plain_arguments
+def plot_intercept(weights_url: Address, out: Address, *, storage_options: StorageOptions = None) -> str:
     """Draw the intercept of a mapping: what it adds whatever it sees.
 
     Parameters
@@ -226,12 +235,14 @@ def plot_intercept(weights_url: str, out: str, *, storage_options: StorageOption
     """
     from mrdist.plotting import plot_intercept
 
+    weights_url, out = fspath(weights_url), fspath(out)
     figure = new_figure(5, 4)
     plot_intercept(_masked(weights_url, storage_options), ax=figure.subplots())
     return save(figure, out, storage_options)
 
 
-def plot_cv(weights_url: str, out: str, *, storage_options: StorageOptions = None) -> str:
+@plain_arguments
+def plot_cv(weights_url: Address, out: Address, *, storage_options: StorageOptions = None) -> str:
     """Draw the errors that a cross-validation has found, over alpha, and what it has chosen.
 
     Parameters
@@ -257,6 +268,7 @@ def plot_cv(weights_url: str, out: str, *, storage_options: StorageOptions = Non
     """
     from mrdist.plotting import plot_cv
 
+    weights_url, out = fspath(weights_url), fspath(out)
     found = info(weights_url, storage_options).get("cross_validation", {})
     if "table" not in found:
         raise ParameterError(
@@ -278,7 +290,8 @@ def _masked(weights_url: str, storage_options: StorageOptions) -> MaskedWeights:
     return model
 
 
-def plot_mask(out: str, *, size: int = 5, receptive_field: int = 3, dilation: int = 1) -> str:
+@plain_arguments
+def plot_mask(out: Address, *, size: int = 5, receptive_field: int = 3, dilation: int = 1) -> str:
     """Draw the matrix of a masked regression on a small image: where weights may be.
 
     Parameters
@@ -304,6 +317,7 @@ def plot_mask(out: str, *, size: int = 5, receptive_field: int = 3, dilation: in
     """
     from mrdist.plotting import plot_mask
 
+    out = fspath(out)
     if not 1 <= size <= _LARGEST_MASK:
         raise ParameterError(
             f"size must be from 1 to {_LARGEST_MASK} pixels, so that the matrix can be seen, got {size}."
@@ -313,7 +327,8 @@ def plot_mask(out: str, *, size: int = 5, receptive_field: int = 3, dilation: in
     return save(figure, out)
 
 
-def plot_learning_curve(images_url: str, out: str, **options: Any) -> dict[str, Any]:
+@plain_arguments
+def plot_learning_curve(images_url: Address, out: Address, **options: Any) -> dict[str, Any]:
     """Draw the error on people not trained on against the number of training pairs.
 
     Parameters
@@ -332,6 +347,7 @@ def plot_learning_curve(images_url: str, out: str, **options: Any) -> dict[str, 
     from mrdist.pipeline.learning_curve import learning_curve
     from mrdist.plotting import plot_learning_curve
 
+    images_url, out = fspath(images_url), fspath(out)
     figure = new_figure(7, 4)
     _check_ending(figure, out)
     check_writable(out, options.get("storage_options"))

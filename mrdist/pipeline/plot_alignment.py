@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from os import fspath
 from typing import NamedTuple
 
 import numpy as np
 
+from mrdist.arguments import Address, plain_arguments
 from mrdist.datasets.alignment import MEANINGS, badness
 from mrdist.errors import DataError, ParameterError
 from mrdist.pipeline.plot import new_figure, read_images, save
@@ -37,9 +39,10 @@ class Worst(NamedTuple):
     measure: str
 
 
+@plain_arguments
 def plot_alignment(
-    images_url: str,
-    out: str,
+    images_url: Address,
+    out: Address,
     *,
     count: int = 12,
     measure: str | None = None,
@@ -78,6 +81,7 @@ def plot_alignment(
     """
     from mrdist.plotting import plot_faces
 
+    images_url, out = fspath(images_url), fspath(out)
     if count < 1:
         raise ParameterError(f"count must be at least 1, got {count}.")
     images = Images.open(images_url, storage_options)

@@ -9,6 +9,7 @@ from itertools import product
 from math import prod
 from typing import Any
 
+from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import ParameterError
 from mrdist.execution import open_executor, peak_memory
 from mrdist.geometry import Block, block_grid
@@ -26,7 +27,6 @@ from mrdist.storage import (
     finish_images,
     is_local,
     normalize_url,
-    open_images,
     redact,
     write_window,
 )
@@ -93,10 +93,11 @@ class _Tile:
     block: Block
 
 
+@plain_arguments
 @driving("rechunk")
 def rechunk(
-    images_url: str,
-    url: str,
+    images_url: Address,
+    url: Address,
     *,
     chunks: tuple[int, int, int] | None = None,
     workers: int | None = None,
@@ -151,7 +152,7 @@ def rechunk(
         labels=images.labels,
         image=images.image.tolist(),
         subject=images.subject.tolist(),
-        dataset=open_images(images_url, storage_options)["dataset"].values.tolist(),
+        dataset=images.dataset.tolist(),
         split=images.split.tolist(),
         shape=images.shape,
         n_channels=images.n_channels,
@@ -196,7 +197,7 @@ def rechunk(
             present=images.present,
             checksum=images.checksum,
             face_mask=images.face_mask,
-            provenance=describe(images_url, storage_options)["provenance"],
+            provenance=describe(images_url, storage_options).get("provenance", {}),
             storage_options=output_storage_options,
         )
         run_seconds = time.perf_counter() - started

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mrdist.arguments import Address, plain_arguments
 from mrdist.geometry import block_grid
 from mrdist.pipeline._run import driving, hold
 from mrdist.refinement import Refinement
@@ -43,9 +44,10 @@ class RefineReport:
         }
 
 
+@plain_arguments
 @driving("refine")
 def refine(
-    weights_url: str, refinement: Refinement | None = None, *, storage_options: StorageOptions = None
+    weights_url: Address, refinement: Refinement | None = None, *, storage_options: StorageOptions = None
 ) -> RefineReport:
     """Compute the importance of every pixel of a mapping and keep it in the weights store as ``importance (y, x)``.
 

@@ -7,12 +7,14 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mrdist.analysis import Roles, WeightSurvey, patches, spread_pixels
+from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import ParameterError, StoreError
 from mrdist.geometry import ReceptiveField
 from mrdist.pipeline._measure import measure_all, timed_inputs
@@ -55,11 +57,12 @@ class _Entry:
     row: Mapping[str, Any]
 
 
+@plain_arguments
 def report(
-    urls: str | Sequence[str],
-    out: str,
+    urls: Address | Sequence[Address],
+    out: Address,
     *,
-    images: str | None = None,
+    images: Address | None = None,
     split: str = "test",
     people: int = 6,
     storage_options: StorageOptions = None,
@@ -95,12 +98,13 @@ def report(
     StoreError
         If a store cannot be read or the page not written.
     """
+    out = fspath(out)
     if people < 1:
         raise ParameterError(f"people must be at least 1, got {people}.")
     check_writable(out, storage_options)
-    urls = [urls] if isinstance(urls, str) else urls
+    places = [fspath(each) for each in ([urls] if isinstance(urls, str | PathLike) else urls)]
     stores: list[tuple[str, dict[str, Any] | None]] = []
-    for url in urls:
+    for url in places:
         folder = normalize_url(url)
         if is_file(f"{folder}/{RESULTS}", storage_options):
             found = _load(f"{folder}/{RESULTS}", storage_options)

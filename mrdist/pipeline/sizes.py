@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
+from mrdist.arguments import plain_arguments
 from mrdist.errors import ParameterError
 from mrdist.geometry import ReceptiveField
 from mrdist.synthesis import MaskedWeights, to_pixels
@@ -41,6 +42,7 @@ class ModelSize:
     seconds: float
 
 
+@plain_arguments
 def sizes(size: int = 128, *, receptive_field: int = 3) -> list[ModelSize]:
     """Measure masked regression and, where PyTorch is installed, four generators on one colour image.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mrdist.errors import ParameterError
+from mrdist.arguments import Address, plain_arguments
 from mrdist.execution import peak_memory
 from mrdist.geometry import Block, Shape, block_grid
 from mrdist.pipeline._blocks import (
@@ -52,10 +52,11 @@ class _Task:
         return [(self.weights_url, self.weights_options)]
 
 
+@plain_arguments
 @driving("solve")
 def solve(
-    statistics_url: str,
-    weights_url: str,
+    statistics_url: Address,
+    weights_url: Address,
     *,
     alpha: float = 0.4,
     receptive_field: int | None = None,
@@ -108,8 +109,6 @@ def solve(
     weights_storage_options = output_options(weights_url, weights_storage_options, storage_options)
     check_apart(statistics_url, weights_url)
     check_choices("shared", dtype=dtype)
-    if isinstance(alpha, str):
-        raise ParameterError(f"alpha must be a number, got {alpha!r}; only train can choose it, from the images.")
     chosen = check_options({"alpha": alpha, "penalize_intercept": penalize_intercept})
     limit, n_slots = check_workers(workers, scheduler, statistics_url, weights_url, max_memory=max_memory)
     statistics = Statistics.open(statistics_url, storage_options)

@@ -6,6 +6,7 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
+from mrdist.arguments import Address, plain_arguments
 from mrdist.datasets.layouts.records import LANDMARKS, PHOTOGRAPHS
 from mrdist.datasets.photographs import Upload, read_photograph
 from mrdist.errors import DataError, ParameterError, StoreNotFoundError
@@ -88,10 +90,11 @@ class GroupSynthesisReport:
         return {"mappings": {name: report.to_dict() for name, report in self.reports.items()}}
 
 
+@plain_arguments
 def synthesize(
-    weights_url: str,
-    inputs: str | Sequence[str],
-    out: str,
+    weights_url: Address,
+    inputs: Address | Sequence[Address],
+    out: Address,
     *,
     refine: bool | Refinement = False,
     points: Points | None = None,
@@ -157,7 +160,8 @@ def synthesize(
     StoreError
         If a store cannot be read or written.
     """
-    inputs = [inputs] if isinstance(inputs, str) else inputs
+    weights_url, out = fspath(weights_url), fspath(out)
+    places = [fspath(each) for each in ([inputs] if isinstance(inputs, str | PathLike) else inputs)]
     if weights_storage_options is None:
         weights_storage_options = storage_options
     if is_group(weights_url, weights_storage_options):
@@ -166,7 +170,7 @@ def synthesize(
         for name, url in group.urls.items():
             report = synthesize(
                 url,
-                inputs,
+                places,
                 f"{out.rstrip('/')}/{name}",
                 refine=refine,
                 points=points,
@@ -194,13 +198,13 @@ def synthesize(
         )
         if value is not None
     }
-    if len(inputs) == 1 and _is_store(inputs[0], storage_options):
+    if len(places) == 1 and _is_store(places[0], storage_options):
         for name, value in (("strict", strict), ("points", points), ("contact_sheet", contact_sheet)):
             if value:
-                raise ParameterError(f"{name} is for photographs, and {redact(inputs[0])} is a store; leave it out.")
+                raise ParameterError(f"{name} is for photographs, and {redact(places[0])} is a store; leave it out.")
         return synthesize_store(
             weights_url,
-            inputs[0],
+            places[0],
             out,
             refine=refine,
             **given,
@@ -211,12 +215,12 @@ def synthesize(
         )
     for name in given:
         raise ParameterError(
-            f"{name} (--{name.replace('_', '-')}) is for images stores, and {', '.join(inputs)} is none; leave it out."
+            f"{name} (--{name.replace('_', '-')}) is for images stores, and {', '.join(places)} is none; leave it out."
         )
     reader = WeightsReader.open(weights_url, weights_storage_options)
     return _synthesize_photographs(
         Retoucher(reader.model(), reader.face_frame),
-        inputs,
+        places,
         out,
         importance=importance_of(weights_url, refine, weights_storage_options),
         points=points,

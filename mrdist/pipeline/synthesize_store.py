@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import MemoryLimitError
 from mrdist.execution import open_executor, peak_memory
 from mrdist.geometry import block_grid
@@ -30,7 +31,6 @@ from mrdist.storage import (
     create_images,
     finish_images,
     normalize_url,
-    open_images,
     redact,
     write_window,
 )
@@ -95,11 +95,12 @@ class _Run:
     importance: npt.NDArray[np.float32] | None
 
 
+@plain_arguments
 @driving("synthesize")
 def synthesize_store(
-    weights_url: str,
-    images_url: str,
-    url: str,
+    weights_url: Address,
+    images_url: Address,
+    url: Address,
     *,
     refine: bool | Refinement = False,
     workers: int | None = None,
@@ -170,7 +171,7 @@ def synthesize_store(
         labels=[training.target],
         image=images.image.tolist(),
         subject=images.subject.tolist(),
-        dataset=open_images(images_url, storage_options)["dataset"].values.tolist(),
+        dataset=images.dataset.tolist(),
         split=images.split.tolist(),
         shape=images.shape,
         n_channels=images.n_channels,

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from mrdist.arguments import Address, plain_arguments
 from mrdist.execution import peak_memory
 from mrdist.geometry import Block, ReceptiveField, Shape, block_grid
 from mrdist.moments import Color
@@ -105,10 +106,11 @@ class TrainTask:
         return [(self.weights_url, self.weights_options)]
 
 
+@plain_arguments
 @driving("train")
 def train(
-    images_url: str,
-    weights_url: str,
+    images_url: Address,
+    weights_url: Address,
     *,
     source: str,
     target: str,

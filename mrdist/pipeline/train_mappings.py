@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import DataError
 from mrdist.execution import peak_memory
 from mrdist.geometry import Block, Shape, block_grid
@@ -148,10 +149,11 @@ class _Task:
         return [(mapping_url(self.group_url, name), self.weights_options) for name in self.names]
 
 
+@plain_arguments
 @driving("train")
 def train_mappings(
-    images_url: str,
-    group_url: str,
+    images_url: Address,
+    group_url: Address,
     *,
     source: str,
     both_ways: bool = False,

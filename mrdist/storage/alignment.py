@@ -17,6 +17,7 @@ from mrdist.storage.urls import (
     COMPRESSORS,
     StorageOptions,
     array_of,
+    check_format,
     open_group,
     redact,
     store_errors,
@@ -97,6 +98,7 @@ def write_alignment(url: str, alignment: Alignment, storage_options: StorageOpti
             dtype="string",
             dimension_names=("image", "label"),
             compressors=COMPRESSORS,
+            config={"write_empty_chunks": True},
         )
         names[...] = np.array([list(row) for row in alignment.photograph], dtype=np.dtypes.StringDType())
         write_strings(group, "measure", alignment.measures, "measure", len(alignment.measures))
@@ -160,7 +162,7 @@ def write_frame(
         group = open_group(url, storage_options, write=True)
         if len(reference):
             write_array(group, "reference_points", reference, "point", "xy")
-        labels: list[str] = group.attrs["mrdist"]["labels"]  # type: ignore[index, call-overload, assignment]
+        labels: list[str] = check_format(group, url)["labels"]
         first = array_of(group, labels[0])
         height, width, n_channels = first.shape[1:]
         means = group.create_array(
@@ -170,6 +172,7 @@ def write_frame(
             dtype="float32",
             dimension_names=("label", "y", "x", "channel"),
             compressors=COMPRESSORS,
+            config={"write_empty_chunks": True},
         )
         training = np.array([side == "train" for side in split])
         for column, label in enumerate(labels):
@@ -215,5 +218,6 @@ def copy_alignment(images: Images, url: str, storage_options: StorageOptions = N
                     dtype="string" if array.dtype.kind == "T" else array.dtype,
                     dimension_names=array.metadata.to_dict()["dimension_names"],  # type: ignore[arg-type]
                     compressors=COMPRESSORS,
+                    config={"write_empty_chunks": True},
                 )
                 copy[...] = array[...]

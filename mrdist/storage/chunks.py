@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any, Self
 
 import google_crc32c
@@ -24,6 +25,7 @@ UNCOMPRESSED = (Crc32cCodec(),)
 _TRIES = 5  # damage on the way is rare and passes, damage in the store stays
 _CHECKSUM_BYTES = 4
 _METADATA = "zarr.json"
+_CHUNKS_LEFT_OUT = "fill_value"
 _CHUNK = re.compile("(.+)/c[/.]")
 
 
@@ -38,7 +40,9 @@ class CheckedStore(WrapperStore[Store]):
     store, url
         What is wrapped, and its address for messages.
     whole
-        Whether a chunk that is not there is an error and not silently the fill value.
+        Whether a chunk that is not there is an error and not silently the fill value. A store that says
+        ``"missing_chunks": "fill_value"`` in its attribute ``mrdist`` was written by something that leaves such chunks
+        out, as xarray does, so that there it is none.
     """
 
     def __init__(self, store: Store, url: str = "", *, whole: bool = False) -> None:
@@ -75,7 +79,7 @@ class CheckedStore(WrapperStore[Store]):
                 if self._whole:
                     raise MissingChunkError(
                         f"chunk {key} is missing from {redact(self._url)}; restore it from a copy or write the store "
-                        "anew."
+                        "anew, with write_empty_chunks=True if that is by zarr or xarray."
                     )
                 return None
             if byte_range is not None or not self._checked.get(chunk[1]) or _is_sound(value):
@@ -97,10 +101,27 @@ class CheckedStore(WrapperStore[Store]):
         except ValueError:  # whoever asked for it says so
             return
         place = key.removesuffix(_METADATA).rstrip("/")
+        if not place and leaves_chunks_out(parsed((found.get("attributes") or {}).get("mrdist")) or {}):
+            self._whole = False
         self._checked[place] = _has_checksum(found)
         gathered = (found.get("consolidated_metadata") or {}).get("metadata", {})
         for name, each in gathered.items():
             self._checked[f"{place}/{name}".lstrip("/")] = _has_checksum(each)
+
+
+def parsed(attribute: Any) -> dict[str, Any] | None:
+    """Return the attribute ``mrdist`` of a store, JSON text in a copy made by xarray, or None if it is unsound."""
+    if isinstance(attribute, str):
+        try:
+            attribute = json.loads(attribute)
+        except ValueError:
+            return None
+    return dict(attribute) if isinstance(attribute, dict) and isinstance(attribute.get("kind"), str) else None
+
+
+def leaves_chunks_out(attribute: Mapping[str, Any]) -> bool:
+    """Whether a store says that its writer leaves out chunks of nothing but the fill value."""
+    return bool(attribute.get("missing_chunks") == _CHUNKS_LEFT_OUT)
 
 
 def _has_checksum(metadata: dict[str, Any]) -> bool:

@@ -31,7 +31,7 @@ from mrdist.storage.urls import (
     check_same,
     clear_output,
     create_group,
-    describe,
+    find_store,
     normalize_url,
     open_group,
     remove_partial_files,
@@ -281,10 +281,7 @@ def search_output(
     """
     url = normalize_url(url)
     asked = as_asked(asdict(training), search.to_dict())
-    try:
-        found = None if overwrite else describe(url, storage_options)
-    except FileNotFoundError:
-        found = None
+    found = None if overwrite else find_store(url, storage_options)
     if found is not None and found["kind"] == "weights":
         check_same(url, "training", as_asked(found["training"], found.get("cross_validation")), asked)
         begun = resume_output(url, storage_options)

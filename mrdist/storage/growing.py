@@ -85,6 +85,7 @@ def finish_growth(
         group = open_group(images.url, images.storage_options, write=True)
         for name, array in _per_image(group):
             if name not in images.labels:
+                array = array.with_config({"write_empty_chunks": True})
                 new = values[name]
                 is_text = array.dtype.kind in "TO"
                 array[images.n_images :] = np.array(new, dtype=np.dtypes.StringDType()) if is_text else np.asarray(new)

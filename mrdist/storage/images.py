@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,11 +15,16 @@ import numpy.typing as npt
 import zarr
 from zarr.core.buffer import default_buffer_prototype
 
+from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import DataError, LabelError, StoreFormatError
 from mrdist.geometry import Block, Shape
+from mrdist.storage.chunks import leaves_chunks_out
+from mrdist.storage.datasets import read_dataset
+from mrdist.storage.images_layout import DIMENSIONS, OPTIONAL, labels_of, layout_problems
 from mrdist.storage.urls import (
     StorageOptions,
     array_of,
+    check_format,
     normalize_url,
     open_kind,
     redact,
@@ -27,7 +34,8 @@ from mrdist.storage.urls import (
 if TYPE_CHECKING:
     import xarray as xr
 
-_RESUME = "run the command that makes it again"
+_RESUME = "run the command that makes it again, or finish it with mrdist.finish_images"
+_COORDINATES = ("subject", "dataset", "split")
 
 
 @dataclass(frozen=True)
@@ -51,9 +59,11 @@ class Images:
     dtype: np.dtype[Any]
     chunks: tuple[int, int, int, int]
     _group: zarr.Group
+    _vouched: bool = True
+    _sums: dict[str, npt.NDArray[np.int64]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def open(cls, url: str, storage_options: StorageOptions = None) -> Images:
+    def open(cls, url: Address, storage_options: StorageOptions = None) -> Images:
         """Open a complete images store.
 
         Raises
@@ -64,15 +74,13 @@ class Images:
         url = normalize_url(url)
         group = open_kind(url, storage_options, "images", _RESUME)
         with store_errors(url):
-            labels = tuple(group.attrs["mrdist"]["labels"])  # type: ignore[index, call-overload, arg-type]
+            attribute = check_format(group, url)
+            problems = list(layout_problems(url, group, attribute))
+            if problems:
+                more = f" {len(problems) - 1} more: mrdist check {redact(url)} tells all." if problems[1:] else ""
+                raise StoreFormatError(problems[0] + more)
+            labels = labels_of(group, attribute)
             array = array_of(group, labels[0])
-            for label in labels[1:]:
-                other = array_of(group, label)
-                if (other.shape, other.dtype) != (array.shape, array.dtype):
-                    raise StoreFormatError(
-                        f"all labels of {redact(url)} must agree, but {labels[0]!r} has shape {array.shape} and dtype "
-                        f"{array.dtype} and {label!r} {other.shape} and {other.dtype}; write the store anew."
-                    )
             return cls(
                 url=url,
                 storage_options=storage_options,
@@ -83,49 +91,59 @@ class Images:
                 dtype=np.dtype(array.dtype),
                 chunks=(array.chunks[0], array.chunks[1], array.chunks[2], array.chunks[3]),
                 _group=group,
+                _vouched=not leaves_chunks_out(attribute),
             )
 
     @cached_property
     def image(self) -> npt.NDArray[np.str_]:
-        """Ids."""
-        return self._strings("image")
+        """Ids, shape (image,); the numbers of the rows where the store does not say."""
+        return self._strings("image", [str(row) for row in range(self.n_images)])
 
     @cached_property
     def subject(self) -> npt.NDArray[np.str_]:
-        """Persons, shape (image,)."""
-        return self._strings("subject")
+        """Persons, shape (image,); where the store does not say, every image is a person's own."""
+        return self._strings("subject", self.image)
 
     @cached_property
     def dataset(self) -> npt.NDArray[np.str_]:
-        """Where they come from, shape (image,)."""
-        return self._strings("dataset")
+        """Where they come from, shape (image,); empty where the store does not say."""
+        return self._strings("dataset", [""] * self.n_images)
 
     @cached_property
     def split(self) -> npt.NDArray[np.str_]:
-        """train, val or test, shape (image,)."""
-        return self._strings("split")
+        """train, val or test, shape (image,); train where the store does not say."""
+        return self._strings("split", ["train"] * self.n_images)
 
     @cached_property
     def present(self) -> npt.NDArray[np.bool_]:
-        """Which images are there, shape (image, label)."""
-        return self._values("present")
-
-    @cached_property
-    def checksum(self) -> npt.NDArray[np.uint32]:
-        """CRC-32 of the pixels, shape (image, label)."""
-        return self._values("checksum")
+        """Which images are there, shape (image, label); all where the store does not say."""
+        values = self._values("present")
+        return np.ones((self.n_images, len(self.labels)), bool) if values is None else values.astype(bool)
 
     @cached_property
     def face_mask(self) -> npt.NDArray[np.bool_]:
-        """Which pixels are face, shape (y, x)."""
-        return self._values("face_mask")
+        """Which pixels are face, shape (y, x); all where the store does not say."""
+        values = self._values("face_mask")
+        return np.ones(self.shape, bool) if values is None else values.astype(bool)
 
-    def _values(self, name: str) -> npt.NDArray[Any]:
+    @cached_property
+    def checksum(self) -> npt.NDArray[np.uint32]:
+        """CRC-32 of the pixels, shape (image, label), see `checksums`."""
+        return self.checksums(self.labels, np.arange(self.n_images))
+
+    @cached_property
+    def kept_checksum(self) -> npt.NDArray[np.uint32] | None:
+        """What whoever wrote the pixels has kept; another tool copies checksums of pixels that it has changed."""
+        return self._values("checksum") if self._vouched else None
+
+    def _values(self, name: str) -> npt.NDArray[Any] | None:
         with store_errors(self.url):
-            return np.asarray(array_of(self._group, name)[...])
+            array = self._group.get(name)
+            return np.asarray(array[...]) if isinstance(array, zarr.Array) else None
 
-    def _strings(self, name: str) -> npt.NDArray[np.str_]:
-        return np.array([str(value) for value in self._values(name)])
+    def _strings(self, name: str, default: Sequence[str] | npt.NDArray[np.str_]) -> npt.NDArray[np.str_]:
+        values = self._values(name)
+        return np.array([str(value) for value in (default if values is None else values)])
 
     def column(self, label: str) -> int:
         """Return the position of a label.
@@ -165,8 +183,19 @@ class Images:
         return fingerprint(self.shape, self.n_channels, str(self.dtype), self.image[rows], checksum)
 
     def checksums(self, labels: Sequence[str], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
-        """Return the CRC-32 of the pixels of these rows and labels, shape (image, label)."""
-        return self.checksum[rows][:, [self.column(label) for label in labels]]
+        """Return the CRC-32 of the pixels of these rows and labels, shape (image, label).
+
+        A store that does not keep them is read for it once, in this process.
+        """
+        if self.kept_checksum is not None:
+            return self.kept_checksum[rows][:, [self.column(label) for label in labels]]
+        return np.stack([self._computed(label, rows) for label in labels], axis=1).astype(np.uint32)
+
+    def _computed(self, label: str, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        known = self._sums.setdefault(label, np.full(self.n_images, -1))
+        for start, stop, chosen in self.slabs(rows[known[rows] < 0], self.chunks[0]):
+            known[start + chosen] = crc_of_images(self.reader(), label, start, stop, self.shape, self.chunks[1])[chosen]
+        return known[rows]
 
     def slabs(self, rows: npt.NDArray[np.int64], n_images: int) -> Iterator[tuple[int, int, npt.NDArray[np.int64]]]:
         """Cut the image axis into runs of at most ``n_images``; chunks without any of ``rows`` are left out.
@@ -196,6 +225,17 @@ class Images:
     def reader(self) -> ImageReader:
         """Return what reads pixels."""
         return ImageReader(self.url, self._group)
+
+
+def crc_of_images(
+    reader: ImageReader, label: str, start: int, stop: int, shape: Shape, rows: int
+) -> npt.NDArray[np.int64]:
+    """Return the CRC-32 of whole images, read so many pixel rows at a time."""
+    sums = [0] * (stop - start)
+    for y in range(0, shape[0], rows):
+        strips = reader.read(label, start, stop, Block(y, 0, min(y + rows, shape[0]), shape[1]))
+        sums = [zlib.crc32(np.ascontiguousarray(strip).data, sum_) for strip, sum_ in zip(strips, sums, strict=True)]
+    return np.array(sums, dtype=np.int64)
 
 
 def fingerprint(
@@ -237,7 +277,8 @@ class ImageReader:
             )
 
 
-def open_images(url: str, storage_options: StorageOptions = None) -> xr.Dataset:
+@plain_arguments
+def open_images(url: Address, storage_options: StorageOptions = None) -> xr.Dataset:
     """Open an images store as an xarray Dataset, lazily.
 
     Parameters
@@ -250,18 +291,22 @@ def open_images(url: str, storage_options: StorageOptions = None) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        One variable a label with dimensions (image, y, x, channel) and the coordinates image, subject, dataset
-        and split.
+        One variable a label with dimensions (image, y, x, channel), as lazy Dask arrays, and in memory the coordinates
+        image, subject, dataset and split, Python strings. The attribute ``mrdist`` is JSON text. What xarray writes of
+        it by ``to_zarr(URL, zarr_format=3)``, also after ``sel`` or ``isel``, is an images store again; where chunks
+        were cut, give ``to_zarr`` ``align_chunks=True`` besides.
 
     Raises
     ------
     StoreNotFoundError, StoreFormatError, StoreIncompleteError
         If there is none of this kind, of this format, or it is not finished.
     """
-    import xarray as xr  # brings pandas, which a worker does not need
-
-    url = normalize_url(url)
-    group = open_kind(url, storage_options, "images", _RESUME)
-    dataset: xr.Dataset = xr.open_zarr(group.store, consolidated=True)
-    dataset = dataset.assign_coords({name: dataset[name].load() for name in ("subject", "dataset", "split")})
-    return dataset
+    images = Images.open(url, storage_options)
+    group = images._group
+    dataset = read_dataset(group, images.url, {**OPTIONAL, **dict.fromkeys(images.labels, DIMENSIONS)})
+    coordinates = {name: ("image", getattr(images, name).astype(object)) for name in ("image", *_COORDINATES)}
+    small = [name for name in ("present", "checksum") if name in dataset]
+    dataset = dataset.assign_coords(coordinates).assign({name: dataset[name].load() for name in small})
+    # A copy of it, which may lack the chunks of nothing but black, says so; and netCDF holds text but no dictionaries.
+    attribute = check_format(group, images.url) | {"labels": list(images.labels), "missing_chunks": "fill_value"}
+    return dataset.assign_attrs(mrdist=json.dumps(attribute))

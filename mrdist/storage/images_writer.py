@@ -8,9 +8,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import zarr
 
+from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import ParameterError
 from mrdist.geometry import Block, Shape
+from mrdist.moments import unit_of
+from mrdist.storage.images import ImageReader, crc_of_images
+from mrdist.storage.images_layout import DIMENSIONS, RESERVED
 from mrdist.storage.urls import (
     COMPRESSORS,
     FORMAT_VERSION,
@@ -20,17 +25,15 @@ from mrdist.storage.urls import (
     clear_output,
     commit,
     create_group,
+    normalize_url,
+    open_as_is,
     open_group,
+    redact,
     store_errors,
     write_array,
     write_strings,
 )
 
-_DIMENSIONS = ("image", "y", "x", "channel")
-_RESERVED = {*_DIMENSIONS, "subject", "dataset", "split", "label", "present", "checksum", "face_mask", "all"}
-#: What `mrdist.storage.alignment` adds.
-_RESERVED |= {"reference_points", "mean_face", "photograph", "photograph_size", "warp", "measure", "quality"}
-_RESERVED |= {"point", "xy", "node_y", "node_x", "extent"}
 _MAX_CHUNK = 2 << 20  # decoded bytes: large enough for object storage, small enough for a block's memory
 _MAX_RUN = 128 << 20  # whole images that a writing task may hold to fill its chunks,
 _MIN_RUN = 16  # or four times as much for so many: a kernel that meets few images at a time moves sums most of its time
@@ -87,23 +90,24 @@ def check_labels(labels: Sequence[str]) -> None:
         If one is a reserved name or no identifier.
     """
     for label in labels:
-        if label in _RESERVED or not label.isidentifier():
+        if label in RESERVED or not label.isidentifier():
             raise ParameterError(
                 f"{label!r} cannot be a label: use letters, digits and underscores, and none of "
-                f"{', '.join(sorted(_RESERVED))}."
+                f"{', '.join(sorted(RESERVED))}."
             )
 
 
+@plain_arguments
 def create_images(
-    url: str,
+    url: Address,
     *,
     labels: Sequence[str],
     image: Sequence[str],
-    subject: Sequence[str],
-    dataset: Sequence[str],
-    split: Sequence[str],
+    subject: Sequence[str] | None = None,
+    dataset: Sequence[str] | None = None,
+    split: Sequence[str] | None = None,
     shape: Shape,
-    n_channels: int,
+    n_channels: int = 3,
     dtype: npt.DTypeLike = np.uint8,
     chunks: tuple[int, int, int] | None = None,
     overwrite: bool = False,
@@ -114,13 +118,21 @@ def create_images(
     Parameters
     ----------
     url, storage_options
-        Where.
+        Path or fsspec URL, and options of the fsspec filesystem.
     labels
         Expressions, one array each.
-    image, subject, dataset, split
-        Per row: id, person, source and one of train, val and test.
+    image
+        Ids of the rows, each another one. All labels share the rows: row n of ``neutral`` and row n of ``happy`` are a
+        pair.
+    subject, dataset, split
+        Per row: the person, by default a person for each row; where it comes from, by default nothing; and one of
+        train, val and test, by default train.
     shape
         Height and width in pixels.
+    n_channels
+        3 for RGB, 1 for gray.
+    dtype
+        uint8, uint16 (0 is black, the largest value white) or a float, whose pixels lie in 0..1.
     chunks
         Images, rows and columns of a chunk, see `chunk_shape`.
     overwrite
@@ -134,12 +146,39 @@ def create_images(
     Raises
     ------
     ParameterError
-        If a label is a reserved name or ``chunks`` are not positive.
+        If a label is a reserved name, ``chunks`` are not positive, or the rows' lists differ in length.
+    DataError
+        If images of this dtype have no agreed meaning.
     StoreExistsError
         If there is something at ``url`` that may not be replaced.
+
+    Examples
+    --------
+    Twelve people of random pixels, without and with a smile:
+
+    >>> import tempfile
+    >>> import mrdist
+    >>> url, rng = tempfile.mkdtemp() + "/faces.zarr", np.random.default_rng(0)
+    >>> people, labels = [f"person-{n}" for n in range(12)], ("neutral", "happy")
+    >>> run, *_ = mrdist.create_images(url, labels=labels, image=people, shape=(32, 32), n_channels=1)
+    >>> for label in labels:
+    ...     for start in range(0, 12, run):  # whole chunks of the image axis
+    ...         pixels = rng.integers(0, 256, (min(run, 12 - start), 32, 32, 1), dtype=np.uint8)
+    ...         checksum = mrdist.write_images(url, label, start, pixels)
+    >>> mrdist.finish_images(url)
+    >>> mrdist.open_images(url)["happy"].shape
+    (12, 32, 32, 1)
     """
+    url = normalize_url(url)
     check_labels(labels)
+    unit_of(np.dtype(dtype))
     n_images = len(image)
+    subject = image if subject is None else subject
+    dataset = [""] * n_images if dataset is None else dataset
+    split = ["train"] * n_images if split is None else split
+    for name, values in (("subject", subject), ("dataset", dataset), ("split", split)):
+        if len(values) != n_images:
+            raise ParameterError(f"{name} must have one entry for each of the {n_images} images, got {len(values)}.")
     full = (n_images, *shape, n_channels)
     shape_of_chunk = chunk_shape(n_images, shape, n_channels, np.dtype(dtype).itemsize, chunks)
     clear_output(url, storage_options, kind="images", overwrite=overwrite)
@@ -171,17 +210,51 @@ def create_images(
                 shape=full,
                 chunks=shape_of_chunk,
                 dtype=np.dtype(dtype),
-                dimension_names=_DIMENSIONS,
+                dimension_names=DIMENSIONS,
                 compressors=COMPRESSORS,
                 config={"write_empty_chunks": True},
             )
     return shape_of_chunk
 
 
+@plain_arguments
 def write_images(
-    url: str, label: str, start: int, images: npt.NDArray[np.generic], storage_options: StorageOptions = None
+    url: Address, label: str, start: int, images: npt.NDArray[np.generic], storage_options: StorageOptions = None
 ) -> npt.NDArray[np.uint32]:
-    """Write rows ``start, start + 1, ...`` of a label and return the checksum of each image."""
+    """Write rows ``start, start + 1, ...`` of a label and return the checksum of each image.
+
+    Several processes may write at once, each its own rows.
+
+    Parameters
+    ----------
+    url, storage_options
+        A store that `create_images` has made.
+    label
+        One of its labels.
+    start
+        The first row, at which a chunk of the image axis begins.
+    images
+        Shape (image, y, x, channel) and dtype of the store, up to the end of a chunk or of the store.
+
+    Returns
+    -------
+    uint32 array of shape (image,)
+        CRC-32 of each image's bytes, for `finish_images`.
+
+    Raises
+    ------
+    ParameterError
+        If the images do not fit the store, or the rows not its chunks.
+    StoreError
+        If the store cannot be written.
+
+    Examples
+    --------
+    See `create_images`.
+    """
+    images, url = np.asarray(images), normalize_url(url)
+    if images.ndim != len(DIMENSIONS):
+        raise ParameterError(f"images must have the axes ({', '.join(DIMENSIONS)}), got shape {images.shape}.")
     write_window(url, label, start, Block(0, 0, *images.shape[1:3]), images, storage_options)
     return np.array([zlib.crc32(np.ascontiguousarray(image).tobytes()) for image in images], dtype=np.uint32)
 
@@ -197,32 +270,100 @@ def write_window(
     """Write the pixels in ``block`` of rows ``start, start + 1, ...`` of a label.
 
     The window must fill whole chunks (or reach the end) along all axes, since two tasks must never share a chunk.
+
+    Raises
+    ------
+    ParameterError
+        If it does not, or the pixels do not fit the store.
     """
     stop = start + len(pixels)
     with store_errors(url):
         group = open_group(url, storage_options, write=True)
         array = array_of(group, label)
-        bounds = ((start, stop), (block.y0, block.y1), (block.x0, block.x1))
-        for (first, last), chunk, size in zip(bounds, array.chunks, array.shape, strict=False):
-            assert first % chunk == 0
-            assert last % chunk == 0 or last == size
+        _check_fit(f"{redact(url)}/{label}", array, start, block, pixels)
         array = array.with_config({"write_empty_chunks": True})
         array[start:stop, *block.slices] = pixels
 
 
+def _check_fit(place: str, array: zarr.Array[Any], start: int, block: Block, pixels: npt.NDArray[np.generic]) -> None:
+    bounds = ((start, start + len(pixels)), (block.y0, block.y1), (block.x0, block.x1))
+    if pixels.dtype != array.dtype:
+        raise ParameterError(f"images for {place} must be {array.dtype}, as the store is, got {pixels.dtype}.")
+    if pixels.shape[1:] != (*block.shape, array.shape[3]) or any(
+        last > size for (_, last), size in zip(bounds, array.shape, strict=False)
+    ):
+        raise ParameterError(
+            f"images of shape {pixels.shape} from row {start} on do not fit {place}, which has the shape {array.shape}."
+        )
+    for axis, (first, last), chunk, size in zip(DIMENSIONS, bounds, array.chunks, array.shape, strict=False):
+        if first % chunk or (last % chunk and last != size):
+            raise ParameterError(
+                f"what is written into {place} must fill whole chunks, which have {chunk} along the axis {axis}, got "
+                f"{first} to {last - 1}; begin at a multiple of {chunk} and end before one, or at {size - 1}."
+            )
+
+
+@plain_arguments
 def finish_images(
-    url: str,
+    url: Address,
     *,
-    present: npt.NDArray[np.bool_],
-    checksum: npt.NDArray[np.uint32],
-    face_mask: npt.NDArray[np.bool_],
-    provenance: dict[str, Any],
+    present: npt.NDArray[np.bool_] | None = None,
+    checksum: npt.NDArray[np.uint32] | None = None,
+    face_mask: npt.NDArray[np.bool_] | None = None,
+    provenance: dict[str, Any] | None = None,
     storage_options: StorageOptions = None,
 ) -> None:
-    """Write what is known only after all pixels and mark the store complete."""
+    """Write what is known only after all pixels and mark the store complete.
+
+    Parameters
+    ----------
+    url, storage_options
+        A store that `create_images` has made and `write_images` has filled.
+    present
+        Which images are there, shape (image, label); all by default. Of those that are not, pixels are written too,
+        whichever.
+    checksum
+        What `write_images` has returned, shape (image, label). By default the store is read once more for it.
+    face_mask
+        Which pixels are face, shape (y, x); all by default.
+    provenance
+        Where the images come from, fit for JSON.
+
+    Raises
+    ------
+    ParameterError
+        If an array has another shape.
+    StoreError
+        If the store cannot be written, or some of its images have never been.
+
+    Examples
+    --------
+    See `create_images`.
+    """
+    url = normalize_url(url)
     with store_errors(url):
         group = open_group(url, storage_options, write=True)
-        array_of(group, "present")[...] = present
-        array_of(group, "checksum")[...] = checksum
+        labels: list[str] = check_format(group, url)["labels"]
+        images = array_of(group, labels[0])
+        n_images, *shape = images.shape[:3]
+        present = np.ones((n_images, len(labels)), dtype=bool) if present is None else np.asarray(present)
+        face_mask = np.ones(shape, dtype=bool) if face_mask is None else np.asarray(face_mask)
+        if checksum is None:
+            reader, run = ImageReader(url, open_as_is(url, storage_options)), images.chunks[0]
+            sums = [
+                crc_of_images(reader, label, start, min(start + run, n_images), (shape[0], shape[1]), images.chunks[1])
+                for label in labels
+                for start in range(0, n_images, run)
+            ]
+            checksum = np.concatenate(sums).reshape(len(labels), n_images).T.astype(np.uint32)
+        for name, values, wanted in (
+            ("present", present, (n_images, len(labels))),
+            ("checksum", np.asarray(checksum), (n_images, len(labels))),
+            ("face_mask", face_mask, tuple(shape)),
+        ):
+            if values.shape != wanted:
+                raise ParameterError(f"{name} of {redact(url)} must have shape {wanted}, got {values.shape}.")
+        for name, values in (("present", present), ("checksum", checksum)):
+            array_of(group, name).with_config({"write_empty_chunks": True})[...] = values
         write_array(group, "face_mask", face_mask, "y", "x")
-        commit(group, url, {**check_format(group, url), "complete": True, "provenance": provenance})
+        commit(group, url, {**check_format(group, url), "complete": True, "provenance": provenance or {}})

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mrdist.arguments import Address
 from mrdist.errors import StoreExistsError
 from mrdist.storage.urls import (
     FORMAT_VERSION,
@@ -15,6 +16,7 @@ from mrdist.storage.urls import (
     clear_output,
     create_group,
     describe,
+    find_store,
     normalize_url,
     open_group,
     open_kind,
@@ -65,7 +67,7 @@ class MappingGroup:
     attributes: Mapping[str, Any]
 
     @classmethod
-    def open(cls, url: str, storage_options: StorageOptions = None) -> MappingGroup:
+    def open(cls, url: Address, storage_options: StorageOptions = None) -> MappingGroup:
         """Open a group.
 
         Raises
@@ -115,10 +117,7 @@ def begin_mappings(
     StoreExistsError
         If other trainings' output, or something else, is there.
     """
-    try:
-        found = None if overwrite else describe(url, storage_options)
-    except FileNotFoundError:
-        found = None
+    found = None if overwrite else find_store(url, storage_options)
     if found is not None:
         _check_trainings(url, found, trainings)
         remove_partial_files(url)

@@ -12,10 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
+from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import ParameterError, StoreFormatError
 from mrdist.geometry import Block, Shape
 from mrdist.storage.coordinates import describe_weights
 from mrdist.storage.cv_table import open_table
+from mrdist.storage.datasets import read_dataset
 from mrdist.storage.face_frame import FaceFrame
 from mrdist.storage.images import Images
 from mrdist.storage.outputs import DEFAULT_METHOD, AnyTraining
@@ -135,10 +137,8 @@ class Model(ABC):
         levels of the index ``offset``, so that ``dataset.coef.sel(dy=0, dx=1)`` is what the pixel to the right weighs
         (``reset_index("offset")`` before it goes to a file: formats on disk have no such index).
         """
-        import xarray as xr  # brings pandas, which a worker does not need
-
         group = open_kind(self.url, self.storage_options, "weights", _RESUME)
-        return describe_weights(xr.open_zarr(group.store, consolidated=True))
+        return describe_weights(read_dataset(group, self.url))
 
     @property
     def cv(self) -> xr.Dataset | None:
@@ -176,7 +176,7 @@ class WeightsReader(ABC):
         self._group = group
 
     @staticmethod
-    def open(url: str, storage_options: StorageOptions = None) -> WeightsReader:
+    def open(url: Address, storage_options: StorageOptions = None) -> WeightsReader:
         """Open a weights store with the reader of its method; errors are those of `open_weights`."""
         url = normalize_url(url)
         group = open_kind(url, storage_options, "weights", _RESUME)
@@ -266,7 +266,8 @@ class WeightsReader(ABC):
             return np.asarray(array_of(self._group, name)[..., *block.slices])
 
 
-def open_weights(url: str, storage_options: StorageOptions = None) -> Model:
+@plain_arguments
+def open_weights(url: Address, storage_options: StorageOptions = None) -> Model:
     """Open a trained mapping of any method.
 
     Parameters

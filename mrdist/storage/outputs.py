@@ -31,7 +31,7 @@ from mrdist.storage.urls import (
     clear_output,
     consolidate,
     create_group,
-    describe,
+    find_store,
     normalize_url,
     open_group,
     redact,
@@ -276,9 +276,8 @@ def begun(
 
 def _found(url: str, training: AnyTraining, options: StorageOptions) -> dict[str, Any] | None:
     """Return the attributes of an output of the same training, None if there is nothing at all."""
-    try:
-        found = describe(url, options)
-    except FileNotFoundError:
+    found = find_store(url, options)
+    if found is None:
         return None
     if found["kind"] != "weights":
         raise StoreExistsError(

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
-from mrdist.errors import DamagedChunkError
+from mrdist.errors import DamagedChunkError, StoreFormatError
 from mrdist.geometry import Shape
 from mrdist.storage.chunks import COMPRESSORS, UNCOMPRESSED
 from mrdist.storage.urls import array_of
@@ -107,7 +107,7 @@ def marks_seen(find: Callable[[], Progress | None]) -> tuple[Shape, npt.NDArray[
     try:
         progress = find()
         marks = None if progress is None else (progress.block, progress.done)
-    except KeyError:
+    except (KeyError, StoreFormatError):
         marks = None
     return marks
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 
 import fsspec
 
+from mrdist.arguments import Address
 from mrdist.errors import MrdistError, StoreError
 from mrdist.storage.retries import code_of, codes_of, may_pass, patiently
 
@@ -99,7 +101,7 @@ def is_local(url: str) -> bool:
     return "://" not in url or url.startswith("file://")
 
 
-def normalize_url(url: str) -> str:
+def normalize_url(url: Address) -> str:
     """Return the URL without a trailing slash; a local one as an absolute path, which any process understands.
 
     Examples
@@ -107,6 +109,7 @@ def normalize_url(url: str) -> str:
     >>> normalize_url("s3://bucket/faces.zarr/")
     's3://bucket/faces.zarr'
     """
+    url = os.fspath(url)
     if is_local(url):
         return str(Path(url.removeprefix("file://")).absolute())
     return url.rstrip("/")

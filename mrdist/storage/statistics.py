@@ -15,8 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
+from mrdist.arguments import Address, plain_arguments
 from mrdist.geometry import Block, ReceptiveField, Shape
 from mrdist.moments import Color, SufficientStatistics, unit_of
+from mrdist.storage.datasets import read_dataset
 from mrdist.storage.face_frame import FaceFrame
 from mrdist.storage.images import fingerprint
 from mrdist.storage.mapped_images import MappedImages
@@ -26,7 +28,7 @@ from mrdist.storage.urls import (
     array_of,
     check_format,
     consolidate,
-    describe,
+    find_store,
     normalize_url,
     open_group,
     open_kind,
@@ -135,7 +137,7 @@ class Statistics:
     _group: zarr.Group
 
     @classmethod
-    def open(cls, url: str, storage_options: StorageOptions = None) -> Statistics:
+    def open(cls, url: Address, storage_options: StorageOptions = None) -> Statistics:
         """Open a complete statistics store.
 
         Raises
@@ -162,9 +164,8 @@ class Statistics:
     @classmethod
     def find(cls, url: str, storage_options: StorageOptions = None) -> Statistics | None:
         """Open a statistics store, or return None where there is nothing or one that was never finished."""
-        try:
-            found = describe(url, storage_options)
-        except FileNotFoundError:
+        found = find_store(url, storage_options)
+        if found is None:
             return None
         if found["kind"] == "statistics" and not found.get("complete"):
             return None
@@ -258,7 +259,8 @@ class Statistics:
         return np.pad(found, [(0, 0)] * (found.ndim - 2) + list(beyond))
 
 
-def open_statistics(url: str, storage_options: StorageOptions = None) -> xr.Dataset:
+@plain_arguments
+def open_statistics(url: Address, storage_options: StorageOptions = None) -> xr.Dataset:
     """Open a statistics store as an xarray Dataset, lazily.
 
     Parameters
@@ -281,8 +283,5 @@ def open_statistics(url: str, storage_options: StorageOptions = None) -> xr.Data
     StoreNotFoundError, StoreFormatError, StoreIncompleteError
         If there is none of this kind, of this format, or it is not finished.
     """
-    import xarray as xr  # brings pandas, which a worker does not need
-
     group = open_kind(normalize_url(url), storage_options, "statistics", _RESUME)
-    dataset: xr.Dataset = xr.open_zarr(group.store, consolidated=True)
-    return dataset
+    return read_dataset(group, normalize_url(url))

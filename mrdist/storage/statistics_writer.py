@@ -26,7 +26,7 @@ from mrdist.storage.urls import (
     clear_output,
     consolidate,
     create_group,
-    describe,
+    find_store,
     normalize_url,
     open_group,
     remove_partial_files,
@@ -175,10 +175,7 @@ def statistics_output(
         If another accumulation's output, or something else, is there.
     """
     url = normalize_url(url)
-    try:
-        found = None if overwrite else describe(url, storage_options)
-    except FileNotFoundError:
-        found = None
+    found = None if overwrite else find_store(url, storage_options)
     if found is not None and found["kind"] == "statistics":
         group = open_group(url, storage_options, write=True)
         progress = Progress.find(group)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.core.sync import sync
 
 from mrdist.errors import (
+    ForeignStoreError,
     MrdistError,
     ParameterError,
     StoreError,
@@ -30,7 +32,7 @@ from mrdist.errors import (
     StoreNotFoundError,
 )
 from mrdist.storage.chunks import COMPRESSORS as COMPRESSORS
-from mrdist.storage.chunks import CheckedStore
+from mrdist.storage.chunks import CheckedStore, parsed
 from mrdist.storage.fence import check_fence, fenced
 from mrdist.storage.remote import StorageOptions as StorageOptions
 from mrdist.storage.remote import asking_bucket, open_filesystem, refusal, shown, told
@@ -39,6 +41,7 @@ from mrdist.storage.remote import is_local as is_local
 from mrdist.storage.remote import normalize_url as normalize_url
 from mrdist.storage.remote import redact as redact
 from mrdist.storage.retries import PatientStore, patiently
+from mrdist.storage.strangers import foreign_group, stranger_at
 
 FORMAT_VERSION = 1
 
@@ -62,10 +65,12 @@ def store_errors(url: str) -> Iterator[None]:
                 error, url
             )
         if isinstance(error, KeyError):
-            raise StoreFormatError(f"{redact(url)} lacks the array {error}; write the store anew.") from error
+            raise StoreFormatError(
+                f"{redact(url)} lacks an array that stores of its kind have; restore it from a copy or write it anew."
+            ) from error
         if isinstance(error, RuntimeError | ValueError):  # what the codecs raise at damaged bytes
             raise StoreError(
-                f"a chunk of {redact(url)} cannot be decoded ({error}); restore it from a copy or write the store anew."
+                f"a chunk of {redact(url)} cannot be decoded; restore it from a copy or write the store anew."
             ) from error
         raise
 
@@ -104,9 +109,15 @@ def open_group(url: str, options: StorageOptions = None, *, write: bool = False)
 
 def array_of(group: zarr.Group, name: str) -> zarr.Array[Any]:
     """Return an array that a group of mrdist's holds."""
-    array = group[name]
-    assert isinstance(array, zarr.Array)
+    array = group.get(name)
+    if not isinstance(array, zarr.Array):
+        raise StoreFormatError(f"{place_of(group)} lacks the array {name!r}; restore it or write the store anew.")
     return array
+
+
+def place_of(group: zarr.Group) -> str:
+    """Return the address of a group, fit for messages."""
+    return f"{group.store}/{group.path}".rstrip("/")
 
 
 def open_as_is(url: str, options: StorageOptions = None) -> zarr.Group:
@@ -128,10 +139,36 @@ def _opening(url: str, options: StorageOptions) -> Iterator[None]:
     try:
         with asking_bucket(url, options):
             yield
-    except (FileNotFoundError, zarr.errors.GroupNotFoundError, zarr.errors.ContainsArrayError) as error:
-        raise StoreNotFoundError(f"there is no zarr group at {redact(url)}; check the address.") from shown(error, url)
-    except NotADirectoryError as error:
-        raise StoreNotFoundError(f"{redact(url)} is a file, not a zarr group; check the address.") from error
+    except (
+        FileNotFoundError,
+        NotADirectoryError,
+        zarr.errors.GroupNotFoundError,
+        zarr.errors.ContainsArrayError,
+        json.JSONDecodeError,
+    ) as error:
+        raise stranger_at(url, options) from shown(error, url)
+
+
+def find_store(url: str, options: StorageOptions) -> dict[str, Any] | None:
+    """Return the attribute ``mrdist`` of what lies at the address of an output, None where there is nothing.
+
+    Raises
+    ------
+    StoreExistsError
+        If there is something that is no store of mrdist.
+    """
+    try:
+        return describe(url, options)
+    except StoreNotFoundError:  # not even that may be: who clears the place for the output looks closer
+        return None
+    except ForeignStoreError as error:
+        raise _in_the_way(url) from error
+
+
+def _in_the_way(url: str) -> StoreExistsError:
+    return StoreExistsError(
+        f"{redact(url)} exists and is not a store of mrdist; remove it yourself or choose another address."
+    )
 
 
 def describe(url: str, options: StorageOptions = None) -> dict[str, Any]:
@@ -149,15 +186,16 @@ def describe(url: str, options: StorageOptions = None) -> dict[str, Any]:
 
 def check_format(group: zarr.Group, url: str) -> dict[str, Any]:
     """Return the attribute ``mrdist`` of a group of a format that this version reads."""
-    found = group.attrs.get("mrdist")
-    if not isinstance(found, dict) or "kind" not in found:
-        raise StoreFormatError(f"{redact(url)} is a zarr group, but not a store of mrdist; check the address.")
-    version = found.get("format_version")
+    attributes = group.attrs.asdict()
+    found = parsed(attributes.get("mrdist"))
+    if found is None:
+        raise foreign_group(url, attributes)
+    version = found.get("format_version", FORMAT_VERSION)
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise StoreFormatError(
             f"{redact(url)} has format version {version}, this mrdist reads up to {FORMAT_VERSION}; upgrade mrdist."
         )
-    return dict(found)
+    return {"format_version": FORMAT_VERSION, "complete": True} | found
 
 
 def open_kind(url: str, options: StorageOptions, kind: str, resume: str) -> zarr.Group:
@@ -188,9 +226,11 @@ def check_output(url: str, options: StorageOptions, *, kind: str, overwrite: boo
             return
         try:
             found = describe(url, options)
-        except (StoreNotFoundError, StoreFormatError) as error:
+        except (StoreNotFoundError, ForeignStoreError) as error:
+            raise _in_the_way(url) from error
+        except StoreFormatError as error:
             raise StoreExistsError(
-                f"{redact(url)} exists and is not a store of mrdist; remove it yourself or choose another address."
+                f"{str(error).rstrip('.')}, remove it yourself, or choose another address."
             ) from error
     if not overwrite and (found["kind"] != kind or found.get("complete")):
         raise StoreExistsError(
@@ -292,6 +332,7 @@ def write_strings(group: zarr.Group, name: str, values: Sequence[str], dimension
         dtype="string",
         dimension_names=(dimension,),
         compressors=COMPRESSORS,
+        config={"write_empty_chunks": True},
     )
     array[:] = np.array(values, dtype=np.dtypes.StringDType())
 

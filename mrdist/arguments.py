@@ -1,0 +1,104 @@
+"""What a caller may hand to a public function, and what the function sees of it.
+
+People hand over what they have: a `pathlib.Path`, a number out of an array, a column of a table. Inside, an address is
+a string, a number one of Python's, and a list a list or a tuple, so that all of them go into JSON, and are compared,
+printed and sent to workers without a second thought. `plain_arguments` is the one place where that happens.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import fields
+from functools import wraps
+from inspect import Parameter, signature
+from numbers import Integral, Real
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+
+from mrdist.errors import ParameterError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Address = str | os.PathLike[str]
+"""A path or an fsspec URL."""
+
+_NUMBERS = {"int": (Integral, "a whole number"), "float": (Real, "a number")}
+
+
+def plain(value: Any) -> Any:
+    """Return an argument without NumPy's, pandas' or pathlib's types.
+
+    Examples
+    --------
+    >>> plain(np.float64(0.5)), plain(np.array(["happy", "sad"])), plain([np.int64(4), 16])
+    (0.5, ('happy', 'sad'), [4, 16])
+    """
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if type(value) in (list, tuple):
+        return type(value)(map(plain, value))
+    if isinstance(value, np.ndarray) or (hasattr(value, "__array__") and hasattr(value, "dtype")):
+        values = np.asarray(value).tolist()
+        return plain(tuple(values)) if isinstance(values, list) else values
+    return value
+
+
+def plain_arguments(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a public function: it sees every argument as `plain` returns it, and none of the wrong type.
+
+    What is annotated as an array stays one. Checked are parameters annotated as `Address`, ``int`` or ``float``, or
+    as one of these or None.
+
+    Raises
+    ------
+    ParameterError
+        If an address is not a path or URL, or a number is not a number.
+    """
+    asked = signature(function)
+
+    @wraps(function)
+    def called(*args: P.args, **kwargs: P.kwargs) -> R:
+        bound = asked.bind(*args, **kwargs)
+        for name, value in bound.arguments.items():
+            parameter = asked.parameters[name]
+            if "NDArray" in str(parameter.annotation):
+                continue
+            if parameter.kind is Parameter.VAR_KEYWORD:
+                bound.arguments[name] = {key: plain(each) for key, each in value.items()}
+            else:
+                bound.arguments[name] = plain(value)
+                _check(name, str(parameter.annotation), bound.arguments[name])
+        return function(*bound.args, **bound.kwargs)
+
+    return called
+
+
+def plain_fields(instance: Any) -> None:
+    """Do the same with the fields of a frozen dataclass, in its ``__post_init__``."""
+    for field in fields(instance):
+        value = plain(getattr(instance, field.name))
+        _check(field.name, str(field.type), value)
+        object.__setattr__(instance, field.name, value)
+
+
+def _check(parameter: str, annotation: str, value: Any) -> None:
+    kinds = annotation.split(" | ")
+    if value is None and "None" in kinds:
+        return
+    wanted = [kind for kind in kinds if kind != "None"]
+    if wanted == ["Address"] and not (isinstance(value, str) and value):
+        raise ParameterError(f"{parameter} must be a path or a URL, got {_shown(value)}.")
+    if wanted in (["int"], ["float"]):
+        number, name = _NUMBERS[wanted[0]]
+        if isinstance(value, bool) or not isinstance(value, number):
+            raise ParameterError(f"{parameter} must be {name}, got {_shown(value)}.")
+
+
+def _shown(value: Any) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else f"{text[:80]}..."
