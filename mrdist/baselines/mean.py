@@ -47,7 +47,11 @@ class TargetSums:
         >>> sums.mean, sums.deviations
         (array([[[0.5]]]), array([[[0.5]]]))
         """
-        values = np.moveaxis(to_integers(targets), 3, 1).astype(np.int64)
+        return self.add(to_integers(targets))
+
+    def add(self, targets: Array) -> TargetSums:
+        """Return the sums with more images in them that are integers in this unit already."""
+        values = np.moveaxis(targets, 3, 1).astype(np.int64)
         if len(self.total) == 1:
             values = values.reshape(-1, 1, *values.shape[2:])
         return TargetSums(
