@@ -77,7 +77,7 @@ def plot_sizes(points: Mapping[str, tuple[int, float]], *, ax: Axes | None = Non
         ax = new_axes(1.6, height=3.6)
     errors = [error for _, error in points.values()]
     top = ceiling(errors, reference=1.0)
-    labels = {}
+    labels: dict[str, tuple[float, float]] = {}
     for name, (parameters, error) in points.items():
         labels |= _draw_point(ax, name, parameters, error, top)
     ax.set_xscale("log")

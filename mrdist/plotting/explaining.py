@@ -64,7 +64,7 @@ def plot_fields_beside(
     if ax is None:
         ax = new_axes(picture.shape[1] / picture.shape[0], height=1.3 * len(fields))
     drawn = ax.imshow(picture, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
-    bar = {"location": "bottom", "shrink": 0.5, "aspect": 40, "pad": 0.03}
+    bar: dict[str, Any] = {"location": "bottom", "shrink": 0.5, "aspect": 40, "pad": 0.03}
     ax.figure.colorbar(drawn, ax=ax, label="weight / largest of its row (right)", ticks=[-1, 0, 1], **bar)
     step = strips[0].shape[0]
     ax.set_xticks([(k + 0.5) * step - 0.5 for k in range(len(titles))], titles)
