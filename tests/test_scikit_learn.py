@@ -99,8 +99,14 @@ def pairs():
     return X, (X // 2 + rng.integers(0, 128, X.shape)).astype(np.uint8)
 
 
-@parametrize_with_checks([of_tables(model) for model in REGISTRY], expected_failed_checks=cannot)
+@parametrize_with_checks([of_tables(REGISTRY[0])], expected_failed_checks=cannot)
 def test_what_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+@parametrize_with_checks([of_tables(model) for model in REGISTRY[1:]], expected_failed_checks=cannot)
+def test_what_scikit_learn_checks_of_the_others(estimator, check):
     check(estimator)
 
 

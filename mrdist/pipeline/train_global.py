@@ -285,7 +285,7 @@ def _train_block(task: TrainTask) -> int:
             for tile in block_grid(strip.shape, (side, side)):
                 place = Block(strip.y0, tile.x0, strip.y1, tile.x1)
                 values = rows_of(target[:, *place.slices], training.n_groups)
-                sums = TargetSums.zeros(place.shape, training.n_groups, unit).update(target[:, *place.slices])
+                sums = TargetSums.zeros(place.shape, training.n_groups, unit).add(target[:, *place.slices])
                 for group, dual in enumerate(duals):
                     coef, intercept, errors = dual.solve(values[group], unit)
                     deviations = sums.deviations[group]
