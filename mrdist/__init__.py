@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mrdist.pipeline.accumulate import accumulate
     from mrdist.pipeline.plan import plan
     from mrdist.pipeline.refine import refine
+    from mrdist.pipeline.save import save
     from mrdist.pipeline.sizes import sizes
     from mrdist.pipeline.solve import solve
     from mrdist.pipeline.train import train
@@ -56,6 +57,7 @@ __all__ = [
     "rechunk",
     "refine",
     "report",
+    "save",
     "sizes",
     "solve",
     "synthesize",
@@ -78,6 +80,7 @@ _VERBS = (
     "rechunk",
     "report",
     "refine",
+    "save",
     "sizes",
     "solve",
     "synthesize",

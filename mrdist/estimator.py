@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Sequence
+from functools import reduce
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse
-from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from mrdist.baselines.image_regressor import ImageRegressor, Images, Pairs, pairs_of
 from mrdist.errors import DataError, ParameterError
 from mrdist.geometry import Block, ReceptiveField
 from mrdist.moments import COLORS, Color, SufficientStatistics, groups_of, padded_window, to_integers, unit_of
-from mrdist.scoring import r2
-from mrdist.solvers import check_alpha, solve
-from mrdist.synthesis import MaskedWeights, as_stack
+from mrdist.paths import validation_errors
+from mrdist.selection import DEFAULT_ALPHAS, DEFAULT_FOLDS, Rule, assign_folds, check_alphas, choose
+from mrdist.solvers import Solution, check_alpha, solve
+from mrdist.synthesis import MaskedWeights
 
-Images = npt.NDArray[np.generic]
+_RULES = ("min", "1se")
 
 
-class MaskedRegression(BaseEstimator):  # type: ignore[misc]
+class MaskedRegression(ImageRegressor):
     """Ridge regression of every output pixel on the input pixels in its receptive field.
 
     Parameters
@@ -30,12 +33,22 @@ class MaskedRegression(BaseEstimator):  # type: ignore[misc]
     dilation
         Distance between neighbouring taps of the window in pixels.
     alpha
-        Ridge penalty for images in 0..1, positive, not scaled by the number of images.
+        Ridge penalty for images in 0..1, positive, not scaled by the number of images. ``"cv"``: the one of ``alphas``
+        that cross-validation chooses, from the sums of one pass over the images, as `mrdist.train` does.
     penalize_intercept
         Penalise the intercept like any weight (the paper); False gives the convention of scikit-learn's Ridge.
     color
         ``"shared"``: one set of weights for all channels (Khan et al. 2020, eq. 10); ``"separate"``: one a channel;
         ``"joint"``: every output channel sees all input channels.
+    alphas
+        For ``alpha="cv"``: penalties to try, by default ten from 0.001 to 30.
+    folds
+        For ``alpha="cv"``: number of folds.
+    rule
+        For ``alpha="cv"``: ``"min"``, the least mean error over the folds, or ``"1se"``, the largest penalty whose
+        error is at most one standard error above it.
+    seed
+        For ``alpha="cv"``: decides which groups are in which fold.
 
     Attributes
     ----------
@@ -46,6 +59,22 @@ class MaskedRegression(BaseEstimator):  # type: ignore[misc]
         Shape (y, x); (channel, y, x) for separate and joint colour.
     n_images_ : int
         Images seen so far.
+    alpha_ : float
+        The penalty used.
+    alphas_ : tuple of float
+        With ``alpha="cv"``, the penalties tried, ascending.
+    mse_path_ : ndarray of float64
+        With ``alpha="cv"``, the mean squared error of each on each fold, shape (alpha, fold); 1 = white.
+
+    Notes
+    -----
+    Scikit-learn lets images through where it leaves the data alone: `GridSearchCV`, `cross_val_score`,
+    `learning_curve`, `Pipeline`, `FunctionTransformer`, `clone`. Two things of it take tables (2-D arrays) alone:
+
+    - Scorers that have a name, such as ``scoring="neg_mean_squared_error"``: every score becomes NaN with a warning,
+      and `GridSearchCV` still names a best. Leave ``scoring`` out (R2, see `score`), or use those of `mrdist.scoring`,
+      such as ``scoring=mrdist.scoring.neg_mean_squared_error``; ``error_score="raise"`` turns such a NaN into an error.
+    - `TransformedTargetRegressor`: transform ``Y`` before `fit` instead.
 
     Examples
     --------
@@ -61,32 +90,45 @@ class MaskedRegression(BaseEstimator):  # type: ignore[misc]
 
     coef_: npt.NDArray[np.float64]
     intercept_: npt.NDArray[np.float64]
-    n_images_: int
+    alpha_: float
+    alphas_: tuple[float, ...]
+    mse_path_: npt.NDArray[np.float64]
     statistics_: SufficientStatistics
+    solution_: Solution
     _weights: MaskedWeights
 
     def __init__(
         self,
         receptive_field: int = 3,
         dilation: int = 1,
-        alpha: float = 0.4,
+        alpha: float | Literal["cv"] = 0.4,
         penalize_intercept: bool = True,
         color: Color = "shared",
+        alphas: Sequence[float] | None = None,
+        folds: int = DEFAULT_FOLDS,
+        rule: Rule = "min",
+        seed: int = 0,
     ) -> None:
         self.receptive_field = receptive_field
         self.dilation = dilation
         self.alpha = alpha
         self.penalize_intercept = penalize_intercept
         self.color = color
+        self.alphas = alphas
+        self.folds = folds
+        self.rule = rule
+        self.seed = seed
 
-    def fit(self, X: Images, Y: Images) -> Self:
+    def fit(self, X: Images, Y: Images, groups: Sequence[Any] | npt.NDArray[Any] | None = None) -> Self:
         """Learn the mapping from images ``X`` to images ``Y``.
 
         Parameters
         ----------
         X, Y
-            Aligned pairs, shape (image, y, x) or (image, y, x, channel); both uint8, both uint16 or both floats
-            in 0..1.
+            Aligned pairs, shape (image, y, x) or (image, y, x, channel); each uint8, uint16 or floats in 0..1.
+        groups
+            For ``alpha="cv"``: the person of every pair, for no one may be in two folds; by default every pair is
+            of another.
 
         Returns
         -------
@@ -99,41 +141,82 @@ class MaskedRegression(BaseEstimator):  # type: ignore[misc]
             If the images do not form pairs, hold NaN or lie outside 0..1.
         ParameterError
             If a parameter is outside its domain or the field is wider than the images.
+        SolveError
+            If ``alpha`` is so small that a system cannot be solved in float64.
         """
-        self.__dict__.pop("statistics_", None)
-        return self.partial_fit(X, Y)
+        if self.alpha != "cv":
+            alpha, pairs = check_alpha(self.alpha), self._check(X, Y)
+            return self._finish(self._sums(pairs), alpha, pairs)
+        alphas = check_alphas(DEFAULT_ALPHAS if self.alphas is None else self.alphas)
+        if self.rule not in _RULES:
+            raise ParameterError(f"rule must be one of {', '.join(_RULES)}, got {self.rule!r}.")
+        pairs = self._check(X, Y)
+        people = range(len(pairs.source)) if groups is None else groups
+        if len(people) != len(pairs.source):
+            raise DataError(f"groups must name a group for each of the {len(pairs.source)} pairs, got {len(people)}.")
+        fold = assign_folds([str(person) for person in people], self.folds, self.seed)
+        parts = [self._sums(pairs, np.flatnonzero(fold == number)) for number in range(self.folds)]
+        total = reduce(SufficientStatistics.merge, parts)
+        mse = np.stack([self._held_out(total, part, alphas) for part in parts], axis=-1)
+        mse /= np.bincount(fold) * pairs.target[0].size
+        self._finish(total, alphas[choose(mse[np.newaxis], rule=self.rule).alpha], pairs)
+        self.alphas_, self.mse_path_ = alphas, mse
+        return self
 
     def partial_fit(self, X: Images, Y: Images) -> Self:
         """Learn from more pairs; the result is that of one fit to all pairs so far, to the last bit.
 
-        Parameters, returned value and errors are those of `fit`.
+        Parameters, returned value and errors are those of `fit`; ``alpha`` must be a number.
         """
-        alpha = check_alpha(self.alpha)
-        if self.color not in COLORS:
-            raise ParameterError(f"color must be one of {', '.join(COLORS)}, got {self.color!r}.")
-        source, target = as_stack(np.asarray(X)), as_stack(np.asarray(Y))
-        if source.shape != target.shape or not source.size:
-            raise DataError(f"X and Y must be pairs of equal shape, got {np.shape(X)} and {np.shape(Y)}.")
-        if unit_of(source.dtype) != unit_of(target.dtype):
-            raise DataError(f"X is {source.dtype} and Y is {target.dtype}; convert one so that both have one unit.")
-        field = ReceptiveField(self.receptive_field, self.dilation)
-        shape, n_channels = source.shape[1:3], source.shape[3]
-        field.check_fits(shape)
-        n_groups, n_inputs = groups_of(self.color, n_channels)
-        statistics = SufficientStatistics.zeros(
-            field, shape, n_groups=n_groups, n_inputs=n_inputs, unit=unit_of(source.dtype)
-        )
-        window = padded_window(to_integers(source, "X"), Block(0, 0, *shape).grown(field.halo))
-        statistics = statistics.update(window, to_integers(target, "Y"))
+        if self.alpha == "cv":
+            raise ParameterError("alpha='cv' needs all pairs at once; call fit instead of partial_fit.")
+        alpha, pairs = check_alpha(self.alpha), self._check(X, Y)
+        statistics = self._sums(pairs)
         if hasattr(self, "statistics_"):
+            n_channels = pairs.source.shape[3]
             if n_channels != self._weights.n_channels:
                 raise DataError(f"the pairs before had {self._weights.n_channels} channel(s), these have {n_channels}.")
             statistics = self.statistics_.merge(statistics)
-        self.statistics_ = statistics
-        self.n_images_ = statistics.n_rows // (n_channels if self.color == "shared" else 1)
+        return self._finish(statistics, alpha, pairs)
+
+    def _check(self, X: Images, Y: Images) -> Pairs:
+        """Check all but the penalty."""
+        if self.color not in COLORS:
+            raise ParameterError(f"color must be one of {', '.join(COLORS)}, got {self.color!r}.")
+        pairs = pairs_of(X, Y)
+        ReceptiveField(self.receptive_field, self.dilation).check_fits(pairs.source.shape[1:3])
+        return pairs
+
+    def _sums(self, pairs: Pairs, chosen: npt.NDArray[np.int64] | None = None) -> SufficientStatistics:
+        """Return the sums over pairs, by default over all."""
+        field = ReceptiveField(self.receptive_field, self.dilation)
+        shape, n_channels = pairs.source.shape[1:3], pairs.source.shape[3]
+        n_groups, n_inputs = groups_of(self.color, n_channels)
+        unit, target_unit = (unit_of(images.dtype) for images in pairs)
+        empty = SufficientStatistics.zeros(
+            field, shape, n_groups=n_groups, n_inputs=n_inputs, unit=unit, target_unit=target_unit
+        )
+        window = padded_window(to_integers(pairs.source, "X"), Block(0, 0, *shape).grown(field.halo))
+        return empty.update(window, to_integers(pairs.target, "Y"), chosen)
+
+    def _held_out(
+        self, total: SufficientStatistics, part: SufficientStatistics, alphas: tuple[float, ...]
+    ) -> npt.NDArray[np.float64]:
+        """Return the squared errors on a fold of what the others teach, for every penalty."""
+        errors = validation_errors(total.subtract(part), part, alphas, penalize_intercept=self.penalize_intercept)
+        squares: npt.NDArray[np.float64] = errors.sse.sum(axis=(1, 2, 3))
+        return squares
+
+    def _finish(self, statistics: SufficientStatistics, alpha: float, pairs: Pairs) -> Self:
+        """Solve; what was fitted before stays as it is if that fails."""
+        n_channels = pairs.source.shape[3]
         solution = solve(statistics, alpha, penalize_intercept=self.penalize_intercept)
+        for name in ("alphas_", "mse_path_"):
+            self.__dict__.pop(name, None)
+        self.statistics_, self.solution_, self.alpha_ = statistics, solution, alpha
         self.coef_, self.intercept_ = solution.as_stored(self.color)
-        self._weights = MaskedWeights(field, self.color, n_channels, self.coef_, self.intercept_)
+        self._weights = MaskedWeights(statistics.field, self.color, n_channels, self.coef_, self.intercept_)
+        self._remember(pairs, statistics.n_rows // (n_channels if self.color == "shared" else 1))
         return self
 
     def predict(self, X: Images) -> npt.NDArray[np.floating]:
@@ -142,7 +225,8 @@ class MaskedRegression(BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         X
-            Images of the size and channels of the training images.
+            Images of the size and channels of the training images, of any dtype that `fit` takes; or one of them,
+            shape (y, x) or (y, x, channel).
 
         Returns
         -------
@@ -152,16 +236,11 @@ class MaskedRegression(BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         DataError
-            If size or channels differ from those of the training images.
+            If size or channels differ from those of the training images, or floats hold NaN or lie outside 0..1.
         """
         if not hasattr(self, "coef_"):  # scikit-learn's check takes half as long as an image
             check_is_fitted(self, "coef_")
         return self._weights.predict(np.asarray(X))
-
-    def score(self, X: Images, Y: Images) -> float:
-        """Return R2 of the predictions, averaged over the output pixels whose target varies."""
-        Y = np.asarray(Y)
-        return r2(self.predict(X), Y.astype(np.float64) / (1 if Y.dtype.kind == "f" else unit_of(Y.dtype)))
 
     def to_scipy(self) -> scipy.sparse.csr_array | list[scipy.sparse.csr_array]:
         """Return the mapping as sparse matrices, see `mrdist.synthesis.MaskedWeights.to_scipy`."""

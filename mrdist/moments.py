@@ -104,14 +104,20 @@ def to_integers(images: npt.NDArray[Any], what: str = "images") -> npt.NDArray[A
     >>> to_integers(np.array([0.0, 0.5, 1.0]))
     array([      0, 2097152, 4194304], dtype=int32)
     """
-    unit = unit_of(images.dtype)
+    check_values(images, what)
     if images.dtype.kind != "f":
         return images
-    low, high = (images.min(), images.max()) if images.size else (0.0, 0.0)
+    return np.rint(images.astype(np.float64) * FIXED_POINT).astype(np.int32)
+
+
+def check_values(images: npt.NDArray[Any], what: str = "images") -> None:
+    """Raise DataError if ``images`` are floats with NaN or beyond 0..1, or of a dtype without an agreed meaning."""
+    if unit_of(images.dtype) != FIXED_POINT or not images.size:
+        return
+    low, high = images.min(), images.max()
     if not (low >= 0 and high <= 1):
         kind = "NaN" if np.isnan(low) or np.isnan(high) else f"values from {low:g} to {high:g}"
-        raise DataError(f"{what} hold {kind}, but float images must lie in 0..1; clean or rescale them first.")
-    return np.rint(images.astype(np.float64) * unit).astype(np.int32)
+        raise DataError(f"{what} hold {kind}, but float images must lie in 0..1; clean, clip or rescale them first.")
 
 
 def padded_window(
@@ -171,7 +177,7 @@ class SufficientStatistics:
     field
         The receptive field.
     unit
-        Integer that stands for 1.0.
+        Integer that stands for 1.0 in the sources.
     n_rows
         Rows of every regression: images, times channels where these share their weights.
     lag
@@ -183,6 +189,8 @@ class SufficientStatistics:
         ``sum x(q)``, shape (plane, window y, window x).
     target_sum, target_square
         ``sum t(p)`` and ``sum t(p)^2``, shape (plane, y, x).
+    target_unit
+        Integer that stands for 1.0 in the targets; that of the sources by default.
 
     Examples
     --------
@@ -202,10 +210,18 @@ class SufficientStatistics:
     source_sum: Sums
     target_sum: Sums
     target_square: Sums
+    target_unit: int | None = None
 
     @classmethod
     def zeros(
-        cls, field: ReceptiveField, shape: Shape, *, n_groups: int, unit: int, n_inputs: int = 1
+        cls,
+        field: ReceptiveField,
+        shape: Shape,
+        *,
+        n_groups: int,
+        unit: int,
+        n_inputs: int = 1,
+        target_unit: int | None = None,
     ) -> SufficientStatistics:
         """Return the statistics of no images for a block of ``shape`` pixels, see `groups_of`."""
         window = (shape[0] + 2 * field.halo, shape[1] + 2 * field.halo)
@@ -220,7 +236,13 @@ class SufficientStatistics:
             source_sum=np.zeros((n_planes, *window), dtype=dtype),
             target_sum=np.zeros((n_planes, *shape), dtype=dtype),
             target_square=np.zeros((n_planes, *shape), dtype=dtype),
+            target_unit=target_unit,
         )
+
+    @property
+    def units(self) -> tuple[int, int]:
+        """Integers that stand for 1.0 in the sources and in the targets."""
+        return self.unit, self.unit if self.target_unit is None else self.target_unit
 
     @property
     def n_inputs(self) -> int:
@@ -254,7 +276,7 @@ class SufficientStatistics:
         source
             Integers of shape (image, window y, window x, channel), zero outside the image.
         target
-            Integers of shape (image, y, x, channel), of the same dtype.
+            Integers of shape (image, y, x, channel).
         chosen
             Indices of the images to add, all of them by default.
         rows
@@ -278,16 +300,17 @@ class SufficientStatistics:
         chosen = np.arange(len(source)) if chosen is None else chosen
         n_channels = source.shape[3]
         rows_per_image = n_channels if len(self.source_sum) == 1 else 1
-        n_rows = check_rows(self.n_rows + len(chosen) * rows_per_image, self.unit)
+        n_rows = check_rows(self.n_rows + len(chosen) * rows_per_image, max(self.units))
         first, end = rows or (0, self.shape[0])
         is_last = end == self.shape[0]
         sums = self if like is None else replace(self, lag=like.lag, source_sum=like.source_sum)
-        sums = sums._as(dtype_of_sums(n_rows, self.unit))
-        item, lane = (np.uint8, np.int32) if source.dtype == np.uint8 else (np.float64, np.float64)
+        sums = sums._as(dtype_of_sums(n_rows, max(self.units)))
+        dtype = np.promote_types(source.dtype, target.dtype)
+        item, lane = (np.uint8, np.int32) if dtype == np.uint8 else (np.float64, np.float64)
         accumulate(
             # the kernel counts on C order
-            np.ascontiguousarray(source),
-            np.ascontiguousarray(target),
+            np.ascontiguousarray(source, dtype=dtype),
+            np.ascontiguousarray(target, dtype=dtype),
             first,
             end - first + (self.field.reach if is_last else 0),
             end - first,
@@ -315,11 +338,12 @@ class SufficientStatistics:
 
     def check_combines(self, other: SufficientStatistics) -> None:
         """Raise ParameterError if ``other`` is of another field, block, number of groups or unit."""
-        mine, others = ((s.field, s.unit, s.cross.shape, s.n_inputs) for s in (self, other))
+        mine, others = ((s.field, s.units, s.cross.shape, s.n_inputs) for s in (self, other))
         if mine != others:
+            (a, b), (c, d) = self.units, other.units
             raise ParameterError(
-                f"statistics of {self.field} over {self.shape} pixels in units of 1/{self.unit} cannot be combined "
-                f"with those of {other.field} over {other.shape} in units of 1/{other.unit}."
+                f"statistics of {self.field} over {self.shape} pixels in units of 1/{a} and 1/{b} cannot be combined "
+                f"with those of {other.field} over {other.shape} in units of 1/{c} and 1/{d}."
             )
 
     def restrict(self, field: ReceptiveField) -> SufficientStatistics:
@@ -367,8 +391,8 @@ class SufficientStatistics:
 
     def _combined(self, other: SufficientStatistics, combine: Callable[[Any, Any], Any]) -> SufficientStatistics:
         self.check_combines(other)
-        n_rows = check_rows(combine(self.n_rows, other.n_rows), self.unit)
-        dtype = dtype_of_sums(max(n_rows, self.n_rows), self.unit)
+        n_rows = check_rows(combine(self.n_rows, other.n_rows), max(self.units))
+        dtype = dtype_of_sums(max(n_rows, self.n_rows), max(self.units))
         mine, others = self._as(dtype), other._as(dtype)
         sums = {name: combine(getattr(mine, name), getattr(others, name)) for name in _SUMS}
         return replace(self, n_rows=n_rows, **sums)

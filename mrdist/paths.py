@@ -20,7 +20,7 @@ from mrdist._kernels.systems import assemble_centred, load_sums, training_error
 from mrdist._kernels.tridiagonal import solve_batch, squared_error, workspace
 from mrdist.errors import ParameterError
 from mrdist.moments import SufficientStatistics
-from mrdist.solvers import Solution, batchable, check_alpha, not_positive_definite, systems_of
+from mrdist.solvers import Solution, batchable, check_alpha, not_positive_definite, systems_of, unit_ratio
 
 Array = npt.NDArray[Any]
 
@@ -105,7 +105,8 @@ def solve_path(
         sst,
     )
     _check_solved(failed, penalties)
-    return Solution(*(np.ascontiguousarray(part[..., :width]) for part in (coef, intercept, sse, sst)))
+    solution = Solution(*(np.ascontiguousarray(part[..., :width]) for part in (coef, intercept, sse, sst)))
+    return solution.scaled(unit_ratio(statistics))
 
 
 def validation_errors(
@@ -180,7 +181,8 @@ def validation_errors(
         sst,
     )
     _check_solved(failed, penalties)
-    return Errors(*(np.ascontiguousarray(part[..., :width]) for part in (sse, sst)))
+    square = unit_ratio(training) ** 2
+    return Errors(*(np.ascontiguousarray(part[..., :width]) * square for part in (sse, sst)))
 
 
 def sum_tiles(maps: npt.NDArray[np.float64], side: int) -> npt.NDArray[np.float64]:

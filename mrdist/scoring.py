@@ -1,21 +1,91 @@
-"""How close synthesised images are to their targets: MSE, PSNR, SSIM and R2."""
+"""How close synthesised images are to their targets: MSE, PSNR, SSIM and R2.
+
+`neg_mean_squared_error`, `peak_signal_noise_ratio` and `structural_similarity` are scorers for the ``scoring=`` of
+scikit-learn's `GridSearchCV`, `cross_val_score` and the like: its own ones that have a name take tables alone.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import cache
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from mrdist._kernels.likeness import chroma, linear_light, look_up, similarity
 from mrdist._kernels.scores import add_squares, sum_values
-from mrdist.moments import unit_of
+from mrdist.errors import DataError
+from mrdist.moments import check_values, unit_of
 
 SSIM_HALO = 5
 """Radius in pixels of SSIM's Gaussian window (sigma 1.5, cut off at 3.5 sigma)."""
 
 Floats = npt.NDArray[np.floating]
+Images = npt.NDArray[Any]
+
+
+class Predicts(Protocol):
+    """A fitted estimator, or an opened model."""
+
+    def predict(self, X: Images, /) -> Floats:
+        """Return the images that it makes of ``X``; 1 = white."""
+
+
+def prediction_and_target(model: Predicts, X: Images, Y: Images) -> tuple[Floats, Floats]:
+    """Return what a model makes of ``X`` and the images ``Y`` that it should have made, as floats of one shape.
+
+    Raises
+    ------
+    DataError
+        If the images do not form pairs, or hold NaN or values outside 0..1.
+    """
+    prediction, target = model.predict(X), np.asarray(Y)
+    if prediction.size != target.size or prediction.shape[:3] != target.shape[:3]:
+        raise DataError(f"X and Y must be pairs of equal shape, got {np.shape(X)} and {target.shape}.")
+    check_values(target, "Y")
+    white = 1 if target.dtype.kind == "f" else unit_of(target.dtype)
+    return prediction, np.divide(target, white, dtype=np.float64).reshape(prediction.shape)
+
+
+def neg_mean_squared_error(model: Predicts, X: Images, Y: Images) -> float:
+    """Return minus the mean squared error over images, pixels and channels: a scorer, 0 at best; 1 = white.
+
+    Examples
+    --------
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from mrdist import MaskedRegression
+    >>> X = np.random.default_rng(0).integers(0, 256, (20, 8, 8), dtype=np.uint8)
+    >>> search = GridSearchCV(MaskedRegression(), {"alpha": [0.01, 100]}, scoring=neg_mean_squared_error)
+    >>> search.fit(X, 255 - X).best_params_
+    {'alpha': 0.01}
+    """
+    prediction, target = prediction_and_target(model, X, Y)
+    return -float(np.square(prediction - target).mean())
+
+
+def peak_signal_noise_ratio(model: Predicts, X: Images, Y: Images) -> float:
+    """Return the mean over the images of the PSNR in dB: a scorer, the higher the better; infinite without error."""
+    psnr = _scores(model, X, Y)["psnr"]
+    return np.inf if psnr is None else psnr
+
+
+def structural_similarity(model: Predicts, X: Images, Y: Images) -> float:
+    """Return the mean SSIM: a scorer, 1 at best; NaN for images smaller than SSIM's window of 11 pixels."""
+    ssim = _scores(model, X, Y)["ssim"]
+    return np.nan if ssim is None else ssim
+
+
+def _scores(model: Predicts, X: Images, Y: Images) -> dict[str, float | None]:
+    prediction, target = (
+        images if images.ndim == 4 else images[..., np.newaxis] for images in prediction_and_target(model, X, Y)
+    )
+    everywhere = np.ones(target.shape[1:3], dtype=bool)
+    windowed = np.zeros_like(everywhere)
+    windowed[SSIM_HALO:-SSIM_HALO, SSIM_HALO:-SSIM_HALO] = True
+    scorer = BlockScorer((slice(None), slice(None)), everywhere, windowed)
+    scorer.add(prediction, target)
+    return scorer.sums().scores()
 
 _GAUSSIAN = np.exp(-0.5 * np.square(np.arange(SSIM_HALO + 1) / 1.5))
 _TAPS = _GAUSSIAN / (2 * _GAUSSIAN.sum() - 1)

@@ -48,6 +48,12 @@ class Solution:
     sse: npt.NDArray[np.float64]
     sst: npt.NDArray[np.float64]
 
+    def scaled(self, factor: float) -> Solution:
+        """Return the solution for targets of ``factor`` times the values."""
+        if factor == 1:
+            return self
+        return Solution(self.coef * factor, self.intercept * factor, self.sse * factor**2, self.sst * factor**2)
+
     def as_stored(self, color: Color) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Return coef and intercept in the shapes of `mrdist.MaskedRegression`."""
         if color == "shared":
@@ -70,7 +76,8 @@ def check_alpha(alpha: float) -> float:
     >>> check_alpha(1)
     1.0
     """
-    if not (alpha > 0 and np.isfinite(alpha)):
+    number = np.asarray(alpha)
+    if number.ndim or number.dtype.kind not in "iuf" or not 0 < number < np.inf:
         raise ParameterError(
             f"alpha must be a positive, finite number, got {alpha}; "
             "for an almost unpenalised fit use a small one such as 1e-6."
@@ -133,7 +140,14 @@ def solve(
     if failed >= 0:
         group, y, x = np.unravel_index(failed, penalties.shape)
         raise not_positive_definite(int(y), int(x), float(penalties[group, y, x]))
-    return Solution(*(np.ascontiguousarray(part[..., :width]) for part in (coef, intercept, sse, sst)))
+    solution = Solution(*(np.ascontiguousarray(part[..., :width]) for part in (coef, intercept, sse, sst)))
+    return solution.scaled(unit_ratio(statistics))
+
+
+def unit_ratio(statistics: SufficientStatistics) -> float:
+    """Return what one of the targets' units is of the sources': the kernels take both for integers of the sources'."""
+    unit, target_unit = statistics.units
+    return unit / target_unit
 
 
 def not_positive_definite(y: int, x: int, alpha: float) -> SolveError:

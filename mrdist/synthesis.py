@@ -13,7 +13,7 @@ from mrdist._kernels.lanes import VECTOR_BYTES, jit
 from mrdist._kernels.lanes_synthesis import GROUPS, MAX_PLANES, merge_channels, split_channels, weigh
 from mrdist.errors import DataError
 from mrdist.geometry import ReceptiveField, Shape
-from mrdist.moments import Color, unit_of
+from mrdist.moments import Color, check_values, unit_of
 
 Array = npt.NDArray[Any]
 
@@ -77,8 +77,8 @@ class MaskedWeights:
         Parameters
         ----------
         images
-            uint8 or uint16 (the largest value means 1.0) or floats, shape (image, y, x) or
-            (image, y, x, channel).
+            uint8 or uint16 (the largest value means 1.0) or floats in 0..1, shape (image, y, x) or
+            (image, y, x, channel), or one image without the first axis.
 
         Returns
         -------
@@ -88,14 +88,9 @@ class MaskedWeights:
         Raises
         ------
         DataError
-            If size or channels are not those of the weights.
+            If size or channels are not those of the weights, or floats hold NaN or lie outside 0..1.
         """
-        stack = as_stack(images)
-        if stack.shape[1:3] != self.shape or stack.shape[3] != self.n_channels:
-            raise DataError(
-                f"the weights map images of {_size(self.shape)} pixels and {self.n_channels} channel(s), got "
-                f"{_size(stack.shape[1:3])} and {stack.shape[3]}; resize or convert the images first."
-            )
+        stack = check_images(images, self.shape, self.n_channels)
         return self._applied(stack, self.field.halo).reshape(images.shape)
 
     def predict_window(self, window: npt.NDArray[np.generic]) -> npt.NDArray[np.floating]:
@@ -194,6 +189,33 @@ def as_stack(images: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
     return images if images.ndim == 4 else images[..., None]
 
 
+def check_images(images: npt.NDArray[np.generic], shape: Shape, n_channels: int) -> npt.NDArray[np.generic]:
+    """Return images, or one image without the first axis, as a stack (image, y, x, channel) of a known size.
+
+    Raises
+    ------
+    DataError
+        If size or channels are not those of the weights, or floats hold NaN or lie outside 0..1.
+
+    Examples
+    --------
+    >>> check_images(np.zeros((4, 5, 3)), (4, 5), 3).shape
+    (1, 4, 5, 3)
+    """
+    own = (*shape, n_channels)
+    if images.shape == own or (n_channels == 1 and images.shape == shape):
+        stack = images.reshape(1, *own)
+    else:
+        stack = as_stack(images)
+    if stack.shape[1:] != own:
+        raise DataError(
+            f"the weights map images of {shape[0]} x {shape[1]} pixels and {n_channels} channel(s), got "
+            f"{stack.shape[1]} x {stack.shape[2]} and {stack.shape[3]}; resize or convert the images first."
+        )
+    check_values(stack)
+    return stack
+
+
 def to_floats(images: npt.NDArray[np.generic], dtype: npt.DTypeLike = np.float64) -> npt.NDArray[np.floating]:
     """Return images as floats, 1 = white: integers as shares of their largest, floats as they are.
 
@@ -221,10 +243,6 @@ def to_pixels(images: npt.NDArray[np.floating], dtype: npt.DTypeLike) -> npt.NDA
     pixels: Array = np.empty(images.shape, dtype=dtype)
     _round(images.reshape(-1), unit_of(dtype), pixels.reshape(-1))
     return pixels
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))
 
 
 def _to_csr(field: ReceptiveField, coef: Array, intercept: Array) -> scipy.sparse.csr_array:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrdist.geometry import ReceptiveField, block_grid
+from mrdist.geometry import Block, ReceptiveField, block_grid
 from mrdist.moments import padded_window, unit_of
 from mrdist.synthesis import MaskedWeights, to_pixels
 
@@ -121,7 +121,8 @@ def test_neighbours_beyond_the_field_leave_no_trace(draw_images):
     images = draw_images((4, 20, 40, 1), dtype=np.float64)
     spoiled = images.copy()
     spoiled[1, 11, 30] = np.nan
-    found, clean = weights.predict(spoiled), weights.predict(images)
+    window = Block(-1, -1, 21, 41)
+    found, clean = (weights.predict_window(padded_window(each, window)) for each in (spoiled, images))
     touched = np.zeros(found.shape, dtype=bool)
     touched[1, 10:13, 29:32] = True
     np.testing.assert_array_equal(np.isnan(found), touched)

@@ -27,14 +27,17 @@ class Columns:
         Means of the columns, 1 = white, shape (column,).
     scale
         What 1 (white) is in ``x``.
+    ratio
+        What it is in targets, as a share of that: not 1 where they are integers of another unit.
     """
 
     x: Floats
     mean: Floats
     scale: float
+    ratio: float = 1.0
 
     @classmethod
-    def of(cls, values: npt.NDArray[Any], unit: int) -> Self:
+    def of(cls, values: npt.NDArray[Any], unit: int, target_unit: int | None = None) -> Self:
         """Centre columns of shape (column, row), integers in units of ``1 / unit``.
 
         Examples
@@ -47,7 +50,7 @@ class Columns:
         np.float64(0.5)
         """
         x, mean = cls.centre(values, unit)
-        return cls(x, mean, float(unit * values.shape[1]))
+        return cls(x, mean, float(unit * values.shape[1]), 1.0 if target_unit is None else target_unit / unit)
 
     @staticmethod
     def centre(values: npt.NDArray[Any], unit: int) -> tuple[Floats, Floats]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import Any, Self
+from abc import abstractmethod
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse
-from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from mrdist.baselines.image_regressor import ImageRegressor, Images, pairs_of
 from mrdist.baselines.lasso import MAX_ITERATIONS, TOLERANCE
 from mrdist.baselines.sparse import (
     Solver,
+    SparseSolution,
     SparseWeights,
     check_color,
     check_window,
@@ -23,14 +24,10 @@ from mrdist.baselines.sparse import (
     predict_stack,
     to_matrices,
 )
-from mrdist.errors import DataError, ParameterError
+from mrdist.errors import ParameterError
 from mrdist.geometry import Block
 from mrdist.moments import Color, to_integers, unit_of
-from mrdist.scoring import r2
 from mrdist.solvers import check_alpha
-from mrdist.synthesis import as_stack, to_floats
-
-Images = npt.NDArray[Any]
 
 OMP_NONZEROS = 10
 """Weights of an output pixel unless told otherwise."""
@@ -61,13 +58,14 @@ def check_iterations(max_iterations: int) -> None:
         raise ParameterError(f"max_iterations must be at least 1, got {max_iterations}.")
 
 
-class _SparseRegression(ABC, BaseEstimator):  # type: ignore[misc]
+class SparseRegression(ImageRegressor):
     """What the sparse regressions share."""
 
     window: int | None
     color: Color
     weights_: SparseWeights
     n_unsolved_: int
+    solution_: SparseSolution
 
     @abstractmethod
     def _solver(self, n_rows: int, n_columns: int) -> Solver:
@@ -79,8 +77,7 @@ class _SparseRegression(ABC, BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         X, Y
-            Aligned pairs, shape (image, y, x) or (image, y, x, channel); both uint8, both uint16 or both floats
-            in 0..1.
+            Aligned pairs, shape (image, y, x) or (image, y, x, channel); each uint8, uint16 or floats in 0..1.
 
         Returns
         -------
@@ -94,12 +91,8 @@ class _SparseRegression(ABC, BaseEstimator):  # type: ignore[misc]
             If a parameter is outside its domain.
         """
         check_color(self.color)
-        source, target = as_stack(np.asarray(X)), as_stack(np.asarray(Y))
-        if source.shape != target.shape or not source.size:
-            raise DataError(f"X and Y must be pairs of equal shape, got {np.shape(X)} and {np.shape(Y)}.")
-        unit = unit_of(source.dtype)
-        if unit != unit_of(target.dtype):
-            raise DataError(f"X is {source.dtype} and Y is {target.dtype}; convert one so that both have one unit.")
+        pairs = pairs_of(X, Y)
+        source, target = pairs
         n_images, height, width, n_channels = source.shape
         check_window(self.window, (height, width))
         n_rows = n_images * (n_channels if self.color == "shared" else 1)
@@ -108,14 +101,16 @@ class _SparseRegression(ABC, BaseEstimator):  # type: ignore[misc]
             to_integers(target, "Y"),
             Block(0, 0, height, width),
             (height, width),
-            unit,
+            unit_of(source.dtype),
             self._solver(n_rows, min(height * width, self.window**2 if self.window else height * width)),
             window=self.window,
             color=self.color,
+            target_unit=unit_of(target.dtype),
         )
         matrices = to_matrices(solution, height * width + 1, np.float64)
         self.weights_ = SparseWeights(self.color, n_channels, (height, width), matrices)
-        self.n_unsolved_ = solution.unsolved
+        self.solution_, self.n_unsolved_ = solution, solution.unsolved
+        self._remember(pairs, n_images)
         return self
 
     def predict(self, X: Images) -> npt.NDArray[np.floating]:
@@ -124,14 +119,10 @@ class _SparseRegression(ABC, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         DataError
-            If size or channels differ from those of the training images.
+            If size or channels differ from those of the training images, or floats hold NaN or lie outside 0..1.
         """
         check_is_fitted(self, "weights_")
         return predict_stack(self.weights_, np.asarray(X))
-
-    def score(self, X: Images, Y: Images) -> float:
-        """Return R2 of the predictions, averaged over the output pixels whose target varies."""
-        return r2(self.predict(X), to_floats(np.asarray(Y)))
 
     def to_scipy(self) -> scipy.sparse.csr_array | list[scipy.sparse.csr_array]:
         """Return output pixels x (input pixels + 1), the intercept in the last column; a list for separate colour."""
@@ -140,7 +131,7 @@ class _SparseRegression(ABC, BaseEstimator):  # type: ignore[misc]
         return matrices[0] if self.color == "shared" else list(matrices)
 
 
-class LassoRegression(_SparseRegression):
+class LassoRegression(SparseRegression):
     """l1 regression (LASSO) of every output pixel on the whole input image.
 
     Minimises ``1 / (2 N) |t - X w - b|^2 + alpha |w|_1`` for every output pixel, scikit-learn's convention, for N rows
@@ -196,7 +187,7 @@ class LassoRegression(_SparseRegression):
         return lasso_solver(check_alpha(self.alpha), self.tolerance, self.max_iterations)
 
 
-class PursuitRegression(_SparseRegression):
+class PursuitRegression(SparseRegression):
     """l0 regression of every output pixel on the whole input image, by orthogonal matching pursuit.
 
     Chooses the input pixels that scikit-learn's OrthogonalMatchingPursuit chooses, one by one.

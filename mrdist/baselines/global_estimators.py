@@ -7,7 +7,6 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from mrdist.baselines.dual import (
@@ -25,15 +24,13 @@ from mrdist.baselines.dual import (
     integers_of,
     rows_of,
 )
-from mrdist.baselines.global_weights import GlobalWeights, check_images
+from mrdist.baselines.global_weights import GlobalWeights
+from mrdist.baselines.image_regressor import ImageRegressor, Images, pairs_of
 from mrdist.baselines.mean import TargetSums
-from mrdist.errors import DataError, ParameterError
+from mrdist.errors import ParameterError
 from mrdist.moments import Color, unit_of
-from mrdist.scoring import r2
 from mrdist.solvers import check_alpha
-from mrdist.synthesis import as_stack, to_floats
-
-Images = npt.NDArray[Any]
+from mrdist.synthesis import check_images
 
 
 def check_color(color: Color) -> Color:
@@ -49,13 +46,15 @@ def check_color(color: Color) -> Color:
     return color
 
 
-class _GlobalRegression(BaseEstimator):  # type: ignore[misc]
+class GlobalRegression(ImageRegressor):
     """What the estimators share: exact inner products, weights a group, predictions from codes."""
 
     color: Color
     coef_: Matrix
     intercept_: Matrix
-    n_images_: int
+    basis_: Images
+    duals_: list[Dual]
+    errors_: tuple[Matrix, Matrix]
 
     @abstractmethod
     def _duals(self, grams: Matrix) -> list[Dual]:
@@ -85,24 +84,30 @@ class _GlobalRegression(BaseEstimator):  # type: ignore[misc]
             If a parameter is outside its domain.
         """
         check_color(self.color)
-        source, target = as_stack(np.asarray(X)), as_stack(np.asarray(Y))
-        if source.shape != target.shape or not source.size:
-            raise DataError(f"X and Y must be pairs of equal shape, got {np.shape(X)} and {np.shape(Y)}.")
+        pairs = pairs_of(X, Y)
+        source, target = pairs
         shape, n_channels = source.shape[1:3], source.shape[3]
         n_groups = 1 if self.color == "shared" else n_channels
-        self._unit = gram_unit(source.dtype)
-        check_pixels(shape[0] * shape[1], self._unit)
-        self._basis = rows_of(integers_of(source, "X"), n_groups)
-        grams = inner_products(self._basis) / self._unit**2
-        self._norms = np.diagonal(grams, axis1=1, axis2=2)
-        self._solved = self._duals(grams)
-        targets, unit = rows_of(integers_of(target, "Y"), n_groups), gram_unit(target.dtype)
-        found = [dual.solve(targets[group], unit)[:2] for group, dual in enumerate(self._solved)]
-        coef = np.stack([coef for coef, _ in found]).reshape(n_groups, -1, *shape)
-        intercept = np.stack([intercept for _, intercept in found]).reshape(n_groups, *shape)
+        unit, target_unit = gram_unit(source.dtype), gram_unit(target.dtype)
+        check_pixels(shape[0] * shape[1], unit)
+        basis = rows_of(integers_of(source, "X"), n_groups)
+        integers = integers_of(target, "Y")
+        targets = rows_of(integers, n_groups)
+        grams = inner_products(basis) / unit**2
+        duals = self._duals(grams)
+        solved = [dual.solve(targets[group], target_unit) for group, dual in enumerate(duals)]
+        coef, intercept, errors = (
+            np.stack(parts).reshape(n_groups, *middle, *shape)
+            for parts, middle in zip(zip(*solved, strict=True), ((-1,), (), ()), strict=True)
+        )
+        deviations = TargetSums.zeros(shape, n_groups, target_unit).add(integers).deviations
+        shares = np.array([dual.deviation for dual in duals]).reshape(-1, 1, 1)
         one: Any = 0 if self.color == "shared" else slice(None)
-        self.coef_, self.intercept_, self.n_images_ = coef[one], intercept[one], len(source)
+        self.unit_, self.basis_, self.norms_ = unit, basis, np.diagonal(grams, axis1=1, axis2=2)
+        self.duals_, self.errors_ = duals, (np.maximum(errors + shares * deviations, 0), deviations)
+        self.coef_, self.intercept_ = coef[one], intercept[one]
         self._weights = GlobalWeights(self.color, n_channels, self.coef_, self.intercept_)
+        self._remember(pairs, len(source))
         return self
 
     def predict(self, X: Images) -> npt.NDArray[np.floating]:
@@ -111,23 +116,19 @@ class _GlobalRegression(BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         DataError
-            If size or channels differ from those of the training images.
+            If size or channels differ from those of the training images, or floats hold NaN or lie outside 0..1.
         """
         check_is_fitted(self, "coef_")
         images = np.asarray(X)
         stack = check_images(images, self._weights.shape, self._weights.n_channels)
-        rows, unit = rows_of(integers_of(stack, "X"), len(self._solved)), gram_unit(stack.dtype)
-        inner = inner_products(rows, self._basis) / (unit * self._unit)
+        rows, unit = rows_of(integers_of(stack, "X"), len(self.duals_)), gram_unit(stack.dtype)
+        inner = inner_products(rows, self.basis_) / (unit * self.unit_)
         norms = np.square(rows.astype(np.float64)).sum(axis=2) / unit**2
-        codes = np.stack([self._kernel(inner[g], norms[g], g) @ dual.rotation for g, dual in enumerate(self._solved)])
+        codes = np.stack([self._kernel(inner[g], norms[g], g) @ dual.rotation for g, dual in enumerate(self.duals_)])
         return self._weights.combine(images_of(codes, stack.shape[3]), len(stack)).reshape(images.shape)
 
-    def score(self, X: Images, Y: Images) -> float:
-        """Return R2 of the predictions, averaged over the output pixels whose target varies."""
-        return r2(self.predict(X), to_floats(np.asarray(Y)))
 
-
-class GlobalRidge(_GlobalRegression):
+class GlobalRidge(GlobalRegression):
     """Ridge regression of every output pixel on all input pixels, solved with one unknown a training row.
 
     Parameters
@@ -167,7 +168,7 @@ class GlobalRidge(_GlobalRegression):
         return [Spectrum.of(gram, penalize_intercept=self.penalize_intercept).ridge(alpha) for gram in grams]
 
 
-class GaussianRidge(_GlobalRegression):
+class GaussianRidge(GlobalRegression):
     """Kernel ridge regression with the Gaussian kernel ``exp(-gamma |x - x'|^2)`` of whole images in 0..1.
 
     Parameters
@@ -207,20 +208,17 @@ class GaussianRidge(_GlobalRegression):
 
     def _duals(self, grams: Matrix) -> list[Dual]:
         alpha, gamma = check_alpha(self.alpha), check_gamma(self.gamma)
-        self.gamma_ = default_gamma(grams) if gamma is None else gamma
-        return [
-            Spectrum.of(
-                gaussian(gram, gram.diagonal(), gram.diagonal(), self.gamma_),
-                penalize_intercept=self.penalize_intercept,
-            ).ridge(alpha)
-            for gram in grams
-        ]
+        gamma = default_gamma(grams) if gamma is None else gamma
+        kernels = [gaussian(gram, gram.diagonal(), gram.diagonal(), gamma) for gram in grams]
+        duals = [Spectrum.of(kernel, penalize_intercept=self.penalize_intercept).ridge(alpha) for kernel in kernels]
+        self.gamma_ = gamma
+        return duals
 
     def _kernel(self, inner: Matrix, norms: Matrix, group: int) -> Matrix:
-        return gaussian(inner, norms, self._norms[group], self.gamma_)
+        return gaussian(inner, norms, self.norms_[group], self.gamma_)
 
 
-class PrincipalComponentRegression(_GlobalRegression):
+class PrincipalComponentRegression(GlobalRegression):
     """Least squares on the principal components of the training images: a mapping whose rank is their number.
 
     Parameters
@@ -252,7 +250,7 @@ class PrincipalComponentRegression(_GlobalRegression):
         return [Spectrum.of(gram, penalize_intercept=False).components(count) for gram in grams]
 
 
-class MeanTarget(BaseEstimator):  # type: ignore[misc]
+class MeanTarget(ImageRegressor):
     """The mean target, whatever the input: what every mapping must beat.
 
     Parameters
@@ -273,20 +271,22 @@ class MeanTarget(BaseEstimator):  # type: ignore[misc]
     """
 
     intercept_: Matrix
+    errors_: tuple[Matrix, Matrix]
 
     def __init__(self, color: Color = "shared") -> None:
         self.color = color
 
-    def fit(self, X: Images, Y: Images) -> Self:  # noqa: ARG002
-        """Average the images ``Y``, shape (image, y, x) or (image, y, x, channel)."""
+    def fit(self, X: Images, Y: Images) -> Self:
+        """Average the images ``Y``; parameters and errors are those of the other estimators."""
         check_color(self.color)
-        target = as_stack(np.asarray(Y))
-        if not target.size:
-            raise DataError(f"Y holds no image, its shape is {np.shape(Y)}; give at least one.")
+        pairs = pairs_of(X, Y)
+        target = pairs.target
         n_groups = 1 if self.color == "shared" else target.shape[3]
-        mean = TargetSums.zeros(target.shape[1:3], n_groups, unit_of(target.dtype)).update(target).mean
+        sums = TargetSums.zeros(target.shape[1:3], n_groups, unit_of(target.dtype)).update(target)
+        mean, self.errors_ = sums.mean, (sums.deviations, sums.deviations)
         self.intercept_ = mean[0] if self.color == "shared" else mean
         self._weights = GlobalWeights(self.color, target.shape[3], None, self.intercept_)
+        self._remember(pairs, len(target))
         return self
 
     def predict(self, X: Images) -> npt.NDArray[np.floating]:
@@ -295,7 +295,3 @@ class MeanTarget(BaseEstimator):  # type: ignore[misc]
         images = np.asarray(X)
         stack = check_images(images, self._weights.shape, self._weights.n_channels)
         return self._weights.combine(None, len(stack)).reshape(images.shape)
-
-    def score(self, X: Images, Y: Images) -> float:
-        """Return R2 of the predictions, averaged over the output pixels whose target varies."""
-        return r2(self.predict(X), to_floats(np.asarray(Y)))

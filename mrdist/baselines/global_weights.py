@@ -7,10 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mrdist.errors import DataError
 from mrdist.geometry import Shape
 from mrdist.moments import Color
-from mrdist.synthesis import as_stack
 
 Floats = npt.NDArray[np.floating]
 
@@ -68,20 +66,3 @@ class GlobalWeights:
                 coef = self.coef.reshape(len(groups), -1, *self.shape)[group]
                 out[..., channel] += np.tensordot(codes[:, channel].astype(out.dtype), coef, axes=1)
         return out
-
-
-def check_images(images: npt.NDArray[np.generic], shape: Shape, n_channels: int) -> npt.NDArray[np.generic]:
-    """Return images with the channel axis.
-
-    Raises
-    ------
-    DataError
-        If size or channels are not those of the weights.
-    """
-    stack = as_stack(images)
-    if stack.shape[1:] != (*shape, n_channels):
-        raise DataError(
-            f"the weights map images of {shape[0]} x {shape[1]} pixels and {n_channels} channel(s), got "
-            f"{stack.shape[1]} x {stack.shape[2]} and {stack.shape[3]}; resize or convert the images first."
-        )
-    return stack

@@ -46,7 +46,7 @@ def largest_alpha(columns: Columns, targets: Floats) -> Floats:
     largest = np.zeros(len(targets))
     for start in range(0, columns.n_columns, _SLICE):
         np.maximum(largest, np.abs(targets @ columns.x[start : start + _SLICE].T).max(axis=1), out=largest)
-    alpha: Floats = largest / (columns.scale**2 * columns.n_rows)
+    alpha: Floats = largest / (columns.scale**2 * columns.n_rows * columns.ratio)
     return alpha
 
 
@@ -84,7 +84,7 @@ def lasso_path(
     """
     pool = _Pool(columns, targets, allowed)
     for alpha in alphas:
-        pool.solve(columns.scale**2 * columns.n_rows * alpha, tolerance, max_iterations)
+        pool.solve(columns.scale**2 * columns.n_rows * alpha * columns.ratio, tolerance, max_iterations)
         yield pool.rows()
 
 

@@ -98,7 +98,7 @@ def omp_path(
     mask = np.empty((n, 0), dtype=np.bool_) if allowed is None else allowed
     residuals = targets.copy()
     sst = np.square(targets).sum(axis=1)
-    limits = np.maximum(tolerance * n_rows * columns.scale**2, _EXACT * sst)
+    limits = np.maximum(tolerance * n_rows * columns.scale**2 * columns.ratio**2, _EXACT * sst)
     chosen = np.zeros((n, nonzeros), dtype=np.int64)
     counts = np.zeros(n, dtype=np.int64)
     basis = np.empty((n, nonzeros, n_rows))

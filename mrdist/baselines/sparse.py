@@ -18,10 +18,10 @@ from threadpoolctl import threadpool_limits
 from mrdist.baselines.columns import Columns, SparseRows
 from mrdist.baselines.lasso import lasso_path
 from mrdist.baselines.omp import GramRows, omp
-from mrdist.errors import DataError, ParameterError
+from mrdist.errors import ParameterError
 from mrdist.geometry import Block, Shape, block_grid
 from mrdist.moments import Color
-from mrdist.synthesis import as_stack, to_floats
+from mrdist.synthesis import check_images, to_floats
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.floating]
@@ -119,7 +119,16 @@ class SparseSolution:
 
 
 def fit_block(
-    x: Array, y: Array, block: Block, shape: Shape, unit: int, solver: Solver, *, window: int | None, color: Color
+    x: Array,
+    y: Array,
+    block: Block,
+    shape: Shape,
+    unit: int,
+    solver: Solver,
+    *,
+    window: int | None,
+    color: Color,
+    target_unit: int | None = None,
 ) -> SparseSolution:
     """Train a block of output pixels.
 
@@ -128,7 +137,7 @@ def fit_block(
     x
         Source images in `window_of` the block, integers in units of ``1 / unit``, shape (image, y, x, channel).
     y
-        Target images in the block.
+        Target images in the block, integers in units of ``1 / target_unit``.
     block, shape
         The output pixels, and height and width of the image. A block begins at a multiple of `TILE_SIDE`.
     solver
@@ -137,6 +146,8 @@ def fit_block(
         Odd side of the square of input pixels around the output pixel; None for all.
     color
         Shared weights have images x channels as rows, separate ones a regression a channel.
+    unit, target_unit
+        Integers that stand for 1.0 in sources and targets; by default the same.
 
     Returns
     -------
@@ -145,17 +156,18 @@ def fit_block(
     assert block.y0 % TILE_SIDE == block.x0 % TILE_SIDE == 0
     groups = [slice(None)] if color == "shared" else [slice(c, c + 1) for c in range(x.shape[3])]
     inputs = window_of(block, window, shape)
+    target_unit = unit if target_unit is None else target_unit
     maps = np.zeros((2, len(groups), *block.shape))
     rows: list[dict[tuple[int, int], tuple[Array, Array]]] = [{} for _ in groups]
     unsolved = 0
     with threadpool_limits(1, user_api="blas"):
         for number, channels in enumerate(groups):
-            whole = None if window else Columns.of(as_columns(x[..., channels]), unit)
+            whole = None if window else Columns.of(as_columns(x[..., channels]), unit, target_unit)
             for tile in block_grid(block.shape, (TILE_SIDE, TILE_SIDE)):
                 place = Block(tile.y0 + block.y0, tile.x0 + block.x0, tile.y1 + block.y0, tile.x1 + block.x0)
                 own = window_of(place, window, shape)
-                columns = whole or Columns.of(as_columns(x[:, *own.within(inputs), channels]), unit)
-                targets, mean = Columns.centre(as_columns(y[:, *tile.slices, channels]), unit)
+                columns = whole or Columns.of(as_columns(x[:, *own.within(inputs), channels]), unit, target_unit)
+                targets, mean = Columns.centre(as_columns(y[:, *tile.slices, channels]), target_unit)
                 solved = solver(columns, targets, _allowed(place, own, window))
                 unsolved += int(solved.unsolved.sum())
                 _collect(solved, columns, targets, mean, tile, own, shape, rows[number], maps[:, number])
@@ -207,11 +219,11 @@ def _collect(
         residual, intercept = targets[p].copy(), float(mean[p])
         for j, w in zip(index.tolist(), value.tolist(), strict=True):  # in a fixed order, unlike a matrix product
             residual -= w * columns.x[j]
-            intercept -= w * float(columns.mean[j])
-        maps[0, y, x] = np.square(residual).sum() / columns.scale**2
-        maps[1, y, x] = np.square(targets[p]).sum() / columns.scale**2
+            intercept -= w / columns.ratio * float(columns.mean[j])
+        maps[:, y, x] = np.square(residual).sum(), np.square(targets[p]).sum()
+        maps[:, y, x] /= columns.scale**2 * columns.ratio**2
         pixels = (index // width + inputs.y0) * shape[1] + index % width + inputs.x0
-        rows[y, x] = np.append(pixels, shape[0] * shape[1]), np.append(value, intercept)
+        rows[y, x] = np.append(pixels, shape[0] * shape[1]), np.append(value / columns.ratio, intercept)
 
 
 @dataclass(frozen=True)
@@ -269,15 +281,9 @@ def predict_stack(weights: SparseWeights, images: Array) -> Floats:
     Raises
     ------
     DataError
-        If size or channels are not those of the weights.
+        If size or channels are not those of the weights, or floats hold NaN or lie outside 0..1.
     """
-    stack = as_stack(images)
-    if stack.shape[1:] != (*weights.shape, weights.n_channels):
-        raise DataError(
-            f"the weights map images of {weights.shape[0]} x {weights.shape[1]} pixels and {weights.n_channels} "
-            f"channel(s), got {stack.shape[1]} x {stack.shape[2]} and {stack.shape[3]}; resize or convert the images "
-            "first."
-        )
+    stack = check_images(images, weights.shape, weights.n_channels)
     return weights.predict(stack).reshape(images.shape)
 
 

@@ -205,7 +205,7 @@ def plot_receptive_fields(
         if not (0 <= y < height and 0 <= x < width):
             raise ParameterError(f"pixel {y},{x} lies outside the image of {height} x {width} pixels; choose another.")
     chosen = list(pixels) or [(height * (6 + k) // 12, width // 2) for k in range(5)]
-    figure = new_figure(1.5 * len(chosen), 1.9)
+    figure = new_figure(1.5 * len(chosen) + 1.4, 2.3)
     plot_receptive_fields(model, chosen, ax=figure.subplots())
     return save(figure, out, storage_options)
 

@@ -197,9 +197,7 @@ def _render(
         sizes=_themed((5.2, max(3.4, 0.9 + 0.34 * len(table))), lambda ax: _draw_sizes(table, ax)),
         field_sizes=_field_sizes(entries, images.shape),
         error_maps=_error_maps(made, inputs, targets),
-        fields=_themed((7.5, 1.25 * len(fields) + 0.4), lambda ax: _draw_fields(fields, titles, ax))
-        if fields
-        else None,
+        fields=_themed((8, 1.25 * len(fields) + 1.1), lambda ax: _draw_fields(fields, titles, ax)) if fields else None,
         reach=_themed((7, 4), lambda ax: _draw_reach(surveys, ax)) if surveys else None,
         surveys={name: survey.to_dict() for name, survey in surveys.items()},
         surveyed=min(_SURVEYED, images.shape[0] * images.shape[1]),
@@ -323,7 +321,7 @@ def _draw_mask(ax: Axes) -> None:
 def _draw_maps(maps: Mapping[str, npt.NDArray[np.floating]], scale: Any, label: str) -> dict[str, str]:
     from mrdist.plotting import plot_maps
 
-    return _themed((2.1 * len(maps) + 1, 2.5), lambda ax: _ignore(plot_maps(maps, scale=scale, label=label, ax=ax)))
+    return _themed((2.1 * len(maps) + 1, 2.7), lambda ax: _ignore(plot_maps(maps, scale=scale, label=label, ax=ax)))
 
 
 def _ignore(_: object) -> None:
@@ -347,7 +345,7 @@ def _field_sizes(entries: Sequence[_Entry], shape: tuple[int, int]) -> dict[str,
         if entry.row["method"] in ("l2", "l1", "l0", "kernel", "pca") and entry.row["relative_mse"] is not None
     }
     curves = dict(sorted(curves.items()))
-    return _themed((7.5, 4.2), lambda ax: _ignore(plot_field_sizes(curves, others, max(shape), ax=ax)))
+    return _themed((8.5, 4.2), lambda ax: _ignore(plot_field_sizes(curves, others, max(shape), ax=ax)))
 
 
 def _error_maps(
@@ -362,7 +360,7 @@ def _error_maps(
 
 def _intercepts(roles: Mapping[str, Roles]) -> dict[str, str] | None:
     maps = {name: each.intercept.mean(axis=2) for name, each in roles.items() if each.maps[0].any()}
-    return _draw_maps(maps, "around zero", "1 = white") if maps else None
+    return _draw_maps(maps, "around zero", "intercept (1 = white)") if maps else None
 
 
 def _ratios(roles: Mapping[str, Roles]) -> dict[str, str] | None:

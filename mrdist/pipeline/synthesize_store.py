@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
@@ -12,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mrdist.arguments import Address, plain_arguments
-from mrdist.errors import MemoryLimitError
+from mrdist.errors import DataError, MemoryLimitError
 from mrdist.execution import open_executor, peak_memory
 from mrdist.geometry import block_grid
 from mrdist.moments import padded_window
@@ -280,7 +282,8 @@ def _synthesize_run(task: _Run) -> tuple[npt.NDArray[np.uint32], int]:
     n_images = task.stop - task.start
     chosen = np.flatnonzero(images.present[task.start : task.stop, images.column(training.source)])
     checksum = np.zeros(n_images, dtype=np.uint32)
-    codes = model.codes(images, training.source, task.start + chosen)
+    with _told_where(task):
+        codes = model.codes(images, training.source, task.start + chosen)
     for block in block_grid(images.shape, (task.rows_at_a_time, images.shape[1])):
         made = np.zeros((n_images, *block.shape, images.n_channels), dtype=images.dtype)
         if len(chosen):
@@ -294,7 +297,8 @@ def _synthesize_run(task: _Run) -> tuple[npt.NDArray[np.uint32], int]:
             for first in range(0, len(chosen), batch):
                 rows = chosen[first : first + batch]
                 x = padded_window(pixels[rows], window, (inside.y0, inside.x0))
-                output = weights.predict(x, None if codes is None else codes[first : first + batch])
+                with _told_where(task):
+                    output = weights.predict(x, None if codes is None else codes[first : first + batch])
                 if task.importance is not None:
                     own = to_floats(x[:, *within], output.dtype)
                     output = blend(own, output, task.importance[block.slices])
@@ -303,3 +307,11 @@ def _synthesize_run(task: _Run) -> tuple[npt.NDArray[np.uint32], int]:
         # an image's bytes lie row by row, so its checksum goes on where the strip above ended
         checksum[:] = [zlib.crc32(image, int(before)) for image, before in zip(made, checksum, strict=True)]
     return checksum, peak_memory()
+
+
+@contextmanager
+def _told_where(task: _Run) -> Iterator[None]:
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"in {redact(task.images_url)}, images {task.start}:{task.stop}: {error}") from error

@@ -58,7 +58,7 @@ def plot_cv(rows: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any], *, ax:
     ax.set_ylim(bottom - 0.22 * (top - bottom), top + 0.04 * (top - bottom))
     ax.set_xscale("log")
     ax.set_xlabel(parameter)
-    ax.set_ylabel("MSE on people held out")
+    ax.set_ylabel("MSE on people held out (1 = white)")
     ax.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=True)
     if any(names):
         ax.legend(frameon=False, title="receptive field", loc="center left", bbox_to_anchor=(1, 0.5))
@@ -83,8 +83,14 @@ def _mark(ax: Axes, chosen: Mapping[str, Any], parameter: str, alphas: Sequence[
     )  # fmt: skip
     ax.annotate(
         f"chosen: {parameter} {place:g}", (place, chosen["mse"]), xytext=(0, -30),
-        textcoords="offset points", ha="center", va="top",
+        textcoords="offset points", ha=_side(place, alphas), va="top",
     )  # fmt: skip
+
+
+def _side(place: float, alphas: Sequence[float]) -> str:
+    """Return how a text at a place of the grid is aligned, so that it stays inside."""
+    share = (alphas.index(place) + 0.5) / len(alphas) if place in alphas else 0.5
+    return "left" if share < 0.25 else "right" if share > 0.75 else "center"
 
 
 def _field_of(row: Mapping[str, Any]) -> str:

@@ -11,11 +11,12 @@ import numpy.typing as npt
 from mrdist.analysis import WeightSurvey
 from mrdist.errors import ParameterError
 from mrdist.geometry import ReceptiveField, Shape
-from mrdist.plotting.style import bare, color_of, largest, new_axes, plain
+from mrdist.plotting.style import bare, ceiling, color_of, largest, new_axes, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_WIDE = 10  # letters that fit above a map
 Scale = Literal["around zero", "ratio", "magnitude"]
 
 
@@ -24,7 +25,7 @@ def plot_fields_beside(
 ) -> Axes:
     """Draw the receptive fields of several mappings, a row each, at the same output pixels.
 
-    Every row has its own scale, its largest absolute weight: red above and blue below zero.
+    Every row has its own scale, its largest absolute weight, which stands beside it: red above and blue below zero.
 
     Parameters
     ----------
@@ -56,17 +57,21 @@ def plot_fields_beside(
             raise ParameterError(f"{name} has {len(squares)} receptive field(s) for {len(titles)} pixel(s).")
     pad = max(1, next(iter(fields.values()))[0].shape[0] // 16)
     strips = []
-    for squares in fields.values():
-        limit = largest(squares)
+    limits = [largest(squares) for squares in fields.values()]
+    for squares, limit in zip(fields.values(), limits, strict=True):
         strips.append(np.concatenate([np.pad(s / limit, pad, constant_values=np.nan) for s in squares], axis=1))
     picture = np.concatenate(strips)
     if ax is None:
         ax = new_axes(picture.shape[1] / picture.shape[0], height=1.3 * len(fields))
-    ax.imshow(picture, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
+    drawn = ax.imshow(picture, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
+    bar: dict[str, Any] = {"location": "bottom", "shrink": 0.5, "aspect": 40, "pad": 0.03}
+    ax.figure.colorbar(drawn, ax=ax, label="weight / largest of its row (right)", ticks=[-1, 0, 1], **bar)
     step = strips[0].shape[0]
     ax.set_xticks([(k + 0.5) * step - 0.5 for k in range(len(titles))], titles)
     ax.xaxis.tick_top()
     ax.set_yticks([(k + 0.5) * step - 0.5 for k in range(len(fields))], list(fields))
+    for k, limit in enumerate(limits):
+        ax.text(picture.shape[1], (k + 0.5) * step - 0.5, f"±{limit:.2g}", va="center")
     bare(ax)
     return ax
 
@@ -82,7 +87,8 @@ def plot_maps(
         Mapping -> shape (y, x); all of one shape.
     scale
         ``around zero``: red above and blue below; ``ratio``: the same around 1, by factors up to 16;
-        ``magnitude``: from 0 on.
+        ``magnitude``: from 0 on. Where one mapping has far larger values than another, the scale ends before them,
+        with a pointed colour bar.
     label
         Of the scale.
     ax
@@ -111,17 +117,20 @@ def plot_maps(
             picture = np.clip(np.log2(picture), -4, 4)
         options = {"cmap": "RdBu_r", "vmin": -4, "vmax": 4}
         ticks = {"ticks": [-4, -2, 0, 2, 4], "format": lambda value, _: f"{2.0**value:g}"}
-    elif scale == "around zero":
-        limit = largest(picture)
-        options = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
     else:
-        options = {"cmap": "magma", "vmin": 0, "vmax": largest(picture)}
+        peaks = [largest(image) for image in maps.values()]
+        limit = ceiling(peaks)
+        around_zero = scale == "around zero"
+        options = {"cmap": "RdBu_r" if around_zero else "magma", "vmin": -limit if around_zero else 0, "vmax": limit}
+        if limit < max(peaks):
+            ticks = {"extend": "both" if around_zero else "max"}
     if ax is None:
         ax = new_axes(picture.shape[1] / height * 0.9, height=2.6)
     drawn = ax.imshow(picture, **options, interpolation="nearest")
     ax.figure.colorbar(drawn, ax=ax, label=label, shrink=0.8, pad=0.01, **ticks)
     step = width + 2 * pad
-    ax.set_xticks([(k + 0.5) * step - 0.5 for k in range(len(maps))], list(maps))
+    names = [name.replace(" ", "\n", 1) if len(name) > _WIDE else name for name in maps]
+    ax.set_xticks([(k + 0.5) * step - 0.5 for k in range(len(maps))], names)
     ax.xaxis.tick_top()
     ax.set_yticks([])
     bare(ax)
@@ -165,7 +174,7 @@ def plot_reach(surveys: Mapping[str, WeightSurvey], *, ax: Axes | None = None) -
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     ax.set_xlabel("distance from the output pixel")
     ax.set_ylabel("share of the weights within it")
-    ax.legend(frameon=False)
+    ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     plain(ax, grid="both")
     return ax
 

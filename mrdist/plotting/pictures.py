@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from mrdist.errors import ParameterError
 from mrdist.moments import unit_of
-from mrdist.plotting.style import bare, new_axes
+from mrdist.plotting.style import bare, largest, new_axes
 from mrdist.synthesis import MaskedWeights
 
 if TYPE_CHECKING:
@@ -83,11 +83,15 @@ def plot_receptive_fields(
     fields = [np.pad(coef[:, y, x].reshape(size, size), 1, constant_values=np.nan) for y, x in pixels]
     picture = np.concatenate(fields, axis=1)
     if ax is None:
-        ax = new_axes(picture.shape[1] / picture.shape[0], height=1.6)
-    limit = float(np.nanmax(np.abs(picture)))
-    ax.imshow(picture, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
+        ax = new_axes(picture.shape[1] / picture.shape[0] + 1, height=1.9)
+    limit = largest(picture)
+    drawn = ax.imshow(picture, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
+    ax.figure.colorbar(
+        drawn, ax=ax, label="weight\n(output / input)", pad=0.02, ticks=[-limit, 0, limit], format="%.2g"
+    )
     titles = [f"({y}, {x})" for y, x in pixels]
     ax.set_xticks([(k + 0.5) * (size + 2) - 0.5 for k in range(len(pixels))], titles)
+    ax.set_xlabel("output pixel (row, column)")
     ax.set_yticks([])
     bare(ax)
     return ax
@@ -112,10 +116,11 @@ def plot_intercept(weights: MaskedWeights, *, channel: int = 0, ax: Axes | None 
     intercept = weights.intercept if weights.color == "shared" else weights.intercept[channel]
     if ax is None:
         ax = new_axes(intercept.shape[1] / intercept.shape[0], height=3)
-    limit = float(np.abs(intercept).max()) or 1.0
+    limit = largest(intercept)
     drawn = ax.imshow(intercept, cmap="RdBu_r", vmin=-limit, vmax=limit)
     ax.figure.colorbar(drawn, ax=ax, label="intercept (1 = white)")
-    ax.set_axis_off()
+    ax.set_xlabel("column (pixels)")
+    ax.set_ylabel("row (pixels)")
     return ax
 
 
@@ -151,6 +156,7 @@ def plot_importance(
     ['before', 'after']
     """
     from matplotlib import colormaps
+    from matplotlib.cm import ScalarMappable
 
     height, width = importance[0][0].shape
     color = colormaps["inferno"]
@@ -164,6 +170,7 @@ def plot_importance(
     if ax is None:
         ax = new_axes(picture.shape[1] / picture.shape[0])
     ax.imshow(picture, interpolation="antialiased")
+    ax.figure.colorbar(ScalarMappable(cmap=color), ax=ax, label="importance", shrink=0.8, pad=0.02)
     ax.set_xticks([(k + 0.5) * width - 0.5 for k in range(len(columns))], list(columns))
     ax.set_yticks([(k + 0.5) * height - 0.5 for k in range(len(rows))], list(rows), rotation="vertical", va="center")
     bare(ax)

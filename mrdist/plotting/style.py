@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.text import Annotation
+    from matplotlib.transforms import BboxBase
+
+_FAR = 1.6  # times the best error, or that of doing nothing: what lies beyond would flatten all others
+_RINGS = (9, 20, 34, 50, 68)  # distances from a point in points, at which its label may stand
+_SIDES = ((1, 0.6), (1, -0.6), (-1, 0.6), (-1, -0.6), (0, 1), (0, -1), (1, 0), (-1, 0))
 
 # Okabe and Ito's palette, which most colour-blind people can tell apart
 _COLORS = {
@@ -64,3 +71,74 @@ def largest(values: object) -> float:
     """Return the largest absolute value that is a number, or 1 if there is none but zero."""
     found = np.abs(np.asarray(values, dtype=np.float64))
     return float(np.max(found, initial=0.0, where=np.isfinite(found))) or 1.0
+
+
+def ceiling(errors: Iterable[float], reference: float = 0.0) -> float:
+    """Return where an axis of errors ends, so that good methods can be told apart however bad the worst is.
+
+    Parameters
+    ----------
+    errors
+        What is drawn.
+    reference
+        An error that must lie on the axis, such as that of the identity.
+
+    Examples
+    --------
+    >>> ceiling([0.6, 0.8, 40.0], reference=1.0), ceiling([0.6, 0.8], reference=1.0)
+    (1.6, 1.0)
+    """
+    known = [error for error in errors if np.isfinite(error)] or [reference or 1.0]
+    return min(max([*known, reference]), _FAR * max(min(known), reference))
+
+
+def end_at(ax: Axes, top: float, errors: Iterable[float], reference: float) -> None:
+    """Let the axis of errors end a little above ``top``, and begin a little below the least."""
+    bottom = min([reference, *(error for error in errors if np.isfinite(error))])
+    margin = 0.1 * (top - bottom) or 0.1 * abs(top) or 1.0
+    ax.set_ylim(bottom - margin, top + margin)
+
+
+def few_ticks(ax: Axes) -> None:
+    """Give a logarithmic axis of counts ticks that have room, such as 20k, 50k, 100k."""
+    from matplotlib.ticker import EngFormatter, LogLocator, NullLocator  # slow to import
+
+    low, high = ax.get_xlim()
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 100 else (1,), numticks=6))
+    ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+    ax.xaxis.set_minor_locator(NullLocator())
+
+
+def label_points(ax: Axes, labels: Mapping[str, tuple[float, float]]) -> None:
+    """Write a label beside each point, inside the axes and clear of the other labels and points.
+
+    Call it when the axes have their limits: where a label fits is measured in pixels.
+    """
+    from matplotlib.transforms import Bbox  # slow to import
+
+    ax.figure.draw_without_rendering()  # type: ignore[union-attr]
+    frame = ax.get_window_extent()
+    radius = 5 * ax.figure.dpi / 72
+    places = {name: ax.transData.transform(point) for name, point in labels.items()}
+    taken: list[BboxBase] = [Bbox([place - radius, place + radius]) for place in places.values()]
+    for name, point in labels.items():
+        others = [box for other, box in zip(places, taken, strict=False) if other != name] + taken[len(places) :]
+        text = ax.annotate(name, point, (0, 0), textcoords="offset points", annotation_clip=False)
+        for ring, side in ((ring, side) for ring in _RINGS for side in _SIDES):
+            _put(text, ring, side)
+            box = text.get_window_extent().padded(1.5)
+            inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
+            if inside and not any(box.overlaps(other) for other in others):
+                break
+        if ring > _RINGS[1]:  # too far to tell whose it is
+            line = {"arrowstyle": "-", "color": "#8A8A8A", "linewidth": 0.7}
+            ax.annotate("", point, text.get_position(), textcoords="offset points", arrowprops=line)
+        taken.append(text.get_window_extent().padded(1.5))
+
+
+def _put(text: Annotation, ring: int, side: tuple[float, float]) -> None:
+    """Move a label to one side of its point."""
+    x, y = side
+    text.set_position((ring * x, ring * y))
+    text.set_horizontalalignment("left" if x > 0 else "right" if x < 0 else "center")
+    text.set_verticalalignment("bottom" if y > 0 else "top" if y < 0 else "center")

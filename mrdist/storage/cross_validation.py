@@ -168,7 +168,7 @@ class SearchOutput:
         field = self.training.field
         window = block.grown(field.halo).shape
         with store_errors(self._url):
-            sums = {
+            sums: dict[str, Any] = {
                 name: np.asarray(self._array(name)[index, ..., : shape[0], : shape[1]])
                 for name, shape in zip(_MAPS, (window, block.shape, window, block.shape, block.shape), strict=True)
             }

@@ -25,9 +25,10 @@ from mrdist.baselines.dual import (
     integers_of,
     rows_of,
 )
-from mrdist.baselines.global_weights import Floats, GlobalWeights, check_images
+from mrdist.baselines.global_weights import Floats, GlobalWeights
 from mrdist.errors import ParameterError
 from mrdist.geometry import Block, Shape, block_grid
+from mrdist.moments import check_values
 from mrdist.storage.images import Images
 from mrdist.storage.methods import Codes, Model, WeightsReader
 from mrdist.storage.outputs import (
@@ -40,7 +41,7 @@ from mrdist.storage.outputs import (
     create_map,
 )
 from mrdist.storage.urls import COMPRESSORS, StorageOptions, array_of, check_format, store_errors
-from mrdist.synthesis import to_floats
+from mrdist.synthesis import check_images, to_floats
 
 _STRIP_BYTES = 64 << 20  # of images and basis that are read at a time
 _BASIS_CHUNK = 2 << 20
@@ -290,6 +291,7 @@ class GlobalReader(WeightsReader):
         for strip in strips:
             images = read(strip)
             if training.components is not None:
+                check_values(images)
                 x = rows_of(to_floats(images), training.n_groups)
                 basis = self._read("basis", strip).reshape(training.n_groups, -1, x.shape[2])
                 total = total + x @ np.swapaxes(basis, 1, 2).astype(np.float64)

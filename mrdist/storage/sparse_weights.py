@@ -18,6 +18,7 @@ import zarr
 
 from mrdist.baselines.sparse import Floats, SparseSolution, SparseWeights, predict_stack, window_of
 from mrdist.geometry import Block, Shape, block_grid
+from mrdist.moments import check_values
 from mrdist.storage.csr import CHUNK
 from mrdist.storage.methods import Codes, Model, WeightsReader
 from mrdist.storage.outputs import AnyTraining, WeightsOutput, begin_output, begun, chunk_side, create_error_maps
@@ -308,6 +309,7 @@ class SparseBlock:
     def predict(self, x: npt.NDArray[np.generic], codes: Codes | None) -> Floats:
         """Return the block of the images whose windows are ``x``."""
         assert codes is None
+        check_values(x)
         return self.weights.predict(x)
 
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import zarr
 
 from mrdist.geometry import Block, ReceptiveField, Shape
+from mrdist.moments import check_values
 from mrdist.solvers import Solution
 from mrdist.storage.methods import Codes, Model, WeightsReader
 from mrdist.storage.outputs import (
@@ -156,6 +157,7 @@ class MaskedBlock:
     def predict(self, x: npt.NDArray[np.generic], codes: Codes | None) -> npt.NDArray[np.floating]:
         """Return the block of the images whose windows are ``x``."""
         assert codes is None
+        check_values(x)
         return self.weights.predict_window(x)
 
 
