@@ -108,9 +108,9 @@ def solve(
     weights_storage_options = output_options(weights_url, weights_storage_options, storage_options)
     check_apart(statistics_url, weights_url)
     check_choices("shared", dtype=dtype)
-    if isinstance(alpha, str):
-        raise ParameterError(f"alpha must be a number, got {alpha!r}; only train can choose it, from the images.")
     chosen = check_options({"alpha": alpha, "penalize_intercept": penalize_intercept})
+    if chosen["alpha"] == "cv":
+        raise ParameterError("alpha must be a number, got 'cv'; only train can choose it, from the images.")
     limit, n_slots = check_workers(workers, scheduler, statistics_url, weights_url, max_memory=max_memory)
     statistics = Statistics.open(statistics_url, storage_options)
     accumulation = statistics.accumulation
