@@ -110,8 +110,6 @@ def solve(
     check_apart(statistics_url, weights_url)
     check_choices("shared", dtype=dtype)
     chosen = check_options({"alpha": alpha, "penalize_intercept": penalize_intercept})
-    if chosen["alpha"] == "cv":
-        raise ParameterError("alpha must be a number, got 'cv'; only train can choose it, from the images.")
     limit, n_slots = check_workers(workers, scheduler, statistics_url, weights_url, max_memory=max_memory)
     statistics = Statistics.open(statistics_url, storage_options)
     accumulation = statistics.accumulation
