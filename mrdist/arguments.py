@@ -92,13 +92,14 @@ def _check(parameter: str, annotation: str, value: Any) -> None:
         return
     wanted = [kind for kind in kinds if kind != "None"]
     if wanted == ["Address"] and not (isinstance(value, str) and value):
-        raise ParameterError(f"{parameter} must be a path or a URL, got {_shown(value)}.")
+        raise ParameterError(f"{parameter} must be a path or a URL, got {shown(value)}.")
     if wanted in (["int"], ["float"]):
         number, name = _NUMBERS[wanted[0]]
         if isinstance(value, bool) or not isinstance(value, number):
-            raise ParameterError(f"{parameter} must be {name}, got {_shown(value)}.")
+            raise ParameterError(f"{parameter} must be {name}, got {shown(value)}.")
 
 
-def _shown(value: Any) -> str:
+def shown(value: object) -> str:
+    """Return a value as an error message shows it, on one line and not too long."""
     text = " ".join(repr(value).split())
     return text if len(text) <= 80 else f"{text[:80]}..."

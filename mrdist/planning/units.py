@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 
+from mrdist.arguments import shown
 from mrdist.errors import ParameterError
 
 MIB = 1 << 20
@@ -33,7 +34,5 @@ def parse_bytes(text: str | int) -> int:
     match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([kmgt]i?)?b?\s*", str(text).lower())
     size = float(match[1]) * (_UNITS | _BINARY_UNITS)[match[2] or ""] if match else 0.0
     if not 1 <= size < math.inf:
-        told = repr(text)
-        told = told if len(told) <= 80 else f"{told[:80]}..."
-        raise ParameterError(f"max_memory must be a positive size such as 2GiB or 600MB, got {told}.")
+        raise ParameterError(f"max_memory must be a positive size such as 2GiB or 600MB, got {shown(text)}.")
     return int(size)

@@ -133,9 +133,8 @@ class Model(ABC):
         """Return the store as an xarray Dataset, lazily.
 
         Its variables say what they are and in which unit (attributes ``long_name`` and ``units``). Pixels have their
-        places as coordinates, and the weights of masked regression the offsets of their inputs: ``dy`` and ``dx`` are
-        levels of the index ``offset``, so that ``dataset.coef.sel(dy=0, dx=1)`` is what the pixel to the right weighs
-        (``reset_index("offset")`` before it goes to a file: formats on disk have no such index).
+        places as coordinates ``y`` and ``x``. Weights of masked regression have the offsets of their inputs as ``dy``
+        and ``dx``: ``dataset.set_xindex(["dy", "dx"]).coef.sel(dy=0, dx=1)`` is the weight of the pixel to the right.
         """
         group = open_kind(self.url, self.storage_options, "weights", _RESUME)
         return describe_weights(read_dataset(group, self.url))
