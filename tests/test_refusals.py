@@ -45,7 +45,7 @@ PAIR = ("--source", "neutral", "--target", "happy", "--split", "all", "--workers
         (403, "SignatureDoesNotMatch", "the secret key does not match the access key", "AWS_SECRET_ACCESS_KEY"),
         (400, "ExpiredToken", "the session token has expired", "sign in again"),
         (400, "InvalidToken", "the session token is not valid", "check the credentials"),
-        (403, "RequestTimeTooSkewed", "this machine's clock differs too much", "set it"),
+        (403, "RequestTimeTooSkewed", "this machine's clock differs too much", "set this clock"),
         (301, "PermanentRedirect", "the bucket is in another region", "AWS_DEFAULT_REGION"),
         (400, "AuthorizationHeaderMalformed", "the bucket is in another region", "AWS_DEFAULT_REGION"),
         (403, "AccessDenied", "access is denied", "ask for the permission"),
@@ -87,7 +87,10 @@ def test_what_never_reaches_a_server(s3, environment, wrong, advice):
 @pytest.mark.parametrize(
     ("url", "sentence"),
     [
-        ("nope://bucket/a.zarr", "cannot be opened (Protocol not known: nope); use a path or a URL that fsspec supports."),
+        (
+            "nope://bucket/a.zarr",
+            "cannot be opened (Protocol not known: nope); use a path or a URL that fsspec supports.",
+        ),
         ("s3://key:secret@bucket/a.zarr", "has a key in the address"),
         ("s3://Not_a bucket/a.zarr", "the name of the bucket is not valid"),
     ],

@@ -128,8 +128,8 @@ WRONG = {
     "label": ({"attributes": {"mrdist": IMAGES | {"labels": ["neutral", "sad"]}}}, "lacks the array 'sad'"),
     "present": ({"present": np.ones(6, bool)}, "has shape (6,), but must have (6, 2) for the axes (image, label)"),
     "mask": ({"face_mask": np.ones((8, 8), bool)}, "has shape (8, 8), but must have (16, 24) for the axes (y, x)"),
-    "checksum": ({"checksum": np.ones((6, 3), np.uint32)}, "has shape (6, 3), and (6, 2)"),
-    "subject": ({"subject": np.arange(5)}, "has shape (5,), and (6,) for (image)"),
+    "checksum": ({"checksum": np.ones((6, 3), np.uint32)}, "has shape (6, 3), but must have (6, 2)"),
+    "subject": ({"subject": np.arange(5)}, "has shape (5,), but must have (6,) for the axes (image)"),
     "gray": (
         {"attributes": BOTH, "labels": ("neutral",), "happy": np.zeros((6, 16, 24), np.uint8)},
         "give gray images a last axis of length 1",
@@ -193,7 +193,7 @@ def test_values_are_checked_too(tmp_path):
         "do not match 'checksum'",
     ):
         assert part in problems
-    assert "do not fit" not in " ".join(mrdist.check_images(url, pixels=False))
+    assert "do not match" not in " ".join(mrdist.check_images(url, pixels=False))
     pixels = draw(0, np.float32)
     pixels[4, 3, 3] = np.nan
     group = zarr.create_group(str(tmp_path / "floats.zarr"), attributes=LEAST)
