@@ -33,5 +33,7 @@ def parse_bytes(text: str | int) -> int:
     match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([kmgt]i?)?b?\s*", str(text).lower())
     size = float(match[1]) * (_UNITS | _BINARY_UNITS)[match[2] or ""] if match else 0.0
     if not 1 <= size < math.inf:
-        raise ParameterError(f"max_memory must be a positive size such as 2GiB or 600MB, got {str(text)[:40]!r}.")
+        told = repr(text)
+        told = told if len(told) <= 80 else f"{told[:80]}..."
+        raise ParameterError(f"max_memory must be a positive size such as 2GiB or 600MB, got {told}.")
     return int(size)
