@@ -127,7 +127,7 @@ def test_a_truncated_chunk_is_an_error(n_bytes, store):
 @pytest.mark.parametrize("opener", [Images.open, open_images, open_weights, describe])
 def test_a_newer_format_is_refused(opener, store):
     set_attributes(store.url, format_version=99)
-    with pytest.raises(StoreFormatError, match=r"format version 99, this mrdist reads up to 1; upgrade"):
+    with pytest.raises(StoreFormatError, match=r"format version 99, but this mrdist reads up to 1; upgrade"):
         opener(store.url)
 
 

@@ -1,4 +1,4 @@
-"""Sizes in bytes, and what a worker takes before any work."""
+"""Sizes in bytes, and the memory of a worker before any work."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DEFAULT_MEMORY = 2048 * MIB
 BASE_MEMORY = 220 * MIB
 """Resident bytes of a worker process with its libraries before any work, measured."""
 CLIENT_MEMORY = 48 * MIB
-"""That the client of an object store takes besides, measured with S3."""
+"""Further bytes for the client of an object store, measured with S3."""
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
 _BINARY_UNITS = {"ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30, "ti": 1 << 40}
 

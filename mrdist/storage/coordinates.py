@@ -1,4 +1,4 @@
-"""What the variables of a weights store are, for people who look at it with xarray."""
+"""Descriptions, units and coordinates of the variables of a weights store, for users of xarray."""
 
 from __future__ import annotations
 
