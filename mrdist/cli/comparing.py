@@ -88,16 +88,16 @@ def compare(images: str, as_json: bool, **options: Any) -> None:
     """
     from mrdist.pipeline.compare import compare
 
-    found = compare(images, **options)
+    comparison = compare(images, **options)
     if as_json:
-        print_json(found)
+        print_json(comparison)
         return
-    print_comparison(found)
+    print_comparison(comparison)
     folder = options["out"].rstrip("/")
     click.echo(f"look at {folder}/compare.png, or: mrdist report {folder} --out report.html")
 
 
-def print_comparison(found: dict[str, Any]) -> None:
+def print_comparison(comparison: dict[str, Any]) -> None:
     """Print the rows of `mrdist.compare` as a table."""
     from mrdist.pipeline._verdicts import name_of, sentences
 
@@ -118,7 +118,7 @@ def print_comparison(found: dict[str, Any]) -> None:
             marked(row, "ssim", "ssim", ".4f"),
             number(row["r2"], ".3f"),
         )
-        for row in found["methods"]
+        for row in comparison["methods"]
     ]
     cost = [
         (
@@ -129,12 +129,12 @@ def print_comparison(found: dict[str, Any]) -> None:
             number(row["train_seconds"], ".2f"),
             number(row["predict_seconds"] and 1e3 * row["predict_seconds"], ".3f"),
         )
-        for row in found["methods"]
+        for row in comparison["methods"]
     ]
-    title = f"{found['source']} -> {found['target']}, {found['split']}"
+    title = f"{comparison['source']} -> {comparison['target']}, {comparison['split']}"
     print_table(title, ("method", "alpha", "MSE ", "ratio", "face ", "PSNR dB", "SSIM ", "R2"), quality)
     click.echo("* the best, and all that cannot be told apart from it (95% intervals over people, all at once)")
-    for sentence in sentences(found):
+    for sentence in sentences(comparison):
         click.echo(sentence)
     print_table("", ("method", "parameters", "nonzeros", "on disk", "train s", "predict ms"), cost)
 

@@ -178,13 +178,15 @@ def info(url: str, as_json: bool) -> None:
     """Describe the store at URL, also one in the making."""
     from mrdist.pipeline.info import info
 
-    found = info(url)
+    description = info(url)
     if as_json:
-        print_json(found)
+        print_json(description)
         return
-    tried = found.get("cross_validation", {}).pop("table", [])
+    tried = description.get("cross_validation", {}).pop("table", [])
     print_table(
-        str(found.pop("url")), ("", ""), [(name, str(value)) for name, value in _flat(found) if value is not None]
+        str(description.pop("url")),
+        ("", ""),
+        [(name, str(value)) for name, value in _flat(description) if value is not None],
     )
     if tried:
         names = [name for name in tried[0] if name != "folds"]

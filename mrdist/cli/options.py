@@ -86,8 +86,8 @@ class OneOrSeveral(click.ParamType[int | tuple[float, ...] | str]):
             return value
         if self.cv and value == "cv":
             return "cv"
-        found = Numbers(whole=True).convert(value, param, ctx)
-        return int(found[0]) if len(found) == 1 else found
+        numbers = Numbers(whole=True).convert(value, param, ctx)
+        return int(numbers[0]) if len(numbers) == 1 else numbers
 
 
 class Alpha(click.ParamType[float | str]):

@@ -171,15 +171,15 @@ def learning_curve(
     options["pairs"] = options["pairs"] or ()
     if workers is None and scheduler is None:
         workers = 0
-    found = plot_learning_curve(images, out, workers=workers, scheduler=scheduler, **options)
+    scores = plot_learning_curve(images, out, workers=workers, scheduler=scheduler, **options)
     if as_json:
-        print_json({**found, "picture": out})
+        print_json({**scores, "picture": out})
         return
     rows = [
-        (str(n), *(f"{errors[k]:.5f}" for errors in found["curves"].values()), f"{found['identity']:.5f}")
-        for k, n in enumerate(found["pairs"])
+        (str(n), *(f"{errors[k]:.5f}" for errors in scores["curves"].values()), f"{scores['identity']:.5f}")
+        for k, n in enumerate(scores["pairs"])
     ]
-    print_table("MSE", ("pairs", *found["curves"], "identity"), rows)
+    print_table("MSE", ("pairs", *scores["curves"], "identity"), rows)
     click.echo(out)
 
 

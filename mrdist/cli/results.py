@@ -137,17 +137,17 @@ def print_scores(scores: dict[str, Any]) -> None:
     for title, splits in ((f"{scores['source']} -> {scores['target']}", scores["splits"]),
                           (elsewhere.get("images", ""), elsewhere.get("splits", {}))):  # fmt: skip
         rows = [
-            (split, region, mapping, *_score_texts(found, mapping))
+            (split, region, mapping, *_score_texts(region_scores, mapping))
             for split, regions in splits.items()
-            for region, found in regions.items()
+            for region, region_scores in regions.items()
             for mapping in ("model", "refined", "identity")
-            if mapping in found
+            if mapping in region_scores
         ]
         if rows:
             print_table(title, ("split", "region", "mapping", *_SCORES), rows)
             for split, regions in splits.items():
-                for region, found in regions.items():
-                    click.echo(f"{split}, {region}: {ratio_sentence(found)}")
+                for region, region_scores in regions.items():
+                    click.echo(f"{split}, {region}: {ratio_sentence(region_scores)}")
     people = dict(scores.get("people", {}))
     if "people" in elsewhere:
         people[elsewhere["images"]] = elsewhere["people"]
@@ -158,8 +158,8 @@ def print_scores(scores: dict[str, Any]) -> None:
 
 def _people_rows(people: dict[str, Any]) -> list[tuple[str, ...]]:
     rows = []
-    for whose, found in people.items():
-        seen, known = found["recognition"], found["identity"]
+    for whose, measures in people.items():
+        seen, known = measures["recognition"], measures["identity"]
         shares = (seen["real"], seen["input"], seen["synthesised"], seen["drop"], known["rank_one"])
         texts = ["-" if share is None else f"{share:.0%}" for share in shares]
         rows.append((whose, str(seen["faces"]), *texts, f"{known['people']}"))
@@ -170,23 +170,23 @@ def _print_scores_of_group(scores: dict[str, Any]) -> None:
     for split, regions in scores["splits"].items():
         for region, means in regions.items():
             rows = [
-                (name, *_score_texts(found["splits"][split][region], "model"))
-                for name, found in scores["mappings"].items()
-                if split in found["splits"]
+                (name, *_score_texts(mapping_scores["splits"][split][region], "model"))
+                for name, mapping_scores in scores["mappings"].items()
+                if split in mapping_scores["splits"]
             ]
             rows += [("mean", *_score_texts(means, "model")), ("mean of identity", *_score_texts(means, "identity"))]
             print_table(f"{split}, {region}", ("mapping", *_SCORES), rows)
 
 
-def _score_texts(found: dict[str, Any], mapping: str) -> list[str]:
-    numbers, identity = found[mapping], found["identity"]["mse"]
+def _score_texts(scores: dict[str, Any], mapping: str) -> list[str]:
+    numbers, identity = scores[mapping], scores["identity"]["mse"]
     values = (
         (numbers["mse"], ".5f"),
         (numbers["mse"] / identity if identity else None, ".3f"),
         (numbers["psnr"], ".2f"),
         (numbers["ssim"], ".4f"),
         (numbers["r2"], ".3f"),
-        (found["intercept_share"] if mapping == "model" else None, ".3f"),
+        (scores["intercept_share"] if mapping == "model" else None, ".3f"),
     )
     return ["-" if value is None else f"{value:{form}}" for value, form in values]
 
@@ -209,11 +209,11 @@ def refine(weights: str, as_json: bool, **options: Any) -> None:
     from mrdist.refinement import Refinement
 
     refinement = Refinement(**{name: value for name, value in options.items() if value is not None})
-    found = refine(weights, refinement).to_dict()
+    importance = refine(weights, refinement).to_dict()
     if as_json:
-        print_json(found)
+        print_json(importance)
     else:
-        click.echo(f"{weights}: mean importance {found['mean_importance']:.3f}")
+        click.echo(f"{weights}: mean importance {importance['mean_importance']:.3f}")
 
 
 @click.command()
@@ -258,14 +258,14 @@ def sizes(size: int, receptive_field: int, as_json: bool) -> None:
     """Measure masked regression beside the generators of adversarial networks (with PyTorch, the extra `gan`)."""
     from mrdist.pipeline.sizes import sizes
 
-    found = sizes(size, receptive_field=receptive_field)
+    models = sizes(size, receptive_field=receptive_field)
     if as_json:
-        print_json({"size": size, "trained": False, "models": [asdict(each) for each in found]})
+        print_json({"size": size, "trained": False, "models": [asdict(each) for each in models]})
         return
-    rows = [(m.model, f"{m.parameters:,}", format_bytes(m.bytes), f"{1000 * m.seconds:.3g}") for m in found]
+    rows = [(m.model, f"{m.parameters:,}", format_bytes(m.bytes), f"{1000 * m.seconds:.3g}") for m in models]
     print_table(f"{size} x {size} x 3", ("model", "parameters", "size", "ms per image"), rows)
     click.echo("One thread; untrained: size and time do not depend on training.")
-    if len(found) == 1:
+    if len(models) == 1:
         click.echo(
             "Install PyTorch (`pip install 'mrdist[gan]'`) to see Pix2Pix, CycleGAN, StarGAN and GANimation.", err=True
         )

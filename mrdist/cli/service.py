@@ -193,14 +193,14 @@ def jobs(job: str | None, state: str | None, limit: int, url: str, token_file: s
     """List the jobs of a running service, the last one first; or say how JOB goes."""
     client = _client(url, token_file)
     if job is not None:
-        found = client.ask("GET", f"/jobs/{quote(job, safe='')}")
-        listed = [found]
+        answer = client.ask("GET", f"/jobs/{quote(job, safe='')}")
+        listed = [answer]
     else:
         query = {"limit": limit} | ({} if state is None else {"state": state})
-        found = client.ask("GET", f"/jobs?{urlencode(query)}")
-        listed = found["jobs"]
+        answer = client.ask("GET", f"/jobs?{urlencode(query)}")
+        listed = answer["jobs"]
     if as_json:
-        print_json(found)
+        print_json(answer)
         return
     rows = [(each["id"], each["verb"], each["name"], each["state"], _progress(each)) for each in listed]
     print_table(url, ("job", "verb", "name", "state", ""), rows)
@@ -228,11 +228,11 @@ def _progress(job: Mapping[str, Any]) -> str:
 @json_option
 def cancel(job: str, url: str, token_file: str | None, *, as_json: bool) -> None:
     """Stop JOB of a running service; what it has finished is kept."""
-    found = _client(url, token_file).ask("POST", f"/jobs/{quote(job, safe='')}/cancel")
+    answer = _client(url, token_file).ask("POST", f"/jobs/{quote(job, safe='')}/cancel")
     if as_json:
-        print_json(found)
+        print_json(answer)
     else:
-        click.echo(f"{job}: {found['state']}")
+        click.echo(f"{job}: {answer['state']}")
 
 
 COMMANDS = (serve, submit, jobs, cancel)

@@ -65,7 +65,7 @@ def train(images: str, weights: str, target: str | None, mappings: str | None, a
     elif report.already_complete:
         click.echo(f"{weights}: already complete")
     else:
-        rows = [(name, *_fit(found)) for name, found in report.scores.items()]
+        rows = [(name, *_fit(scores)) for name, scores in report.scores.items()]
         print_table(weights, ("mapping", "training MSE", "R2"), [*rows, ("mean", *_fit(report.mean_scores))])
         click.echo(
             f"{_what_ran(report)}, {format_bytes(report.bytes_read)} read, peak memory of a worker "
@@ -181,15 +181,17 @@ def plan(images: str | None, as_json: bool, **options: Any) -> None:
             )
     from mrdist.pipeline.plan import plan
 
-    found = plan(images, **stored, **options)
+    planned = plan(images, **stored, **options)
     if as_json:
-        print_json({**asdict(found), "amplification": found.amplification})
+        print_json({**asdict(planned), "amplification": planned.amplification})
     else:
         print_table(
-            images, ("", ""), [*_describe_plan(found), ("seconds, from a short measurement", f"{found.seconds:.3g}")]
+            images,
+            ("", ""),
+            [*_describe_plan(planned), ("seconds, from a short measurement", f"{planned.seconds:.3g}")],
         )
-    if found.advice is not None and not as_json:
-        click.echo(f"Warning: {found.advice}", err=True)
+    if planned.advice is not None and not as_json:
+        click.echo(f"Warning: {planned.advice}", err=True)
 
 
 _SUPPOSED = (
@@ -204,33 +206,34 @@ _SUPPOSED = (
 )
 
 
-def _describe_plan(found: Plan) -> list[tuple[str, str]]:
+def _describe_plan(planned: Plan) -> list[tuple[str, str]]:
     return [
-        ("blocks", f"{found.n_blocks} of {found.block[0]} x {found.block[1]} pixels"),
-        ("images read at a time", str(found.slab)),
-        ("peak memory of a worker", format_bytes(found.peak_memory)),
-        ("bytes read (decoded)", f"{format_bytes(found.bytes_read)}, {found.amplification:.2f} of those needed"),
-        ("bytes written (before compression)", format_bytes(found.bytes_written)),
+        ("blocks", f"{planned.n_blocks} of {planned.block[0]} x {planned.block[1]} pixels"),
+        ("images read at a time", str(planned.slab)),
+        ("peak memory of a worker", format_bytes(planned.peak_memory)),
+        ("bytes read (decoded)", f"{format_bytes(planned.bytes_read)}, {planned.amplification:.2f} of those needed"),
+        ("bytes written (before compression)", format_bytes(planned.bytes_written)),
     ]
 
 
-def _print_estimate(found: Estimate, as_json: bool) -> None:
+def _print_estimate(estimate: Estimate, as_json: bool) -> None:
     if as_json:
-        print_json(found.to_dict())
+        print_json(estimate.to_dict())
         return
-    seconds = found.plan.seconds or 0.0
+    seconds = estimate.plan.seconds or 0.0
     print_table(
-        f"{found.pairs} pairs of {found.size} x {found.size} x {found.channels}",
+        f"{estimate.pairs} pairs of {estimate.size} x {estimate.size} x {estimate.channels}",
         ("", ""),
         [
-            ("bytes stored (before compression)", format_bytes(found.bytes_stored)),
-            *_describe_plan(found.plan),
-            ("requests (chunks read)", str(found.requests)),
+            ("bytes stored (before compression)", format_bytes(estimate.bytes_stored)),
+            *_describe_plan(estimate.plan),
+            ("requests (chunks read)", str(estimate.requests)),
             (
                 "time, from a short measurement here",
-                f"{format_seconds(seconds)} with {found.workers} workers, {found.worker_hours:.3g} hours of a worker",
+                f"{format_seconds(seconds)} with {estimate.workers} workers, {estimate.worker_hours:.3g} hours "
+                "of a worker",
             ),
-            *((f"price of {name.replace('_', ' ')}", f"{price:.2f}") for name, price in found.prices.items()),
+            *((f"price of {name.replace('_', ' ')}", f"{price:.2f}") for name, price in estimate.prices.items()),
         ],
     )
 

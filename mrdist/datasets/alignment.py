@@ -203,7 +203,7 @@ def align_take(
     gray = {label: _luminance(photograph) for label, photograph in photographs.items()}
     anchor = next((label for label in take.photographs if label in take.landmarks), None)
     if anchor is None or method == "features":
-        anchor, to_anchor, quality = _found(take, gray, faces or {})
+        anchor, to_anchor, quality = _locate_anchor(take, gray, faces or {})
         landmarks = to_anchor(reference)
     else:
         path = take.landmarks[anchor]
@@ -263,7 +263,7 @@ def badness(measure: str, value: float) -> float:
     return -value
 
 
-def _found(
+def _locate_anchor(
     take: Take, gray: Labelled[str, npt.NDArray[np.uint8]], faces: Labelled[str, Floats]
 ) -> tuple[str, Mapping, dict[str, float]]:
     """Return the anchor of a person without landmarks, the mapping from the frame to its pixels, and its measures."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from mrdist.datasets.layouts import bosphorus, domains, folders, jaffe, kdef, london, manifest, sides
-from mrdist.datasets.layouts.records import ANGLES, LANDMARKS, Found, Layout, Record, beside, photographs
+from mrdist.datasets.layouts.records import ANGLES, LANDMARKS, Layout, Listing, Record, beside, photographs
 from mrdist.datasets.layouts.trees import composed
 from mrdist.datasets.photographs import Photograph, Take
 from mrdist.errors import DataError, ParameterError
@@ -108,19 +108,19 @@ def discover(
     source = Source.open(src, storage_options, follow_links=follow_links)
     name, reason = _detect(source) if layout == "auto" else (layout, "")
     chosen = LAYOUTS[name]
-    found = manifest.read(source, table) if name == "manifest" else chosen.read(source)
-    if angle != "front" and not any(record.angle == angle for record in found.records):
+    listing = manifest.read(source, table) if name == "manifest" else chosen.read(source)
+    if angle != "front" and not any(record.angle == angle for record in listing.records):
         raise DataError(f"{source} holds no photograph of angle {angle!r} in the layout {chosen.name}.")
-    takes = _takes(source, found, dataset or source.name, angle)
+    takes = _takes(source, listing, dataset or source.name, angle)
     if not takes:
         raise DataError(
             f"{source} holds no photograph in the layout {chosen.name} ({chosen.example}); "
-            f"{len(found.unfit)} photographs do not fit it{_for_example(found.unfit)}."
+            f"{len(listing.unfit)} photographs do not fit it{_for_example(listing.unfit)}."
         )
-    _note_others(source, found)
-    found.unfit.update(source.refused)
+    _note_others(source, listing)
+    listing.unfit.update(source.refused)
     return Discovery(
-        dataset or source.name, name, reason, takes, _places(source, found.unfit), _places(source, found.skipped)
+        dataset or source.name, name, reason, takes, _places(source, listing.unfit), _places(source, listing.skipped)
     )
 
 
@@ -153,15 +153,15 @@ def _detect(source: Source) -> tuple[str, str]:
     )
 
 
-def _takes(source: Source, found: Found, dataset: str, angle: str) -> list[Take]:
+def _takes(source: Source, listing: Listing, dataset: str, angle: str) -> list[Take]:
     """Group records of one angle; of several for one expression of a take the first is used."""
     near = beside(source.files)
     groups: dict[tuple[str, str], dict[str, Record]] = {}
     splits: dict[str, tuple[str | None, str]] = {}
-    for record in found.records:
+    for record in listing.records:
         record = replace(record, subject=composed(record.subject), label=composed(record.label))
         if record.angle != angle:
-            found.skipped[record.path] = f"its angle is {record.angle}; --angle {record.angle} takes it"
+            listing.skipped[record.path] = f"its angle is {record.angle}; --angle {record.angle} takes it"
             continue
         split, path = splits.setdefault(record.subject, (record.split, record.path))
         if split != record.split:
@@ -172,7 +172,7 @@ def _takes(source: Source, found: Found, dataset: str, angle: str) -> list[Take]
         labels = groups.setdefault((record.subject, record.session), {})
         first = labels.setdefault(record.label, record)
         if first is not record:
-            found.unfit[record.path] = f"{PurePosixPath(first.path).name} is used for the same person and label"
+            listing.unfit[record.path] = f"{PurePosixPath(first.path).name} is used for the same person and label"
     takes = []
     for (subject, session), records in sorted(groups.items()):
         shots, landmarks = {}, {}
@@ -186,23 +186,23 @@ def _takes(source: Source, found: Found, dataset: str, angle: str) -> list[Take]
     return takes
 
 
-def _note_others(source: Source, found: Found) -> None:
+def _note_others(source: Source, listing: Listing) -> None:
     """List the files that lie beside photographs and are none themselves, nor a landmark file of one."""
     pictures = set(photographs(source.files))
     stems = {str(PurePosixPath(name).with_suffix("")) for name in pictures}
     folders_ = {PurePosixPath(name).parent for name in pictures}
-    used = {record.landmarks for record in found.records}
-    taken = {record.path for record in found.records} | set(found.unfit) | set(found.skipped)
+    used = {record.landmarks for record in listing.records}
+    taken = {record.path for record in listing.records} | set(listing.unfit) | set(listing.skipped)
     for name in source.files:
         path = PurePosixPath(name)
         if path.parent not in folders_ or name in used or name in manifest.NAMES or name in taken:
             continue
         if name in pictures:
-            found.skipped[name] = "the manifest does not name it"
+            listing.skipped[name] = "the manifest does not name it"
         elif path.suffix.lower() not in LANDMARKS:
-            found.skipped[name] = "not a photograph or landmark file"
+            listing.skipped[name] = "not a photograph or landmark file"
         elif str(path.with_suffix("")) not in stems:
-            found.skipped[name] = "no photograph of the same name is used"
+            listing.skipped[name] = "no photograph of the same name is used"
 
 
 def _places(source: Source, names: Mapping[str, str]) -> dict[str, str]:

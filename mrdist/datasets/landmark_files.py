@@ -189,11 +189,11 @@ def _read_lm2(text: str, file: File) -> Points:
             points.append(two_numbers(numbers, file, f"in line {number}"))
     if len(names) != len(points):
         raise LandmarkError(f"Landmark file {file} names {len(names)} landmarks and holds {len(points)} points.")
-    found = dict(zip(names, points, strict=True))
-    missing = [name for name in _BOSPHORUS if name not in found]
+    named = dict(zip(names, points, strict=True))
+    missing = [name for name in _BOSPHORUS if name not in named]
     if missing:
         raise LandmarkError(f"Landmark file {file} lacks {len(missing)} of Bosphorus' landmarks: {', '.join(missing)}.")
-    own = np.array([found[name] for name in _BOSPHORUS])
+    own = np.array([named[name] for name in _BOSPHORUS])
     eyes = np.stack([own[[6, 7]].mean(axis=0), own[[8, 9]].mean(axis=0)])
     return np.concatenate([eyes[np.argsort(eyes[:, 0])], own])
 

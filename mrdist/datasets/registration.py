@@ -127,8 +127,8 @@ def register(anchor: Photograph, moving: Photograph, landmarks: Floats) -> Regis
 def _look_up(mask: Masks, points: Floats) -> Masks:
     """Tell which points of the frame lie in a mask of it."""
     column, row = np.clip((points * len(mask)).astype(int), 0, len(mask) - 1).T
-    found: Masks = mask[row, column]
-    return found
+    inside: Masks = mask[row, column]
+    return inside
 
 
 def _matches(anchor: Photograph, moving: Photograph, landmarks: Floats) -> tuple[Floats, Floats]:
@@ -140,11 +140,11 @@ def _matches(anchor: Photograph, moving: Photograph, landmarks: Floats) -> tuple
     across = right - left
     below = np.array([-across[1], across[0]])
     middle, side = (left + right) / 2 + 0.28 * below, _CROP * float(np.linalg.norm(across))
-    (found, described), (found_moved, described_moved) = (
+    (keypoints, descriptors), (keypoints_moved, descriptors_moved) = (
         _features(photograph[..., 0], middle, side) for photograph in (anchor, moving)
     )
-    pairs = match_descriptors(described, described_moved, max_ratio=0.8, cross_check=True)
-    return found[pairs[:, 0]], found_moved[pairs[:, 1]]
+    pairs = match_descriptors(descriptors, descriptors_moved, max_ratio=0.8, cross_check=True)
+    return keypoints[pairs[:, 0]], keypoints_moved[pairs[:, 1]]
 
 
 def _features(image: Photograph, middle: Floats, side: float) -> tuple[Floats, Photograph]:

@@ -176,10 +176,12 @@ def _into_frame(points: Floats, positions: Floats) -> Floats:
     warp = [RectBivariateSpline(_NODES, _NODES, positions[:, axis].reshape(side, side)) for axis in (0, 1)]
     affine, *_ = np.linalg.lstsq(np.column_stack([GRID, np.ones(len(GRID))]), positions, rcond=None)
     linear = affine[:2].T
-    found = np.linalg.solve(linear, (points - affine[2]).T).T
+    solution = np.linalg.solve(linear, (points - affine[2]).T).T
     for _ in range(20):
-        inside = np.clip(found, 0, 1)
-        here = np.stack([part.ev(inside[:, 1], inside[:, 0]) for part in warp], axis=-1) + (found - inside) @ linear.T
+        inside = np.clip(solution, 0, 1)
+        here = (
+            np.stack([part.ev(inside[:, 1], inside[:, 0]) for part in warp], axis=-1) + (solution - inside) @ linear.T
+        )
         jacobian = np.stack(
             [
                 np.stack([part.ev(inside[:, 1], inside[:, 0], **{along: 1}) for along in ("dy", "dx")], axis=-1)
@@ -187,9 +189,9 @@ def _into_frame(points: Floats, positions: Floats) -> Floats:
             ],
             axis=-2,
         )
-        jacobian[(found != inside).any(axis=1)] = linear
+        jacobian[(solution != inside).any(axis=1)] = linear
         step = np.linalg.solve(jacobian, (points - here)[..., np.newaxis])[..., 0]
-        found = found + np.clip(step, -0.1, 0.1)
+        solution = solution + np.clip(step, -0.1, 0.1)
         if np.abs(step).max() < 1e-6:
             break
-    return found
+    return solution

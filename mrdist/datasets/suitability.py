@@ -56,10 +56,10 @@ def measure_face(
     Examples
     --------
     >>> mean = np.random.default_rng(0).random((64, 64))
-    >>> found = measure_face(mean / 4, mean, np.ones((64, 64), dtype=bool), (10, 10, 20, 20))
-    >>> {name: round(value, 2) for name, value in found.items() if name != "symmetry"}
+    >>> measures = measure_face(mean / 4, mean, np.ones((64, 64), dtype=bool), (10, 10, 20, 20))
+    >>> {name: round(value, 2) for name, value in measures.items() if name != "symmetry"}
     {'likeness': 1.0, 'brightness': 0.25, 'contrast': 0.25, 'roll': 45.0}
-    >>> unusual(found)[0]
+    >>> unusual(measures)[0]
     'brightness 0.25 (usual 0.4 to 1.6): too dark or too bright'
     """
     inside, usual = face[face_mask], mean_face[face_mask]

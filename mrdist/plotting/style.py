@@ -69,8 +69,8 @@ def new_axes(aspect: float, height: float = 4.2) -> Axes:
 
 def largest(values: object) -> float:
     """Return the largest absolute value that is a number, or 1 if there is none but zero."""
-    found = np.abs(np.asarray(values, dtype=np.float64))
-    return float(np.max(found, initial=0.0, where=np.isfinite(found))) or 1.0
+    magnitudes = np.abs(np.asarray(values, dtype=np.float64))
+    return float(np.max(magnitudes, initial=0.0, where=np.isfinite(magnitudes))) or 1.0
 
 
 def ceiling(errors: Iterable[float], reference: float = 0.0) -> float:

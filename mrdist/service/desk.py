@@ -8,7 +8,8 @@ from typing import Any
 
 from mrdist.service.catalog import Catalog, Kind
 from mrdist.service.checks import check
-from mrdist.service.jobs import JobRecord, Jobs
+from mrdist.service.job_records import JobRecord
+from mrdist.service.jobs import Jobs
 from mrdist.service.refusals import RefusedError
 from mrdist.service.settings import Settings
 from mrdist.service.supervisor import Supervisor

@@ -13,7 +13,8 @@ from typing import Any
 from mrdist.errors import MrdistError, StoreBusyError
 from mrdist.pipeline.info import block_map
 from mrdist.service.catalog import Catalog
-from mrdist.service.jobs import Grid, JobRecord, Jobs
+from mrdist.service.job_records import Grid, JobRecord
+from mrdist.service.jobs import Jobs
 from mrdist.storage import Lease, is_local
 
 logger = logging.getLogger("mrdist.service")

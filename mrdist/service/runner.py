@@ -19,7 +19,8 @@ from typing import Any
 
 from mrdist.errors import MrdistError, StoreBusyError
 from mrdist.service.catalog import Catalog
-from mrdist.service.jobs import JobRecord, Jobs
+from mrdist.service.job_records import JobRecord
+from mrdist.service.jobs import Jobs
 from mrdist.service.leases import job_lease
 from mrdist.service.reporter import Reporter
 from mrdist.service.settings import Settings

@@ -17,7 +17,8 @@ from threading import Event, Thread
 from mrdist.errors import MrdistError, StoreBusyError
 from mrdist.pipeline._blocks import n_slots_of
 from mrdist.service.catalog import Catalog
-from mrdist.service.jobs import JobRecord, Jobs
+from mrdist.service.job_records import JobRecord
+from mrdist.service.jobs import Jobs
 from mrdist.service.leases import job_lease
 from mrdist.service.machine import memory_of_machine
 from mrdist.service.runner import BUSY, Order, cancel, fail

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 
-from mrdist.datasets.layouts.records import Found, Layout, Record, counter, read_names
+from mrdist.datasets.layouts.records import Layout, Listing, Record, counter, read_names
 from mrdist.storage.files import Source
 
 _LABELS = {
@@ -29,7 +29,7 @@ _LABELS = {
 _NAME = re.compile(r"(?P<subject>bs[0-9]{3})_(?P<label>[A-Z]+_[A-Z0-9]+)_(?P<take>[0-9]+)", re.IGNORECASE)
 
 
-def read(source: Source) -> Found:
+def read(source: Source) -> Listing:
     """Make records of the neutral faces and the six emotions; a row is a take of a person."""
     return read_names(source, _NAME, _record, "the name is not <person>_<kind>_<expression>_<take>")
 

@@ -19,7 +19,7 @@ import io
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from mrdist.datasets.layouts.records import PHOTOGRAPHS, Found, Layout, Record, photographs
+from mrdist.datasets.layouts.records import PHOTOGRAPHS, Layout, Listing, Record, photographs
 from mrdist.datasets.layouts.trees import split_of
 from mrdist.errors import DataError
 from mrdist.storage.files import Source
@@ -49,7 +49,7 @@ def find(source: Source) -> str | None:
     return names[0] if names else None
 
 
-def read(source: Source, name: str | None = None) -> Found:
+def read(source: Source, name: str | None = None) -> Listing:
     """Make a record of every row; one that names no file of the source is listed as unfit.
 
     Parameters
@@ -83,7 +83,7 @@ def read(source: Source, name: str | None = None) -> Found:
             f"Manifest {file} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; it has "
             f"{', '.join(filter(None, rows[0]))}: rename them."
         )
-    found, names, folder = Found(), set(source.files), PurePosixPath(name).parent
+    listing, names, folder = Listing(), set(source.files), PurePosixPath(name).parent
 
     def below(path: str) -> str:
         """Return a path as the source has it: it may be told from the manifest's folder, from the source or whole."""
@@ -96,12 +96,12 @@ def read(source: Source, name: str | None = None) -> Found:
         reason = _unfit(row, path, landmarks, names)
         if reason is None:
             split = split_of(row.get("split", ""))
-            found.records.append(
+            listing.records.append(
                 Record(path, row["subject"], row["expression"], row.get("session", ""), landmarks or None, split)
             )
         else:
-            found.unfit[f"{name} row {number} ({path})"] = reason
-    return found
+            listing.unfit[f"{name} row {number} ({path})"] = reason
+    return listing
 
 
 def _unfit(row: dict[str, str], path: str, landmarks: str | None, names: set[str]) -> str | None:

@@ -68,7 +68,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Found:
+class Listing:
     """What a reader makes of a source.
 
     Attributes
@@ -108,7 +108,7 @@ class Layout:
     example: str
     meaning: str
     count: Callable[[Sequence[str]], int]
-    read: Callable[[Source], Found]
+    read: Callable[[Source], Listing]
 
 
 def photographs(names: Iterable[str]) -> list[str]:
@@ -124,7 +124,7 @@ def beside(names: Iterable[str]) -> Mapping[str, str]:
 
 def read_names(
     source: Source, pattern: re.Pattern[str], record: Callable[[str, re.Match[str]], Record | str], unfit: str
-) -> Found:
+) -> Listing:
     """Read a layout in which a photograph's name says everything.
 
     Parameters
@@ -138,15 +138,15 @@ def read_names(
     unfit
         Why the others are not used.
     """
-    found = Found()
+    listing = Listing()
     for name in photographs(source.files):
         match = ends_with(pattern, name)
         made = unfit if match is None else record(name, match)
         if isinstance(made, Record):
-            found.records.append(made)
+            listing.records.append(made)
         else:
-            (found.unfit if match is None else found.skipped)[name] = made
-    return found
+            (listing.unfit if match is None else listing.skipped)[name] = made
+    return listing
 
 
 def ends_with(pattern: re.Pattern[str], name: str) -> re.Match[str] | None:

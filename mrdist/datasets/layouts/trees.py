@@ -89,12 +89,12 @@ def places(names: Sequence[str]) -> list[Place]:
     >>> [(place.split, place.folders) for place in places(["train/happy/0.png", "valid/happy/0.png"])]
     [('train', ('happy',)), ('val', ('happy',))]
     """
-    found = [_place(name) for name in names]
-    splits = {place.split for place in found if place.split}
-    if len(splits) < 2 or not any(place.folders for place in found):
+    parsed = [_place(name) for name in names]
+    splits = {place.split for place in parsed if place.split}
+    if len(splits) < 2 or not any(place.folders for place in parsed):
         # a single one only encloses, and without another folder it is the label
-        found = [Place(place.path, None, tuple(composed(place.path).split("/")[:-1]), place.name) for place in found]
-    return _without_enclosing(found)
+        parsed = [Place(place.path, None, tuple(composed(place.path).split("/")[:-1]), place.name) for place in parsed]
+    return _without_enclosing(parsed)
 
 
 def _place(path: str) -> Place:
@@ -105,13 +105,13 @@ def _place(path: str) -> Place:
     return Place(path, split_of(folders[level]), (*folders[:level], *folders[level + 1 :]), name)
 
 
-def _without_enclosing(found: list[Place]) -> list[Place]:
+def _without_enclosing(parsed: list[Place]) -> list[Place]:
     """Leave out the levels, counted from the photographs, at which all folders have one name.
 
     One that names an expression stays, if no other level does.
     """
-    levels = range(1, max((len(place.folders) for place in found), default=0) + 1)
-    at = {level: {place.folders[-level] for place in found if len(place.folders) >= level} for level in levels}
+    levels = range(1, max((len(place.folders) for place in parsed), default=0) + 1)
+    at = {level: {place.folders[-level] for place in parsed if len(place.folders) >= level} for level in levels}
     named = [level for level, folders in at.items() if all(map(is_expression, folders))]
     drop = {level for level, folders in at.items() if len(folders) == 1 and (level not in named or len(named) > 1)}
     if len(drop) == len(at):  # all lie in one folder
@@ -123,7 +123,7 @@ def _without_enclosing(found: list[Place]) -> list[Place]:
             tuple(folder for level, folder in enumerate(reversed(place.folders), 1) if level not in drop)[::-1],
             place.name,
         )
-        for place in found
+        for place in parsed
     ]
 
 

@@ -12,7 +12,7 @@ from mrdist.pipeline.browse import check_picture, list_rows, read_one, read_run,
 from mrdist.service.cache import Cache
 from mrdist.service.catalog import NAME_PATTERN, Catalog
 from mrdist.service.context import CatalogHere, DeskHere, IdempotencyKey
-from mrdist.service.jobs import Job
+from mrdist.service.job_records import Job
 from mrdist.service.problems import RefusedError, problems
 from mrdist.service.requests import DatasetRequest, GenerateDataset
 from mrdist.service.security import API

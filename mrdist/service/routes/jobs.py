@@ -13,7 +13,8 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
 from mrdist.service.context import DeskHere, IdempotencyKey, JobsHere
-from mrdist.service.jobs import JOB_PATTERN, Job, JobRecord, Jobs, State
+from mrdist.service.job_records import JOB_PATTERN, Job, JobRecord, State
+from mrdist.service.jobs import Jobs
 from mrdist.service.problems import RefusedError, problems
 from mrdist.service.requests import JobRequest
 from mrdist.service.security import API

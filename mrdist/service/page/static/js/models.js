@@ -66,8 +66,8 @@ async function showGallery(shown) {
 }
 
 async function load() {
-  const [found, sets] = await Promise.all([get("/models"), get("/datasets")]);
-  models = found.models.filter((one) => one.complete);
+  const [listed, sets] = await Promise.all([get("/models"), get("/datasets")]);
+  models = listed.models.filter((one) => one.complete);
   datasets = sets.datasets;
   $("models").hidden = models.length === 0;
   $("empty").hidden = models.length > 0;

@@ -57,9 +57,9 @@ async function fetchMade() {
 }
 
 function timings(header) {
-  const found = {};
-  for (const [, name, time] of (header ?? "").matchAll(/([\w-]+)\s*;\s*dur=([\d.]+)/g)) found[name] = Number(time);
-  return found;
+  const milliseconds = {};
+  for (const [, name, time] of (header ?? "").matchAll(/([\w-]+)\s*;\s*dur=([\d.]+)/g)) milliseconds[name] = Number(time);
+  return milliseconds;
 }
 
 const synthesise = latest(async () => {
@@ -233,13 +233,13 @@ const pupils = new Pupils($("view"), [$("pupil-left"), $("pupil-right")], (point
 });
 
 function setPupils() {
-  const found = picture.points ?? made.get(key())?.points ?? null;
-  pupils.begin([picture.bitmap.width, picture.bitmap.height], found);
+  const known = picture.points ?? made.get(key())?.points ?? null;
+  pupils.begin([picture.bitmap.width, picture.bitmap.height], known);
   $("pupils-row").hidden = false;
   $("set-pupils").setAttribute("aria-pressed", "true");
   $("set-pupils").textContent = "Done";
-  speak(found ? "Move the marks onto the pupils." : "Click the two pupils, or press Enter to get two marks to move.");
-  if (!found && $("stage-notice").hidden) message("Click the two pupils, or press Enter to get two marks that you can move.");
+  speak(known ? "Move the marks onto the pupils." : "Click the two pupils, or press Enter to get two marks to move.");
+  if (!known && $("stage-notice").hidden) message("Click the two pupils, or press Enter to get two marks that you can move.");
 }
 
 function endPupils() {
@@ -298,8 +298,8 @@ $("download").addEventListener("click", async () => {
 
 // ---- the beginning
 
-const [found, sets] = await Promise.all([get("/models"), get("/datasets")]);
-models = found.models.filter((one) => one.complete);
+const [listed, sets] = await Promise.all([get("/models"), get("/datasets")]);
+models = listed.models.filter((one) => one.complete);
 datasets = sets.datasets;
 if (models.length === 0) {
   if (datasets.some((one) => one.complete)) offerTraining();

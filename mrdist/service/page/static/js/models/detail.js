@@ -27,7 +27,7 @@ export async function showDetail(model, dataset, deleted) {
     hasField(model) && h("details", { class: "part" }, h("summary", {}, "All weights, tap by tap"), h("div", { class: "scroll" }, h("img", { src: modelPath(model.name, "coefficients.png"), alt: "A picture of the weights for each place in the receptive field", loading: "lazy" }))),
   );
   tellFacts(list, model, {});
-  get(`/models/${part(model.name)}`).then((found) => box.dataset.model === model.name && tellFacts(list, found, found.provenance ?? {}));
+  get(`/models/${part(model.name)}`).then((details) => box.dataset.model === model.name && tellFacts(list, details, details.provenance ?? {}));
   if (["l2", "kernel", "pca", "mean"].includes(model.method)) {
     explorer.replaceChildren(h("p", { class: "soft" }, `In ${methodName(model.method)} every pixel depends on the whole face: there are no few weights of its own to look at.`));
     return;

@@ -89,11 +89,11 @@ export class ScoreTable {
       "tr",
       { "aria-current": model.name === this.current ? "true" : null, onclick: choose },
       ...COLUMNS.map(({ value, show, text }, index) => {
-        const found = value(model);
-        if (index === 0) return h("td", {}, h("a", { href: `/models?model=${part(model.name)}`, onclick: choose, "data-key": `model ${model.name}` }, found));
-        if (found === null || found === undefined) return h("td", { class: "soft", title: model.problem }, model.test === undefined ? "…" : "–");
+        const cell = value(model);
+        if (index === 0) return h("td", {}, h("a", { href: `/models?model=${part(model.name)}`, onclick: choose, "data-key": `model ${model.name}` }, cell));
+        if (cell === null || cell === undefined) return h("td", { class: "soft", title: model.problem }, model.test === undefined ? "…" : "–");
         const harm = COLUMNS[index].name === "Error" && model.test?.ratio?.mse?.low > 1 ? "worse than leaving the photograph as it is" : null;
-        return h("td", { title: harm, class: best[index] === found && !text ? "best" : null }, text ? found : show(found));
+        return h("td", { title: harm, class: best[index] === cell && !text ? "best" : null }, text ? cell : show(cell));
       }),
     );
   }
