@@ -13,6 +13,7 @@ from mrdist.cli.options import (
     cluster_options,
     format_bytes,
     json_option,
+    max_memory_option,
     overwrite_option,
     print_json,
     print_table,
@@ -36,21 +37,21 @@ logger = logging.getLogger("mrdist")
 @click.option(
     "--points", type=Numbers(4), metavar="X1,Y1,X2,Y2", help="Pupils of the photograph in pixels, the left one first."
 )
-@click.option("--contact-sheet", is_flag=True, help="Write contact-sheet.png, too: photographs before and after.")
+@click.option("--contact-sheet", is_flag=True, help="Also write contact-sheet.png: photographs before and after.")
 @strict_option
 @cluster_options
-@click.option("--max-memory", metavar="SIZE", help="Limit per worker process, 2GiB by default; of a store only.")
+@click.option("--max-memory", metavar="SIZE", help="Memory limit of a worker process, for a store; 2GiB by default.")
 @overwrite_option
 @json_option
 def synthesize(weights: str, inputs: tuple[str, ...], out: str, as_json: bool, **options: Any) -> None:
     """Apply WEIGHTS to the photographs INPUTS, and write DIR/<stem>.png for each; or to one images store.
 
-    A photograph has any size: a landmark file beside it or --points say where the face is, or else it is
-    found, and only the face changes. One of the trained size without either is taken as it lies. INPUTS may be folders
-    and patterns. Dark, turned and drawn faces are changed, too, with a warning; --json has the measures of all.
+    A photograph may have any size. A landmark file beside it or --points locate the face; otherwise it is detected.
+    Only the face changes. A photograph of the trained size without landmarks or points counts as aligned. INPUTS may
+    be folders and patterns. Dark, turned and drawn faces give a warning; --json has the measures of all faces.
 
-    A store's images of the weights' source label become an images store of their target label at URL. A group of
-    mappings makes as many folders or stores, named after them, inside DIR or URL.
+    If INPUTS is an images store, its images of the source label become an images store of the target label at URL.
+    A group of mappings writes one folder or store for each, with its name, inside DIR or URL.
     """
     from mrdist.pipeline.synthesize import GroupSynthesisReport, synthesize
 
@@ -66,7 +67,7 @@ def synthesize(weights: str, inputs: tuple[str, ...], out: str, as_json: bool, *
 
 
 def _warn_of_faces(report: SynthesisReport | StoreSynthesisReport | GroupSynthesisReport) -> None:
-    """Say once, whatever the number of mappings, which faces are unlike those of the training."""
+    """Warn once, whatever the number of mappings, of faces unlike those of the training."""
     from mrdist.pipeline.synthesize import GroupSynthesisReport, SynthesisReport
 
     reports = report.reports.values() if isinstance(report, GroupSynthesisReport) else (report,)
@@ -77,7 +78,7 @@ def _warn_of_faces(report: SynthesisReport | StoreSynthesisReport | GroupSynthes
         for what, unusual in each.warnings.items()
     }
     for what, unusual in warnings.items():
-        logger.warning("Warning: %s: %s; look at the picture, the change may be pale or odd.", what, unusual)
+        logger.warning("Warning: %s: %s; check the picture: the change may be pale or odd.", what, unusual)
 
 
 def _print_synthesis(out: str, report: SynthesisReport | StoreSynthesisReport) -> None:
@@ -104,16 +105,16 @@ def _print_synthesis(out: str, report: SynthesisReport | StoreSynthesisReport) -
     "splits",
     multiple=True,
     metavar="SPLIT",
-    help="Split to score; all that have pairs by default.",
+    help="Split to score; by default all that have pairs.",
 )
 @refine_option
-@click.option("--on", metavar="URL", help="Another images store, of people outside the dataset, to score too.")
-@click.option("--recognition", is_flag=True, help="Is the expression recognised, and is it still the same person?")
+@click.option("--on", metavar="URL", help="Another images store to score, with people outside the dataset.")
+@click.option("--recognition", is_flag=True, help="Also score how well expression and person are recognised.")
 @cluster_options
-@click.option("--max-memory", default="2GiB", show_default=True, metavar="SIZE", help="Limit per worker process.")
+@max_memory_option
 @json_option
 def evaluate(weights: str, images: str, as_json: bool, **options: Any) -> None:
-    """Score WEIGHTS on the images store IMAGES, beside the identity mapping; of a group, all mappings and means."""
+    """Score WEIGHTS and the identity mapping on the images store IMAGES; for a group, all mappings and their means."""
     from mrdist.pipeline.evaluate import evaluate
 
     scores = evaluate(weights, images, **options)
@@ -127,7 +128,7 @@ _SCORES = ("MSE", "ratio", "PSNR dB", "SSIM", "R2", "intercept")
 
 
 def print_scores(scores: dict[str, Any]) -> None:
-    """Print the scores of `mrdist.evaluate` as a table; of a group, every mapping's and the means."""
+    """Print the scores of `mrdist.evaluate` as a table; for a group, those of every mapping and the means."""
     if "mappings" in scores:
         _print_scores_of_group(scores)
         return
@@ -193,17 +194,17 @@ def _score_texts(scores: dict[str, Any], mapping: str) -> list[str]:
 
 @click.command()
 @click.argument("weights")
-@click.option("--radius", type=float, metavar="R", help="Of the disk that dilates, in sides of the image.")
-@click.option("--smoothing", type=float, metavar="S", help="Width of the Gaussian, in sides of the image.")
-@click.option("--low", type=float, metavar="Z", help="z-score at which importance 0 ends.")
-@click.option("--high", type=float, metavar="Z", help="z-score at which importance 1 begins.")
-@click.option("--signed/--absolute", default=None, help="Whether norms below the mean are important too (--absolute).")
-@click.option("--intercept/--no-intercept", default=None, help="Whether the norm counts the intercept.")
+@click.option("--radius", type=float, metavar="R", help="Radius of the dilation, as a fraction of the image side.")
+@click.option("--smoothing", type=float, metavar="S", help="Width of the Gaussian, as a fraction of the image side.")
+@click.option("--low", type=float, metavar="Z", help="z-score up to which the importance is 0.")
+@click.option("--high", type=float, metavar="Z", help="z-score from which the importance is 1.")
+@click.option("--signed/--absolute", default=None, help="--absolute: norms below the mean are important, too.")
+@click.option("--intercept/--no-intercept", default=None, help="Include the intercept in the norm.")
 @json_option
 def refine(weights: str, as_json: bool, **options: Any) -> None:
-    """Keep in WEIGHTS how important each pixel is, for `--refine` of synthesize and evaluate.
+    """Store in WEIGHTS how important each pixel is, for `--refine` of synthesize and evaluate.
 
-    It is the l1 norm of the pixel's weights, standardised, dilated, smoothed and clipped to 0..1.
+    The importance is the l1 norm of the pixel's weights, standardised, dilated, smoothed and clipped to 0..1.
     """
     from mrdist.pipeline.refine import refine
     from mrdist.refinement import Refinement
@@ -219,7 +220,7 @@ def refine(weights: str, as_json: bool, **options: Any) -> None:
 @click.command()
 @click.argument("weights")
 @click.argument("out")
-@click.option("--format", "format", default="csr-zarr", show_default=True, metavar="F", help="csr-zarr or npz.")
+@click.option("--format", "format", default="csr-zarr", show_default=True, metavar="F", help="Format: csr-zarr or npz.")
 @overwrite_option
 @json_option
 def export(weights: str, out: str, as_json: bool, **options: Any) -> None:
@@ -234,12 +235,12 @@ def export(weights: str, out: str, as_json: bool, **options: Any) -> None:
 
 
 @click.command()
-@click.option("--out", default="mrdist-demo", show_default=True, metavar="DIR", help="Folder for everything.")
+@click.option("--out", default="mrdist-demo", show_default=True, metavar="DIR", help="Folder for all output.")
 @seed_option
 @cluster_options
 @json_option
 def demo(out: str, as_json: bool, **options: Any) -> None:
-    """Run the main job on synthetic faces: generate, train, score, draw."""
+    """Run the main workflow on synthetic faces: generate, train, score, draw."""
     from mrdist.pipeline.demo import demo
 
     report = demo(out, **options)
@@ -251,11 +252,13 @@ def demo(out: str, as_json: bool, **options: Any) -> None:
 
 
 @click.command()
-@click.option("--size", type=int, default=128, show_default=True, metavar="S", help="Side of the image, in 128s.")
-@click.option("--receptive-field", type=int, default=3, show_default=True, metavar="R", help="Of masked regression.")
+@click.option(
+    "--size", type=int, default=128, show_default=True, metavar="S", help="Side of the image: a multiple of 128."
+)
+@click.option("--receptive-field", type=int, default=3, show_default=True, metavar="R", help="Odd side of the field.")
 @json_option
 def sizes(size: int, receptive_field: int, as_json: bool) -> None:
-    """Measure masked regression beside the generators of adversarial networks (with PyTorch, the extra `gan`)."""
+    """Measure size and speed of masked regression and, with PyTorch (the extra `gan`), of GAN generators."""
     from mrdist.pipeline.sizes import sizes
 
     models = sizes(size, receptive_field=receptive_field)

@@ -1,4 +1,4 @@
-"""Commands that plan, train, and keep sums to train from."""
+"""Commands that plan, train, and store sums to train from."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 @overwrite_option
 @json_option
 def train(images: str, weights: str, target: str | None, mappings: str | None, as_json: bool, **options: Any) -> None:
-    """Train a mapping from the images store IMAGES into the weights store WEIGHTS; resume it if it was stopped.
+    """Train a mapping from the images store IMAGES into the weights store WEIGHTS; resume a stopped training.
 
     --target all trains from the source to every other label, --mappings all also from every other label to the source;
     WEIGHTS becomes a group that holds a weights store SOURCE-TARGET for each mapping.
@@ -87,9 +87,9 @@ def _fit(scores: Mapping[str, float | None]) -> tuple[str, str]:
 @overwrite_option
 @json_option
 def accumulate(images: str, statistics: str, as_json: bool, **options: Any) -> None:
-    """Sum over the pairs of IMAGES into the store STATISTICS; resume it if it was stopped.
+    """Sum over the pairs of IMAGES into the store STATISTICS; resume a stopped run.
 
-    `mrdist solve` makes weights of any alpha and any smaller field from it, without a look at the images.
+    `mrdist solve` computes weights for any alpha and any smaller field from it, without reading the images.
     """
     from mrdist.pipeline.accumulate import accumulate
 
@@ -114,7 +114,7 @@ def accumulate(images: str, statistics: str, as_json: bool, **options: Any) -> N
 @overwrite_option
 @json_option
 def solve(statistics: str, weights: str, as_json: bool, **options: Any) -> None:
-    """Solve a mapping from the store STATISTICS into the weights store WEIGHTS, without a look at the images."""
+    """Solve a mapping from the store STATISTICS into the weights store WEIGHTS, without reading the images."""
     from mrdist.pipeline.solve import solve
 
     given = {name: value for name, value in options.items() if value is not None}
@@ -145,22 +145,25 @@ def _what_ran(report: TrainReport | MappingsReport | AccumulateReport) -> str:
 
 @click.command()
 @click.argument("images", required=False)
-@click.option("--pairs", type=int, metavar="N", help="Without IMAGES: pairs of images to train on.")
-@click.option("--size", type=int, metavar="S", help="Without IMAGES: their side in pixels.")
+@click.option("--pairs", type=int, metavar="N", help="Without IMAGES: number of training pairs.")
+@click.option("--size", type=int, metavar="S", help="Without IMAGES: side of the images in pixels.")
 @click.option("--channels", type=int, show_default="3", metavar="C", help="Without IMAGES: 1 (gray) or 3.")
 @click.option("--chunks", type=Sizes(3), metavar="N,Y,X", help="Without IMAGES: images, rows and columns of a chunk.")
-@click.option("--method", default="mr", show_default=True, metavar="M", help="mr or pixel.")
+@click.option("--method", default="mr", show_default=True, metavar="M", help="Method: mr or pixel.")
 @training_options(source_required=False, target_required=False)
-@click.option("--workers", type=int, metavar="N", help="Worker processes, one per processor by default.")
-@click.option("--bandwidth", metavar="SIZE", help="Without IMAGES: bytes a second that the store sends a worker.")
-@click.option("--price-per-hour", type=float, metavar="P", help="Without IMAGES: of a worker.")
-@click.option("--price-per-tb", type=float, metavar="P", help="Without IMAGES: of a TB stored for a month.")
-@click.option("--price-per-million-requests", type=float, metavar="P", help="Without IMAGES: of a million chunks read.")
+@click.option("--workers", type=int, metavar="N", help="Worker processes; by default one per processor.")
+@click.option("--bandwidth", metavar="SIZE", help="Without IMAGES: bytes per second from the store to a worker.")
+@click.option("--price-per-hour", type=float, metavar="P", help="Without IMAGES: price of a worker per hour.")
+@click.option("--price-per-tb", type=float, metavar="P", help="Without IMAGES: price of storing a TB for a month.")
+@click.option(
+    "--price-per-million-requests", type=float, metavar="P", help="Without IMAGES: price of reading a million chunks."
+)
 @json_option
 def plan(images: str | None, as_json: bool, **options: Any) -> None:
-    """Say what training from IMAGES would read, write, hold in memory and take.
+    """Estimate what a training from IMAGES reads, writes and holds in memory, and how long it takes.
 
-    Without IMAGES, --pairs and --size describe images that do not exist yet; machines like this one are assumed.
+    Without IMAGES, --pairs and --size describe images that do not exist yet; workers are assumed to be
+    as fast as this machine.
     """
     stored = {name: options.pop(name) for name in ("source", "target", "split")}
     supposed = {name: options.pop(name) for name in _SUPPOSED}
@@ -177,7 +180,7 @@ def plan(images: str | None, as_json: bool, **options: Any) -> None:
     for name, value in supposed.items():
         if value is not None:
             raise click.UsageError(
-                f"--{name.replace('_', '-')} describes what is not there yet; leave out IMAGES or it."
+                f"--{name.replace('_', '-')} describes images that do not exist yet; leave out IMAGES or this option."
             )
     from mrdist.pipeline.plan import plan
 

@@ -17,7 +17,7 @@ from mrdist.storage.files import Source
 from mrdist.storage.urls import StorageOptions
 
 _NAMED = {module.LAYOUT.name: module.LAYOUT for module in (kdef, bosphorus, jaffe, london, domains)}
-#: By name; the first five are told by the names of their files.
+#: By name; the first five are recognised by their file names.
 LAYOUTS: Mapping[str, Layout] = _NAMED | {
     layout.name: layout
     for layout in (folders.FOLDERS, folders.EXPRESSIONS, folders.PEOPLE, sides.LAYOUT, manifest.LAYOUT)
@@ -31,17 +31,17 @@ class Discovery:
     Attributes
     ----------
     dataset
-        Its name.
+        Name of the dataset.
     layout
         Name of its layout.
     reason
-        Why it was taken for that; empty if it was asked for.
+        Why it was detected; empty if it was given.
     takes
         In order of person and session. A take need not have every label.
     unfit
         Photographs whose names do not fit -> the reason.
     skipped
-        Files that are passed over on purpose -> the reason.
+        Files that are skipped on purpose -> the reason.
     """
 
     dataset: str
@@ -53,7 +53,7 @@ class Discovery:
 
     @property
     def left_out(self) -> dict[str, str]:
-        """Unfit and skipped files -> the reason; many of one pattern are told as one, with their number."""
+        """Unfit and skipped files -> the reason; files of one pattern become one entry, with their number."""
         return _by_pattern(self.unfit) | _by_pattern(self.skipped)
 
 
@@ -74,13 +74,13 @@ def discover(
         Path or fsspec URL of a folder, of a zip or tar, or of a manifest (CSV or Parquet).
     layout
         One of `LAYOUTS`, or ``"auto"``: the manifest if there is one, else the layout that most names fit if no other
-        fits any. All are looked for below whatever folders enclose the photographs.
+        fits any. Folders that enclose all photographs are ignored.
     dataset
-        What to call it; by default the folder's name.
+        Name of the dataset; by default the folder's name.
     angle
-        Which direction of the face to take, one of `mrdist.datasets.layouts.records.ANGLES`.
+        Direction of the face to take, one of `mrdist.datasets.layouts.records.ANGLES`.
     follow_links
-        Read links of a local folder that lead out of it, too.
+        Also read links that lead out of a local folder.
     storage_options
         Options of the source's fsspec filesystem.
 
@@ -91,9 +91,9 @@ def discover(
     Raises
     ------
     ParameterError
-        There is no such layout or angle.
+        Layout or angle is unknown.
     DataError
-        There is no such source, no photograph in it, or its layout is not clear.
+        The source does not exist, holds no photograph, or its layout is not clear.
     """
     if layout != "auto" and layout not in LAYOUTS:
         raise ParameterError(f"layout must be one of auto, {', '.join(LAYOUTS)}, got {layout!r}.")
@@ -103,7 +103,9 @@ def discover(
     path = PurePosixPath(os.fspath(src))
     if path.suffix.lower() in manifest.SUFFIXES:
         if layout not in ("auto", "manifest"):
-            raise ParameterError(f"{src} is a manifest, which does not go with layout {layout!r}.")
+            raise ParameterError(
+                f"{src} is a manifest, which cannot have layout {layout!r}: leave out the layout, or give a folder."
+            )
         layout, table, src = "manifest", path.name, os.fspath(src)[: -len(path.name)] or "."
     source = Source.open(src, storage_options, follow_links=follow_links)
     name, reason = _detect(source) if layout == "auto" else (layout, "")
@@ -125,7 +127,7 @@ def discover(
 
 
 def _detect(source: Source) -> tuple[str, str]:
-    """Return the name of the only layout that fits, and what speaks for it."""
+    """Return the name of the only layout that fits, and the evidence for it."""
     table = manifest.find(source)
     if table is not None:
         return "manifest", f"there is {table}"
@@ -144,17 +146,17 @@ def _detect(source: Source) -> tuple[str, str]:
         return next(iter(told.items()))
     if told:
         either = "; or ".join(f"--layout {name}: {why}" for name, why in told.items())
-        raise DataError(f"The layout of {source} is not clear, choose one of these: {either}.")
+        raise DataError(f"The layout of {source} is not clear; choose one of these: {either}.")
     counts["folders"] = LAYOUTS["folders"].count(names)
     tried = ", ".join(f"{name} {count}" for name, count in counts.items())
     raise DataError(
-        f"The layout of {source} is not clear: of {len(names)} photographs, such as {names[0]}, fit {tried} (there, "
-        f"people need the same name in several folders); choose one with --layout: {', '.join(LAYOUTS)}."
+        f"The layout of {source} is not clear: of {len(names)} photographs, such as {names[0]}, these numbers fit: "
+        f"{tried} (which needs equal names in several folders); choose one with --layout: {', '.join(LAYOUTS)}."
     )
 
 
 def _takes(source: Source, listing: Listing, dataset: str, angle: str) -> list[Take]:
-    """Group records of one angle; of several for one expression of a take the first is used."""
+    """Group records of one angle; the first one is used of several for one expression of a take."""
     near = beside(source.files)
     groups: dict[tuple[str, str], dict[str, Record]] = {}
     splits: dict[str, tuple[str | None, str]] = {}
@@ -167,7 +169,7 @@ def _takes(source: Source, listing: Listing, dataset: str, angle: str) -> list[T
         if split != record.split:
             raise DataError(
                 f"Person {record.subject} of {source} is in split {split or 'none'} by {path} and in "
-                f"{record.split or 'none'} by {record.path}; a person must be on one side."
+                f"{record.split or 'none'} by {record.path}; a person must be in one split."
             )
         labels = groups.setdefault((record.subject, record.session), {})
         first = labels.setdefault(record.label, record)
@@ -187,7 +189,7 @@ def _takes(source: Source, listing: Listing, dataset: str, angle: str) -> list[T
 
 
 def _note_others(source: Source, listing: Listing) -> None:
-    """List the files that lie beside photographs and are none themselves, nor a landmark file of one."""
+    """List files beside photographs that are neither photographs nor landmark files of one."""
     pictures = set(photographs(source.files))
     stems = {str(PurePosixPath(name).with_suffix("")) for name in pictures}
     folders_ = {PurePosixPath(name).parent for name in pictures}
@@ -215,7 +217,7 @@ def _for_example(names: Iterable[str]) -> str:
 
 
 def _by_pattern(names: Mapping[str, str]) -> dict[str, str]:
-    """Tell files of one reason whose names differ in letters and digits alone as one."""
+    """Merge files with one reason whose names differ only in letters and digits."""
     groups: dict[tuple[str, str], list[str]] = {}
     for path, reason in names.items():
         groups.setdefault((_pattern(path), reason), []).append(path)

@@ -6,7 +6,7 @@
     bs000/bs000_E_HAPPY_0.png    happy
     bs000/bs000_E_HAPPY_0.lm2    its landmarks
 
-Action units (``LFAU``, ``UFAU``, ``CAU``), turned heads (``YR``, ``PR``, ``CR``) and occlusions (``O``) are no
+Action units (``LFAU``, ``UFAU``, ``CAU``), turned heads (``YR``, ``PR``, ``CR``) and occlusions (``O``) are not
 expressions of the whole face; they are left out.
 """
 

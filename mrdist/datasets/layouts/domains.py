@@ -22,7 +22,7 @@ _NAME = re.compile(r"(?P<split>train|val|valid|validation|dev|test)(?P<label>[AB
 
 def read(source: Source) -> Listing:
     """Make records; equal names in two splits are two people."""
-    return read_names(source, _NAME, _record, "the photograph lies in none of trainA, trainB, testA and their like")
+    return read_names(source, _NAME, _record, "the photograph is not in a folder such as trainA, trainB or testA")
 
 
 def _record(path: str, name: re.Match[str]) -> Record:

@@ -5,10 +5,10 @@
     neutral/ann.png, happy/ann.png                  folders: equal names are one person
     neutral/ann/1.png, happy/ann/1.png              expressions: folders of people in folders of expressions
     ann/neutral/1.png, ann/happy/1.png              people: folders of expressions in folders of people,
-    ann/neutral.png, ann/happy.png                  or photographs that are called after expressions
+    ann/neutral.png, ann/happy.png                  or photographs that are named after expressions
 
-Folders called train, val (valid, validation, dev) and test say the split, at whatever level; a person is then split and
-name, since names begin anew in each. Folders that enclose all photographs play no part.
+Folders named train, val (valid, validation, dev) and test, at any level, give the split; a person is then split and
+name, since each split has its own names. Folders that enclose all photographs are ignored.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _reader(choose: Callable[[Sequence[Place]], _Reading], unfit: str) -> Callab
             if person is None:
                 listing.unfit[place.path] = unfit
             elif split and place.split is None:
-                listing.unfit[place.path] = "the photograph lies in no folder of a split, as others do"
+                listing.unfit[place.path] = "the photograph is not in a folder of a split, as others are"
             else:
                 read_as[place] = person
         # Several photographs of a person and label are takes, if the other labels have names in common with them.
@@ -93,9 +93,9 @@ def _reader(choose: Callable[[Sequence[Place]], _Reading], unfit: str) -> Callab
 
 
 def telling(names: Sequence[str]) -> dict[str, str]:
-    """Return the layouts of this module that photographs may have -> what speaks for each.
+    """Return the layouts of this module that photographs may have -> the evidence for each.
 
-    One is the answer, and several are as likely; none where most fit nowhere.
+    A single layout is the answer, several are equally likely, and none is returned if most photographs fit nowhere.
 
     Examples
     --------
@@ -125,7 +125,7 @@ def telling(names: Sequence[str]) -> dict[str, str]:
         return {"expressions": f"folders are expressions ({expressions}) with folders of people ({labels})"}
     if share(place.name for place in inner) > 0.5:
         called = _some({place.name for place in inner if is_expression(place.name)})
-        return {"people": f"folders are people ({labels}), and photographs are called after expressions ({called})"}
+        return {"people": f"folders are people ({labels}), and photographs are named after expressions ({called})"}
     if 2 * len(deep) <= len(parsed) and _shared(inner, _by_folders(inner)) >= 0.5:
         return {"folders": f"equal names in several folders ({labels}) are one person"}
     return {}
@@ -156,19 +156,19 @@ FOLDERS = Layout(
     "happy/ann.png, train/happy/000.png",
     "split if any, expression, person",
     count,
-    _reader(_by_folders, "the photograph lies in no folder named after an expression"),
+    _reader(_by_folders, "the photograph is not in a folder named after an expression"),
 )
 EXPRESSIONS = Layout(
     "expressions",
     "happy/ann/1.png",
     "expression, person, take",
     _deep,
-    _reader(lambda _: _expressions, "the photograph lies in no folder of a person in one of an expression"),
+    _reader(lambda _: _expressions, "the photograph is not in the folder of a person within that of an expression"),
 )
 PEOPLE = Layout(
     "people",
     "ann/happy/1.png, ann/happy.png",
     "person, expression, take",
     count,
-    _reader(_people, "the photograph lies in no folder of a person"),
+    _reader(_people, "the photograph is not in the folder of a person"),
 )

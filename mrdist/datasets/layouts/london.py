@@ -18,7 +18,7 @@ _NAME = re.compile(r"(?P<label>[^/]+)_front/(?P<subject>[A-Za-z0-9]+)_(?P<shot>[
 
 
 def read(source: Source) -> Listing:
-    """Make records; what belongs together is told by the person's id alone, never by a position in a listing."""
+    """Make records; the person's id alone pairs photographs, never a position in a listing."""
     return read_names(source, _NAME, _record, "the name is not <label>_front/<person>_<shot>")
 
 

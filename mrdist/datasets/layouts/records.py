@@ -46,7 +46,7 @@ class Record:
     label
         The expression.
     session
-        Tells takes of one person apart; a row of the store is one take.
+        Distinguishes takes of one person; a row of the store is one take.
     landmarks
         Name of its landmark file.
     split
@@ -69,16 +69,16 @@ class Record:
 
 @dataclass(frozen=True)
 class Listing:
-    """What a reader makes of a source.
+    """The files of a source, sorted by a reader.
 
     Attributes
     ----------
     records
         Photographs whose names fit.
     unfit
-        Those whose names, or whose rows in a manifest, do not -> the reason.
+        Photographs whose names, or whose rows in a manifest, do not fit -> the reason.
     skipped
-        What fits and is not a photograph of an expression (an action unit, say) -> the reason.
+        Photographs that fit but do not show an expression (an action unit, for example) -> the reason.
     """
 
     records: list[Record] = field(default_factory=list)
@@ -88,7 +88,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class Layout:
-    """A way in which datasets lie in folders.
+    """A way to arrange a dataset in folders.
 
     Attributes
     ----------
@@ -97,9 +97,9 @@ class Layout:
     example
         Names of files.
     meaning
-        What the parts of a name say.
+        Meaning of the parts of a name.
     count
-        Given the photographs' names, how many fit.
+        Counts how many of the photographs' names fit.
     read
         Makes records.
     """
@@ -155,5 +155,5 @@ def ends_with(pattern: re.Pattern[str], name: str) -> re.Match[str] | None:
 
 
 def counter(pattern: re.Pattern[str]) -> Callable[[Sequence[str]], int]:
-    """Return what counts the names that match."""
+    """Return a function that counts the names that match."""
     return lambda names: sum(ends_with(pattern, name) is not None for name in names)

@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from mrdist.datasets.layouts.records import EXPRESSIONS
 
-#: How splits are called -> train, val or test.
+#: Name of a folder -> train, val or test.
 SPLITS: Mapping[str, str] = MappingProxyType(
     {
         **dict.fromkeys(("train", "training"), "train"),
@@ -20,7 +20,7 @@ SPLITS: Mapping[str, str] = MappingProxyType(
         **dict.fromkeys(("test", "testing"), "test"),
     }
 )
-#: What tells a folder of an expression from one of a person.
+#: Words that mark a folder of an expression rather than of a person.
 _WORDS = frozenset({"neutral", "calm", "contempt", "contemptuous"})
 _WORDS |= {"happy", "happiness", "joy", "smile", "smiling", "laugh", "laughing", "sad", "sadness", "angry", "anger"}
 _WORDS |= {"afraid", "fear", "fearful", "scared", "disgusted", "disgust", "surprised", "surprise"}
@@ -48,12 +48,12 @@ class Place:
     name: str
 
     def of_split(self, subject: str) -> str:
-        """Return what a person is called: names begin anew in every split."""
+        """Return the name of a person, with the split: every split has its own names."""
         return f"{self.split}/{subject}" if self.split else subject
 
 
 def composed(name: str) -> str:
-    """Return a name as keyboards spell it: archives of macOS take letters and their accents apart."""
+    """Return a name in composed form: archives of macOS separate letters and their accents."""
     return unicodedata.normalize("NFC", name)
 
 
@@ -80,7 +80,7 @@ def is_expression(name: str) -> bool:
 
 
 def places(names: Sequence[str]) -> list[Place]:
-    """Take paths apart.
+    """Split paths into their parts.
 
     Examples
     --------
