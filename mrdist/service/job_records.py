@@ -1,4 +1,4 @@
-"""What the record of a job holds."""
+"""The record of a job."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ ENDED = ("done", "failed", "cancelled")
 
 
 class Job(BaseModel):
-    """A job and how it goes; what is not known yet is null."""
+    """A job and its progress; unknown values are null."""
 
     id: Annotated[str, Field(examples=["20261125t093000123456-0f3a9c2e"])]
     verb: Verb
-    name: Annotated[str, Field(description="Of what it makes.")]
+    name: Annotated[str, Field(description="Name of the store that it makes.")]
     options: dict[str, Any]
     state: State
     submitted: datetime
     started: datetime | None = None
     finished: datetime | None = None
-    phase: Annotated[str | None, Field(description="What is done now.")] = None
-    blocks: Annotated[int | None, Field(description="Pieces of work of the phase.")] = None
+    phase: Annotated[str | None, Field(description="Current phase.")] = None
+    blocks: Annotated[int | None, Field(description="Number of blocks of the phase.")] = None
     blocks_done: int | None = None
     images_per_second: float | None = None
-    seconds_left: Annotated[float | None, Field(description="Of the phase.")] = None
+    seconds_left: Annotated[float | None, Field(description="Estimated seconds until the phase ends.")] = None
     scores: dict[str, Any] | None = None
     last_error: str | None = None
     model: Annotated[str | None, Field(description="Name of the model that it trains.")] = None
     dataset: Annotated[str | None, Field(description="Name of the dataset that it makes or trains from.")] = None
-    dashboard: Annotated[str | None, Field(description="Of the cluster that does the work.")] = None
+    dashboard: Annotated[str | None, Field(description="URL of the dashboard of the Dask cluster.")] = None
 
 
 class Grid(BaseModel):
-    """How an image is cut into blocks."""
+    """The blocks of an image."""
 
     shape: list[int]
     block: list[int]
@@ -48,20 +48,20 @@ class Grid(BaseModel):
 
 
 class JobRecord(Job):
-    """A job as it lies in the catalogue.
+    """A job as it is stored in the catalogue.
 
     Attributes
     ----------
     revision
-        Counts the writes.
+        Number of writes.
     crashes
-        How often its process has died.
+        Number of times that its process has died.
     peak_memory, n_tasks
-        That a worker will need, in bytes, and how many could be busy.
+        Bytes that a worker needs, and how many workers could be busy.
     key
         Hash of its idempotency key.
     grid, done
-        The blocks of the phase, where there are any: 1 for each that is done, in raster order.
+        The blocks of the phase, if any, and 1 for each that is done, in raster order.
     """
 
     revision: int = 0
@@ -74,14 +74,14 @@ class JobRecord(Job):
 
     @property
     def has_ended(self) -> bool:
-        """Whether nobody works on it any more."""
+        """Whether the job has ended."""
         return self.state in ENDED
 
     def memory_of(self, workers: int) -> int:
-        """Return the bytes that it will need with so many workers."""
+        """Return the bytes that it needs with this number of workers."""
         return self.peak_memory * max(1, min(workers, self.n_tasks))
 
     def uses(self, kind: Kind, name: str) -> bool:
-        """Whether it makes a store or trains from it."""
+        """Whether the job makes a store or trains from it."""
         made = (MAKES[self.verb], self.name) == (kind, name)
         return made or (kind == "datasets" and self.options.get("images") == name)

@@ -1,4 +1,4 @@
-// Move over the face and see the weights of the pixel under the pointer.
+// Shows the weights of the pixel under the pointer.
 import { get, part } from "../lib/api.js";
 import { h, latest, settled, speak } from "../lib/dom.js";
 import { figure } from "../lib/format.js";
@@ -18,7 +18,7 @@ export class Explorer {
     this.model = model;
     this.face = face;
     const [height, width] = model.shape;
-    this.y = Math.round(height * 0.78); // the mouth, where there is something to see
+    this.y = Math.round(height * 0.78); // the mouth, where the weights are interesting
     this.x = Math.round(width * 0.5);
     this.channel = 0;
     this.source = 0;
@@ -54,8 +54,8 @@ export class Explorer {
       this.#go(this.y + move[0], this.x + move[1]);
     });
     const choices = [];
-    if (model.channels > 1 && model.color !== "shared") choices.push(this.#choice("Channel that is made", "channel"));
-    if (model.channels > 1 && model.color === "joint") choices.push(this.#choice("Channel that is seen", "source"));
+    if (model.channels > 1 && model.color !== "shared") choices.push(this.#choice("Output channel", "channel"));
+    if (model.channels > 1 && model.color === "joint") choices.push(this.#choice("Input channel", "source"));
     return h(
       "div",
       { class: "explorer" },
