@@ -10,7 +10,7 @@ import zarr
 
 import mrdist
 import mrdist.errors
-from mrdist.errors import MissingChunkError, ParameterError, StoreFormatError
+from mrdist.errors import MissingChunkError, ParameterError, StoreExistsError, StoreFormatError
 from mrdist.storage import Images, Statistics, create_images, finish_images, write_images
 
 N_IMAGES, SHAPE = 6, (16, 24, 1)
@@ -126,16 +126,16 @@ BOTH = {"mrdist": IMAGES | {"labels": ["neutral", "happy"]}}
 WRONG = {
     "no arrays": ({"labels": ()}, "has no array of images"),
     "label": ({"attributes": {"mrdist": IMAGES | {"labels": ["neutral", "sad"]}}}, "lacks the array 'sad'"),
-    "present": ({"present": np.ones(6, bool)}, "has shape (6,), and (6, 2) for (image, label) is needed"),
-    "mask": ({"face_mask": np.ones((8, 8), bool)}, "has shape (8, 8), and (16, 24) for (y, x) is needed"),
-    "checksum": ({"checksum": np.ones((6, 3), np.uint32)}, "has shape (6, 3), and (6, 2)"),
-    "subject": ({"subject": np.arange(5)}, "has shape (5,), and (6,) for (image)"),
+    "present": ({"present": np.ones(6, bool)}, "has shape (6,), but must have (6, 2) for the axes (image, label)"),
+    "mask": ({"face_mask": np.ones((8, 8), bool)}, "has shape (8, 8), but must have (16, 24) for the axes (y, x)"),
+    "checksum": ({"checksum": np.ones((6, 3), np.uint32)}, "has shape (6, 3), but must have (6, 2)"),
+    "subject": ({"subject": np.arange(5)}, "has shape (5,), but must have (6,) for the axes (image)"),
     "gray": (
         {"attributes": BOTH, "labels": ("neutral",), "happy": np.zeros((6, 16, 24), np.uint8)},
         "give gray images a last axis of length 1",
     ),
     "other size": ({"labels": ("neutral",), "happy": np.ones((6, 16, 16, 1), np.uint8)}, "all labels of"),
-    "dtype": ({"labels": ("neutral",), "happy": np.ones((6, 16, 24, 1), np.int16)}, "and images are uint8"),
+    "dtype": ({"labels": ("neutral",), "happy": np.ones((6, 16, 24, 1), np.int16)}, "but images must be uint8"),
     "kind": ({"attributes": {"mrdist": {"kind": "weights"}}}, "is a store of weights, not of images"),
     "incomplete": ({"attributes": {"mrdist": IMAGES | {"complete": False}}}, "is not complete"),
 }
@@ -188,12 +188,12 @@ def test_values_are_checked_too(tmp_path):
     problems = " ".join(mrdist.check_images(url))
     for part in (
         "'tst'; use train, val or test",
-        "ids more than once: '1'",
+        "duplicate ids: '1'",
         "several splits: 'a'",
-        "do not fit 'checksum'",
+        "do not match 'checksum'",
     ):
         assert part in problems
-    assert "do not fit" not in " ".join(mrdist.check_images(url, pixels=False))
+    assert "do not match" not in " ".join(mrdist.check_images(url, pixels=False))
     pixels = draw(0, np.float32)
     pixels[4, 3, 3] = np.nan
     group = zarr.create_group(str(tmp_path / "floats.zarr"), attributes=LEAST)
@@ -232,6 +232,7 @@ def test_finishing_what_was_not_written_is_an_error(tmp_path):
         (0, np.zeros((4, 16, 24), np.uint8), "must have the axes"),
         (0, np.zeros((4, 24, 16, 1), np.uint8), "do not fit"),
         (4, np.zeros((4, 16, 24, 1), np.uint8), "do not fit"),
+        (-4, np.zeros((4, 16, 24, 1), np.uint8), "do not fit"),
         (1, np.zeros((4, 16, 24, 1), np.uint8), "begin at a multiple of 4"),
         (0, np.zeros((3, 16, 24, 1), np.uint8), "begin at a multiple of 4"),
     ],
@@ -254,3 +255,44 @@ def test_coordinates_of_nothing_but_fill_values_are_there(tmp_path):
     assert not dataset["present"].any()
     assert not dataset["face_mask"].any()
     assert [problem.partition(" of ")[0] for problem in mrdist.check_images(url)] == ["no image"] * 2
+
+
+@pytest.mark.parametrize("label", ["sad", "subject", "../happy", "", 5, None])
+def test_a_label_that_the_store_lacks_is_not_written(label, tmp_path):
+    create_images(tmp_path / "images.zarr", labels=["happy"], image=["a"], shape=SHAPE[:2], n_channels=1)
+    with pytest.raises(ParameterError, match="label must be one of happy"):
+        write_images(tmp_path / "images.zarr", label, 0, np.zeros((1, *SHAPE), np.uint8))
+
+
+def test_images_of_a_complete_store_stay_as_they_are(tmp_path):
+    url = tmp_path / "whole.zarr"
+    write_whole(url)
+    with pytest.raises(StoreExistsError, match="complete"):
+        write_images(url, "happy", 0, np.zeros((N_IMAGES, *SHAPE), np.uint8))
+    assert mrdist.check_images(url) == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"labels": []},
+        {"labels": "happy"},
+        {"labels": ["happy", "happy"]},
+        {"labels": [5]},
+        {"image": []},
+        {"image": "abc"},
+        {"subject": 5},
+        *({"shape": shape} for shape in [(0, 8), (-1, 8), 8, ("8", 8), (8,), (8.0, 8), (8, 8, 1)]),
+        *({"chunks": chunks} for chunks in [(8, 8), "8,8,8", (8.0, 8, 8), (0, 8, 8)]),
+        {"n_channels": 0},
+        {"dtype": "much"},
+        {"storage_options": "x"},
+    ],
+)
+def test_what_no_store_can_be_made_of_replaces_nothing(wrong, tmp_path):
+    url = tmp_path / "whole.zarr"
+    write_whole(url)
+    given = {"labels": ["happy"], "image": ["a"], "shape": (8, 8), "n_channels": 1, "overwrite": True, **wrong}
+    with pytest.raises(ParameterError, match=next(iter(wrong))[:5]):
+        create_images(url, **given)
+    assert mrdist.check_images(url) == []

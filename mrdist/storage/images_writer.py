@@ -15,7 +15,7 @@ from mrdist.errors import ParameterError, StoreExistsError
 from mrdist.geometry import Block, Shape
 from mrdist.moments import unit_of
 from mrdist.storage.images import ImageReader, crc_of_images
-from mrdist.storage.images_layout import DIMENSIONS, RESERVED
+from mrdist.storage.images_layout import DIMENSIONS, RESERVED, check_sizes
 from mrdist.storage.urls import (
     COMPRESSORS,
     FORMAT_VERSION,
@@ -76,18 +76,8 @@ def chunk_shape(
     """
     if chunks is None:
         return default_chunks(n_images, shape, n_channels, itemsize)
-    _check_sizes("chunks", chunks, "images, rows and columns")
+    check_sizes("chunks", chunks, "images, rows and columns")
     return min(chunks[0], n_images), min(chunks[1], shape[0]), min(chunks[2], shape[1]), n_channels
-
-
-def _check_sizes(name: str, sizes: Any, axes: str) -> None:
-    """Make sure that there is a positive whole number for each of the axes, counted in words."""
-    numbers = sizes if isinstance(sizes, list | tuple) else ()
-    whole = all(isinstance(number, int) and not isinstance(number, bool) for number in numbers)
-    if not whole or len(numbers) != len(axes.replace(" and", ",").split(",")):
-        raise ParameterError(f"{name} must be whole numbers of {axes}, got {sizes!r}.")
-    if min(numbers) < 1:
-        raise ParameterError(f"{name} must be positive, got {sizes}.")
 
 
 def check_labels(labels: Sequence[str]) -> None:
@@ -135,7 +125,7 @@ def create_images(
     labels
         Expressions, one array each.
     image
-        Ids of the rows, each another one. All labels share the rows: row n of ``neutral`` and row n of ``happy`` are a
+        Ids of the rows, all different. All labels share the rows: row n of ``neutral`` and row n of ``happy`` are a
         pair.
     subject, dataset, split
         Per row: the person, by default a person for each row; where it comes from, by default nothing; and one of
@@ -163,7 +153,7 @@ def create_images(
     DataError
         If images of this dtype have no agreed meaning.
     StoreExistsError
-        If there is something at ``url`` that may not be replaced.
+        If ``url`` holds something else, or a complete store and ``overwrite`` is False.
 
     Examples
     --------
@@ -184,7 +174,7 @@ def create_images(
     """
     url = normalize_url(url)
     check_labels(labels)
-    _check_sizes("shape", shape, "rows and columns")
+    check_sizes("shape", shape, "rows and columns")
     if n_channels < 1:
         raise ParameterError(f"n_channels must be at least 1, got {n_channels}.")
     try:
@@ -286,9 +276,7 @@ def write_images(
             "mrdist.create_images(..., overwrite=True)."
         )
     if label not in attribute["labels"]:
-        raise ParameterError(
-            f"label must be one of {', '.join(attribute['labels'])} for {redact(url)}, got {label!r}."
-        )
+        raise ParameterError(f"label must be one of {', '.join(attribute['labels'])} for {redact(url)}, got {label!r}.")
     return write_rows(url, label, start, images, storage_options)
 
 
@@ -339,7 +327,7 @@ def _check_fit(place: str, array: zarr.Array[Any], start: int, block: Block, pix
     for axis, (first, last), chunk, size in zip(DIMENSIONS, bounds, array.chunks, array.shape, strict=False):
         if first % chunk or (last % chunk and last != size):
             raise ParameterError(
-                f"what is written into {place} must fill whole chunks, which have {chunk} along the axis {axis}, got "
+                f"images for {place} must fill whole chunks, which have {chunk} along the axis {axis}, got "
                 f"{first} to {last - 1}; begin at a multiple of {chunk} and end before one, or at {size - 1}."
             )
 
@@ -361,8 +349,8 @@ def finish_images(
     url, storage_options
         A store that `create_images` has made and `write_images` has filled.
     present
-        Which images are there, shape (image, label); all by default. Of those that are not, pixels are written too,
-        whichever.
+        Which images are there, shape (image, label); all by default. Absent images need pixels, too, but their values
+        do not matter.
     checksum
         What `write_images` has returned, shape (image, label). By default the store is read once more for it.
     face_mask
@@ -375,7 +363,7 @@ def finish_images(
     ParameterError
         If an array has another shape.
     StoreError
-        If the store cannot be written, or some of its images have never been.
+        If the store cannot be written, or some of its images were never written.
 
     Examples
     --------
