@@ -361,3 +361,18 @@ def test_scikit_learn_itself_checks_no_estimator_of_images():
 
     with pytest.warns(SkipTestWarning):
         check_estimator(MaskedRegression(), on_skip="warn")
+
+
+@every_estimator
+def test_pickles_from_before_a_parameter(model, pairs, tmp_path):
+    """What an earlier version has fitted lacks newer parameters, and what `save` needs."""
+    X, Y = pairs
+    fitted = clone(model).fit(X, Y)
+    expected = fitted.predict(X)
+    for name in (*fitted.get_params(), "image_shape_", "fitted_params_"):
+        delattr(fitted, name)
+    old = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(old.predict(X), expected)
+    assert clone(old).get_params() == type(model)().get_params()
+    with pytest.raises(DataError, match="earlier mrdist"):
+        mrdist.save(old, tmp_path / "old.zarr")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from importlib import import_module
+from inspect import signature
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,6 +34,11 @@ class ImageRegressor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
     n_images_: int
     image_shape_: tuple[int, int, int]
     fitted_params_: dict[str, Any]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore from a pickle; a parameter that is newer than the pickle gets its default."""
+        parameters = signature(type(self)).parameters.items()
+        super().__setstate__({name: parameter.default for name, parameter in parameters} | state)
 
     @abstractmethod
     def fit(self, X: Images, Y: Images) -> Any:

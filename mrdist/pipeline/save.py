@@ -20,7 +20,7 @@ from mrdist.baselines.global_estimators import (
     PrincipalComponentRegression,
 )
 from mrdist.baselines.image_regressor import ImageRegressor
-from mrdist.errors import ParameterError
+from mrdist.errors import DataError, ParameterError
 from mrdist.estimator import MaskedRegression
 from mrdist.geometry import Block
 from mrdist.pipeline._blocks import check_choices, output_options, versions
@@ -106,6 +106,8 @@ def save(
 
 def _described(model: ImageRegressor) -> dict[str, Any]:
     """Return what the descriptions of all trainings have."""
+    if not hasattr(model, "image_shape_"):
+        raise DataError("the model was fitted by an earlier mrdist, which kept too little to save it; fit it again.")
     height, width, n_channels = model.image_shape_
     return {
         "color": model.fitted_params_["color"],
