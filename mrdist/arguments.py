@@ -27,9 +27,9 @@ Address = str | os.PathLike[str]
 
 _NUMBERS = {"int": (Integral, "a whole number"), "float": (Real, "a number")}
 _LISTS = {
-    "Sequence[str]": (str | Integral, "names"),  # people may be numbered
-    "Sequence[int]": (Integral, "whole numbers"),
-    "Sequence[float]": (Real, "numbers"),
+    "Sequence[str]": (str | Integral, "a name", "names"),  # people may be numbered
+    "Sequence[int]": (Integral, "a whole number", "whole numbers"),
+    "Sequence[float]": (Real, "a number", "numbers"),
 }
 
 
@@ -104,10 +104,12 @@ def _check(parameter: str, annotation: str, value: Any) -> None:
         if isinstance(value, bool) or not isinstance(value, number):
             raise ParameterError(f"{parameter} must be {name}, got {shown(value)}.")
     if len(wanted) == 1 and wanted[0] in _LISTS:
-        element, name = _LISTS[wanted[0]]
-        is_list = isinstance(value, Sequence) and not isinstance(value, str | bytes)
-        if not is_list or any(isinstance(each, bool) or not isinstance(each, element) for each in value):
-            raise ParameterError(f"{parameter} must be a list of {name}, got {shown(value)}.")
+        kind, one, several = _LISTS[wanted[0]]
+        if isinstance(value, str | bytes) or not isinstance(value, Sequence):
+            raise ParameterError(f"{parameter} must be a list of {several}, got {shown(value)}.")
+        for each in value:
+            if isinstance(each, bool) or not isinstance(each, kind):
+                raise ParameterError(f"{parameter} must be {one}, got {shown(each)}.")
     if wanted == ["StorageOptions"] and not (value is None or isinstance(value, Mapping)):
         raise ParameterError(f"{parameter} must be a dictionary, got {type(value).__name__}.")  # may be secret
 

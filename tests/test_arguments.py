@@ -261,7 +261,7 @@ def _parameters(kind):
         ("Sequence[str]", 5, "must be a list of names, got 5"),
         ("Sequence[str]", "test", "must be a list of names, got 'test'"),
         ("Sequence[int]", 3, "must be a list of whole numbers, got 3"),
-        ("Sequence[int]", ["3"], "must be a list of whole numbers"),
+        ("Sequence[int]", ["3"], "must be a whole number, got '3'"),
         ("Sequence[float]", 0.5, "must be a list of numbers, got 0.5"),
         ("StorageOptions", "secret", "must be a dictionary, got str"),
     ],

@@ -119,7 +119,7 @@ def _whole(least: int | None = None, most: int | None = None) -> Check:
             raise ParameterError(f"{name} must be a whole number, got {shown(value)}.")
         if least is not None and value < least:
             raise ParameterError(f"{name} must be a whole number of at least {least}, got {value}.")
-        if most is not None and value > most:
+        if most is not None and int(value) > most:
             raise ParameterError(f"{name} must be a whole number of at most {most}, got {value}.")
         return int(value)
 

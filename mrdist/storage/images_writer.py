@@ -86,14 +86,14 @@ def check_labels(labels: Sequence[str]) -> None:
     Raises
     ------
     ParameterError
-        If they are not a list, there are none, or one is a reserved name, no identifier or there twice.
+        If there are none, or one is a reserved name, no identifier or there twice.
     """
-    if isinstance(labels, str) or not isinstance(labels, Sequence) or not labels:
-        raise ParameterError(f"labels must be a list of at least one name, got {labels!r}.")
+    if not labels:
+        raise ParameterError("labels must be a list of at least one name, got none.")
     for n, label in enumerate(labels):
         if label in labels[:n]:
             raise ParameterError(f"labels holds {label!r} twice; give every label once.")
-        if not isinstance(label, str) or label in RESERVED or not label.isidentifier():
+        if label in RESERVED or not str(label).isidentifier():
             raise ParameterError(
                 f"{label!r} cannot be a label: use letters, digits and underscores, and none of "
                 f"{', '.join(sorted(RESERVED))}."
