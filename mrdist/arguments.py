@@ -8,7 +8,7 @@ to workers. `plain_arguments` is the only place that converts them.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from functools import wraps
 from inspect import Parameter, signature
@@ -26,6 +26,11 @@ Address = str | os.PathLike[str]
 """A path or an fsspec URL."""
 
 _NUMBERS = {"int": (Integral, "a whole number"), "float": (Real, "a number")}
+_LISTS = {
+    "Sequence[str]": (str | Integral, "names"),  # people may be numbered
+    "Sequence[int]": (Integral, "whole numbers"),
+    "Sequence[float]": (Real, "numbers"),
+}
 
 
 def plain(value: Any) -> Any:
@@ -51,13 +56,14 @@ def plain(value: Any) -> Any:
 def plain_arguments(function: Callable[P, R]) -> Callable[P, R]:
     """Decorate a public function: it gets every argument as `plain` returns it, and wrong types are refused.
 
-    Parameters annotated as arrays stay arrays. Parameters annotated as `Address`, ``int`` or ``float``, or as one of
-    these or None, are checked.
+    Parameters annotated as arrays stay arrays. Parameters annotated as `Address`, ``int`` or ``float``, a ``Sequence``
+    of text or numbers, or ``StorageOptions``, or as one of these or None, are checked.
 
     Raises
     ------
     ParameterError
-        If an address is not a path or URL, or a number is not a number.
+        If an address is not a path or URL, a number is not a number, a list not a list of these, or options of a
+        filesystem are not a dictionary.
     """
     asked = signature(function)
 
@@ -97,6 +103,13 @@ def _check(parameter: str, annotation: str, value: Any) -> None:
         number, name = _NUMBERS[wanted[0]]
         if isinstance(value, bool) or not isinstance(value, number):
             raise ParameterError(f"{parameter} must be {name}, got {shown(value)}.")
+    if len(wanted) == 1 and wanted[0] in _LISTS:
+        element, name = _LISTS[wanted[0]]
+        is_list = isinstance(value, Sequence) and not isinstance(value, str | bytes)
+        if not is_list or any(isinstance(each, bool) or not isinstance(each, element) for each in value):
+            raise ParameterError(f"{parameter} must be a list of {name}, got {shown(value)}.")
+    if wanted == ["StorageOptions"] and not (value is None or isinstance(value, Mapping)):
+        raise ParameterError(f"{parameter} must be a dictionary, got {type(value).__name__}.")  # may be secret
 
 
 def shown(value: object) -> str:

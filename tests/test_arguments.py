@@ -152,7 +152,7 @@ CALLS = {
         **HERE,
     ).to_dict(),
     "write_images": None,  # with finish_images
-    "save": lambda s, out: mrdist.save(_fitted(), out / "saved", **{**PAIR}),
+    "save": lambda _, out: mrdist.save(_fitted(), out / "saved", **PAIR),
     "plot_faces": lambda s, out: plot.plot_faces(
         s / "weights.zarr", s / "images.zarr", out / "f.png", count=np.int64(1)
     ),
@@ -258,6 +258,12 @@ def _parameters(kind):
         ("int", np.array([3, 4]), r"must be a whole number, got \(3, 4\)"),
         ("float", "much", "must be a number, got 'much'"),
         ("float", True, "must be a number, got True"),
+        ("Sequence[str]", 5, "must be a list of names, got 5"),
+        ("Sequence[str]", "test", "must be a list of names, got 'test'"),
+        ("Sequence[int]", 3, "must be a list of whole numbers, got 3"),
+        ("Sequence[int]", ["3"], "must be a list of whole numbers"),
+        ("Sequence[float]", 0.5, "must be a list of numbers, got 0.5"),
+        ("StorageOptions", "secret", "must be a dictionary, got str"),
     ],
 )
 def test_wrong_types_are_told_by_every_function(kind, wrong, must):
@@ -266,7 +272,7 @@ def test_wrong_types_are_told_by_every_function(kind, wrong, must):
     for name, parameter in chosen:
         function = FUNCTIONS[name]
         needed = {
-            other.name: "x"
+            other.name: ["x"] if "Sequence" in str(other.annotation) else "x"
             for other in inspect.signature(function).parameters.values()
             if other.default is other.empty
             and other.kind is not other.VAR_KEYWORD

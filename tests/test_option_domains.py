@@ -49,7 +49,7 @@ BAD = {
     "rule": ("max", 1, ["min"]),
     "seed": (-1, *NO_WHOLE),
     "window": (0, 2, -3, 10**6 + 1, *NO_WHOLE),
-    "max_iterations": (0, -1, *NO_WHOLE),
+    "max_iterations": (0, -1, 2**63, *NO_WHOLE),
     "nonzeros": (0, -1, 10**6, *NO_WHOLE, [], [3, 3], [0], ["3"], [True], "many"),
     "tolerance": (-1e-9, NAN, INF, *NO_NUMBER),
 }

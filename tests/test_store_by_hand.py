@@ -10,7 +10,7 @@ import zarr
 
 import mrdist
 import mrdist.errors
-from mrdist.errors import MissingChunkError, ParameterError, StoreFormatError
+from mrdist.errors import MissingChunkError, ParameterError, StoreExistsError, StoreFormatError
 from mrdist.storage import Images, Statistics, create_images, finish_images, write_images
 
 N_IMAGES, SHAPE = 6, (16, 24, 1)
@@ -232,6 +232,7 @@ def test_finishing_what_was_not_written_is_an_error(tmp_path):
         (0, np.zeros((4, 16, 24), np.uint8), "must have the axes"),
         (0, np.zeros((4, 24, 16, 1), np.uint8), "do not fit"),
         (4, np.zeros((4, 16, 24, 1), np.uint8), "do not fit"),
+        (-4, np.zeros((4, 16, 24, 1), np.uint8), "do not fit"),
         (1, np.zeros((4, 16, 24, 1), np.uint8), "begin at a multiple of 4"),
         (0, np.zeros((3, 16, 24, 1), np.uint8), "begin at a multiple of 4"),
     ],
@@ -254,3 +255,44 @@ def test_coordinates_of_nothing_but_fill_values_are_there(tmp_path):
     assert not dataset["present"].any()
     assert not dataset["face_mask"].any()
     assert [problem.partition(" of ")[0] for problem in mrdist.check_images(url)] == ["no image"] * 2
+
+
+@pytest.mark.parametrize("label", ["sad", "subject", "../happy", "", 5, None])
+def test_a_label_that_the_store_lacks_is_not_written(label, tmp_path):
+    create_images(tmp_path / "images.zarr", labels=["happy"], image=["a"], shape=SHAPE[:2], n_channels=1)
+    with pytest.raises(ParameterError, match="label must be one of happy"):
+        write_images(tmp_path / "images.zarr", label, 0, np.zeros((1, *SHAPE), np.uint8))
+
+
+def test_images_of_a_complete_store_stay_as_they_are(tmp_path):
+    url = tmp_path / "whole.zarr"
+    write_whole(url)
+    with pytest.raises(StoreExistsError, match="complete"):
+        write_images(url, "happy", 0, np.zeros((N_IMAGES, *SHAPE), np.uint8))
+    assert mrdist.check_images(url) == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"labels": []},
+        {"labels": "happy"},
+        {"labels": ["happy", "happy"]},
+        {"labels": [5]},
+        {"image": []},
+        {"image": "abc"},
+        {"subject": 5},
+        *({"shape": shape} for shape in [(0, 8), (-1, 8), 8, ("8", 8), (8,), (8.0, 8), (8, 8, 1)]),
+        *({"chunks": chunks} for chunks in [(8, 8), "8,8,8", (8.0, 8, 8), (0, 8, 8)]),
+        {"n_channels": 0},
+        {"dtype": "much"},
+        {"storage_options": "x"},
+    ],
+)
+def test_what_no_store_can_be_made_of_replaces_nothing(wrong, tmp_path):
+    url = tmp_path / "whole.zarr"
+    write_whole(url)
+    given = {"labels": ["happy"], "image": ["a"], "shape": (8, 8), "n_channels": 1, "overwrite": True, **wrong}
+    with pytest.raises(ParameterError, match=next(iter(wrong))[:5]):
+        create_images(url, **given)
+    assert mrdist.check_images(url) == []

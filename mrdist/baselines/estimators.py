@@ -53,9 +53,11 @@ def check_pursuit(nonzeros: int, tolerance: float, n_rows: int, n_columns: int) 
 
 
 def check_iterations(max_iterations: int) -> None:
-    """Raise ParameterError if a limit of iterations is not positive."""
+    """Raise ParameterError if a limit of iterations is not positive, or more than 64 bits count."""
     if max_iterations < 1:
         raise ParameterError(f"max_iterations must be at least 1, got {max_iterations}.")
+    if max_iterations >= 2**63:
+        raise ParameterError(f"max_iterations must be at most {2**63 - 1}, got {max_iterations}.")
 
 
 class SparseRegression(ImageRegressor):

@@ -113,12 +113,14 @@ def as_list(value: int | Sequence[int]) -> list[int]:
     return [value] if isinstance(value, int) else list(value)
 
 
-def _whole(least: int | None = None) -> Check:
+def _whole(least: int | None = None, most: int | None = None) -> Check:
     def check(name: str, value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, Integral):
             raise ParameterError(f"{name} must be a whole number, got {shown(value)}.")
         if least is not None and value < least:
             raise ParameterError(f"{name} must be a whole number of at least {least}, got {value}.")
+        if most is not None and value > most:
+            raise ParameterError(f"{name} must be a whole number of at most {most}, got {value}.")
         return int(value)
 
     return check
@@ -190,7 +192,7 @@ _CHECKS: Mapping[str, Check] = {
     "rule": _text,
     "seed": _whole(0),
     "window": _whole(1),
-    "max_iterations": _whole(1),
+    "max_iterations": _whole(1, 2**63 - 1),  # counted in 64 bits
     "nonzeros": _or_cv(_one_or_several(_whole(1))),
     "tolerance": _tolerance,
 }

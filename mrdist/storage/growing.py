@@ -16,7 +16,7 @@ import zarr
 
 from mrdist.geometry import Block
 from mrdist.storage.images import Images
-from mrdist.storage.images_writer import write_images
+from mrdist.storage.images_writer import write_rows
 from mrdist.storage.urls import check_format, commit, open_group, remove_partial_files, store_errors
 
 
@@ -64,7 +64,7 @@ def write_addition(
     """Write new images beside the old ones of their chunks and return the checksum of each."""
     old = images.reader().read(label, addition.start, addition.start + addition.n_old, Block(0, 0, *images.shape))
     both = np.concatenate([old, new]) if addition.n_old else new
-    return write_images(images.url, label, addition.start, both, images.storage_options)[addition.n_old :]
+    return write_rows(images.url, label, addition.start, both, images.storage_options)[addition.n_old :]
 
 
 def finish_growth(

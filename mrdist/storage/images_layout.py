@@ -7,7 +7,7 @@ from typing import Any
 
 import zarr
 
-from mrdist.errors import DataError
+from mrdist.errors import DataError, ParameterError
 from mrdist.moments import unit_of
 from mrdist.storage.remote import redact
 
@@ -97,3 +97,19 @@ def _problem_of(place: str, label: str, array: zarr.Array[Any]) -> str | None:
 
 def _axes(names: tuple[Any, ...]) -> str:
     return f"({', '.join(map(str, names))})"
+
+
+def check_sizes(name: str, sizes: Any, axes: str) -> None:
+    """Make sure that there is a positive whole number for each of the axes, such as "rows and columns".
+
+    Raises
+    ------
+    ParameterError
+        If there is not.
+    """
+    numbers = sizes if isinstance(sizes, list | tuple) else ()
+    whole = all(isinstance(number, int) and not isinstance(number, bool) for number in numbers)
+    if not whole or len(numbers) != len(axes.replace(" and", ",").split(",")):
+        raise ParameterError(f"{name} must be whole numbers of {axes}, got {sizes!r}.")
+    if min(numbers) < 1:
+        raise ParameterError(f"{name} must be positive, got {sizes}.")

@@ -11,11 +11,11 @@ import numpy.typing as npt
 import zarr
 
 from mrdist.arguments import Address, plain_arguments
-from mrdist.errors import ParameterError
+from mrdist.errors import ParameterError, StoreExistsError
 from mrdist.geometry import Block, Shape
 from mrdist.moments import unit_of
 from mrdist.storage.images import ImageReader, crc_of_images
-from mrdist.storage.images_layout import DIMENSIONS, RESERVED
+from mrdist.storage.images_layout import DIMENSIONS, RESERVED, check_sizes
 from mrdist.storage.urls import (
     COMPRESSORS,
     FORMAT_VERSION,
@@ -76,8 +76,7 @@ def chunk_shape(
     """
     if chunks is None:
         return default_chunks(n_images, shape, n_channels, itemsize)
-    if min(chunks) < 1:
-        raise ParameterError(f"chunks must be positive, got {chunks}.")
+    check_sizes("chunks", chunks, "images, rows and columns")
     return min(chunks[0], n_images), min(chunks[1], shape[0]), min(chunks[2], shape[1]), n_channels
 
 
@@ -87,10 +86,14 @@ def check_labels(labels: Sequence[str]) -> None:
     Raises
     ------
     ParameterError
-        If one is a reserved name or no identifier.
+        If they are not a list, there are none, or one is a reserved name, no identifier or there twice.
     """
-    for label in labels:
-        if label in RESERVED or not label.isidentifier():
+    if isinstance(labels, str) or not isinstance(labels, Sequence) or not labels:
+        raise ParameterError(f"labels must be a list of at least one name, got {labels!r}.")
+    for n, label in enumerate(labels):
+        if label in labels[:n]:
+            raise ParameterError(f"labels holds {label!r} twice; give every label once.")
+        if not isinstance(label, str) or label in RESERVED or not label.isidentifier():
             raise ParameterError(
                 f"{label!r} cannot be a label: use letters, digits and underscores, and none of "
                 f"{', '.join(sorted(RESERVED))}."
@@ -171,8 +174,16 @@ def create_images(
     """
     url = normalize_url(url)
     check_labels(labels)
-    unit_of(np.dtype(dtype))
+    check_sizes("shape", shape, "rows and columns")
+    if n_channels < 1:
+        raise ParameterError(f"n_channels must be at least 1, got {n_channels}.")
+    try:
+        unit_of(dtype)
+    except TypeError:
+        raise ParameterError(f"dtype must be uint8, uint16 or a float, got {dtype!r}.") from None
     n_images = len(image)
+    if not n_images:
+        raise ParameterError("image must have at least one id, got none.")
     subject = image if subject is None else subject
     dataset = [""] * n_images if dataset is None else dataset
     split = ["train"] * n_images if split is None else split
@@ -244,7 +255,9 @@ def write_images(
     Raises
     ------
     ParameterError
-        If the images do not fit the store, or the rows not its chunks.
+        If the images do not fit the store, or the rows not its chunks, or there is no such label.
+    StoreExistsError
+        If the store is complete.
     StoreError
         If the store cannot be written.
 
@@ -255,6 +268,22 @@ def write_images(
     images, url = np.asarray(images), normalize_url(url)
     if images.ndim != len(DIMENSIONS):
         raise ParameterError(f"images must have the axes ({', '.join(DIMENSIONS)}), got shape {images.shape}.")
+    with store_errors(url):
+        attribute = check_format(open_group(url, storage_options), url)
+    if attribute["complete"]:
+        raise StoreExistsError(
+            f"{redact(url)} is complete, and its images stay as they are; write another store, or this one anew with "
+            "mrdist.create_images(..., overwrite=True)."
+        )
+    if label not in attribute["labels"]:
+        raise ParameterError(f"label must be one of {', '.join(attribute['labels'])} for {redact(url)}, got {label!r}.")
+    return write_rows(url, label, start, images, storage_options)
+
+
+def write_rows(
+    url: str, label: str, start: int, images: npt.NDArray[np.generic], storage_options: StorageOptions = None
+) -> npt.NDArray[np.uint32]:
+    """Do what `write_images` does, also in a store that readers see as complete while it grows."""
     write_window(url, label, start, Block(0, 0, *images.shape[1:3]), images, storage_options)
     return np.array([zlib.crc32(np.ascontiguousarray(image).tobytes()) for image in images], dtype=np.uint32)
 
@@ -290,7 +319,7 @@ def _check_fit(place: str, array: zarr.Array[Any], start: int, block: Block, pix
     if pixels.dtype != array.dtype:
         raise ParameterError(f"images for {place} must be {array.dtype}, as the store is, got {pixels.dtype}.")
     if pixels.shape[1:] != (*block.shape, array.shape[3]) or any(
-        last > size for (_, last), size in zip(bounds, array.shape, strict=False)
+        first < 0 or last > size for (first, last), size in zip(bounds, array.shape, strict=False)
     ):
         raise ParameterError(
             f"images of shape {pixels.shape} from row {start} on do not fit {place}, which has the shape {array.shape}."
