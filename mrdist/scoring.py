@@ -87,6 +87,7 @@ def _scores(model: Predicts, X: Images, Y: Images) -> dict[str, float | None]:
     scorer.add(prediction, target)
     return scorer.sums().scores()
 
+
 _GAUSSIAN = np.exp(-0.5 * np.square(np.arange(SSIM_HALO + 1) / 1.5))
 _TAPS = _GAUSSIAN / (2 * _GAUSSIAN.sum() - 1)
 

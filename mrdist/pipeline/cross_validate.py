@@ -29,7 +29,8 @@ from mrdist.pipeline._methods import Job, Lesson
 from mrdist.pipeline._options import as_list
 from mrdist.pipeline._resume import BlockTask, find_damaged
 from mrdist.pipeline._sums import sum_folds
-from mrdist.pipeline.train import TrainReport, TrainTask, already_trained, describe_training, plan_job, workload_of
+from mrdist.pipeline._train_plan import describe_training, plan_job, workload_of
+from mrdist.pipeline.train import TrainReport, TrainTask, already_trained
 from mrdist.planning import Plan, SearchSizes, Workload, block_bytes
 from mrdist.selection import (
     DEFAULT_ALPHAS,

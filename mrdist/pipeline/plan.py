@@ -19,8 +19,8 @@ from mrdist.pipeline._blocks import n_slots_of
 from mrdist.pipeline._methods import Lesson, choose_options
 from mrdist.pipeline._options import check_fixed
 from mrdist.pipeline._sums import BandReader
+from mrdist.pipeline._train_plan import describe_training, workload_of
 from mrdist.pipeline.cross_validate import Grid, describe_search
-from mrdist.pipeline.train import describe_training, workload_of
 from mrdist.planning import DEFAULT_MEMORY, Plan, Workload, block_bytes, parse_bytes, plan_training
 from mrdist.storage import Images, StorageOptions, Training
 

@@ -8,19 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import numpy as np
-
 from mrdist.arguments import Address, plain_arguments
 from mrdist.execution import peak_memory
-from mrdist.geometry import Block, ReceptiveField, Shape, block_grid
+from mrdist.geometry import Block, Shape, block_grid
 from mrdist.moments import Color
 from mrdist.pipeline._blocks import check_workers, output_options, run_blocks, solve_block
 from mrdist.pipeline._methods import METHODS, Job, Lesson, choose_options
 from mrdist.pipeline._options import check_fixed
 from mrdist.pipeline._run import driving, hold
 from mrdist.pipeline._sums import sum_images
-from mrdist.planning import DEFAULT_MEMORY, Plan, Workload, block_bytes, plan_training
-from mrdist.solvers import check_alpha
+from mrdist.pipeline._train_plan import describe_training, plan_job, workload_of
+from mrdist.planning import DEFAULT_MEMORY, Plan, Workload, block_bytes
 from mrdist.storage import (
     FaceFrame,
     Images,
@@ -32,7 +30,7 @@ from mrdist.storage import (
     redact,
     train_output,
 )
-from mrdist.storage.outputs import AnyTraining, WeightsOutput, chunk_side
+from mrdist.storage.outputs import WeightsOutput
 from mrdist.storage.weights import TrainOutput
 
 logger = logging.getLogger("mrdist")
@@ -294,11 +292,6 @@ def plan_masked(
     return training, workload, plan_job(job, workload, job.block)
 
 
-def plan_job(job: Job, workload: Workload, block: Shape | None) -> Plan:
-    """Cut the work into blocks for who works on it."""
-    return plan_training(workload, max_memory=job.max_memory, n_slots=job.n_slots, block=block)
-
-
 def run_training(
     function: Callable[[TrainTask], int], job: Job, plan: Plan, workload: Workload, output: WeightsOutput
 ) -> TrainReport:
@@ -362,37 +355,6 @@ def already_trained(
     chosen = found.get("cross_validation", {}).get("chosen")
     return TrainReport(
         url, True, 0.0, 0.0, 0, n_blocks, 0, peak_memory(), found["scores"]["train"], chosen and {"chosen": chosen}
-    )
-
-
-def describe_training(
-    lesson: Lesson, *, alpha: float, penalize_intercept: bool, receptive_field: int, dilation: int
-) -> Training:
-    """Check the options and describe the training."""
-    ReceptiveField(receptive_field, dilation).check_fits(lesson.images.shape)
-    return Training(
-        **lesson.describe(),
-        receptive_field=receptive_field,
-        dilation=dilation,
-        alpha=check_alpha(alpha),
-        penalize_intercept=penalize_intercept,
-    )
-
-
-def workload_of(images: Images, training: AnyTraining, field: ReceptiveField) -> Workload:
-    """Return the sizes that decide what a training with a receptive field costs."""
-    return Workload(
-        shape=images.shape,
-        n_channels=images.n_channels,
-        itemsize=images.dtype.itemsize,
-        chunks=images.chunks,
-        n_stored=images.n_read(images.rows((training.source, training.target), training.split)),
-        n_images=training.n_images,
-        field=field,
-        n_groups=training.n_groups,
-        weight_itemsize=np.dtype(training.dtype).itemsize,
-        weight_chunk=chunk_side(images.shape),
-        n_inputs=training.n_inputs,
     )
 
 

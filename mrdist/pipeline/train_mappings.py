@@ -30,7 +30,7 @@ from mrdist.pipeline._methods import Lesson, choose_options
 from mrdist.pipeline._options import check_fixed
 from mrdist.pipeline._run import driving, hold
 from mrdist.pipeline._sums import sum_mappings
-from mrdist.pipeline.train import describe_training
+from mrdist.pipeline._train_plan import describe_training
 from mrdist.planning import DEFAULT_MEMORY, Plan, block_bytes, plan_training
 from mrdist.storage import (
     FaceFrame,

@@ -10,7 +10,8 @@ from mrdist.execution import peak_memory
 from mrdist.geometry import ReceptiveField
 from mrdist.moments import unit_of
 from mrdist.pipeline._methods import Job
-from mrdist.pipeline.train import TrainReport, TrainTask, already_trained, plan_job, run_training, workload_of
+from mrdist.pipeline._train_plan import plan_job, workload_of
+from mrdist.pipeline.train import TrainReport, TrainTask, already_trained, run_training
 from mrdist.planning import Plan, Workload
 from mrdist.storage import Images
 from mrdist.storage.global_weights import GlobalOutput, GlobalTraining, global_output
