@@ -113,9 +113,9 @@ def _training_shape(takes: Sequence[Take], split: Sequence[str], strict: bool, a
 
 def _mean_faces(takes: Sequence[Take], split: Sequence[str], points: Floats, advance: Step) -> dict[str, Floats]:
     """Return the mean face of training people with landmarks, under the label of the first."""
-    found: dict[str, list[npt.NDArray[np.uint8]]] = {}
+    faces: dict[str, list[npt.NDArray[np.uint8]]] = {}
     for take, side in zip(takes, split, strict=True):
-        if side != "train" or not take.landmarks or sum(map(len, found.values())) == _MEAN_OF:
+        if side != "train" or not take.landmarks or sum(map(len, faces.values())) == _MEAN_OF:
             continue
         label = next(iter(take.landmarks))
         alone = replace(take, photographs={label: take.photographs[label]})
@@ -123,6 +123,6 @@ def _mean_faces(takes: Sequence[Take], split: Sequence[str], points: Floats, adv
             aligned = align_take(alone, points, size=_SIDE, method="similarity")
         except DataError:
             continue  # told where this person's own turn comes
-        found.setdefault(label, []).append(aligned.images[label])
+        faces.setdefault(label, []).append(aligned.images[label])
         advance(1, "")
-    return {label: np.mean(images, axis=0)[..., 0] / 255 for label, images in found.items()}
+    return {label: np.mean(images, axis=0)[..., 0] / 255 for label, images in faces.items()}

@@ -140,8 +140,8 @@ class Method:
     @property
     def trainer(self) -> Callable[..., Any]:
         """The function that trains; imported when it is needed, with the libraries that only it needs."""
-        found: Callable[..., Any] = getattr(import_module(self.home[0]), self.home[1])
-        return found
+        train: Callable[..., Any] = getattr(import_module(self.home[0]), self.home[1])
+        return train
 
     def check(self, job: Job, options: Mapping[str, Any]) -> Cut:
         """Raise what the trainer would raise before it begins its output, and touch nothing; return how it cuts."""

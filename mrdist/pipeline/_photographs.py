@@ -238,35 +238,35 @@ class Retoucher:
                 "or align and resize the photograph first."
             )
         if points is not None:
-            found = np.array(points, dtype=np.float64).reshape(2, 2)
+            shape = np.array(points, dtype=np.float64).reshape(2, 2)
             what = f"the points {','.join(f'{value:g}' for value in points)} lie"
         elif landmarks is not None:
-            found = read_landmarks(landmarks, lambda: size)
+            shape = read_landmarks(landmarks, lambda: size)
             what = f"Landmark file {landmarks} puts the pupils"
         else:
-            return self._found(file, size)
-        if len(found) < 2 or not np.isfinite(found[:2]).all() or not lies_in(found, size):
+            return self._register(file, size)
+        if len(shape) < 2 or not np.isfinite(shape[:2]).all() or not lies_in(shape, size):
             raise LandmarkError(
-                f"{what} at {found[:2].tolist()}, which cannot be two pupils above a mouth in {file} of "
+                f"{what} at {shape[:2].tolist()}, which cannot be two pupils above a mouth in {file} of "
                 f"{size[0]} x {size[1]} pixels: give x and y of the one on the left and of the one on the right."
             )
-        return place_frame(found, self.face_frame.reference_points)
+        return place_frame(shape, self.face_frame.reference_points)
 
-    def _found(self, file: File, size: tuple[int, int]) -> Positions:
+    def _register(self, file: File, size: tuple[int, int]) -> Positions:
         """Find the face by the mean face of the training."""
         assert self.face_frame is not None
         mean = self.face_frame.mean_face
         try:
             if mean is None:
                 raise AlignmentError("there is no mean face to look for in the weights")
-            found = locate(read_photograph(file, "gray"), to_luminance(mean))
+            location = locate(read_photograph(file, "gray"), to_luminance(mean))
         except AlignmentError as error:
             height, width = self.model.shape
             raise AlignmentError(
                 f"{file} has {size[0]} x {size[1]} pixels, the weights were trained on {width} x {height}, and "
                 f"{error}; say where the pupils are with --points, or put a landmark file of the same name beside it."
             ) from error
-        return found.mapping(GRID)
+        return location.mapping(GRID)
 
 
 def to_png(image: npt.NDArray[np.floating], compression: Compression = SMALL) -> bytes:

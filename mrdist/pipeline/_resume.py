@@ -81,7 +81,7 @@ def find_damaged(executor: Executor, written: Sequence[Task], *, progress: bool 
                 damaged.append((task, fault))
             advance(1, "")
     if damaged:
-        damaged.sort(key=lambda found: found[0].index)
+        damaged.sort(key=lambda pair: pair[0].index)
         names = ", ".join(str(task.index) for task, _ in damaged[:_NAMED])
         logger.warning(
             "%d of %d blocks that were done are damaged and are done again (%s%s): %s",

@@ -166,10 +166,10 @@ def score_splits(
         progress_bar(len(tasks), 0, "block", show=progress) as advance,
     ):
         codes = model.codes(images, labels[0], rows)
-        for _, found in executor.run(
+        for _, cell_scores in executor.run(
             score_block, tasks, codes, name="evaluate", describe=lambda task: f"block {task.block}"
         ):
-            scores |= found
+            scores |= cell_scores
             advance(1, "")
     regions = ("frame", "face") if importance is None else ("frame", *PARTS)
     cells = [cell for task in tasks for cell in cells_of(task.block)]
@@ -200,8 +200,8 @@ def without_people(splits: Mapping[str, Any]) -> dict[str, Any]:
     of_people = ("n_images", "n_people", "difference", "ratio")
     return {
         split: {
-            region: {name: value for name, value in found.items() if name not in of_people}
-            for region, found in regions.items()
+            region: {name: value for name, value in scores.items() if name not in of_people}
+            for region, scores in regions.items()
         }
         for split, regions in splits.items()
     }

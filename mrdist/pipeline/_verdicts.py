@@ -33,10 +33,10 @@ def name_of(row: Mapping[str, Any]) -> str:
 def scores_of_people(scores: SplitScores, mapping: str) -> dict[str, Any]:
     """Return the names of the people of a split and their scores by measure, None for one that is undefined."""
     frame, face = (scores.of_people(region, mapping) for region in ("frame", "face"))
-    found = {"mse": frame["mse"], "face_mse": face["mse"], "ssim": frame["ssim"]}
+    by_measure = {"mse": frame["mse"], "face_mse": face["mse"], "ssim": frame["ssim"]}
     return {
         "names": scores.people,
-        **{name: None if values is None else values.tolist() for name, values in found.items()},
+        **{name: None if values is None else values.tolist() for name, values in by_measure.items()},
     }
 
 
@@ -100,17 +100,17 @@ def _remark(ratio: Mapping[str, float | None] | None) -> str | None:
     return f"{'no better than' if ratio['mean'] > 1 else 'not to be told apart from'} leaving the photograph as it is"
 
 
-def sentences(found: Mapping[str, Any]) -> list[str]:
+def sentences(comparison: Mapping[str, Any]) -> list[str]:
     """Return what a comparison says of its methods, one sentence each.
 
     Parameters
     ----------
-    found
+    comparison
         With the ``verdicts`` and rows of `judge`.
     """
-    said = [f"{TITLES[measure]}, best: {verdict}." for measure, verdict in found.get("verdicts", {}).items()]
+    said = [f"{TITLES[measure]}, best: {verdict}." for measure, verdict in comparison.get("verdicts", {}).items()]
     remarks: dict[str, list[str]] = {}
-    for row in found["methods"]:
+    for row in comparison["methods"]:
         if row.get("remark"):
             remarks.setdefault(row["remark"], []).append(name_of(row))
     return said + [f"{', '.join(names)}: {remark}." for remark, names in remarks.items()]
@@ -130,7 +130,7 @@ def interval_text(ratio: Mapping[str, float | None] | None) -> str:
     return mean if ratio["low"] is None else f"{mean} ({ratio['low']:.2f} to {ratio['high']:.2f})"
 
 
-def ratio_sentence(found: Mapping[str, Any]) -> str:
+def ratio_sentence(scores: Mapping[str, Any]) -> str:
     """Return what `mrdist.evaluate` says of a region's model beside the identity, in words.
 
     Examples
@@ -138,9 +138,9 @@ def ratio_sentence(found: Mapping[str, Any]) -> str:
     >>> ratio_sentence({"ratio": {"mse": {"mean": 0.5, "low": 0.4, "high": 0.6}}, "n_people": 8})
     "0.50 (0.40 to 0.60) of the identity's MSE (95% over 8 people): better than leaving the photograph as it is."
     """
-    ratio = found["ratio"]["mse"]
+    ratio = scores["ratio"]["mse"]
     if ratio is None:
         return "the MSE is undefined."
-    over = "1 person" if ratio["low"] is None else f"95% over {found['n_people']} people"
+    over = "1 person" if ratio["low"] is None else f"95% over {scores['n_people']} people"
     remark = _remark(ratio) or "better than leaving the photograph as it is"
     return f"{interval_text(ratio)} of the identity's MSE ({over}): {remark}."

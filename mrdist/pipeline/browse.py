@@ -24,8 +24,8 @@ def summarize(images_url: str, storage_options: StorageOptions = None) -> dict[s
     images_url, storage_options
         An images store, which may be in the making.
     """
-    found = info(images_url, storage_options)
-    return found | {"bytes": stored_bytes(images_url, storage_options)}
+    summary = info(images_url, storage_options)
+    return summary | {"bytes": stored_bytes(images_url, storage_options)}
 
 
 def list_rows(images: Images, *, split: str | None = None, offset: int = 0, limit: int = 100) -> dict[str, Any]:

@@ -169,7 +169,7 @@ def compare(
     folder = out.rstrip("/")
     results = f"{folder}/{RESULTS}"
     seconds = _seconds_before(results, storage_options)
-    found: dict[str, Any] = {
+    comparison: dict[str, Any] = {
         "split": split,
         "source": source,
         "target": target,
@@ -198,9 +198,9 @@ def compare(
             **cluster,
         }
         took: float | None = 0.0
-        if contestant.method == "pca" and alpha == "cv" and found["pairs"]["val"]:
+        if contestant.method == "pca" and alpha == "cv" and comparison["pairs"]["val"]:
             options["components"], took = choose_components(
-                images_url, f"{folder}/candidates", found["pairs"]["train"], options
+                images_url, f"{folder}/candidates", comparison["pairs"]["train"], options
             )
         trained = train(images_url, url, **options)
         if trained.already_complete:
@@ -218,16 +218,16 @@ def compare(
             max_memory=max_memory,
             storage_options=storage_options,
         )
-        found["methods"].append({**row, "train_seconds": took, "weights": contestant.store})
-        found |= judge(found["methods"], identity)
-        write_file(results, json.dumps(found, indent=2).encode(), storage_options)
+        comparison["methods"].append({**row, "train_seconds": took, "weights": contestant.store})
+        comparison |= judge(comparison["methods"], identity)
+        write_file(results, json.dumps(comparison, indent=2).encode(), storage_options)
     if "identity" in methods:
-        found["methods"].append(identity)
-        found |= judge(found["methods"], identity)
-    write_file(results, json.dumps(found, indent=2).encode(), storage_options)
-    write_file(f"{folder}/compare.csv", to_csv(found["methods"]).encode(), storage_options)
-    write_file(f"{folder}/compare.png", draw_comparison(found), storage_options)
-    return {**found, "out": out}
+        comparison["methods"].append(identity)
+        comparison |= judge(comparison["methods"], identity)
+    write_file(results, json.dumps(comparison, indent=2).encode(), storage_options)
+    write_file(f"{folder}/compare.csv", to_csv(comparison["methods"]).encode(), storage_options)
+    write_file(f"{folder}/compare.png", draw_comparison(comparison), storage_options)
+    return {**comparison, "out": out}
 
 
 def contestants_of(
@@ -296,18 +296,18 @@ def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
-def draw_comparison(found: Mapping[str, Any]) -> bytes:
+def draw_comparison(comparison: Mapping[str, Any]) -> bytes:
     """Draw the errors, and against them the sizes, of a comparison; return the file of a PNG."""
     from matplotlib.figure import Figure  # slow to import
 
     from mrdist.plotting import plot_errors, plot_sizes
 
-    rows = [row for row in found["methods"] if row["relative_mse"] is not None]
+    rows = [row for row in comparison["methods"] if row["relative_mse"] is not None]
     figure = Figure(figsize=(11, max(3.6, 0.9 + 0.36 * len(rows))), layout="constrained")
     left, right = figure.subplots(1, 2)
     plot_errors({name_of(row): row["relative_mse"] for row in rows}, ax=left)
     plot_sizes(sizes_and_errors(rows), ax=right)
-    figure.suptitle(f"{found['source']} → {found['target']}, {found['split']} people")
+    figure.suptitle(f"{comparison['source']} → {comparison['target']}, {comparison['split']} people")
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=120)
     return picture.getvalue()

@@ -83,15 +83,15 @@ class Grid:
         ParameterError
             If there is none, or one cannot be or is wider than images of ``shape``.
         """
-        found = []
+        fields = []
         for size, dilation in product(as_list(self.receptive_field), as_list(self.dilation)):
             field = ReceptiveField(size, 1 if size == 1 else dilation)
             field.check_fits(shape)
-            if field not in found:
-                found.append(field)
-        if not found:
+            if field not in fields:
+                fields.append(field)
+        if not fields:
             raise ParameterError("receptive_field and dilation must name at least one field to try, got none.")
-        return found
+        return fields
 
 
 def describe_search(lesson: Lesson, grid: Grid, *, penalize_intercept: bool) -> tuple[Training, Search, Workload]:
@@ -287,7 +287,7 @@ def validate(
         As `mrdist.storage.cross_validation.SearchOutput.write_block` takes them.
     """
     per_pixel = search.rule == "pixel"
-    found, best = [], []
+    errors, best = [], []
     for field in search.fields:
         whole = total.restrict(field)
         maps = []
@@ -305,8 +305,8 @@ def validate(
             chosen = [sum_tiles(np.take_along_axis(sse, of_plane, axis=0), side) for sse in maps]
             tiles = np.concatenate([tiles, np.stack(chosen, axis=-1)])
             best.append(own.astype(np.uint16))
-        found.append(tiles)
-    return np.stack(found).transpose(2, 3, 0, 1, 4), np.stack(best) if per_pixel else None
+        errors.append(tiles)
+    return np.stack(errors).transpose(2, 3, 0, 1, 4), np.stack(best) if per_pixel else None
 
 
 def _best(maps: Sequence[Errors], n_images: npt.NDArray[np.int64], n_groups: int) -> npt.NDArray[np.int64]:

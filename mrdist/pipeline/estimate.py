@@ -128,8 +128,8 @@ def estimate(
 
     Examples
     --------
-    >>> found = estimate(pairs=1000, size=512, channels=1, workers=8, price_per_tb=20)
-    >>> found.bytes_stored, found.plan.n_blocks, found.prices
+    >>> cost = estimate(pairs=1000, size=512, channels=1, workers=8, price_per_tb=20)
+    >>> cost.bytes_stored, cost.plan.n_blocks, cost.prices
     (524288000, 8, {'storage_per_month': 0.01048576})
     """
     prices = {"hour": price_per_hour, "tb": price_per_tb, "million_requests": price_per_million_requests}
@@ -161,27 +161,27 @@ def estimate(
             n_images=pairs,
             weight_chunk=chunk_side((size, size)),
         )
-        found = plan_training(workload, max_memory=limit, n_slots=n_slots, block=block)
+        plan = plan_training(workload, max_memory=limit, n_slots=n_slots, block=block)
         decode, decode_cpu = measure_reading(
             images, training, sample, plan_training(sample, max_memory=limit, n_slots=1)
         )
     rates = Rates(
         decode if speed is None else max(decode, 1 / speed), decode_cpu, *measure_kernels(workload, images.dtype)
     )
-    seconds = predict_seconds(workload, found, rates, n_slots=n_slots, n_processors=n_slots)
-    hours, requests = seconds * n_slots / _SECONDS_PER_HOUR, count_requests(workload, found)
+    seconds = predict_seconds(workload, plan, rates, n_slots=n_slots, n_processors=n_slots)
+    hours, requests = seconds * n_slots / _SECONDS_PER_HOUR, count_requests(workload, plan)
     costs = {
         "workers": (hours, price_per_hour),
-        "storage_per_month": (found.bytes_needed / _TB, price_per_tb),
+        "storage_per_month": (plan.bytes_needed / _TB, price_per_tb),
         "requests": (requests / 1e6, price_per_million_requests),
     }
     return Estimate(
         pairs=pairs,
         size=size,
         channels=channels,
-        plan=replace(found, seconds=seconds),
+        plan=replace(plan, seconds=seconds),
         workers=n_slots,
-        bytes_stored=found.bytes_needed,
+        bytes_stored=plan.bytes_needed,
         requests=requests,
         worker_hours=hours,
         prices={name: amount * price for name, (amount, price) in costs.items() if price is not None},

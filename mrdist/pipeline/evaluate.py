@@ -115,7 +115,7 @@ def evaluate(
             "weights": redact(weights_url),
             "images": redact(images_url),
             "mappings": each,
-            "splits": mean_scores(without_people(found["splits"]) for found in each.values()),
+            "splits": mean_scores(without_people(scores["splits"]) for scores in each.values()),
         }
     model = WeightsReader.open(weights_url, weights_storage_options)
     training = model.training
@@ -162,7 +162,7 @@ def evaluate(
         "images": redact(images_url),
         "source": training.source,
         "target": training.target,
-        "splits": {split: found.to_dict() for split, found in scores.items()},
+        "splits": {split: of_split.to_dict() for split, of_split in scores.items()},
         **people,
         **({} if outside is None else {"on": {**elsewhere, "images": redact(outside.url)}}),
     }
@@ -191,7 +191,7 @@ def _paired(images: Images, labels: tuple[str, str]) -> npt.NDArray[np.bool_]:
 
 def _splits_with_pairs(images: Images, labels: tuple[str, str]) -> tuple[str, ...]:
     paired = _paired(images, labels)
-    found = tuple(split for split in SPLITS if (paired & (images.split == split)).any())
-    if not found:
+    with_pairs = tuple(split for split in SPLITS if (paired & (images.split == split)).any())
+    if not with_pairs:
         raise DataError(f"{redact(images.url)} has no image with both {labels[0]} and {labels[1]}.")
-    return found
+    return with_pairs

@@ -19,12 +19,12 @@ def describe_mapping(weights_url: str, storage_options: StorageOptions = None) -
     StoreNotFoundError, StoreFormatError
         If there is no weights store.
     """
-    found = info(weights_url, storage_options)
-    if found["kind"] != "weights":
+    description = info(weights_url, storage_options)
+    if description["kind"] != "weights":
         raise StoreFormatError(
-            f"{redact(weights_url)} is a store of {found['kind']}, not of weights; open one of the stores in it."
+            f"{redact(weights_url)} is a store of {description['kind']}, not of weights; open one of the stores in it."
         )
-    return found | {"created": modified_at(weights_url, storage_options)}
+    return description | {"created": modified_at(weights_url, storage_options)}
 
 
 def measure_mapping(

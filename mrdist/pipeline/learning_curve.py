@@ -112,16 +112,16 @@ def learning_curve(
         )
         for block in block_grid(images.shape, _BLOCK)
     ]  # fmt: skip
-    found: dict[Block, npt.NDArray[np.float64]] = {}
+    errors_of_block: dict[Block, npt.NDArray[np.float64]] = {}
     with (
         open_executor(workers=workers, scheduler=scheduler, n_tasks=len(tasks), max_memory=DEFAULT_MEMORY) as executor,
         progress_bar(len(tasks), 0, "block", show=progress) as advance,
     ):
         for task, errors in executor.run(_block_errors, tasks, name="curve", describe=lambda t: f"block {t.block}"):
-            found[task.block] = errors
+            errors_of_block[task.block] = errors
             advance(1, "")
     n_values = len(tested) * images.shape[0] * images.shape[1] * images.n_channels
-    mse = np.sum([found[task.block] for task in tasks], axis=0) / n_values
+    mse = np.sum([errors_of_block[task.block] for task in tasks], axis=0) / n_values
     return {
         "source": source,
         "target": target,

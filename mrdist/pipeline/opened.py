@@ -139,10 +139,10 @@ class OpenedMapping:
         if refine is False:
             return None if strength == 1 else np.full(self.model.shape, strength, dtype=np.float32)
         if refine is True and self._kept is not None:
-            found = self._kept
+            importance = self._kept
         else:
-            found = self._map(Refinement() if refine is True else refine)
-        return (strength * found).astype(np.float32, copy=False)
+            importance = self._map(Refinement() if refine is True else refine)
+        return (strength * importance).astype(np.float32, copy=False)
 
     def picture(self, image: npt.NDArray[np.generic]) -> bytes:
         """Return what the mapping makes of an image of its frame, shape (y, x, channel), as the file of a PNG.

@@ -78,10 +78,10 @@ def plan(
         method=method,
     )
     n_slots = n_slots_of(workers)
-    found = plan_training(workload, max_memory=parse_bytes(max_memory), n_slots=n_slots, block=block)
-    rates = Rates(*measure_reading(images, training, workload, found), *measure_kernels(workload, images.dtype))
-    seconds = predict_seconds(workload, found, rates, n_slots=n_slots, n_processors=max(n_slots, n_processors()))
-    return replace(found, seconds=seconds)
+    planned = plan_training(workload, max_memory=parse_bytes(max_memory), n_slots=n_slots, block=block)
+    rates = Rates(*measure_reading(images, training, workload, planned), *measure_kernels(workload, images.dtype))
+    seconds = predict_seconds(workload, planned, rates, n_slots=n_slots, n_processors=max(n_slots, n_processors()))
+    return replace(planned, seconds=seconds)
 
 
 def describe(
@@ -107,13 +107,13 @@ def describe(
             "itself before it begins."
         )
     chosen = choose_options(method, options)
-    found = Lesson.of(images, method=method, **lesson)
+    checked = Lesson.of(images, method=method, **lesson)
     penalty, intercept = chosen.pop("alpha"), chosen.pop("penalize_intercept")
     field = {"receptive_field": chosen.pop("receptive_field", 1), "dilation": chosen.pop("dilation", 1)}
     if penalty == "cv":
-        training, _, workload = describe_search(found, Grid(**field, **chosen), penalize_intercept=intercept)
+        training, _, workload = describe_search(checked, Grid(**field, **chosen), penalize_intercept=intercept)
         return training, workload
-    training = describe_training(found, alpha=penalty, penalize_intercept=intercept, **check_fixed(**field, **chosen))
+    training = describe_training(checked, alpha=penalty, penalize_intercept=intercept, **check_fixed(**field, **chosen))
     return training, workload_of(images, training, training.field)
 
 

@@ -243,7 +243,7 @@ def plot_intercept(weights_url: Address, out: Address, *, storage_options: Stora
 
 @plain_arguments
 def plot_cv(weights_url: Address, out: Address, *, storage_options: StorageOptions = None) -> str:
-    """Draw the errors that a cross-validation has found, over alpha, and what it has chosen.
+    """Draw the errors that a cross-validation computed, over alpha, and its choice.
 
     Parameters
     ----------
@@ -269,14 +269,14 @@ def plot_cv(weights_url: Address, out: Address, *, storage_options: StorageOptio
     from mrdist.plotting import plot_cv
 
     weights_url, out = fspath(weights_url), fspath(out)
-    found = info(weights_url, storage_options).get("cross_validation", {})
-    if "table" not in found:
+    search = info(weights_url, storage_options).get("cross_validation", {})
+    if "table" not in search:
         raise ParameterError(
             f"{redact(weights_url)} holds no weights whose hyperparameters were chosen by cross-validation; train with "
             "--alpha cv (alpha='cv')."
         )
     figure = new_figure(6.4, 4.2)
-    plot_cv(found["table"], found["chosen"], ax=figure.subplots())
+    plot_cv(search["table"], search["chosen"], ax=figure.subplots())
     return save(figure, out, storage_options)
 
 
@@ -351,10 +351,10 @@ def plot_learning_curve(images_url: Address, out: Address, **options: Any) -> di
     figure = new_figure(7, 4)
     _check_ending(figure, out)
     check_writable(out, options.get("storage_options"))
-    found = learning_curve(images_url, **options)
-    plot_learning_curve(found["pairs"], found["curves"], found["identity"], ax=figure.subplots())
+    curve = learning_curve(images_url, **options)
+    plot_learning_curve(curve["pairs"], curve["curves"], curve["identity"], ax=figure.subplots())
     save(figure, out, options.get("storage_options"))
-    return found
+    return curve
 
 
 def read_images(images: Images, label: str, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.generic]:

@@ -269,7 +269,7 @@ def tile_shape(
             f"writes it may hold {limit}; choose smaller chunks."
         )
     good = limit * _GOOD_TASK_BYTES // _TASK_BYTES
-    return min(fitting, key=lambda found: (found[1], abs(prod(found[0]) - good)))
+    return min(fitting, key=lambda candidate: (candidate[1], abs(prod(candidate[0]) - good)))
 
 
 def _doublings(size: int, unit: int) -> list[int]:

@@ -111,10 +111,10 @@ def report(
     for url in places:
         folder = normalize_url(url)
         if is_file(f"{folder}/{RESULTS}", storage_options):
-            found = _load(f"{folder}/{RESULTS}", storage_options)
-            same = found["split"] == split and images is None
+            comparison = _load(f"{folder}/{RESULTS}", storage_options)
+            same = comparison["split"] == split and images is None
             stores += [
-                (f"{folder}/{row['weights']}", row if same else None) for row in found["methods"] if row["weights"]
+                (f"{folder}/{row['weights']}", row if same else None) for row in comparison["methods"] if row["weights"]
             ]
         else:
             describe(url, storage_options)
@@ -148,9 +148,9 @@ def report(
 def _load(url: str, storage_options: StorageOptions) -> dict[str, Any]:
     path = redact(url)
     try:
-        found: dict[str, Any] = json.loads(File(url, storage_options=storage_options).read_bytes())
-        if found["methods"]:
-            return found
+        comparison: dict[str, Any] = json.loads(File(url, storage_options=storage_options).read_bytes())
+        if comparison["methods"]:
+            return comparison
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{path} is not a result of mrdist compare ({error}); run the comparison again.") from error
     raise StoreError(f"{path} has no finished method yet; run the same mrdist compare again.")
@@ -248,22 +248,22 @@ def _probe(
     one, other, both = ask(np.concatenate([pair, pair.sum(axis=0, keepdims=True)])) - nothing
     if np.abs(one + other - both).max() > 1e-3 * max(1.0, float(np.abs(both).max())):
         return None
-    found = np.empty((len(outputs), height * width))
+    weights = np.empty((len(outputs), height * width))
     for start in range(0, height * width, _BATCH):
         pixels = np.arange(start, min(start + _BATCH, height * width))
         images = np.zeros((len(pixels), height * width, model.n_channels), dtype=np.float32)
         images[np.arange(len(pixels)), pixels, 0] = 1
-        found[:, pixels] = (ask(images.reshape(-1, *frame)) - nothing).T
-    return outputs, found
+        weights[:, pixels] = (ask(images.reshape(-1, *frame)) - nothing).T
+    return outputs, weights
 
 
 def _surveys(weights: Mapping[str, Any], shape: tuple[int, int]) -> dict[str, WeightSurvey]:
     surveys = {}
     spread = spread_pixels(shape, _SURVEYED)
-    for name, found in weights.items():
-        if found is None:
+    for name, output_rows in weights.items():
+        if output_rows is None:
             continue
-        outputs, rows = found
+        outputs, rows = output_rows
         survey = WeightSurvey(shape)
         chosen = np.isin(outputs, spread)
         survey.add(rows[chosen], outputs[chosen])
@@ -276,10 +276,10 @@ def _fields(weights: Mapping[str, Any], shape: tuple[int, int]) -> dict[str, lis
     height, width = shape
     pixels = [(int(y * height), int(x * width)) for y, x in _PIXELS.values()]
     fields = {}
-    for name, found in weights.items():
-        if found is None or not np.any(found[1]):
+    for name, output_rows in weights.items():
+        if output_rows is None or not np.any(output_rows[1]):
             continue
-        outputs, rows = found
+        outputs, rows = output_rows
         places = np.searchsorted(outputs, [y * width + x for y, x in pixels])
         fields[name] = patches(rows[places], shape, pixels, _RADIUS)
     return fields

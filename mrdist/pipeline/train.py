@@ -348,13 +348,13 @@ def run_training(
 def already_trained(
     url: str, n_blocks: int, storage_options: StorageOptions, face_frame: FaceFrame | None
 ) -> TrainReport:
-    """Return the report of a run that found its output complete; what an older mrdist has not kept there is added."""
+    """Return the report for a complete output, and add to it what an older mrdist did not store."""
     reader = WeightsReader.open(url, storage_options)
     reader.add_face_frame(face_frame)
-    found = reader.attributes
-    chosen = found.get("cross_validation", {}).get("chosen")
+    attributes = reader.attributes
+    chosen = attributes.get("cross_validation", {}).get("chosen")
     return TrainReport(
-        url, True, 0.0, 0.0, 0, n_blocks, 0, peak_memory(), found["scores"]["train"], chosen and {"chosen": chosen}
+        url, True, 0.0, 0.0, 0, n_blocks, 0, peak_memory(), attributes["scores"]["train"], chosen and {"chosen": chosen}
     )
 
 

@@ -176,12 +176,12 @@ def _run(
 def read_rows(images: Images, label: str, rows: npt.NDArray[np.int64], block: Block) -> Array:
     """Return some images in a block, shape (image, y, x, channel), reading a run of chunks at a time."""
     reader = images.reader()
-    found = np.empty((len(rows), *block.shape, images.n_channels), dtype=images.dtype)
+    pixels = np.empty((len(rows), *block.shape, images.n_channels), dtype=images.dtype)
     done = 0
     for start, stop, chosen in images.slabs(rows, images.chunks[0]):
-        found[done : done + len(chosen)] = reader.read(label, start, stop, block)[chosen]
+        pixels[done : done + len(chosen)] = reader.read(label, start, stop, block)[chosen]
         done += len(chosen)
-    return found
+    return pixels
 
 
 def _integers(images: Images, label: str, block: Block, pixels: Array) -> Array:
@@ -214,11 +214,11 @@ def _solve(output: GlobalOutput, images: Images, rows: npt.NDArray[np.int64]) ->
     training, unit = output.training, gram_unit(images.dtype)
     grams = output.total_sums(training.source) / unit**2
     norms = np.diagonal(grams, axis1=1, axis2=2)
-    found: dict[str, Any] = {}
+    attributes: dict[str, Any] = {}
     kept: dict[str, Matrix] = {}
     if training.method == "kernel":
         gamma = default_gamma(grams) if training.gamma is None else training.gamma
-        found["gamma"], kept["norms"] = gamma, norms
+        attributes["gamma"], kept["norms"] = gamma, norms
         grams = np.stack([gaussian(gram, own, own, gamma) for gram, own in zip(grams, norms, strict=True)])
     alpha = training.alpha
     if training.alphas is not None:
@@ -227,7 +227,7 @@ def _solve(output: GlobalOutput, images: Images, rows: npt.NDArray[np.int64]) ->
     operators = {field.name: np.stack([getattr(dual, field.name) for dual in duals]) for field in fields(Dual)}
     if training.components is None:
         kept["rotation"] = operators["rotation"]
-    output.write_operators(found, kept, **operators)
+    output.write_operators(attributes, kept, **operators)
 
 
 def choose_alpha(output: GlobalOutput, kernels: Matrix, unit: int, subject: npt.NDArray[np.str_]) -> float:
@@ -289,7 +289,7 @@ def _train_block(task: TrainTask) -> int:
                 for group, dual in enumerate(duals):
                     coef, intercept, errors = dual.solve(values[group], unit)
                     deviations = sums.deviations[group]
-                    found = {
+                    parts = {
                         "coef": coef,
                         "intercept": intercept,
                         "train_sse": np.maximum(errors + dual.deviation * deviations.ravel(), 0),
@@ -297,8 +297,8 @@ def _train_block(task: TrainTask) -> int:
                     }
                     if source is not None:
                         pixels = rows_of(source[:, *place.slices], training.n_groups)[group]
-                        found["basis"] = dual.rotation.T @ (pixels / unit)
-                    for name, part in found.items():
+                        parts["basis"] = dual.rotation.T @ (pixels / unit)
+                    for name, part in parts.items():
                         into = maps[name][group, ..., tile.x0 : tile.x1]
                         into[...] = part.reshape(into.shape)
         output.write_weights(

@@ -103,7 +103,7 @@ class MappingsReport:
             "peak_memory_bytes": self.peak_memory_bytes,
             "scores": self.mean_scores,
             "mappings": {
-                name: {"url": mapping_url(url, name), "scores": dict(found)} for name, found in self.scores.items()
+                name: {"url": mapping_url(url, name), "scores": dict(scores)} for name, scores in self.scores.items()
             },
             "left_out": list(self.left_out),
         }
@@ -277,7 +277,7 @@ def train_mappings(
     for advice in dict.fromkeys(part.plan.advice for part in work):
         if advice is not None:
             logger.warning(advice)
-    parts = [(part.plan.slab, *found) for part in work for found in part.split(images.shape)]
+    parts = [(part.plan.slab, *piece) for part in work for piece in part.split(images.shape)]
     tasks = [
         _Task(group_url, weights_storage_options, images_url, storage_options, names, index, block_, slab)
         for slab, index, block_, names, _ in parts
@@ -373,7 +373,7 @@ def _train_block(task: _Task) -> int:
     training = outputs[0].training
     rows = images.rows(mappings[0], training.split)
     assert training.alpha is not None
-    found = sum_mappings(
+    sums = sum_mappings(
         images,
         mappings,
         rows,
@@ -383,7 +383,7 @@ def _train_block(task: _Task) -> int:
         n_inputs=training.n_inputs,
         slab=task.slab,
     )
-    for output, statistics in zip(outputs, found, strict=True):
+    for output, statistics in zip(outputs, sums, strict=True):
         solution = solve_block(statistics, training.alpha, task, penalize_intercept=training.penalize_intercept)
         output.write_block(task.index, task.block, solution)
     return peak_memory()

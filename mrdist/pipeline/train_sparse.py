@@ -81,8 +81,8 @@ def plan_lasso(
     if alpha == "cv":
         alphas = search.pop("alphas")
         grid = check_alphas(LASSO_ALPHAS if alphas is None else alphas)
-        found = {"alphas": list(grid), **check_search(job.lesson, **search)}
-        return _plan(job, window, alpha=alpha, max_iterations=max_iterations, **found)
+        search = {"alphas": list(grid), **check_search(job.lesson, **search)}
+        return _plan(job, window, alpha=alpha, max_iterations=max_iterations, **search)
     check_fixed(receptive_field=1, dilation=1, **search)
     return _plan(job, window, alpha=check_alpha(alpha), max_iterations=max_iterations)
 
@@ -213,9 +213,9 @@ def _search(job: Job, output: SparseOutput, cut: Cut) -> BlockRun:
 
 
 def _candidates(training: SparseTraining) -> Sequence[float]:
-    found = training.nonzeros if training.alphas is None else training.alphas
-    assert isinstance(found, Sequence)
-    return found
+    candidates = training.nonzeros if training.alphas is None else training.alphas
+    assert isinstance(candidates, Sequence)
+    return candidates
 
 
 def _sample_rows(shape: Shape) -> list[list[Block]]:
@@ -318,10 +318,10 @@ def _read(images: Images, training: SparseTraining, label: str, block: Block) ->
     """Return the pixels in a block of all images that are trained on, as integers."""
     reader = images.reader()
     rows = images.rows((training.source, training.target), training.split)
-    found = np.concatenate(
+    pixels = np.concatenate(
         [reader.read(label, start, stop, block)[chosen] for start, stop, chosen in images.slabs(rows, images.chunks[0])]
     )
     try:
-        return to_integers(found, label)
+        return to_integers(pixels, label)
     except DataError as error:
         raise DataError(f"in {redact(images.url)}, {block}: {error}") from error
