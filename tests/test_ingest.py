@@ -236,7 +236,7 @@ def test_append_keeps_what_the_store_is(folders, tmp_path):
         ("--align", "tps"): "align is tps",
         ("--normalize", "minmax"): "normalize is minmax",
         ("--overwrite",): "overwrite replaces it",
-        ("--chunks", "1,8,8"): "chunks are those it has",
+        ("--chunks", "1,8,8"): "append keeps the chunks of the store",
         ("--strict", "--rename", "happy=sad"): "no label 'sad'",
     }.items():
         assert said in commands.failure("ingest", two, out, "--append", "--workers", "0", *options)

@@ -1,4 +1,4 @@
-"""The scores of a block of pixels: one pass over its images, whatever splits and regions are asked for."""
+"""The scores of a block of pixels: one pass over its images for all splits and regions."""
 
 from __future__ import annotations
 

@@ -210,8 +210,8 @@ class BandReader:
     """Reads images around a block in bands of rows, into two buffers in turn: one is filled while the other is summed.
 
     A band ends between two rows of chunks, so that none is decoded twice, and takes over from the band before it the
-    rows that lie within reach. Parameters are those of `sum_mappings`. What is a source for one mapping and a target
-    for another is read once, as a source.
+    rows that lie within reach. Parameters are those of `sum_mappings`. A label that is a
+    source of one mapping and a target of another is read once, as a source.
 
     Attributes
     ----------

@@ -44,5 +44,5 @@ def workload_of(images: Images, training: AnyTraining, field: ReceptiveField) ->
 
 
 def plan_job(job: Job, workload: Workload, block: Shape | None) -> Plan:
-    """Cut the work into blocks for who works on it."""
+    """Cut the work into blocks for the workers of a job."""
     return plan_training(workload, max_memory=job.max_memory, n_slots=job.n_slots, block=block)

@@ -1,4 +1,4 @@
-"""What a comparison may say of its methods: who is ahead, who cannot be told apart, who does harm."""
+"""Verdicts on the methods of a comparison: the best, those that cannot be told apart from it, and the harmful ones."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def scores_of_people(scores: SplitScores, mapping: str) -> dict[str, Any]:
 
 
 def judge(rows: list[dict[str, Any]], identity: Mapping[str, Any]) -> dict[str, Any]:
-    """Compare the rows of a comparison over people, each with its own score of every person.
+    """Compare the rows of a comparison person by person.
 
     Every row gets ``from_identity`` and ``from_best`` (by measure: the ratio of errors, see
     `mrdist.paired.paired_ratio`, and the difference of SSIM; None where one is undefined), ``leads`` (by measure) and
@@ -89,7 +89,7 @@ def _scores(row: Mapping[str, Any], measure: str) -> npt.NDArray[np.float64] | N
 
 
 def _remark(ratio: Mapping[str, float | None] | None) -> str | None:
-    """Return what is to be said of a ratio to the identity's error; nothing where it is better."""
+    """Return a remark on a ratio to the identity's error; None if it is better."""
     if ratio is None or ratio["mean"] is None:
         return None
     sign = Difference(ratio["mean"], ratio["low"], ratio["high"], neutral=1.0).sign
@@ -101,7 +101,7 @@ def _remark(ratio: Mapping[str, float | None] | None) -> str | None:
 
 
 def sentences(comparison: Mapping[str, Any]) -> list[str]:
-    """Return what a comparison says of its methods, one sentence each.
+    """Return the verdicts and remarks of a comparison, one sentence each.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def interval_text(ratio: Mapping[str, float | None] | None) -> str:
 
 
 def ratio_sentence(scores: Mapping[str, Any]) -> str:
-    """Return what `mrdist.evaluate` says of a region's model beside the identity, in words.
+    """Return how the model compares with the identity in a region of `mrdist.evaluate`, in words.
 
     Examples
     --------

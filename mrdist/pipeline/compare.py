@@ -1,4 +1,4 @@
-"""Train several methods on the same people and compare what they make of others."""
+"""Train several methods on the same people and compare their outputs for other people."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def compare(
     methods
         Those of `mrdist.train`, and ``identity``.
     receptive_fields, dilations
-        Of ``mr``: every one with every other is a row of its own.
+        Of ``mr``: each combination is a row.
     alpha
         Penalty of the methods that have one. ``cv`` chooses it by cross-validation among the training people; for
         ``l1``, and the number of weights of ``l0``, on some 256 output pixels spread over the frame. The components of
@@ -138,18 +138,18 @@ def compare(
         identity and of the best method, by measure, with intervals over people), ``leads`` (by measure, whether it is
         the best or cannot be told apart from it), ``remark`` where it is no better than the identity,
         ``intercept_share``, ``parameters`` that a prediction needs and ``nonzeros`` among them, ``bytes`` of the store,
-        ``train_seconds`` with the choice of the penalty, without the start of workers (None if the training was stopped
-        in between or the store was there before), ``predict_seconds`` for one image in memory, and ``weights``, the
-        store's name in ``out``.
+        ``train_seconds`` with the choice of the penalty, without the start of workers (None if the training was
+        interrupted or the store was complete before), ``predict_seconds`` for one image in memory, and ``weights``,
+        the store's name in ``out``.
 
     Raises
     ------
     ParameterError
-        If a method or an option is none of its choices, or there is nothing to train.
+        If a method or an option is not one of its choices, or there is nothing to train.
     DataError, LabelError
         If there are no pairs to train on or to score, or no such label.
     StoreError
-        If a store or a file cannot be read or written, or another training's store is in the way.
+        If a store or a file cannot be read or written, or a store of another training is at its place.
     """
     images_url, out = fspath(images_url), fspath(out)
     contestants = contestants_of(methods, receptive_fields, dilations, alpha)
@@ -233,18 +233,18 @@ def compare(
 def contestants_of(
     methods: Sequence[str], receptive_fields: Sequence[int], dilations: Sequence[int], alpha: float | str
 ) -> list[Contestant]:
-    """Return who is compared, by the options of `compare`.
+    """Return the contestants that the options of `compare` ask for.
 
     Raises
     ------
     ParameterError
-        If a method is none of its choices, or there is nothing to train.
+        If a method is not one of its choices, or there is nothing to train.
     """
     for method in methods:
         if method not in (*METHODS, "identity"):
             raise ParameterError(f"method must be one of {', '.join((*METHODS, 'identity'))}, got {method!r}.")
     if not set(methods) - {"identity"}:
-        raise ParameterError("there is nothing to compare with the identity: name at least one method that is trained.")
+        raise ParameterError("there is nothing to compare with the identity; name at least one method that is trained.")
     if not (receptive_fields and dilations):
         raise ParameterError("give at least one receptive field and one dilation.")
     contestants = []
@@ -282,7 +282,7 @@ def _seconds_before(url: str, storage_options: StorageOptions) -> dict[str, floa
 
 
 def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the rows of a comparison as CSV, with what `COLUMNS` names; nothing where there is no value.
+    """Return the rows of a comparison as CSV, with the columns of `COLUMNS`; a missing value is empty.
 
     Examples
     --------

@@ -58,7 +58,7 @@ Errors = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Grid:
-    """What is to be tried; what is not given has a default.
+    """The candidates to try; what is not given has a default.
 
     Attributes
     ----------
@@ -81,7 +81,7 @@ class Grid:
         Raises
         ------
         ParameterError
-            If there is none, or one cannot be or is wider than images of ``shape``.
+            If there is none, or one is invalid or wider than images of ``shape``.
         """
         fields = []
         for size, dilation in product(as_list(self.receptive_field), as_list(self.dilation)):
@@ -155,7 +155,7 @@ def train_by_cross_validation(job: Job, **options: Any) -> TrainReport:
     )
     if output is None:
         return already_trained(job.url, plan.n_blocks, job.storage_options, job.lesson.face_frame)
-    if output.progress.block != plan.block:  # resumed: the grid is the one it was begun with
+    if output.progress.block != plan.block:  # resumed: the blocks are those of the first run
         plan = plan_job(job, workload, output.progress.block)
     if plan.advice is not None:
         logger.warning(plan.advice)
@@ -205,7 +205,7 @@ def train_by_cross_validation(job: Job, **options: Any) -> TrainReport:
 
 
 def conclude(output: SearchOutput, n_images: npt.NDArray[np.int64]) -> TrainOutput:
-    """Choose from the errors of all blocks, say so, and return what the weights go into.
+    """Choose from the errors of all blocks, log the choice, and return the output for the weights.
 
     Parameters
     ----------
@@ -237,7 +237,7 @@ def conclude(output: SearchOutput, n_images: npt.NDArray[np.int64]) -> TrainOutp
     if edge is not None:
         extreme, other = (search.alphas[0], "smaller") if edge == "lower" else (search.alphas[-1], "larger")
         logger.warning(
-            "the least error lies at alpha %g, the %s edge of the grid: a %s one may be better; add some to --alphas.",
+            "the least error lies at alpha %g, the %s edge of the grid, and a %s one may be better; extend --alphas.",
             extreme,
             edge,
             other,
@@ -332,7 +332,7 @@ def _errors(
 
 
 def search_block(output: SearchOutput, folds: list[SufficientStatistics], n_images: Any, task: BlockTask) -> None:
-    """Try all candidates on a block's folds, and keep what they leave."""
+    """Try all candidates on a block's folds, and store the errors."""
     training = output.training
     total = merged(folds)
     errors, best = validate(

@@ -1,4 +1,4 @@
-"""Say what a training from images that do not exist yet would cost, on machines that are not here."""
+"""Estimate the cost of a training before its images exist, on other machines."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ class Estimate:
     workers
         Processes, each with a processor of its own.
     bytes_stored
-        Of the images before compression, which saves little of photographs.
+        Of the images before compression, which saves little on photographs.
     requests
         Chunks that are read.
     worker_hours
         Of all workers together.
     prices
-        In the currency of what was given: ``workers`` and ``requests`` of the training, ``storage_per_month`` of
+        In the currency of the given prices: ``workers`` and ``requests`` of the training, ``storage_per_month`` of
         the images.
     """
 
@@ -95,15 +95,15 @@ def estimate(
     price_per_tb: float | None = None,
     price_per_million_requests: float | None = None,
 ) -> Estimate:
-    """Return what training from images that do not exist yet would read, write, hold in memory and take.
+    """Return what a training would read, write, hold in memory and cost, before its images exist.
 
-    The seconds rest on some 0.4 s of reading a small store of noise, which compresses as little as photographs do,
-    accumulating and solving, all on this machine; workers are taken to be as fast, each with a processor of its own.
+    The seconds are based on about 0.4 s of reading a small store of noise, which compresses as little as photographs
+    do, accumulating and solving, all on this machine; workers are assumed to be as fast, each with its own processor.
 
     Parameters
     ----------
     pairs, size, channels
-        Of images of bytes that are trained on: their number, side in pixels and 1 or 3 channels.
+        Of the uint8 images to train on: number of pairs, side in pixels, and 1 or 3 channels.
     chunks
         Images, rows and columns of a chunk, by default those that `mrdist.ingest` would choose.
     method, receptive_field, dilation, alpha, alphas, folds, rule, seed, color, penalize_intercept, dtype, block
@@ -111,7 +111,7 @@ def estimate(
     workers, max_memory
         As in `mrdist.plan`.
     bandwidth
-        Bytes a second that a worker gets from where the images are; by default as many as from this machine's disk.
+        Bytes per second that a worker reads from the storage of the images; by default as from this machine's disk.
     price_per_hour, price_per_tb, price_per_million_requests
         Of a worker, of 10^12 bytes stored for a month, and of a million chunks read.
 
@@ -122,7 +122,7 @@ def estimate(
     Raises
     ------
     ParameterError
-        If an option lies outside its domain.
+        If an option is invalid.
     MemoryLimitError
         If no block fits into ``max_memory``.
 
@@ -201,7 +201,7 @@ def _check(pairs: int, size: int, channels: int, prices: Mapping[str, float | No
 
 
 def _span(receptive_field: int | Sequence[int] | None, dilation: int | Sequence[int] | None) -> int:
-    """Pixels that the largest field spans; what is wrong with it is told where it is used."""
+    """Pixels that the largest field spans; an invalid field raises an error where it is used."""
     sides, steps = (
         [given] if isinstance(given, int) else list(given or [default])
         for given, default in ((receptive_field, 3), (dilation, 1))
@@ -210,7 +210,7 @@ def _span(receptive_field: int | Sequence[int] | None, dilation: int | Sequence[
 
 
 def _sample(url: str, n_images: int, side: int, chunks: tuple[int, int, int, int]) -> Images:
-    """Write a store of noise with chunks as large as those of the images that are asked about."""
+    """Write a store of noise with chunks as large as those of the images of the estimate."""
     noise = np.random.default_rng(0).normal(128, 40, (n_images, side, side, chunks[3]))
     pixels = noise.clip(0, 255).astype(np.uint8)
     names = [str(number) for number in range(n_images)]

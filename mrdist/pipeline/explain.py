@@ -1,4 +1,4 @@
-"""Why a mapping does what it does: the weights of a pixel, and pictures of all of them, pixel by pixel."""
+"""Explain a mapping: the weights of one pixel, and pictures of those of all pixels."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class PixelWeights:
     weights
         Shape (tap,).
     inside
-        Which input pixels lie inside the image, shape (tap,); the others count for nothing.
+        Which input pixels lie inside the image, shape (tap,); the others are ignored.
     intercept
         1 = white.
     """

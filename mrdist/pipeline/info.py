@@ -1,4 +1,4 @@
-"""Say what is at a URL."""
+"""Describe the store at a URL."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mrdist.storage.urls import open_group
 
 @plain_arguments
 def info(url: Address, storage_options: StorageOptions = None) -> dict[str, Any]:
-    """Describe any store of mrdist, also one in the making.
+    """Describe any store of mrdist, finished or not.
 
     Parameters
     ----------
@@ -35,8 +35,8 @@ def info(url: Address, storage_options: StorageOptions = None) -> dict[str, Any]
     Returns
     -------
     dict
-        At least ``kind``, ``format_version`` and ``complete``, None where nothing of the store is there yet. While a
-        run writes it, and after one that failed, ``run`` is what it says of itself, see `mrdist.storage.run_state`.
+        At least ``kind``, ``format_version`` and ``complete``, None if nothing of the store exists yet. While a
+        run writes it, and after a failed run, ``run`` is the state of that run, see `mrdist.storage.run_state`.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def info(url: Address, storage_options: StorageOptions = None) -> dict[str, Any]
 
 @dataclass(frozen=True)
 class BlockMap:
-    """Which blocks of a store in the making are done.
+    """Which blocks of an unfinished store are done.
 
     Attributes
     ----------
@@ -116,7 +116,7 @@ class BlockMap:
 
 @plain_arguments
 def block_map(url: Address, storage_options: StorageOptions = None) -> BlockMap | None:
-    """Return which blocks of weights in the making are done; None of what is complete, or of another kind.
+    """Return which blocks of an unfinished weights store are done; None if it is complete, or of another kind.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def block_map(url: Address, storage_options: StorageOptions = None) -> BlockMap 
 
 
 def _info_of_mapping(url: str, storage_options: StorageOptions) -> dict[str, Any]:
-    """Return how far a mapping of a group is; the group says what it is."""
+    """Return the progress of a mapping of a group; the group describes the rest."""
     try:
         description = info(url, storage_options)
     except StoreNotFoundError:  # not yet begun

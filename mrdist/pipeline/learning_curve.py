@@ -55,7 +55,7 @@ def learning_curve(
     progress: bool | None = None,
     storage_options: StorageOptions = None,
 ) -> dict[str, Any]:
-    """Train masked regression on more and more pairs, and score each on people that none has seen.
+    """Train masked regression on more and more pairs, and score each on people outside the training.
 
     Sums over images add up, so every pair is summed once, and all receptive fields come from the largest one's sums.
 
@@ -72,7 +72,7 @@ def learning_curve(
     split
         Whose images are scored.
     seed
-        Decides the order in which pairs come in.
+        Decides the order in which pairs are added.
     workers, scheduler, progress, storage_options
         As in `mrdist.train`; in this process by default.
 

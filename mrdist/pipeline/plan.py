@@ -1,4 +1,4 @@
-"""Say what a training would cost."""
+"""Estimate the cost of a training."""
 
 from __future__ import annotations
 
@@ -52,9 +52,8 @@ def plan(
 ) -> Plan:
     """Return what `train` with the same arguments would read, write, hold in memory and take.
 
-    Parameters and errors are those of `train`; the methods mr and pixel can be planned. The seconds rest on some 0.4 s
-    of reading from the store, accumulating and solving on this machine, and count a processor for every worker that is
-    asked for.
+    Parameters and errors are those of `train`; the methods mr and pixel can be planned. The seconds are based on about
+    0.4 s of reading from the store, accumulating and solving on this machine, with a processor for every worker.
 
     Returns
     -------
@@ -96,15 +95,15 @@ def describe(
     lesson
         Source, target, split, colour and dtype.
     options
-        Those of the method; None where the method's own is meant.
+        Those of the method; None means its default.
     method
-        ``mr`` or ``pixel``; the others do not say beforehand how long they take.
+        ``mr`` or ``pixel``; the time of the others cannot be estimated.
     """
     if method not in PLANNED:
         choose_options(method, {})  # there is such a method
         raise ParameterError(
-            f"plan knows the methods {' and '.join(PLANNED)}, got {method!r}; what the others need is checked by train "
-            "itself before it begins."
+            f"plan supports the methods {' and '.join(PLANNED)}, got {method!r}; train itself checks what the others "
+            "need before it starts."
         )
     chosen = choose_options(method, options)
     checked = Lesson.of(images, method=method, **lesson)

@@ -1,4 +1,4 @@
-"""One self-contained page that shows what each method does."""
+"""One self-contained page that compares the methods."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from mrdist.storage.places import check_writable, is_file, write_file
 
 _SHOWN = 8  # mappings whose faces and weights are drawn
 _SURVEYED = 400  # output pixels whose weights are looked at
-_PROBED = 1 << 14  # pixels of an image up to which the weights of a dense mapping are found by asking for each
+_PROBED = 1 << 14  # pixels of an image up to which the weights of a dense mapping are measured pixel by pixel
 _BATCH = 256
 _RADIUS = 7
 _PIXELS = {"brow": (0.30, 0.34), "eye": (0.40, 0.32), "cheek": (0.58, 0.26), "mouth": (0.74, 0.40), "chin": (0.88, 0.5)}
@@ -71,7 +71,7 @@ def report(
     people: int = 6,
     storage_options: StorageOptions = None,
 ) -> str:
-    """Write one HTML page with scores, faces and weights of mappings; nothing in it comes from elsewhere.
+    """Write one self-contained HTML page with scores, faces and weights of mappings.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def report(
     DataError
         If images and weights do not fit each other or the split has no pairs.
     StoreError
-        If a store cannot be read or the page not written.
+        If a store cannot be read or the page cannot be written.
     """
     out = fspath(out)
     if people < 1:
@@ -125,7 +125,7 @@ def report(
         if (reader.training.source, reader.training.target) != (training.source, training.target):
             raise ParameterError(
                 f"{redact(reader.url)} maps {reader.training.source} to {reader.training.target}, but "
-                f"{redact(readers[0].url)} {training.source} to {training.target}; make one report for each."
+                f"{redact(readers[0].url)} maps {training.source} to {training.target}; make one report for each."
             )
     store = Images.open(images or readers[0].attributes["provenance"]["images"], storage_options)
     for reader in readers:
@@ -220,7 +220,7 @@ def _shown(entries: Sequence[_Entry]) -> list[_Entry]:
 
 
 def _rows_of(model: Model, shape: tuple[int, int]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.floating]] | None:
-    """Return output pixels and their rows of weights, of the first channel; None of a mapping that has none."""
+    """Return output pixels and their rows of weights, of the first channel; None if the mapping has no weights."""
     height, width = shape
     corners = [int(y * height) * width + int(x * width) for y, x in _PIXELS.values()]
     outputs = np.unique(np.concatenate([spread_pixels(shape, _SURVEYED), corners]))
@@ -235,7 +235,7 @@ def _rows_of(model: Model, shape: tuple[int, int]) -> tuple[npt.NDArray[np.int64
 def _probe(
     model: Model, outputs: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.floating]] | None:
-    """Find the weights of a dense mapping by showing it every pixel alone; None if it is not affine."""
+    """Measure the weights of a dense mapping with one-pixel images; None if it is not affine."""
     height, width = model.shape
     frame = (height, width, model.n_channels)
 

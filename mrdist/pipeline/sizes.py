@@ -58,12 +58,12 @@ def sizes(size: int = 128, *, receptive_field: int = 3) -> list[ModelSize]:
     Returns
     -------
     list of ModelSize
-        Masked regression first; the others (`mrdist.baselines.gan`) only where PyTorch, the extra ``gan``, is there.
+        Masked regression first; the others (`mrdist.baselines.gan`) only if PyTorch, the extra ``gan``, is installed.
 
     Raises
     ------
     ParameterError
-        If ``size`` is no positive multiple of 128, or the field is not odd or too large.
+        If ``size`` is not a positive multiple of 128, or the field is not odd or too large.
 
     Examples
     --------

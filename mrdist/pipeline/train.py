@@ -45,7 +45,7 @@ class TrainReport:
     url
         The weights store.
     already_complete
-        Whether there was nothing left to do.
+        Whether the store was complete before.
     start_seconds, run_seconds
         Until the workers were ready, and from then on.
     bytes_read
@@ -57,7 +57,7 @@ class TrainReport:
     scores
         MSE and R2 on the training images.
     cross_validation
-        What was ``chosen``, ``blocks_run`` and ``seconds`` of each phase, where hyperparameters were to be chosen.
+        What was ``chosen``, ``blocks_run`` and ``seconds`` of each phase, if hyperparameters were chosen.
     """
 
     url: str
@@ -146,15 +146,15 @@ def train(
     images_url
         An images store.
     weights_url
-        Where the weights go. A store that the same training has begun is resumed; one that it has finished is
-        left as it is.
+        Where the weights go. An unfinished store of the same training is resumed; a complete one is left
+        unchanged.
     source, target
         Labels.
     method
         ``mr``: masked regression; ``pixel``: the same with one input pixel (receptive field 1); ``l2``: ridge
         regression on the whole image; ``kernel``: the same with a Gaussian kernel; ``pca``: regression on principal
         components; ``l1`` and ``l0``: LASSO and orthogonal matching pursuit on the whole image; ``mean``: the mean
-        target, whatever the input. An option that a method does not know is an error.
+        target, for every input. An option that a method does not have is an error.
     receptive_field, dilation, alpha, color, penalize_intercept
         As in `mrdist.MaskedRegression`, whose defaults they have (of kernel, ``alpha`` is 0.01; of l1, 0.001
         in the convention of `mrdist.baselines.estimators.LassoRegression`). With ``alpha="cv"``,
@@ -173,7 +173,7 @@ def train(
     window
         ``l1``, ``l0``: odd side of the square of input pixels around the output pixel that may be used; all by default.
     max_iterations
-        ``l1``: limit for a pixel. Those that it stops are counted, with a warning.
+        ``l1``: limit per pixel. Pixels that reach it are counted, with a warning.
     nonzeros, tolerance
         ``l0``: weights of a pixel, at most, and the mean squared training error at which it needs no more. Of
         several numbers, or those from 1 to 21 that ``"cv"`` stands for, cross-validation chooses one.
@@ -190,9 +190,9 @@ def train(
     max_memory
         Limit on the resident bytes of one worker process.
     overwrite
-        Start anew whatever is there.
+        Replace an existing store.
     progress
-        Show a progress bar; by default to people only.
+        Show a progress bar; by default only in a terminal or a notebook.
     storage_options, weights_storage_options
         Options of the fsspec filesystems of the images and of the weights (by default the same).
 
@@ -203,11 +203,11 @@ def train(
     Raises
     ------
     ParameterError
-        If an option lies outside its domain.
+        If an option is invalid.
     DataError
         If there are no pairs, or float images hold NaN or lie outside 0..1.
     StoreError
-        If a store is not what it should be.
+        If a store is invalid or cannot be read.
     MemoryLimitError
         If no block fits into ``max_memory``.
     ExecutionError
@@ -265,7 +265,7 @@ def train_masked(job: Job, *, alpha: float | Literal["cv"], **options: Any) -> T
     output = train_output(job.url, training, plan.block, overwrite=job.overwrite, storage_options=job.storage_options)
     if output is None:
         return already_trained(job.url, plan.n_blocks, job.storage_options, job.lesson.face_frame)
-    if output.progress.block != plan.block:  # resumed: the grid is the one it was begun with
+    if output.progress.block != plan.block:  # resumed: the blocks are those of the first run
         plan = plan_job(job, workload, output.progress.block)
     return run_training(_train_block, job, plan, workload, output)
 
@@ -279,7 +279,7 @@ def plan_masked(
     dilation: int | Sequence[int] = 1,
     **search: Any,
 ) -> tuple[Training, Workload, Plan]:
-    """Check the options and cut the work into blocks; the method ``pixel`` has none of a field."""
+    """Check the options and cut the work into blocks; the method ``pixel`` has no options of a field."""
     if alpha == "cv":
         from mrdist.pipeline.cross_validate import plan_search  # which imports this module
 
@@ -306,7 +306,7 @@ def run_training(
     plan, workload
         How it is cut, and of what.
     output
-        The weights store in the making.
+        The unfinished weights store.
 
     Returns
     -------

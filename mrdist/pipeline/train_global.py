@@ -104,7 +104,7 @@ def train_global(job: Job, **options: Any) -> TrainReport:
     )
     if output is None:
         return already_trained(job.url, cut.n_blocks, job.storage_options, job.lesson.face_frame)
-    if output.progress.block != cut.block:  # resumed: the grid is the one it was begun with
+    if output.progress.block != cut.block:  # resumed: the blocks are those of the first run
         cut = plan_global(sizes, max_memory=job.max_memory, n_slots=1, block=output.progress.block)
     blocks = block_grid(images.shape, cut.block)
     tasks = [
@@ -147,7 +147,7 @@ def train_global(job: Job, **options: Any) -> TrainReport:
 
 
 def _warm_up() -> None:
-    """Load what the tasks need; what comes before the first block is no part of its time."""
+    """Load what the tasks need, so that the first block does not include that time."""
     Spectrum.of(np.eye(2), penalize_intercept=True)
 
 
@@ -192,7 +192,7 @@ def _integers(images: Images, label: str, block: Block, pixels: Array) -> Array:
 
 
 def _sum_block(task: TrainTask) -> int:
-    """Keep the inner products of a block's source pixels, and those themselves where predictions need them."""
+    """Store the inner products of a block's source pixels, and the pixels themselves if predictions need them."""
     output, images = _open(task)
     training = output.training
     pixels = read_rows(images, training.source, _rows(images, training), task.block)
@@ -231,7 +231,7 @@ def _solve(output: GlobalOutput, images: Images, rows: npt.NDArray[np.int64]) ->
 
 
 def choose_alpha(output: GlobalOutput, kernels: Matrix, unit: int, subject: npt.NDArray[np.str_]) -> float:
-    """Choose the penalty of all pixels by cross-validation and keep the table of errors.
+    """Choose the penalty of all pixels by cross-validation and store the table of errors.
 
     Errors follow from the inner products alone, see `mrdist.baselines.dual.held_out_errors`. The kernel is that of all
     images, as is the gamma of its default.
@@ -265,7 +265,7 @@ def _dual(training: GlobalTraining, kernel: Matrix, alpha: float | str | None) -
 def _train_block(task: TrainTask) -> int:
     """Do one block's weights from reading to writing; return the process's peak of resident bytes.
 
-    It is cut into tiles that depend on the image alone, so that BLAS is asked the same whatever the blocks are.
+    It is cut into tiles that depend on the image alone, so that BLAS gets the same calls for any blocks.
     """
     output, images = _open(task)
     training, unit = output.training, gram_unit(images.dtype)
@@ -315,7 +315,7 @@ def _train_block(task: TrainTask) -> int:
 
 
 def _maps(training: GlobalTraining, strip: Block) -> dict[str, Array]:
-    """Return room for what a strip of a block becomes, with the group first and the pixels last."""
+    """Return empty arrays for the results of a strip of a block, with the group first and the pixels last."""
     dtype, lead = training.dtype, training.n_groups
     maps = {
         "coef": np.empty((lead, training.n_components, *strip.shape), dtype),

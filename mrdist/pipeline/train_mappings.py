@@ -59,7 +59,7 @@ class MappingsReport:
     url
         The group.
     already_complete
-        Whether there was nothing left to do.
+        Whether the group was complete before.
     start_seconds, run_seconds
         Until the workers were ready, and from then on.
     bytes_read
@@ -183,14 +183,14 @@ def train_mappings(
         An images store.
     group_url
         Where the weights go: a store of kind ``mappings`` that holds the weights store ``source-target`` of each
-        mapping. One that the same training has begun is resumed; one that it has finished is left as it is.
+        mapping. An unfinished group of the same training is resumed; a complete one is left unchanged.
     source
         Label of the inputs.
     both_ways
         Also train from every other label to ``source``: with the talk's seven expressions, its twelve mappings.
     method, color, split, dtype, block, workers, scheduler, max_memory, overwrite, progress, storage_options,
     weights_storage_options, method_options
-        As in `mrdist.train`, the same for every mapping; ``method_options`` are those that the method knows, such as
+        As in `mrdist.train`, the same for every mapping; ``method_options`` are those of the method, such as
         ``receptive_field`` and ``alpha``. Mappings that do not fit into ``max_memory`` together are trained apart, as
         are those of a method without sums to share, or whose alpha is to be chosen by cross-validation, each its own.
 
@@ -270,7 +270,7 @@ def train_mappings(
             members = {name: output for name, output in begun.items() if output.progress.block == grid}
             if grid == unit.plan.block:
                 plan = unit.plan
-            else:  # resumed: the grid is the one it was begun with
+            else:  # resumed: the blocks are those of the first run
                 workload = workload_of_all(images, [output.training for output in members.values()])
                 plan = plan_training(workload, max_memory=limit, n_slots=n_slots, block=grid)
             work.append(_Work(members, plan))

@@ -1,4 +1,4 @@
-"""Train the mean target: an image of intercepts, whatever the input."""
+"""Train the mean target: an image of intercepts, the same for every input."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def train_mean(job: Job) -> TrainReport:
     output = global_output(job.url, training, plan.block, job.lesson.images.dtype, **keep)
     if output is None:
         return already_trained(job.url, plan.n_blocks, job.storage_options, job.lesson.face_frame)
-    if output.progress.block != plan.block:  # resumed: the grid is the one it was begun with
+    if output.progress.block != plan.block:  # resumed: the blocks are those of the first run
         plan = plan_job(job, workload, output.progress.block)
     report = run_training(_train_block, job, plan, workload, output)
     return replace(report, bytes_read=report.bytes_read // 2)

@@ -51,7 +51,7 @@ _MANY_CHUNKS = 16  # of the matrix: with fewer, starting workers takes longer th
 
 @dataclass(frozen=True)
 class _ChunkTask:
-    """A chunk of the matrix to lay out; its block is of no meaning."""
+    """A chunk of the matrix to lay out; its block has no meaning."""
 
     weights_url: str
     weights_options: StorageOptions = field(repr=False)
@@ -126,7 +126,7 @@ def _train(job: Job, training: SparseTraining, cut: Cut) -> TrainReport:
     output = sparse_output(job.url, training, cut.block, overwrite=job.overwrite, storage_options=job.storage_options)
     if output is None:
         return already_trained(job.url, cut.n_blocks, job.storage_options, job.lesson.face_frame)
-    if output.progress.block != cut.block:  # resumed: the grid is the one it was begun with
+    if output.progress.block != cut.block:  # resumed: the blocks are those of the first run
         cut = plan_sparse(images, training, max_memory=job.max_memory, n_slots=1, block=output.progress.block)
     done = output.progress.done
     tasks = [
@@ -153,7 +153,7 @@ def _train(job: Job, training: SparseTraining, cut: Cut) -> TrainReport:
     if unsolved:
         warnings.warn(
             f"{unsolved} of {training.n_groups * training.n_pixels} pixels did not converge within "
-            f"{training.max_iterations} iterations and keep what they had; raise --max-iterations.",
+            f"{training.max_iterations} iterations and keep their last weights; raise --max-iterations.",
             stacklevel=4,
         )
     scores = output.finish(job.lesson.provenance, job.lesson.face_frame, unsolved=unsolved)
@@ -179,7 +179,7 @@ def _warm_up() -> None:
 
 
 def _search(job: Job, output: SparseOutput, cut: Cut) -> BlockRun:
-    """Choose what is to be chosen by cross-validation, unless an earlier run has."""
+    """Choose alpha or the number of weights by cross-validation, unless an earlier run did."""
     training, images = output.training, job.lesson.images
     if training.folds is None or output.chosen is not None:
         return BlockRun(0.0, 0.0, 0)
@@ -219,7 +219,7 @@ def _candidates(training: SparseTraining) -> Sequence[float]:
 
 
 def _sample_rows(shape: Shape) -> list[list[Block]]:
-    """Return the output pixels of a cross-validation, row by row: a row is a task, whatever the workers are."""
+    """Return the output pixels of a cross-validation, row by row: a row is a task, for any number of workers."""
     places = (divmod(pixel, shape[1]) for pixel in spread_pixels(shape, _TARGETS).tolist())
     pixels = (Block(y, x, y + 1, x + 1) for y, x in places)
     return [list(row) for _, row in groupby(pixels, key=lambda pixel: pixel.y0)]
@@ -240,7 +240,7 @@ def _search_row(task: TrainTask) -> int:
     )
     pixels = _sample_rows(training.shape)[task.index]
     total = np.zeros((len(candidates), training.folds))
-    # without a window the pixels see the same, and are solved together
+    # without a window all pixels see the same inputs, and are solved together
     for together in [pixels] if training.window is None else [[pixel] for pixel in pixels]:
         seen = _read(images, training, training.source, window_of(together[0], training.window, training.shape))
         wanted = [_read(images, training, training.target, pixel) for pixel in together]
@@ -263,7 +263,7 @@ def _flat(images: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
 
 
 def _lay_out(job: Job, output: SparseOutput, cut: Cut) -> None:
-    """Make the matrix of the rows that the blocks have left."""
+    """Write the matrix from the rows that the blocks stored."""
     n_chunks = output.lay_out()
     nowhere = Block(0, 0, 0, 0)
     run_blocks(
