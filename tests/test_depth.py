@@ -289,7 +289,7 @@ def test_mixed_sizes_and_depths_are_a_sentence(tmp_path):
     ingest(tmp_path / "in", tmp_path / "out.zarr", dtype="uint16", color="gray")
     assert_holds(tmp_path / "out.zarr", {("1", "happy"): noise("uint16")})
     save(other, noise("uint8", shape=(WIDTH, HEIGHT)))
-    with pytest.raises(DataError, match=r"0.png has 16 x 24 pixels and 1.png 24 x 16; give the height and width"):
+    with pytest.raises(DataError, match=r"0.png has 16 x 24 pixels, but 1.png has 24 x 16; give the height and width"):
         ingest(tmp_path / "in", tmp_path / "other.zarr")
     assert not (tmp_path / "other.zarr").exists()
 

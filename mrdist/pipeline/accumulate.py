@@ -274,8 +274,8 @@ def _missing(
     if not append and (len(missing) or known.n_images != len(rows)):
         raise StoreExistsError(
             f"{redact(known.url)} holds the sums of {known.n_images} images, including {there.sum()} of the "
-            f"{len(rows)} in {redact(images.url)}; add the others with --append (append=True), choose another address, or "
-            "use --overwrite (overwrite=True)."
+            f"{len(rows)} in {redact(images.url)}; add the others with --append (append=True), choose another "
+            "address, or use --overwrite (overwrite=True)."
         )
     renamed = np.isin(images.image[missing], known.image)
     if renamed.any():
