@@ -1,4 +1,4 @@
-"""Commands that compare methods and explain what they have learnt."""
+"""Commands that compare methods and report on trained mappings."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from mrdist.cli.options import (
     cluster_options,
     format_bytes,
     json_option,
+    max_memory_option,
     overwrite_option,
     print_json,
     print_table,
@@ -22,7 +23,7 @@ from mrdist.cli.options import (
 
 
 class Names(click.ParamType[tuple[str, ...]]):
-    """Names with commas between."""
+    """Names separated by commas."""
 
     name = "NAME,..."
 
@@ -40,7 +41,7 @@ _comparison_options: tuple[Option, ...] = (
         default="mr,l2,l1,l0,pixel,identity",
         show_default=True,
         metavar="M,...",
-        help="Those of `mrdist train`, and identity.",
+        help="Methods of `mrdist train`, or identity.",
     ),
     click.option(
         "--receptive-field",
@@ -49,7 +50,7 @@ _comparison_options: tuple[Option, ...] = (
         default="3",
         show_default=True,
         metavar="R,...",
-        help="Odd sides of the fields of mr, a row each.",
+        help="Odd sides of the receptive field of mr; each is a row.",
     ),
     click.option(
         "--dilation",
@@ -58,14 +59,25 @@ _comparison_options: tuple[Option, ...] = (
         default="1",
         show_default=True,
         metavar="D,...",
-        help="Their dilations.",
+        help="Dilations of the receptive field of mr.",
     ),
     click.option(
-        "--alpha", type=Alpha(), default="cv", show_default=True, metavar="A|cv", help="Penalty, or cv to choose each."
+        "--alpha",
+        type=Alpha(),
+        default="cv",
+        show_default=True,
+        metavar="A|cv",
+        help="Penalty of the weights; cv chooses it for each method.",
     ),
-    click.option("--color", default="shared", show_default=True, metavar="MODE", help="Weights of the channels."),
-    click.option("--split", default="test", show_default=True, metavar="SPLIT", help="Whose images are scored."),
-    click.option("--max-memory", default="2GiB", show_default=True, metavar="SIZE", help="Limit per worker process."),
+    click.option(
+        "--color",
+        default="shared",
+        show_default=True,
+        metavar="MODE",
+        help="Weights of the channels: shared, separate or joint.",
+    ),
+    click.option("--split", default="test", show_default=True, metavar="SPLIT", help="Split whose images are scored."),
+    max_memory_option,
 )
 
 
@@ -77,27 +89,27 @@ def comparison_options(command: Command) -> Command:
 @click.command()
 @click.argument("images")
 @comparison_options
-@click.option("--out", default="mrdist-compare", show_default=True, metavar="DIR", help="Folder for everything.")
+@click.option("--out", default="mrdist-compare", show_default=True, metavar="DIR", help="Folder for all output.")
 @cluster_options
 @overwrite_option
 @json_option
 def compare(images: str, as_json: bool, **options: Any) -> None:
-    """Train every method on the training people of IMAGES and score it on others; resume what was stopped.
+    """Train the methods on the training split of IMAGES and score them on another split; resume a stopped run.
 
     DIR holds the weights stores, compare.json, compare.csv and compare.png.
     """
     from mrdist.pipeline.compare import compare
 
-    found = compare(images, **options)
+    comparison = compare(images, **options)
     if as_json:
-        print_json(found)
+        print_json(comparison)
         return
-    print_comparison(found)
+    print_comparison(comparison)
     folder = options["out"].rstrip("/")
     click.echo(f"look at {folder}/compare.png, or: mrdist report {folder} --out report.html")
 
 
-def print_comparison(found: dict[str, Any]) -> None:
+def print_comparison(comparison: dict[str, Any]) -> None:
     """Print the rows of `mrdist.compare` as a table."""
     from mrdist.pipeline._verdicts import name_of, sentences
 
@@ -118,7 +130,7 @@ def print_comparison(found: dict[str, Any]) -> None:
             marked(row, "ssim", "ssim", ".4f"),
             number(row["r2"], ".3f"),
         )
-        for row in found["methods"]
+        for row in comparison["methods"]
     ]
     cost = [
         (
@@ -129,22 +141,24 @@ def print_comparison(found: dict[str, Any]) -> None:
             number(row["train_seconds"], ".2f"),
             number(row["predict_seconds"] and 1e3 * row["predict_seconds"], ".3f"),
         )
-        for row in found["methods"]
+        for row in comparison["methods"]
     ]
-    title = f"{found['source']} -> {found['target']}, {found['split']}"
+    title = f"{comparison['source']} -> {comparison['target']}, {comparison['split']}"
     print_table(title, ("method", "alpha", "MSE ", "ratio", "face ", "PSNR dB", "SSIM ", "R2"), quality)
-    click.echo("* the best, and all that cannot be told apart from it (95% intervals over people, all at once)")
-    for sentence in sentences(found):
+    click.echo("* the best, and all methods not distinguishable from it (simultaneous 95% intervals over people)")
+    for sentence in sentences(comparison):
         click.echo(sentence)
     print_table("", ("method", "parameters", "nonzeros", "on disk", "train s", "predict ms"), cost)
 
 
 @click.command()
 @click.argument("urls", nargs=-1, required=True)
-@click.option("--images", metavar="URL", help="Images store for scores and faces; that of the first training's.")
-@click.option("--split", default="test", show_default=True, metavar="SPLIT", help="Whose images are scored and shown.")
-@click.option("--people", type=int, default=6, show_default=True, metavar="N", help="Example faces at most.")
-@click.option("--out", required=True, metavar="FILE", help="The page, report.html for example.")
+@click.option("--images", metavar="URL", help="Images store to score and show; by default that of the first training.")
+@click.option(
+    "--split", default="test", show_default=True, metavar="SPLIT", help="Split whose images are scored and shown."
+)
+@click.option("--people", type=int, default=6, show_default=True, metavar="N", help="Maximum number of example faces.")
+@click.option("--out", required=True, metavar="FILE", help="File of the page, such as report.html.")
 @json_option
 def report(urls: tuple[str, ...], out: str, as_json: bool, **options: Any) -> None:
     """Write one self-contained HTML page about the mappings at URLS: weights stores, or folders of `mrdist compare`."""

@@ -26,9 +26,11 @@ def generation_options(command: Command) -> Command:
     """Add what describes synthetic faces."""
     return add_options(
         command,
-        click.option("--images", type=int, required=True, metavar="N", help="People; each has every label."),
-        click.option("--size", type=int, default=128, show_default=True, metavar="S", help="Side in pixels."),
-        click.option("--labels", metavar="A,B,...", help="Expressions, all seven by default."),
+        click.option("--images", type=int, required=True, metavar="N", help="Number of people; each has every label."),
+        click.option(
+            "--size", type=int, default=128, show_default=True, metavar="S", help="Side of the images in pixels."
+        ),
+        click.option("--labels", metavar="A,B,...", help="Expressions; all seven by default."),
         click.option("--color", default="rgb", show_default=True, metavar="MODE", help="rgb or gray."),
         seed_option,
     )
@@ -42,7 +44,7 @@ def generation_options(command: Command) -> Command:
 @overwrite_option
 @json_option
 def generate(url: str, labels: str | None, as_json: bool, **options: Any) -> None:
-    """Write synthetic faces into an images store at URL."""
+    """Write synthetic faces to an images store at URL."""
     from mrdist.datasets.synthetic import LABELS
     from mrdist.pipeline.generate import generate
 
@@ -74,45 +76,47 @@ class _Ingest(click.Command):
     multiple=True,
     default=["auto"],
     metavar="NAME",
-    help="Of all sources, or once for each; auto, the default, where it is unmistakable.",
+    help="Layout of all sources, or one for each; auto, the default, detects it.",
 )
-@click.option(
-    "--dataset", multiple=True, metavar="NAME", help="What to call each source; the folders' names by default."
-)
+@click.option("--dataset", multiple=True, metavar="NAME", help="Name of each source; by default the folder's name.")
 @click.option(
     "--angle",
     default="front",
     show_default=True,
     metavar="HOW",
-    help="front, half-left, half-right, full-left or full-right.",
+    help="Direction of the face: front, half-left, half-right, full-left or full-right.",
 )
 @click.option(
     "--size",
     type=SideOrShape(),
     metavar="S|H,W",
-    help="Side in pixels, or height and width, which may stretch; the photographs' own by default.",
+    help="Side in pixels, or height and width, which may stretch the images; by default the photographs' own size.",
 )
 @click.option(
-    "--dtype", metavar="T", help="uint8, uint16 or float32, with --align none; the photographs' own by default."
+    "--dtype",
+    metavar="T",
+    help="Data type with --align none: uint8, uint16 or float32; by default that of the photographs.",
 )
-@click.option("--color", metavar="MODE", help="rgb, the default, or gray.")
+@click.option("--color", metavar="MODE", help="rgb (the default) or gray.")
 @click.option(
     "--normalize",
     default="255",
     show_default=True,
     metavar="HOW",
-    help="255, or minmax: each image stretched to 0..255.",
+    help="255 keeps the gray levels; minmax stretches each image to 0..255.",
 )
 @click.option(
     "--align",
     metavar="HOW",
-    help="tps, the default, piecewise, affine, three, similarity, pupils, features or none.",
+    help="Alignment: tps (the default), piecewise, affine, three, similarity, pupils, features or none.",
 )
-@click.option("--reference", metavar="FILE|STORE", help="Landmarks, or an images store, to align to.")
-@click.option("--rename", multiple=True, metavar="OLD=NEW", help="Call a label otherwise in the store.")
+@click.option("--reference", metavar="FILE|STORE", help="Landmark file or images store to align to.")
+@click.option("--rename", multiple=True, metavar="OLD=NEW", help="Rename a label in the store.")
 @click.option("--chunks", type=Sizes(3), metavar="N,Y,X", help="Images, rows and columns of a chunk.")
-@click.option("--append", is_flag=True, help="Add what the store at URL lacks, in its size, colour and frame.")
-@click.option("--follow-links", is_flag=True, help="Read links in a folder that lead out of it, too.")
+@click.option(
+    "--append", is_flag=True, help="Add the images that the store at URL lacks, in its size, colour and frame."
+)
+@click.option("--follow-links", is_flag=True, help="Also read links that lead out of a source folder.")
 @seed_option
 @strict_option
 @cluster_options
@@ -121,7 +125,7 @@ class _Ingest(click.Command):
 def ingest(
     src: tuple[str, ...], url: str, rename: tuple[str, ...], dataset: tuple[str, ...], as_json: bool, **options: Any
 ) -> None:
-    """Align the photographs in each SRC, a folder, archive or manifest, and write them into an images store at URL."""
+    """Align the photographs in each SRC, a folder, archive or manifest, and write them to an images store at URL."""
     from mrdist.datasets.alignment import MEANINGS
     from mrdist.pipeline.ingest import ingest
 
@@ -143,7 +147,7 @@ def ingest(
     if rows:
         print_table("Alignment", ("label", "measure", "median", "worst", "person", "unit", "usual"), rows)
     for name, reason in report.sources.items():
-        if ":" in reason:  # told from the names
+        if ":" in reason:  # detected from the names
             click.echo(f"{name} has the layout {reason}", err=True)
     for what, reason in report.left_out.items():
         click.echo(f"left out {what}: {reason}", err=True)
@@ -157,7 +161,7 @@ def ingest(
 @overwrite_option
 @json_option
 def rechunk(images: str, url: str, as_json: bool, **options: Any) -> None:
-    """Copy the images store IMAGES to URL, with chunks good to train from."""
+    """Copy the images store IMAGES to URL with chunks that suit training."""
     from mrdist.pipeline.rechunk import rechunk
 
     report = rechunk(images, url, **options)
@@ -175,16 +179,18 @@ def rechunk(images: str, url: str, as_json: bool, **options: Any) -> None:
 @click.argument("url")
 @json_option
 def info(url: str, as_json: bool) -> None:
-    """Describe the store at URL, also one in the making."""
+    """Describe the store at URL, complete or not."""
     from mrdist.pipeline.info import info
 
-    found = info(url)
+    description = info(url)
     if as_json:
-        print_json(found)
+        print_json(description)
         return
-    tried = found.get("cross_validation", {}).pop("table", [])
+    tried = description.get("cross_validation", {}).pop("table", [])
     print_table(
-        str(found.pop("url")), ("", ""), [(name, str(value)) for name, value in _flat(found) if value is not None]
+        str(description.pop("url")),
+        ("", ""),
+        [(name, str(value)) for name, value in _flat(description) if value is not None],
     )
     if tried:
         names = [name for name in tried[0] if name != "folds"]
@@ -194,12 +200,12 @@ def info(url: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("url")
-@click.option("--no-pixels", is_flag=True, help="Look at the arrays alone, and read no pixel.")
+@click.option("--no-pixels", is_flag=True, help="Check the arrays' metadata only; read no pixels.")
 @json_option
 def check(url: str, no_pixels: bool, as_json: bool) -> None:
-    """Say all that is wrong with the images store at URL, by whatever program it was written.
+    """Check the images store at URL, whichever program wrote it, and list every problem.
 
-    Ends with 1 if something is.
+    The exit code is 1 if there is a problem.
     """
     from mrdist.storage import check_images
 
@@ -207,7 +213,7 @@ def check(url: str, no_pixels: bool, as_json: bool) -> None:
     if as_json:
         print_json({"url": url, "problems": problems})
     else:
-        click.echo("\n".join(problems) or f"{url}: nothing is wrong")
+        click.echo("\n".join(problems) or f"{url}: no problem found")
     if problems:
         raise click.exceptions.Exit(1)
 

@@ -27,7 +27,7 @@ _AGAIN_SECONDS = 0.05
 
 
 class _Session(ExitStack):
-    """What the options before the command have asked for, until the process ends."""
+    """Holds what the options before the command opened, until the process ends."""
 
     command: str | None = None
 
@@ -48,7 +48,7 @@ class _Session(ExitStack):
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(mrdist.__version__, prog_name="mrdist")
-@click.option("--events", metavar="FILE", help="Append what happens as lines of JSON; -: to stderr.")
+@click.option("--events", metavar="FILE", help="Append events to FILE as JSON lines; - writes to stderr.")
 @click.pass_context
 def commands(context: click.Context, events: str | None) -> None:
     """Distributed, out-of-core masked regression: photographs in, a trained model, new expressions out."""
@@ -67,7 +67,7 @@ for _module in (data, training, results, comparing, plots, service):
 def main() -> None:
     """Run the command line.
 
-    Exit codes: 0 success, 1 a failure told in one sentence, 2 usage, 130 stopped by Ctrl-C or SIGTERM.
+    Exit codes: 0 success, 1 a failure reported in one sentence, 2 usage, 130 stopped by Ctrl-C or SIGTERM.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
@@ -75,7 +75,7 @@ def main() -> None:
     logger.addHandler(handler)
     logger.addHandler(_WarningEvents(logging.WARNING))
     logger.setLevel(logging.INFO)
-    # What zarr's event loop says of reads that an error has made pointless; the error itself is told below.
+    # zarr's event loop complains about reads that an error has made pointless; the error itself is reported below.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)
     warnings.filterwarnings("ignore", "coroutine .* was never awaited", category=RuntimeWarning)
     warnings.showwarning = _show_warning
@@ -101,7 +101,7 @@ def main() -> None:
 
 def _interrupted(name: str | None) -> int:
     kept = name in {command.name for command in (*training.RESUMABLE, comparing.compare, service.serve)}
-    advice = "what is finished is kept: the same command goes on from there" if kept else "run the command again"
+    advice = "what is finished is kept: run the same command again to resume" if kept else "run the command again"
     click.echo(f"Stopped; {advice}.", err=True)
     return _INTERRUPTED
 
@@ -111,9 +111,9 @@ def _terminate(_signum: int, _frame: FrameType | None) -> None:
 
 
 def _show_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
-    """Keep back what is left of requests that were under way when another one had failed for good.
+    """Hide errors of requests that were under way when another one had failed for good.
 
-    A stop that came while Python cleaned an object away ends here too, and is told again: nobody has seen it.
+    A stop signal that arrives while Python finalizes an object ends here, too, and is sent again: nothing handled it.
     """
     if isinstance(unraisable.exc_value, KeyboardInterrupt):
         again = threading.Timer(_AGAIN_SECONDS, os.kill, (os.getpid(), signal.SIGTERM))
@@ -129,7 +129,7 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
 
 
 class _WarningEvents(logging.Handler):
-    """Makes events of the warnings among what people are told."""
+    """Writes log messages that are warnings as events."""
 
     def emit(self, record: logging.LogRecord) -> None:
         emit("warning", message=record.getMessage())

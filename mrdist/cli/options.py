@@ -15,7 +15,7 @@ Option = Callable[[Any], Any]
 
 
 class Sizes(click.ParamType[tuple[int, ...]]):
-    """Whole numbers, positive ones unless told otherwise, with commas between, such as ``128,256``."""
+    """Whole numbers separated by commas, such as ``128,256``; positive by default."""
 
     def __init__(self, count: int, least: int = 1) -> None:
         self.count = count
@@ -29,12 +29,12 @@ class Sizes(click.ParamType[tuple[int, ...]]):
         parts = value.split(",")
         if len(parts) != self.count or not all(part.strip().isdigit() and int(part) >= self.least for part in parts):
             kind = "positive " if self.least else ""
-            self.fail(f"{value!r} is not {self.count} {kind}whole numbers with commas between.", param, ctx)
+            self.fail(f"{value!r} is not {self.count} {kind}whole numbers separated by commas.", param, ctx)
         return tuple(int(part) for part in parts)
 
 
 class SideOrShape(click.ParamType[int | tuple[int, ...]]):
-    """A side in pixels, or height and width with a comma between."""
+    """A side in pixels, or height and width separated by a comma."""
 
     name = "S|H,W"
 
@@ -47,7 +47,7 @@ class SideOrShape(click.ParamType[int | tuple[int, ...]]):
 
 
 class Numbers(click.ParamType[tuple[float, ...]]):
-    """Numbers with commas between, such as ``0,0.05,0.1``; any number of them, or so many; whole ones if so."""
+    """Numbers separated by commas, such as ``0,0.05,0.1``: ``count`` of them or any number, whole ones if ``whole``."""
 
     name = "A,B,..."
 
@@ -66,12 +66,12 @@ class Numbers(click.ParamType[tuple[float, ...]]):
         if not all(map(math.isfinite, numbers)) or len(numbers) != (self.count or max(len(numbers), 1)):
             many = "" if self.count is None else f"{self.count} "
             what = "whole numbers" if self.kind is int else "numbers"
-            self.fail(f"{value!r} is not {many}{what} with commas between.", param, ctx)
+            self.fail(f"{value!r} is not {many}{what} separated by commas.", param, ctx)
         return numbers
 
 
 class OneOrSeveral(click.ParamType[int | tuple[float, ...] | str]):
-    """A whole number, or several with commas between, or ``cv`` where that means to try some."""
+    """A whole number, several separated by commas, or ``cv`` where that is allowed."""
 
     name = "N,N,..."
 
@@ -86,12 +86,12 @@ class OneOrSeveral(click.ParamType[int | tuple[float, ...] | str]):
             return value
         if self.cv and value == "cv":
             return "cv"
-        found = Numbers(whole=True).convert(value, param, ctx)
-        return int(found[0]) if len(found) == 1 else found
+        numbers = Numbers(whole=True).convert(value, param, ctx)
+        return int(numbers[0]) if len(numbers) == 1 else numbers
 
 
 class Alpha(click.ParamType[float | str]):
-    """A penalty, or ``cv`` to have it chosen."""
+    """A penalty, or ``cv`` to choose it by cross-validation."""
 
     name = "A|cv"
 
@@ -106,14 +106,14 @@ class Alpha(click.ParamType[float | str]):
 
 
 def cluster_options(command: Command) -> Command:
-    """Add ``--workers``, ``--scheduler`` and the certificates to speak with it."""
+    """Add ``--workers``, ``--scheduler`` and the certificates for it."""
 
     @functools.wraps(command)
     def certified(*args: Any, tls_ca: str | None, tls_cert: str | None, tls_key: str | None, **options: Any) -> Any:
         if tls_ca or tls_cert or tls_key:
             if not (options["scheduler"] or "").startswith("tls://"):
                 raise click.UsageError(
-                    f"--tls-ca, --tls-cert and --tls-key are for a --scheduler at tls://, got {options['scheduler']}."
+                    f"--tls-ca, --tls-cert and --tls-key need a --scheduler at tls://, got {options['scheduler']}."
                 )
             from mrdist.execution import use_tls
 
@@ -129,18 +129,20 @@ def cluster_options(command: Command) -> Command:
                 "--workers",
                 type=int,
                 metavar="N",
-                help="Worker processes here, one per processor by default; 0: this process.",
+                help="Local worker processes; by default one per processor, 0 runs in this process.",
             ),
-            click.option("--scheduler", metavar="ADDRESS", help="Running Dask scheduler, such as tcp://host:8786."),
-            click.option("--tls-ca", type=file, metavar="FILE", help="Certificates that vouch for a tls:// scheduler."),
-            click.option("--tls-cert", type=file, metavar="FILE", help="Our certificate for it."),
-            click.option("--tls-key", type=file, metavar="FILE", help="The key of our certificate."),
+            click.option(
+                "--scheduler", metavar="ADDRESS", help="Address of a running Dask scheduler, such as tcp://host:8786."
+            ),
+            click.option("--tls-ca", type=file, metavar="FILE", help="CA certificates for a tls:// scheduler."),
+            click.option("--tls-cert", type=file, metavar="FILE", help="Client certificate for a tls:// scheduler."),
+            click.option("--tls-key", type=file, metavar="FILE", help="Private key of the client certificate."),
         ),
     )
 
 
 def training_options(*, source_required: bool = True, target_required: bool = True) -> Callable[[Command], Command]:
-    """Add what describes a training."""
+    """Add the options that describe a training."""
 
     def add(command: Command) -> Command:
         return add_options(
@@ -154,19 +156,19 @@ def training_options(*, source_required: bool = True, target_required: bool = Tr
             _split,
             _dtype,
             _block,
-            _max_memory,
+            max_memory_option,
         )
 
     return add
 
 
 def method_options(command: Command) -> Command:
-    """Add ``--method`` and the options that only some methods know."""
+    """Add ``--method`` and the options of single methods."""
     return add_options(command, *_method_options)
 
 
 def accumulation_options(command: Command) -> Command:
-    """Add what describes sums over images; what is not given is that of the store that is there."""
+    """Add the options that describe sums over images; by default those of an existing store."""
     return add_options(
         command,
         *_label_options(source=False, target=False),
@@ -174,12 +176,12 @@ def accumulation_options(command: Command) -> Command:
         _color(None),
         _split,
         _block,
-        _max_memory,
+        max_memory_option,
     )
 
 
 def solving_options(command: Command) -> Command:
-    """Add what describes a solve from sums."""
+    """Add the options that describe a solve from sums."""
     return add_options(
         command,
         *_field_options("the store's", "the store's"),
@@ -187,7 +189,7 @@ def solving_options(command: Command) -> Command:
         _intercept,
         _dtype,
         _block,
-        _max_memory,
+        max_memory_option,
     )
 
 
@@ -206,14 +208,14 @@ def _label_options(*, source: bool, target: bool) -> list[Option]:
 
 
 def _field_options(receptive_field: str, dilation: str, *, several: bool = False) -> list[Option]:
-    kind, choices = (OneOrSeveral(), "; of several, --alpha cv chooses") if several else (int, "")
+    kind, choices = (OneOrSeveral(), "; --alpha cv chooses among several") if several else (int, "")
     return [
         click.option(
             "--receptive-field",
             type=kind,
             show_default=receptive_field,
             metavar="R",
-            help=f"Odd side of the field{choices}.",
+            help=f"Odd side of the receptive field{choices}.",
         ),
         click.option(
             "--dilation", type=kind, show_default=dilation, metavar="D", help=f"Distance between taps{choices}."
@@ -227,7 +229,7 @@ def _color(default: str | None) -> Option:
         default=default,
         show_default="the store's or shared" if default is None else True,
         metavar="MODE",
-        help="shared or separate weights for the channels, or joint: each output channel sees all.",
+        help="Weights of the channels: shared, separate, or joint (each output channel sees all).",
     )
 
 
@@ -237,27 +239,31 @@ _method_options = (
         default="mr",
         show_default=True,
         metavar="M",
-        help="mr (masked regression), pixel, l2, l1, l0, kernel, pca or mean.",
+        help="Method: mr (masked regression), pixel, l2, l1, l0, kernel, pca or mean.",
     ),
     click.option(
         "--gamma",
         type=float,
         metavar="G",
-        help="Of kernel; by default 1 / median squared distance of two images.",
+        help="kernel: coefficient of the Gaussian; by default 1 / median squared distance of two images.",
     ),
-    click.option("--components", type=int, show_default="32", metavar="K", help="Principal components of pca."),
+    click.option("--components", type=int, show_default="32", metavar="K", help="pca: number of principal components."),
     click.option(
         "--window", type=int, show_default="all", metavar="R", help="l1, l0: odd side of the square of input pixels."
     ),
     click.option(
-        "--max-iterations", type=int, show_default="1000", metavar="N", help="l1: limit of iterations for a pixel."
+        "--max-iterations",
+        type=int,
+        show_default="1000",
+        metavar="N",
+        help="l1: maximum number of iterations per pixel.",
     ),
     click.option(
         "--nonzeros",
         type=OneOrSeveral(cv=True),
         show_default="10",
         metavar="K|cv",
-        help="l0: weights of a pixel, at most; of several (K,K,...), or of some for cv, cross-validation chooses.",
+        help="l0: maximum number of weights per pixel; cross-validation chooses among several, K,K,... or cv.",
     ),
     click.option(
         "--tolerance", type=float, show_default="0", metavar="E", help="l0: training MSE at which a pixel stops."
@@ -280,7 +286,7 @@ _search = {
         "--alphas", type=Numbers(), metavar="A,A,...", help="--alpha cv: penalties to try, ten by default."
     ),
     "folds": click.option(
-        "--folds", type=int, show_default="5", metavar="K", help="--alpha cv: folds; nobody is in two."
+        "--folds", type=int, show_default="5", metavar="K", help="--alpha cv: number of folds; nobody is in two."
     ),
     "rule": click.option(
         "--rule",
@@ -289,7 +295,7 @@ _search = {
         help="--alpha cv: min, 1se (the simplest within one standard error) or pixel (each pixel its own alpha).",
     ),
     "seed": click.option(
-        "--seed", type=click.IntRange(min=0), show_default="0", help="--alpha cv: decides who is in which fold."
+        "--seed", type=click.IntRange(min=0), show_default="0", help="--alpha cv: random seed of the folds."
     ),
 }
 _intercept = click.option(
@@ -302,23 +308,21 @@ _split = click.option(
     "--split", default="train", show_default=True, metavar="SPLIT", help="Rows to train on: train, val, test or all."
 )
 _dtype = click.option(
-    "--dtype", default="float32", show_default=True, metavar="T", help="Of the stored weights: float32 or float64."
+    "--dtype", default="float32", show_default=True, metavar="T", help="Data type of the weights: float32 or float64."
 )
 _block = click.option(
-    "--block", type=Sizes(2), metavar="Y,X", help="Pixels of a unit of work, rounded up to whole chunks."
+    "--block", type=Sizes(2), metavar="Y,X", help="Rows and columns of a block, rounded up to whole chunks."
 )
-_max_memory = click.option(
-    "--max-memory", default="2GiB", show_default=True, metavar="SIZE", help="Limit per worker process."
+max_memory_option = click.option(
+    "--max-memory", default="2GiB", show_default=True, metavar="SIZE", help="Memory limit of a worker process."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
-overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what is there.")
-strict_option = click.option("--strict", is_flag=True, help="Fail where a photograph would be left out.")
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace existing output.")
+strict_option = click.option("--strict", is_flag=True, help="Fail instead of leaving out a photograph.")
 refine_option = click.option(
     "--refine", is_flag=True, help="Keep the input where the mapping does not matter; see `mrdist refine`."
 )
-seed_option = click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides every draw."
-)
+seed_option = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Random seed.")
 
 
 def print_json(value: Mapping[str, Any]) -> None:
@@ -341,7 +345,7 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
 
 
 def format_seconds(seconds: float) -> str:
-    """Return a time for people.
+    """Return a time as text.
 
     Examples
     --------
@@ -355,7 +359,7 @@ def format_seconds(seconds: float) -> str:
 
 
 def format_bytes(size: float) -> str:
-    """Return a size for people.
+    """Return a size as text.
 
     Examples
     --------

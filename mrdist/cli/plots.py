@@ -21,26 +21,28 @@ from mrdist.cli.options import (
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-out_option = click.option("--out", required=True, metavar="FILE", help="Picture; its ending says the format.")
+out_option = click.option(
+    "--out", required=True, metavar="FILE", help="File of the picture; its extension sets the format."
+)
 
 
 @click.group()
 def plot() -> None:
-    """Draw what is in a store."""
+    """Draw pictures of a store."""
 
 
 @plot.command()
 @click.argument("weights")
 @click.argument("images")
 @click.option(
-    "--split", default="test", show_default=True, metavar="SPLIT", help="Whose faces: train, val, test or all."
+    "--split", default="test", show_default=True, metavar="SPLIT", help="Split of the faces: train, val, test or all."
 )
-@click.option("--count", type=int, default=6, show_default=True, metavar="N", help="Faces at most.")
+@click.option("--count", type=int, default=6, show_default=True, metavar="N", help="Maximum number of faces.")
 @refine_option
 @out_option
 @json_option
 def faces(weights: str, images: str, out: str, as_json: bool, **options: Any) -> None:
-    """Draw inputs, what WEIGHTS make of them, and targets."""
+    """Draw inputs, outputs of WEIGHTS and targets."""
     from mrdist.pipeline.plot import plot_faces
 
     print_picture(plot_faces(weights, images, out, **options), as_json)
@@ -49,12 +51,14 @@ def faces(weights: str, images: str, out: str, as_json: bool, **options: Any) ->
 @plot.command()
 @click.argument("weights")
 @click.argument("images", required=False)
-@click.option("--radii", type=Numbers(), metavar="A,B,...", help="Of the disk, in sides of the image.")
-@click.option("--smoothings", type=Numbers(), metavar="A,B,...", help="Widths of the Gaussian, in sides of the image.")
+@click.option("--radii", type=Numbers(), metavar="A,B,...", help="Radii of the disk, as fractions of the image side.")
+@click.option(
+    "--smoothings", type=Numbers(), metavar="A,B,...", help="Widths of the Gaussian, as fractions of the image side."
+)
 @out_option
 @json_option
 def refinement(weights: str, images: str | None, out: str, as_json: bool, **options: Any) -> None:
-    """Draw how important each pixel of WEIGHTS is, over a face of IMAGES, for some disks and smoothings."""
+    """Draw how important each pixel of WEIGHTS is, over a face of IMAGES, for several disks and smoothings."""
     from mrdist.pipeline.plot import plot_refinement
 
     given = {name: value for name, value in options.items() if value is not None}
@@ -80,7 +84,7 @@ def receptive_fields(weights: str, out: str, as_json: bool, **options: Any) -> N
 @out_option
 @json_option
 def intercept(weights: str, out: str, as_json: bool) -> None:
-    """Draw what WEIGHTS add whatever they see."""
+    """Draw the intercept of WEIGHTS, which every output shares."""
     from mrdist.pipeline.plot import plot_intercept
 
     print_picture(plot_intercept(weights, out), as_json)
@@ -88,19 +92,18 @@ def intercept(weights: str, out: str, as_json: bool) -> None:
 
 @plot.command()
 @click.argument("images")
-@click.option("--count", type=int, default=12, show_default=True, metavar="N", help="People at most.")
+@click.option("--count", type=int, default=12, show_default=True, metavar="N", help="Maximum number of people.")
 @click.option(
     "--measure",
     metavar="NAME",
-    help="What the worst are told by: correlation, likeness or landmarks by default; or inliers, residual, exposure, "
-    "offset.",
+    help="Measure to sort by: correlation, likeness or landmarks by default; or inliers, residual, exposure, offset.",
 )
 @out_option
 @json_option
 def alignment(images: str, out: str, as_json: bool, **options: Any) -> None:
     """Draw the people of IMAGES whose photographs were aligned worst, the worst first.
 
-    A measure's unit and usual values stand below the picture and in the report of mrdist ingest.
+    The measure's unit and usual values are below the picture and in the report of mrdist ingest.
     """
     from mrdist.pipeline.plot_alignment import meaning_of, plot_alignment
 
@@ -118,7 +121,7 @@ def alignment(images: str, out: str, as_json: bool, **options: Any) -> None:
 @out_option
 @json_option
 def cv(weights: str, out: str, as_json: bool) -> None:
-    """Draw the errors of the cross-validation that has chosen alpha and field of WEIGHTS."""
+    """Draw the errors of the cross-validation that chose alpha and receptive field of WEIGHTS."""
     from mrdist.pipeline.plot import plot_cv
 
     print_picture(plot_cv(weights, out), as_json)
@@ -154,10 +157,10 @@ def mask(out: str, as_json: bool, **options: Any) -> None:
     default="3",
     show_default=True,
     metavar="R,...",
-    help="Odd sides of the fields.",
+    help="Odd sides of the receptive field.",
 )
 @click.option("--alpha", type=float, default=0.4, show_default=True, metavar="A", help="Penalty of the weights.")
-@click.option("--split", default="test", show_default=True, metavar="SPLIT", help="Whose images are scored.")
+@click.option("--split", default="test", show_default=True, metavar="SPLIT", help="Split whose images are scored.")
 @seed_option
 @cluster_options
 @out_option
@@ -171,15 +174,15 @@ def learning_curve(
     options["pairs"] = options["pairs"] or ()
     if workers is None and scheduler is None:
         workers = 0
-    found = plot_learning_curve(images, out, workers=workers, scheduler=scheduler, **options)
+    scores = plot_learning_curve(images, out, workers=workers, scheduler=scheduler, **options)
     if as_json:
-        print_json({**found, "picture": out})
+        print_json({**scores, "picture": out})
         return
     rows = [
-        (str(n), *(f"{errors[k]:.5f}" for errors in found["curves"].values()), f"{found['identity']:.5f}")
-        for k, n in enumerate(found["pairs"])
+        (str(n), *(f"{errors[k]:.5f}" for errors in scores["curves"].values()), f"{scores['identity']:.5f}")
+        for k, n in enumerate(scores["pairs"])
     ]
-    print_table("MSE", ("pairs", *found["curves"], "identity"), rows)
+    print_table("MSE", ("pairs", *scores["curves"], "identity"), rows)
     click.echo(out)
 
 

@@ -13,6 +13,7 @@ from mrdist.cli.options import (
     cluster_options,
     format_bytes,
     json_option,
+    max_memory_option,
     overwrite_option,
     print_json,
     print_table,
@@ -36,21 +37,21 @@ logger = logging.getLogger("mrdist")
 @click.option(
     "--points", type=Numbers(4), metavar="X1,Y1,X2,Y2", help="Pupils of the photograph in pixels, the left one first."
 )
-@click.option("--contact-sheet", is_flag=True, help="Write contact-sheet.png, too: photographs before and after.")
+@click.option("--contact-sheet", is_flag=True, help="Also write contact-sheet.png: photographs before and after.")
 @strict_option
 @cluster_options
-@click.option("--max-memory", metavar="SIZE", help="Limit per worker process, 2GiB by default; of a store only.")
+@click.option("--max-memory", metavar="SIZE", help="Memory limit of a worker process, for a store; 2GiB by default.")
 @overwrite_option
 @json_option
 def synthesize(weights: str, inputs: tuple[str, ...], out: str, as_json: bool, **options: Any) -> None:
     """Apply WEIGHTS to the photographs INPUTS, and write DIR/<stem>.png for each; or to one images store.
 
-    A photograph has any size: a landmark file beside it or --points say where the face is, or else it is
-    found, and only the face changes. One of the trained size without either is taken as it lies. INPUTS may be folders
-    and patterns. Dark, turned and drawn faces are changed, too, with a warning; --json has the measures of all.
+    A photograph may have any size. A landmark file beside it or --points locate the face; otherwise it is detected.
+    Only the face changes. A photograph of the trained size without landmarks or points counts as aligned. INPUTS may
+    be folders and patterns. Dark, turned and drawn faces give a warning; --json has the measures of all faces.
 
-    A store's images of the weights' source label become an images store of their target label at URL. A group of
-    mappings makes as many folders or stores, named after them, inside DIR or URL.
+    If INPUTS is an images store, its images of the source label become an images store of the target label at URL.
+    A group of mappings writes one folder or store for each, with its name, inside DIR or URL.
     """
     from mrdist.pipeline.synthesize import GroupSynthesisReport, synthesize
 
@@ -66,7 +67,7 @@ def synthesize(weights: str, inputs: tuple[str, ...], out: str, as_json: bool, *
 
 
 def _warn_of_faces(report: SynthesisReport | StoreSynthesisReport | GroupSynthesisReport) -> None:
-    """Say once, whatever the number of mappings, which faces are unlike those of the training."""
+    """Warn once, whatever the number of mappings, of faces unlike those of the training."""
     from mrdist.pipeline.synthesize import GroupSynthesisReport, SynthesisReport
 
     reports = report.reports.values() if isinstance(report, GroupSynthesisReport) else (report,)
@@ -77,7 +78,7 @@ def _warn_of_faces(report: SynthesisReport | StoreSynthesisReport | GroupSynthes
         for what, unusual in each.warnings.items()
     }
     for what, unusual in warnings.items():
-        logger.warning("Warning: %s: %s; look at the picture, the change may be pale or odd.", what, unusual)
+        logger.warning("Warning: %s: %s; check the picture: the change may be pale or odd.", what, unusual)
 
 
 def _print_synthesis(out: str, report: SynthesisReport | StoreSynthesisReport) -> None:
@@ -104,16 +105,16 @@ def _print_synthesis(out: str, report: SynthesisReport | StoreSynthesisReport) -
     "splits",
     multiple=True,
     metavar="SPLIT",
-    help="Split to score; all that have pairs by default.",
+    help="Split to score; by default all that have pairs.",
 )
 @refine_option
-@click.option("--on", metavar="URL", help="Another images store, of people outside the dataset, to score too.")
-@click.option("--recognition", is_flag=True, help="Is the expression recognised, and is it still the same person?")
+@click.option("--on", metavar="URL", help="Another images store to score, with people outside the dataset.")
+@click.option("--recognition", is_flag=True, help="Also score how well expression and person are recognised.")
 @cluster_options
-@click.option("--max-memory", default="2GiB", show_default=True, metavar="SIZE", help="Limit per worker process.")
+@max_memory_option
 @json_option
 def evaluate(weights: str, images: str, as_json: bool, **options: Any) -> None:
-    """Score WEIGHTS on the images store IMAGES, beside the identity mapping; of a group, all mappings and means."""
+    """Score WEIGHTS and the identity mapping on the images store IMAGES; for a group, all mappings and their means."""
     from mrdist.pipeline.evaluate import evaluate
 
     scores = evaluate(weights, images, **options)
@@ -127,7 +128,7 @@ _SCORES = ("MSE", "ratio", "PSNR dB", "SSIM", "R2", "intercept")
 
 
 def print_scores(scores: dict[str, Any]) -> None:
-    """Print the scores of `mrdist.evaluate` as a table; of a group, every mapping's and the means."""
+    """Print the scores of `mrdist.evaluate` as a table; for a group, those of every mapping and the means."""
     if "mappings" in scores:
         _print_scores_of_group(scores)
         return
@@ -137,17 +138,17 @@ def print_scores(scores: dict[str, Any]) -> None:
     for title, splits in ((f"{scores['source']} -> {scores['target']}", scores["splits"]),
                           (elsewhere.get("images", ""), elsewhere.get("splits", {}))):  # fmt: skip
         rows = [
-            (split, region, mapping, *_score_texts(found, mapping))
+            (split, region, mapping, *_score_texts(region_scores, mapping))
             for split, regions in splits.items()
-            for region, found in regions.items()
+            for region, region_scores in regions.items()
             for mapping in ("model", "refined", "identity")
-            if mapping in found
+            if mapping in region_scores
         ]
         if rows:
             print_table(title, ("split", "region", "mapping", *_SCORES), rows)
             for split, regions in splits.items():
-                for region, found in regions.items():
-                    click.echo(f"{split}, {region}: {ratio_sentence(found)}")
+                for region, region_scores in regions.items():
+                    click.echo(f"{split}, {region}: {ratio_sentence(region_scores)}")
     people = dict(scores.get("people", {}))
     if "people" in elsewhere:
         people[elsewhere["images"]] = elsewhere["people"]
@@ -158,8 +159,8 @@ def print_scores(scores: dict[str, Any]) -> None:
 
 def _people_rows(people: dict[str, Any]) -> list[tuple[str, ...]]:
     rows = []
-    for whose, found in people.items():
-        seen, known = found["recognition"], found["identity"]
+    for whose, measures in people.items():
+        seen, known = measures["recognition"], measures["identity"]
         shares = (seen["real"], seen["input"], seen["synthesised"], seen["drop"], known["rank_one"])
         texts = ["-" if share is None else f"{share:.0%}" for share in shares]
         rows.append((whose, str(seen["faces"]), *texts, f"{known['people']}"))
@@ -170,56 +171,56 @@ def _print_scores_of_group(scores: dict[str, Any]) -> None:
     for split, regions in scores["splits"].items():
         for region, means in regions.items():
             rows = [
-                (name, *_score_texts(found["splits"][split][region], "model"))
-                for name, found in scores["mappings"].items()
-                if split in found["splits"]
+                (name, *_score_texts(mapping_scores["splits"][split][region], "model"))
+                for name, mapping_scores in scores["mappings"].items()
+                if split in mapping_scores["splits"]
             ]
             rows += [("mean", *_score_texts(means, "model")), ("mean of identity", *_score_texts(means, "identity"))]
             print_table(f"{split}, {region}", ("mapping", *_SCORES), rows)
 
 
-def _score_texts(found: dict[str, Any], mapping: str) -> list[str]:
-    numbers, identity = found[mapping], found["identity"]["mse"]
+def _score_texts(scores: dict[str, Any], mapping: str) -> list[str]:
+    numbers, identity = scores[mapping], scores["identity"]["mse"]
     values = (
         (numbers["mse"], ".5f"),
         (numbers["mse"] / identity if identity else None, ".3f"),
         (numbers["psnr"], ".2f"),
         (numbers["ssim"], ".4f"),
         (numbers["r2"], ".3f"),
-        (found["intercept_share"] if mapping == "model" else None, ".3f"),
+        (scores["intercept_share"] if mapping == "model" else None, ".3f"),
     )
     return ["-" if value is None else f"{value:{form}}" for value, form in values]
 
 
 @click.command()
 @click.argument("weights")
-@click.option("--radius", type=float, metavar="R", help="Of the disk that dilates, in sides of the image.")
-@click.option("--smoothing", type=float, metavar="S", help="Width of the Gaussian, in sides of the image.")
-@click.option("--low", type=float, metavar="Z", help="z-score at which importance 0 ends.")
-@click.option("--high", type=float, metavar="Z", help="z-score at which importance 1 begins.")
-@click.option("--signed/--absolute", default=None, help="Whether norms below the mean are important too (--absolute).")
-@click.option("--intercept/--no-intercept", default=None, help="Whether the norm counts the intercept.")
+@click.option("--radius", type=float, metavar="R", help="Radius of the dilation, as a fraction of the image side.")
+@click.option("--smoothing", type=float, metavar="S", help="Width of the Gaussian, as a fraction of the image side.")
+@click.option("--low", type=float, metavar="Z", help="z-score up to which the importance is 0.")
+@click.option("--high", type=float, metavar="Z", help="z-score from which the importance is 1.")
+@click.option("--signed/--absolute", default=None, help="--absolute: norms below the mean are important, too.")
+@click.option("--intercept/--no-intercept", default=None, help="Include the intercept in the norm.")
 @json_option
 def refine(weights: str, as_json: bool, **options: Any) -> None:
-    """Keep in WEIGHTS how important each pixel is, for `--refine` of synthesize and evaluate.
+    """Store in WEIGHTS how important each pixel is, for `--refine` of synthesize and evaluate.
 
-    It is the l1 norm of the pixel's weights, standardised, dilated, smoothed and clipped to 0..1.
+    The importance is the l1 norm of the pixel's weights, standardised, dilated, smoothed and clipped to 0..1.
     """
     from mrdist.pipeline.refine import refine
     from mrdist.refinement import Refinement
 
     refinement = Refinement(**{name: value for name, value in options.items() if value is not None})
-    found = refine(weights, refinement).to_dict()
+    importance = refine(weights, refinement).to_dict()
     if as_json:
-        print_json(found)
+        print_json(importance)
     else:
-        click.echo(f"{weights}: mean importance {found['mean_importance']:.3f}")
+        click.echo(f"{weights}: mean importance {importance['mean_importance']:.3f}")
 
 
 @click.command()
 @click.argument("weights")
 @click.argument("out")
-@click.option("--format", "format", default="csr-zarr", show_default=True, metavar="F", help="csr-zarr or npz.")
+@click.option("--format", "format", default="csr-zarr", show_default=True, metavar="F", help="Format: csr-zarr or npz.")
 @overwrite_option
 @json_option
 def export(weights: str, out: str, as_json: bool, **options: Any) -> None:
@@ -234,12 +235,12 @@ def export(weights: str, out: str, as_json: bool, **options: Any) -> None:
 
 
 @click.command()
-@click.option("--out", default="mrdist-demo", show_default=True, metavar="DIR", help="Folder for everything.")
+@click.option("--out", default="mrdist-demo", show_default=True, metavar="DIR", help="Folder for all output.")
 @seed_option
 @cluster_options
 @json_option
 def demo(out: str, as_json: bool, **options: Any) -> None:
-    """Run the main job on synthetic faces: generate, train, score, draw."""
+    """Run the main workflow on synthetic faces: generate, train, score, draw."""
     from mrdist.pipeline.demo import demo
 
     report = demo(out, **options)
@@ -251,21 +252,23 @@ def demo(out: str, as_json: bool, **options: Any) -> None:
 
 
 @click.command()
-@click.option("--size", type=int, default=128, show_default=True, metavar="S", help="Side of the image, in 128s.")
-@click.option("--receptive-field", type=int, default=3, show_default=True, metavar="R", help="Of masked regression.")
+@click.option(
+    "--size", type=int, default=128, show_default=True, metavar="S", help="Side of the image: a multiple of 128."
+)
+@click.option("--receptive-field", type=int, default=3, show_default=True, metavar="R", help="Odd side of the field.")
 @json_option
 def sizes(size: int, receptive_field: int, as_json: bool) -> None:
-    """Measure masked regression beside the generators of adversarial networks (with PyTorch, the extra `gan`)."""
+    """Measure size and speed of masked regression and, with PyTorch (the extra `gan`), of GAN generators."""
     from mrdist.pipeline.sizes import sizes
 
-    found = sizes(size, receptive_field=receptive_field)
+    models = sizes(size, receptive_field=receptive_field)
     if as_json:
-        print_json({"size": size, "trained": False, "models": [asdict(each) for each in found]})
+        print_json({"size": size, "trained": False, "models": [asdict(each) for each in models]})
         return
-    rows = [(m.model, f"{m.parameters:,}", format_bytes(m.bytes), f"{1000 * m.seconds:.3g}") for m in found]
+    rows = [(m.model, f"{m.parameters:,}", format_bytes(m.bytes), f"{1000 * m.seconds:.3g}") for m in models]
     print_table(f"{size} x {size} x 3", ("model", "parameters", "size", "ms per image"), rows)
     click.echo("One thread; untrained: size and time do not depend on training.")
-    if len(found) == 1:
+    if len(models) == 1:
         click.echo(
             "Install PyTorch (`pip install 'mrdist[gan]'`) to see Pix2Pix, CycleGAN, StarGAN and GANimation.", err=True
         )

@@ -1,4 +1,4 @@
-"""Commands of the service, and of those who use one that runs."""
+"""Commands that run a service or use a running one."""
 
 from __future__ import annotations
 
@@ -29,21 +29,23 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option(
-    "--catalog", default="mrdist-catalog", show_default=True, metavar="URL", help="Folder or bucket for everything."
+    "--catalog", default="mrdist-catalog", show_default=True, metavar="URL", help="Folder or bucket of the catalogue."
 )
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="NAME", help="Address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8899, show_default=True, help="0: any free one.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8899, show_default=True, help="Port; 0: any free one.")
 @click.option(
-    "--token-file", metavar="F", help="Holds the token clients must show; else MRDIST_TOKEN, on loopback none."
+    "--token-file", metavar="F", help="File with the token of clients; else MRDIST_TOKEN. Loopback needs none."
 )
-@click.option("--allow-host", "allowed_hosts", multiple=True, metavar="NAME", help="Another name clients call it by.")
-@click.option("--max-running", type=int, default=1, show_default=True, metavar="N", help="Jobs at once; others wait.")
+@click.option(
+    "--allow-host", "allowed_hosts", multiple=True, metavar="NAME", help="Another host name that clients use."
+)
+@click.option("--max-running", type=int, default=1, show_default=True, metavar="N", help="Running jobs at most.")
 @click.option(
     "--max-memory",
     default="2GiB",
     show_default=True,
     metavar="SIZE",
-    help="Most that a job may ask for per worker process.",
+    help="Largest memory limit of a worker process that a job may request.",
 )
 @click.option(
     "--max-requests",
@@ -52,12 +54,12 @@ if TYPE_CHECKING:
     default=100,
     show_default=True,
     metavar="N",
-    help="Requests a second of one client.",
+    help="Requests per second of one client.",
 )
 @cluster_options
 @json_option
 def serve(catalog: str, token_file: str | None, max_memory: str, as_json: bool, **options: Any) -> None:
-    """Serve trainings, models and pictures over HTTP and to browsers, from a catalogue that outlives the service."""
+    """Serve trainings, models and pictures over HTTP, with pages for browsers, from a persistent catalogue."""
     try:
         import fastapi  # noqa: F401
         import uvicorn  # noqa: F401
@@ -76,14 +78,14 @@ def serve(catalog: str, token_file: str | None, max_memory: str, as_json: bool, 
         if as_json:
             print_json({"url": url, "catalog": where})
         else:
-            click.echo(f"{url} serves {where}; Ctrl-C ends it.")
+            click.echo(f"{url} serves {where}; Ctrl-C stops it.")
 
     run(catalog, settings, announce)
 
 
 def _service_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add where the service is and what opens it."""
-    command = click.option("--token-file", metavar="F", help="Holds the service's token; MRDIST_TOKEN otherwise.")(
+    """Add the address of the service and its token."""
+    command = click.option("--token-file", metavar="F", help="File with the service's token; else MRDIST_TOKEN.")(
         command
     )
     return click.option(
@@ -92,7 +94,7 @@ def _service_options(command: Callable[..., Any]) -> Callable[..., Any]:
         default="http://127.0.0.1:8899",
         show_default=True,
         metavar="URL",
-        help="Of the service; MRDIST_URL otherwise.",
+        help="Address of the service; else MRDIST_URL.",
     )(command)
 
 
@@ -151,19 +153,19 @@ def submit_generate(name: str, labels: str | None, **options: Any) -> None:
 @submit.command("ingest")
 @click.argument("source")
 @click.argument("name", metavar="DATASET")
-@click.option("--layout", metavar="NAME", help="Of the source; by default where it is unmistakable.")
-@click.option("--dataset", metavar="NAME", help="What to call the source; by default the folder's name.")
-@click.option("--angle", metavar="HOW", help="front, half-left, half-right, full-left or full-right.")
-@click.option("--size", type=int, metavar="S", help="Side in pixels; the photographs' own by default.")
-@click.option("--color", metavar="MODE", help="rgb, the default, or gray.")
-@click.option("--normalize", metavar="HOW", help="255, or minmax: each image stretched to 0..255.")
-@click.option("--align", metavar="HOW", help="As in `mrdist ingest`.")
+@click.option("--layout", metavar="NAME", help="Layout of the source; detected by default.")
+@click.option("--dataset", metavar="NAME", help="Name of the source; by default the folder's name.")
+@click.option("--angle", metavar="HOW", help="Direction of the face, as in `mrdist ingest`.")
+@click.option("--size", type=int, metavar="S", help="Side in pixels; by default the photographs' own.")
+@click.option("--color", metavar="MODE", help="rgb (the default) or gray.")
+@click.option("--normalize", metavar="HOW", help="255 keeps the gray levels; minmax stretches each image to 0..255.")
+@click.option("--align", metavar="HOW", help="Alignment, as in `mrdist ingest`.")
 @seed_option
 @strict_option
 @_service_options
 @json_option
 def submit_ingest(name: str, **options: Any) -> None:
-    """Bring the photographs of SOURCE, a folder or archive in the catalogue's sources/, into DATASET."""
+    """Ingest the photographs of SOURCE, a folder or archive in the catalogue's sources/, into DATASET."""
     _submit("ingest", name, **options)
 
 
@@ -175,39 +177,41 @@ def _submit(verb: str, name: str, *, url: str, token_file: str | None, as_json: 
         if value is not None and source(option) is not click.core.ParameterSource.DEFAULT
     }
     body = {"verb": verb, "name": name, "options": given}
-    # the key makes it one job however often the request is made
+    # with the key, repeated requests make one job
     job = _client(url, token_file).ask("POST", "/jobs", body, {"idempotency-key": uuid.uuid4().hex})
     if as_json:
         print_json(job)
     else:
-        click.echo(f"{job['id']}: {job['state']}; `mrdist jobs` says how it goes.")
+        click.echo(f"{job['id']}: {job['state']}; `mrdist jobs` shows its progress.")
 
 
 @click.command()
 @click.argument("job", required=False)
-@click.option("--state", metavar="STATE", help="Only those that are queued, running, done, failed or cancelled.")
-@click.option("--limit", type=int, default=20, show_default=True, metavar="N", help="The latest.")
+@click.option("--state", metavar="STATE", help="Only jobs in this state: queued, running, done, failed or cancelled.")
+@click.option(
+    "--limit", type=int, default=20, show_default=True, metavar="N", help="Jobs at most; the latest are shown."
+)
 @_service_options
 @json_option
 def jobs(job: str | None, state: str | None, limit: int, url: str, token_file: str | None, *, as_json: bool) -> None:
-    """List the jobs of a running service, the last one first; or say how JOB goes."""
+    """List the jobs of a running service, latest first, or show the progress of JOB."""
     client = _client(url, token_file)
     if job is not None:
-        found = client.ask("GET", f"/jobs/{quote(job, safe='')}")
-        listed = [found]
+        answer = client.ask("GET", f"/jobs/{quote(job, safe='')}")
+        listed = [answer]
     else:
         query = {"limit": limit} | ({} if state is None else {"state": state})
-        found = client.ask("GET", f"/jobs?{urlencode(query)}")
-        listed = found["jobs"]
+        answer = client.ask("GET", f"/jobs?{urlencode(query)}")
+        listed = answer["jobs"]
     if as_json:
-        print_json(found)
+        print_json(answer)
         return
     rows = [(each["id"], each["verb"], each["name"], each["state"], _progress(each)) for each in listed]
     print_table(url, ("job", "verb", "name", "state", ""), rows)
 
 
 def _progress(job: Mapping[str, Any]) -> str:
-    """Say in a few words how a job goes."""
+    """Describe the progress of a job in a few words."""
     if job["last_error"] is not None:
         return str(job["last_error"])
     parts = []
@@ -228,11 +232,11 @@ def _progress(job: Mapping[str, Any]) -> str:
 @json_option
 def cancel(job: str, url: str, token_file: str | None, *, as_json: bool) -> None:
     """Stop JOB of a running service; what it has finished is kept."""
-    found = _client(url, token_file).ask("POST", f"/jobs/{quote(job, safe='')}/cancel")
+    answer = _client(url, token_file).ask("POST", f"/jobs/{quote(job, safe='')}/cancel")
     if as_json:
-        print_json(found)
+        print_json(answer)
     else:
-        click.echo(f"{job}: {found['state']}")
+        click.echo(f"{job}: {answer['state']}")
 
 
 COMMANDS = (serve, submit, jobs, cancel)

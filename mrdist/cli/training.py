@@ -1,4 +1,4 @@
-"""Commands that plan, train, and keep sums to train from."""
+"""Commands that plan, train, and store sums to train from."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 @overwrite_option
 @json_option
 def train(images: str, weights: str, target: str | None, mappings: str | None, as_json: bool, **options: Any) -> None:
-    """Train a mapping from the images store IMAGES into the weights store WEIGHTS; resume it if it was stopped.
+    """Train a mapping from the images store IMAGES into the weights store WEIGHTS; resume a stopped training.
 
     --target all trains from the source to every other label, --mappings all also from every other label to the source;
     WEIGHTS becomes a group that holds a weights store SOURCE-TARGET for each mapping.
@@ -65,7 +65,7 @@ def train(images: str, weights: str, target: str | None, mappings: str | None, a
     elif report.already_complete:
         click.echo(f"{weights}: already complete")
     else:
-        rows = [(name, *_fit(found)) for name, found in report.scores.items()]
+        rows = [(name, *_fit(scores)) for name, scores in report.scores.items()]
         print_table(weights, ("mapping", "training MSE", "R2"), [*rows, ("mean", *_fit(report.mean_scores))])
         click.echo(
             f"{_what_ran(report)}, {format_bytes(report.bytes_read)} read, peak memory of a worker "
@@ -87,9 +87,9 @@ def _fit(scores: Mapping[str, float | None]) -> tuple[str, str]:
 @overwrite_option
 @json_option
 def accumulate(images: str, statistics: str, as_json: bool, **options: Any) -> None:
-    """Sum over the pairs of IMAGES into the store STATISTICS; resume it if it was stopped.
+    """Sum over the pairs of IMAGES into the store STATISTICS; resume a stopped run.
 
-    `mrdist solve` makes weights of any alpha and any smaller field from it, without a look at the images.
+    `mrdist solve` computes weights for any alpha and any smaller field from it, without reading the images.
     """
     from mrdist.pipeline.accumulate import accumulate
 
@@ -114,7 +114,7 @@ def accumulate(images: str, statistics: str, as_json: bool, **options: Any) -> N
 @overwrite_option
 @json_option
 def solve(statistics: str, weights: str, as_json: bool, **options: Any) -> None:
-    """Solve a mapping from the store STATISTICS into the weights store WEIGHTS, without a look at the images."""
+    """Solve a mapping from the store STATISTICS into the weights store WEIGHTS, without reading the images."""
     from mrdist.pipeline.solve import solve
 
     given = {name: value for name, value in options.items() if value is not None}
@@ -145,22 +145,25 @@ def _what_ran(report: TrainReport | MappingsReport | AccumulateReport) -> str:
 
 @click.command()
 @click.argument("images", required=False)
-@click.option("--pairs", type=int, metavar="N", help="Without IMAGES: pairs of images to train on.")
-@click.option("--size", type=int, metavar="S", help="Without IMAGES: their side in pixels.")
+@click.option("--pairs", type=int, metavar="N", help="Without IMAGES: number of training pairs.")
+@click.option("--size", type=int, metavar="S", help="Without IMAGES: side of the images in pixels.")
 @click.option("--channels", type=int, show_default="3", metavar="C", help="Without IMAGES: 1 (gray) or 3.")
 @click.option("--chunks", type=Sizes(3), metavar="N,Y,X", help="Without IMAGES: images, rows and columns of a chunk.")
-@click.option("--method", default="mr", show_default=True, metavar="M", help="mr or pixel.")
+@click.option("--method", default="mr", show_default=True, metavar="M", help="Method: mr or pixel.")
 @training_options(source_required=False, target_required=False)
-@click.option("--workers", type=int, metavar="N", help="Worker processes, one per processor by default.")
-@click.option("--bandwidth", metavar="SIZE", help="Without IMAGES: bytes a second that the store sends a worker.")
-@click.option("--price-per-hour", type=float, metavar="P", help="Without IMAGES: of a worker.")
-@click.option("--price-per-tb", type=float, metavar="P", help="Without IMAGES: of a TB stored for a month.")
-@click.option("--price-per-million-requests", type=float, metavar="P", help="Without IMAGES: of a million chunks read.")
+@click.option("--workers", type=int, metavar="N", help="Worker processes; by default one per processor.")
+@click.option("--bandwidth", metavar="SIZE", help="Without IMAGES: bytes per second from the store to a worker.")
+@click.option("--price-per-hour", type=float, metavar="P", help="Without IMAGES: price of a worker per hour.")
+@click.option("--price-per-tb", type=float, metavar="P", help="Without IMAGES: price of storing a TB for a month.")
+@click.option(
+    "--price-per-million-requests", type=float, metavar="P", help="Without IMAGES: price of reading a million chunks."
+)
 @json_option
 def plan(images: str | None, as_json: bool, **options: Any) -> None:
-    """Say what training from IMAGES would read, write, hold in memory and take.
+    """Estimate what a training from IMAGES reads, writes and holds in memory, and how long it takes.
 
-    Without IMAGES, --pairs and --size describe images that do not exist yet; machines like this one are assumed.
+    Without IMAGES, --pairs and --size describe images that do not exist yet; workers are assumed to be
+    as fast as this machine.
     """
     stored = {name: options.pop(name) for name in ("source", "target", "split")}
     supposed = {name: options.pop(name) for name in _SUPPOSED}
@@ -177,19 +180,21 @@ def plan(images: str | None, as_json: bool, **options: Any) -> None:
     for name, value in supposed.items():
         if value is not None:
             raise click.UsageError(
-                f"--{name.replace('_', '-')} describes what is not there yet; leave out IMAGES or it."
+                f"--{name.replace('_', '-')} describes images that do not exist yet; leave out IMAGES or this option."
             )
     from mrdist.pipeline.plan import plan
 
-    found = plan(images, **stored, **options)
+    planned = plan(images, **stored, **options)
     if as_json:
-        print_json({**asdict(found), "amplification": found.amplification})
+        print_json({**asdict(planned), "amplification": planned.amplification})
     else:
         print_table(
-            images, ("", ""), [*_describe_plan(found), ("seconds, from a short measurement", f"{found.seconds:.3g}")]
+            images,
+            ("", ""),
+            [*_describe_plan(planned), ("seconds, from a short measurement", f"{planned.seconds:.3g}")],
         )
-    if found.advice is not None and not as_json:
-        click.echo(f"Warning: {found.advice}", err=True)
+    if planned.advice is not None and not as_json:
+        click.echo(f"Warning: {planned.advice}", err=True)
 
 
 _SUPPOSED = (
@@ -204,33 +209,34 @@ _SUPPOSED = (
 )
 
 
-def _describe_plan(found: Plan) -> list[tuple[str, str]]:
+def _describe_plan(planned: Plan) -> list[tuple[str, str]]:
     return [
-        ("blocks", f"{found.n_blocks} of {found.block[0]} x {found.block[1]} pixels"),
-        ("images read at a time", str(found.slab)),
-        ("peak memory of a worker", format_bytes(found.peak_memory)),
-        ("bytes read (decoded)", f"{format_bytes(found.bytes_read)}, {found.amplification:.2f} of those needed"),
-        ("bytes written (before compression)", format_bytes(found.bytes_written)),
+        ("blocks", f"{planned.n_blocks} of {planned.block[0]} x {planned.block[1]} pixels"),
+        ("images read at a time", str(planned.slab)),
+        ("peak memory of a worker", format_bytes(planned.peak_memory)),
+        ("bytes read (decoded)", f"{format_bytes(planned.bytes_read)}, {planned.amplification:.2f} of those needed"),
+        ("bytes written (before compression)", format_bytes(planned.bytes_written)),
     ]
 
 
-def _print_estimate(found: Estimate, as_json: bool) -> None:
+def _print_estimate(estimate: Estimate, as_json: bool) -> None:
     if as_json:
-        print_json(found.to_dict())
+        print_json(estimate.to_dict())
         return
-    seconds = found.plan.seconds or 0.0
+    seconds = estimate.plan.seconds or 0.0
     print_table(
-        f"{found.pairs} pairs of {found.size} x {found.size} x {found.channels}",
+        f"{estimate.pairs} pairs of {estimate.size} x {estimate.size} x {estimate.channels}",
         ("", ""),
         [
-            ("bytes stored (before compression)", format_bytes(found.bytes_stored)),
-            *_describe_plan(found.plan),
-            ("requests (chunks read)", str(found.requests)),
+            ("bytes stored (before compression)", format_bytes(estimate.bytes_stored)),
+            *_describe_plan(estimate.plan),
+            ("requests (chunks read)", str(estimate.requests)),
             (
                 "time, from a short measurement here",
-                f"{format_seconds(seconds)} with {found.workers} workers, {found.worker_hours:.3g} hours of a worker",
+                f"{format_seconds(seconds)} with {estimate.workers} workers, {estimate.worker_hours:.3g} hours "
+                "of a worker",
             ),
-            *((f"price of {name.replace('_', ' ')}", f"{price:.2f}") for name, price in found.prices.items()),
+            *((f"price of {name.replace('_', ' ')}", f"{price:.2f}") for name, price in estimate.prices.items()),
         ],
     )
 

@@ -1,9 +1,9 @@
-"""Landmarks from JSON, which every detector writes in a form of its own.
+"""Landmarks from JSON, which every detector writes in its own form.
 
-Read are points as ``[x, y]``, ``[x, y, z]`` or ``{"x": ..., "y": ...}`` in a list by itself or under one of `KEYS`, in
-as many objects and lists as there may be around it; eyes and mouth under their names, as MTCNN, RetinaFace and
-face_recognition have them; and menpo's ``.ljson`` of versions 1 to 3, where y comes before x. Of several faces, the
-most confident is taken, or the first where none says how confident it is.
+Points are read as ``[x, y]``, ``[x, y, z]`` or ``{"x": ..., "y": ...}`` in a list by itself or under one of `KEYS`,
+however deep it is nested. Also read are eyes and mouth under their names, as MTCNN, RetinaFace and face_recognition
+write them, and menpo's ``.ljson`` of versions 1 to 3, where y comes before x. The most confident of several faces is
+taken, or the first if none has a confidence.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Points = npt.NDArray[np.float64]
 
 logger = logging.getLogger("mrdist")
 
-#: Under which points or faces lie; MediaPipe, dlib, InsightFace and TensorFlow.js have their own.
+#: Keys of points or faces; MediaPipe, dlib, InsightFace and TensorFlow.js have their own.
 KEYS = (
     *("landmarks", "points", "parts", "landmark", "keypoints", "kps"),
     *("face_landmarks", "faceLandmarks", "multi_face_landmarks", "multiFaceLandmarks", "faces"),

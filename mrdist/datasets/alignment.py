@@ -1,9 +1,9 @@
-"""Bringing people's photographs to one reference frame.
+"""Alignment of people's photographs to one reference frame.
 
 The frame is a square whose side is 1, x to the right and y downwards; the reference's pupils lie at
 `FRAME_PUPILS`. A person's first photograph with landmarks, the anchor, is warped so that its landmarks come
 to lie on the reference's. Without landmarks, the anchor is found by its likeness to a mean face. Every other
-photograph of the person is registered to the anchor and goes along with it: what the person's face does between
+photograph of the person is registered to the anchor and moves along with it: the change of expression between
 the two stays. Each image is resampled once, from the pixels of its photograph.
 """
 
@@ -32,8 +32,8 @@ from mrdist.errors import AlignmentError, DataError, LandmarkError
 Method = Literal["tps", "piecewise", "affine", "three", "similarity", "pupils", "features"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
-#: With 0 the spline folds between landmarks that nearly coincide (closed lips). At this value it folds for
-#: nobody in the London Set; landmarks miss the reference's by 0.005 sides on average, pupils by 0.002.
+#: With 0 the spline folds between landmarks that nearly coincide (closed lips). At this value it does not fold for
+#: anybody in the London Set; landmarks miss the reference's by 0.005 sides on average, pupils by 0.002.
 _TPS_SMOOTHING = 0.01
 #: Corners of a square far around the frame, where a piecewise map ends.
 _FAR = np.array([[-2.0, -2.0], [3.0, -2.0], [-2.0, 3.0], [3.0, 3.0]])
@@ -50,12 +50,12 @@ class AlignedTake:
     images : dict of str to uint8 array of shape (size, size, channel)
         Label -> image.
     quality : dict of str to dict of str to float
-        Label -> how well it went; `MEANINGS` has unit and usual values of each measure. The anchor has one of
+        Label -> quality of the alignment; `MEANINGS` has unit and usual values of each measure. The anchor has one of
 
         ``landmarks``
             Mean distance of its warped landmarks from the reference's, in sides of the frame; less is better.
         ``likeness``
-            Where it was found without landmarks: to the mean face, a correlation, see
+            Correlation with the mean face, of an anchor that was located without landmarks; see
             `mrdist.datasets.locating.Location`; more is better.
 
         and the others have
@@ -67,8 +67,8 @@ class AlignedTake:
         ``correlation``
             With the anchor, inside the face and outside the mouth; more is better.
         ``exposure``, ``offset``
-            What their gray levels were multiplied by, and what was added then, of 255, to match the anchor's; 1 and 0
-            if the light was the same.
+            Factor of the gray levels and, of 255, the offset added afterwards, to match the anchor's; 1 and 0 if the
+            light was the same.
     positions : dict of str to float64 array of shape (4225, 2)
         Label -> where the nodes of `mrdist.datasets._warping.GRID` lie in the photograph, (x, y) in pixels.
     sizes : dict of str to (int, int)
@@ -85,8 +85,8 @@ class AlignedTake:
 def reference_shape(landmarks: Sequence[Floats]) -> Floats:
     """Compute the mean shape of some people, in the frame.
 
-    Every shape is brought onto the mean by a similarity, the mean is computed anew and put with its pupils
-    onto `FRAME_PUPILS`, and again, until nothing moves. The result depends on these people alone.
+    Every shape is moved onto the mean by a similarity; then the mean is computed again and moved with its pupils
+    onto `FRAME_PUPILS`. This repeats until nothing moves. The result depends on these people alone.
 
     Parameters
     ----------
@@ -113,8 +113,8 @@ def reference_shape(landmarks: Sequence[Floats]) -> Floats:
     """
     if not landmarks:
         raise DataError(
-            "The reference shape is a mean of landmarks, and there is no person with landmarks: give a landmark file "
-            "or an images store with --reference."
+            "The reference shape is a mean of landmarks, but no person has landmarks: give a landmark file or an "
+            "images store with --reference."
         )
     counts = sorted({len(shape) for shape in landmarks})
     if len(counts) > 1:
@@ -161,7 +161,7 @@ def align_take(
     method: Method = "tps",
     faces: Labelled[str, Floats] | None = None,
 ) -> AlignedTake:
-    """Bring one person's photographs to the reference frame.
+    """Align one person's photographs to the reference frame.
 
     The result depends on these photographs, their landmarks and the reference, and on nothing else.
 
@@ -176,14 +176,14 @@ def align_take(
     color : {"gray", "rgb"}
         One channel or three.
     method : {"tps", "piecewise", "affine", "three", "similarity", "pupils", "features"}
-        How the anchor's landmarks are brought to the reference's: a thin-plate spline through (nearly) all
+        How the anchor's landmarks are moved to the reference's: a thin-plate spline through (nearly) all
         of them, affine maps of the triangles between them, the nearest affine map, the affine map that fits the
         pupils and the middle of the mouth, the similarity nearest in these three, or the one that fits the pupils
-        alone. Landmarks of another template than the reference's are taken for these three. ``"features"`` uses no
-        landmarks: the anchor is found by its likeness to the mean face.
+        alone. Landmarks of another template than the reference's are used for these three only. ``"features"`` uses no
+        landmarks: the anchor is located by its likeness to the mean face.
     faces : dict of str to array of shape (side, side), optional
-        Label -> mean face in the frame, gray, 1 = white: with them a person without landmarks is found, too. The
-        anchor is then the first photograph whose label is there, or the first of all by the first of them.
+        Label -> mean face in the frame, gray, 1 = white: they also locate a person without landmarks. The anchor
+        is the first photograph whose label has a mean face, or else the first one, with the first mean face.
 
     Returns
     -------
@@ -203,7 +203,7 @@ def align_take(
     gray = {label: _luminance(photograph) for label, photograph in photographs.items()}
     anchor = next((label for label in take.photographs if label in take.landmarks), None)
     if anchor is None or method == "features":
-        anchor, to_anchor, quality = _found(take, gray, faces or {})
+        anchor, to_anchor, quality = _locate_anchor(take, gray, faces or {})
         landmarks = to_anchor(reference)
     else:
         path = take.landmarks[anchor]
@@ -234,7 +234,7 @@ def align_take(
 _MEASURES = ("inliers", "residual", "correlation", "exposure", "offset")
 #: All that `AlignedTake.quality` may hold.
 MEASURES = ("landmarks", "likeness", *_MEASURES)
-#: Measure -> its unit and what is usual: 95 of 100 photographs of the London Set are within. Look at those outside.
+#: Measure -> its unit and the usual values, within which 95 of 100 photographs of the London Set lie. Look at others.
 MEANINGS: Labelled[str, tuple[str, str]] = {
     "landmarks": ("sides of the frame", "at most 0.007"),
     "likeness": ("correlation", "at least 0.55"),
@@ -247,7 +247,7 @@ MEANINGS: Labelled[str, tuple[str, str]] = {
 
 
 def badness(measure: str, value: float) -> float:
-    """Return a number that is the larger the worse an image was aligned, by one of `AlignedTake`'s measures.
+    """Return a number that grows with the misalignment of an image, by one of `AlignedTake`'s measures.
 
     Examples
     --------
@@ -263,13 +263,13 @@ def badness(measure: str, value: float) -> float:
     return -value
 
 
-def _found(
+def _locate_anchor(
     take: Take, gray: Labelled[str, npt.NDArray[np.uint8]], faces: Labelled[str, Floats]
 ) -> tuple[str, Mapping, dict[str, float]]:
     """Return the anchor of a person without landmarks, the mapping from the frame to its pixels, and its measures."""
     if not faces:
         raise AlignmentError(
-            f"Person {take.subject} has no photograph with landmarks, and there is no mean face to find one by: give "
+            f"Person {take.subject} has no photograph with landmarks, and no mean face to locate it: give "
             "an images store as the reference."
         )
     anchor = next((label for label in gray if label in faces), next(iter(gray)))
@@ -284,8 +284,8 @@ def _check(landmarks: Floats, path: os.PathLike[str], photograph: npt.NDArray[np
     height, width = photograph.shape[:2]
     if not lies_in(landmarks, (width, height)):
         raise LandmarkError(
-            f"Landmark file {path} puts the pupils at {landmarks[PUPILS].tolist()}, which cannot be in a photograph of "
-            f"{width} x {height} pixels with a mouth below them: does it belong to another one?"
+            f"Landmark file {path} puts the pupils at {landmarks[PUPILS].tolist()}, which does not fit a photograph of "
+            f"{width} x {height} pixels with a mouth below them: check that the file belongs to this photograph."
         )
 
 
@@ -318,7 +318,7 @@ def place_frame(landmarks: Floats, reference: Floats | None) -> Floats:
     landmarks : array of shape (n, 2)
         (x, y) in pixels, the pupils first.
     reference : array of shape (m, 2) or None
-        In sides of the frame. The landmarks are brought to it as in `align_take` by default; without it, the pupils
+        In sides of the frame. The landmarks are moved to it as in `align_take` by default; without it, the pupils
         alone to `FRAME_PUPILS`.
 
     Returns

@@ -1,4 +1,4 @@
-"""What reading photographs changes that nobody has asked for, collected to be told at the end."""
+"""Changes that reading photographs makes unasked, collected for the report at the end."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from types import MappingProxyType
 
 from mrdist.storage.files import File
 
-#: What reading a photograph may change that nobody has asked for -> how it is told.
+#: Change that reading a photograph may make unasked -> how it is reported.
 CHANGES: Mapping[str, str] = MappingProxyType(
     {
-        "depth": "have more than 8 bits a channel, of which 8 are kept",
-        "gray": "have colours, of which the luminance is kept",
-        "alpha": "are transparent in part and are laid on white",
-        "cmyk": "are in CMYK and become RGB",
-        "orientation": "are turned upright, as their EXIF says",
-        "page": "have several pages, of which the first is read",
+        "depth": "have more than 8 bits per channel; 8 are kept",
+        "gray": "have colours; their luminance is kept",
+        "alpha": "are partly transparent; they are put on white",
+        "cmyk": "are in CMYK; they are converted to RGB",
+        "orientation": "are rotated upright, as their EXIF orientation says",
+        "page": "have several pages; the first is read",
         "shape": "are stretched",
     }
 )
@@ -36,7 +36,7 @@ def noting() -> Iterator[dict[str, set[str]]]:
 
 
 def note(change: str, file: File) -> None:
-    """Tell whoever collects changes about one."""
+    """Record a change, if changes are being collected."""
     changes = _noted.get()
     if changes is not None:
         changes.setdefault(change, set()).add(str(file))

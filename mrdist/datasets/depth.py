@@ -22,21 +22,21 @@ from mrdist.storage.files import File
 Pixels: TypeAlias = npt.NDArray[Any]
 #: What images of a store may be.
 DEPTHS = ("uint8", "uint16", "float32")
-#: What readers raise of files that are damaged.
+#: What readers raise for damaged files.
 _DAMAGE = (OSError, ValueError, TypeError, LookupError, EOFError, MemoryError, RuntimeError, struct.error, zlib.error)
 #: Rec. 601 in 65536ths, as pillow has it.
 _LUMINANCE = np.array([19595, 38470, 7471])
-#: Colours of 16 bits of which pillow gives the upper byte -> how it is told to give the lower one.
+#: Raw mode of 16-bit colours, of which pillow decodes the upper byte -> raw mode that decodes the lower byte.
 _LOWER = {f"{mode};16{order}": f"{mode};16{other}" for mode in ("RGB", "RGBA") for order, other in ("BL", "LB", "NB")}
 
 
 def depth_of(image: Image.Image, file: File) -> str:
-    """Return how deep the pixels of an image are that pillow has opened and not decoded, one of `DEPTHS`.
+    """Return the depth of an image that pillow has opened and not decoded, one of `DEPTHS`.
 
     Raises
     ------
     PhotographError
-        They are deeper.
+        The pixels are deeper.
     """
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
         return "uint16"
@@ -44,14 +44,14 @@ def depth_of(image: Image.Image, file: File) -> str:
         return "float32"
     if image.mode == "I":
         raise PhotographError(
-            f"Photograph {file} has 32-bit integers or signed ones: save it with 8 or 16 bits a channel, or as floats "
+            f"Photograph {file} has 32-bit or signed integers: save it with 8 or 16 bits per channel, or as floats "
             "in 0..1."
         )
     return "uint16" if _raw_mode(image) in _LOWER and "transparency" not in image.info else "uint8"
 
 
 def loses_bits(image: Image.Image) -> bool:
-    """Whether pillow gives fewer bits than an image has that it has opened and not decoded, and cannot be told more."""
+    """Whether pillow decodes fewer bits of an opened image than it has, whatever the raw mode."""
     if depth_of(image, File("")) != "uint8":
         return False
     if image.format == "PPM":
@@ -61,7 +61,7 @@ def loses_bits(image: Image.Image) -> bool:
 
 
 def is_interleaved(image: Image.Image) -> bool:
-    """Whether pillow reads an image rightly: of raw planes of 16 bits it takes every byte for a pixel."""
+    """Whether pillow reads an image correctly: in raw planes of 16 bits it takes every byte for a pixel."""
     bits = image.tag_v2.get(258, (8,)) if image.format == "TIFF" else (8,)  # type: ignore[attr-defined]
     return max(bits) <= 8 or image.mode not in ("RGB", "RGBA") or ";16" in _raw_mode(image)
 
@@ -73,7 +73,7 @@ def _raw_mode(image: Image.Image) -> str:
 
 
 def lower_bytes(image: Image.Image) -> Image.Image:
-    """Let pillow decode the lower bytes of colours of 16 bits, of which it gives the upper ones by itself."""
+    """Let pillow decode the lower bytes of 16-bit colours; by itself it decodes the upper ones."""
     raw = _LOWER[_raw_mode(image)]
     image.tile = [  # type: ignore[attr-defined]
         type(tile)(*tile[:3], (raw, *tile[3][1:]) if isinstance(tile[3], tuple) else raw)
@@ -83,24 +83,24 @@ def lower_bytes(image: Image.Image) -> Image.Image:
 
 
 def read_array(file: File, *, head: bool = False) -> Pixels:
-    """Read a file that pillow does not: NumPy's ``.npy``, or a TIFF of floats.
+    """Read a file that pillow cannot read: NumPy's ``.npy``, or a TIFF of floats.
 
     Parameters
     ----------
     file
-        Told by its extension.
+        Its extension gives the format.
     head
-        Read no pixel: those that are returned mean nothing, but their shape and depth do.
+        Read no pixels: only shape and depth of the result are meaningful.
 
     Returns
     -------
     array of shape (y, x, 1 or 3)
-        uint8, uint16 or float32; of a boolean array True is white.
+        uint8, uint16 or float32; in a boolean array True is white.
 
     Raises
     ------
     PhotographError
-        It cannot be read, its shape or dtype is none of an image's, or floats lie outside 0..1.
+        It cannot be read, its shape or dtype is not that of an image, or floats lie outside 0..1.
     """
     with _reading(file), file.open() as stream:
         pixels = (_npy if file.suffix == ".npy" else _tiff)(stream, file, head=head)
@@ -108,8 +108,8 @@ def read_array(file: File, *, head: bool = False) -> Pixels:
         pixels = pixels[..., np.newaxis]
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or 0 in pixels.shape:
         raise PhotographError(
-            f"Photograph {file} holds an array of shape {pixels.shape}, and an image has (y, x), (y, x, 1) or "
-            "(y, x, 3): save one image a file."
+            f"Photograph {file} holds an array of shape {pixels.shape}, but an image has (y, x), (y, x, 1) or "
+            "(y, x, 3): save one image per file."
         )
     if pixels.dtype == bool:
         pixels = pixels.astype(np.uint8) * np.uint8(255)
@@ -117,7 +117,7 @@ def read_array(file: File, *, head: bool = False) -> Pixels:
         return check_floats(pixels, file) if not head else pixels.astype(np.float32)
     if pixels.dtype.newbyteorder("=") not in (np.uint8, np.uint16):
         raise PhotographError(
-            f"Photograph {file} holds {pixels.dtype}, and images are uint8, uint16 or floats in 0..1: convert it first."
+            f"Photograph {file} holds {pixels.dtype}, but images are uint8, uint16 or floats in 0..1: convert it first."
         )
     return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
 
@@ -128,13 +128,13 @@ def check_floats(pixels: npt.NDArray[np.floating[Any]], file: File) -> npt.NDArr
     Raises
     ------
     PhotographError
-        If one is no number, or lies outside 0..1.
+        If one is NaN or lies outside 0..1.
     """
     low, high = float(pixels.min()), float(pixels.max())
     if not (low >= 0 and high <= 1):
         what = "holds NaN" if np.isnan(low) else f"has values from {low:g} to {high:g}"
         raise PhotographError(
-            f"Photograph {file} {what}, and floats mean 0 (black) to 1 (white): scale them, or replace what is missing."
+            f"Photograph {file} {what}, but floats must lie in 0 (black) to 1 (white): scale them, or replace NaN."
         )
     return pixels.astype(np.float32)
 
@@ -167,7 +167,7 @@ def _tiff(stream: IO[bytes], file: File, *, head: bool) -> npt.NDArray[Any]:
 
 
 def _check_extent(shape: tuple[int, ...], file: File) -> None:
-    """Refuse an array from its head that has more numbers than the largest image in colours."""
+    """Refuse an array whose header declares more numbers than the largest colour image has."""
     if math.prod(shape) > 3 * (Image.MAX_IMAGE_PIXELS or np.inf):
         raise PhotographSizeError(
             f"Photograph {file} has more than {Image.MAX_IMAGE_PIXELS} pixels, the limit against decompression bombs: "
@@ -198,7 +198,7 @@ def to_gray(pixels: Pixels) -> Pixels:
 
 
 def on_white(pixels: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16]:
-    """Lay pixels of shape (y, x, 4), the last channel alpha, on white."""
+    """Put pixels of shape (y, x, 4), the last channel alpha, on white."""
     values, alpha = pixels[..., :3].astype(np.uint64), pixels[..., 3:].astype(np.uint64)
     return ((values * alpha + 65535 * (65535 - alpha) + 32767) // 65535).astype(np.uint16)
 
@@ -268,7 +268,7 @@ def encode_deep_colors(pixels: npt.NDArray[np.uint16], level: int) -> bytes:
     pixels
         uint16.
     level
-        Of zlib's compression, 0 to 9.
+        zlib's compression level, 0 to 9.
     """
     height, width = pixels.shape[:2]
     rows = pixels.astype(">u2").reshape(height, -1).view(np.uint8)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from mrdist.datasets.layouts import bosphorus, domains, folders, jaffe, kdef, london, manifest, sides
-from mrdist.datasets.layouts.records import ANGLES, LANDMARKS, Found, Layout, Record, beside, photographs
+from mrdist.datasets.layouts.records import ANGLES, LANDMARKS, Layout, Listing, Record, beside, photographs
 from mrdist.datasets.layouts.trees import composed
 from mrdist.datasets.photographs import Photograph, Take
 from mrdist.errors import DataError, ParameterError
@@ -17,7 +17,7 @@ from mrdist.storage.files import Source
 from mrdist.storage.urls import StorageOptions
 
 _NAMED = {module.LAYOUT.name: module.LAYOUT for module in (kdef, bosphorus, jaffe, london, domains)}
-#: By name; the first five are told by the names of their files.
+#: By name; the first five are recognised by their file names.
 LAYOUTS: Mapping[str, Layout] = _NAMED | {
     layout.name: layout
     for layout in (folders.FOLDERS, folders.EXPRESSIONS, folders.PEOPLE, sides.LAYOUT, manifest.LAYOUT)
@@ -31,17 +31,17 @@ class Discovery:
     Attributes
     ----------
     dataset
-        Its name.
+        Name of the dataset.
     layout
         Name of its layout.
     reason
-        Why it was taken for that; empty if it was asked for.
+        Why it was detected; empty if it was given.
     takes
         In order of person and session. A take need not have every label.
     unfit
         Photographs whose names do not fit -> the reason.
     skipped
-        Files that are passed over on purpose -> the reason.
+        Files that are skipped on purpose -> the reason.
     """
 
     dataset: str
@@ -53,7 +53,7 @@ class Discovery:
 
     @property
     def left_out(self) -> dict[str, str]:
-        """Unfit and skipped files -> the reason; many of one pattern are told as one, with their number."""
+        """Unfit and skipped files -> the reason; files of one pattern become one entry, with their number."""
         return _by_pattern(self.unfit) | _by_pattern(self.skipped)
 
 
@@ -74,13 +74,13 @@ def discover(
         Path or fsspec URL of a folder, of a zip or tar, or of a manifest (CSV or Parquet).
     layout
         One of `LAYOUTS`, or ``"auto"``: the manifest if there is one, else the layout that most names fit if no other
-        fits any. All are looked for below whatever folders enclose the photographs.
+        fits any. Folders that enclose all photographs are ignored.
     dataset
-        What to call it; by default the folder's name.
+        Name of the dataset; by default the folder's name.
     angle
-        Which direction of the face to take, one of `mrdist.datasets.layouts.records.ANGLES`.
+        Direction of the face to take, one of `mrdist.datasets.layouts.records.ANGLES`.
     follow_links
-        Read links of a local folder that lead out of it, too.
+        Also read links that lead out of a local folder.
     storage_options
         Options of the source's fsspec filesystem.
 
@@ -91,9 +91,9 @@ def discover(
     Raises
     ------
     ParameterError
-        There is no such layout or angle.
+        Layout or angle is unknown.
     DataError
-        There is no such source, no photograph in it, or its layout is not clear.
+        The source does not exist, holds no photograph, or its layout is not clear.
     """
     if layout != "auto" and layout not in LAYOUTS:
         raise ParameterError(f"layout must be one of auto, {', '.join(LAYOUTS)}, got {layout!r}.")
@@ -103,29 +103,31 @@ def discover(
     path = PurePosixPath(os.fspath(src))
     if path.suffix.lower() in manifest.SUFFIXES:
         if layout not in ("auto", "manifest"):
-            raise ParameterError(f"{src} is a manifest, which does not go with layout {layout!r}.")
+            raise ParameterError(
+                f"{src} is a manifest, which cannot have layout {layout!r}: leave out the layout, or give a folder."
+            )
         layout, table, src = "manifest", path.name, os.fspath(src)[: -len(path.name)] or "."
     source = Source.open(src, storage_options, follow_links=follow_links)
     name, reason = _detect(source) if layout == "auto" else (layout, "")
     chosen = LAYOUTS[name]
-    found = manifest.read(source, table) if name == "manifest" else chosen.read(source)
-    if angle != "front" and not any(record.angle == angle for record in found.records):
+    listing = manifest.read(source, table) if name == "manifest" else chosen.read(source)
+    if angle != "front" and not any(record.angle == angle for record in listing.records):
         raise DataError(f"{source} holds no photograph of angle {angle!r} in the layout {chosen.name}.")
-    takes = _takes(source, found, dataset or source.name, angle)
+    takes = _takes(source, listing, dataset or source.name, angle)
     if not takes:
         raise DataError(
             f"{source} holds no photograph in the layout {chosen.name} ({chosen.example}); "
-            f"{len(found.unfit)} photographs do not fit it{_for_example(found.unfit)}."
+            f"{len(listing.unfit)} photographs do not fit it{_for_example(listing.unfit)}."
         )
-    _note_others(source, found)
-    found.unfit.update(source.refused)
+    _note_others(source, listing)
+    listing.unfit.update(source.refused)
     return Discovery(
-        dataset or source.name, name, reason, takes, _places(source, found.unfit), _places(source, found.skipped)
+        dataset or source.name, name, reason, takes, _places(source, listing.unfit), _places(source, listing.skipped)
     )
 
 
 def _detect(source: Source) -> tuple[str, str]:
-    """Return the name of the only layout that fits, and what speaks for it."""
+    """Return the name of the only layout that fits, and the evidence for it."""
     table = manifest.find(source)
     if table is not None:
         return "manifest", f"there is {table}"
@@ -144,35 +146,35 @@ def _detect(source: Source) -> tuple[str, str]:
         return next(iter(told.items()))
     if told:
         either = "; or ".join(f"--layout {name}: {why}" for name, why in told.items())
-        raise DataError(f"The layout of {source} is not clear, choose one of these: {either}.")
+        raise DataError(f"The layout of {source} is not clear; choose one of these: {either}.")
     counts["folders"] = LAYOUTS["folders"].count(names)
     tried = ", ".join(f"{name} {count}" for name, count in counts.items())
     raise DataError(
-        f"The layout of {source} is not clear: of {len(names)} photographs, such as {names[0]}, fit {tried} (there, "
-        f"people need the same name in several folders); choose one with --layout: {', '.join(LAYOUTS)}."
+        f"The layout of {source} is not clear: of {len(names)} photographs, such as {names[0]}, these numbers fit: "
+        f"{tried} (which needs equal names in several folders); choose one with --layout: {', '.join(LAYOUTS)}."
     )
 
 
-def _takes(source: Source, found: Found, dataset: str, angle: str) -> list[Take]:
-    """Group records of one angle; of several for one expression of a take the first is used."""
+def _takes(source: Source, listing: Listing, dataset: str, angle: str) -> list[Take]:
+    """Group records of one angle; the first one is used of several for one expression of a take."""
     near = beside(source.files)
     groups: dict[tuple[str, str], dict[str, Record]] = {}
     splits: dict[str, tuple[str | None, str]] = {}
-    for record in found.records:
+    for record in listing.records:
         record = replace(record, subject=composed(record.subject), label=composed(record.label))
         if record.angle != angle:
-            found.skipped[record.path] = f"its angle is {record.angle}; --angle {record.angle} takes it"
+            listing.skipped[record.path] = f"its angle is {record.angle}; --angle {record.angle} takes it"
             continue
         split, path = splits.setdefault(record.subject, (record.split, record.path))
         if split != record.split:
             raise DataError(
                 f"Person {record.subject} of {source} is in split {split or 'none'} by {path} and in "
-                f"{record.split or 'none'} by {record.path}; a person must be on one side."
+                f"{record.split or 'none'} by {record.path}; a person must be in one split."
             )
         labels = groups.setdefault((record.subject, record.session), {})
         first = labels.setdefault(record.label, record)
         if first is not record:
-            found.unfit[record.path] = f"{PurePosixPath(first.path).name} is used for the same person and label"
+            listing.unfit[record.path] = f"{PurePosixPath(first.path).name} is used for the same person and label"
     takes = []
     for (subject, session), records in sorted(groups.items()):
         shots, landmarks = {}, {}
@@ -186,23 +188,23 @@ def _takes(source: Source, found: Found, dataset: str, angle: str) -> list[Take]
     return takes
 
 
-def _note_others(source: Source, found: Found) -> None:
-    """List the files that lie beside photographs and are none themselves, nor a landmark file of one."""
+def _note_others(source: Source, listing: Listing) -> None:
+    """List files beside photographs that are neither photographs nor landmark files of one."""
     pictures = set(photographs(source.files))
     stems = {str(PurePosixPath(name).with_suffix("")) for name in pictures}
     folders_ = {PurePosixPath(name).parent for name in pictures}
-    used = {record.landmarks for record in found.records}
-    taken = {record.path for record in found.records} | set(found.unfit) | set(found.skipped)
+    used = {record.landmarks for record in listing.records}
+    taken = {record.path for record in listing.records} | set(listing.unfit) | set(listing.skipped)
     for name in source.files:
         path = PurePosixPath(name)
         if path.parent not in folders_ or name in used or name in manifest.NAMES or name in taken:
             continue
         if name in pictures:
-            found.skipped[name] = "the manifest does not name it"
+            listing.skipped[name] = "the manifest does not name it"
         elif path.suffix.lower() not in LANDMARKS:
-            found.skipped[name] = "not a photograph or landmark file"
+            listing.skipped[name] = "not a photograph or landmark file"
         elif str(path.with_suffix("")) not in stems:
-            found.skipped[name] = "no photograph of the same name is used"
+            listing.skipped[name] = "no photograph of the same name is used"
 
 
 def _places(source: Source, names: Mapping[str, str]) -> dict[str, str]:
@@ -215,7 +217,7 @@ def _for_example(names: Iterable[str]) -> str:
 
 
 def _by_pattern(names: Mapping[str, str]) -> dict[str, str]:
-    """Tell files of one reason whose names differ in letters and digits alone as one."""
+    """Merge files with one reason whose names differ only in letters and digits."""
     groups: dict[tuple[str, str], list[str]] = {}
     for path, reason in names.items():
         groups.setdefault((_pattern(path), reason), []).append(path)

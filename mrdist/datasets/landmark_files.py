@@ -6,19 +6,19 @@ Whatever the file, the first two points returned are the pupils, the one on the 
     WebMorph's template: the number of points, a line "x y" for each, and lines that connect them, which are not read.
 ``.pts``
     iBUG's 68 points, as 300-W has them: ``version: 1``, ``n_points: 68``, and "x y" lines between braces. Pixels count
-    from 1, so 1 is subtracted, as menpo does; a file whose writer has counted from 0 cannot be told from others.
+    from 1, so 1 is subtracted, as menpo does; a file that counts from 0 cannot be recognised.
 ``.lm2``
     Bosphorus: the names of the landmarks, a line each, and then their "x y" lines in the same order.
 ``.csv``
     Columns ``x`` and ``y``, or no heading and two columns; or a row of OpenFace 2 with its columns ``x_0``, ``y_0`` and
-    so on. Of several faces in it the most confident is taken.
+    so on. The most confident of several faces is taken.
 ``.json``, ``.ljson``
     See `mrdist.datasets._landmark_json`.
 
-Numbers of a ``.csv`` or JSON file that span no more than 2 are shares of the photograph's width and height, as
+Numbers of a ``.csv`` or JSON file that span no more than 2 are fractions of the photograph's width and height, as
 MediaPipe has them: no face is that small in pixels.
 
-What a list of points without names means is told by its number: 2 points are the pupils; 3 have the middle of the
+The number of points gives the meaning of a list without names: 2 points are the pupils; 3 have the middle of the
 mouth after them; 4 its corners; 5 the tip of the nose and the corners; 68 are iBUG's; 468 and 478 MediaPipe's; 106 and
 189 WebMorph's, which has dlib's 7 and 70 and Face++'s 83, too. Of these, iBUG's, MediaPipe's, Bosphorus' and the 83 get
 pupils before their own points: the middles of the eyes' contours, or the pupils among the points.
@@ -42,10 +42,10 @@ from mrdist.storage.files import File
 Points = npt.NDArray[np.float64]
 Size = tuple[int, int]
 
-#: Numbers of points whose meaning is known in every format, and in WebMorph's templates alone.
+#: Numbers of points that are supported in every format, and in WebMorph's templates alone.
 COUNTS = (2, 3, 4, 5, 68, 106, 189, 468, 478)
 TEMPLATES = (7, 70, 83)
-#: Coordinates that span no more than this are shares of the photograph's sides.
+#: Coordinates that span no more than this are fractions of the photograph's sides.
 _SHARES = 2.0
 #: Bosphorus' names.
 _BOSPHORUS = (
@@ -83,10 +83,10 @@ def read_landmarks(path: str | os.PathLike[str], size: Callable[[], Size] | None
     Parameters
     ----------
     path : path-like
-        The extension tells the format.
+        The extension gives the format.
     size : callable, optional
-        Returns width and height of the photograph; called where the file holds shares of them, or says of what size
-        its photograph is.
+        Returns width and height of the photograph; called where the file holds fractions of them, or names the size
+        of its photograph.
 
     Returns
     -------
@@ -96,9 +96,9 @@ def read_landmarks(path: str | os.PathLike[str], size: Callable[[], Size] | None
     Raises
     ------
     LandmarkError
-        The file is missing, of an unknown format or malformed, holds no face or a number of points that has no known
-        meaning, belongs to a photograph of another size, has pupils and mouth where no face has them, or has shares of
-        the photograph's sides and no ``size`` is given.
+        The file is missing, of an unknown format or malformed, holds no face or an unsupported number of points,
+        belongs to a photograph of another size, has pupils and mouth where no face has them, or has fractions of the
+        photograph's sides and no ``size`` is given.
 
     Examples
     --------
@@ -117,16 +117,18 @@ def read_landmarks(path: str | os.PathLike[str], size: Callable[[], Size] | None
         points = _READERS[file.suffix](_text_of(file), file)
     else:
         raise LandmarkError(
-            f"Landmark file {file} has the unknown extension {file.suffix!r}; {', '.join(EXTENSIONS)} are read."
+            f"Landmark file {file} has the unknown extension {file.suffix!r}; supported are {', '.join(EXTENSIONS)}."
         )
     counts = sorted((*COUNTS, *TEMPLATES)) if file.suffix == ".tem" else COUNTS
     if file.suffix != ".lm2" and len(points) not in counts:
         known = ", ".join(map(str, counts))
-        raise LandmarkError(f"Landmark file {file} holds {len(points)} points; what {known} points mean is known.")
+        raise LandmarkError(
+            f"Landmark file {file} holds {len(points)} points; supported are templates of {known} points."
+        )
     if file.suffix in (".csv", *_JSON) and np.ptp(points, axis=0).max() <= _SHARES:
         if size is None:
             raise LandmarkError(
-                f"Landmark file {file} holds shares of the photograph's sides: give pixels, or the photograph with it."
+                f"Landmark file {file} holds fractions of the photograph's sides: give pixels, or the photograph, too."
             )
         points = points * size() - 0.5
     if file.suffix != ".lm2":
@@ -134,7 +136,7 @@ def read_landmarks(path: str | os.PathLike[str], size: Callable[[], Size] | None
     if not is_face(points):
         raise LandmarkError(
             f"Landmark file {file} holds {len(points)} points with pupils at {points[PUPILS].round(1).tolist()} and no "
-            "mouth below them: points of another template, or y before x; give the pupils alone, x before y."
+            "mouth below them, so they belong to another template or have y before x; give only the pupils, x before y."
         )
     return points
 
@@ -166,12 +168,12 @@ def _read_pts(text: str, file: File) -> Points:
         raise LandmarkError(f"Landmark file {file} must hold its points between braces.")
     version = head.partition("version:")[2].split()[:1]
     if version and version[0] not in ("1", "1.0"):
-        raise LandmarkError(f"Landmark file {file} is of version {version[0]}; version 1 of .pts is read.")
+        raise LandmarkError(f"Landmark file {file} has version {version[0]}; only version 1 of .pts is supported.")
     rows = [row.split() for row in body.splitlines() if row.strip()]
     points = [two_numbers(row, file, f"as point {number}") for number, row in enumerate(rows)]
     promised = head.partition("n_points:")[2].split()[:1]
     if promised and promised[0] != str(len(points)):
-        raise LandmarkError(f"Landmark file {file} promises {promised[0]} points and holds {len(points)}.")
+        raise LandmarkError(f"Landmark file {file} declares {promised[0]} points but holds {len(points)}.")
     return np.array(points, dtype=np.float64).reshape(-1, 2) - 1
 
 
@@ -188,12 +190,12 @@ def _read_lm2(text: str, file: File) -> Points:
         elif len(numbers := line.split()) == 2 and not any(letter.isalpha() for letter in line):
             points.append(two_numbers(numbers, file, f"in line {number}"))
     if len(names) != len(points):
-        raise LandmarkError(f"Landmark file {file} names {len(names)} landmarks and holds {len(points)} points.")
-    found = dict(zip(names, points, strict=True))
-    missing = [name for name in _BOSPHORUS if name not in found]
+        raise LandmarkError(f"Landmark file {file} names {len(names)} landmarks but holds {len(points)} points.")
+    named = dict(zip(names, points, strict=True))
+    missing = [name for name in _BOSPHORUS if name not in named]
     if missing:
         raise LandmarkError(f"Landmark file {file} lacks {len(missing)} of Bosphorus' landmarks: {', '.join(missing)}.")
-    own = np.array([found[name] for name in _BOSPHORUS])
+    own = np.array([named[name] for name in _BOSPHORUS])
     eyes = np.stack([own[[6, 7]].mean(axis=0), own[[8, 9]].mean(axis=0)])
     return np.concatenate([eyes[np.argsort(eyes[:, 0])], own])
 
@@ -211,7 +213,7 @@ def _read_csv(text: str, file: File) -> Points:
         columns, rows = [lower.index("x"), lower.index("y")], rows[1:]
     elif len(heading) > 2:
         raise LandmarkError(
-            f"Landmark file {file} has {len(heading)} columns and does not say which are x and y: name them so."
+            f"Landmark file {file} has {len(heading)} columns, none of them named x and y: name the columns."
         )
     points = [
         two_numbers([row[k] for k in columns if k < len(row)], file, f"as point {number}")
@@ -225,13 +227,10 @@ def _read_openface(heading: Sequence[str], rows: Sequence[Sequence[str]], file: 
     count = sum(name.startswith("x_") and name[2:].isdigit() for name in heading)
     names = [(f"x_{k}", f"y_{k}") for k in range(count)]
     if not names or not {name for pair in names for name in pair} <= set(heading):
-        raise LandmarkError(
-            f"Landmark file {file} lacks the points in the picture, x_0, y_0 and so on; let OpenFace write them with "
-            "-2Dfp."
-        )
+        raise LandmarkError(f"Landmark file {file} lacks the image points x_0, y_0 and so on; run OpenFace with -2Dfp.")
     ragged = next((row for row in rows if len(row) != len(heading)), None)
     if ragged is not None:
-        raise LandmarkError(f"Landmark file {file} has {len(heading)} columns and a row of {len(ragged)}.")
+        raise LandmarkError(f"Landmark file {file} has {len(heading)} columns but a row of {len(ragged)} cells.")
     faces = [dict(zip(heading, (cell.strip() for cell in row), strict=True)) for row in rows]
     if len(frames := {face.get("frame") for face in faces}) > 1:
         raise LandmarkError(f"Landmark file {file} holds {len(frames)} frames of a video; keep that of the photograph.")

@@ -104,9 +104,9 @@ def outline_of(points: Points) -> Points:
 
 
 def is_face(points: Points) -> bool:
-    """Tell whether pupils and mouth lie to each other as a face's do, as far as the template knows them.
+    """Tell whether pupils and mouth are placed like those of a face, as far as the template has them.
 
-    They do not if the points are another template's of the same number, or if y comes before x.
+    They are not if the points are another template's of the same number, or if y comes before x.
 
     Examples
     --------
@@ -175,7 +175,7 @@ def read_tem(path: str | os.PathLike[str]) -> npt.NDArray[np.float64]:
     Raises
     ------
     LandmarkError
-        The file is missing or empty, its count is no positive number, points are missing, or a point is
+        The file is missing or empty, its count is not a positive number, points are missing, or a point is
         not two finite numbers.
     """
     path = File.of(path)
@@ -189,7 +189,7 @@ def read_tem(path: str | os.PathLike[str]) -> npt.NDArray[np.float64]:
     count = int(lines[0])
     rows = lines[1 : count + 1]
     if len(rows) < count:
-        raise LandmarkError(f"Landmark file {path} promises {count} points and holds {len(rows)}.")
+        raise LandmarkError(f"Landmark file {path} declares {count} points but holds {len(rows)}.")
     points = np.empty((count, 2))
     for index, row in enumerate(rows):
         try:
@@ -199,6 +199,6 @@ def read_tem(path: str | os.PathLike[str]) -> npt.NDArray[np.float64]:
         if not np.isfinite(points[index]).all() or len(row.split()) != 2:
             raise LandmarkError(
                 f"Landmark file {path} has {row[:40]!r} as point {index} (line {index + 2}): "
-                "two finite numbers, x and y, are needed."
+                "give two finite numbers, x and y."
             )
     return points

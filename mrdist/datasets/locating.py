@@ -1,13 +1,13 @@
-"""Where a face lies in a photograph without landmarks: registration to a mean face.
+"""Location of a face in a photograph without landmarks, by registration to a mean face.
 
-A mean face is looked for over scales and turns by normalised correlation (Lewis 1995, "Fast normalized
+A mean face is searched over scales and rotations by normalised correlation (Lewis 1995, "Fast normalized
 cross-correlation"), and the best places are refined by Gauss-Newton steps of a similarity on the same criterion
 (enhanced correlation: Evangelidis and Psarakis 2008). Light and contrast are evened out locally first.
 
-What is like a face in its details may still be a flower: the likeness that decides counts the correlation with light
-evened out twice and the one without once. Where it is middling, scikit-image's trained detector of frontal faces must
-see one in the same place. The limits come from 384 photographs of faces, of which 382 are found and 379 are above
-0.52, and from 323 pictures of other things, which are all refused and none of which is above 0.51.
+Details like those of a face may still be a flower: the likeness that decides counts the correlation with light
+evened out twice and the one without once. If it is only middling, scikit-image's trained detector of frontal faces
+must see a face in the same place. The limits come from 384 photographs of faces, of which 382 are found and 379 are
+above 0.52, and from 323 pictures of other things, which are all refused and at most at 0.51.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ class Location:
 def locate(photograph: npt.NDArray[np.uint8], face: Floats) -> Location:
     """Find the face of a photograph by its likeness to a mean face.
 
-    Found are upright faces, turned by up to some 30 degrees, whose frame has at least a fifth of the photograph's
-    shorter side.
+    The face must be upright, rotated by at most about 30 degrees, and its frame must have at least a fifth of the
+    photograph's shorter side.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def locate(photograph: npt.NDArray[np.uint8], face: Floats) -> Location:
         Nothing in the photograph is like the mean face.
     """
     pixels = photograph[..., 0]
-    # Of a huge photograph a smaller copy is enough: the least frame that is looked for has twice the pixels of `_FINE`.
+    # A smaller copy of a huge photograph is enough: the smallest frame in the search has twice the pixels of `_FINE`.
     shrink = max(1, int(min(pixels.shape) * _SMALLEST / (2 * _FINE)))
     if shrink > 1:
         pixels = np.asarray(Image.fromarray(pixels).reduce(shrink))
@@ -101,7 +101,7 @@ def locate(photograph: npt.NDArray[np.uint8], face: Floats) -> Location:
         if likeness >= SURE or (likeness >= _LEAST and _is_seen(pixels, place)):
             return Location(place + SimilarityTransform(scale=shrink, translation=(shrink - 1) / 2), likeness)
     likeness = places[0][0] if places else 0.0
-    raise AlignmentError(f"its likeness to the mean face is {likeness:.2f} at best, {SURE} is needed for a face")
+    raise AlignmentError(f"its likeness to the mean face is {likeness:.2f} at best, but a face needs {SURE}")
 
 
 def likeness_of(image: Floats, face: Floats) -> float:

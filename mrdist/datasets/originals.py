@@ -1,4 +1,4 @@
-"""Photographs as they are: every pixel at its own depth, and what travels with them, to be changed in part."""
+"""Photographs at their own depth, with colour profile and EXIF, ready to be changed in part."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Original:
 
 
 def read_original(path: str | os.PathLike[str]) -> Original:
-    """Read a photograph without changing a pixel, but for its orientation.
+    """Read a photograph without changing a pixel, except for its orientation.
 
     Palettes and CMYK become RGB, bilevel images gray, since a change needs values in between.
 
@@ -65,7 +65,7 @@ def read_original(path: str | os.PathLike[str]) -> Original:
     Raises
     ------
     PhotographError
-        As `read_photograph`, and if it is a colour image of 16 bits, of which pillow reads 8.
+        As `read_photograph`, and if it is a 16-bit colour image, of which pillow reads 8 bits.
     """
     file = File.of(path)
     if file.suffix == ".npy":
@@ -73,7 +73,7 @@ def read_original(path: str | os.PathLike[str]) -> Original:
     with decoding(file) as image:
         if image.mode in _KEPT and ";16" in str(getattr(image, "tile", "")):
             raise PhotographError(
-                f"Photograph {file} has colours of 16 bits, of which 8 would be lost: save it with 8 bits a channel "
+                f"Photograph {file} has 16-bit colours, of which 8 bits would be lost: save it with 8 bits per channel "
                 "or as 16-bit gray."
             )
         if image.mode in ("F", "I"):
@@ -95,5 +95,5 @@ def read_original(path: str | os.PathLike[str]) -> Original:
 def _not_kept(file: File) -> str:
     return (
         f"Photograph {file} holds floats or an array, which a PNG cannot keep outside the face: save it as PNG with 8 "
-        "bits a channel or as 16-bit gray, or give one of the trained size."
+        "bits per channel or as 16-bit gray, or give one of the trained size."
     )

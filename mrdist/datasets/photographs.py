@@ -39,7 +39,7 @@ Normalize = Literal["255", "minmax"]
 
 #: What pillow may decode. Its other plug-ins are left out: EPS, for one, would run Ghostscript on the file.
 _FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000", "TGA")
-#: Of those, what strangers may send.
+#: Formats of those that clients may upload.
 _UPLOADED = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
 #: A few kilobytes of JPEG can ask for thousands of passes over all pixels; progressive photographs have about ten.
 _MAX_SCANS, _SCAN = 64, b"\xff\xda"
@@ -64,14 +64,14 @@ class Photograph(File):
 
 @dataclass(frozen=True)
 class Upload(File):
-    """A photograph that somebody has sent, held in memory and trusted less than a file; ``url`` is but its name.
+    """An uploaded photograph, held in memory and trusted less than a file; ``url`` is only its name.
 
     Attributes
     ----------
     content
         The bytes.
     max_pixels
-        With more it is refused from its head, before anything is decoded.
+        A photograph with more pixels is refused from its header, before anything is decoded.
     """
 
     content: bytes = field(default=b"", repr=False)
@@ -96,7 +96,7 @@ class Take:
     landmarks : dict of str to path-like
         Label -> landmark file, for the photographs that have one.
     session : str
-        Tells takes of one person apart; may be empty.
+        Distinguishes takes of one person; may be empty.
     dataset : str
         Where it comes from.
     split : str, optional
@@ -121,7 +121,7 @@ class Take:
 
 @dataclass(frozen=True)
 class Head:
-    """What the head of a photograph's file says of it, upright.
+    """Size and depth of an upright photograph, from the header of its file.
 
     Attributes
     ----------
@@ -139,9 +139,9 @@ class Head:
 def read_photograph(path: str | os.PathLike[str], color: Color) -> npt.NDArray[np.uint8]:
     """Read a photograph the way a viewer shows it.
 
-    The EXIF orientation is applied, transparency is laid on white, and 16-bit gray and floats are rounded to 8 bits (of
+    The EXIF orientation is applied, transparency is put on white, and 16-bit gray and floats are rounded to 8 bits (of
     16-bit colour, pillow keeps the upper 8). Palettes become RGB; so does CMYK, through the profile in the file if it
-    has one. Gray is Rec. 601 luminance. Of a file with several pages the first is read; an animation is refused.
+    has one. Gray is Rec. 601 luminance. The first page is read of a file with several; an animation is refused.
 
     Parameters
     ----------
@@ -158,8 +158,8 @@ def read_photograph(path: str | os.PathLike[str], color: Color) -> npt.NDArray[n
     Raises
     ------
     PhotographError
-        The file is missing, truncated, no image, animated, too large for pillow's limit against decompression bombs,
-        or has integers of more than 16 bits or floats outside 0..1.
+        The file is missing, truncated, not an image, animated, too large for pillow's limit against decompression
+        bombs, or has integers of more than 16 bits or floats outside 0..1.
     """
     pixels = _read(File.of(path), color, deep=False)
     assert pixels.dtype == np.uint8
@@ -172,8 +172,8 @@ def read_pixels(path: str | os.PathLike[str], color: Color) -> Pixels:
     Returns
     -------
     array of shape (y, x, channel)
-        uint8, uint16, or float32 in 0..1 (1 = white). Of what pillow cannot read deeper (16 bits of gray with alpha,
-        and of colours in PPM) 8 bits are left.
+        uint8, uint16, or float32 in 0..1 (1 = white). Where pillow cannot read deeper (16-bit gray with
+        alpha, and 16-bit colours in PPM), 8 bits are left.
     """
     return _read(File.of(path), color, deep=True)
 
@@ -309,7 +309,7 @@ def count_pixels(path: str | os.PathLike[str]) -> int:
 
 @contextmanager
 def decoding(file: File, *, head: bool = False) -> Iterator[Image.Image]:
-    """Open an image, with one sentence for whatever is wrong with it."""
+    """Open an image; whatever is wrong with it becomes one sentence."""
     formats = _UPLOADED if isinstance(file, Upload) else _FORMATS
     try:
         with warnings.catch_warnings():
@@ -325,7 +325,7 @@ def decoding(file: File, *, head: bool = False) -> Iterator[Image.Image]:
                 frames = 1 if image.format in ("MPO", "TIFF") else getattr(image, "n_frames", 1)
                 if frames > 1:
                     raise PhotographError(
-                        f"Photograph {file} is an animation of {frames} frames: save the one that is meant."
+                        f"Photograph {file} is an animation of {frames} frames: save the frame to be read."
                     )
                 yield image
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
@@ -338,7 +338,7 @@ def decoding(file: File, *, head: bool = False) -> Iterator[Image.Image]:
         raise
     except UnidentifiedImageError as error:
         raise PhotographFormatError(
-            f"Photograph {file} cannot be identified as an image; {', '.join(formats)} are read."
+            f"Photograph {file} cannot be identified as an image; supported are {', '.join(formats)}."
         ) from error
     except (OSError, SyntaxError, ValueError, KeyError, EOFError, MemoryError) as error:
         # pillow's readers of single formats raise all of them
@@ -349,13 +349,13 @@ def _check_upload(file: Upload, image: Image.Image) -> None:
     width, height = image.size
     if width * height > file.max_pixels:
         raise PhotographSizeError(
-            f"Photograph {file} has {width} x {height} pixels, and {file.max_pixels} are the limit: make it "
+            f"Photograph {file} has {width} x {height} pixels, but the limit is {file.max_pixels}: make it "
             "smaller first."
         )
     if image.format in ("JPEG", "MPO") and (scans := file.content.count(_SCAN)) > _MAX_SCANS:
         raise PhotographError(
-            f"Photograph {file} is a JPEG of {scans} scans, and {_MAX_SCANS} are the limit: save it anew as a "
-            "usual one."
+            f"Photograph {file} is a JPEG of {scans} scans, but the limit is {_MAX_SCANS}: save it again as an "
+            "ordinary JPEG."
         )
 
 
@@ -382,7 +382,7 @@ def _to_8_bits(image: Image.Image, file: File) -> Image.Image:
 
 
 def _through_profile(image: Image.Image) -> Image.Image:
-    """Convert CMYK to sRGB by the file's own profile; one that is broken is passed over, as viewers do."""
+    """Convert CMYK to sRGB by the file's own profile; a broken profile is ignored, as viewers do."""
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
         converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")

@@ -2,8 +2,8 @@
 
 A similarity from matched features takes up the movement of the head; a smooth flow takes up its turning,
 which shifts nose, ears and outline against each other. Neither looks at the mouth, and inside the face the
-flow is so smooth that it can follow a turning head but not a moving cheek: the expression stays. What happens
-inside the face is told from the face alone, since hair and outline are where the contrast is.
+flow is so smooth that it can follow a turning head but not a moving cheek: the expression stays. The flow
+inside the face is estimated from the face alone, since hair and outline have the most contrast.
 """
 
 from __future__ import annotations
@@ -127,8 +127,8 @@ def register(anchor: Photograph, moving: Photograph, landmarks: Floats) -> Regis
 def _look_up(mask: Masks, points: Floats) -> Masks:
     """Tell which points of the frame lie in a mask of it."""
     column, row = np.clip((points * len(mask)).astype(int), 0, len(mask) - 1).T
-    found: Masks = mask[row, column]
-    return found
+    inside: Masks = mask[row, column]
+    return inside
 
 
 def _matches(anchor: Photograph, moving: Photograph, landmarks: Floats) -> tuple[Floats, Floats]:
@@ -140,11 +140,11 @@ def _matches(anchor: Photograph, moving: Photograph, landmarks: Floats) -> tuple
     across = right - left
     below = np.array([-across[1], across[0]])
     middle, side = (left + right) / 2 + 0.28 * below, _CROP * float(np.linalg.norm(across))
-    (found, described), (found_moved, described_moved) = (
+    (keypoints, descriptors), (keypoints_moved, descriptors_moved) = (
         _features(photograph[..., 0], middle, side) for photograph in (anchor, moving)
     )
-    pairs = match_descriptors(described, described_moved, max_ratio=0.8, cross_check=True)
-    return found[pairs[:, 0]], found_moved[pairs[:, 1]]
+    pairs = match_descriptors(descriptors, descriptors_moved, max_ratio=0.8, cross_check=True)
+    return keypoints[pairs[:, 0]], keypoints_moved[pairs[:, 1]]
 
 
 def _features(image: Photograph, middle: Floats, side: float) -> tuple[Floats, Photograph]:
@@ -156,7 +156,7 @@ def _features(image: Photograph, middle: Floats, side: float) -> tuple[Floats, P
     sift = SIFT()
     try:
         sift.detect_and_extract(resize(crop / 255, [round(scale * length) for length in crop.shape]))
-    except (RuntimeError, ValueError) as error:  # SIFT's ways to say that there is nothing to see
+    except (RuntimeError, ValueError) as error:  # how SIFT reports an image without features
         raise AlignmentError("one of them shows no features where the face should be") from error
     return (sift.keypoints[:, ::-1] + 0.5) / scale - 0.5 + start, sift.descriptors
 
@@ -179,7 +179,7 @@ def _similarity(points: Floats, moved: Floats, landmarks: Floats) -> tuple[Any, 
         inliers = inliers if agreeing is None else agreeing
     if (count := int(inliers.sum())) < _MIN_INLIERS:
         raise AlignmentError(
-            f"{count} of {len(points)} matched features agree on a movement of the head, {_MIN_INLIERS} are needed"
+            f"{count} of {len(points)} matched features agree on a movement of the head, but {_MIN_INLIERS} are needed"
         )
     residuals = np.linalg.norm(similarity(points[inliers]) - moved[inliers], axis=1)
     return similarity, count, float(residuals.mean() / distance)

@@ -1,8 +1,8 @@
-"""Change a face in a photograph of any size, and nothing else of it.
+"""Change only the face in a photograph of any size.
 
-The face is warped into the frame, a mapping says there what it changes, and the change is warped back and added at the
-photograph's own resolution. A mask, 1 on the face and falling smoothly to 0 around it, says how much of the change
-arrives; where it is 0 every pixel keeps its value.
+The face is warped into the frame, a mapping computes its change there, and the change is warped back and added at the
+photograph's own resolution. A mask, 1 on the face and falling smoothly to 0 around it, weights the change; where it
+is 0, every pixel keeps its value.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def crop_face(photograph: npt.NDArray[np.uint8], positions: Floats, size: int) -
     -------
     uint8 array of shape (size, size, channel)
     """
-    # Of a huge photograph a smaller copy is enough, and spares gigabytes: four of its pixels to one of the frame.
+    # A smaller copy of a huge photograph is enough and saves gigabytes: four of its pixels to one of the frame.
     shrink = int(frame_side(positions) / (4 * size))
     if shrink > 1:
         flat = photograph[..., 0] if photograph.shape[2] == 1 else photograph
@@ -99,8 +99,8 @@ def retouch(
 ) -> npt.NDArray[np.generic]:
     """Add a change of the frame to a photograph.
 
-    A change of gray is added to all channels of a colour photograph alike: its luminance changes and its chroma
-    does not. Of a change of colours a gray photograph takes the luminance.
+    A gray change is added to all channels of a colour photograph alike: its luminance changes and its chroma
+    does not. A gray photograph takes the luminance of a colour change.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def retouch(
     change : array of shape (size, size, 1 or 3)
         1 = from black to white.
     mask : array of shape (size, size)
-        How much of it arrives, 0..1.
+        Weight of the change, 0..1.
     positions : array of shape (n, 2)
         As for `crop_face`.
 
@@ -170,16 +170,18 @@ def _places(positions: Floats, shape: tuple[int, ...], size: int) -> Iterator[_P
 def _into_frame(points: Floats, positions: Floats) -> Floats:
     """Find the points of the frame that a warp brings to points of the photograph, by Newton's method.
 
-    Beyond the frame the warp goes on as the affine map that is nearest to it.
+    Beyond the frame the warp continues as the affine map that is nearest to it.
     """
     side = len(_NODES)
     warp = [RectBivariateSpline(_NODES, _NODES, positions[:, axis].reshape(side, side)) for axis in (0, 1)]
     affine, *_ = np.linalg.lstsq(np.column_stack([GRID, np.ones(len(GRID))]), positions, rcond=None)
     linear = affine[:2].T
-    found = np.linalg.solve(linear, (points - affine[2]).T).T
+    solution = np.linalg.solve(linear, (points - affine[2]).T).T
     for _ in range(20):
-        inside = np.clip(found, 0, 1)
-        here = np.stack([part.ev(inside[:, 1], inside[:, 0]) for part in warp], axis=-1) + (found - inside) @ linear.T
+        inside = np.clip(solution, 0, 1)
+        here = (
+            np.stack([part.ev(inside[:, 1], inside[:, 0]) for part in warp], axis=-1) + (solution - inside) @ linear.T
+        )
         jacobian = np.stack(
             [
                 np.stack([part.ev(inside[:, 1], inside[:, 0], **{along: 1}) for along in ("dy", "dx")], axis=-1)
@@ -187,9 +189,9 @@ def _into_frame(points: Floats, positions: Floats) -> Floats:
             ],
             axis=-2,
         )
-        jacobian[(found != inside).any(axis=1)] = linear
+        jacobian[(solution != inside).any(axis=1)] = linear
         step = np.linalg.solve(jacobian, (points - here)[..., np.newaxis])[..., 0]
-        found = found + np.clip(step, -0.1, 0.1)
+        solution = solution + np.clip(step, -0.1, 0.1)
         if np.abs(step).max() < 1e-6:
             break
-    return found
+    return solution

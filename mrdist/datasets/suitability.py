@@ -1,9 +1,9 @@
 """How far the face of a photograph is from those that a mapping was trained on.
 
-A mapping does to every face what it has learnt from those of its training. Of one that is dark, turned or drawn it
-makes little, or something odd; these measures say so, and the photograph is changed all the same. The usual ranges
-leave out none of the 160 photographs of 80 people of the Face Research Lab London Set, aligned by their landmarks, each
-measured against the mean of the other half.
+A mapping does to every face what it has learnt from its training. It changes a dark, turned or drawn face little or
+oddly; these measures give a warning, and the photograph is changed all the same. The usual ranges include all 160
+photographs of 80 people of the Face Research Lab London Set, aligned by their landmarks, each measured against the mean
+of the other half.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from mrdist.datasets.locating import likeness_of, symmetry_of
 
 Floats = npt.NDArray[np.float64]
 
-#: Measure -> the least and the most that is usual, and what else there may be.
+#: Measure -> the smallest and the largest usual value, and the likely reason outside of them.
 USUAL: Mapping[str, tuple[float, float, str]] = {
-    "likeness": (0.44, 1.0, "it may be drawn, covered or no face"),
+    "likeness": (0.44, 1.0, "it may be drawn, covered or not a face"),
     "brightness": (0.4, 1.6, "too dark or too bright"),
     "contrast": (0.6, 2.2, "too flat or too harsh"),
-    "symmetry": (0.48, 1.0, "turned to a side, or found a little off"),
+    "symmetry": (0.48, 1.0, "turned to a side, or not located exactly"),
     "roll": (-20.0, 20.0, "tilted"),
 }
 
@@ -56,10 +56,10 @@ def measure_face(
     Examples
     --------
     >>> mean = np.random.default_rng(0).random((64, 64))
-    >>> found = measure_face(mean / 4, mean, np.ones((64, 64), dtype=bool), (10, 10, 20, 20))
-    >>> {name: round(value, 2) for name, value in found.items() if name != "symmetry"}
+    >>> measures = measure_face(mean / 4, mean, np.ones((64, 64), dtype=bool), (10, 10, 20, 20))
+    >>> {name: round(value, 2) for name, value in measures.items() if name != "symmetry"}
     {'likeness': 1.0, 'brightness': 0.25, 'contrast': 0.25, 'roll': 45.0}
-    >>> unusual(found)[0]
+    >>> unusual(measures)[0]
     'brightness 0.25 (usual 0.4 to 1.6): too dark or too bright'
     """
     inside, usual = face[face_mask], mean_face[face_mask]
@@ -76,7 +76,7 @@ def measure_face(
 
 
 def unusual(measures: Mapping[str, float]) -> list[str]:
-    """Return what is to be said of the measures that lie outside their usual range."""
+    """Return a sentence for each measure outside its usual range."""
     return [
         f"{name} {measures[name]:.2f} (usual {least:g} to {most:g}): {guess}"
         for name, (least, most, guess) in USUAL.items()

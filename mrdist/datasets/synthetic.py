@@ -1,4 +1,4 @@
-"""Synthetic faces: people who keep their identity over seven expressions, drawn from numbers alone."""
+"""Synthetic faces: people who keep their identity over seven expressions, drawn from random numbers alone."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def render_face(person: int, label: str, size: int, *, seed: int = 0, color: str
     """Draw a person with an expression, pupils at (0.32, 0.40) and (0.68, 0.40) of the side.
 
     The picture depends on the arguments alone. A person keeps shape, skin, light, hair, clothes and
-    background over all labels and sizes; only the sensor's noise is drawn anew for every photograph.
+    background over all labels and sizes; only the sensor's noise differs between photographs.
 
     Parameters
     ----------

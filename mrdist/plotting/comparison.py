@@ -1,4 +1,4 @@
-"""How methods compare: errors, sizes, fields and numbers of pairs."""
+"""Comparison of methods: errors, sizes, receptive fields and numbers of pairs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def plot_errors(errors: Mapping[str, float], *, ax: Axes | None = None) -> Axes:
     """Draw errors relative to the identity's as bars, the smallest on top.
 
-    Bars of methods that are far worse than all others are cut, with an arrow, and say how long they are.
+    Bars of methods that are far worse than all others are cut, with an arrow and their value.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def plot_field_sizes(
 ) -> Axes:
     """Draw error against the pixels that a receptive field spans, up to the whole image.
 
-    What is far worse than all else is drawn as an arrow at the upper edge, with its error.
+    Methods far worse than all others are drawn as arrows at the upper edge, with its error.
 
     Parameters
     ----------

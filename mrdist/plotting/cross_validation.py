@@ -1,4 +1,4 @@
-"""What a cross-validation has tried, and what it has chosen."""
+"""The candidates of a cross-validation, and its choice."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from mrdist.plotting.style import new_axes, plain
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito's palette; fields are no methods, which have colours of their own
+# Okabe and Ito's palette; fields are not methods, which have their own colours
 _LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = "osD^vP"
 
 
 def plot_cv(rows: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any], *, ax: Axes | None = None) -> Axes:
-    """Draw the mean error over the folds against alpha, a line a field, with standard errors and the choice marked.
+    """Draw the mean error over the folds against alpha: a line per field, standard errors, and the choice marked.
 
     Parameters
     ----------
     rows
-        The table of a weights store, one row a candidate: ``alpha`` (or ``nonzeros``, of l0), ``mse``, ``se`` and,
+        The table of a weights store, one row per candidate: ``alpha`` (or ``nonzeros``, for l0), ``mse``, ``se`` and,
         where fields were tried, ``receptive_field`` and ``dilation``.
     chosen
-        What was chosen, with the same names; ``alpha`` is None where every pixel has its own.
+        The chosen candidate, with the same names; ``alpha`` is None where every pixel has its own.
     ax
         Where to draw; a new figure unless given.
 
@@ -67,7 +67,7 @@ def plot_cv(rows: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any], *, ax:
 
 
 def _mark(ax: Axes, chosen: Mapping[str, Any], parameter: str, alphas: Sequence[float], color: str) -> None:
-    """Ring the choice and bar its standard error; alphas of the pixels' own are a line across the grid."""
+    """Mark the choice with a ring and an error bar; separate alphas per pixel are a line across the grid."""
     place = chosen[parameter]
     if place is None:
         ax.hlines(chosen["mse"], min(alphas), max(alphas), color=color, linestyle="--", linewidth=1.4)

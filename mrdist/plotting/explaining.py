@@ -1,4 +1,4 @@
-"""What the weights of one mapping or of several beside each other look like."""
+"""Pictures of the weights of one mapping or of several side by side."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ Scale = Literal["around zero", "ratio", "magnitude"]
 def plot_fields_beside(
     fields: Mapping[str, Sequence[npt.NDArray[np.floating]]], titles: Sequence[str], *, ax: Axes | None = None
 ) -> Axes:
-    """Draw the receptive fields of several mappings, a row each, at the same output pixels.
+    """Draw the receptive fields of several mappings at the same output pixels, one row per mapping.
 
-    Every row has its own scale, its largest absolute weight, which stands beside it: red above and blue below zero.
+    Every row has its own scale, its largest absolute weight, which is printed beside it: red above and blue below zero.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def plot_fields_beside(
         Mapping -> weights around each output pixel (`mrdist.analysis.patches`), squares of one side; NaN is drawn as
         nothing.
     titles
-        Of the pixels.
+        Titles of the pixels.
     ax
         Where to draw; a new figure unless given.
 
@@ -44,7 +44,7 @@ def plot_fields_beside(
     Raises
     ------
     ParameterError
-        If a mapping has another number of squares than there are titles.
+        If the number of squares of a mapping differs from the number of titles.
 
     Examples
     --------
@@ -79,7 +79,7 @@ def plot_fields_beside(
 def plot_maps(
     maps: Mapping[str, npt.NDArray[np.floating]], *, scale: Scale, label: str, ax: Axes | None = None
 ) -> Axes:
-    """Draw one image a mapping, in a row with one common scale.
+    """Draw one image per mapping, in a row with one common scale.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def plot_maps(
         ``magnitude``: from 0 on. Where one mapping has far larger values than another, the scale ends before them,
         with a pointed colour bar.
     label
-        Of the scale.
+        Label of the scale.
     ax
         Where to draw; a new figure unless given.
 
@@ -138,12 +138,12 @@ def plot_maps(
 
 
 def plot_reach(surveys: Mapping[str, WeightSurvey], *, ax: Axes | None = None) -> Axes:
-    """Draw within which distance which share of a mapping's absolute weights lies.
+    """Draw the share of a mapping's absolute weights against the distance from the output pixel.
 
     Parameters
     ----------
     surveys
-        Mapping -> what is known of its weights.
+        Mapping -> survey of its weights.
     ax
         Where to draw; a new figure unless given.
 
@@ -180,7 +180,7 @@ def plot_reach(surveys: Mapping[str, WeightSurvey], *, ax: Axes | None = None) -
 
 
 def plot_mask(shape: Shape, field: ReceptiveField, *, ax: Axes | None = None) -> Axes:
-    """Draw where weights may be: a row an output pixel, a column an input pixel, and the intercept last.
+    """Draw where weights may be: one row per output pixel, one column per input pixel, the intercept last.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def plot_faces(rows: Mapping[str, Sequence[npt.NDArray[np.generic]]], *, ax: Axes | None = None) -> Axes:
-    """Draw a grid of images, one row a kind.
+    """Draw a grid of images, one row per kind.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def plot_faces(rows: Mapping[str, Sequence[npt.NDArray[np.generic]]], *, ax: Axe
     """
     lengths = {len(images) for images in rows.values()}
     if len(lengths) != 1 or 0 in lengths:
-        raise ParameterError(f"rows must hold equally many images, got {[len(row) for row in rows.values()]}.")
+        raise ParameterError(f"rows must have the same number of images, got {[len(row) for row in rows.values()]}.")
     strips = [np.concatenate([_to_rgb(image) for image in images], axis=1) for images in rows.values()]
     picture = np.concatenate(strips)
     if ax is None:
@@ -69,7 +69,7 @@ def plot_receptive_fields(
     pixels
         Rows and columns of output pixels.
     channel
-        Channel whose weights are drawn, for separate colour; for joint colour those for itself.
+        Channel whose weights are drawn, for separate colour; for joint colour, its weights on itself.
     ax
         Where to draw; a new figure unless given.
 
@@ -98,7 +98,7 @@ def plot_receptive_fields(
 
 
 def plot_intercept(weights: MaskedWeights, *, channel: int = 0, ax: Axes | None = None) -> Axes:
-    """Draw the intercept as an image: what the mapping adds whatever it sees.
+    """Draw the intercept as an image: what the mapping adds to every output.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def plot_importance(
     image
         What the mapping sees, shape (y, x, channel), uint8 or floats; without it the maps are drawn alone.
     rows, columns
-        What they are called.
+        Their names.
     ax
         Where to draw; a new figure unless given.
 

@@ -1,4 +1,4 @@
-"""One colour for each method in every picture, and axes that leave the data alone."""
+"""One colour per method in every picture, and plain axes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def color_of(name: str) -> str:
 
 
 def plain(ax: Axes, *, grid: str | None = None) -> None:
-    """Leave of the frame only what carries a scale."""
+    """Remove the sides of the frame that carry no scale."""
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
     ax.set_axisbelow(True)
@@ -53,7 +53,7 @@ def plain(ax: Axes, *, grid: str | None = None) -> None:
 
 
 def bare(ax: Axes) -> None:
-    """Leave nothing but the picture and the texts beside it."""
+    """Remove everything but the picture and the texts beside it."""
     ax.tick_params(length=0)
     for side in ax.spines.values():
         side.set_visible(False)
@@ -68,13 +68,13 @@ def new_axes(aspect: float, height: float = 4.2) -> Axes:
 
 
 def largest(values: object) -> float:
-    """Return the largest absolute value that is a number, or 1 if there is none but zero."""
-    found = np.abs(np.asarray(values, dtype=np.float64))
-    return float(np.max(found, initial=0.0, where=np.isfinite(found))) or 1.0
+    """Return the largest finite absolute value, or 1 if all are zero."""
+    magnitudes = np.abs(np.asarray(values, dtype=np.float64))
+    return float(np.max(magnitudes, initial=0.0, where=np.isfinite(magnitudes))) or 1.0
 
 
 def ceiling(errors: Iterable[float], reference: float = 0.0) -> float:
-    """Return where an axis of errors ends, so that good methods can be told apart however bad the worst is.
+    """Return where an axis of errors ends, so that good methods stay distinct however bad the worst is.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def end_at(ax: Axes, top: float, errors: Iterable[float], reference: float) -> N
 
 
 def few_ticks(ax: Axes) -> None:
-    """Give a logarithmic axis of counts ticks that have room, such as 20k, 50k, 100k."""
+    """Give a logarithmic axis of counts a few ticks, such as 20k, 50k, 100k."""
     from matplotlib.ticker import EngFormatter, LogLocator, NullLocator  # slow to import
 
     low, high = ax.get_xlim()

@@ -36,13 +36,13 @@ def create_app(catalog: Catalog, settings: Settings | None = None) -> FastAPI:
     Parameters
     ----------
     catalog
-        What it serves.
+        The catalogue to serve.
     settings
-        How; by default those of a service on loopback that asks for no token.
+        By default those of a service on loopback that needs no token.
 
     Notes
     -----
-    Routes are functions without ``async``, which run in threads: none may hold up the others.
+    Routes are functions without ``async``, which run in threads, so that none blocks the others.
     """
     settings = settings or Settings()
     app = FastAPI(
@@ -66,7 +66,7 @@ def create_app(catalog: Catalog, settings: Settings | None = None) -> FastAPI:
         _include(app, import_module(f"mrdist.service.routes.{name}").router, API if name in _API else "")
     app.state.metrics = Metrics(lambda: app.state.desk.supervisor.states)
     app.add_middleware(Limits, settings=settings)
-    app.add_middleware(Guard, settings=settings, sessions=sessions)  # outside: its headers are on every answer
+    app.add_middleware(Guard, settings=settings, sessions=sessions)  # outermost: its headers are on every answer
     app.add_middleware(Meter, metrics=app.state.metrics)
     _describe(app, needs_token=sessions.needed)
     return app
@@ -93,7 +93,7 @@ def _name_of(route: APIRoute) -> str:
 
 
 def _describe(app: FastAPI, *, needs_token: bool) -> None:
-    """Have ``/openapi.json`` know the problems and how clients show who they are."""
+    """Add the problems and the authentication of clients to ``/openapi.json``."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:

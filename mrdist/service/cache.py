@@ -1,4 +1,4 @@
-"""What is worth keeping in memory for the next request: the latest, up to a size."""
+"""A cache of the values used last, up to a size."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Cache(Generic[Value]):
     Parameters
     ----------
     capacity
-        Sum of sizes that is kept.
+        Largest sum of sizes.
     size
-        Of a value; 1 by default, so that ``capacity`` counts values.
+        Returns the size of a value; 1 by default, so that ``capacity`` counts values.
 
     Examples
     --------
@@ -38,9 +38,9 @@ class Cache(Generic[Value]):
         self._lock = Lock()
 
     def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        """Return the value of a key, made unless it is here, once for all who wait for it.
+        """Return the value of a key; if it is not cached, make it once for all callers.
 
-        One that is larger than the capacity is not kept.
+        A value that is larger than the capacity is not kept.
         """
         with self._lock:
             if key in self._values:
@@ -69,6 +69,6 @@ class Cache(Generic[Value]):
                     self._total -= self._values.popitem(last=False)[1][1]
 
     def keys(self) -> list[Hashable]:
-        """Return the keys of what is kept, the latest last."""
+        """Return the keys of the cached values, the latest last."""
         with self._lock:
             return list(self._values)

@@ -1,11 +1,11 @@
-"""The catalogue: one folder or bucket below which everything lies that a service knows.
+"""The catalogue: one folder or bucket that holds everything a service knows.
 
 ::
 
     datasets/NAME.zarr   statistics/NAME.zarr   models/NAME.zarr   comparisons/NAME.compared
     jobs/ID.json         sources/               photographs to ingest
 
-Requests name things in it and nothing else: names have one pattern, and paths of sources may not lead out.
+Requests can only name entries of it: names have one pattern, and paths of sources may not lead out.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ Kind = Literal["datasets", "statistics", "models", "comparisons"]
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 SOURCE_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9 ._-]{0,99}(/[A-Za-z0-9_][A-Za-z0-9 ._-]{0,99}){0,7}$"
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
-"""Of a dataset, statistics or a model."""
+"""Name of a dataset, statistics, a model or a comparison."""
 SourcePath = Annotated[str, StringConstraints(pattern=SOURCE_PATTERN)]
-"""Below ``sources/``."""
+"""Path below ``sources/``."""
 
-_KINDS: dict[Kind, tuple[str, str, str]] = {  # what one is called, how its folder ends, which file makes it one
+_KINDS: dict[Kind, tuple[str, str, str]] = {  # noun, ending of the folder, file that marks it
     "datasets": ("dataset", ".zarr", "zarr.json"),
     "statistics": ("statistics", ".zarr", "zarr.json"),
     "models": ("model", ".zarr", "zarr.json"),
@@ -60,12 +60,12 @@ class Catalog:
 
     @classmethod
     def open(cls, url: str, storage_options: StorageOptions = None) -> Catalog:
-        """Make the folder unless it is there, and see that it can be used.
+        """Make the folder unless it exists, and check that it can be used.
 
         Raises
         ------
         ParameterError, StoreError
-            If it lies in memory, or cannot be used.
+            If it is in memory, or cannot be used.
         """
         if url.startswith("memory://"):
             raise ParameterError("a catalogue in memory:// would end with its process; give a folder or a bucket.")
@@ -79,30 +79,30 @@ class Catalog:
         return redact(self.url)
 
     def told(self, error: MrdistError) -> str:
-        """Return what an error says, without where on its machine or in which bucket the catalogue lies."""
+        """Return the message of an error without the location of the catalogue."""
         return str(error).replace(f"{self}/", "")
 
     def check(self) -> None:
-        """Raise StoreError if it cannot be read now."""
+        """Raise StoreError if the catalogue cannot be read now."""
         list_stores(f"{self.url}/datasets", self.storage_options)
 
     def url_of(self, kind: Kind, name: str) -> str:
-        """Return where a store is, or would be.
+        """Return the URL of a store, whether it exists or not.
 
         Raises
         ------
         ParameterError
-            If it cannot be a name.
+            If the name is not valid.
         """
         if not re.fullmatch(NAME_PATTERN[1:-1], name):
             raise ParameterError(
-                f"{name[:80]!r} cannot name a {_KINDS[kind][0]}: use up to 63 small letters, digits, dots, dashes and "
-                "underscores, a letter or digit first."
+                f"{name[:80]!r} cannot name a {_KINDS[kind][0]}: use up to 63 lowercase letters, digits, dots, dashes "
+                "and underscores, starting with a letter or digit."
             )
         return f"{self.url}/{kind}/{name}{_KINDS[kind][1]}"
 
     def names(self, kind: Kind) -> list[str]:
-        """Return the names of all stores of a kind, also of those in the making."""
+        """Return the names of all stores of a kind, complete or not."""
         stores = list_stores(f"{self.url}/{kind}", self.storage_options)
         ending = _KINDS[kind][1]
         names = [name.removesuffix(ending) for name in stores if name.endswith(ending)]
@@ -122,7 +122,7 @@ class Catalog:
         return stamp
 
     def is_complete(self, kind: Kind, name: str) -> bool:
-        """Whether a store is there and finished."""
+        """Whether a store exists and is complete."""
         url = self.url_of(kind, name)
         if kind == "comparisons":
             return exists(f"{url}/compare.png", self.storage_options)  # which is written last
@@ -131,7 +131,7 @@ class Catalog:
         return bool(describe(url, self.storage_options).get("complete"))
 
     def find(self, kind: Kind, name: str) -> str:
-        """Return where a store is.
+        """Return the URL of an existing store.
 
         Raises
         ------
@@ -142,13 +142,13 @@ class Catalog:
         return self.url_of(kind, name)
 
     def missing(self, kind: Kind, name: str) -> RefusedError:
-        """Return the error of a store that is not there."""
+        """Return the error for a store that does not exist."""
         there = self.names(kind)
         has = f"it has {', '.join(there[:8])}{', ...' * (len(there) > 8)}" if there else "it has none"
         return RefusedError(404, f"there is no {_KINDS[kind][0]} {name!r} in the catalogue; {has}.")
 
     def remove(self, kind: Kind, name: str) -> None:
-        """Remove a store; whoever stops half-way leaves one that nobody takes for complete."""
+        """Remove a store; if that is interrupted, the rest counts as incomplete."""
         url = self.find(kind, name)
         remove_store(url, self.storage_options)
         remove_record(run_url(url), self.storage_options)
@@ -159,14 +159,14 @@ class Catalog:
         return [name for name in entries if re.fullmatch(SOURCE_PATTERN[1:-1], name)]
 
     def source(self, path: str) -> str:
-        """Return where photographs to ingest are.
+        """Return the URL of photographs to ingest.
 
         Raises
         ------
         ParameterError
             If the path could lead out of ``sources/``.
         RefusedError
-            If there is nothing.
+            If nothing is there.
         """
         if not re.fullmatch(SOURCE_PATTERN[1:-1], path):
             raise ParameterError(
@@ -182,5 +182,5 @@ class Catalog:
         return url
 
     def free_bytes(self) -> int | None:
-        """Return the room that is left on the disk of a catalogue on this machine, None of any other."""
+        """Return the free bytes on the disk of a local catalogue, None for any other."""
         return shutil.disk_usage(self.url).free if is_local(self.url) else None

@@ -1,4 +1,4 @@
-"""From a request by names to what it would cost, or the sentence that says why it cannot be done."""
+"""Checks of requests before they are queued: their cost, or the reason why they cannot be done."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from mrdist.service.refusals import RefusedError
 from mrdist.service.settings import Settings
 from mrdist.service.work import MAKES, NEEDS_IMAGES, Verb, memory_limit
 
-_DRAWING = Cost(1, 512 * MIB)  # of verbs that work image by image
+_DRAWING = Cost(1, 512 * MIB)  # for verbs that work image by image
 
 
 def check(catalog: Catalog, settings: Settings, verb: Verb, name: str, options: Mapping[str, Any]) -> Cost:
-    """Raise all that can be known to be wrong with a request before it is queued.
+    """Check a request as far as possible before it is queued.
 
     Parameters
     ----------
     catalog, settings
         Of the service.
     verb, name, options
-        As in a request.
+        Of the request.
 
     Returns
     -------
     Cost
-        Of what is asked for.
+        Cost of the job.
     """
     given = dict(options)
     if verb in NEEDS_IMAGES:
@@ -61,7 +61,7 @@ def check(catalog: Catalog, settings: Settings, verb: Verb, name: str, options: 
 
 
 def plan_request(catalog: Catalog, settings: Settings, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a training would cost, as ``mrdist plan --json`` does; of methods beside mr, without the seconds."""
+    """Return the cost of a training, as ``mrdist plan --json`` does; without the seconds for methods other than mr."""
     given = dict(options)
     images = catalog.find("datasets", given.pop("images"))
     given["max_memory"] = memory_limit(settings, given)
@@ -83,8 +83,8 @@ def _check_room(catalog: Catalog, options: Mapping[str, Any]) -> None:
     if free is not None and needed > free:
         raise RefusedError(
             507,
-            f"the dataset would take some {needed} bytes, but the catalogue's disk has {free} left; ask for fewer "
-            "images or smaller ones.",
+            f"the dataset would take about {needed} bytes, but the catalogue's disk has {free} free; request fewer or "
+            "smaller images.",
         )
 
 

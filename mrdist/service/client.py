@@ -18,14 +18,14 @@ _SECONDS = 60
 
 @dataclass(frozen=True)
 class Client:
-    """A service somewhere.
+    """A client of a running service.
 
     Attributes
     ----------
     url
-        Where it listens.
+        Address of the service.
     token
-        That it asks for.
+        Token of the service.
     """
 
     url: str
@@ -55,7 +55,7 @@ class Client:
         Raises
         ------
         MrdistError
-            What the service says, or that it does not answer.
+            The service refuses the request or does not answer.
         """
         sent = {"accept": "application/json", **(headers or {})}
         if body is not None:
@@ -87,7 +87,7 @@ class Client:
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """The token is for the service alone."""
+    """Follows no redirects: the token is for the service alone."""
 
     def redirect_request(self, *_: Any) -> None:
         """Follow nothing."""
@@ -98,7 +98,7 @@ def _opener() -> urllib.request.OpenerDirector:
 
 
 def _said(error: urllib.error.HTTPError) -> str:
-    """Return the sentence of a problem."""
+    """Return the detail of a problem document."""
     try:
         problem = json.loads(error.read())
         return str(problem["detail"])

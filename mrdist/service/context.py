@@ -1,4 +1,4 @@
-"""What the routes share, as their arguments: ``catalog: CatalogHere``, ``settings: SettingsHere``."""
+"""Arguments that the routes share: ``catalog: CatalogHere``, ``settings: SettingsHere``."""
 
 from __future__ import annotations
 
@@ -38,4 +38,6 @@ CatalogHere = Annotated[Catalog, Depends(_catalog)]
 SettingsHere = Annotated[Settings, Depends(_settings)]
 JobsHere = Annotated[Jobs, Depends(_jobs)]
 DeskHere = Annotated[Desk, Depends(_desk)]
-IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=200, description="One job a key.")]
+IdempotencyKey = Annotated[
+    str | None, Header(min_length=1, max_length=200, description="Requests with one key make one job.")
+]

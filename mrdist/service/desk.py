@@ -1,4 +1,4 @@
-"""Where requests for work are taken in."""
+"""Accepts requests for work."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 from mrdist.service.catalog import Catalog, Kind
 from mrdist.service.checks import check
-from mrdist.service.jobs import JobRecord, Jobs
+from mrdist.service.job_records import JobRecord
+from mrdist.service.jobs import Jobs
 from mrdist.service.refusals import RefusedError
 from mrdist.service.settings import Settings
 from mrdist.service.supervisor import Supervisor
@@ -18,7 +19,7 @@ from mrdist.storage import run_state
 
 @dataclass(frozen=True)
 class Desk:
-    """Takes in what is asked for, if it can be done.
+    """Accepts requests that can be done.
 
     Attributes
     ----------
@@ -32,12 +33,12 @@ class Desk:
     supervisor: Supervisor
 
     def submit(self, verb: Verb, name: str, options: Mapping[str, Any], key: str | None = None) -> JobRecord:
-        """Check a request and put it into the queue, unless one with the same key has been before.
+        """Check a request and put it into the queue, unless its key was used before.
 
         Raises
         ------
         MrdistError
-            What the pipeline would say of it.
+            If the pipeline would refuse it.
         """
         record = None if key is None else self.jobs.of_key(key, verb, name, options)
         if record is None:
@@ -47,12 +48,12 @@ class Desk:
         return record
 
     def remove(self, kind: Kind, name: str) -> None:
-        """Remove a store that nobody needs or writes.
+        """Remove a store that no job needs and nobody writes.
 
         Raises
         ------
         RefusedError
-            If there is none, or somebody does.
+            If it does not exist, or is needed or written.
         """
         url = self.catalog.find(kind, name)
         self.jobs.check_unused(kind, name)
@@ -64,13 +65,13 @@ class Desk:
         self.catalog.remove(kind, name)
 
     def cancel(self, job: str) -> JobRecord:
-        """Have a job stop; see `Jobs.ask_stop`."""
+        """Stop a job; see `Jobs.ask_stop`."""
         self.jobs.ask_stop(job)
         self.supervisor.wake()
         return self.jobs.get(job)
 
     def resume(self, job: str) -> JobRecord:
-        """Have a job go on; see `Jobs.resume`."""
+        """Resume a job; see `Jobs.resume`."""
         record = self.jobs.resume(job)
         self.supervisor.wake()
         return record

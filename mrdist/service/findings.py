@@ -1,4 +1,4 @@
-"""Scores that take long to compute: computed once, then kept in the catalogue beside the model."""
+"""Sizes and scores of models: computed once, then kept in the catalogue beside the model."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def sizes_of(catalog: Catalog, name: str) -> dict[str, int | None]:
 
 
 def kept_scores(catalog: Catalog, name: str, dataset: str, split: str) -> dict[str, Any] | None:
-    """Return the scores that `scores_of` has kept, None if there are none or model or dataset have changed since."""
+    """Return the scores that `scores_of` has kept, None if there are none or if model or dataset have changed."""
     kept = _read(catalog, name, catalog.stamp("models", name)).get("scores", {}).get(f"{dataset} {split}")
     if kept is None or kept["stamp"] != catalog.stamp("datasets", dataset):
         return None
@@ -44,12 +44,12 @@ def kept_scores(catalog: Catalog, name: str, dataset: str, split: str) -> dict[s
 
 
 def forget(catalog: Catalog, name: str) -> None:
-    """Remove what was kept of a model."""
+    """Remove the kept sizes and scores of a model."""
     remove_record(_place(catalog, name), catalog.storage_options)
 
 
 class Evaluations:
-    """Scores models, one at a time, in a thread that no request has to wait for."""
+    """Scores models one at a time in a thread, so that requests need not wait."""
 
     def __init__(self) -> None:
         self._running: dict[tuple[str, ...], Future[dict[str, Any]]] = {}
@@ -59,26 +59,26 @@ class Evaluations:
     def scores_of(
         self, catalog: Catalog, name: str, dataset: str, split: str, *, seconds: float
     ) -> dict[str, Any] | None:
-        """Return the scores of a model on a split of a dataset, as `mrdist.evaluate` finds them.
+        """Return the scores of a model on a split of a dataset, as `mrdist.evaluate` computes them.
 
         Parameters
         ----------
         catalog, name, dataset, split
-            What of which.
+            The model, and the split of the dataset.
         seconds
-            How long to wait at most.
+            Longest time to wait.
 
         Returns
         -------
         dict or None
-            None if it takes longer; it goes on meanwhile.
+            None if it takes longer; the computation continues.
 
         Raises
         ------
         RefusedError
             If too many wait already.
         MrdistError
-            If it cannot be done.
+            If the model cannot be scored.
         """
         stamps = catalog.stamp("models", name), catalog.stamp("datasets", dataset)
         kept = kept_scores(catalog, name, dataset, split)
@@ -90,7 +90,7 @@ class Evaluations:
             if future is None:
                 if len(self._running) >= _MOST_WAITING:
                     raise RefusedError(
-                        503, f"{_MOST_WAITING} evaluations are waiting already; ask again later.", {"retry-after": "10"}
+                        503, f"{_MOST_WAITING} evaluations are waiting already; try again later.", {"retry-after": "10"}
                     )
                 future = self._running[key] = Future()
                 work = (key, future, lambda: _evaluate(catalog, name, dataset, split, stamps))
@@ -104,7 +104,7 @@ class Evaluations:
         try:
             with self._turn:
                 result = work()
-        except BaseException as error:  # whoever waits is to see it
+        except BaseException as error:  # the caller that waits for it raises it
             future.set_exception(error)
         else:
             future.set_result(result)
@@ -130,7 +130,7 @@ def _evaluate(catalog: Catalog, name: str, dataset: str, split: str, stamps: tup
 
 
 def _read(catalog: Catalog, name: str, stamp: str) -> dict[str, Any]:
-    """Return the record of a model as it is now; of another one of its name nothing is left."""
+    """Return the record of the present model; that of an earlier one of the same name is dropped."""
     kept = read_record(_place(catalog, name), catalog.storage_options) or {}
     return kept if kept.get("stamp") == stamp else {"stamp": stamp}
 

@@ -1,10 +1,10 @@
-"""Jobs: records in the catalogue, so that they belong to it and not to a process.
+"""Jobs: records in the catalogue, which outlive the processes that work on them.
 
 ::
 
-    jobs/ID.json         what was asked for and how it goes; written by whoever holds the job's lease
+    jobs/ID.json         request and progress; the holder of the job's lease writes it
     jobs/ID.run          the lease
-    jobs/ID.stop         somebody wants it to stop
+    jobs/ID.stop         a request to stop it
     jobs/ID.result.json  its result
     jobs/keys/HASH.json  the job of an idempotency key
 
@@ -20,12 +20,13 @@ import secrets
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from threading import Lock
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import ValidationError
 
 from mrdist.errors import StoreError
 from mrdist.service.catalog import Catalog, Kind
+from mrdist.service.job_records import JobRecord, State
 from mrdist.service.refusals import RefusedError
 from mrdist.service.work import MAKES, Verb
 from mrdist.storage.records import create_record, list_records, read_record, remove_record, write_record
@@ -35,83 +36,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("mrdist.service")
 
-State = Literal["queued", "running", "stopping", "done", "failed", "cancelled"]
-
-JOB_PATTERN = r"^[0-9]{8}t[0-9]{12}-[0-9a-f]{8}$"
-ENDED = ("done", "failed", "cancelled")
 _QUEUE = 1000
 _RECORD, _STOP, _RESULT = ".json", ".stop", ".result.json"
-
-
-class Job(BaseModel):
-    """A job and how it goes; what is not known yet is null."""
-
-    id: Annotated[str, Field(examples=["20261125t093000123456-0f3a9c2e"])]
-    verb: Verb
-    name: Annotated[str, Field(description="Of what it makes.")]
-    options: dict[str, Any]
-    state: State
-    submitted: datetime
-    started: datetime | None = None
-    finished: datetime | None = None
-    phase: Annotated[str | None, Field(description="What is done now.")] = None
-    blocks: Annotated[int | None, Field(description="Pieces of work of the phase.")] = None
-    blocks_done: int | None = None
-    images_per_second: float | None = None
-    seconds_left: Annotated[float | None, Field(description="Of the phase.")] = None
-    scores: dict[str, Any] | None = None
-    last_error: str | None = None
-    model: Annotated[str | None, Field(description="Name of the model that it trains.")] = None
-    dataset: Annotated[str | None, Field(description="Name of the dataset that it makes or trains from.")] = None
-    dashboard: Annotated[str | None, Field(description="Of the cluster that does the work.")] = None
-
-
-class Grid(BaseModel):
-    """How an image is cut into blocks."""
-
-    shape: list[int]
-    block: list[int]
-    grid: list[int]
-
-
-class JobRecord(Job):
-    """A job as it lies in the catalogue.
-
-    Attributes
-    ----------
-    revision
-        Counts the writes.
-    crashes
-        How often its process has died.
-    peak_memory, n_tasks
-        That a worker will need, in bytes, and how many could be busy.
-    key
-        Hash of its idempotency key.
-    grid, done
-        The blocks of the phase, where there are any: 1 for each that is done, in raster order.
-    """
-
-    revision: int = 0
-    crashes: int = 0
-    peak_memory: int = 0
-    n_tasks: int = 1
-    key: str | None = None
-    grid: Grid | None = None
-    done: str = ""
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether nobody works on it any more."""
-        return self.state in ENDED
-
-    def memory_of(self, workers: int) -> int:
-        """Return the bytes that it will need with so many workers."""
-        return self.peak_memory * max(1, min(workers, self.n_tasks))
-
-    def uses(self, kind: Kind, name: str) -> bool:
-        """Whether it makes a store or trains from it."""
-        made = (MAKES[self.verb], self.name) == (kind, name)
-        return made or (kind == "datasets" and self.options.get("images") == name)
 
 
 class Jobs:
@@ -120,31 +46,31 @@ class Jobs:
     Parameters
     ----------
     catalog
-        Where they lie.
+        The catalogue.
     """
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._options = catalog.storage_options
         self._folder = f"{catalog.url}/jobs"
-        self._ended: set[str] = set()  # seen so: they need not be read again to find those that have not
+        self._ended: set[str] = set()  # known to have ended, so that they are not read again
         self._submitting = Lock()
 
     def lease_url(self, job: str) -> str:
-        """Return what whoever works on a job holds a lease of."""
+        """Return the URL of which the process that works on a job holds a lease."""
         return f"{self._folder}/{job}"
 
     def submit(
         self, verb: Verb, name: str, options: Mapping[str, Any], cost: Cost, key: str | None = None
     ) -> JobRecord:
-        """Put a request, which has been checked, into the queue.
+        """Put a checked request into the queue.
 
         Parameters
         ----------
         verb, name, options
             Of the request.
         cost
-            Of it.
+            Cost of the job.
         key
             Requests with the same key become one job.
 
@@ -156,7 +82,7 @@ class Jobs:
         Raises
         ------
         RefusedError
-            If another job makes the same, or the key was used for another request.
+            If another job makes the same store, or the key was used for another request.
         """
         now = datetime.now(UTC)
         job = f"{now:%Y%m%dt%H%M%S%f}-{secrets.token_hex(4)}"
@@ -170,7 +96,7 @@ class Jobs:
                 job = known  # new, or one whose submission was cut off before it was written
             active = self.active()
             if len(active) >= _QUEUE:
-                raise RefusedError(429, f"{_QUEUE} jobs are in the queue, the limit; wait until some have ended.")
+                raise RefusedError(429, f"the queue is full with {_QUEUE} jobs; wait until some have ended.")
             for other in active:
                 if (MAKES[other.verb], other.name) == (MAKES[verb], name):
                     raise RefusedError(
@@ -193,7 +119,7 @@ class Jobs:
         return record
 
     def _job_of_key(self, key: str, job: str, request: str) -> str:
-        """Return the job of the hash of an idempotency key, this one if it is new."""
+        """Return the job of an idempotency key's hash; for a new key, this job."""
         url = f"{self._folder}/keys/{key}.json"
         if create_record(url, {"job": job, "request": request}, self._options):
             return job
@@ -204,7 +130,7 @@ class Jobs:
         return str(earlier["job"])
 
     def of_key(self, key: str, verb: Verb, name: str, options: Mapping[str, Any]) -> JobRecord | None:
-        """Return the job of a request that was made before with the same idempotency key, None if there is none.
+        """Return the job of an earlier request with the same idempotency key, None if there is none.
 
         Raises
         ------
@@ -228,23 +154,23 @@ class Jobs:
             ) from None
 
     def _look(self, job: str) -> JobRecord | None:
-        """Return one of many jobs, None if it was deleted meanwhile or cannot be read: it must not hide the others."""
+        """Return one of many jobs, None if it was deleted or cannot be read: it must not hide the others."""
         try:
             return self.find(job)
         except StoreError as error:
-            if error.__cause__ is not None:  # the catalogue is away
+            if error.__cause__ is not None:  # the catalogue cannot be reached
                 raise
             logger.warning("%s", error)
             self._ended.add(job)
             return None
 
     def get(self, job: str) -> JobRecord:
-        """Return a job as it goes; one that somebody wants to stop is stopping.
+        """Return a job; its state is stopping if it was asked to stop.
 
         Raises
         ------
         RefusedError
-            If there is none.
+            If it does not exist.
         """
         record = self.find(job)
         if record is None:
@@ -254,14 +180,14 @@ class Jobs:
         return record
 
     def latest(self, state: State | None = None, limit: int = 100) -> list[JobRecord]:
-        """Return the latest jobs, the last one first.
+        """Return the latest jobs, latest first.
 
         Parameters
         ----------
         state
             Only those in this state.
         limit
-            How many at most.
+            Maximum number.
         """
         names = list_records(self._folder, self._options)
         stops = _stops_of(names)
@@ -317,11 +243,11 @@ class Jobs:
         return result
 
     def wants_stop(self, job: str) -> bool:
-        """Whether somebody wants a job to stop."""
+        """Whether a job was asked to stop."""
         return read_record(f"{self._folder}/{job}{_STOP}", self._options) is not None
 
     def ask_stop(self, job: str) -> None:
-        """Have whoever works on a job stop, or whoever would begin it leave it.
+        """Ask the process of a job to stop, or keep a queued job from starting.
 
         Raises
         ------
@@ -330,26 +256,26 @@ class Jobs:
         """
         record = self.get(job)
         if record.has_ended:
-            raise RefusedError(409, f"job {job} is {record.state} already, so there is nothing to cancel.")
+            raise RefusedError(
+                409, f"job {job} is {record.state} already; only queued and running jobs can be cancelled."
+            )
         write_record(f"{self._folder}/{job}{_STOP}", {"asked": datetime.now(UTC).isoformat()}, self._options)
 
     def forget_stop(self, job: str) -> None:
-        """Take back `ask_stop`."""
+        """Undo `ask_stop`."""
         remove_record(f"{self._folder}/{job}{_STOP}", self._options)
 
     def resume(self, job: str) -> JobRecord:
-        """Put a job that has failed or was cancelled into the queue again: what it has finished is kept.
+        """Put a failed or cancelled job into the queue again; finished work is kept.
 
         Raises
         ------
         RefusedError
-            If it has not ended, or ended well.
+            If it has neither failed nor was cancelled.
         """
         record = self.get(job)
         if record.state not in ("failed", "cancelled"):
-            raise RefusedError(
-                409, f"job {job} is {record.state}; only jobs that have failed or were cancelled are resumed."
-            )
+            raise RefusedError(409, f"job {job} is {record.state}; only failed or cancelled jobs can be resumed.")
         with self._submitting:
             for other in self.active():
                 if (MAKES[other.verb], other.name) == (MAKES[record.verb], record.name):
@@ -360,28 +286,28 @@ class Jobs:
         return record
 
     def delete(self, job: str) -> None:
-        """Delete a job that has ended; what it has made stays.
+        """Delete a job that has ended; its results stay.
 
         Raises
         ------
         RefusedError
-            If it has not.
+            If it has not ended.
         """
         record = self.get(job)
         if not record.has_ended:
             raise RefusedError(409, f"job {job} is {record.state}; cancel it before you delete it.")
         if record.key is not None:
             remove_record(f"{self._folder}/keys/{record.key}.json", self._options)
-        for ending in (_STOP, _RESULT, ".run", _RECORD):  # the record last: without it nobody finds the others
+        for ending in (_STOP, _RESULT, ".run", _RECORD):  # the record last: the others are found by it
             remove_record(f"{self._folder}/{job}{ending}", self._options)
 
     def check_unused(self, kind: Kind, name: str) -> None:
-        """Make sure that no job needs a store.
+        """Check that no job needs a store.
 
         Raises
         ------
         RefusedError
-            If one does.
+            If a job needs it.
         """
         for record in self.active():
             if record.uses(kind, name):

@@ -16,10 +16,10 @@ def job_lease(jobs: Jobs, job: str, options: StorageOptions) -> Iterator[Lease]:
     Raises
     ------
     StoreBusyError
-        If somebody else holds it.
+        If another process holds it.
     """
     lease = Lease.take(jobs.lease_url(job), options, f"job {job}")
     try:
         yield lease
     finally:
-        lease.end()  # how the work went, the job's record says
+        lease.end()  # the job's record holds the outcome

@@ -1,4 +1,4 @@
-"""How much a client may ask: requests a second and bytes a request."""
+"""Limits of a client: requests per second and bytes per request."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _STREAMS = "/events"
 
 
 class Buckets:
-    """One bucket a client, which holds a second's requests and fills up at their rate; the latest clients are kept.
+    """One token bucket per client, which holds the requests of a second; the latest clients are kept.
 
     Parameters
     ----------
     rate
-        Requests a second.
+        Requests per second.
     """
 
     def __init__(self, rate: float) -> None:
@@ -31,7 +31,7 @@ class Buckets:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def wait(self, client: str, now: float) -> float:
-        """Take a request; return 0, or in how many seconds there will be room for it.
+        """Count a request; return 0, or the seconds until it is allowed.
 
         Examples
         --------
@@ -54,7 +54,7 @@ class Limits:
     Parameters
     ----------
     app
-        What it protects.
+        The application to protect.
     settings
         The service's.
     """
@@ -92,7 +92,7 @@ class Limits:
                 self._check_rate(scope)
             _check_body(Headers(scope=scope), limit)
             await self._app(scope, receive_up_to_limit, send_unless_too_large)
-            if left < 0 and not answering:  # whoever read the body has made something else of it
+            if left < 0 and not answering:  # the reader of the body replaced the error
                 raise _too_large(limit)
         except RefusedError as refusal:
             if answering:
@@ -105,7 +105,8 @@ class Limits:
         if wait:
             raise RefusedError(
                 429,
-                f"a client may ask {self._settings.requests_per_second:g} times a second; ask again in {wait:.2g} s.",
+                f"a client may send {self._settings.requests_per_second:g} requests per second; try again in "
+                f"{wait:.2g} s.",
                 {"retry-after": str(int(wait) + 1)},
             )
 
@@ -123,5 +124,5 @@ def _check_body(headers: Headers, limit: int) -> None:
 
 
 def _too_large(limit: int) -> RefusedError:
-    detail = f"the body of the request is larger than {limit} bytes, the limit."
+    detail = f"the body of the request is larger than the limit of {limit} bytes; send less."
     return RefusedError(413, detail, {"connection": "close"})

@@ -1,4 +1,4 @@
-"""What is counted, for Prometheus."""
+"""Metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -28,9 +28,13 @@ class Metrics:
     def __init__(self, jobs: Callable[[], Mapping[str, int]]) -> None:
         self._registry = CollectorRegistry()
         labels = ("method", "route", "status")
-        self._requests = Counter("mrdist_requests", "Requests that were answered.", labels, registry=self._registry)
+        self._requests = Counter("mrdist_requests", "Answered requests.", labels, registry=self._registry)
         self._seconds = Histogram(
-            "mrdist_request_seconds", "Until the answer began.", ("route",), buckets=_SECONDS, registry=self._registry
+            "mrdist_request_seconds",
+            "Seconds until the answer began.",
+            ("route",),
+            buckets=_SECONDS,
+            registry=self._registry,
         )
         self._registry.register(_Queue(jobs))
         ProcessCollector(registry=self._registry)
@@ -61,20 +65,20 @@ class _Queue(Collector):
 
 
 def _route_of(scope: Scope) -> str:
-    """Return the pattern that a request fits, one of few whatever clients ask for."""
+    """Return the route of a request: one of few, whatever clients request."""
     path: str = getattr(scope.get("route"), "path", "none")
     return f"{API}{path}" if scope["path"].startswith(f"{API}{path[:1]}") and path.startswith("/") else path
 
 
 class Meter:
-    """Notes every request.
+    """Counts every request.
 
     Parameters
     ----------
     app
-        What answers them.
+        The application.
     metrics
-        Where they are noted.
+        The counts.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:

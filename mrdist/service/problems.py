@@ -1,4 +1,4 @@
-"""Errors as problem details (RFC 9457): the sentence of the command line, with a status."""
+"""Errors as problem details (RFC 9457): the sentence of the command line with a status."""
 
 from __future__ import annotations
 
@@ -58,18 +58,18 @@ _STATUS: Sequence[tuple[type[MrdistError], int]] = (  # the first that fits
     (ExecutionError, 503),
 )
 _ALIGNMENT = "urn:mrdist:problem:alignment"
-"""Type of the problem that a client can solve by saying where the pupils are."""
+"""Type of the problem that a client can solve by giving the pupils."""
 _TAGS = ("train", "compare", "generate", "ingest")
 _SENTENCES = {
-    404: "there is nothing at {path}; /openapi.json lists what there is.",
-    405: "{path} does not know {method}; /openapi.json lists what it knows.",
+    404: "{path} does not exist; /openapi.json lists all paths.",
+    405: "{path} does not support {method}; /openapi.json lists its methods.",
 }
 
 
 class Problem(BaseModel):
-    """What is wrong with a request, in one sentence (RFC 9457)."""
+    """An error of a request, in one sentence (RFC 9457)."""
 
-    model_config = ConfigDict(json_schema_extra={"description": "What is wrong, in one sentence (RFC 9457)."})
+    model_config = ConfigDict(json_schema_extra={"description": "An error in one sentence (RFC 9457)."})
 
     type: str = Field(examples=["about:blank", _ALIGNMENT])
     title: str = Field(examples=["Not Found"])
@@ -78,7 +78,7 @@ class Problem(BaseModel):
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the description of the problems that a route may answer with, beside those that every route may.
+    """Return the description of the problems of a route, including those that every route may have.
 
     Examples
     --------
@@ -102,7 +102,7 @@ def problem(status: int, detail: str, headers: Mapping[str, str] | None = None, 
 
 
 def status_of(error: MrdistError) -> int:
-    """Return the status that tells what kind of error it is.
+    """Return the HTTP status of an error.
 
     Examples
     --------
@@ -117,7 +117,7 @@ def status_of(error: MrdistError) -> int:
 
 
 def install(app: FastAPI) -> None:
-    """Have all errors of an application answered as problems."""
+    """Answer all errors of an application as problems."""
 
     @app.exception_handler(MrdistError)
     async def of_mrdist(request: Request, error: MrdistError) -> Response:
@@ -145,26 +145,26 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def of_anything(_: Request, __: Exception) -> Response:  # the server logs it
-        return problem(500, "something went wrong inside the service; its log says what.")
+        return problem(500, "the service failed because of an internal error; see its log.")
 
 
 def _methods_of(request: Request) -> list[str]:
-    """Return the methods that a path knows, of all its routes."""
+    """Return the methods that a path supports, over all its routes."""
     known: list[tuple[re.Pattern[str], set[str]]] = request.app.state.known_methods
     return sorted({method for path, methods in known if path.fullmatch(request.url.path) for method in methods})
 
 
 def _sentence(error: Mapping[str, Any]) -> str:
-    """Return what pydantic says as one sentence with place and value."""
+    """Return pydantic's error as one sentence with place and value."""
     where = list(error["loc"][1:])
-    if len(where) > 2 and where[0] in _TAGS:  # which kind of request it was taken for
+    if len(where) > 2 and where[0] in _TAGS:  # the kind of request
         del where[0]
     place = ".".join(map(str, where)) or "the body of the request"
     reason = str(error["msg"]).rstrip(".")
     value = error.get("input")
     told = isinstance(value, str | int | float | bool) and error["loc"][-1] != "token"
     got = f" (got {_short(value)})" if told else ""
-    return f"{place} is refused{got}: {reason}."
+    return f"invalid {place}{got}: {reason}."
 
 
 def _short(value: object) -> str:

@@ -10,20 +10,28 @@ from mrdist.refinement import Refinement
 
 
 class Refining(BaseModel):
-    """How an importance map is made; by default the one that is kept with the model, or the usual one."""
+    """Options of an importance map; by default those stored with the model, or the usual ones."""
 
     model_config = ConfigDict(extra="forbid")
 
-    radius: Annotated[float | None, Field(ge=0, le=1, description="Of the disk, in sides of the image.")] = None
-    smoothing: Annotated[float | None, Field(ge=0, le=1, description="Of the Gaussian, in sides.")] = None
-    low: Annotated[float | None, Field(ge=-1000, le=1000, description="z-score where importance 0 ends.")] = None
-    high: Annotated[float | None, Field(ge=-1000, le=1000, description="z-score where importance 1 begins.")] = None
+    radius: Annotated[
+        float | None, Field(ge=0, le=1, description="Radius of the dilation, as a fraction of the image side.")
+    ] = None
+    smoothing: Annotated[
+        float | None, Field(ge=0, le=1, description="Width of the Gaussian, as a fraction of the image side.")
+    ] = None
+    low: Annotated[float | None, Field(ge=-1000, le=1000, description="z-score up to which the importance is 0.")] = (
+        None
+    )
+    high: Annotated[float | None, Field(ge=-1000, le=1000, description="z-score from which the importance is 1.")] = (
+        None
+    )
     signed: bool | None = None
     intercept: bool | None = None
 
     @property
     def refinement(self) -> Refinement | None:
-        """What was asked for, None where nothing was."""
+        """The refinement of the given options, None if there are none."""
         given = {name: getattr(self, name) for name in NAMES if getattr(self, name) is not None}
         return Refinement(**given) if given else None
 

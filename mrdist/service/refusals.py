@@ -1,4 +1,4 @@
-"""What a service refuses; apart, so that the processes of jobs need not load what answers requests."""
+"""Refused requests; in a module of its own, so that processes of jobs need not load the web framework."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class RefusedError(MrdistError):
     Attributes
     ----------
     status
-        Of the answer.
+        Status of the answer.
     headers
-        That it has besides.
+        Further headers of the answer.
     """
 
     def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""From the events of a run to the record of its job."""
+"""Writes the events of a run to the record of its job."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from typing import Any
 from mrdist.errors import MrdistError, StoreBusyError
 from mrdist.pipeline.info import block_map
 from mrdist.service.catalog import Catalog
-from mrdist.service.jobs import Grid, JobRecord, Jobs
+from mrdist.service.job_records import Grid, JobRecord
+from mrdist.service.jobs import Jobs
 from mrdist.storage import Lease, is_local
 
 logger = logging.getLogger("mrdist.service")
@@ -23,12 +24,12 @@ _REMOTE_SECONDS = 2.0
 
 
 class Reporter(logging.Handler):
-    """Writes into a job's record how it goes, now and then, while the context lasts.
+    """Writes the progress of a job to its record from time to time, while the context lasts.
 
     Parameters
     ----------
     catalog, jobs
-        Where the job lies.
+        Catalogue and jobs.
     record, lease
         Of the job; nobody else writes the record meanwhile.
     """
@@ -96,5 +97,5 @@ class Reporter(logging.Handler):
             except StoreBusyError:
                 os.kill(os.getpid(), signal.SIGTERM)  # somebody else works on the job now
                 return
-            except MrdistError as error:  # the work goes on; the next change is written again
+            except MrdistError as error:  # the work continues; the next change is written again
                 logger.warning("the progress of job %s cannot be written: %s", self._record.id, error)

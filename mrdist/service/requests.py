@@ -1,6 +1,6 @@
-"""What clients may ask to be done: the options of the pipeline's verbs, with names in place of URLs.
+"""Requests of clients: the options of the pipeline's verbs, with names in place of URLs.
 
-Numbers are not bounded here where the pipeline has a sentence of its own for those that make no sense.
+Numbers are not bounded here where the pipeline has its own error for invalid ones.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class _Options(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     def given(self) -> dict[str, Any]:
-        """Return the options that were given, as the pipeline calls them."""
+        """Return the given options under the pipeline's names."""
         return self.model_dump(exclude_none=True)
 
 
@@ -69,7 +69,7 @@ class _Training(_Options):
 
 
 class TrainOptions(_Training):
-    """Options of `mrdist train`; one of target and mappings must be there."""
+    """Options of `mrdist train`; either target or mappings must be given."""
 
     target: Annotated[Label | None, Field(description="Label of the outputs; all: every other label.")] = None
     mappings: Annotated[Literal["all"] | None, Field(description="all: the source to every label and back.")] = None
@@ -106,7 +106,7 @@ class GenerateOptions(_Options):
 class IngestOptions(_Options):
     """Options of `mrdist ingest`."""
 
-    source: Annotated[SourcePath, Field(description="A folder or archive below the catalogue's sources/.")]
+    source: Annotated[SourcePath, Field(description="Folder or archive below the catalogue's sources/.")]
     layout: Annotated[str, Field(max_length=20, json_schema_extra={"enum": ["auto", *LAYOUTS]})] | None = None
     dataset: Name | None = None
     angle: Literal["front", "half-left", "half-right", "full-left", "full-right"] | None = None
@@ -123,7 +123,7 @@ class IngestOptions(_Options):
 class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    name: Annotated[Name, Field(description="What it makes will be called so.")]
+    name: Annotated[Name, Field(description="Name of the store that the job makes.")]
 
 
 class TrainRequest(_Request):
@@ -158,7 +158,7 @@ JobRequest = Annotated[TrainRequest | CompareRequest | GenerateRequest | IngestR
 
 
 class PlanRequest(BaseModel):
-    """What would this training cost."""
+    """Ask for the cost of a training."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 

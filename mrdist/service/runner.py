@@ -1,6 +1,6 @@
-"""The process that works on one job: ``python -m mrdist.service.runner``, told on stdin what to do.
+"""The process that works on one job: ``python -m mrdist.service.runner``, with its order on stdin.
 
-It lives while the service does: when stdin ends, it stops cleanly, and the next service finds the job and resumes it.
+It ends with the service: when stdin ends, it stops cleanly, and the next service resumes the job.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from typing import Any
 
 from mrdist.errors import MrdistError, StoreBusyError
 from mrdist.service.catalog import Catalog
-from mrdist.service.jobs import JobRecord, Jobs
+from mrdist.service.job_records import JobRecord
+from mrdist.service.jobs import Jobs
 from mrdist.service.leases import job_lease
 from mrdist.service.reporter import Reporter
 from mrdist.service.settings import Settings
@@ -28,13 +29,13 @@ from mrdist.storage import Lease
 
 logger = logging.getLogger("mrdist.service")
 
-BUSY = 75  # somebody else works on the job
+BUSY = 75  # another process works on the job
 _STOP_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class Order:
-    """What a process is told to do.
+    """The order of a process.
 
     Attributes
     ----------
@@ -49,12 +50,12 @@ class Order:
     settings: Settings
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what goes through the pipe; the token does not."""
+        """Return the content for the pipe, without the token."""
         return {"catalog": self.catalog, "job": self.job, "settings": {**asdict(self.settings), "token": None}}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Order:
-        """Return the order that `to_dict` has made a dictionary of."""
+        """Return the order of a dictionary from `to_dict`."""
         settings = {**content["settings"], "host": "127.0.0.1", "allowed_hosts": ()}
         return cls(content["catalog"], content["job"], Settings(**settings))
 
@@ -94,14 +95,14 @@ def run(order: Order) -> int:
 
 
 def _work(catalog: Catalog, settings: Settings, jobs: Jobs, record: JobRecord, lease: Lease) -> None:
-    begun_before = record.started is not None
+    started_before = record.started is not None
     record.state, record.last_error = "running", None
     record.started = record.started or _now()
     with Reporter(catalog, jobs, record, lease):
         jobs.write(record)
         logger.info("job %s (%s %s) runs in process %d", record.id, record.verb, record.name, os.getpid())
         try:
-            if begun_before and MAKES[record.verb] == "datasets" and catalog.is_complete("datasets", record.name):
+            if started_before and MAKES[record.verb] == "datasets" and catalog.is_complete("datasets", record.name):
                 result: dict[str, Any] = {}  # stopped between the last write and the record's
             else:
                 result = perform(catalog, settings, record.verb, record.name, record.options)
@@ -112,7 +113,7 @@ def _work(catalog: Catalog, settings: Settings, jobs: Jobs, record: JobRecord, l
         except Exception:
             logger.exception("job %s failed", record.id)
             record.state = "failed"
-            record.last_error = "something went wrong inside the job; the service's log says what."
+            record.last_error = "the job failed because of an internal error; see the service's log."
         else:
             jobs.write_result(record.id, result)
             record.state, record.scores = "done", _scores(result)
@@ -129,7 +130,7 @@ def _scores(result: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def cancel(jobs: Jobs, job: str) -> None:
-    """End a job that nobody works on; the caller holds its lease."""
+    """End a job that no process works on; the caller holds its lease."""
     record = jobs.find(job)
     if record is not None and not record.has_ended:
         record.state, record.finished = "cancelled", _now()
@@ -148,13 +149,13 @@ def _now() -> datetime:
 
 
 def _stop(_signum: int, _frame: FrameType | None) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):  # once is enough: a second one would hit the writing of the record
+    for number in (signal.SIGTERM, signal.SIGINT):  # a second one would interrupt the writing of the record
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 def _log_to_stderr() -> None:
-    """Tell what mrdist says, and nothing that its libraries do."""
+    """Log the messages of mrdist and none of its libraries."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     for name in ("mrdist", "py.warnings"):
@@ -176,7 +177,7 @@ def _read_line() -> bytes:
 
 def _end_with_service() -> None:
     """Stop when the pipe from the service ends."""
-    while os.read(0, 1 << 10):  # not through sys.stdin, whose lock this thread would hold at the process's end
+    while os.read(0, 1 << 10):  # not sys.stdin, whose lock this thread would hold when the process ends
         pass
     os.kill(os.getpid(), signal.SIGTERM)
     threading.Event().wait(_STOP_SECONDS)

@@ -1,4 +1,4 @@
-"""Who may ask for what: hosts, origins, tokens, sessions of the page, and the headers of every answer."""
+"""Access control: hosts, origins, tokens, sessions of the page, and the headers of every answer."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _PUBLIC_BELOW = "/static/"
 
 
 class Sessions:
-    """Cookies of the page, which the token signs: they outlive a restart, and end with the token.
+    """Cookies of the page, signed with the token: they survive a restart and end with the token.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class Sessions:
         return self._token is not None
 
     def knows(self, token: str) -> bool:
-        """Whether this is the service's token, in a time that tells nothing about it."""
+        """Whether this is the service's token, in constant time."""
         if self._token is None:
             return False
         ours, theirs = (hashlib.sha256(each).digest() for each in (self._token, token.encode()))
@@ -78,14 +78,14 @@ class Sessions:
         return f"{session}.{self._sign(session)}"
 
     def is_valid(self, cookie: str) -> bool:
-        """Whether this service has given out the cookie, and not too long ago."""
+        """Whether this service has issued the cookie and it has not expired."""
         session, _, signature = cookie.rpartition(".")
         expires = session.partition(".")[0]
         good = hmac.compare_digest(self._sign(session).encode(), signature.encode())
         return self.needed and good and expires.isdigit() and time.time() < int(expires)
 
     def csrf_token(self, cookie: str) -> str:
-        """Return what the page must send with the cookie wherever it changes something."""
+        """Return the token that the page must send with the cookie in every request that changes something."""
         return self._sign(f"csrf {cookie}") if self.needed and cookie else ""
 
     def _sign(self, text: str) -> str:
@@ -93,22 +93,22 @@ class Sessions:
 
 
 def csrf_token(request: HTTPConnection) -> str:
-    """Return what the page that is answered with must send as ``X-CSRF-Token``; empty where no token is needed."""
+    """Return the ``X-CSRF-Token`` for the page in the answer; empty if no token is needed."""
     sessions: Sessions = request.app.state.sessions
     return sessions.csrf_token(request.cookies.get(COOKIE, ""))
 
 
 class Guard:
-    """Lets through what may be asked, and puts the security headers on every answer.
+    """Lets allowed requests through, and puts the security headers on every answer.
 
     Parameters
     ----------
     app
-        What it guards.
+        The application to guard.
     settings
         The service's.
     sessions
-        Of the page.
+        Sessions of the page.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings, sessions: Sessions) -> None:
@@ -146,11 +146,11 @@ class Guard:
             return
         if allowed:
             await self._app(scope, receive, send_with_headers)
-        else:  # a page, and nobody is logged in
+        else:  # a page without a session
             await RedirectResponse("/login", 303)(scope, receive, send_with_headers)
 
     def _check_host(self, headers: Headers) -> None:
-        """Refuse names that are not the service's: a page elsewhere may have its name lead here (DNS rebinding)."""
+        """Refuse names that are not the service's: another site may let its name point here (DNS rebinding)."""
         names = headers.getlist("host")
         name = _hostname(names[0]) if len(names) == 1 else None
         if name is None:
@@ -160,7 +160,7 @@ class Guard:
         raise RefusedError(421, f"host {name[:80]!r} is not allowed; start the service with --allow-host to add it.")
 
     def _check_origin(self, scope: Scope, headers: Headers) -> None:
-        """Refuse what pages of other origins ask for."""
+        """Refuse requests of pages of other origins."""
         origin = headers.get("origin")
         if origin is not None and _netloc(origin) != headers["host"].lower():
             raise RefusedError(403, f"pages of the origin {origin[:80]!r} may not use the service.")
@@ -190,7 +190,7 @@ class Guard:
             sent, wanted = headers.get(CSRF_HEADER, ""), self._sessions.csrf_token(cookie)
             if scope["method"] in _SAFE or hmac.compare_digest(sent.encode(), wanted.encode()):
                 return True
-            raise RefusedError(403, "a request with the page's cookie must bring its X-CSRF-Token; load the page anew.")
+            raise RefusedError(403, "a request with the page's cookie must send its X-CSRF-Token; reload the page.")
         is_page = scope["method"] in _SAFE and not path.startswith("/api/") and path != "/metrics"
         if is_page and "text/html" in headers.get("accept", ""):
             return False
@@ -200,7 +200,7 @@ class Guard:
 def _unauthorized(reason: str) -> RefusedError:
     return RefusedError(
         401,
-        f"{reason}; send the service's as `Authorization: Bearer TOKEN`.",
+        f"{reason}; send the service's token as `Authorization: Bearer TOKEN`.",
         {"www-authenticate": 'Bearer realm="mrdist"'},
     )
 

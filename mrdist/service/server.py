@@ -1,4 +1,4 @@
-"""The process that serves: sockets, signals, and an end that keeps everything."""
+"""The server process: sockets, signals, and a clean shutdown."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ _PATIENCE_SECONDS = 10.0
 
 
 class _Impatient(H11Protocol):
-    """Bounds the size of headers, as h11 does, and hangs up on who does not come to the end of a request's head."""
+    """Bounds the size of headers, as h11 does, and closes connections that do not complete the head of a request."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to look, now and then."""
+        """Start the regular check."""
         super().connection_made(transport)
         self._was_idle, self._last = False, self.cycle
         self._look = self.loop.call_later(_PATIENCE_SECONDS, self._look_again)
 
     def _look_again(self) -> None:
-        idle = self.conn.their_state is h11.IDLE and self.cycle is self._last  # no request since the last look
+        idle = self.conn.their_state is h11.IDLE and self.cycle is self._last  # no request since the last check
         self._last = self.cycle
         if idle and self._was_idle:
             self.transport.close()
@@ -58,20 +58,20 @@ class _Impatient(H11Protocol):
         self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Look no more."""
+        """Stop the check."""
         self._look.cancel()
         super().connection_lost(exc)
 
 
 class _Server(uvicorn.Server):
-    """Tells the application at once that the end has come, so that streams end before connections are waited for."""
+    """Tells the application at once of the shutdown, so that streams end before the wait for connections."""
 
     def __init__(self, config: uvicorn.Config, stopping: Event) -> None:
         super().__init__(config)
         self._stopping = stopping
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin the end."""
+        """Start the shutdown."""
         self._stopping.set()
         super().handle_exit(sig, frame)
 
@@ -82,7 +82,7 @@ def run(catalog_url: str, settings: Settings, announce: Callable[[str, str], Any
     Parameters
     ----------
     catalog_url
-        Folder or bucket; a folder is made.
+        Folder or bucket; a folder is made if needed.
     settings
         How to serve it.
     announce
@@ -91,7 +91,7 @@ def run(catalog_url: str, settings: Settings, announce: Callable[[str, str], Any
     Raises
     ------
     MrdistError
-        If the catalogue cannot be used, or the address not listened on.
+        If the catalogue cannot be used, or the address is not available.
     """
     catalog = Catalog.open(catalog_url)
     app = create_app(catalog, settings)
@@ -124,7 +124,7 @@ def _listen(settings: Settings) -> socket.socket:
     except OSError as error:
         listener.close()
         raise MrdistError(
-            f"{settings.host} port {settings.port} cannot be listened on ({error.strerror or error}); choose another "
-            "--port or --host."
+            f"the service cannot listen on {settings.host} port {settings.port} ({error.strerror or error}); choose "
+            "another --port or --host."
         ) from error
     return listener

@@ -1,4 +1,4 @@
-"""What the operator of a service decides."""
+"""Settings of a service."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ class Settings:
     host, port
         Where it listens.
     token
-        What clients must show; none is needed on loopback.
+        Token that clients must send; loopback needs none.
     allowed_hosts
-        Names besides the host's own under which clients may call it.
+        Further host names that clients may use.
     workers, scheduler
-        Who does the work of a job, as in `mrdist.train`.
+        Workers of a job, as in `mrdist.train`.
     max_running
-        Jobs that run at once; the others wait.
+        Maximum number of jobs that run at once; others wait.
     max_memory
-        Largest limit per worker process that a job may ask for, in bytes, and that of jobs that ask for none.
+        Largest memory limit of a worker process that a job may request, in bytes, and the default.
     requests_per_second
-        Of one client; event streams do not count.
+        Limit of one client; event streams do not count.
     max_body_bytes, max_upload_bytes
         Largest request of JSON, and of one with photographs.
     """
@@ -58,9 +58,9 @@ class Settings:
         if self.workers is not None and self.workers < 0:
             raise ParameterError(f"workers must be 0 (a job's own process) or more, got {self.workers}.")
         if self.max_running < 1:
-            raise ParameterError(f"at least one job must be allowed to run, got {self.max_running}.")
+            raise ParameterError(f"max_running must be at least 1, got {self.max_running}.")
         if not self.requests_per_second > 0:
-            raise ParameterError(f"the request limit must be positive, got {self.requests_per_second:g} per second.")
+            raise ParameterError(f"requests_per_second must be positive, got {self.requests_per_second:g}.")
 
     @property
     def anywhere(self) -> bool:

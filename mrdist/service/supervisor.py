@@ -1,4 +1,4 @@
-"""Starts what is queued, one process a job, and has those processes end when the service does."""
+"""Starts queued jobs, one process per job, and ends those processes with the service."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from threading import Event, Thread
 from mrdist.errors import MrdistError, StoreBusyError
 from mrdist.pipeline._blocks import n_slots_of
 from mrdist.service.catalog import Catalog
-from mrdist.service.jobs import JobRecord, Jobs
+from mrdist.service.job_records import JobRecord
+from mrdist.service.jobs import Jobs
 from mrdist.service.leases import job_lease
 from mrdist.service.machine import memory_of_machine
 from mrdist.service.runner import BUSY, Order, cancel, fail
@@ -27,7 +28,7 @@ from mrdist.storage import is_local, run_state
 logger = logging.getLogger("mrdist.service")
 
 _TICK_SECONDS = 1.0
-_REMOTE_TICK_SECONDS = 3.0  # every look at a bucket costs
+_REMOTE_TICK_SECONDS = 3.0  # every request to a bucket costs
 _END_SECONDS = 20.0
 _BUSY_SECONDS = 5.0
 _MAX_CRASHES = 3
@@ -65,15 +66,15 @@ class Supervisor:
         self.states: Counter[str] = Counter()
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Start watching."""
         self._thread.start()
 
     def wake(self) -> None:
-        """Have it look at the queue now."""
+        """Look at the queue now."""
         self._awake.set()
 
     def end(self) -> None:
-        """Stop all jobs, which the next service resumes, and wait for their ends."""
+        """Stop all jobs, which the next service resumes, and wait until they have ended."""
         self._ending.set()
         self._awake.set()
         self._thread.join()
@@ -85,11 +86,11 @@ class Supervisor:
             try:
                 self._tick()
                 self._failures = 0
-            except MrdistError as error:  # the catalogue is away: what runs goes on
+            except MrdistError as error:  # the catalogue cannot be reached; running jobs continue
                 self._failures += 1
                 pause = min(2.0**self._failures, _MAX_PAUSE)
                 logger.warning("the queue cannot be read; next try in %.0f s: %s", pause, error)
-            except Exception:  # whatever it is, the queue must not stand still for it
+            except Exception:  # no error may stop the queue
                 logger.exception("the queue cannot be worked on")
             self._awake.wait(pause)
             self._awake.clear()
@@ -132,16 +133,16 @@ class Supervisor:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             env={name: value for name, value in os.environ.items() if name != "MRDIST_TOKEN"},
-            start_new_session=True,  # Ctrl-C is for the service, which asks its jobs to end
+            start_new_session=True,  # Ctrl-C goes to the service, which stops its jobs
         )
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(json.dumps(order.to_dict()).encode() + b"\n")
-            process.stdin.flush()  # and left open: its end tells the process that the service has died
+            process.stdin.flush()  # stays open: its end tells the process that the service has died
         self._runs[record.id] = _Run(process, record.memory_of(n_slots_of(self._settings.workers)))
 
     def _halt(self, record: JobRecord) -> None:
-        """Stop a job that runs here; end one that nobody works on."""
+        """Stop a job that runs here; end a job that no process works on."""
         run = self._runs.get(record.id)
         if run is not None:
             if not run.asked_to_stop:
@@ -152,11 +153,11 @@ class Supervisor:
         if state is None:
             with contextlib.suppress(StoreBusyError), job_lease(self._jobs, record.id, self._catalog.storage_options):
                 cancel(self._jobs, record.id)
-        elif not state["alive"]:  # a process of its own finds out whether that is so, which may take a while
+        elif not state["alive"]:  # a separate process makes sure of that, which may take a while
             self._start(record)
 
     def _bury(self, job: str) -> None:
-        """See how a process has ended."""
+        """Handle the end of a process."""
         run = self._runs.pop(job)
         code = run.process.returncode
         _sweep(run.process)
@@ -197,7 +198,7 @@ class Supervisor:
 
 
 def _sweep(process: subprocess.Popen[bytes]) -> None:
-    """Kill what a job's process may have left behind, and itself."""
+    """Kill a job's process and its remaining children."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

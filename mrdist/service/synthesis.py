@@ -1,4 +1,4 @@
-"""Pictures from photographs: models that stay opened, and no more photographs at a time than memory bears."""
+"""Pictures from photographs: models stay open, and memory limits the photographs at a time."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from mrdist.service.cache import Cache
 from mrdist.service.catalog import Catalog
 
 MODEL_BYTES = 1 << 30
-"""Of weights that stay in memory."""
+"""Limit of the weights that stay in memory."""
 LARGE_PIXELS = 1 << 22
-"""A photograph of more pixels than these, which takes up to a gigabyte, waits for the one before it."""
+"""Photographs with more pixels, which take up to a gigabyte, are processed one at a time."""
 THREADS = 2 * min(os.cpu_count() or 1, 8)
-"""Photographs that are worked on at a time."""
+"""Photographs processed at a time."""
 
 _opened: Cache[OpenedMapping] = Cache(MODEL_BYTES, size=lambda opened: memory_of(opened.reader))
 _limiters: RunVar[tuple[CapacityLimiter, CapacityLimiter]] = RunVar("limiters")
@@ -37,7 +37,7 @@ def open_model(catalog: Catalog, name: str) -> OpenedMapping:
 
 
 def clean_name(name: str | None) -> str:
-    """Return what errors may call an upload, whatever its sender has called it.
+    """Return a safe name of an upload for error messages.
 
     Examples
     --------
@@ -50,14 +50,14 @@ def clean_name(name: str | None) -> str:
 async def retouch_all(
     file: BinaryIO, name: str, models: Sequence[Callable[[], OpenedMapping]], make: Callable[..., Retouched]
 ) -> list[Retouched]:
-    """Have every model make its picture of a photograph, in a thread.
+    """Make the pictures of all models from a photograph, in a thread.
 
     Parameters
     ----------
     file, name
         The photograph.
     models
-        Open a model each.
+        Functions that each open a model.
     make
         Called with an opened model, the photograph's bytes and its name.
 
@@ -77,8 +77,8 @@ async def retouch_all(
         if most_pixels is not None and (pixels := upload_pixels(content, name)) > most_pixels:
             if len(models) > 1:
                 raise PhotographSizeError(
-                    f"Photograph {name} has {pixels} pixels, and {most_pixels} are the limit for several models at "
-                    "once: make it smaller first, or name one model."
+                    f"Photograph {name} has {pixels} pixels, but the limit for several models at once is "
+                    f"{most_pixels}: make it smaller first, or name one model."
                 )
             return None
         return [make(open_it(), content, name) for open_it in models]

@@ -1,4 +1,4 @@
-"""Where tokens come from, of the service and of its clients alike."""
+"""Tokens of the service and of its clients."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _MIN_TOKEN = 16
 
 
 def read_token(path: str | None) -> str | None:
-    """Return the token in a file, or else in the environment variable ``MRDIST_TOKEN``; None where there is none.
+    """Return the token in a file, or else in the environment variable ``MRDIST_TOKEN``; None if there is none.
 
     Raises
     ------
     ParameterError
-        If the file cannot be read, or the token is too short to be one.
+        If the file cannot be read, or the token is too short.
     """
     if path is None:
         text, where = os.environ.get("MRDIST_TOKEN", ""), "MRDIST_TOKEN"

@@ -1,4 +1,4 @@
-"""One call of the pipeline a job; what each needs is loaded when it is called."""
+"""One call of the pipeline per job, which imports what it needs when it is called."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ NEEDS_IMAGES = ("train", "compare")
 
 
 def perform(catalog: Catalog, settings: Settings, verb: Verb, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Do what was asked for, or go on with it; parameters are those of `check`.
+    """Do or resume the work of a request; parameters are those of `check`.
 
     Returns
     -------
     dict
-        What the command line would print with ``--json``.
+        The output of the command line with ``--json``.
     """
     url = catalog.url_of(MAKES[verb], name)
     given = dict(options)
@@ -55,13 +55,13 @@ def memory_limit(settings: Settings, options: Mapping[str, Any]) -> int:
     Raises
     ------
     MemoryLimitError
-        If it is more than a job may ask for.
+        If it is more than a job may request.
     """
     limit = parse_bytes(options["max_memory"]) if "max_memory" in options else settings.max_memory
     if limit > settings.max_memory:
         raise MemoryLimitError(
-            f"max_memory is {limit} bytes, but a job of this service may ask for {settings.max_memory} at most per "
-            "worker process; ask for less."
+            f"max_memory is {limit} bytes, but a job of this service may request at most {settings.max_memory} per "
+            "worker process; request less."
         )
     return limit
 

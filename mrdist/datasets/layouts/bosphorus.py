@@ -6,7 +6,7 @@
     bs000/bs000_E_HAPPY_0.png    happy
     bs000/bs000_E_HAPPY_0.lm2    its landmarks
 
-Action units (``LFAU``, ``UFAU``, ``CAU``), turned heads (``YR``, ``PR``, ``CR``) and occlusions (``O``) are no
+Action units (``LFAU``, ``UFAU``, ``CAU``), turned heads (``YR``, ``PR``, ``CR``) and occlusions (``O``) are not
 expressions of the whole face; they are left out.
 """
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 
-from mrdist.datasets.layouts.records import Found, Layout, Record, counter, read_names
+from mrdist.datasets.layouts.records import Layout, Listing, Record, counter, read_names
 from mrdist.storage.files import Source
 
 _LABELS = {
@@ -29,7 +29,7 @@ _LABELS = {
 _NAME = re.compile(r"(?P<subject>bs[0-9]{3})_(?P<label>[A-Z]+_[A-Z0-9]+)_(?P<take>[0-9]+)", re.IGNORECASE)
 
 
-def read(source: Source) -> Found:
+def read(source: Source) -> Listing:
     """Make records of the neutral faces and the six emotions; a row is a take of a person."""
     return read_names(source, _NAME, _record, "the name is not <person>_<kind>_<expression>_<take>")
 

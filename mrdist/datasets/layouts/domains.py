@@ -13,16 +13,16 @@ from __future__ import annotations
 
 import re
 
-from mrdist.datasets.layouts.records import Found, Layout, Record, counter, read_names
+from mrdist.datasets.layouts.records import Layout, Listing, Record, counter, read_names
 from mrdist.datasets.layouts.trees import SPLITS
 from mrdist.storage.files import Source
 
 _NAME = re.compile(r"(?P<split>train|val|valid|validation|dev|test)(?P<label>[AB])/(?P<subject>[^/]+?)(?:_(?P=label))?")
 
 
-def read(source: Source) -> Found:
+def read(source: Source) -> Listing:
     """Make records; equal names in two splits are two people."""
-    return read_names(source, _NAME, _record, "the photograph lies in none of trainA, trainB, testA and their like")
+    return read_names(source, _NAME, _record, "the photograph is not in a folder such as trainA, trainB or testA")
 
 
 def _record(path: str, name: re.Match[str]) -> Record:

@@ -5,10 +5,10 @@
     neutral/ann.png, happy/ann.png                  folders: equal names are one person
     neutral/ann/1.png, happy/ann/1.png              expressions: folders of people in folders of expressions
     ann/neutral/1.png, ann/happy/1.png              people: folders of expressions in folders of people,
-    ann/neutral.png, ann/happy.png                  or photographs that are called after expressions
+    ann/neutral.png, ann/happy.png                  or photographs that are named after expressions
 
-Folders called train, val (valid, validation, dev) and test say the split, at whatever level; a person is then split and
-name, since names begin anew in each. Folders that enclose all photographs play no part.
+Folders named train, val (valid, validation, dev) and test, at any level, give the split; a person is then split and
+name, since each split has its own names. Folders that enclose all photographs are ignored.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-from mrdist.datasets.layouts.records import Found, Layout, Record, photographs
+from mrdist.datasets.layouts.records import Layout, Listing, Record, photographs
 from mrdist.datasets.layouts.trees import Place, is_expression, places, repeated, share, shared, split_of
 from mrdist.storage.files import Source
 
@@ -65,9 +65,9 @@ def _by_folders(names: Sequence[Place]) -> _Reading:
     return max((_folders, _folders_by_rest), key=lambda reading: _shared(names, reading))  # the first, if as good
 
 
-def _reader(choose: Callable[[Sequence[Place]], _Reading], unfit: str) -> Callable[[Source], Found]:
-    def read(source: Source) -> Found:
-        found = Found()
+def _reader(choose: Callable[[Sequence[Place]], _Reading], unfit: str) -> Callable[[Source], Listing]:
+    def read(source: Source) -> Listing:
+        listing = Listing()
         names = places(photographs(source.files))
         split = any(place.split for place in names)
         reading = choose(names)
@@ -75,9 +75,9 @@ def _reader(choose: Callable[[Sequence[Place]], _Reading], unfit: str) -> Callab
         for place in names:
             person = reading(place)
             if person is None:
-                found.unfit[place.path] = unfit
+                listing.unfit[place.path] = unfit
             elif split and place.split is None:
-                found.unfit[place.path] = "the photograph lies in no folder of a split, as others do"
+                listing.unfit[place.path] = "the photograph is not in a folder of a split, as others are"
             else:
                 read_as[place] = person
         # Several photographs of a person and label are takes, if the other labels have names in common with them.
@@ -86,16 +86,16 @@ def _reader(choose: Callable[[Sequence[Place]], _Reading], unfit: str) -> Callab
         one_take = not several or not pairs
         for place, (who, label, what) in read_as.items():
             session = "" if one_take else what
-            found.records.append(Record(place.path, place.of_split(who), label, session, split=place.split))
-        return found
+            listing.records.append(Record(place.path, place.of_split(who), label, session, split=place.split))
+        return listing
 
     return read
 
 
 def telling(names: Sequence[str]) -> dict[str, str]:
-    """Return the layouts of this module that photographs may have -> what speaks for each.
+    """Return the layouts of this module that photographs may have -> the evidence for each.
 
-    One is the answer, and several are as likely; none where most fit nowhere.
+    A single layout is the answer, several are equally likely, and none is returned if most photographs fit nowhere.
 
     Examples
     --------
@@ -106,27 +106,27 @@ def telling(names: Sequence[str]) -> dict[str, str]:
     >>> list(telling(["a/happy/1.png", "a/sad/1.png", "b/happy/2.png", "b/sad/2.png"]))
     ['people', 'folders']
     """
-    found = places(names)
-    inner = [place for place in found if place.folders]
-    deep = [place for place in found if len(place.folders) > 1]
-    if 2 * len(inner) <= len(found) or all(split_of(place.folders[-1]) for place in inner):
+    parsed = places(names)
+    inner = [place for place in parsed if place.folders]
+    deep = [place for place in parsed if len(place.folders) > 1]
+    if 2 * len(inner) <= len(parsed) or all(split_of(place.folders[-1]) for place in inner):
         return {}
     labels = _some({place.folders[-1] for place in inner})
     if share(place.folders[-1] for place in inner) > 0.5:
         by_name = {"folders": f"folders are expressions ({labels}), and equal names are one person"}
-        if 2 * len(deep) <= len(found):
+        if 2 * len(deep) <= len(parsed):
             return by_name if _shared(inner, _by_folders(inner)) else {}
         who = _some({place.folders[-2] for place in deep})
         by_folder = {"people": f"folders are people ({who}) with folders of expressions ({labels})"}
         read = [(place.split, place.folders[-1], place.name) for place in deep]
         return by_folder if repeated(read) or _shared(deep, _folders) <= 0.5 else by_folder | by_name
-    if 2 * len(deep) > len(found) and share(place.folders[-2] for place in deep) > 0.5:
+    if 2 * len(deep) > len(parsed) and share(place.folders[-2] for place in deep) > 0.5:
         expressions = _some({place.folders[-2] for place in deep})
         return {"expressions": f"folders are expressions ({expressions}) with folders of people ({labels})"}
     if share(place.name for place in inner) > 0.5:
         called = _some({place.name for place in inner if is_expression(place.name)})
-        return {"people": f"folders are people ({labels}), and photographs are called after expressions ({called})"}
-    if 2 * len(deep) <= len(found) and _shared(inner, _by_folders(inner)) >= 0.5:
+        return {"people": f"folders are people ({labels}), and photographs are named after expressions ({called})"}
+    if 2 * len(deep) <= len(parsed) and _shared(inner, _by_folders(inner)) >= 0.5:
         return {"folders": f"equal names in several folders ({labels}) are one person"}
     return {}
 
@@ -156,19 +156,19 @@ FOLDERS = Layout(
     "happy/ann.png, train/happy/000.png",
     "split if any, expression, person",
     count,
-    _reader(_by_folders, "the photograph lies in no folder named after an expression"),
+    _reader(_by_folders, "the photograph is not in a folder named after an expression"),
 )
 EXPRESSIONS = Layout(
     "expressions",
     "happy/ann/1.png",
     "expression, person, take",
     _deep,
-    _reader(lambda _: _expressions, "the photograph lies in no folder of a person in one of an expression"),
+    _reader(lambda _: _expressions, "the photograph is not in the folder of a person within that of an expression"),
 )
 PEOPLE = Layout(
     "people",
     "ann/happy/1.png, ann/happy.png",
     "person, expression, take",
     count,
-    _reader(_people, "the photograph lies in no folder of a person"),
+    _reader(_people, "the photograph is not in the folder of a person"),
 )

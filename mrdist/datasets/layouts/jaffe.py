@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from mrdist.datasets.layouts.records import EXPRESSIONS, Found, Layout, Record, counter, read_names
+from mrdist.datasets.layouts.records import EXPRESSIONS, Layout, Listing, Record, counter, read_names
 from mrdist.storage.files import Source
 
 _NAME = re.compile(
@@ -18,7 +18,7 @@ _NAME = re.compile(
 )
 
 
-def read(source: Source) -> Found:
+def read(source: Source) -> Listing:
     """Make records; a row is a take of a person."""
     return read_names(source, _NAME, _record, "the name is not <person>.<expression><take>.<number>")
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 
-from mrdist.datasets.layouts.records import EXPRESSIONS, Found, Layout, Record, counter, read_names
+from mrdist.datasets.layouts.records import EXPRESSIONS, Layout, Listing, Record, counter, read_names
 from mrdist.storage.files import Source
 
 _ANGLES = {"S": "front", "HL": "half-left", "HR": "half-right", "FL": "full-left", "FR": "full-right"}
@@ -22,7 +22,7 @@ _NAME = re.compile(
 )
 
 
-def read(source: Source) -> Found:
+def read(source: Source) -> Listing:
     """Make records of all angles; a row is one session of a person."""
     return read_names(source, _NAME, _record, "the name is not <session><sex><number><expression><angle>")
 

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import re
 
-from mrdist.datasets.layouts.records import Found, Layout, Record, counter, read_names
+from mrdist.datasets.layouts.records import Layout, Listing, Record, counter, read_names
 from mrdist.storage.files import Source
 
 _NAME = re.compile(r"(?P<label>[^/]+)_front/(?P<subject>[A-Za-z0-9]+)_(?P<shot>[0-9]+)")
 
 
-def read(source: Source) -> Found:
-    """Make records; what belongs together is told by the person's id alone, never by a position in a listing."""
+def read(source: Source) -> Listing:
+    """Make records; the person's id alone pairs photographs, never a position in a listing."""
     return read_names(source, _NAME, _record, "the name is not <label>_front/<person>_<shot>")
 
 

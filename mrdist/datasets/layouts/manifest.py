@@ -6,9 +6,9 @@
     a/1.jpg,ann,neutral,a/1.pts,train
     a/2.jpg,ann,happy,,train
 
-``landmarks`` and ``split`` may be empty or missing; a column ``session`` tells takes of one person apart. Other columns
-are not read, and upper case plays no part in their names. Cells are parted by commas, semicolons or tabs, as
-spreadsheets write them, in UTF-8 or UTF-16. Paths are those below the manifest's folder or below the source.
+``landmarks`` and ``split`` may be empty or missing; a column ``session`` distinguishes takes of one person. Other
+columns are not read, and names of columns ignore case. Cells are separated by commas, semicolons or tabs, as
+spreadsheets write them, in UTF-8 or UTF-16. Paths are relative to the manifest's folder or to the source.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ import io
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from mrdist.datasets.layouts.records import PHOTOGRAPHS, Found, Layout, Record, photographs
+from mrdist.datasets.layouts.records import PHOTOGRAPHS, Layout, Listing, Record, photographs
 from mrdist.datasets.layouts.trees import split_of
 from mrdist.errors import DataError
 from mrdist.storage.files import Source
 
 NAMES = ("manifest.csv", "manifest.tsv", "manifest.parquet")
-#: Of a table that is named itself; Excel calls one of tabs .txt.
+#: Of a table that is given by its own name; Excel saves tab-separated text as .txt.
 SUFFIXES = (".csv", ".tsv", ".txt", ".parquet")
 _NEEDED = ("path", "subject", "expression")
 _OTHER = ("landmarks", "split", "session")
@@ -45,12 +45,12 @@ def find(source: Source) -> str | None:
     least = min((len(table.parts) for table in tables), default=0)
     names = [str(table) for table in tables if len(table.parts) == least]
     if len(names) > 1:
-        raise DataError(f"{source} holds {' and '.join(names)}: keep the one that is meant.")
+        raise DataError(f"{source} holds {' and '.join(names)}: keep one of them.")
     return names[0] if names else None
 
 
-def read(source: Source, name: str | None = None) -> Found:
-    """Make a record of every row; one that names no file of the source is listed as unfit.
+def read(source: Source, name: str | None = None) -> Listing:
+    """Make a record of every row; a row that does not name a file of the source is unfit.
 
     Parameters
     ----------
@@ -83,10 +83,10 @@ def read(source: Source, name: str | None = None) -> Found:
             f"Manifest {file} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; it has "
             f"{', '.join(filter(None, rows[0]))}: rename them."
         )
-    found, names, folder = Found(), set(source.files), PurePosixPath(name).parent
+    listing, names, folder = Listing(), set(source.files), PurePosixPath(name).parent
 
     def below(path: str) -> str:
-        """Return a path as the source has it: it may be told from the manifest's folder, from the source or whole."""
+        """Return a path as the source has it, from one relative to the manifest's folder or the source, or absolute."""
         path = path.replace("\\", "/").removeprefix(f"{source.url}/").removeprefix("./")
         inside = str(folder / path)
         return inside if inside in names else path
@@ -96,12 +96,12 @@ def read(source: Source, name: str | None = None) -> Found:
         reason = _unfit(row, path, landmarks, names)
         if reason is None:
             split = split_of(row.get("split", ""))
-            found.records.append(
+            listing.records.append(
                 Record(path, row["subject"], row["expression"], row.get("session", ""), landmarks or None, split)
             )
         else:
-            found.unfit[f"{name} row {number} ({path})"] = reason
-    return found
+            listing.unfit[f"{name} row {number} ({path})"] = reason
+    return listing
 
 
 def _unfit(row: dict[str, str], path: str, landmarks: str | None, names: set[str]) -> str | None:
@@ -111,11 +111,11 @@ def _unfit(row: dict[str, str], path: str, landmarks: str | None, names: set[str
     if path.startswith("/") or ".." in PurePosixPath(path).parts:
         return "the path leads out of the folder"
     if path not in names:
-        return "there is no such file"
+        return "the file does not exist"
     if PurePosixPath(path).suffix.lower() not in PHOTOGRAPHS:
         return "not a photograph by its extension"
     if landmarks and landmarks not in names:
-        return f"there is no landmark file {landmarks}"
+        return f"the landmark file {landmarks} does not exist"
     if row.get("split") and split_of(row["split"]) is None:
         return f"the split must be train, val or test, not {row['split']!r}"
     return None
@@ -133,9 +133,9 @@ def _text(content: bytes, name: str) -> str:
 
 
 def _table(text: str) -> list[dict[str, str]]:
-    """Read a table whose header says what parts its cells; rows of empty cells are left out."""
+    """Read a table whose header shows the delimiter; rows of empty cells are left out."""
     first, _, rest = text.partition("\n")
-    if first.strip().lower() in ("sep=,", "sep=;"):  # which tells Excel
+    if first.strip().lower() in ("sep=,", "sep=;"):  # a hint for Excel
         text = rest
     header = text.partition("\n")[0]
     delimiter = max(",;\t", key=header.count)
@@ -157,7 +157,7 @@ def _columns(names: Sequence[str]) -> list[str]:
     lower = [name.strip().lower() for name in names]
     for name in (*_NEEDED, *_OTHER):
         if lower.count(name) > 1:
-            raise DataError(f"The manifest has two columns called {name!r}; keep the one that is meant.")
+            raise DataError(f"The manifest has two columns named {name!r}; keep one of them.")
     return lower
 
 
@@ -174,7 +174,7 @@ def _parquet(content: bytes, name: str) -> list[dict[str, str]]:
 
 
 def count(names: Sequence[str]) -> int:
-    """Count nothing: a manifest is told by its own name."""
+    """Count nothing: a manifest is recognised by its own name."""
     return 0 * len(names)
 
 

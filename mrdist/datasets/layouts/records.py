@@ -46,7 +46,7 @@ class Record:
     label
         The expression.
     session
-        Tells takes of one person apart; a row of the store is one take.
+        Distinguishes takes of one person; a row of the store is one take.
     landmarks
         Name of its landmark file.
     split
@@ -68,17 +68,17 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a reader makes of a source.
+class Listing:
+    """The files of a source, sorted by a reader.
 
     Attributes
     ----------
     records
         Photographs whose names fit.
     unfit
-        Those whose names, or whose rows in a manifest, do not -> the reason.
+        Photographs whose names, or whose rows in a manifest, do not fit -> the reason.
     skipped
-        What fits and is not a photograph of an expression (an action unit, say) -> the reason.
+        Photographs that fit but do not show an expression (an action unit, for example) -> the reason.
     """
 
     records: list[Record] = field(default_factory=list)
@@ -88,7 +88,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Layout:
-    """A way in which datasets lie in folders.
+    """A way to arrange a dataset in folders.
 
     Attributes
     ----------
@@ -97,9 +97,9 @@ class Layout:
     example
         Names of files.
     meaning
-        What the parts of a name say.
+        Meaning of the parts of a name.
     count
-        Given the photographs' names, how many fit.
+        Counts how many of the photographs' names fit.
     read
         Makes records.
     """
@@ -108,7 +108,7 @@ class Layout:
     example: str
     meaning: str
     count: Callable[[Sequence[str]], int]
-    read: Callable[[Source], Found]
+    read: Callable[[Source], Listing]
 
 
 def photographs(names: Iterable[str]) -> list[str]:
@@ -124,7 +124,7 @@ def beside(names: Iterable[str]) -> Mapping[str, str]:
 
 def read_names(
     source: Source, pattern: re.Pattern[str], record: Callable[[str, re.Match[str]], Record | str], unfit: str
-) -> Found:
+) -> Listing:
     """Read a layout in which a photograph's name says everything.
 
     Parameters
@@ -138,15 +138,15 @@ def read_names(
     unfit
         Why the others are not used.
     """
-    found = Found()
+    listing = Listing()
     for name in photographs(source.files):
         match = ends_with(pattern, name)
         made = unfit if match is None else record(name, match)
         if isinstance(made, Record):
-            found.records.append(made)
+            listing.records.append(made)
         else:
-            (found.unfit if match is None else found.skipped)[name] = made
-    return found
+            (listing.unfit if match is None else listing.skipped)[name] = made
+    return listing
 
 
 def ends_with(pattern: re.Pattern[str], name: str) -> re.Match[str] | None:
@@ -155,5 +155,5 @@ def ends_with(pattern: re.Pattern[str], name: str) -> re.Match[str] | None:
 
 
 def counter(pattern: re.Pattern[str]) -> Callable[[Sequence[str]], int]:
-    """Return what counts the names that match."""
+    """Return a function that counts the names that match."""
     return lambda names: sum(ends_with(pattern, name) is not None for name in names)

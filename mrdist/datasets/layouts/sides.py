@@ -14,21 +14,21 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import get_args
 
-from mrdist.datasets.layouts.records import Found, Layout, Record, photographs
+from mrdist.datasets.layouts.records import Layout, Listing, Record, photographs
 from mrdist.datasets.layouts.trees import split_of
 from mrdist.datasets.photographs import Half
 from mrdist.storage.files import Source
 
 
-def read(source: Source) -> Found:
+def read(source: Source) -> Listing:
     """Make two records of every picture."""
-    found = Found()
+    listing = Listing()
     for name in photographs(source.files):
         path = PurePosixPath(name)
         split = split_of(path.parent.name)
         subject = f"{split}/{path.stem}" if split else path.stem
-        found.records.extend(Record(name, subject, half, split=split, half=half) for half in get_args(Half))
-    return found
+        listing.records.extend(Record(name, subject, half, split=split, half=half) for half in get_args(Half))
+    return listing
 
 
 def count(names: Sequence[str]) -> int:

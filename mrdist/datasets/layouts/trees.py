@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from mrdist.datasets.layouts.records import EXPRESSIONS
 
-#: How splits are called -> train, val or test.
+#: Name of a folder -> train, val or test.
 SPLITS: Mapping[str, str] = MappingProxyType(
     {
         **dict.fromkeys(("train", "training"), "train"),
@@ -20,7 +20,7 @@ SPLITS: Mapping[str, str] = MappingProxyType(
         **dict.fromkeys(("test", "testing"), "test"),
     }
 )
-#: What tells a folder of an expression from one of a person.
+#: Words that mark a folder of an expression rather than of a person.
 _WORDS = frozenset({"neutral", "calm", "contempt", "contemptuous"})
 _WORDS |= {"happy", "happiness", "joy", "smile", "smiling", "laugh", "laughing", "sad", "sadness", "angry", "anger"}
 _WORDS |= {"afraid", "fear", "fearful", "scared", "disgusted", "disgust", "surprised", "surprise"}
@@ -48,12 +48,12 @@ class Place:
     name: str
 
     def of_split(self, subject: str) -> str:
-        """Return what a person is called: names begin anew in every split."""
+        """Return the name of a person, with the split: every split has its own names."""
         return f"{self.split}/{subject}" if self.split else subject
 
 
 def composed(name: str) -> str:
-    """Return a name as keyboards spell it: archives of macOS take letters and their accents apart."""
+    """Return a name in composed form: archives of macOS separate letters and their accents."""
     return unicodedata.normalize("NFC", name)
 
 
@@ -80,7 +80,7 @@ def is_expression(name: str) -> bool:
 
 
 def places(names: Sequence[str]) -> list[Place]:
-    """Take paths apart.
+    """Split paths into their parts.
 
     Examples
     --------
@@ -89,12 +89,12 @@ def places(names: Sequence[str]) -> list[Place]:
     >>> [(place.split, place.folders) for place in places(["train/happy/0.png", "valid/happy/0.png"])]
     [('train', ('happy',)), ('val', ('happy',))]
     """
-    found = [_place(name) for name in names]
-    splits = {place.split for place in found if place.split}
-    if len(splits) < 2 or not any(place.folders for place in found):
+    parsed = [_place(name) for name in names]
+    splits = {place.split for place in parsed if place.split}
+    if len(splits) < 2 or not any(place.folders for place in parsed):
         # a single one only encloses, and without another folder it is the label
-        found = [Place(place.path, None, tuple(composed(place.path).split("/")[:-1]), place.name) for place in found]
-    return _without_enclosing(found)
+        parsed = [Place(place.path, None, tuple(composed(place.path).split("/")[:-1]), place.name) for place in parsed]
+    return _without_enclosing(parsed)
 
 
 def _place(path: str) -> Place:
@@ -105,13 +105,13 @@ def _place(path: str) -> Place:
     return Place(path, split_of(folders[level]), (*folders[:level], *folders[level + 1 :]), name)
 
 
-def _without_enclosing(found: list[Place]) -> list[Place]:
+def _without_enclosing(parsed: list[Place]) -> list[Place]:
     """Leave out the levels, counted from the photographs, at which all folders have one name.
 
     One that names an expression stays, if no other level does.
     """
-    levels = range(1, max((len(place.folders) for place in found), default=0) + 1)
-    at = {level: {place.folders[-level] for place in found if len(place.folders) >= level} for level in levels}
+    levels = range(1, max((len(place.folders) for place in parsed), default=0) + 1)
+    at = {level: {place.folders[-level] for place in parsed if len(place.folders) >= level} for level in levels}
     named = [level for level, folders in at.items() if all(map(is_expression, folders))]
     drop = {level for level, folders in at.items() if len(folders) == 1 and (level not in named or len(named) > 1)}
     if len(drop) == len(at):  # all lie in one folder
@@ -123,7 +123,7 @@ def _without_enclosing(found: list[Place]) -> list[Place]:
             tuple(folder for level, folder in enumerate(reversed(place.folders), 1) if level not in drop)[::-1],
             place.name,
         )
-        for place in found
+        for place in parsed
     ]
 
 

@@ -1,1 +1,1 @@
-"""What can be asked of the service, one file a topic."""
+"""Routes of the service, one file per topic."""

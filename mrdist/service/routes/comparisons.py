@@ -1,4 +1,4 @@
-"""Comparisons: what methods trained on the same people make of others."""
+"""Comparisons of methods trained on the same people."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ComparisonList(BaseModel):
 
 
 class Comparison(BaseModel):
-    """The table of a comparison, as `mrdist compare --json` has it; without all its rows while it is made."""
+    """The table of a comparison, as `mrdist compare --json` prints it; some rows are missing while the job runs."""
 
     name: str
     complete: bool
@@ -37,7 +37,7 @@ class Comparison(BaseModel):
 
 @router.get("")
 def list_comparisons(catalog: CatalogHere) -> ComparisonList:
-    """List the comparisons, also those in the making."""
+    """List the comparisons, complete or not."""
     return ComparisonList(comparisons=catalog.names("comparisons"))
 
 
@@ -51,7 +51,7 @@ def get_comparison(name: ComparisonName, catalog: CatalogHere) -> Comparison:
 
 @router.get("/{name}/picture.png", response_class=Response, responses={200: {"content": {"image/png": {}}}})
 def get_comparison_picture(name: ComparisonName, catalog: CatalogHere) -> Response:
-    """Return the picture of a comparison: errors, and against them the sizes."""
+    """Return the picture of a comparison: errors, and errors against sizes."""
     if not catalog.is_complete("comparisons", name):
         raise catalog.missing("comparisons", name)
     file = File(f"{catalog.url_of('comparisons', name)}/compare.png", storage_options=catalog.storage_options)
@@ -60,6 +60,6 @@ def get_comparison_picture(name: ComparisonName, catalog: CatalogHere) -> Respon
 
 @router.delete("/{name}", status_code=204)
 def delete_comparison(name: ComparisonName, desk: DeskHere) -> Response:
-    """Delete a comparison with the models that were trained for it."""
+    """Delete a comparison and the models that were trained for it."""
     desk.remove("comparisons", name)
     return Response(status_code=204)

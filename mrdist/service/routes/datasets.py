@@ -1,4 +1,4 @@
-"""Datasets: what is in the catalogue, its rows and its pictures."""
+"""Datasets of the catalogue, their rows and their pictures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mrdist.pipeline.browse import check_picture, list_rows, read_one, read_run,
 from mrdist.service.cache import Cache
 from mrdist.service.catalog import NAME_PATTERN, Catalog
 from mrdist.service.context import CatalogHere, DeskHere, IdempotencyKey
-from mrdist.service.jobs import Job
+from mrdist.service.job_records import Job
 from mrdist.service.problems import RefusedError, problems
 from mrdist.service.requests import DatasetRequest, GenerateDataset
 from mrdist.service.security import API
@@ -32,7 +32,7 @@ _runs: Cache[Any] = Cache(_RUN_BYTES, size=lambda images: int(images.nbytes))
 
 
 class Dataset(BaseModel):
-    """A dataset; what is not known of one in the making is null."""
+    """A dataset; unknown values of an incomplete one are null."""
 
     name: str
     complete: bool
@@ -44,8 +44,8 @@ class Dataset(BaseModel):
     labels: list[str] = []
     present: Annotated[dict[str, int], Field(description="Images of each label.")] = {}
     splits: Annotated[dict[str, int], Field(description="Rows of each split.")] = {}
-    bytes: Annotated[int | None, Field(description="As it lies in the catalogue.")] = None
-    problem: Annotated[str | None, Field(description="Why it cannot be read.")] = None
+    bytes: Annotated[int | None, Field(description="Size in the catalogue.")] = None
+    problem: Annotated[str | None, Field(description="Reason why it cannot be read.")] = None
 
 
 class DatasetList(BaseModel):
@@ -61,14 +61,14 @@ class DatasetDetails(Dataset):
 
 
 class Row(BaseModel):
-    """A person's take."""
+    """One take of a person."""
 
     row: int
     image: str
     subject: str
     dataset: str
     split: str
-    labels: list[str] = Field(description="Those that are there.")
+    labels: list[str] = Field(description="Labels of which there is an image.")
 
 
 class Rows(BaseModel):
@@ -80,7 +80,7 @@ class Rows(BaseModel):
 
 @router.get("")
 def list_datasets(catalog: CatalogHere) -> DatasetList:
-    """List the datasets, also those in the making."""
+    """List the datasets, complete or not."""
     return DatasetList(datasets=[_describe(catalog, name) for name in catalog.names("datasets")])
 
 
@@ -88,7 +88,7 @@ def list_datasets(catalog: CatalogHere) -> DatasetList:
 def make_dataset(
     request: DatasetRequest, desk: DeskHere, response: Response, idempotency_key: IdempotencyKey = None
 ) -> Job:
-    """Make a dataset, of drawn faces or of photographs in the catalogue, by a job."""
+    """Submit a job that makes a dataset of synthetic faces or of photographs in the catalogue."""
     verb: Verb
     if isinstance(request, GenerateDataset):
         verb, options = "generate", request.generate.given()
@@ -121,7 +121,7 @@ def list_dataset_rows(
     offset: Annotated[int, Query(ge=0, le=_MAX_ROW)] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Rows:
-    """List the rows of a dataset: who is in it, and with what."""
+    """List the rows of a dataset: people and their labels."""
     return Rows.model_validate(list_rows(open_dataset(catalog, name), split=split, offset=offset, limit=limit))
 
 
@@ -136,7 +136,7 @@ def get_dataset_picture(
     row: Annotated[int, Path(ge=0, le=_MAX_ROW)],
     label: Annotated[str, Path(pattern=r"^\w{1,100}$", examples=["neutral"])],
     catalog: CatalogHere,
-    size: Annotated[int | None, Query(ge=1, le=4096, description="Longest side in pixels, at most.")] = None,
+    size: Annotated[int | None, Query(ge=1, le=4096, description="Limit of the longer side in pixels.")] = None,
 ) -> Response:
     """Return an image of a dataset as a picture."""
     images = open_dataset(catalog, name)
@@ -149,7 +149,7 @@ def get_dataset_picture(
 
 
 def read_picture(catalog: Catalog, name: str, images: Images, label: str, row: int) -> Any:
-    """Return an image of a dataset; those that lie beside it are kept, since the next request may be for one."""
+    """Return an image of a dataset; its neighbours are cached, since the next request may need one."""
     if label not in images.labels or row >= images.n_images:
         raise RefusedError(
             404,
@@ -173,7 +173,7 @@ def open_dataset(catalog: Catalog, name: str) -> Images:
 
 
 def _describe(catalog: Catalog, name: str) -> Dataset:
-    """Describe one of many: that it cannot be read must not hide the others."""
+    """Describe one of many; if it cannot be read, the others are still listed."""
     try:
         return Dataset(name=name, **_summary(catalog, name))
     except MrdistError as error:

@@ -25,7 +25,7 @@ class Health(BaseModel):
 
 @router.get("/healthz")
 def is_alive() -> Health:
-    """Say that the service is alive."""
+    """Answer that the service is alive."""
     return Health(status="ok")
 
 
@@ -37,7 +37,7 @@ def get_metrics(request: Request) -> Response:
 
 @router.get("/readyz")
 def is_ready(catalog: CatalogHere, settings: SettingsHere) -> Health:
-    """Say whether the catalogue and the cluster can be reached."""
+    """Check that the catalogue and the cluster can be reached."""
     catalog.check()
     if settings.scheduler is not None:
         address = urlsplit(settings.scheduler)

@@ -13,7 +13,8 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
 from mrdist.service.context import DeskHere, IdempotencyKey, JobsHere
-from mrdist.service.jobs import JOB_PATTERN, Job, JobRecord, Jobs, State
+from mrdist.service.job_records import JOB_PATTERN, Job, JobRecord, State
+from mrdist.service.jobs import Jobs
 from mrdist.service.problems import RefusedError, problems
 from mrdist.service.requests import JobRequest
 from mrdist.service.security import API
@@ -34,7 +35,7 @@ class JobList(BaseModel):
 
 
 class Blocks(BaseModel):
-    """How far the blocks of a job's phase are; without a grid there is no map of them."""
+    """The blocks of a job's phase that are done; null and empty if the phase has no grid."""
 
     shape: Annotated[Pair | None, Field(description="Height and width of the image.")] = None
     block: Annotated[Pair | None, Field(description="Height and width of a block.")] = None
@@ -50,7 +51,7 @@ class Result(BaseModel):
 
 @router.post("", status_code=202)
 def submit_job(request: JobRequest, desk: DeskHere, response: Response, idempotency_key: IdempotencyKey = None) -> Job:
-    """Submit a job; what can be known to be wrong with it is told at once."""
+    """Submit a job; an invalid request is refused at once."""
     record = desk.submit(request.verb, request.name, request.options.given(), idempotency_key)
     response.headers["location"] = f"{API}/jobs/{record.id}"
     return record
@@ -58,19 +59,19 @@ def submit_job(request: JobRequest, desk: DeskHere, response: Response, idempote
 
 @router.get("")
 def list_jobs(jobs: JobsHere, state: State | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> JobList:
-    """List the latest jobs, the last one first."""
+    """List the latest jobs, latest first."""
     return JobList(jobs=list(jobs.latest(state, limit)))
 
 
 @router.get("/{job}")
 def get_job(job: JobId, jobs: JobsHere) -> Job:
-    """Say how a job goes."""
+    """Return a job and its progress."""
     return jobs.get(job)
 
 
 @router.get("/{job}/blocks")
 def get_job_blocks(job: JobId, jobs: JobsHere) -> Blocks:
-    """Say which blocks of the image are done."""
+    """Return the blocks of the image that are done."""
     record = jobs.get(job)
     if record.grid is None:
         return Blocks()
@@ -85,19 +86,19 @@ def get_job_result(job: JobId, jobs: JobsHere) -> Result:
 
 @router.post("/{job}/cancel", status_code=202)
 def cancel_job(job: JobId, desk: DeskHere) -> Job:
-    """Stop a job, or take it out of the queue; what is finished is kept."""
+    """Stop a job or remove it from the queue; finished work is kept."""
     return desk.cancel(job)
 
 
 @router.post("/{job}/resume", status_code=202)
 def resume_job(job: JobId, desk: DeskHere) -> Job:
-    """Go on with a job that has failed or was cancelled."""
+    """Resume a failed or cancelled job."""
     return desk.resume(job)
 
 
 @router.delete("/{job}", status_code=204)
 def delete_job(job: JobId, jobs: JobsHere) -> Response:
-    """Delete a job that has ended; what it has made stays."""
+    """Delete a job that has ended; its results stay."""
     jobs.delete(job)
     return Response(status_code=204)
 
@@ -113,11 +114,11 @@ def watch_job(
     jobs: JobsHere,
     last_event_id: Annotated[str | None, Header(max_length=100)] = None,
 ) -> StreamingResponse:
-    """Tell whenever something changes, until the job has ended; after a break, whatever has changed since then."""
+    """Stream the changes of a job until it ends; after a reconnection, also those since then."""
     record = jobs.get(job)
     state = request.app.state
     if state.streams >= _STREAMS:
-        raise RefusedError(503, f"{_STREAMS} jobs are watched already, the limit; ask for the job now and then.")
+        raise RefusedError(503, f"{_STREAMS} event streams are open, which is the limit; poll the job instead.")
     events = _events(jobs, record, last_event_id, state)
     return StreamingResponse(events, media_type="text/event-stream", headers={"cache-control": "no-store"})
 

@@ -1,4 +1,4 @@
-"""Models: what is in the catalogue, how good it is, and what it looks at."""
+"""Models of the catalogue, their scores and their weights."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ router = APIRouter(tags=["models"], prefix="/models", responses=problems(404, 40
 
 ModelName = Annotated[str, Path(pattern=NAME_PATTERN, examples=["smile"])]
 Pixel = Annotated[int, Query(ge=0, le=1 << 20)]
-Channel = Annotated[int, Query(ge=0, le=2, description="Of the output.")]
+Channel = Annotated[int, Query(ge=0, le=2, description="Channel of the output.")]
 _WAIT_SECONDS = 10.0
 _PICTURE: dict[int | str, dict[str, Any]] = {
     200: {"content": {"image/png": {}}},
@@ -46,37 +46,35 @@ _PICTURE: dict[int | str, dict[str, Any]] = {
 }
 _described: Cache[dict[str, Any]] = Cache(1024)
 _evaluations = Evaluations()
-_exporting = Lock()  # one at a time, since a matrix is several times as large as its weights
+_exporting = Lock()  # one at a time, since a matrix is several times larger than its weights
 
 
 class Model(BaseModel):
-    """A model; what is not known, as of one in the making, is null."""
+    """A model; unknown values, such as those of an incomplete one, are null."""
 
     name: str
     complete: bool
     method: str | None = None
-    source: Annotated[str | None, Field(description="Label that it sees.")] = None
-    target: Annotated[str | None, Field(description="Label that it makes.")] = None
+    source: Annotated[str | None, Field(description="Label of the inputs.")] = None
+    target: Annotated[str | None, Field(description="Label of the outputs.")] = None
     receptive_field: int | None = None
     dilation: int | None = None
-    alpha: Annotated[float | str | None, Field(description="Null where every pixel has its own.")] = None
+    alpha: Annotated[float | str | None, Field(description="Null if every pixel has its own.")] = None
     color: str | None = None
     shape: Annotated[Pair | None, Field(description="Height and width in pixels.")] = None
     channels: int | None = None
     scores: Annotated[
         dict[str, dict[str, float | None]],
-        Field(
-            description="Of the training, and of each split of the model's own dataset that was scored (whole frame)."
-        ),
+        Field(description="Scores of the training, and of each scored split of the model's own dataset (whole frame)."),
     ] = {}
     parameters: int | None = None
     nonzeros: int | None = None
-    bytes: Annotated[int | None, Field(description="As it lies in the catalogue.")] = None
+    bytes: Annotated[int | None, Field(description="Size in the catalogue.")] = None
     created: datetime | None = None
-    dataset: Annotated[str | None, Field(description="What it was trained on, if that is of the catalogue.")] = None
-    blocks: Annotated[int | None, Field(description="Of one in the making.")] = None
+    dataset: Annotated[str | None, Field(description="Training dataset, if it is in the catalogue.")] = None
+    blocks: Annotated[int | None, Field(description="Blocks of an incomplete model.")] = None
     blocks_done: int | None = None
-    problem: Annotated[str | None, Field(description="Why it cannot be read.")] = None
+    problem: Annotated[str | None, Field(description="Reason why it cannot be read.")] = None
 
 
 class ModelList(BaseModel):
@@ -88,13 +86,15 @@ class ModelList(BaseModel):
 class ModelDetails(Model):
     """A model and where it comes from."""
 
-    training: Annotated[dict[str, Any], Field(description="All that decides its weights.")] = {}
+    training: Annotated[dict[str, Any], Field(description="Everything that decides its weights.")] = {}
     provenance: dict[str, Any] = {}
-    cross_validation: Annotated[dict[str, Any] | None, Field(description="What has chosen its penalty.")] = None
+    cross_validation: Annotated[
+        dict[str, Any] | None, Field(description="Cross-validation that chose its penalty.")
+    ] = None
 
 
 class Scores(BaseModel):
-    """What `mrdist evaluate` says of a model."""
+    """Scores of a model, as `mrdist evaluate` computes them."""
 
     model: str
     dataset: str
@@ -107,7 +107,7 @@ class Scores(BaseModel):
 
 
 class Computing(BaseModel):
-    """The scores are not there yet; ask again."""
+    """The scores are not ready yet; try again."""
 
     state: Literal["computing"]
 
@@ -115,16 +115,16 @@ class Computing(BaseModel):
 class ReceptiveField(BaseModel):
     """The weights of an output pixel."""
 
-    offsets: list[Pair] = Field(description="(dy, dx) of its input pixels from itself.")
+    offsets: list[Pair] = Field(description="(dy, dx) from the output pixel to its input pixels.")
     weights: list[float]
-    inside: list[bool] = Field(description="Which of them lie inside the image; the others count for nothing.")
+    inside: list[bool] = Field(description="Whether each lies inside the image; weights outside have no effect.")
     intercept: float = Field(description="1 = white.")
-    importance: float | None = Field(description="Of the pixel, 0..1; null for methods that are not refined.")
+    importance: float | None = Field(description="Importance of the pixel, 0..1; null for methods without refinement.")
 
 
 @router.get("")
 def list_models(catalog: CatalogHere) -> ModelList:
-    """List the models, also those in the making."""
+    """List the models, complete or not."""
     return ModelList(models=[_describe(catalog, name) for name in catalog.names("models")])
 
 
@@ -159,7 +159,7 @@ def delete_model(name: ModelName, catalog: CatalogHere, desk: DeskHere) -> Respo
 def get_model_scores(
     name: ModelName,
     catalog: CatalogHere,
-    dataset: Annotated[Name | None, Query(description="What it was trained on by default.")] = None,
+    dataset: Annotated[Name | None, Query(description="By default the training dataset.")] = None,
     split: Split = "test",
 ) -> Any:
     """Score a model on a split of a dataset: computed once, then kept in the catalogue."""
@@ -168,7 +168,7 @@ def get_model_scores(
         if dataset is None:
             raise RefusedError(
                 422,
-                f"model {name!r} was not trained on a dataset of the catalogue; say on which to score it (dataset).",
+                f"model {name!r} was not trained on a dataset of the catalogue; choose one to score it on (dataset).",
             )
     scores = _evaluations.scores_of(catalog, name, dataset, split, seconds=_WAIT_SECONDS)
     if scores is None:
@@ -180,7 +180,7 @@ def get_model_scores(
 def get_model_importance(
     name: ModelName, catalog: CatalogHere, request: Request, options: Annotated[Refining, Query()]
 ) -> Response:
-    """Return the importance map, to be laid over a face of the model's size: transparent where it is 0."""
+    """Return the importance map as an overlay for a face of the model's size: transparent where it is 0."""
     key = options.model_dump_json(exclude_none=True)
     return _picture(
         catalog, name, request, key, lambda: importance_picture(open_model(catalog, name), options.refinement or True)
@@ -189,7 +189,7 @@ def get_model_importance(
 
 @router.get("/{name}/intercept.png", response_class=Response, responses=_PICTURE)
 def get_model_intercept(name: ModelName, catalog: CatalogHere, request: Request, channel: Channel = 0) -> Response:
-    """Return what the model adds whatever it sees, red above and blue below zero."""
+    """Return the intercept as a picture, red above and blue below zero."""
     return _picture(
         catalog, name, request, channel, lambda: intercept_picture(open_model(catalog, name), channel=channel)
     )
@@ -197,7 +197,7 @@ def get_model_intercept(name: ModelName, catalog: CatalogHere, request: Request,
 
 @router.get("/{name}/coefficients.png", response_class=Response, responses=_PICTURE)
 def get_model_coefficients(name: ModelName, catalog: CatalogHere, request: Request, channel: Channel = 0) -> Response:
-    """Return all weights: a picture for every tap of the receptive field, laid out as the field is."""
+    """Return all weights: a picture per tap of the receptive field, arranged like the field."""
     return _picture(
         catalog, name, request, channel, lambda: coefficients_picture(open_model(catalog, name), channel=channel)
     )
@@ -233,7 +233,7 @@ def get_model_face(
     catalog: CatalogHere,
     request: Request,
 ) -> Response:
-    """Return what the model makes of a row of a dataset."""
+    """Return the output of the model for a row of a dataset."""
     opened, images = open_model(catalog, name), open_dataset(catalog, dataset)
     label = opened.reader.training.source
     key = f"{catalog.stamp('datasets', dataset)}-{row}"
@@ -299,7 +299,7 @@ def _picture(catalog: Catalog, name: str, request: Request, key: object, make: C
 
 
 def _describe(catalog: Catalog, name: str) -> Model:
-    """Describe one of many: that it cannot be read must not hide the others."""
+    """Describe one of many; if it cannot be read, the others are still listed."""
     try:
         return Model(**_summary(catalog, name, _description_of(catalog, name)))
     except MrdistError as error:

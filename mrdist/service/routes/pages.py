@@ -27,7 +27,7 @@ _HERE = Path(__file__).parents[1] / "page"
 
 
 class _Static(StaticFiles):
-    """Files that browsers keep but ask about, so that a new version of the service is seen at once."""
+    """Files that browsers cache but revalidate, so that a new version of the service is seen at once."""
 
     def file_response(
         self, full_path: str | os.PathLike[str], stat_result: os.stat_result, scope: Scope, status_code: int = 200
@@ -98,4 +98,4 @@ async def get_static(path: str, request: Request) -> Response:
     try:
         return await _static.get_response(path, request.scope)
     except HTTPException as error:
-        raise RefusedError(error.status_code, f"there is no file {path[:80]!r} of the page.") from error
+        raise RefusedError(error.status_code, f"the page has no file {path[:80]!r}.") from error

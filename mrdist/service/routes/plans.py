@@ -1,4 +1,4 @@
-"""Plans: what a training would cost."""
+"""Plans: the cost of a training."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ router = APIRouter(tags=["plans"], prefix="/plans", responses=problems(404, 409)
 
 
 class PlanAnswer(BaseModel):
-    """What `mrdist plan --json` says; of methods beside mr, what is known without a measurement."""
+    """The output of `mrdist plan --json`; for methods other than mr, what is known without a measurement."""
 
     block: Annotated[list[int] | None, Field(description="Height and width of a block.")] = None
     n_blocks: int
-    peak_memory: Annotated[int, Field(description="Of a worker process, in bytes.")]
-    memory: Annotated[int, Field(description="Of all worker processes that run at once, in bytes.")]
+    peak_memory: Annotated[int, Field(description="Memory of a worker process in bytes.")]
+    memory: Annotated[int, Field(description="Memory in bytes of all worker processes that run at once.")]
     workers: int
     bytes_read: int | None = None
     bytes_written: int | None = None
@@ -34,6 +34,6 @@ class PlanAnswer(BaseModel):
 
 @router.post("")
 def plan_training(request: PlanRequest, catalog: CatalogHere, settings: SettingsHere) -> PlanAnswer:
-    """Say what a training would read, write, hold in memory and take."""
+    """Estimate what a training reads, writes and holds in memory, and how long it takes."""
     planned: dict[str, Any] = plan_request(catalog, settings, request.options.given())
     return PlanAnswer(**planned)

@@ -1,4 +1,4 @@
-"""Sessions of the page: the token is typed once, and a cookie shows it from then on."""
+"""Sessions of the page: the token is entered once, then a cookie replaces it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ router = APIRouter(tags=["session"], prefix="/session", responses=problems())
 
 
 class Login(BaseModel):
-    """Who wants a session."""
+    """The token for a new session."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -21,13 +21,17 @@ class Login(BaseModel):
 
 @router.post("", status_code=204)
 def begin_session(login: Login, request: Request) -> Response:
-    """Begin a session of the page: the cookie that is set stands for the token."""
+    """Begin a session of the page: its cookie replaces the token."""
     sessions: Sessions = request.app.state.sessions
     answer = Response(status_code=204)
     if not sessions.needed:
         return answer
     if not sessions.knows(login.token):
-        raise RefusedError(401, "the token is wrong.", {"www-authenticate": 'Bearer realm="mrdist"'})
+        raise RefusedError(
+            401,
+            "the token is wrong; enter the token that the service was started with.",
+            {"www-authenticate": 'Bearer realm="mrdist"'},
+        )
     answer.set_cookie(
         COOKIE,
         sessions.begin(),

@@ -1,4 +1,4 @@
-"""Sources: what photographs lie in the catalogue to be ingested."""
+"""Sources: photographs in the catalogue that can be ingested."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ class SourceList(BaseModel):
 
 @router.get("")
 def list_sources(catalog: CatalogHere) -> SourceList:
-    """List the folders and archives of photographs that a dataset can be made of."""
+    """List the folders and archives of photographs that can be ingested."""
     return SourceList(sources=catalog.sources())

@@ -30,24 +30,25 @@ _NUMBER = r"-?[0-9]{1,6}(?:\.[0-9]{1,6})?"
 
 
 class Synthesis(Refining):
-    """What is to be made of a photograph."""
+    """Options of a synthesis."""
 
-    model: Annotated[list[Name], Field(min_length=1, max_length=_MOST_MODELS, description="One, or several.")]
-    refine: Annotated[bool, Field(description="Take the change only where the model matters.")] = False
-    strength: Annotated[float, Field(ge=0, le=1, description="How much of the change is taken.")] = 1.0
+    model: Annotated[list[Name], Field(min_length=1, max_length=_MOST_MODELS, description="One model, or several.")]
+    refine: Annotated[bool, Field(description="Change the photograph only where the model matters.")] = False
+    strength: Annotated[float, Field(ge=0, le=1, description="Fraction of the change that is applied.")] = 1.0
     points: Annotated[
         str | None,
         Field(pattern=rf"^{_NUMBER}(,{_NUMBER}){{3}}$", description="x and y of the pupils: left one, right one."),
     ] = None
     overlay: Annotated[
-        Literal["importance"] | None, Field(description="Instead of the picture: where the change is taken, in gray.")
+        Literal["importance"] | None,
+        Field(description="Return a gray map of the change's weight instead of the picture."),
     ] = None
 
     @model_validator(mode="after")
     def _belong_to_refinement(self) -> Self:
         for name in NAMES:
             if getattr(self, name) is not None and not self.refine:
-                raise ValueError(f"{name} is an option of the refinement, send refine=true with it")
+                raise ValueError(f"{name} is an option of the refinement; also send refine=true")
         return self
 
     def make(self, opened: Any, content: bytes, name: str) -> Retouched:
@@ -65,21 +66,21 @@ class Synthesis(Refining):
 
 
 class Picture(BaseModel):
-    """What a model has made of the photograph."""
+    """The picture that a model made of the photograph."""
 
     model: str
     alignment: Literal["aligned", "points", "registration"]
     points: Annotated[
-        list[float] | None, Field(min_length=4, max_length=4, description="Where the pupils were taken to lie.")
+        list[float] | None, Field(min_length=4, max_length=4, description="Position of the pupils that was used.")
     ]
     milliseconds: dict[str, float] = Field(description="To decode, align, apply the model and encode.")
     measures: dict[str, float] = Field(description="How far the face is from those of the training.")
-    warnings: list[str] = Field(description="What is unusual about the measures.")
+    warnings: list[str] = Field(description="Measures outside their usual range.")
     png: str = Field(json_schema_extra={"contentEncoding": "base64", "contentMediaType": "image/png"})
 
 
 class Pictures(BaseModel):
-    """What several models have made of the photograph, in the order in which they were named."""
+    """The pictures of several models, in the order in which they were named."""
 
     pictures: list[Picture]
 
@@ -105,16 +106,19 @@ def _schema() -> dict[str, Any]:
             "model": Pictures,
             "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
             "headers": {
-                "Server-Timing": {"schema": {"type": "string"}, "description": "Milliseconds of every stage."},
+                "Server-Timing": {"schema": {"type": "string"}, "description": "Milliseconds of each stage."},
                 "X-Mrdist-Alignment": {"schema": {"enum": ["aligned", "points", "registration"]}},
-                "X-Mrdist-Points": {"schema": {"type": "string"}, "description": "Where the pupils were taken to lie."},
+                "X-Mrdist-Points": {
+                    "schema": {"type": "string"},
+                    "description": "Position of the pupils that was used.",
+                },
                 "X-Mrdist-Measures": {
                     "schema": {"type": "string"},
                     "description": "How far the face is from those of the training, as likeness=0.83, and so on.",
                 },
                 "X-Mrdist-Warning": {
                     "schema": {"type": "string"},
-                    "description": "What is unusual about the measures.",
+                    "description": "Measures outside their usual range.",
                 },
             },
         }
@@ -123,8 +127,8 @@ def _schema() -> dict[str, Any]:
 async def synthesize(request: Request, catalog: CatalogHere) -> Response:
     """Give a photograph a new expression.
 
-    A photograph of the size that the model was trained on, without points, is taken as it lies. In any other the face
-    is found by the points or by its likeness to the mean face of the training, and nothing but the face changes.
+    A photograph of the size that the model was trained on, without points, counts as aligned. In any other, the points
+    or the likeness to the mean face of the training locate the face, and only the face changes.
     """
     async with _form(request) as (photograph, options):
         made = await retouch_all(

@@ -1,4 +1,4 @@
-// Datasets: who is in them, and how new ones come.
+// Datasets: their people, and how to add new ones.
 import { follow, get, part, post, remove, rowsWith, thumbnail } from "./lib/api.js";
 import { $, confirmed, h, message, speak } from "./lib/dom.js";
 import { bytes, count, plural } from "./lib/format.js";
@@ -30,7 +30,7 @@ function card(dataset) {
   const title = `dataset-${dataset.name}`;
   const people = h("div", { class: "people" });
   if (dataset.complete) fill(people, dataset);
-  else people.append(h("p", { class: "soft" }, dataset.problem ?? "It is still being made."));
+  else people.append(h("p", { class: "soft" }, dataset.problem ?? "A job is still making it."));
   return h(
     "article",
     { class: "panel dataset", "aria-labelledby": title },
@@ -81,7 +81,7 @@ async function fill(box, dataset) {
 }
 
 async function forget(dataset) {
-  if (!(await confirmed(`Delete the dataset ${dataset.name}?`, `${plural(dataset.images ?? 0, "row")} of faces are removed from the catalogue and cannot be brought back. Models stay.`, "Delete the dataset"))) return;
+  if (!(await confirmed(`Delete the dataset ${dataset.name}?`, `${plural(dataset.images ?? 0, "row")} of faces are removed from the catalogue and cannot be restored. Models stay.`, "Delete the dataset"))) return;
   try {
     await remove(`/datasets/${part(dataset.name)}`);
     message(`${dataset.name} is deleted.`);

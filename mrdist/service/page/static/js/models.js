@@ -1,4 +1,4 @@
-// Models: scores and faces side by side, and one of them looked into.
+// Models: scores and faces side by side, and the details of one.
 import { get, modelPath, part, rowsWith, thumbnail } from "./lib/api.js";
 import { $, h } from "./lib/dom.js";
 import { kind, plural } from "./lib/format.js";
@@ -13,7 +13,7 @@ let datasets = [];
 
 const mappingOf = (model) => `${model.source} → ${model.target}`;
 
-/** The dataset a model was trained on, or else one that it can be tried on. */
+/** The dataset that a model was trained on, or else one that fits it. */
 function datasetOf(model) {
   const fits = (one) => one.complete && one.labels.includes(model.source) && one.labels.includes(model.target) && one.shape.join() === model.shape.join();
   return (datasets.find((one) => one.name === model.dataset && fits(one)) ?? datasets.find(fits))?.name ?? null;
@@ -47,12 +47,12 @@ async function showGallery(shown) {
   const dataset = shown.map(datasetOf).find(Boolean);
   const [{ source, target }] = shown;
   if (!dataset) {
-    $("gallery-what").textContent = "The dataset that these were trained on is not in the catalogue any more.";
+    $("gallery-what").textContent = "The catalogue no longer has the dataset that these models were trained on.";
     return;
   }
   const rows = await rowsWith(dataset, "test", [source, target], PEOPLE);
   if ($("mapping").value !== of) return;
-  $("gallery-what").textContent = `${plural(rows.length, "person", "people")} of ${dataset} whom no training has seen, between what each model sees and what it should come to.`;
+  $("gallery-what").textContent = `${plural(rows.length, "person", "people")} of ${dataset} that no model was trained on, between the input and the target.`;
   gallery.style.setProperty("--people", String(rows.length));
   const line = (head, url, alt) => [head, ...rows.map((row) => h("img", { class: "face", loading: "lazy", alt: `${alt}, person ${row.subject}`, src: url(row) }))];
   gallery.replaceChildren(
@@ -66,8 +66,8 @@ async function showGallery(shown) {
 }
 
 async function load() {
-  const [found, sets] = await Promise.all([get("/models"), get("/datasets")]);
-  models = found.models.filter((one) => one.complete);
+  const [listed, sets] = await Promise.all([get("/models"), get("/datasets")]);
+  models = listed.models.filter((one) => one.complete);
   datasets = sets.datasets;
   $("models").hidden = models.length === 0;
   $("empty").hidden = models.length > 0;
@@ -78,7 +78,7 @@ async function load() {
   }
   const mappings = [...new Set(models.map(mappingOf))].sort();
   const asked = models.find((one) => one.name === new URLSearchParams(location.search).get("model")) ?? models[0];
-  $("models-what").textContent = `${plural(models.length, "model")} of ${plural(mappings.length, "mapping")}; each is scored on people whom no training has seen.`;
+  $("models-what").textContent = `${plural(models.length, "model")} of ${plural(mappings.length, "mapping")}; each is scored on people that it was not trained on.`;
   $("mapping").replaceChildren(...mappings.map((mapping) => h("option", {}, mapping)));
   $("mapping").value = mappingOf(asked);
   showMapping(asked.name);

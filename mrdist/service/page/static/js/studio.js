@@ -1,4 +1,4 @@
-// Studio: a photograph, a model, and what becomes of it.
+// Studio: a photograph, a model, and the result.
 import { get, part, request, rowsWith, thumbnail } from "./lib/api.js";
 import { $, facts, h, latest, message, roving, ruled, speak } from "./lib/dom.js";
 import { hasField, kind, plural } from "./lib/format.js";
@@ -10,7 +10,7 @@ import { Stage } from "./studio/stage.js";
 
 const TOGETHER = 8; // models that the service takes on one photograph
 const stage = new Stage($("view"), $("divider"));
-const made = new Map(); // what was asked for -> {bitmap, alignment, timing}; the newest few
+const made = new Map(); // request -> {bitmap, alignment, timing}; the newest few
 let models = [];
 let datasets = [];
 let model = null;
@@ -57,9 +57,9 @@ async function fetchMade() {
 }
 
 function timings(header) {
-  const found = {};
-  for (const [, name, time] of (header ?? "").matchAll(/([\w-]+)\s*;\s*dur=([\d.]+)/g)) found[name] = Number(time);
-  return found;
+  const milliseconds = {};
+  for (const [, name, time] of (header ?? "").matchAll(/([\w-]+)\s*;\s*dur=([\d.]+)/g)) milliseconds[name] = Number(time);
+  return milliseconds;
 }
 
 const synthesise = latest(async () => {
@@ -67,7 +67,7 @@ const synthesise = latest(async () => {
   $("stage").classList.add("busy");
   try {
     const [wanted, result] = await fetchMade();
-    if (wanted !== key()) return; // another has been asked for meanwhile
+    if (wanted !== key()) return; // the request has changed meanwhile
     stage.show(result.bitmap);
     $("stage-notice").hidden = true;
     tellReadout(result);
@@ -86,7 +86,7 @@ const synthesise = latest(async () => {
 });
 
 function tellReadout({ alignment, warning, timing, total }) {
-  const how = { aligned: "taken as it lies", points: "by the pupils", landmarks: "by landmarks", registration: "found by likeness" }[alignment];
+  const how = { aligned: "already aligned", points: "located by the pupils", landmarks: "located by landmarks", registration: "located by likeness" }[alignment];
   facts($("readout"), [
     ["Picture", `${Math.round(picture.bitmap.width / picture.scale)} × ${Math.round(picture.bitmap.height / picture.scale)}`],
     ["Face", how],
@@ -154,7 +154,7 @@ function showModels() {
   );
 }
 
-/** The photograph as every model makes it, beside the models' names. */
+/** The output of every model for the photograph, beside the models' names. */
 const showFaces = latest(async () => {
   const result = made.get(key());
   if (!picture || !result) return;
@@ -172,7 +172,7 @@ const showFaces = latest(async () => {
       if (names.length === 1) await showFace(names[0], await response.blob(), tried.points);
       else for (const { model: name, png } of (await response.json()).pictures) await showFace(name, pngOf(png), tried.points);
     } catch {
-      return; // the stage tells why, where it concerns the model that is chosen
+      return; // the stage shows the reason, if it concerns the chosen model
     }
   }
 });
@@ -208,7 +208,7 @@ async function showExamples() {
   if ($("strip").dataset.shown === shown) return;
   $("strip").dataset.shown = shown;
   const split = dataset.splits.test ? "test" : null;
-  $("examples-title").textContent = split === "test" ? "People no training has seen" : "People of the dataset";
+  $("examples-title").textContent = split === "test" ? "People that no model was trained on" : "People of the dataset";
   const rows = await rowsWith(dataset.name, split, [model.source], 40);
   $("examples-where").textContent = `${plural(rows.length, "person", "people")} of the dataset ${dataset.name}`;
   $("strip").replaceChildren(
@@ -233,13 +233,13 @@ const pupils = new Pupils($("view"), [$("pupil-left"), $("pupil-right")], (point
 });
 
 function setPupils() {
-  const found = picture.points ?? made.get(key())?.points ?? null;
-  pupils.begin([picture.bitmap.width, picture.bitmap.height], found);
+  const known = picture.points ?? made.get(key())?.points ?? null;
+  pupils.begin([picture.bitmap.width, picture.bitmap.height], known);
   $("pupils-row").hidden = false;
   $("set-pupils").setAttribute("aria-pressed", "true");
   $("set-pupils").textContent = "Done";
-  speak(found ? "Move the marks onto the pupils." : "Click the two pupils, or press Enter to get two marks to move.");
-  if (!found && $("stage-notice").hidden) message("Click the two pupils, or press Enter to get two marks that you can move.");
+  speak(known ? "Move the marks onto the pupils." : "Click the two pupils, or press Enter for two marks to move.");
+  if (!known && $("stage-notice").hidden) message("Click the two pupils, or press Enter for two marks to move.");
 }
 
 function endPupils() {
@@ -298,8 +298,8 @@ $("download").addEventListener("click", async () => {
 
 // ---- the beginning
 
-const [found, sets] = await Promise.all([get("/models"), get("/datasets")]);
-models = found.models.filter((one) => one.complete);
+const [listed, sets] = await Promise.all([get("/models"), get("/datasets")]);
+models = listed.models.filter((one) => one.complete);
 datasets = sets.datasets;
 if (models.length === 0) {
   if (datasets.some((one) => one.complete)) offerTraining();

@@ -1,4 +1,4 @@
-// Train: a new training, the one that is watched, and all jobs.
+// Train: a new training, the job being watched, and all jobs.
 import { get, part } from "./lib/api.js";
 import { $, h } from "./lib/dom.js";
 import { ago, kind } from "./lib/format.js";

@@ -1,9 +1,9 @@
-// All that the page asks of the service.
+// The requests of the page to the service.
 
 const ROOT = "/api/v1";
 const csrf = document.querySelector('meta[name="csrf-token"]').content;
 
-/** What the service answers when it cannot: its message is the sentence of the problem. */
+/** An error answer of the service; its message is the detail of the problem. */
 export class Problem extends Error {
   constructor(status, body) {
     super(body.detail || body.title || `The service answered with status ${status}.`);
@@ -12,7 +12,7 @@ export class Problem extends Error {
   }
 }
 
-/** A request; `json` is sent as the body. Throws a Problem with the sentence to show. */
+/** A request; `json` is sent as the body. Throws a Problem whose message is shown. */
 export async function request(method, path, { json, form, signal, headers = {} } = {}) {
   const asked = {
     method,
@@ -29,11 +29,11 @@ export async function request(method, path, { json, form, signal, headers = {} }
     }
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Problem(0, { detail: "The service does not answer; it may have been stopped." });
+    throw new Problem(0, { detail: "The service does not answer; check that it is running." });
   }
   if (response.status === 401 && document.body.dataset.page !== "login") {
     location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
-    return new Promise(() => {}); // the page is on its way out
+    return new Promise(() => {}); // the browser is leaving the page
   }
   if (!response.ok) throw new Problem(response.status, await response.json().catch(() => ({})));
   return response;
@@ -61,7 +61,7 @@ export async function rowsWith(dataset, split, labels, limit) {
   return rows.filter((row) => labels.every((label) => row.labels.includes(label))).slice(0, limit);
 }
 
-/** Scores of a model on people whom no training has seen, once the service has found them: {model, identity}. */
+/** Scores of a model on the test split, once the service has computed them: {model, identity}. */
 export async function testScores(model, dataset) {
   for (;;) {
     const response = await request("GET", `/models/${part(model)}/scores?dataset=${part(dataset)}&split=test`);
@@ -72,8 +72,8 @@ export async function testScores(model, dataset) {
 
 /**
  * Follow a job's events until it ends; goes on after a break in the connection.
- * Handlers: job(object), blocks(indices), connection("on" | "off"), gone(). What happened during a break is for
- * connection("on") to ask for. Returns a function that stops following.
+ * Handlers: job(object), blocks(indices), connection("on" | "off"), gone(). connection("on") must fetch
+ * what happened during a break. Returns a function that stops following.
  */
 export function follow(id, handlers) {
   let source = null;

@@ -1,11 +1,11 @@
-// The first steps of somebody who has nothing yet.
+// The first steps in an empty catalogue.
 import { follow, post } from "./api.js";
 import { h, speak } from "./dom.js";
 import { showEmpty } from "./shell.js";
 
 const FIRST = { name: "faces", generate: { images: 150, size: 128, labels: ["neutral", "happy", "surprised", "angry"], color: "rgb", seed: 0 } };
 
-/** Offer to make a dataset; it is drawn while one looks, then the page goes on to training. */
+/** Offer to make a dataset and show its progress; then open the page for training. */
 export function offerFaces() {
   const say = h("span", { class: "soft", role: "status" });
   const bar = h("div", { class: "bar-of", role: "progressbar", "aria-label": "Faces drawn", "aria-valuemin": "0", "aria-valuemax": "100", hidden: true, style: { width: "14rem" } }, h("i"));
@@ -41,8 +41,8 @@ export function offerFaces() {
   }
   showEmpty(
     0,
-    "Begin with some faces",
-    "There is no dataset in this catalogue yet. mrdist can draw people who do not exist, each with several expressions: enough to train a model in seconds and to see how everything works. Your own photographs come in under Datasets.",
+    "Start with some faces",
+    "There is no dataset in this catalogue yet. mrdist can draw people who do not exist, each with several expressions: enough to train a model in seconds and to see how everything works. You can import your own photographs under Datasets.",
     button,
     h("a", { class: "button", href: "/datasets#ingest" }, "Use my own photographs"),
     bar,

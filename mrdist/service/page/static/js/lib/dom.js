@@ -1,4 +1,4 @@
-// Small tools to make and change elements. Styles are set through the CSSOM: the policy of the page forbids the attribute.
+// Helpers to make and change elements. Styles are set through the CSSOM: the page's policy forbids the attribute.
 
 export const $ = (id) => document.getElementById(id);
 
@@ -26,19 +26,19 @@ export function facts(list, pairs) {
   );
 }
 
-/** Fill a list of figures, each a pair in a box of its own. */
+/** Fill a list of figures, each pair in its own box. */
 export function figures(list, pairs) {
   list.replaceChildren(
     ...pairs.filter(([, value]) => value !== null && value !== undefined).map(([term, value]) => h("div", {}, h("dt", {}, term), h("dd", {}, value))),
   );
 }
 
-/** Say something to those who listen. */
+/** Announce a text to screen readers. */
 export function speak(text) {
   $("spoken").textContent = text;
 }
 
-/** Show a message that goes away; one that is bad stays until it is closed. */
+/** Show a message that disappears; an error stays until it is closed. */
 export function message(text, { bad = false } = {}) {
   const close = () => box.remove();
   const box = h(
@@ -52,7 +52,7 @@ export function message(text, { bad = false } = {}) {
   if (!bad) setTimeout(close, 6000);
 }
 
-/** Ask before something is done that cannot be undone; resolves to true or false. */
+/** Ask before an action that cannot be undone; resolves to true or false. */
 export function confirmed(title, text, verb) {
   return new Promise((resolve) => {
     const dialog = h(
@@ -80,7 +80,7 @@ export function confirmed(title, text, verb) {
   });
 }
 
-/** Let a slider paint the part of its track below the thumb, and tell its value in words. */
+/** Let a slider paint its track below the thumb and show its value in words. */
 export function ruled(input, output, words) {
   const show = () => {
     input.style.setProperty("--at", `${(100 * (input.value - input.min)) / (input.max - input.min)}%`);
@@ -91,7 +91,7 @@ export function ruled(input, output, words) {
   show();
 }
 
-/** Run `work` for the newest arguments only: one at a time, what came meanwhile but the last is left out. */
+/** Run `work` one call at a time; of the calls made meanwhile, only the last one runs. */
 export function latest(work) {
   let running = false;
   let waiting = null;
@@ -114,7 +114,7 @@ export function latest(work) {
   };
 }
 
-/** Wait until nobody has asked again for a while. */
+/** Run `work` once no call has come for a while. */
 export function settled(work, milliseconds) {
   let timer = null;
   return (...given) => {

@@ -1,4 +1,4 @@
-// Numbers and times as people read them.
+// Numbers and times as text.
 
 const number = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 
@@ -24,7 +24,7 @@ export function seconds(value) {
   return `${(value / 3600).toFixed(1)} h`;
 }
 
-/** A number with three figures that count. */
+/** A number with three significant digits. */
 export function figure(value, digits = 3) {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
   if (value !== 0 && Math.abs(value) < 1e-3) return value.toExponential(2);
@@ -47,10 +47,10 @@ export function moment(time) {
 const METHODS = { mr: "masked regression", l2: "ridge, whole image", kernel: "kernel ridge", pca: "principal components", l1: "LASSO", l0: "matching pursuit", pixel: "one pixel", mean: "mean face" };
 export const methodName = (method) => METHODS[method] ?? method;
 
-/** Whether a model's weights belong to single pixels with few inputs each: only these can say where they matter. */
+/** Whether each pixel of a model has its own few weights: only such models have an importance map. */
 export const hasField = (model) => ["mr", "pixel"].includes(model.method);
 
-/** What a model is, in few words: "neutral → happy, 3 × 3". */
+/** A short description of a model: "neutral → happy, 3 × 3". */
 export function kind(model) {
   const side = model.receptive_field;
   const how = model.method === "mr" && side ? `${side} × ${side}${model.dilation > 1 ? `, dilation ${model.dilation}` : ""}` : methodName(model.method);

@@ -1,4 +1,4 @@
-// What every page does: shows what is running, signs out, shows the sentence of a problem that nobody caught.
+// For every page: running jobs, sign-out, and messages of uncaught problems.
 import { get, remove, Problem } from "./api.js";
 import { $, h, message } from "./dom.js";
 import { plural } from "./format.js";
@@ -10,7 +10,7 @@ addEventListener("unhandledrejection", (event) => {
   message(event.reason.message, { bad: true });
 });
 
-// a picture that did not come, because too many were asked for at once, is asked for once more
+// a picture that failed, because too many were requested at once, is requested once more
 addEventListener(
   "error",
   ({ target }) => {
@@ -46,7 +46,7 @@ if (document.body.dataset.page !== "login") {
 
 const STEPS = ["Faces", "Training", "Studio"];
 
-/** Fill an empty page: where in the three first steps one is, a headline, a paragraph, and what to press. */
+/** Fill an empty page: the step of three, a headline, a paragraph and buttons. */
 export function showEmpty(step, title, text, ...actions) {
   const cells = Array.from({ length: 49 }, (_, cell) => {
     const [y, x] = [Math.floor(cell / 7) - 3, (cell % 7) - 3];

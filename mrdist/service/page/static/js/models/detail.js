@@ -1,4 +1,4 @@
-// One model: its weights, its maps, where it comes from, and what can be done with it.
+// One model: weights, maps, provenance and actions.
 import { get, modelPath, part, remove, rowsWith, thumbnail } from "../lib/api.js";
 import { $, confirmed, facts, h, message } from "../lib/dom.js";
 import { bytes, count, hasField, kind, methodName, moment } from "../lib/format.js";
@@ -27,9 +27,9 @@ export async function showDetail(model, dataset, deleted) {
     hasField(model) && h("details", { class: "part" }, h("summary", {}, "All weights, tap by tap"), h("div", { class: "scroll" }, h("img", { src: modelPath(model.name, "coefficients.png"), alt: "A picture of the weights for each place in the receptive field", loading: "lazy" }))),
   );
   tellFacts(list, model, {});
-  get(`/models/${part(model.name)}`).then((found) => box.dataset.model === model.name && tellFacts(list, found, found.provenance ?? {}));
+  get(`/models/${part(model.name)}`).then((details) => box.dataset.model === model.name && tellFacts(list, details, details.provenance ?? {}));
   if (["l2", "kernel", "pca", "mean"].includes(model.method)) {
-    explorer.replaceChildren(h("p", { class: "soft" }, `In ${methodName(model.method)} every pixel depends on the whole face: there are no few weights of its own to look at.`));
+    explorer.replaceChildren(h("p", { class: "soft" }, `In ${methodName(model.method)} every pixel depends on the whole face, so there is no receptive field to show.`));
     return;
   }
   try {
@@ -46,7 +46,7 @@ async function firstRow(model, dataset) {
   return row;
 }
 
-/** A map of the model; one that is clear in places lies on a face. */
+/** A map of the model; a transparent one lies on a face. */
 function map(model, file, caption, dataset = null) {
   const style = { "--aspect": String(model.shape[1] / model.shape[0]) };
   const picture = h("div", { class: "map", style }, h("img", { class: "face", src: modelPath(model.name, file), alt: caption, loading: "lazy", style }));
@@ -56,7 +56,7 @@ function map(model, file, caption, dataset = null) {
 
 function actions(model, deleted) {
   const forget = async () => {
-    if (!(await confirmed(`Delete the model ${model.name}?`, `Its ${bytes(model.bytes) ?? "weights"} are removed from the catalogue and cannot be brought back.`, "Delete the model"))) return;
+    if (!(await confirmed(`Delete the model ${model.name}?`, `Its ${bytes(model.bytes) ?? "weights"} are removed from the catalogue and cannot be restored.`, "Delete the model"))) return;
     try {
       await remove(`/models/${part(model.name)}`);
       message(`${model.name} is deleted.`);

@@ -1,4 +1,4 @@
-// Move over the face and see the weights of the pixel under the pointer.
+// Shows the weights of the pixel under the pointer.
 import { get, part } from "../lib/api.js";
 import { h, latest, settled, speak } from "../lib/dom.js";
 import { figure } from "../lib/format.js";
@@ -18,7 +18,7 @@ export class Explorer {
     this.model = model;
     this.face = face;
     const [height, width] = model.shape;
-    this.y = Math.round(height * 0.78); // the mouth, where there is something to see
+    this.y = Math.round(height * 0.78); // the mouth, where the weights are interesting
     this.x = Math.round(width * 0.5);
     this.channel = 0;
     this.source = 0;
@@ -54,8 +54,8 @@ export class Explorer {
       this.#go(this.y + move[0], this.x + move[1]);
     });
     const choices = [];
-    if (model.channels > 1 && model.color !== "shared") choices.push(this.#choice("Channel that is made", "channel"));
-    if (model.channels > 1 && model.color === "joint") choices.push(this.#choice("Channel that is seen", "source"));
+    if (model.channels > 1 && model.color !== "shared") choices.push(this.#choice("Output channel", "channel"));
+    if (model.channels > 1 && model.color === "joint") choices.push(this.#choice("Input channel", "source"));
     return h(
       "div",
       { class: "explorer" },
@@ -99,9 +99,9 @@ export class Explorer {
   async #load() {
     const { y, x, channel, source } = this;
     try {
-      this.found = await get(`/models/${part(this.model.name)}/receptive-field?y=${y}&x=${x}&channel=${channel}${this.model.color === "joint" ? `&source=${source}` : ""}`);
+      this.field = await get(`/models/${part(this.model.name)}/receptive-field?y=${y}&x=${x}&channel=${channel}${this.model.color === "joint" ? `&source=${source}` : ""}`);
     } catch (error) {
-      this.found = null;
+      this.field = null;
       this.caption.textContent = error.message;
       return;
     }
@@ -142,13 +142,13 @@ export class Explorer {
   }
 
   #reach() {
-    return Math.max(1, ...(this.found?.offsets ?? []).flat().map(Math.abs));
+    return Math.max(1, ...(this.field?.offsets ?? []).flat().map(Math.abs));
   }
 
   #draw() {
-    if (!this.found) return;
+    if (!this.field) return;
     this.#mark();
-    const { offsets, weights, inside } = this.found;
+    const { offsets, weights, inside } = this.field;
     const reach = this.#reach();
     const side = 2 * reach + 1;
     const context = this.weights.getContext("2d");
@@ -173,11 +173,11 @@ export class Explorer {
     this.scale[0].textContent = `−${figure(limit, 2)}`;
     this.scale[1].textContent = `+${figure(limit, 2)}`;
     const sum = weights.reduce((total, one) => total + one, 0);
-    this.caption.textContent = `Sum of the weights ${figure(sum)}, intercept ${figure(this.found.intercept).replace("-", "−")}`;
+    this.caption.textContent = `Sum of the weights ${figure(sum)}, intercept ${figure(this.field.intercept).replace("-", "−")}`;
     this.weights.setAttribute("aria-label", `Weights of pixel ${this.x}, ${this.y}: ${weights.length} of them, from ${figure(Math.min(...weights))} to ${figure(Math.max(...weights))}`);
   }
 
   #tell() {
-    if (this.found && this.element.contains(document.activeElement)) speak(`${this.weights.getAttribute("aria-label")}. ${this.caption.textContent}.`);
+    if (this.field && this.element.contains(document.activeElement)) speak(`${this.weights.getAttribute("aria-label")}. ${this.caption.textContent}.`);
   }
 }

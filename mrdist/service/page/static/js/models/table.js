@@ -7,7 +7,7 @@ const of = (name) => (model) => model.test?.model?.[name] ?? null;
 const COLUMNS = [
   { name: "Model", value: (model) => model.name, text: true },
   { name: "Method", value: (model) => (model.method === "mr" ? `${model.receptive_field} × ${model.receptive_field}${model.dilation > 1 ? ` / ${model.dilation}` : ""}` : methodName(model.method)), text: true },
-  { name: "Error", hint: "MSE as a share of leaving the face as it is", value: (model) => (model.test?.identity ? model.test.model.mse / model.test.identity.mse : null), show: (value) => `${(100 * value).toFixed(1)} %` },
+  { name: "Error", hint: "MSE relative to that of the unchanged face", value: (model) => (model.test?.identity ? model.test.model.mse / model.test.identity.mse : null), show: (value) => `${(100 * value).toFixed(1)} %` },
   { name: "MSE", value: of("mse"), show: figure },
   { name: "PSNR", hint: "in decibels", value: of("psnr"), show: (value) => value.toFixed(2) },
   { name: "SSIM", value: of("ssim"), show: (value) => value.toFixed(4) },
@@ -25,7 +25,7 @@ export class ScoreTable {
     this.models = [];
   }
 
-  /** Show these models; scores on people nobody has trained on are fetched one after the other. */
+  /** Show these models; their test scores are fetched one after the other. */
   async show(models, datasetOf) {
     this.models = models;
     this.draw();
@@ -89,11 +89,11 @@ export class ScoreTable {
       "tr",
       { "aria-current": model.name === this.current ? "true" : null, onclick: choose },
       ...COLUMNS.map(({ value, show, text }, index) => {
-        const found = value(model);
-        if (index === 0) return h("td", {}, h("a", { href: `/models?model=${part(model.name)}`, onclick: choose, "data-key": `model ${model.name}` }, found));
-        if (found === null || found === undefined) return h("td", { class: "soft", title: model.problem }, model.test === undefined ? "…" : "–");
-        const harm = COLUMNS[index].name === "Error" && model.test?.ratio?.mse?.low > 1 ? "worse than leaving the photograph as it is" : null;
-        return h("td", { title: harm, class: best[index] === found && !text ? "best" : null }, text ? found : show(found));
+        const cell = value(model);
+        if (index === 0) return h("td", {}, h("a", { href: `/models?model=${part(model.name)}`, onclick: choose, "data-key": `model ${model.name}` }, cell));
+        if (cell === null || cell === undefined) return h("td", { class: "soft", title: model.problem }, model.test === undefined ? "…" : "–");
+        const harm = COLUMNS[index].name === "Error" && model.test?.ratio?.mse?.low > 1 ? "worse than leaving the photograph unchanged" : null;
+        return h("td", { title: harm, class: best[index] === cell && !text ? "best" : null }, text ? cell : show(cell));
       }),
     );
   }

@@ -1,7 +1,7 @@
-// A photograph as the page holds it: what is shown, what is sent while one tries, and the file itself for the download.
+// A photograph in the page: what is shown, what is sent for previews, and the file itself for the download.
 
-const LARGEST = 800; // longest side of what is shown and tried on; the download is made from the file itself
-const SMALL = 320; // of what every model of the list is tried on
+const LARGEST = 800; // longest side of the shown and sent copy; the download is made from the file itself
+const SMALL = 320; // longest side of the copy for all models of the list
 
 /** Scale a picture down to a longest side. */
 function scaled(bitmap, longest, type) {
@@ -37,7 +37,7 @@ export class Picture {
     return this.points?.map((value) => (whole ? value / this.scale : value).toFixed(1)).join(",") ?? null;
   }
 
-  /** A small copy with the pupils in it, `points` being where they lie in what is shown. */
+  /** A small copy with its pupils; `points` are the pupils in the shown copy. */
   async small(points) {
     const scale = Math.min(1, SMALL / Math.max(this.bitmap.width, this.bitmap.height));
     const file = scale === 1 ? this.sent : await scaled(this.bitmap, SMALL, "image/jpeg");
@@ -45,7 +45,7 @@ export class Picture {
   }
 }
 
-/** Draw the face of a picture into a square canvas; without pupils all of the picture is face. */
+/** Draw the face of a picture into a square canvas; without pupils the whole picture counts as face. */
 export function drawFace(canvas, bitmap, points) {
   let [x, y, side] = [0, 0, Math.min(bitmap.width, bitmap.height)];
   if (points) {

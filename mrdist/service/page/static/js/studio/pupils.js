@@ -1,6 +1,6 @@
 // The two pupils, set by two clicks or from the keyboard, and moved afterwards.
 
-const USUAL = [[0.36, 0.42], [0.64, 0.42]]; // shares of the picture, where a portrait has them
+const USUAL = [[0.36, 0.42], [0.64, 0.42]]; // usual place in a portrait, as fractions of the picture
 
 export class Pupils {
   /** `changed(points)` is called with [x1, y1, x2, y2] in pixels of the picture when both are set. */
@@ -17,7 +17,7 @@ export class Pupils {
     return this.view.classList.contains("placing");
   }
 
-  /** Begin with the marks where the pupils are known to be, or without. */
+  /** Begin with marks on the known pupils, or without marks. */
   begin(size, points = null) {
     this.size = size;
     this.places = points ? [[points[0] / size[0], points[1] / size[1]], [points[2] / size[0], points[3] / size[1]]] : [];

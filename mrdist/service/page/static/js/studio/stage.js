@@ -1,4 +1,4 @@
-// Before and after on one spot, with a divider to drag; the importance map over them.
+// Before and after in one place, with a divider to drag, below the importance map.
 
 const percent = (value) => `${value.toFixed(2)}%`;
 
@@ -13,7 +13,7 @@ export class Stage {
     this.#listen();
   }
 
-  /** Put the divider at a share of the width, 0 to 100. */
+  /** Move the divider to a percentage of the width. */
   place(at) {
     this.at = Math.min(100, Math.max(0, at));
     this.view.style.setProperty("--at", percent(this.at));
@@ -21,7 +21,7 @@ export class Stage {
     this.divider.setAttribute("aria-valuetext", `${Math.round(this.at)} % before, ${100 - Math.round(this.at)} % after`);
   }
 
-  /** Show another photograph; what was made of the last one goes. */
+  /** Show another photograph and drop the output of the last one. */
   open(picture) {
     this.pictures = { before: picture, after: null };
     for (const canvas of [this.before, this.after]) {
@@ -34,7 +34,7 @@ export class Stage {
     this.#blend();
   }
 
-  /** Show what a model has made of the photograph. */
+  /** Show the output of a model. */
   show(picture) {
     this.pictures.after = picture;
     this.#blend();
@@ -46,7 +46,7 @@ export class Stage {
     this.#blend();
   }
 
-  /** Lay an importance map over the picture: what stays as it is lies in the dark, and a line goes around the rest. */
+  /** Lay an importance map over the picture: unchanged parts are dark, and a line surrounds the rest. */
   lay(map) {
     this.overlay.hidden = map === null;
     if (map === null) return;

@@ -1,6 +1,6 @@
-// A map of the image: where a block is solved, the target's face comes up in the place of the source's.
+// A map of the image: solved blocks show the target's face, the others the source's.
 
-const FLASH = 700; // milliseconds in which a new block's glow goes out
+const FLASH = 700; // milliseconds until a new block's glow has faded
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 export class BlockMap {
@@ -127,7 +127,7 @@ export class BlockMap {
   }
 }
 
-/** What a token of the style sheet is in the theme that is on. */
+/** The colour of a style sheet variable in the current theme. */
 const probe = document.createElement("i");
 probe.hidden = true;
 document.body.append(probe);

@@ -1,4 +1,4 @@
-// A new training: what from what, how, what it will cost, and the button.
+// A new training: mapping, method, cost, and the button.
 import { post, rowsWith, thumbnail } from "../lib/api.js";
 import { $, figures, h, settled } from "../lib/dom.js";
 import { bytes, count, plural, seconds } from "../lib/format.js";
@@ -6,8 +6,8 @@ import { ALPHA, METHODS, MORE } from "./options.js";
 
 const COLORS = {
   shared: "One set of weights for the three channels.",
-  separate: "Weights of its own for each channel.",
-  joint: "Every channel sees all three.",
+  separate: "Each channel has its own weights.",
+  joint: "Each channel is predicted from all three.",
 };
 
 export class TrainForm {
@@ -58,8 +58,8 @@ export class TrainForm {
     $("alpha").hidden = this.searching;
     $("alpha").placeholder = String(ALPHA[method] ?? "");
     $("alpha-hint").textContent = this.searching
-      ? "Chosen by the error on people held out, from one reading of the images."
-      : `Of images in 0…1; ${ALPHA[method]} unless you say otherwise.`;
+      ? "Chosen by the error on held-out people, in one pass over the images."
+      : `For images in 0…1; ${ALPHA[method]} by default.`;
     for (const one of MORE) {
       const field = $(`more-${one.name}`);
       field.closest(".field").hidden = (one.methods !== null && !one.methods.includes(method)) || (one.search === true && !this.searching);
@@ -84,7 +84,7 @@ export class TrainForm {
     return name;
   }
 
-  /** Options of `train`; only what differs from its defaults. */
+  /** Options of `train` that differ from its defaults. */
   options() {
     const method = $("method").value;
     const { elements } = document.forms.form;
@@ -130,8 +130,8 @@ export class TrainForm {
     figures(list, [
       ["time", seconds(plan.seconds) ?? "not predicted"],
       ["memory of a worker", bytes(plan.peak_memory_bytes ?? plan.peak_memory)],
-      ["to be read", bytes(plan.bytes_read)],
-      ["to be written", bytes(plan.bytes_written)],
+      ["data to read", bytes(plan.bytes_read)],
+      ["data to write", bytes(plan.bytes_written)],
       [Array.isArray(plan.block) ? `blocks of ${plan.block.join(" × ")}` : "blocks", blocks === undefined ? null : count(blocks)],
     ]);
     $("plan-body").replaceChildren(list, ...(plan.advice ? [h("p", { class: "notice mild" }, plan.advice)] : []));
@@ -156,7 +156,7 @@ export class TrainForm {
           ...[source, target].map((label) => h("img", { class: "face", loading: "lazy", src: thumbnail(dataset, row.row, label, 192), alt: `Person ${row.subject}, ${label}` })),
         ),
       ),
-      ...(rows.length ? [] : [h("p", { class: "soft" }, `Nobody of this dataset has both ${source} and ${target}.`)]),
+      ...(rows.length ? [] : [h("p", { class: "soft" }, `No person in this dataset has both ${source} and ${target}.`)]),
     );
   }
 

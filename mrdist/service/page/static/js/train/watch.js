@@ -1,4 +1,4 @@
-// Watching a job: the map fills, the figures run, the scores come at the end.
+// The view of a job: its map, its progress, and its scores at the end.
 import { follow, get, part, post, remove, rowsWith, testScores, thumbnail } from "../lib/api.js";
 import { $, confirmed, facts, figures, h, message, speak } from "../lib/dom.js";
 import { count, figure, kind, plural, seconds } from "../lib/format.js";
@@ -40,7 +40,7 @@ export class Watch {
           blocks: (done) => this.map.add(done),
           gone: () => this.gone(),
           connection: (state) => {
-            $("watch-connection").textContent = state === "on" ? "" : "The connection broke; trying again …";
+            $("watch-connection").textContent = state === "on" ? "" : "Connection lost; trying again …";
             if (state === "on") this.#readBlocks();
           },
         });
@@ -54,7 +54,7 @@ export class Watch {
     this.#showMap(blocks.grid ? blocks : this.#whole());
   }
 
-  /** The map before there are blocks, and where there is none of them: the whole image is one. */
+  /** The map without blocks: the whole image is one block. */
   #whole() {
     if (!this.faces) return null;
     const { height, width } = this.faces[0];
@@ -117,7 +117,7 @@ export class Watch {
     }
   }
 
-  /** Tell those who listen every tenth of the way, not every block. */
+  /** Announce every tenth of the progress, not every block. */
   #say(before, share) {
     const tenth = Math.floor(share / 10);
     if (before?.state !== this.job.state) speak(`${this.job.name}: ${STATES[this.job.state]}.`);
@@ -145,14 +145,14 @@ export class Watch {
     const box = $("watch-scores");
     if (!job.model) return;
     const list = h("dl", { class: "figures slight" });
-    box.replaceChildren(h("h3", {}, "On people it has not seen"), list);
+    box.replaceChildren(h("h3", {}, "On people that it was not trained on"), list);
     box.hidden = false;
     figures(list, [["", "scoring …"]]);
     try {
       const { model, identity } = await testScores(job.model, job.options.images);
       if (this.job.id !== job.id) return;
       figures(list, [
-        ["of the error of leaving the face as it is", identity ? `${Math.round((100 * model.mse) / identity.mse)} %` : null],
+        ["of the error of the unchanged face", identity ? `${Math.round((100 * model.mse) / identity.mse)} %` : null],
         ["PSNR", `${figure(model.psnr)} dB`],
         ["SSIM", figure(model.ssim)],
         ["R²", figure(model.r2)],
@@ -163,7 +163,7 @@ export class Watch {
   }
 }
 
-/** The buttons that a job's state allows; `done(job or null)` is called after one has worked. */
+/** The buttons for a job's state; `done(job or null)` is called after an action succeeded. */
 export function jobActions(job, done) {
   const path = `/jobs/${part(job.id)}`;
   const button = (words, work, kind = "") =>
@@ -181,13 +181,13 @@ export function jobActions(job, done) {
   const cancel = async () => done(await post(`${path}/cancel`));
   const resume = async () => done(await post(`${path}/resume`));
   const forget = async () => {
-    if (!(await confirmed(`Delete the job ${job.name}?`, "Its record goes; what it has made stays under Models or Datasets.", "Delete the job"))) return;
+    if (!(await confirmed(`Delete the job ${job.name}?`, "Its record is removed; its results stay under Models or Datasets.", "Delete the job"))) return;
     await remove(path);
     done(null);
   };
   return [
     ["queued", "running"].includes(job.state) && button("Stop", cancel),
-    ["failed", "cancelled"].includes(job.state) && button("Go on", resume),
+    ["failed", "cancelled"].includes(job.state) && button("Resume", resume),
     over(job) && button("Delete", forget),
   ].filter(Boolean);
 }

@@ -1,0 +1,87 @@
+"""The record of a job."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from mrdist.service.catalog import Kind
+from mrdist.service.work import MAKES, Verb
+
+State = Literal["queued", "running", "stopping", "done", "failed", "cancelled"]
+
+JOB_PATTERN = r"^[0-9]{8}t[0-9]{12}-[0-9a-f]{8}$"
+ENDED = ("done", "failed", "cancelled")
+
+
+class Job(BaseModel):
+    """A job and its progress; unknown values are null."""
+
+    id: Annotated[str, Field(examples=["20261125t093000123456-0f3a9c2e"])]
+    verb: Verb
+    name: Annotated[str, Field(description="Name of the store that it makes.")]
+    options: dict[str, Any]
+    state: State
+    submitted: datetime
+    started: datetime | None = None
+    finished: datetime | None = None
+    phase: Annotated[str | None, Field(description="Current phase.")] = None
+    blocks: Annotated[int | None, Field(description="Number of blocks of the phase.")] = None
+    blocks_done: int | None = None
+    images_per_second: float | None = None
+    seconds_left: Annotated[float | None, Field(description="Estimated seconds until the phase ends.")] = None
+    scores: dict[str, Any] | None = None
+    last_error: str | None = None
+    model: Annotated[str | None, Field(description="Name of the model that it trains.")] = None
+    dataset: Annotated[str | None, Field(description="Name of the dataset that it makes or trains from.")] = None
+    dashboard: Annotated[str | None, Field(description="URL of the dashboard of the Dask cluster.")] = None
+
+
+class Grid(BaseModel):
+    """The blocks of an image."""
+
+    shape: list[int]
+    block: list[int]
+    grid: list[int]
+
+
+class JobRecord(Job):
+    """A job as it is stored in the catalogue.
+
+    Attributes
+    ----------
+    revision
+        Number of writes.
+    crashes
+        Number of times that its process has died.
+    peak_memory, n_tasks
+        Bytes that a worker needs, and how many workers could be busy.
+    key
+        Hash of its idempotency key.
+    grid, done
+        The blocks of the phase, if any, and 1 for each that is done, in raster order.
+    """
+
+    revision: int = 0
+    crashes: int = 0
+    peak_memory: int = 0
+    n_tasks: int = 1
+    key: str | None = None
+    grid: Grid | None = None
+    done: str = ""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the job has ended."""
+        return self.state in ENDED
+
+    def memory_of(self, workers: int) -> int:
+        """Return the bytes that it needs with this number of workers."""
+        return self.peak_memory * max(1, min(workers, self.n_tasks))
+
+    def uses(self, kind: Kind, name: str) -> bool:
+        """Whether the job makes a store or trains from it."""
+        made = (MAKES[self.verb], self.name) == (kind, name)
+        return made or (kind == "datasets" and self.options.get("images") == name)
