@@ -210,7 +210,7 @@ def test_two_jobs_never_make_the_same(service):
         ("train", {**PAIR, "alpha": -1.0}, 422, "alpha"),
         ("train", {**PAIR, "max_memory": "10MB"}, 422, "max_memory"),
         ("train", {**PAIR, "max_memory": "3GiB"}, 422, "may ask for"),
-        ("train", {**PAIR, "method": "l2", "dilation": 2}, 422, "method l2 does not know the option dilation"),
+        ("train", {**PAIR, "method": "l2", "dilation": 2}, 422, "method l2 has no option dilation"),
         ("train", {**PAIR, "images": "nobody"}, 404, "no dataset 'nobody'"),
         ("train", {**PAIR, "images": "../faces"}, 422, "options.images"),
         ("train", {**PAIR, "workers": 4}, 422, "options.workers"),

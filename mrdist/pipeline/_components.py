@@ -21,7 +21,7 @@ def choose_components(
     images_url
         An images store with pairs in the split val.
     folder
-        Where the candidates' weights go, to be found there by the next comparison.
+        Where the candidates' weights go; the next comparison reuses them.
     n_pairs
         To train on: there are fewer components than pairs.
     options
@@ -31,7 +31,7 @@ def choose_components(
     -------
     components : int
     seconds : float or None
-        None if a candidate was there before, in part or whole.
+        None if an earlier comparison trained a candidate, in part or whole.
     """
     errors: list[tuple[float, int]] = []
     seconds: float | None = 0.0

@@ -1,4 +1,4 @@
-"""The scores of a block of pixels: one pass over its images, whatever splits and regions are asked for."""
+"""The scores of a block of pixels: one pass over its images for all splits and regions."""
 
 from __future__ import annotations
 
@@ -204,11 +204,11 @@ class _Cell:
         """Return sums, over values, of the mean absolute difference of CIELAB's a and b, by what is compared."""
         model, identity, truth = (lab_chroma(image[self._inner]) for image in (prediction, source, target))
         face = np.tile(self._masks["face"].reshape(1, -1), (2, 1))
-        found = {}
+        chroma = {}
         for name, one, other in (("model", model, truth), ("identity", identity, truth), ("change", model, identity)):
             sums = sum_distances(one, other, (0, 0), face)
-            found[f"chroma {name}"] = (sums[0] / 2 * self._n_channels, sums[1] / 2 * self._n_channels)
-        return found
+            chroma[f"chroma {name}"] = (sums[0] / 2 * self._n_channels, sums[1] / 2 * self._n_channels)
+        return chroma
 
     def scores(self) -> Iterator[tuple[str, CellScores]]:
         """Yield the scores of every split."""

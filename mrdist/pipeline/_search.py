@@ -1,4 +1,4 @@
-"""What the cross-validations of one setting for all pixels share: their options, and the choice."""
+"""Options and choice of the cross-validations that give all pixels one setting."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def settle(
     *,
     rule: str | None,
 ) -> float:
-    """Choose a setting by its errors, keep it with their table in the store, tell and return it.
+    """Choose a setting by its errors, store it with the table of errors, log it and return it.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def settle(
         best = candidates[0 if lower else -1]
         if parameter == "alpha" or best > 1:
             logger.warning(
-                "the best %s %g lies on the %s edge of the grid: a better one may lie beyond; extend --%s",
+                "the best %s %g lies on the %s edge of the grid, and a better one may lie beyond; extend --%s",
                 parameter,
                 best,
                 "lower" if lower else "upper",
