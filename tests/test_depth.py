@@ -273,7 +273,7 @@ def test_what_is_stretched_or_laid_on_white_is_said(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         report = ingest(tmp_path / "in", tmp_path / "out.zarr", size=(16, 16))
     assert {change: len(photographs) for change, photographs in report.changes.items()} == {"alpha": 1, "shape": 4}
-    assert "1 of 4 photographs are partly transparent; they are put on white" in caplog.text
+    assert "1 of 4 photographs are partly transparent and are put on white" in caplog.text
     assert "4 of 4 photographs are stretched" in caplog.text
     assert json.dumps(report.to_dict())
 
