@@ -1,6 +1,6 @@
 """mrdist: distributed, out-of-core masked regression from zarr stores on Dask.
 
-The public names are loaded when they are first used, so that ``import mrdist`` stays cheap.
+Public names are loaded on first use, so that ``import mrdist`` stays cheap.
 """
 
 from __future__ import annotations

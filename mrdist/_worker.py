@@ -6,5 +6,5 @@ import signal
 
 
 def dask_setup(_worker: object) -> None:
-    """Leave Ctrl-C, which a terminal sends to the whole process group, to the driver: it ends the workers in order."""
+    """Leave Ctrl-C, which a terminal sends to the whole process group, to the driver: it stops the workers in order."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""What weights do: how far they reach, how many there are, and what they add beside the intercept."""
+"""Analysis of weights: their reach, their number, and their share of the output beside the intercept."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Floats = npt.NDArray[np.floating]
 class WeightSurvey:
     """How far from their output pixel the weights of a mapping lie.
 
-    Rows of the weight matrix come in any portions, all of them or a sample, dense or sparse; whatever is zero is no
-    weight. Squared distances are integers, so the distributions are exact for any size of image.
+    Rows of the weight matrix may be added in any portions, all of them or a sample, dense or sparse; zeros do not count
+    as weights. Squared distances are integers, so the distributions are exact for any size of image.
 
     Parameters
     ----------
@@ -47,12 +47,13 @@ class WeightSurvey:
         self._n_led_by_self = 0
 
     def add(self, rows: Floats | scipy.sparse.csr_array, outputs: npt.NDArray[np.int64]) -> None:
-        """Take rows of the weight matrix into account.
+        """Add rows of the weight matrix.
 
         Parameters
         ----------
         rows
-            Shape (row, pixels), or (row, pixels + 1) with the intercept, which is no weight, in the last column.
+            Shape (row, pixels), or (row, pixels + 1) with the intercept in the last column, which does not count as a
+            weight.
         outputs
             Output pixel of each row in raster order, shape (row,).
 
@@ -104,7 +105,7 @@ class WeightSurvey:
 
     @property
     def led_by_self(self) -> float:
-        """Share of the output pixels whose largest weight is that of their own pixel."""
+        """Share of the output pixels whose largest weight is on their own pixel."""
         return self._n_led_by_self / self.n_outputs
 
     @property
@@ -138,7 +139,7 @@ class WeightSurvey:
         return np.sqrt(there.astype(np.float64)), total / total[-1] if len(total) else total
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures that a report shows."""
+        """Return the numbers of a report."""
         return {
             "outputs": self.n_outputs,
             "per_output": self.per_output,
@@ -152,7 +153,7 @@ class WeightSurvey:
 
 @dataclass
 class Roles:
-    """What the weights and what the intercept put into the output: mean absolute values at every pixel.
+    """Contributions of the weights and of the intercept to the output: mean absolute values at every pixel.
 
     Attributes
     ----------
@@ -174,7 +175,7 @@ class Roles:
         self._n_images = 0
 
     def add(self, predictions: Floats) -> None:
-        """Take predictions of shape (image, y, x, channel), not clipped, into account."""
+        """Add predictions of shape (image, y, x, channel), not clipped."""
         self._sum += np.abs(predictions - self.intercept).sum(axis=0, dtype=np.float64)
         self._n_images += len(predictions)
 
@@ -223,7 +224,7 @@ def spread_pixels(shape: Shape, n: int) -> npt.NDArray[np.int64]:
 def patches(
     rows: Floats, shape: Shape, pixels: Sequence[tuple[int, int]], radius: int
 ) -> list[npt.NDArray[np.floating]]:
-    """Cut the square around each output pixel out of its row of weights; what lies beyond the image is NaN.
+    """Cut the square around each output pixel out of its row of weights; NaN beyond the image.
 
     Parameters
     ----------

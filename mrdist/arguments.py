@@ -1,8 +1,8 @@
-"""What a caller may hand to a public function, and what the function sees of it.
+"""Arguments of public functions: accepted types, and their conversion to plain Python values.
 
-People hand over what they have: a `pathlib.Path`, a number out of an array, a column of a table. Inside, an address is
-a string, a number one of Python's, and a list a list or a tuple, so that all of them go into JSON, and are compared,
-printed and sent to workers without a second thought. `plain_arguments` is the one place where that happens.
+Callers may pass a `pathlib.Path`, a NumPy number or a column of a table. Inside, an address is a string, a number a
+Python number, and a sequence a list or a tuple, so that all of them can be compared, printed, written as JSON and sent
+to workers. `plain_arguments` is the only place that converts them.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ def plain(value: Any) -> Any:
 
 
 def plain_arguments(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorate a public function: it sees every argument as `plain` returns it, and none of the wrong type.
+    """Decorate a public function: it gets every argument as `plain` returns it, and wrong types are refused.
 
-    What is annotated as an array stays one. Checked are parameters annotated as `Address`, ``int`` or ``float``, or
-    as one of these or None.
+    Parameters annotated as arrays stay arrays. Parameters annotated as `Address`, ``int`` or ``float``, or as one of
+    these or None, are checked.
 
     Raises
     ------
@@ -92,13 +92,14 @@ def _check(parameter: str, annotation: str, value: Any) -> None:
         return
     wanted = [kind for kind in kinds if kind != "None"]
     if wanted == ["Address"] and not (isinstance(value, str) and value):
-        raise ParameterError(f"{parameter} must be a path or a URL, got {_shown(value)}.")
+        raise ParameterError(f"{parameter} must be a path or a URL, got {shown(value)}.")
     if wanted in (["int"], ["float"]):
         number, name = _NUMBERS[wanted[0]]
         if isinstance(value, bool) or not isinstance(value, number):
-            raise ParameterError(f"{parameter} must be {name}, got {_shown(value)}.")
+            raise ParameterError(f"{parameter} must be {name}, got {shown(value)}.")
 
 
-def _shown(value: Any) -> str:
+def shown(value: object) -> str:
+    """Return a value as an error message shows it, on one line and not too long."""
     text = " ".join(repr(value).split())
     return text if len(text) <= 80 else f"{text[:80]}..."

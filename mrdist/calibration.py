@@ -1,4 +1,4 @@
-"""How long a training will take: a short measurement, and what follows from it for a plan."""
+"""Expected time of a training: a short measurement, and the time of a plan that follows from it."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class Rates:
 def predict_seconds(workload: Workload, plan: Plan, rates: Rates, *, n_slots: int, n_processors: int) -> float:
     """Return the time that a training takes once its workers are there.
 
-    A block reads the next slab while it accumulates the last one, as far as there are processors for both. What
-    every worker takes to load its libraries and kernels before its first block, about a second, is not in it.
+    A block reads the next slab while it accumulates the last one, as far as there are processors for both. The time
+    that every worker takes to load its libraries and kernels, about a second, is not included.
 
     Examples
     --------

@@ -6,14 +6,14 @@
     ├── ParameterError        an argument or option outside its domain         (also ValueError)
     ├── DataError             images that cannot be used as they are           (also ValueError)
     │   ├── PhotographError   a file that is not a readable photograph
-    │   │   ├── PhotographFormatError  no image, or of a format that is not read
-    │   │   └── PhotographSizeError    more pixels than are read
+    │   │   ├── PhotographFormatError  not an image, or in a format that is not supported
+    │   │   └── PhotographSizeError    more pixels than the limit
     │   ├── LandmarkError     a landmark file that cannot be read or does not fit
     │   └── AlignmentError    a photograph that could not be brought into the frame
     ├── StoreError            a store that cannot be read or written
     │   ├── StoreNotFoundError    nothing at this URL                          (also FileNotFoundError)
     │   ├── StoreFormatError      something else, or a newer format, at this URL
-    │   │   └── ForeignStoreError     what is no store of mrdist at all
+    │   │   └── ForeignStoreError     not a store of mrdist at all
     │   ├── StoreIncompleteError  a store in the making
     │   ├── StoreExistsError      an output that is already there              (also FileExistsError)
     │   ├── StoreBusyError        an output that another run writes
@@ -47,11 +47,11 @@ class PhotographError(DataError):
 
 
 class PhotographFormatError(PhotographError):
-    """A file is no image, or of a format that is not read."""
+    """A file is not an image, or in a format that is not supported."""
 
 
 class PhotographSizeError(PhotographError):
-    """A photograph has more pixels than are read."""
+    """A photograph has more pixels than the limit."""
 
 
 class LandmarkError(DataError):
@@ -75,7 +75,7 @@ class StoreFormatError(StoreError):
 
 
 class ForeignStoreError(StoreFormatError):
-    """There is something at this URL that is no store of mrdist."""
+    """There is something at this URL that is not a store of mrdist."""
 
 
 class StoreIncompleteError(StoreError):
@@ -95,7 +95,7 @@ class MissingChunkError(StoreError):
 
 
 class DamagedChunkError(StoreError):
-    """A chunk in the store does not fit its checksum."""
+    """A chunk in the store does not match its checksum."""
 
 
 class LabelError(StoreError, KeyError):

@@ -1,4 +1,4 @@
-"""MaskedRegression: the scikit-learn face of mrdist, for images in memory."""
+"""MaskedRegression: the scikit-learn estimator of mrdist, for images in memory."""
 
 from __future__ import annotations
 
@@ -68,12 +68,14 @@ class MaskedRegression(ImageRegressor):
 
     Notes
     -----
-    Scikit-learn lets images through where it leaves the data alone: `GridSearchCV`, `cross_val_score`,
-    `learning_curve`, `Pipeline`, `FunctionTransformer`, `clone`. Two things of it take tables (2-D arrays) alone:
+    The parts of scikit-learn that pass data on unchanged work with images: `GridSearchCV`, `cross_val_score`,
+    `learning_curve`, `Pipeline`, `FunctionTransformer`, `clone`. Two parts accept only tables (2-D arrays):
 
-    - Scorers that have a name, such as ``scoring="neg_mean_squared_error"``: every score becomes NaN with a warning,
-      and `GridSearchCV` still names a best. Leave ``scoring`` out (R2, see `score`), or use those of `mrdist.scoring`,
-      such as ``scoring=mrdist.scoring.neg_mean_squared_error``; ``error_score="raise"`` turns such a NaN into an error.
+    - Scorers that are chosen by name, such as ``scoring="neg_mean_squared_error"``: every score becomes NaN with a
+    warning,
+      and `GridSearchCV` still reports a best one. Leave ``scoring`` out (R2, see `score`), or use those of
+      `mrdist.scoring`, such as ``scoring=mrdist.scoring.neg_mean_squared_error``; ``error_score="raise"`` turns such a
+      NaN into an error.
     - `TransformedTargetRegressor`: transform ``Y`` before `fit` instead.
 
     Examples
@@ -127,8 +129,8 @@ class MaskedRegression(ImageRegressor):
         X, Y
             Aligned pairs, shape (image, y, x) or (image, y, x, channel); each uint8, uint16 or floats in 0..1.
         groups
-            For ``alpha="cv"``: the person of every pair, for no one may be in two folds; by default every pair is
-            of another.
+            For ``alpha="cv"``: the person of every pair: no person is in two folds. By default every pair is of another
+            person.
 
         Returns
         -------
@@ -175,7 +177,9 @@ class MaskedRegression(ImageRegressor):
         if hasattr(self, "statistics_"):
             n_channels = pairs.source.shape[3]
             if n_channels != self._weights.n_channels:
-                raise DataError(f"the pairs before had {self._weights.n_channels} channel(s), these have {n_channels}.")
+                raise DataError(
+                    f"earlier pairs had {self._weights.n_channels} channel(s), but these have {n_channels}."
+                )
             statistics = self.statistics_.merge(statistics)
         return self._finish(statistics, alpha, pairs)
 
@@ -202,13 +206,13 @@ class MaskedRegression(ImageRegressor):
     def _held_out(
         self, total: SufficientStatistics, part: SufficientStatistics, alphas: tuple[float, ...]
     ) -> npt.NDArray[np.float64]:
-        """Return the squared errors on a fold of what the others teach, for every penalty."""
+        """Return the squared errors on a fold after training on the others, for every penalty."""
         errors = validation_errors(total.subtract(part), part, alphas, penalize_intercept=self.penalize_intercept)
         squares: npt.NDArray[np.float64] = errors.sse.sum(axis=(1, 2, 3))
         return squares
 
     def _finish(self, statistics: SufficientStatistics, alpha: float, pairs: Pairs) -> Self:
-        """Solve; what was fitted before stays as it is if that fails."""
+        """Solve; an earlier fit is kept if that fails."""
         n_channels = pairs.source.shape[3]
         solution = solve(statistics, alpha, penalize_intercept=self.penalize_intercept)
         for name in ("alphas_", "mse_path_"):

@@ -1,16 +1,16 @@
-"""What happens during a run, told to programs: one record of the logger ``mrdist.events`` for every event.
+"""Events of a run, for programs: one record of the logger ``mrdist.events`` for every event.
 
 ::
 
     start, end            of a command of the command line; ``command``, and at the end ``exit_code`` and ``seconds``
-    error, warning        what people are told; ``message``
-    lease                 an output is this run's alone; ``url`` and ``taken_from``, whose it was before
-    phase                 what is done now; ``url``, ``phase``, ``total`` and ``done`` in its ``unit``
+    error, warning        messages for the user; ``message``
+    lease                 this run holds an output alone; ``url``, and ``taken_from``, the run that held it before
+    phase                 a phase of the work starts; ``url``, ``phase``, ``total`` and ``done`` in its ``unit``
     block                 a piece of work is finished; ``url``, ``phase``, ``total``, ``done`` and ``unit``, the
                           ``index`` of a block of pixels in raster order, ``blocks_per_second``,
                           ``images_per_second`` and ``seconds_left``
-    cluster               there are workers; ``dashboard``, a link
-    retry                 a request to a store is made again; ``reason``, ``status`` of HTTP, seconds ``waited`` so far
+    cluster               the workers are ready; ``dashboard``, a link
+    retry                 a request to a store is repeated; ``reason``, ``status`` of HTTP, seconds ``waited`` so far
     waiting               for workers, or to learn whether another run is alive
     worker-joined         and ``worker-lost``
 
@@ -40,20 +40,20 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 _logger = logging.getLogger("mrdist.events")
-_logger.propagate = False  # they are for programs; people are told by the logger mrdist
+_logger.propagate = False  # they are for programs; messages for users go to the logger mrdist
 _logger.addHandler(logging.NullHandler())
 _logger.setLevel(logging.INFO)
 
 
 def emit(kind: str, **fields: Any) -> None:
-    """Tell an event.
+    """Emit an event.
 
     Parameters
     ----------
     kind
         Its name.
     fields
-        What belongs to it, fit for JSON and without secrets.
+        Its data, as JSON values and without secrets.
     """
     _logger.info(kind, extra={"fields": fields})
 

@@ -124,7 +124,7 @@ class ReceptiveField:
         return lookup.reshape(n_inputs * n, n_inputs * n, 3)
 
     def contains(self, other: ReceptiveField) -> bool:
-        """Whether every tap of ``other`` is one of this field's: then its statistics serve ``other`` too.
+        """Whether every tap of ``other`` is a tap of this field: then this field's statistics serve ``other``, too.
 
         Examples
         --------
@@ -136,7 +136,7 @@ class ReceptiveField:
         return other.halo <= self.halo and (other.size == 1 or other.dilation % self.dilation == 0)
 
     def check_contains(self, other: ReceptiveField) -> None:
-        """Raise ParameterError if a tap of ``other`` is not one of this field's."""
+        """Raise ParameterError if a tap of ``other`` is not a tap of this field."""
         if not self.contains(other):
             raise ParameterError(
                 f"receptive_field {other.size} with dilation {other.dilation} has taps that receptive_field "
@@ -182,7 +182,7 @@ class ReceptiveField:
 
 
 def common_field(fields: Sequence[ReceptiveField]) -> ReceptiveField:
-    """Return the smallest field whose taps are those of all ``fields`` and more: its statistics serve every one.
+    """Return the smallest field that contains the taps of all ``fields``: its statistics serve each of them.
 
     Examples
     --------
@@ -235,7 +235,7 @@ class Block:
 
 
 def block_grid(shape: Shape, block: Shape) -> list[Block]:
-    """Cut an image into blocks, ragged at the lower and right edge.
+    """Cut an image into blocks, smaller ones at the lower and right edge.
 
     Parameters
     ----------

@@ -165,7 +165,7 @@ def groups_of(color: Color, n_channels: int) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class SufficientStatistics:
-    """Everything that training needs to know about the images of one block of output pixels.
+    """Everything that training needs of the images of one block of output pixels.
 
     All sums are integers in units of the images (`unit_of`). The axis ``plane`` holds one entry when the channels share
     their weights (or there is one channel) and one entry a channel otherwise. The axis ``pair`` is the same, but where
@@ -282,10 +282,10 @@ class SufficientStatistics:
         rows
             First row of the block to add to, and the one after the last, by default all. Images may come in bands of
             rows, from the top: source and target then begin at the first row of the window and of the block, and the
-            source has ``reach`` rows more. The sums mean nothing before the last band.
+            source has ``reach`` rows more. The sums are not valid before the last band.
         like
-            Statistics of the same source and another target, to which these images have just been added as all before
-            them: lag maps and source sums are shared with these instead of being summed again.
+            Statistics of the same source and another target, to which all images have been added, these as well: their
+            lag maps and source sums are shared instead of being summed again.
 
         Returns
         -------
@@ -295,7 +295,7 @@ class SufficientStatistics:
         Raises
         ------
         DataError
-            If so many rows do not fit into int64 exactly.
+            If the sums over so many rows might not fit into int64.
         """
         chosen = np.arange(len(source)) if chosen is None else chosen
         n_channels = source.shape[3]
@@ -308,7 +308,7 @@ class SufficientStatistics:
         dtype = np.promote_types(source.dtype, target.dtype)
         item, lane = (np.uint8, np.int32) if dtype == np.uint8 else (np.float64, np.float64)
         accumulate(
-            # the kernel counts on C order
+            # the kernel requires C order
             np.ascontiguousarray(source, dtype=dtype),
             np.ascontiguousarray(target, dtype=dtype),
             first,
@@ -343,7 +343,7 @@ class SufficientStatistics:
             (a, b), (c, d) = self.units, other.units
             raise ParameterError(
                 f"statistics of {self.field} over {self.shape} pixels in units of 1/{a} and 1/{b} cannot be combined "
-                f"with those of {other.field} over {other.shape} in units of 1/{c} and 1/{d}."
+                f"with those of {other.field} over {other.shape} in units of 1/{c} and 1/{d}; accumulate both alike."
             )
 
     def restrict(self, field: ReceptiveField) -> SufficientStatistics:
@@ -357,7 +357,7 @@ class SufficientStatistics:
         Returns
         -------
         SufficientStatistics
-            Itself if it is the same field, else copies; what of the lag maps has no meaning may hold other numbers.
+            Itself if it is the same field, else copies; entries of the lag maps without meaning may differ.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Whether one mapping is better than another: paired differences, with people as the sample."""
+"""Tests whether one mapping is better than another: paired differences, with people as the sample."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ Floats = npt.NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Difference:
-    """A mean difference or ratio between two mappings over people, and what it may be among people like these.
+    """A mean difference or ratio between two mappings over people, with a confidence interval for people like these.
 
     Attributes
     ----------
     mean
-        Over the people; of ratios the geometric one.
+        Mean over the people; the geometric mean for ratios.
     low, high
         Ends of the confidence interval; None for fewer than two people.
     neutral
-        Its value where both are alike: 0, or 1 of a ratio.
+        Its value if both are equal: 0, or 1 for a ratio.
     """
 
     mean: float
@@ -72,15 +72,15 @@ def paired_difference(one: Floats, other: Floats, *, n_comparisons: int = 1) -> 
 
     The mean of the differences, give or take the quantile of t with (people - 1) degrees of freedom times their
     standard error (Student, The probable error of a mean, Biometrika 6, 1908). With few people it is wider than a
-    percentile bootstrap's, which is too narrow there. It covers who is tested, not who was trained on: another
-    training set would move both mappings.
+    percentile bootstrap's, which is too narrow there. It covers the choice of the people tested, not of those trained
+    on: another training set would move both mappings.
 
     Parameters
     ----------
     one, other
         Scores of every person, shape (person,).
     n_comparisons
-        Intervals that are to hold the truth all at once with `CONFIDENCE`: each is widened accordingly (Dunn, Multiple
+        Number of intervals that hold the truth together with `CONFIDENCE`: each is widened accordingly (Dunn, Multiple
         comparisons among means, Journal of the American Statistical Association 56, 1961: Bonferroni's inequality).
 
     Examples
@@ -104,9 +104,8 @@ def paired_difference(one: Floats, other: Floats, *, n_comparisons: int = 1) -> 
 def paired_ratio(one: Floats, other: Floats, *, n_comparisons: int = 1) -> Difference:
     """Return the mean ratio of two mappings' errors on the same people, with its interval.
 
-    Errors of people differ by factors, and a difference of errors is that of the one person who is hardest: logarithms
-    are compared, as `paired_difference` does it (a difference of PSNR is the same in dB). An error below 1e-12 (120 dB)
-    counts as 1e-12.
+    Errors of people differ by factors, so the hardest person would dominate a difference of errors: `paired_difference`
+    compares their logarithms (a difference of PSNR is the same in dB). An error below 1e-12 (120 dB) counts as 1e-12.
 
     Examples
     --------
@@ -114,21 +113,21 @@ def paired_ratio(one: Floats, other: Floats, *, n_comparisons: int = 1) -> Diffe
     0.5
     """
     logs = (np.log(np.maximum(values, _LEAST_ERROR)) for values in (one, other))
-    found = paired_difference(*logs, n_comparisons=n_comparisons)
-    low, high = (None if end is None else float(np.exp(end)) for end in (found.low, found.high))
-    return Difference(float(np.exp(found.mean)), low, high, neutral=1.0)
+    log_ratio = paired_difference(*logs, n_comparisons=n_comparisons)
+    low, high = (None if end is None else float(np.exp(end)) for end in (log_ratio.low, log_ratio.high))
+    return Difference(float(np.exp(log_ratio.mean)), low, high, neutral=1.0)
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Who is ahead by one measure.
+    """The best mappings by one measure.
 
     Attributes
     ----------
     best
         The mapping with the best mean.
     differences
-        Of every mapping from it, ratios of errors; the intervals hold all at once.
+        Difference (for errors: ratio) between every mapping and the best; the intervals hold all at once.
     leaders
         The best and all that cannot be told apart from it, in the order given.
     n_people
@@ -141,32 +140,32 @@ class Ranking:
     n_people: int
 
     def in_words(self, titles: Mapping[str, str] | None = None) -> str:
-        """Say who is ahead; ``titles`` are what to call the mappings, if not what they are called here.
+        """Return the verdict in words; ``titles`` replaces names of mappings.
 
         Examples
         --------
         >>> few = np.array([[1.0, 2.0, 3.0], [1.1, 1.9, 3.1]])
         >>> rank({"mr": few[0], "pixel": few[1]}).in_words()
-        'mr and pixel, not to be told apart on 3 people'
+        'mr and pixel, which cannot be told apart on 3 people'
         >>> rank({"mr": few[0], "mean": 5 * few[0]}).in_words()
         'mr, ahead of all others on 3 people'
         """
         *others, last = (name if titles is None else titles[name] for name in self.leaders)
         on = f"on {self.n_people} {'person' if self.n_people == 1 else 'people'}"
         if others:
-            return f"{', '.join(others)} and {last}, not to be told apart {on}"
+            return f"{', '.join(others)} and {last}, which cannot be told apart {on}"
         return last if len(self.differences) == 1 else f"{last}, ahead of all others {on}"
 
 
 def rank(scores: Mapping[str, Floats], *, errors: bool = True) -> Ranking:
-    """Say who is ahead, and who cannot be told apart from the best.
+    """Find the best mapping, and those that cannot be told apart from it.
 
     Parameters
     ----------
     scores
         Mapping -> score of every person, shape (person,), the same people for all.
     errors
-        Whether scores are errors, of which ratios are compared; else larger ones are better, and differences are.
+        Whether scores are errors, compared by ratios; if not, larger scores are better, compared by differences.
 
     Examples
     --------

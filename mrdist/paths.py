@@ -1,8 +1,8 @@
-"""Ridge regressions of a block of pixels for many penalties at once: weights, and errors on images held out.
+"""Ridge regressions of a block of pixels for many penalties at once: weights, and errors on held-out images.
 
-One tridiagonalisation of a pixel's system serves every penalty (`mrdist._kernels.tridiagonal`), and errors on images
-held out need their sufficient statistics only: cross-validation reads no image twice, and none of the weights it
-tries leave the processor's cache.
+One tridiagonalisation of a pixel's system serves every penalty (`mrdist._kernels.tridiagonal`), and errors on held-out
+images need only their sufficient statistics: cross-validation reads no image twice, and the weights that it tries never
+leave the processor's cache.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def solve_path(
 ) -> Solution:
     """Solve the ridge regression of every pixel of a block for many penalties.
 
-    The weights are those of `mrdist.solvers.solve` up to rounding, for about the work of one more solve whatever
-    the number of penalties. Those of one penalty do not depend on which others are asked for.
+    The weights equal those of `mrdist.solvers.solve` up to rounding, for about the work of one more solve, whatever the
+    number of penalties. The weights of one penalty do not depend on the others.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def validation_errors(
     *,
     penalize_intercept: bool = True,
 ) -> Errors:
-    """Return how well weights trained on some images fit others, for many penalties.
+    """Return the errors on some images of weights trained on others, for many penalties.
 
     The weights are those of `solve_path`, of a few pixels at a time. With M the centred second moments of sources
     and target over the validation images and u = (w, -1), the sum of squared errors is ``u' M u + n e^2``, e the mean
@@ -186,7 +186,7 @@ def validation_errors(
 
 
 def sum_tiles(maps: npt.NDArray[np.float64], side: int) -> npt.NDArray[np.float64]:
-    """Sum maps over square tiles of pixels, ragged at the lower and right edge, and over what shares the pixels.
+    """Sum maps over square tiles of pixels, smaller ones at the lower and right edge, and over groups.
 
     Every tile is one sum in raster order: tiles do not depend on the block they were cut from.
 

@@ -1,4 +1,4 @@
-"""Does a synthesised face show the expression, and is it still the same person: HOG, logistic regression, PCA."""
+"""Whether a synthesised face shows the expression and is still the same person: HOG, logistic regression, PCA."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 from mrdist.errors import DataError
 
 SIDE = 64
-"""Side in pixels at which faces are looked at."""
+"""Side in pixels to which faces are resized."""
 
 _COMPONENTS = 64
 _LUMINANCE = (0.299, 0.587, 0.114)  # Rec. 601
@@ -32,7 +32,7 @@ def describe_faces(faces: Floats) -> npt.NDArray[np.float32]:
     Parameters
     ----------
     faces
-        Shape (image, y, x) in grey levels, 0..1, any size; they are brought to `SIDE` x `SIDE`.
+        Shape (image, y, x) in grey levels, 0..1, any size; they are resized to `SIDE` x `SIDE`.
 
     Returns
     -------
@@ -60,7 +60,7 @@ def describe_faces(faces: Floats) -> npt.NDArray[np.float32]:
 
 
 class ExpressionRecognizer:
-    """Tells expressions apart: logistic regression on descriptions of real faces.
+    """Classifies expressions: logistic regression on descriptions of real faces.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ class ExpressionRecognizer:
 
         if len(set(labels)) < 2:
             raise DataError(
-                "an expression recogniser needs at least two expressions, but there are only images of "
+                "an expression recogniser needs at least two expressions, got "
                 f"{', '.join(set(labels)) or 'none'}; add images of another label."
             )
         self._model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
@@ -100,7 +100,7 @@ class ExpressionRecognizer:
 
 
 class IdentityMatcher:
-    """Finds a person again: cosine similarity of principal components of descriptions.
+    """Recognises persons: cosine similarity of principal components of descriptions.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""Which output pixels a mapping works on: importance maps, by which its change is taken or left.
+"""Importance maps: where the change of a mapping is taken and where the input is kept.
 
 A pixel's importance comes from its own receptive field alone: the l1 norm of its weights, standardised over the
-image, says how far the pixel is from the usual one; a disk and a Gaussian make connected regions of it. With the
+image, says how far the pixel is from the average one; a disk and a Gaussian make connected regions of it. With the
 importance a in 0..1, a refined image is ``(1 - a) x + a y``: the input where nothing is to change, the mapping's
 output where it matters.
 """
@@ -23,7 +23,7 @@ Floats = npt.NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class Refinement:
-    """How an importance map is made of the norms of the weights.
+    """Options for computing an importance map from the norms of the weights.
 
     Parameters
     ----------
@@ -34,8 +34,8 @@ class Refinement:
     low, high
         z-scores at which importance 0 ends and 1 begins: the map is clipped to them and scaled to 0..1.
     signed
-        Count only norms above the mean. By default the distance from it counts on either side: a mouth that opens
-        takes less than usual from the lips it sees, and the signed score would leave it out.
+        Count only norms above the mean. By default the distance from it counts on either side: an opening mouth takes
+        less than the average from the lips in the input, and the signed score would miss it.
     intercept
         Whether the norm counts the intercept beside the weights.
 
@@ -61,7 +61,7 @@ class Refinement:
         for name in ("radius", "smoothing"):
             value = getattr(self, name)
             if not 0 <= value <= 1:
-                raise ParameterError(f"{name} is a share of the image's side and lies in 0..1, got {value}.")
+                raise ParameterError(f"{name} must be a share of the image's side in 0..1, got {value}.")
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
             raise ParameterError(f"low must be a z-score below high, got {self.low} and {self.high}.")
 
@@ -139,7 +139,7 @@ def blend(source: Floats, made: Floats, importance: Floats) -> Floats:
     Parameters
     ----------
     source, made
-        What a mapping has seen and what it has made of it, shape (image, y, x, channel); 1 = white.
+        Input and output of a mapping, shape (image, y, x, channel); 1 = white.
     importance
         Shape (y, x), in 0..1.
 

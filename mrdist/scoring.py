@@ -1,7 +1,7 @@
-"""How close synthesised images are to their targets: MSE, PSNR, SSIM and R2.
+"""Scores of synthesised images against their targets: MSE, PSNR, SSIM and R2.
 
 `neg_mean_squared_error`, `peak_signal_noise_ratio` and `structural_similarity` are scorers for the ``scoring=`` of
-scikit-learn's `GridSearchCV`, `cross_val_score` and the like: its own ones that have a name take tables alone.
+scikit-learn's `GridSearchCV`, `cross_val_score` and the like: its own scorers with a name accept only tables.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Predicts(Protocol):
 
 
 def prediction_and_target(model: Predicts, X: Images, Y: Images) -> tuple[Floats, Floats]:
-    """Return what a model makes of ``X`` and the images ``Y`` that it should have made, as floats of one shape.
+    """Return the images that a model makes of ``X``, and the targets ``Y``, as floats of one shape.
 
     Raises
     ------
@@ -86,6 +86,7 @@ def _scores(model: Predicts, X: Images, Y: Images) -> dict[str, float | None]:
     scorer = BlockScorer((slice(None), slice(None)), everywhere, windowed)
     scorer.add(prediction, target)
     return scorer.sums().scores()
+
 
 _GAUSSIAN = np.exp(-0.5 * np.square(np.arange(SSIM_HALO + 1) / 1.5))
 _TAPS = _GAUSSIAN / (2 * _GAUSSIAN.sum() - 1)
@@ -144,8 +145,8 @@ def chroma_difference(prediction: npt.NDArray[np.generic], target: npt.NDArray[n
 def lab_chroma(images: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
     """Return CIELAB's a and b (D65) of sRGB images, shape (2, pixel) for images of shape (..., 3).
 
-    It is scikit-image's ``rgb2lab`` in float64 to 1e-7, several times as fast: roots are not powers, and of integers
-    each level is converted once.
+    It equals scikit-image's ``rgb2lab`` in float64 to 1e-7 and is several times as fast: roots are computed without
+    powers, and for integers each level is converted once.
 
     Parameters
     ----------
@@ -208,7 +209,7 @@ class ScoreSums:
 
 
 class BlockScorer:
-    """Scores a block of pixels from its images, one after the other: the sums do not depend on how they come.
+    """Scores a block of pixels, image after image: the sums do not depend on how the images are grouped.
 
     Parameters
     ----------
@@ -261,11 +262,11 @@ class BlockScorer:
         """Return the sums of SSIM over the scored pixels and over the others."""
         if not any(mask.any() for mask in self._ssim_masks):
             return 0.0, 0.0
-        found = np.empty((shape[0] - 2 * SSIM_HALO, shape[1] - 2 * SSIM_HALO))
-        similarity(made, truth, _TAPS, found)
+        ssim_map = np.empty((shape[0] - 2 * SSIM_HALO, shape[1] - 2 * SSIM_HALO))
+        similarity(made, truth, _TAPS, ssim_map)
         y, x = (SSIM_HALO - (axis.start or 0) for axis in self._inner)
-        masks = (mask[y : y + found.shape[0], x : x + found.shape[1]] for mask in self._ssim_masks)
-        inside, outside = sum_values(found, *(np.ascontiguousarray(mask) for mask in masks))
+        masks = (mask[y : y + ssim_map.shape[0], x : x + ssim_map.shape[1]] for mask in self._ssim_masks)
+        inside, outside = sum_values(ssim_map, *(np.ascontiguousarray(mask) for mask in masks))
         return inside, outside
 
     def sums(self, *, scored: bool = True) -> ScoreSums:

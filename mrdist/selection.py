@@ -53,8 +53,8 @@ def assign_folds(subject: Sequence[str] | npt.NDArray[np.str_], n_folds: int, se
         raise ParameterError(f"folds must be at least 2, one to train on and one held out, got {n_folds}.")
     if n_folds > len(takes):
         raise ParameterError(
-            f"folds is {n_folds}, but the images to train on are of {len(takes)} subject(s) only, and none may be in "
-            "two folds; use fewer folds or images of more subjects."
+            f"folds is {n_folds}, but the images to train on show only {len(takes)} subject(s), and none may be in two "
+            "folds; use fewer folds or images of more subjects."
         )
 
     # Hashes, because the streams of random generators change between versions of their libraries.
@@ -63,7 +63,7 @@ def assign_folds(subject: Sequence[str] | npt.NDArray[np.str_], n_folds: int, se
 
     sizes = [0] * n_folds
     fold = {}
-    for person in sorted(takes, key=rank):  # those with the most rows first: what comes late evens out the sizes
+    for person in sorted(takes, key=rank):  # persons with the most rows first: the later ones even out the sizes
         fold[person] = sizes.index(min(sizes))
         sizes[fold[person]] += takes[person]
     return np.array([fold[str(person)] for person in subject], dtype=np.int64)
@@ -84,16 +84,16 @@ def check_alphas(alphas: Sequence[float]) -> tuple[float, ...]:
     """
     if len(alphas) == 0:
         raise ParameterError("alphas is empty; give at least one penalty.")
-    found = sorted(check_alpha(alpha) for alpha in alphas)
-    for alpha, following in pairwise(found):
+    ascending = sorted(check_alpha(alpha) for alpha in alphas)
+    for alpha, following in pairwise(ascending):
         if alpha == following:
             raise ParameterError(f"alphas holds {alpha:g} twice; give every penalty once.")
-    return tuple(found)
+    return tuple(ascending)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What a rule has chosen from a table of errors.
+    """The choice of a rule from a table of errors.
 
     Attributes
     ----------
@@ -153,7 +153,7 @@ def choose(errors: npt.NDArray[np.float64], *, rule: Rule = "min", size: Sequenc
 
 
 def mean_error(errors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the mean over the folds, the last axis, added in their order: every fold counts alike."""
+    """Return the mean over the folds, the last axis, added in their order: every fold has the same weight."""
     total = np.array(errors[..., 0])
     for fold in range(1, errors.shape[-1]):
         total += errors[..., fold]

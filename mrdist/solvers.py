@@ -145,7 +145,7 @@ def solve(
 
 
 def unit_ratio(statistics: SufficientStatistics) -> float:
-    """Return what one of the targets' units is of the sources': the kernels take both for integers of the sources'."""
+    """Return the targets' unit as a share of the sources': the kernels treat both as integers of the sources' unit."""
     unit, target_unit = statistics.units
     return unit / target_unit
 
@@ -159,7 +159,7 @@ def not_positive_definite(y: int, x: int, alpha: float) -> SolveError:
 
 
 def batchable(statistics: SufficientStatistics) -> SufficientStatistics:
-    """Return statistics as the kernels count on them: in C order, with a column for every lane of a batch.
+    """Return statistics as the kernels require them: in C order, with a column for every lane of a batch.
 
     The columns that a narrow block lacks are added on the right: pixels whose results mean nothing.
     """
@@ -179,7 +179,7 @@ def batchable(statistics: SufficientStatistics) -> SufficientStatistics:
 
 
 def systems_of(wide: SufficientStatistics) -> tuple[tuple[Array, Array, Array, Array, Array], Array, Array]:
-    """Return statistics from `batchable` as the kernels see them: one system a group, of one or several targets.
+    """Return statistics from `batchable` as arguments of the kernels: one system per group, of one or several targets.
 
     Returns
     -------
@@ -290,7 +290,7 @@ def _factorise(system: Array, lanes: int) -> int:
     """Replace lower triangles by Cholesky factors; return a lane that is not positive definite, or -1.
 
     Column by column, every entry the system's entry minus products in ascending order of the column, times the
-    reciprocal of the pivot. The diagonal is left holding these reciprocals. The right-hand sides, the last rows, meet
+    reciprocal of the pivot. The diagonal then holds these reciprocals. The right-hand sides, the last rows, meet
     the same operations, which are those of the forward substitution.
     """
     n_rows, m = system.shape[:2]

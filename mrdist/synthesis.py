@@ -128,7 +128,7 @@ class MaskedWeights:
         if images.dtype == np.float16:  # numba has none
             images = images.astype(np.float32)
         _apply(
-            # the kernel counts on C order
+            # the kernel requires C order
             np.ascontiguousarray(images),
             margin,
             # v / unit = v / (unit + 1) + v / (unit (unit + 1)), whose sum is rounded as the quotient, without dividing
@@ -154,11 +154,11 @@ class MaskedWeights:
         float64 array of shape (y, x)
         """
         taps = (-4, -3) if self.color == "joint" else -3
-        found = np.abs(self.coef).sum(axis=taps, dtype=np.float64)
+        norms = np.abs(self.coef).sum(axis=taps, dtype=np.float64)
         if intercept:
-            found += np.abs(self.intercept)
-        norms: npt.NDArray[np.float64] = found.reshape(-1, *self.shape).mean(axis=0)
-        return norms
+            norms += np.abs(self.intercept)
+        mean: npt.NDArray[np.float64] = norms.reshape(-1, *self.shape).mean(axis=0)
+        return mean
 
     def to_scipy(self) -> scipy.sparse.csr_array | list[scipy.sparse.csr_array]:
         """Return the mapping as one sparse matrix over flattened images.

@@ -214,7 +214,7 @@ def test_a_landmark_file_can_be_the_reference(folder, tmp_path):
 
 def test_a_store_that_knows_nothing_says_so(small_images_store):
     images = small_images_store().open()
-    with pytest.raises(StoreFormatError, match=r"does not know the photographs .* with mrdist ingest\."):
+    with pytest.raises(StoreFormatError, match=r"does not record the photographs .* with mrdist ingest\."):
         read_alignment(images)
     with pytest.raises(StoreFormatError, match=r"no mean face .* with mrdist ingest or generate\."):
         read_frame(images)

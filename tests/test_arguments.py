@@ -152,6 +152,7 @@ CALLS = {
         **HERE,
     ).to_dict(),
     "write_images": None,  # with finish_images
+    "save": lambda s, out: mrdist.save(_fitted(), out / "saved", **{**PAIR}),
     "plot_faces": lambda s, out: plot.plot_faces(
         s / "weights.zarr", s / "images.zarr", out / "f.png", count=np.int64(1)
     ),
@@ -204,6 +205,11 @@ def _copy(store, place):
     import shutil
 
     return Path(shutil.copytree(store, place))
+
+
+def _fitted():
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 8, 8), dtype=np.uint8)
+    return mrdist.MaskedRegression(receptive_field=np.int64(3), alpha=np.float32(1)).fit(pixels, 255 - pixels)
 
 
 def _photographs(folder):

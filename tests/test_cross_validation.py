@@ -408,14 +408,14 @@ def test_stopped_between_two_steps_it_goes_on(stores, tmp_path, monkeypatch, whe
     ("options", "message"),
     [
         (("--folds", 60), "folds is 60, but the images to train on are of 24 subject"),
-        (("--folds", 1), "folds must be at least 2"),
+        (("--folds", 1), "folds must be a whole number of at least 2"),
         (("--alphas", "1,-1"), "got -1.0"),
         (("--alphas", "1,2,1"), "holds 1 twice"),
         (("--rule", "max"), "rule must be one of min, 1se, pixel, got 'max'"),
         (("--receptive-field", "3,4"), "got 4"),
         (("--receptive-field", "3,21", "--dilation", "1,2"), "spans 41 pixels"),
         (("--max-memory", "230MB"), "choose fewer folds"),
-        (("--alpha", "1"), "alphas ((0.01, 1.0, 100.0)) belongs to a cross-validation"),
+        (("--alpha", "1"), "alphas ([0.01, 1.0, 100.0]) belongs to a cross-validation"),
     ],
 )
 def test_what_is_refused_before_anything_runs(stores, tmp_path, options, message):

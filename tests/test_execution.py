@@ -90,7 +90,7 @@ def test_workers_may_come_late_and_find_themselves_warmed_up(scheduler, monkeypa
                 break
         assert {warm for _, warm in seen} == {"yes"}
     said = [record.getMessage() for record in caplog.records]
-    assert [line for line in said if "workers" in line][1:] == ["there are workers"]
+    assert [line for line in said if "workers" in line][1:] == ["the scheduler has workers again"]
 
 
 def test_no_worker_comes(scheduler, monkeypatch):

@@ -243,7 +243,7 @@ def test_links_are_followed_if_so_asked(tmp_path):
     assert all("--follow-links" in reason for reason in refused.values())
     followed = Source.open(more, follow_links=True)
     assert {"happy/ann.png", "neutral/ann.png"} <= set(followed.files)
-    assert set(followed.refused.values()) == {"a link to nothing"}
+    assert set(followed.refused.values()) == {"a broken link"}
 
 
 def test_links_by_the_command_line(tmp_path):

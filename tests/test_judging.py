@@ -40,7 +40,7 @@ def test_a_smaller_mean_is_no_crown():
     assert rows["mr"]["leads"]["mse"]
     assert not rows["identity"]["leads"]["mse"]
     assert (rows["mr"]["leads"]["face_mse"], rows["pixel"]["leads"]["face_mse"]) == (True, False)
-    assert "MSE of the frame, best: pixel and mr, not to be told apart on 8 people." in said
+    assert "MSE of the frame, best: pixel and mr, which cannot be told apart on 8 people." in said
     assert "MSE in the face, best: mr, ahead of all others on 8 people." in said
 
 

@@ -156,7 +156,7 @@ def test_a_process_of_this_machine_that_is_gone_is_not_waited_for(url, monkeypat
 def test_a_run_whose_record_was_removed_stops(quick, url):
     held = Lease.take(url, None, "train")
     lease.remove_record(lease.run_url(url))
-    with pytest.raises(StoreBusyError, match=r"w\.zarr\.run is gone, so this run of it is over or cannot know"):
+    with pytest.raises(StoreBusyError, match=r"w\.zarr\.run is gone, so this run cannot know"):
         commands.wait_until(held.check, "a heartbeat")
     held.end("lost")
     assert run_state(url) is None

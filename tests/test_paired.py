@@ -82,7 +82,7 @@ def test_a_method_that_is_worse_on_everybody_is_behind_even_if_one_person_is_muc
 def test_one_person_tells_nothing():
     found = rank({"a": np.array([1.0]), "b": np.array([100.0])})
     assert found.leaders == ("a", "b")
-    assert found.in_words() == "a and b, not to be told apart on 1 person"
+    assert found.in_words() == "a and b, which cannot be told apart on 1 person"
     assert found.differences["b"].mean == pytest.approx(100)
     assert (found.differences["b"].low, found.differences["b"].sign) == (None, 0)
 

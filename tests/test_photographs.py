@@ -286,7 +286,7 @@ def test_what_does_not_go_together(stores, tmp_path):
     one, two = (save(stores.scene, tmp_path / f"{name}.png") for name in ("one", "two"))
     out = ("--out", tmp_path / "made")
     assert "there are 2" in commands.failure("synthesize", stores.rgb, one, two, "--points", POINTS, *out)
-    assert "no file fits" in commands.failure("synthesize", stores.rgb, tmp_path / "*.gif", *out)
+    assert "no file matches" in commands.failure("synthesize", stores.rgb, tmp_path / "*.gif", *out)
     images = stores.rgb_images
     assert "points is for photographs" in commands.failure("synthesize", stores.rgb, images, "--points", POINTS, *out)
     sheet = save(stores.scene, tmp_path / "contact-sheet.png")

@@ -42,12 +42,12 @@ PAIR = ("--source", "neutral", "--target", "happy", "--split", "all", "--workers
     ("status", "code", "wrong", "advice"),
     [
         (403, "InvalidAccessKeyId", "the store does not know the access key", "AWS_ACCESS_KEY_ID"),
-        (403, "SignatureDoesNotMatch", "the secret key does not fit the access key", "AWS_SECRET_ACCESS_KEY"),
+        (403, "SignatureDoesNotMatch", "the secret key does not match the access key", "AWS_SECRET_ACCESS_KEY"),
         (400, "ExpiredToken", "the session token has expired", "sign in again"),
         (400, "InvalidToken", "the session token is not valid", "check the credentials"),
-        (403, "RequestTimeTooSkewed", "this machine's clock differs too much", "set it"),
-        (301, "PermanentRedirect", "the bucket is not in the region that was asked", "AWS_DEFAULT_REGION"),
-        (400, "AuthorizationHeaderMalformed", "the bucket is not in the region that was asked", "AWS_DEFAULT_REGION"),
+        (403, "RequestTimeTooSkewed", "this machine's clock differs too much", "set this clock"),
+        (301, "PermanentRedirect", "the bucket is in another region", "AWS_DEFAULT_REGION"),
+        (400, "AuthorizationHeaderMalformed", "the bucket is in another region", "AWS_DEFAULT_REGION"),
         (403, "AccessDenied", "access is denied", "ask for the permission"),
         (404, "NoSuchBucket", "there is no bucket refusing", "make it"),
     ],
@@ -65,10 +65,10 @@ def test_what_the_server_refuses(s3, status, code, wrong, advice):
 @pytest.mark.parametrize(
     ("environment", "wrong", "advice"),
     [
-        ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "there are no credentials", "AWS_PROFILE"),
+        ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "no credentials are set", "AWS_PROFILE"),
         ({"AWS_PROFILE": "nobody"}, "profile (nobody) could not be found", "AWS_CONFIG_FILE"),
         ({"AWS_ENDPOINT_URL": "127.0.0.1:9"}, "Invalid endpoint: 127.0.0.1:9", "check the address, the endpoint"),
-        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "nothing answers there", "AWS_ENDPOINT_URL"),
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "no server answers there", "AWS_ENDPOINT_URL"),
     ],
     ids=["credentials", "profile", "endpoint", "nothing"],
 )
@@ -87,9 +87,12 @@ def test_what_never_reaches_a_server(s3, environment, wrong, advice):
 @pytest.mark.parametrize(
     ("url", "sentence"),
     [
-        ("nope://bucket/a.zarr", "cannot be opened (Protocol not known: nope); use a path or a URL fsspec knows."),
-        ("s3://key:secret@bucket/a.zarr", "was given with a key in the address"),
-        ("s3://Not_a bucket/a.zarr", "that is no name of a bucket"),
+        (
+            "nope://bucket/a.zarr",
+            "cannot be opened (Protocol not known: nope); use a path or a URL that fsspec supports.",
+        ),
+        ("s3://key:secret@bucket/a.zarr", "has a key in the address"),
+        ("s3://Not_a bucket/a.zarr", "the name of the bucket is not valid"),
     ],
 )
 def test_addresses_that_lead_nowhere(s3, url, sentence):

@@ -86,7 +86,7 @@ def test_workers_with_too_little_memory(images, scheduler, tmp_path):
     assert done.returncode == 1
     notice, error = done.stderr.splitlines()
     assert notice == (
-        f"a worker of {scheduler} is ended at 200 MiB: planned for 190 MiB, and not for the 2048 MiB of --max-memory"
+        f"Dask stops a worker of {scheduler} at 200 MiB: planned for 190 MiB instead of the 2048 MiB of --max-memory"
     )
     assert error.startswith("Error: ")
     assert "190 MiB" in error

@@ -121,7 +121,7 @@ def test_an_endpoint_that_never_answered_is_one_sentence_within_seconds():
     options = {"env": environment | {"AWS_SECRET_ACCESS_KEY": "b"}, "constants": FIRST_CONTACT}
     sentence = commands.failure("info", "s3://faulty/w.zarr", **options)
     assert "s3://faulty/w.zarr" in sentence
-    assert "cannot be reached or used: nothing answers there (Could not connect to the endpoint" in sentence
+    assert "cannot be reached or used: no server answers there (Could not connect to the endpoint" in sentence
 
 
 def test_permanent_errors_are_one_sentence(s3, monkeypatch):
@@ -132,5 +132,5 @@ def test_permanent_errors_are_one_sentence(s3, monkeypatch):
     monkeypatch.setattr(retries, "_answered", False)
     monkeypatch.setattr(retries, "_FIRST_CONTACT_SECONDS", 0.5)
     options = {"endpoint_url": "http://127.0.0.1:1"}
-    with pytest.raises(StoreError, match=r"s3://faulty/w.zarr cannot be reached .*nothing answers"):
+    with pytest.raises(StoreError, match=r"s3://faulty/w.zarr cannot be reached .*no server answers"):
         mrdist.open_weights("s3://faulty/w.zarr", options)

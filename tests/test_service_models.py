@@ -180,7 +180,7 @@ def test_pixels_and_methods_without_weights(studio):
     refusal(get(studio, field, y=0, x=0, channel=3), 422)
     assert "no receptive fields" in refusal(get(studio, "/l2/receptive-field", y=0, x=0), 422)
     assert "no receptive fields" in refusal(get(studio, "/l2/coefficients.png"), 422)
-    assert "single pixels" in refusal(get(studio, "/l2/importance.png"), 422)
+    assert "can be refined" in refusal(get(studio, "/l2/importance.png"), 422)
 
 
 def test_importance_is_a_picture_to_be_laid_over_a_face(studio):

@@ -211,7 +211,7 @@ def test_a_bucket_is_a_catalogue(bucket, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--host", "0.0.0.0"), "needs a token"),
+        (("--host", "0.0.0.0"), "without a token"),
         (("--token-file", "no-such-file"), "no-such-file"),
         (("--catalog", "memory://catalog"), "memory://"),
         (("--workers", "1", "--scheduler", "tcp://127.0.0.1:1"), "not both"),
@@ -250,7 +250,7 @@ def test_a_broken_record_of_a_job_hides_no_other(client, catalog):
     places = [pathlib.Path(catalog.url, f"jobs/20261125t000000000000-0000000{n}.json") for n in range(2)]
     for place, content in zip(places, ("{", '{"id": 3}'), strict=True):
         place.write_text(content)
-        assert "remove it yourself" in refusal(client.get(f"{JOBS}/{place.stem}"), 503)
+        assert "remove the file" in refusal(client.get(f"{JOBS}/{place.stem}"), 503)
     job = client.post(JOBS, json={"verb": "train", "name": "whole", "options": PAIR}).json()
     assert [each["id"] for each in client.get(JOBS).json()["jobs"]] == [job["id"]]
     assert "needs 'faces'" in refusal(client.delete("/api/v1/datasets/faces"), 409)

@@ -127,7 +127,7 @@ def test_a_truncated_chunk_is_an_error(n_bytes, store):
 @pytest.mark.parametrize("opener", [Images.open, open_images, open_weights, describe])
 def test_a_newer_format_is_refused(opener, store):
     set_attributes(store.url, format_version=99)
-    with pytest.raises(StoreFormatError, match=r"format version 99, this mrdist reads up to 1; upgrade"):
+    with pytest.raises(StoreFormatError, match=r"format version 99, but this mrdist reads up to 1; upgrade"):
         opener(store.url)
 
 
@@ -339,7 +339,7 @@ def write_blocks(output, pairs, statistics_of, chosen=slice(None)):
 def finished(url, pairs, statistics_of, **options):
     output = begin(url, **options)
     write_blocks(output, pairs, statistics_of)
-    scores = output.finish({"images": "faces.zarr"})
+    scores = output.finish({"images": "faces.zarr"}, None)
     return open_weights(str(url)), scores
 
 
@@ -391,7 +391,7 @@ def test_an_interrupted_training_resumes_with_its_own_grid(pairs, statistics_of,
     (url / "coef/c/0/0/0.partial").write_bytes(b"left by a killed writer")
     output = begin(url)
     write_blocks(output, pairs, statistics_of, slice(4, None))
-    output.finish({"images": "faces.zarr"})
+    output.finish({"images": "faces.zarr"}, None)
     assert files(url) == files(tmp_path / "whole")
 
 

@@ -126,16 +126,16 @@ BOTH = {"mrdist": IMAGES | {"labels": ["neutral", "happy"]}}
 WRONG = {
     "no arrays": ({"labels": ()}, "has no array of images"),
     "label": ({"attributes": {"mrdist": IMAGES | {"labels": ["neutral", "sad"]}}}, "lacks the array 'sad'"),
-    "present": ({"present": np.ones(6, bool)}, "has shape (6,), and (6, 2) for (image, label) is needed"),
-    "mask": ({"face_mask": np.ones((8, 8), bool)}, "has shape (8, 8), and (16, 24) for (y, x) is needed"),
-    "checksum": ({"checksum": np.ones((6, 3), np.uint32)}, "has shape (6, 3), and (6, 2)"),
-    "subject": ({"subject": np.arange(5)}, "has shape (5,), and (6,) for (image)"),
+    "present": ({"present": np.ones(6, bool)}, "has shape (6,), but must have (6, 2) for the axes (image, label)"),
+    "mask": ({"face_mask": np.ones((8, 8), bool)}, "has shape (8, 8), but must have (16, 24) for the axes (y, x)"),
+    "checksum": ({"checksum": np.ones((6, 3), np.uint32)}, "has shape (6, 3), but must have (6, 2)"),
+    "subject": ({"subject": np.arange(5)}, "has shape (5,), but must have (6,) for the axes (image)"),
     "gray": (
         {"attributes": BOTH, "labels": ("neutral",), "happy": np.zeros((6, 16, 24), np.uint8)},
         "give gray images a last axis of length 1",
     ),
     "other size": ({"labels": ("neutral",), "happy": np.ones((6, 16, 16, 1), np.uint8)}, "all labels of"),
-    "dtype": ({"labels": ("neutral",), "happy": np.ones((6, 16, 24, 1), np.int16)}, "and images are uint8"),
+    "dtype": ({"labels": ("neutral",), "happy": np.ones((6, 16, 24, 1), np.int16)}, "but images must be uint8"),
     "kind": ({"attributes": {"mrdist": {"kind": "weights"}}}, "is a store of weights, not of images"),
     "incomplete": ({"attributes": {"mrdist": IMAGES | {"complete": False}}}, "is not complete"),
 }
@@ -188,12 +188,12 @@ def test_values_are_checked_too(tmp_path):
     problems = " ".join(mrdist.check_images(url))
     for part in (
         "'tst'; use train, val or test",
-        "ids more than once: '1'",
+        "duplicate ids: '1'",
         "several splits: 'a'",
-        "do not fit 'checksum'",
+        "do not match 'checksum'",
     ):
         assert part in problems
-    assert "do not fit" not in " ".join(mrdist.check_images(url, pixels=False))
+    assert "do not match" not in " ".join(mrdist.check_images(url, pixels=False))
     pixels = draw(0, np.float32)
     pixels[4, 3, 3] = np.nan
     group = zarr.create_group(str(tmp_path / "floats.zarr"), attributes=LEAST)

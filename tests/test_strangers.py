@@ -46,13 +46,13 @@ def _group(**attributes):
 # What lies there, what the sentence says of it and of the next step.
 PLACES = {
     "nothing": (lambda _: None, "there is no zarr group at", "check the address"),
-    "zarr 2": (_zarr_2, "is a zarr group of format 2, and mrdist reads format 3", "to_zarr(NEW, zarr_format=3)"),
+    "zarr 2": (_zarr_2, "is a zarr group of format 2, but mrdist reads format 3", "to_zarr(NEW, zarr_format=3)"),
     "zarr 2 AnnData": (
         lambda place: zarr.create_group(place, zarr_format=2, attributes={"encoding-type": "anndata"}),
         "is an AnnData object in zarr format 2",
         "mrdist.create_images",
     ),
-    "array": (_zarr_array, "is a zarr array, and a store is a group of arrays", "give the group it lies in"),
+    "array": (_zarr_array, "is a zarr array, but a store is a group of arrays", "give the group it lies in"),
     "file": (_file(".bin"), "is a file, not a zarr group", "give the address of a store"),
     "photograph": (_file(".JPG"), "is a file, not a zarr group", "mrdist ingest"),
     "archive": (_file(".zip"), "is a file, not a zarr group", "unpack it"),

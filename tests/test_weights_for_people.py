@@ -36,7 +36,7 @@ def test_variables_say_what_they_are_and_in_which_unit(images, tmp_path, method)
 @pytest.mark.parametrize("color", ["shared", "separate", "joint"])
 def test_an_offset_is_selected_by_dy_and_dx(images, tmp_path, color):
     model = train(images, str(tmp_path / "w"), "mr", color=color, dilation=2)
-    dataset = model.to_xarray()
+    dataset = model.to_xarray().set_xindex(["dy", "dx"])
     for number, (dy, dx) in enumerate(dataset.offsets.values.tolist()):
         np.testing.assert_array_equal(dataset.coef.sel(dy=dy, dx=dx), model.coef[..., number, :, :])
 

@@ -70,7 +70,9 @@ def arrays(folder):
 
 def chunks(folder):
     """Return the bytes of every chunk of the stores in ``folder``, by path."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.glob("*.zarr/**/c/**/*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes() for path in folder.glob("*.zarr/**/c/**/*") if path.is_file()
+    }
 
 
 def read(*folders):

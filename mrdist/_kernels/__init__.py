@@ -1,7 +1,7 @@
 """The arithmetic, compiled by numba: arrays in, arrays out; no Dask, no zarr, no classes of mrdist.
 
 ======================  ============================================================================
-lanes                   the words that the inner loops are written in, and what the processor has
+lanes                   vector primitives of the inner loops, and the features of the processor
 dot_products            exact integer products, images in the loop and pixels in the lanes
 interleaving            images as lanes of four bytes
 accumulation            sums over images, tile by tile

@@ -1,7 +1,7 @@
 """Vector primitives: pixels in the lanes of the processor's vector registers.
 
 A few inner loops carry all of mrdist's arithmetic. Written as plain loops they leave the accumulators in memory;
-as numba intrinsics they keep dozens of them in registers. Here are the words that these are written in.
+as numba intrinsics they keep dozens of them in registers. This module holds their building blocks.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def jit(function: Function) -> Function:
 
 
 class Emitter:
-    """A few words of LLVM: pointers into arrays and unaligned vector loads and stores."""
+    """Short forms of LLVM code: pointers into arrays and unaligned vector loads and stores."""
 
     def __init__(self, context: Any, builder: Any, dtype: Any, lanes: int) -> None:
         self.builder = builder

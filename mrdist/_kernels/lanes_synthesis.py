@@ -20,7 +20,7 @@ MAX_PLANES = 4
 GROUPS = 2 if VECTOR_BYTES == 32 else 4  # of 16 or 32 registers
 """Groups of lanes that a pass takes where the row has so many left: one turn of the loop over taps serves them all."""
 
-_COLORS = (1, 3)  # channels for which the compiler gets to know the step, without which it finds no vectors
+_COLORS = (1, 3)  # channels for which the step is a compile-time constant, so that the compiler can vectorise
 
 
 def _loop(
@@ -48,7 +48,7 @@ def _cases(
     generate: Callable[[int], None],
     otherwise: Callable[[], None] = lambda: None,
 ) -> None:
-    """Run the code that is generated for the constant that ``value`` is at run time."""
+    """Run the code generated for the constant that ``value`` equals at run time."""
     other, done = builder.append_basic_block("other"), builder.append_basic_block("done")
     choose = builder.switch(value, other)
     for constant in constants:

@@ -73,7 +73,7 @@ def similarity(one: Array, other: Array, taps: Array, out: Array) -> None:
 def _weigh(
     middle: Array, l1: Array, r1: Array, l2: Array, r2: Array, l3: Array, r3: Array, taps: Array, out: Array
 ) -> None:
-    """Write the seven middle terms of a window of eleven; more arrays at once and the compiler finds no vectors."""
+    """Write the seven middle terms of a window of eleven; with more arrays at once the compiler does not vectorise."""
     w0, w1, w2, w3 = taps[0], taps[1], taps[2], taps[3]
     for i in range(len(out)):
         out[i] = w0 * middle[i] + w1 * (l1[i] + r1[i]) + w2 * (l2[i] + r2[i]) + w3 * (l3[i] + r3[i])

@@ -83,7 +83,7 @@ def _step(gram: Array, weights: Array, gradient: Array, penalty: float) -> None:
 def _jump(gram: Array, products: Array, weights: Array, penalty: float, a: Array, v: Array, support: Ints) -> bool:
     """Go towards the minimum for the signs that the weights have, as far as they keep them.
 
-    Where a column depends on those before it, go along the line on which the fit stays and the penalty falls.
+    Where a column depends on those before it, go along the line on which the fit does not change and the penalty falls.
     Return whether a weight became zero on the way.
     """
     k = 0
@@ -175,7 +175,7 @@ def descend(
     limits
         Duality gap within the working set at which a target is done.
     iterations
-        Steps and direct solves of each target so far; at ``max_iterations`` it is left as it is.
+        Steps and direct solves of each target so far; at ``max_iterations`` it counts as unsolved.
     """
     for p in which:
         m = counts[p]

@@ -169,7 +169,7 @@ def centred(n: int, product: int, sum_a: int, sum_b: int) -> float:
     high = high_1 - high_2 - borrow
     low = low_1 - low_2
     scale = 1.0
-    while high > np.uint64(0):  # what is shifted out stays in the last bit, so that the one rounding is right
+    while high > np.uint64(0):  # bits shifted out are kept in the last bit, so that the single rounding is correct
         low = (high << np.uint64(63)) | (low >> np.uint64(1)) | (low & np.uint64(1))
         high >>= np.uint64(1)
         scale *= 2.0

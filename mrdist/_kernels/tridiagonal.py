@@ -5,9 +5,9 @@ integers. With ``Q' M Q = T`` tridiagonal (Householder: Golub & Van Loan, Matrix
 8.3.1), ``M + s I`` becomes ``T + s I`` for every shift s, and O(m) operations solve it (section 4.3.6).
 
 A penalised intercept adds a matrix of rank one, ``alpha / (n + alpha)`` times the outer product of the sums of the
-sources (Sherman & Morrison; section 2.1.4), so that the same T serves it, and serves it better than the tridiagonal
-form of a matrix that holds the column of ones: what is rounded is relative to the norm, and the brightness of the
-images outweighs their differences.
+sources (Sherman & Morrison; section 2.1.4), so that the same T serves it. This is more precise than the tridiagonal
+form of a matrix with the column of ones: rounding errors are relative to the norm, and the brightness of the images
+outweighs their differences.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def solve_shifted(
         for i in range(m):
             largest = max(largest, diagonal[i, k])
         for q in range(n_alphas):
-            # What should be 0 comes out as a rounding error of the largest, of either sign.
+            # A value that should be 0 comes out as a rounding error of the largest, of either sign.
             if not smallest[q, k] > (largest + shifts[q, k]) * (m * _EPSILON):
                 return q, k
     for q in range(n_alphas):
@@ -165,7 +165,7 @@ def transform_back(reflectors: Array, m: int, weights: Array) -> None:
 
 @jit
 def workspace(n_taps: int, n_alphas: int) -> tuple[Array, Array, Array, Array, Array, Array, Array]:
-    """Return what `solve_batch` needs besides its results, all zeros."""
+    """Return the work space of `solve_batch`, all zeros."""
     size = n_taps + 2
     return (
         aligned((size, size, SOLVE_LANES)),

@@ -26,9 +26,9 @@ class Columns:
     mean
         Means of the columns, 1 = white, shape (column,).
     scale
-        What 1 (white) is in ``x``.
+        Value of white (1.0) in ``x``.
     ratio
-        What it is in targets, as a share of that: not 1 where they are integers of another unit.
+        Value of white in the targets, divided by ``scale``: not 1 if they are integers of another unit.
     """
 
     x: Floats
@@ -75,7 +75,7 @@ class Columns:
 
     @cached_property
     def first(self) -> npt.NDArray[np.int64]:
-        """For each column the first that equals it, shape (column,)."""
+        """Index of the first column that equals each column, shape (column,)."""
         seen: dict[bytes, int] = {}
         return np.array([seen.setdefault(column.tobytes(), j) for j, column in enumerate(self.x)], dtype=np.int64)
 
@@ -104,7 +104,7 @@ class SparseRows:
     values
         float64.
     unsolved
-        Which targets the iteration limit has stopped.
+        Whether the iteration limit has stopped each target.
     """
 
     counts: npt.NDArray[np.int64]

@@ -1,10 +1,11 @@
-"""Regression on whole images in its dual form: what is solved has one unknown a training row, never one a pixel.
+"""Regression on whole images in its dual form: one unknown per training row, never one per pixel.
 
 The rows of X are the N training images (images x channels where the channels share their weights) and K = X X'. Ridge
 regression of every output pixel on all input pixels is ``y(x) = k(x) C + b`` with ``k(x) = X x`` and dual coefficients
 ``C = (K + alpha)^-1 T`` (Saunders, Gammerman & Vovk, Ridge regression learning algorithm in dual variables, ICML 1998).
-One eigendecomposition ``K = U diag(l) U'`` serves every alpha. The dual coefficients nearly cancel each other, so what
-is kept is ``coef = (U / sqrt(l + alpha))' T``, weights of the codes ``k(x) U / sqrt(l + alpha)``: float32 holds these.
+One eigendecomposition ``K = U diag(l) U'`` serves every alpha. The dual coefficients nearly cancel each other, so the
+stored weights are ``coef = (U / sqrt(l + alpha))' T``, weights of the codes ``k(x) U / sqrt(l + alpha)``: float32 is
+precise enough for these.
 
 The penalty is on the weights of images in 0..1, as in `mrdist.MaskedRegression` and in scikit-learn's Ridge: it is not
 scaled by the number of rows. A penalised intercept is the weight of one more input that is always 1, which adds 1 to
@@ -27,7 +28,7 @@ Array = npt.NDArray[Any]
 Matrix = npt.NDArray[np.float64]
 
 _TILE = 4096  # pixels: a sum of so many products of 20 bits each is exact in float64
-_FLOAT_SHIFT = 2  # bits of float images' fixed point that are given up, so that sums over a whole image fit into int64
+_FLOAT_SHIFT = 2  # bits of float images' fixed point that are dropped, so that sums over a whole image fit into int64
 
 
 def integers_of(images: Array, what: str = "images") -> Array:
@@ -131,7 +132,7 @@ def default_gamma(grams: Matrix) -> float:
     Raises
     ------
     DataError
-        If there are no two different rows.
+        If there is a single row, or most rows are equal.
     """
     first, second = np.triu_indices(grams.shape[1], 1)
     norms = np.diagonal(grams, axis1=1, axis2=2)
@@ -139,18 +140,19 @@ def default_gamma(grams: Matrix) -> float:
     median = float(np.median(squared)) if squared.size else 0.0
     if not median > 0:
         raise DataError(
-            f"gamma has no default here: of {grams.shape[1]} row(s), most are equal or there is one alone; give gamma."
+            f"gamma has no default here, because most of the {grams.shape[1]} row(s) are equal or there is only one; "
+            "give gamma."
         )
     return 1 / median
 
 
 def check_gamma(gamma: float | None) -> float | None:
-    """Return the width of a kernel if it is None (to be found) or positive and finite.
+    """Return the width of a kernel if it is None (chosen from the data) or positive and finite.
 
     Raises
     ------
     ParameterError
-        If it is neither.
+        If it is not.
     """
     if gamma is not None and not 0 < gamma < np.inf:
         raise ParameterError(f"gamma must be positive and finite, got {gamma}.")
@@ -307,7 +309,7 @@ def held_out_errors(
         seen, across, own = (targets[np.ix_(i, j)] for i, j in ((kept, kept), (kept, held), (held, held)))
         for position, alpha in enumerate(alphas):
             dual = spectrum.ridge(alpha)
-            # what the held out rows are predicted from: kept targets times this
+            # held out rows are predicted from the kept targets times this
             weights = (kernel[np.ix_(held, kept)] @ dual.rotation) @ dual.projector + dual.intercept
             error = np.sum((weights @ seen) * weights) - 2 * np.sum(weights * across.T) + np.trace(own)
             errors[position, number] = max(float(error), 0.0)

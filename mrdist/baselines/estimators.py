@@ -1,4 +1,4 @@
-"""Sparse regressions with scikit-learn's face, for images in memory."""
+"""Sparse regressions as scikit-learn estimators, for images in memory."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from mrdist.moments import Color, to_integers, unit_of
 from mrdist.solvers import check_alpha
 
 OMP_NONZEROS = 10
-"""Weights of an output pixel unless told otherwise."""
+"""Default number of weights of an output pixel."""
 
 
 def check_pursuit(nonzeros: int, tolerance: float, n_rows: int, n_columns: int) -> None:
-    """Raise ParameterError if a pursuit cannot choose so many columns, or its tolerance is no error.
+    """Raise ParameterError if a pursuit cannot choose so many columns, or its tolerance is negative or not finite.
 
     Examples
     --------
@@ -49,7 +49,7 @@ def check_pursuit(nonzeros: int, tolerance: float, n_rows: int, n_columns: int) 
     if not 1 <= nonzeros <= limit:
         raise ParameterError(f"nonzeros must be from 1 to {limit}, {why}, got {nonzeros}.")
     if not 0 <= tolerance < np.inf:
-        raise ParameterError(f"tolerance must be a mean squared error from 0 on, got {tolerance}.")
+        raise ParameterError(f"tolerance must be a finite mean squared error of at least 0, got {tolerance}.")
 
 
 def check_iterations(max_iterations: int) -> None:
@@ -59,7 +59,7 @@ def check_iterations(max_iterations: int) -> None:
 
 
 class SparseRegression(ImageRegressor):
-    """What the sparse regressions share."""
+    """Base of the sparse regressions."""
 
     window: int | None
     color: Color
@@ -69,7 +69,7 @@ class SparseRegression(ImageRegressor):
 
     @abstractmethod
     def _solver(self, n_rows: int, n_columns: int) -> Solver:
-        """Check the parameters and return what solves a block."""
+        """Check the parameters and return the solver of a block."""
 
     def fit(self, X: Images, Y: Images) -> Self:
         """Learn the mapping from images ``X`` to images ``Y``.
@@ -148,7 +148,7 @@ class LassoRegression(SparseRegression):
     tolerance
         Duality gap, as a share of the sum of squares of the centred target, at which a pixel is solved.
     max_iterations
-        Limit for a pixel. One that it stops keeps what it has, and is counted in ``n_unsolved_``.
+        Limit for a pixel. A pixel that reaches it keeps its weights and is counted in ``n_unsolved_``.
 
     Attributes
     ----------
@@ -190,7 +190,7 @@ class LassoRegression(SparseRegression):
 class PursuitRegression(SparseRegression):
     """l0 regression of every output pixel on the whole input image, by orthogonal matching pursuit.
 
-    Chooses the input pixels that scikit-learn's OrthogonalMatchingPursuit chooses, one by one.
+    Chooses the same input pixels as scikit-learn's OrthogonalMatchingPursuit, one by one.
 
     Parameters
     ----------

@@ -151,7 +151,7 @@ def stargan() -> Generator:
 
 
 def ganimation() -> Generator:
-    """Return GANimation's generator: what it draws is blended with the input by an attention mask."""
+    """Return GANimation's generator: its colour image is blended with the input by an attention mask."""
     from torch import nn
 
     layers = _conditional_trunk(N_ACTION_UNITS)

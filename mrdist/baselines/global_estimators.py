@@ -1,4 +1,4 @@
-"""Regressions on whole images with scikit-learn's face, for images in memory."""
+"""Regressions on whole images as scikit-learn estimators, for images in memory."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from mrdist.synthesis import check_images
 
 
 def check_color(color: Color) -> Color:
-    """Return how channels share their weights; a regression on the whole image knows no joint colour.
+    """Return how channels share their weights; a regression on the whole image has no joint colour.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def check_color(color: Color) -> Color:
 
 
 class GlobalRegression(ImageRegressor):
-    """What the estimators share: exact inner products, weights a group, predictions from codes."""
+    """Base of the estimators: exact inner products, weights per group, predictions from codes."""
 
     color: Color
     coef_: Matrix
@@ -251,7 +251,7 @@ class PrincipalComponentRegression(GlobalRegression):
 
 
 class MeanTarget(ImageRegressor):
-    """The mean target, whatever the input: what every mapping must beat.
+    """The mean target, whatever the input: a baseline that every mapping must beat.
 
     Parameters
     ----------

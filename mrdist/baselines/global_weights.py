@@ -1,4 +1,4 @@
-"""Weights of methods that see the whole image: what is known of it, its codes, weighs maps of the size of an image."""
+"""Weights of methods that see the whole image: its codes weigh maps of the size of an image."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class GlobalWeights:
         Channels of the images that the weights were trained on.
     coef
         float32 or float64, shape (component, y, x) for shared and (channel, component, y, x) for separate colour;
-        None where there is the intercept alone.
+        None if there is only the intercept.
     intercept
         Same dtype, shape (y, x) or (channel, y, x); 1 = white.
     """
@@ -47,7 +47,7 @@ class GlobalWeights:
         Parameters
         ----------
         codes
-            Shape (image, channel, component); None where there is the intercept alone.
+            Shape (image, channel, component); None if there is only the intercept.
         n_images
             Number of images.
 

@@ -1,4 +1,4 @@
-"""Errors of sparse regressions on people held out, for every penalty or number of weights from one path a fold."""
+"""Errors of sparse regressions on held-out people, for every penalty or number of weights from one path per fold."""
 
 from __future__ import annotations
 

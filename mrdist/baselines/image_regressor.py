@@ -1,4 +1,4 @@
-"""What all estimators of images in memory share: scikit-learn's face of them."""
+"""Base of all estimators of images in memory, with the interface of scikit-learn."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
+from mrdist.arguments import Address
 from mrdist.errors import DataError
 from mrdist.scoring import prediction_and_target, r2
 from mrdist.synthesis import as_stack
@@ -23,9 +24,10 @@ Images = npt.NDArray[Any]
 class ImageRegressor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
     """A regressor whose samples and targets are images.
 
-    It works in what scikit-learn leaves the data alone: `GridSearchCV` and `cross_val_score` (with its own ``score``
-    or the scorers of `mrdist.scoring`), `learning_curve`, `Pipeline`, `clone`. What takes tables (2-D arrays) alone
-    refuses images: `StandardScaler`, `TransformedTargetRegressor` and the scorers that have a name.
+    It works with the parts of scikit-learn that pass data on unchanged: `GridSearchCV` and `cross_val_score` (with its
+    own ``score`` or the scorers of `mrdist.scoring`), `learning_curve`, `Pipeline`, `clone`. Parts that accept only
+    tables (2-D arrays) reject images: `StandardScaler`, `TransformedTargetRegressor` and the scorers that are chosen by
+    name.
     """
 
     n_images_: int
@@ -46,7 +48,7 @@ class ImageRegressor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
         Parameters
         ----------
         X, Y
-            Aligned pairs as for `fit`, each of any dtype that it knows.
+            Aligned pairs as for `fit`, each of any dtype that `fit` accepts.
 
         Returns
         -------
@@ -62,7 +64,7 @@ class ImageRegressor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
 
     def to_store(
         self,
-        url: str,
+        url: Address,
         *,
         source: str = "source",
         target: str = "target",
@@ -70,18 +72,18 @@ class ImageRegressor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
         overwrite: bool = False,
         storage_options: dict[str, Any] | None = None,
     ) -> None:
-        """Write what was fitted as a weights store, which `mrdist.open_weights` opens and every verb takes.
+        """Write the fitted weights as a store, which `mrdist.open_weights` opens and every command accepts.
 
         Parameters
         ----------
         url
             Path or fsspec URL.
         source, target
-            Names for what it maps from and to: `mrdist.evaluate` and `mrdist.synthesize` look for these labels in an
+            Labels that it maps from and to: `mrdist.evaluate` and `mrdist.synthesize` look for these labels in an
             images store.
         dtype
-            Of the stored weights: float64, which predicts what the estimator does, or float32, what `mrdist.train`
-            writes by default.
+            Of the stored weights: float64, which predicts the same as the estimator, or float32, the default of
+            `mrdist.train`.
         overwrite
             Replace a weights store that is there.
         storage_options
@@ -90,11 +92,11 @@ class ImageRegressor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
         Raises
         ------
         NotFittedError
-            If there is nothing to write yet.
+            If the estimator is not fitted yet.
         ParameterError
-            If ``dtype`` is none of the two.
+            If ``dtype`` is neither of the two.
         StoreExistsError
-            If there is something at ``url`` that may not be replaced.
+            If ``url`` holds something else, or a complete store and ``overwrite`` is False.
         StoreError
             If the store cannot be written.
         """
@@ -112,7 +114,7 @@ class ImageRegressor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
         )
 
     def _remember(self, pairs: Pairs, n_images: int) -> None:
-        """Keep what a store says of a fit; parameters may be set anew after it."""
+        """Keep the metadata of a fit for a store; parameters may be changed after it."""
         self.n_images_ = n_images
         self.image_shape_ = pairs.source.shape[1:]
         self.fitted_params_ = self.get_params()
@@ -120,7 +122,7 @@ class ImageRegressor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
-        tags.input_tags.three_d_array = True  # and four axes, of which scikit-learn has no tag
+        tags.input_tags.three_d_array = True  # also four axes, for which scikit-learn has no tag
         tags.input_tags.positive_only = tags.target_tags.positive_only = True
         tags.target_tags.single_output = False
         tags.target_tags.multi_output = True
@@ -140,7 +142,7 @@ def pairs_of(X: Images, Y: Images) -> Pairs:
     Raises
     ------
     DataError
-        If they are not of equal shape, or there are none.
+        If their shapes differ, or there are none.
 
     Examples
     --------

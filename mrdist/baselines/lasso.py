@@ -26,7 +26,7 @@ Floats = npt.NDArray[np.float64]
 TOLERANCE = 1e-4
 """Duality gap, as a share of the target's sum of squares, at which a target is solved (scikit-learn's default)."""
 MAX_ITERATIONS = 1000
-"""Steps and direct solves of a target before it is left as it is."""
+"""Steps and direct solves of a target before it counts as unsolved."""
 _INNER = 0.1  # share of the gap that a working set may leave
 _FIRST = 10  # columns that join a working set at a time, at least
 _SLICE = 8192  # columns that are correlated at a time
@@ -69,7 +69,7 @@ def lasso_path(
         Centred as `Columns.centre` does, shape (target, row). Targets that resemble each other are solved faster:
         they share a pool of columns, and the one in the middle is solved first.
     alphas
-        Penalties, best from large to small.
+        Penalties; from large to small is fastest.
     tolerance
         Duality gap, as a share of ``|t|^2``, at which a target is solved.
     max_iterations
@@ -89,7 +89,7 @@ def lasso_path(
 
 
 class _Pool:
-    """Columns that the working sets of some targets are taken from, and where each target stands."""
+    """The pool of columns for the working sets of some targets, and the state of each target."""
 
     def __init__(self, columns: Columns, targets: Floats, allowed: npt.NDArray[np.bool_] | None) -> None:
         n = len(targets)
@@ -108,12 +108,12 @@ class _Pool:
         self._unsolved = np.zeros(n, dtype=bool)
 
     def solve(self, penalty: float, tolerance: float, max_iterations: int) -> None:
-        """Move every target from where it stands to its minimum."""
+        """Move every target from its current weights to its minimum."""
         self._keep_support()
         limits = tolerance * self._sst
         iterations = np.zeros(len(limits), dtype=np.int64)
         self._unsolved[:] = False
-        if not self._weights.any():  # the one in the middle shows the others where to start
+        if not self._weights.any():  # the target in the middle is the start of the others
             leader = len(limits) // 2
             self._solve(np.array([leader]), penalty, limits, iterations, max_iterations)
             self._keep_support()
@@ -129,7 +129,7 @@ class _Pool:
         self._solve(which, penalty, limits, iterations, max_iterations)
 
     def rows(self) -> SparseRows:
-        """Return the weights as they are."""
+        """Return the current weights."""
         counts, indices, values = [], [], []
         for p in range(len(self._counts)):
             own = self._members[p, : self._counts[p]]
@@ -178,7 +178,7 @@ class _Pool:
         iterations: npt.NDArray[np.int64],
         max_iterations: int,
     ) -> tuple[npt.NDArray[np.int64], list[npt.NDArray[np.int64]]]:
-        """Return the targets that go on; those that cannot are unsolved."""
+        """Return the targets to go on with; the others count as unsolved."""
         kept = []
         for i, p in enumerate(which):
             if not open_[i]:

@@ -1,4 +1,4 @@
-"""The mean target: what every mapping must beat."""
+"""The mean target: a baseline that every mapping must beat."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class TargetSums:
-    """Exact sums over targets, of which mean and deviations are made.
+    """Exact sums over targets, from which mean and deviations follow.
 
     Attributes
     ----------

@@ -1,6 +1,6 @@
 """Orthogonal matching pursuit of many targets on the same columns.
 
-The column most correlated with the residual joins, and the target is fitted anew to all that have joined (Pati,
+The column most correlated with the residual is added, and the target is refitted to all chosen columns (Pati,
 Rezaiifar and Krishnaprasad, Asilomar 1993). Columns are centred and not normalised, as in scikit-learn's
 OrthogonalMatchingPursuit. Correlations come from those of the target and from rows of the Gram matrix, which targets
 share ("Batch-OMP": Rubinstein, Zibulevsky and Elad, Technion CS-2008-08), both by matrix product in float32; columns
@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float64]
 TILE = 64
 """Targets that a pursuit should take at once, at most."""
 _GRAM_BYTES = 256 << 20  # of Gram rows that are kept; more where one tile needs them
-_EXACT = 1e-20  # share of a target's square that is but rounding
+_EXACT = 1e-20  # share of a target's square that counts as rounding error
 _ROUNDING = 2.0**-24  # of a float32
 
 
@@ -50,7 +50,7 @@ def omp(
     allowed
         Which columns each target may use, shape (target, column); all by default.
     gram
-        What pursuits of other targets on the same columns have used.
+        The Gram rows of pursuits of other targets on the same columns.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def omp(
 
 
 class OmpPath:
-    """What the steps of a pursuit leave: the solution for any number of columns up to ``nonzeros``."""
+    """The steps of a pursuit: the solution for any number of columns up to ``nonzeros``."""
 
     def __init__(self, chosen: npt.NDArray[np.int64], counts: npt.NDArray[np.int64], factor: Floats, shares: Floats):
         self._chosen = chosen
@@ -149,7 +149,7 @@ class GramRows:
         self.rows = np.zeros((_capacity(columns.n_columns, TILE * nonzeros), width), dtype=np.float32)
 
     def serves(self, columns: Columns) -> bool:
-        """Whether these are rows of the Gram matrix of just these columns."""
+        """Whether these are rows of the Gram matrix of exactly these columns."""
         return self._columns is columns
 
     def products(self, vectors: Floats) -> npt.NDArray[np.float32]:
@@ -159,7 +159,7 @@ class GramRows:
         return products
 
     def places(self, chosen: npt.NDArray[np.int64], which: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return the row of each chosen column, shape (target, choice), making those that are missing."""
+        """Return the row of each chosen column, shape (target, choice); missing rows are computed."""
         wanted = np.unique(chosen[which])
         new = wanted[self._place[wanted] < 0]
         if self._count + len(new) > len(self.rows):

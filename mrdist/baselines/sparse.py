@@ -1,4 +1,4 @@
-"""Sparse regressions of whole images: every output pixel on all input pixels, or on those in a window around it.
+"""Sparse regressions of whole images: every output pixel on all input pixels, or on a window around it.
 
 A block of output pixels is cut into tiles of neighbours, which are solved together. Tiles lie on a fixed grid over the
 image and are solved one by one on one thread, so that no bit depends on the block or on the workers.
@@ -48,7 +48,7 @@ def check_window(window: int | None, shape: Shape) -> None:
 
 
 def check_color(color: str) -> None:
-    """Raise ParameterError unless the channels are to share their weights or to have their own.
+    """Raise ParameterError unless the colour mode is shared or separate.
 
     Examples
     --------
@@ -79,7 +79,7 @@ def lasso_solver(alpha: float, tolerance: float, max_iterations: int) -> Solver:
 
 
 def omp_solver(nonzeros: int, tolerance: float) -> Solver:
-    """Return a solver that chooses columns one by one, see `mrdist.baselines.omp`."""
+    """Return a solver that adds columns one by one, see `mrdist.baselines.omp`."""
     gram: list[GramRows] = []
 
     def solve(columns: Columns, targets: npt.NDArray[np.float64], allowed: Array | None) -> SparseRows:
@@ -276,7 +276,7 @@ class SparseWeights:
 
 
 def predict_stack(weights: SparseWeights, images: Array) -> Floats:
-    """Return what weights of whole images make of images, in their shape.
+    """Apply weights of whole images to images; the result has their shape.
 
     Raises
     ------

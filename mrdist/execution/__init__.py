@@ -1,4 +1,4 @@
-"""Run tasks in this process, on a local cluster or on any Dask scheduler: the only room that knows Dask."""
+"""Run tasks in this process, on a local cluster or on any Dask scheduler: only this package imports Dask."""
 
 from mrdist.execution._cluster import check_choice, open_executor, reach, use_tls
 from mrdist.execution._executor import Executor

@@ -1,4 +1,4 @@
-"""Clusters: one of this machine's processes, or whoever has gathered at a scheduler, looked over before work begins."""
+"""Clusters: local worker processes, or the workers of a running scheduler, checked before work starts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ logger = logging.getLogger("mrdist")
 
 _CONNECT_SECONDS = 10
 _USABLE_MEMORY = 0.95
-"""Of a worker's limit: there its nanny ends it, unless told otherwise."""
+"""Share of a worker's memory limit at which its nanny stops it by default."""
 _RULES = {
     "distributed.worker.preload": ["mrdist._worker"],
     "distributed.worker.memory.target": False,  # spilling cannot help arrays that live inside a task
@@ -44,19 +44,19 @@ _RULES = {
 
 
 def reach(workers: int | None, scheduler: str | None, max_memory: int) -> tuple[int, int | None]:
-    """Make sure that the workers that are asked for can be had, before anything is begun or removed.
+    """Make sure that the requested workers are available, before anything is written or removed.
 
     Parameters
     ----------
     workers, scheduler
         As in `open_executor`.
     max_memory
-        Limit on the resident bytes of a worker process that is asked for.
+        Requested limit on the resident bytes of a worker process.
 
     Returns
     -------
     max_memory : int
-        The limit to plan for: what the workers of the scheduler have, if that is less.
+        The limit to plan for: the request, or less if the scheduler's workers have less.
     n_slots : int or None
         Tasks that the scheduler's workers run at once; None without a scheduler, and where it has no workers yet.
 
@@ -65,7 +65,7 @@ def reach(workers: int | None, scheduler: str | None, max_memory: int) -> tuple[
     ParameterError
         If ``workers`` is negative or given together with ``scheduler``.
     ExecutionError
-        If the scheduler cannot be reached, or it or a worker has packages that do not fit ours.
+        If the scheduler cannot be reached, or it or a worker has other versions of packages.
     """
     check_choice(workers, scheduler)
     if scheduler is None:
@@ -78,16 +78,16 @@ def reach(workers: int | None, scheduler: str | None, max_memory: int) -> tuple[
 
 
 def use_tls(ca_file: str | None, cert_file: str | None, key_file: str | None) -> None:
-    """Speak with ``tls://`` schedulers with these certificates, here and in processes that this one starts.
+    """Use these certificates for ``tls://`` schedulers, here and in processes that this one starts.
 
-    What is None stays as Dask's configuration has it.
+    Where one is None, Dask's configuration applies.
 
     Parameters
     ----------
     ca_file
-        Certificates that are trusted.
+        Trusted certificates.
     cert_file, key_file
-        Ours, and its key.
+        Our own certificate, and its key.
     """
     import dask
 
@@ -108,14 +108,14 @@ def open_executor(
     max_memory: int,
     prepare: Callable[[], None] | None = None,
 ) -> Iterator[Executor]:
-    """Provide what runs the tasks, and take it down again.
+    """Yield an executor for the tasks, and close it afterwards.
 
     Parameters
     ----------
     workers
         Worker processes of a local cluster; 0 runs in this process; None means one per processor.
     scheduler
-        Address of a running Dask scheduler to use instead. It needs no workers yet.
+        Address of a running Dask scheduler to use instead. It may have no workers yet.
     n_tasks
         Number of tasks to come: no more local workers than that are started.
     max_memory
@@ -160,7 +160,7 @@ def check_choice(workers: int | None, scheduler: str | None = None) -> None:
 
 @contextmanager
 def _warmed(client: Client, prepare: Callable[[], None]) -> Iterator[None]:
-    """Have all workers that there are or will be prepared; drivers with the same needs share a name."""
+    """Prepare all present and future workers; drivers with the same needs share a plugin name."""
     from mrdist.execution._worker import WarmUp
 
     name = f"{prepare.__module__}.{prepare.__qualname__}"
@@ -201,7 +201,7 @@ def _local(n_workers: int, max_memory: int) -> Iterator[Client]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Dask's own reports of lost connections back: what matters of them is raised as one sentence."""
+    """Silence Dask's own reports of lost connections: mrdist raises one sentence instead."""
     import distributed  # noqa: F401  (creates the loggers)
 
     loggers = [logging.getLogger(name) for name in logging.root.manager.loggerDict if name.startswith("distributed")]
@@ -219,8 +219,8 @@ def _quiet() -> Iterator[None]:
 def _main_left_alone() -> Iterator[None]:
     """Keep new worker processes from importing the user's script.
 
-    Python starts a process by importing ``__main__`` in it, which would run a script without the usual guard once
-    more in every worker. Tasks need only mrdist, so there is nothing in it for them.
+    Python imports ``__main__`` in every process it starts, so a script without the usual guard would run once more in
+    every worker. Tasks need only mrdist, not the script.
     """
     main = sys.modules["__main__"]
     hidden: dict[str, Any] = {
@@ -263,7 +263,7 @@ def _unreachable(address: str, error: BaseException) -> ExecutionError:
 
 
 def _distrust(address: str, error: BaseException) -> BaseException | None:
-    """Return what is wrong with a certificate, ours or the scheduler's, None if it is something else."""
+    """Return what is wrong with a certificate, ours or the scheduler's, None if the error has another cause."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLError | FileNotFoundError) or "ssl_context" in str(cause):
@@ -275,8 +275,8 @@ def _distrust(address: str, error: BaseException) -> BaseException | None:
 def _refusal(address: str) -> ssl.SSLError | None:
     """Return why a scheduler refuses our certificate, None if it does not.
 
-    It refuses after our side of the handshake is over, and what it says is lost to Dask, which has spoken meanwhile;
-    so this only listens.
+    The refusal arrives after our side of the handshake is over. Dask has already sent data by then and loses the
+    reason, so this connection only listens.
     """
     from distributed.security import Security
 
@@ -296,7 +296,7 @@ def _refusal(address: str) -> ssl.SSLError | None:
 
 
 def _warn_if_open(address: str) -> None:
-    """Warn of a scheduler that speaks to the network without asking who is there."""
+    """Warn of a scheduler that accepts anyone on the network."""
     parts = urlsplit(address if "://" in address else f"tcp://{address}")
     if parts.scheme != "tcp" or parts.hostname == "localhost":
         return
@@ -335,7 +335,7 @@ def _check_versions(client: Client, address: str) -> None:
 
 
 def _memory_of(client: Client, address: str, max_memory: int) -> int:
-    """Return what a task may take in every worker, and say what is worth knowing of the workers."""
+    """Return the memory that a task may take in every worker, and report on the workers."""
     workers = client.scheduler_info(n_workers=-1)["workers"]
     threads = max((worker["nthreads"] for worker in workers.values()), default=1)
     if threads > 1:
@@ -349,7 +349,7 @@ def _memory_of(client: Client, address: str, max_memory: int) -> int:
         return max_memory
     least = int(_USABLE_MEMORY * min(limits))
     logger.info(
-        "a worker of %s is ended at %d MiB: planned for %d MiB, and not for the %d MiB of --max-memory",
+        "Dask stops a worker of %s at %d MiB: planned for %d MiB instead of the %d MiB of --max-memory",
         address,
         min(limits) >> 20,
         least >> 20,

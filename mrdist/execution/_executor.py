@@ -1,4 +1,4 @@
-"""What runs a function over items: in this process, or on the workers of a cluster."""
+"""Run a function over items: in this process, or on the workers of a cluster."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Executor:
     dashboard
         Link to Dask's dashboard, if there is one.
     start_seconds
-        Time that it took to have the workers ready.
+        Time that it took to start the workers.
     """
 
     client: Client | None
@@ -50,9 +50,9 @@ class Executor:
         items
             What to do.
         shared
-            What all calls need besides, such as a table; it goes to a worker once.
+            Data that all calls need, such as a table; a worker gets it once.
         name
-            Of the kind of task, for the dashboard.
+            Name of the kind of task, for the dashboard.
         describe
             Names an item in error messages.
 
@@ -80,15 +80,15 @@ class Executor:
 
 
 def failure(error: BaseException, what: str) -> MrdistError:
-    """Return what to raise for a task that failed with an error of its own."""
+    """Return the error to raise for a task that failed."""
     if isinstance(error, MrdistError):
         return error
     if isinstance(error, ImportError) and (error.name or "").partition(".")[0] == "mrdist":
         return ExecutionError(
-            f"a worker cannot import what it is to do ({error}); install the same mrdist wherever workers run."
+            f"a worker cannot import its task ({error}); install the same mrdist wherever workers run."
         )
     wrapped = ExecutionError(
-        f"{what} failed with {type(error).__name__} ({error}); mend that and repeat the command: what is finished is "
+        f"{what} failed with {type(error).__name__} ({error}); fix that and repeat the command: what is finished is "
         "kept."
     )
     wrapped.__cause__ = error

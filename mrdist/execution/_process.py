@@ -1,4 +1,4 @@
-"""What this process has and shows: processors, memory, a progress bar."""
+"""Processors, memory and progress bar of this process."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def progress_bar(
     Parameters
     ----------
     total, done
-        Steps altogether, and those that were done before.
+        Number of all steps, and of those done before.
     unit
         What a step is.
     show
-        True or False; None shows it to people only.
+        True or False; None shows it only in a terminal or notebook.
     phase
         What is done, before the bar.
 
@@ -52,7 +52,7 @@ def progress_bar(
 
 
 def peak_memory() -> int:
-    """Return the largest number of resident bytes that this process has had."""
+    """Return the peak of resident bytes of this process."""
     status = Path("/proc/self/status")
     if status.exists():  # ru_maxrss would count the parent's memory, inherited when the process was started
         for line in status.read_text().splitlines():

@@ -1,4 +1,4 @@
-"""A pass over items on a cluster whose workers come, go and die."""
+"""A pass over items on a cluster whose workers join, leave and die."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Result = TypeVar("Result")
 logger = logging.getLogger("mrdist")
 
 WORKER_SECONDS = 300.0
-"""How long to wait for a worker where there is none."""
+"""How long to wait for a worker if there is none."""
 _LOOK_SECONDS = 0.5
 _PATIENT_SECONDS = 5.0
 _SAY_SECONDS = 30.0
@@ -40,14 +40,14 @@ _NAMED = 3
 
 
 class Window(Generic[Item, Result]):
-    """Hands items to a cluster a few at a time and follows what becomes of them and of the workers.
+    """Submits items to a cluster a few at a time and tracks them and the workers.
 
-    So much is handed over that the slots there are have some 20 seconds of work: few enough for the scheduler to
-    forget them as they finish, enough for a cluster that adapts to see that it should grow.
+    The present slots get some 20 seconds of work: few enough items for the scheduler to forget them as they finish,
+    enough for an adaptive cluster to see that it should grow.
 
-    A worker that dies takes along the tasks that wait in it. Dask cannot tell which of them killed it and gives up one
-    that was there too often, guilty or not. Such an item is tried once more when all others are done, and alone: then
-    what kills workers again is guilty.
+    A worker that dies loses all tasks that wait in it. Dask cannot know which of them killed it, and gives up a task
+    that was there too often. Such an item is tried once more when all others are done, and alone: if it kills workers
+    again, it is the cause.
 
     Parameters
     ----------
@@ -88,10 +88,10 @@ class Window(Generic[Item, Result]):
         self._share()
 
     def _share(self) -> None:
-        """Give the workers what all tasks need, and the tasks to come a name of their own."""
+        """Give the workers the shared data, and name the tasks to come."""
         self._shares += 1
         self._run = uuid.uuid4().hex[:8]
-        # a future of a task and not scattered data, which would be lost with the worker that holds it
+        # the future of a task, as scattered data would be lost with the worker that holds it
         self._common = self._client.submit(unpack, self._packed, key=f"shared-{self._run}", pure=False)
 
     def results(self) -> Iterator[tuple[Item, Result]]:
@@ -121,7 +121,7 @@ class Window(Generic[Item, Result]):
         )
 
     def _look(self) -> None:
-        """See which workers there are, twice a second at most."""
+        """Look up the workers, twice a second at most."""
         now = time.monotonic()
         if now - self._looked < _LOOK_SECONDS:
             return
@@ -140,7 +140,7 @@ class Window(Generic[Item, Result]):
             cluster.scale(len(cluster.worker_spec))
         if workers:
             if self._deserted is not None and self._said > self._deserted:
-                logger.info("there are workers")
+                logger.info("the scheduler has workers again")
             self._deserted = None
             return
         if self._deserted is None:
@@ -161,7 +161,7 @@ class Window(Generic[Item, Result]):
             )
 
     def _submit(self) -> None:
-        """Hand over as many items as fit into the window."""
+        """Submit as many items as fit into the window."""
         if self._alone is not None:
             return
         slots = max(sum(self._workers.values()), 1)
@@ -177,7 +177,7 @@ class Window(Generic[Item, Result]):
         futures = self._client.map(
             work,
             [pack(self._items[number]) for number in numbers],
-            key=[(group, number) for number in numbers],  # a group of its own, of which a worker gets few at a time
+            key=[(group, number) for number in numbers],  # a group of its own: a worker gets few of its tasks at a time
             pure=False,
             common=self._common,
         )
@@ -221,7 +221,7 @@ class Window(Generic[Item, Result]):
             yield item, result
 
     async def _fetch(self, futures: list[Future]) -> None:
-        """Bring results here, without making anybody wait: a worker that has just died keeps its callers waiting."""
+        """Fetch results without blocking: a call to a worker that has just died hangs."""
         try:
             results = await self._client.gather(futures, asynchronous=True)
         except Exception:  # one of them was lost with its worker and runs again
@@ -240,11 +240,11 @@ class Window(Generic[Item, Result]):
         return number
 
     def _suspect(self, number: int, error: KilledWorker) -> None:
-        """Put an item aside that was there each time when some workers died, or find it guilty."""
+        """Put an item aside that was present each time workers died, or count it as their cause."""
         memory = self._restarted.get(error.last_worker.address)
         if memory is not None:
             self._memory = f", the last at {memory >> 20} MiB of the {error.last_worker.memory_limit >> 20} it may have"
-        if str(error.task).startswith("shared-"):  # the blocks that wait for it die with it
+        if str(error.task).startswith("shared-"):  # the blocks that wait for it fail with it
             if error.task == self._common.key:
                 self._share()
             if number != self._alone and self._shares <= _MOST_SHARES:
@@ -259,19 +259,19 @@ class Window(Generic[Item, Result]):
         self._suspects.append(number)
         if len(self._suspects) >= max(_HOPELESS, self._done):
             self._killed = list(self._suspects)
-            raise self._accusation("most blocks fail so, and none was tried again")
+            raise self._accusation("most blocks fail this way, and none was tried again")
 
     def _accusation(self, rest: str = "all others are done and kept") -> ExecutionError:
         names = [self._describe(self._items[number]) for number in sorted(self._killed)]
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         return ExecutionError(
             f"every worker that tried {', '.join(names[:_NAMED])}{more} was killed{self._memory}; {rest}: give the "
-            "workers more memory and repeat the command, or begin anew (--overwrite) with a lower --max-memory or a "
+            "workers more memory and repeat the command, or start over (--overwrite) with a lower --max-memory or a "
             "smaller --block."
         )
 
     async def _note_loss(self, event: tuple[float, Any]) -> None:
-        """Tell which items a worker takes along: they run again."""
+        """Report the items that were lost with a worker: they run again."""
         _, what = event
         if not isinstance(what, dict) or what.get("action") != "remove-worker":
             return
@@ -281,12 +281,12 @@ class Window(Generic[Item, Result]):
                 emit("retry", what=self._describe(self._items[number]), worker=what["worker"])
 
     async def _note_restart(self, event: tuple[float, Any]) -> None:
-        """Remember what a nanny says of a worker that took too much memory."""
+        """Remember the report of a nanny on a worker that used too much memory."""
         _, what = event
         self._restarted[what["worker"]] = what["rss"]
 
     def _cancel(self) -> None:
-        """Leave nothing behind on the scheduler, if it is still there."""
+        """Clean up on the scheduler, if it is still there."""
         if self._client.status != "running":
             return
         if self._running:

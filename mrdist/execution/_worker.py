@@ -1,4 +1,4 @@
-"""What runs in the workers: the warm-up when they join, and every task."""
+"""Code that runs in the workers: the warm-up when they join, and every task."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from mrdist.errors import ExecutionError
 
 PACKAGES = ("mrdist", "dask", "distributed", "numba", "numpy", "zarr")
-"""Whose versions decide what weights are, byte for byte, or whether tasks arrive at all."""
+"""Packages whose versions decide the bytes of the weights, or whether tasks can be unpickled."""
 
 _prepared: set[Callable[[], None]] = set()
 
@@ -29,7 +29,7 @@ class WarmUp(WorkerPlugin):  # type: ignore[misc]
     Parameters
     ----------
     prepare
-        Loads it, by compiling it if nobody has.
+        Loads it, and compiles it if that was not done before.
     """
 
     def __init__(self, prepare: Callable[[], None]) -> None:
@@ -43,7 +43,7 @@ class WarmUp(WorkerPlugin):  # type: ignore[misc]
     def _load(self) -> None:
         if self._prepare not in _prepared:
             self._prepare()
-            gc.freeze()  # spares every later collection a look at the libraries' hundreds of thousands of objects
+            gc.freeze()  # later collections skip the libraries' hundreds of thousands of objects
             _prepared.add(self._prepare)
         self._limits = threadpool_limits(1)  # a slot has one processor
 
@@ -66,7 +66,7 @@ def own_versions() -> Mapping[str, str]:
 
 
 def difference(wanted: Mapping[str, str], theirs: Mapping[str, str | None]) -> str:
-    """Say in which of the versions that are wanted another process differs.
+    """Describe how the packages of another process differ from the wanted versions.
 
     Examples
     --------
@@ -90,7 +90,7 @@ class Packed(bytes):
 
 
 def pack(value: object) -> Packed:
-    """Return a value as what is nothing to the scheduler, which need not import it, nor keep it as objects."""
+    """Pickle a value, so that the scheduler neither imports nor holds its objects."""
     return Packed(pickle.dumps(value))
 
 

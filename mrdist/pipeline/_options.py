@@ -12,8 +12,7 @@ from itertools import pairwise
 from numbers import Integral, Real
 from typing import Any
 
-import numpy as np
-
+from mrdist.arguments import plain, shown
 from mrdist.baselines.dual import check_gamma
 from mrdist.errors import ParameterError
 from mrdist.geometry import ReceptiveField
@@ -33,10 +32,11 @@ def check_options(given: Mapping[str, Any]) -> dict[str, Any]:
 
     Examples
     --------
+    >>> import numpy as np
     >>> check_options({"alpha": np.float64(2), "nonzeros": np.array([3, 5])})
     {'alpha': 2.0, 'nonzeros': [3, 5]}
     """
-    return {name: _CHECKS[name](name, value) for name, value in given.items()}
+    return {name: _CHECKS[name](name, plain(value)) for name, value in given.items()}
 
 
 def check_fixed(*, receptive_field: Any, dilation: Any, **search: object) -> dict[str, int]:
@@ -115,21 +115,19 @@ def as_list(value: int | Sequence[int]) -> list[int]:
 
 def _whole(least: int | None = None) -> Check:
     def check(name: str, value: Any) -> int:
-        number = _plain(value)
-        if isinstance(number, bool) or not isinstance(number, Integral):
-            raise ParameterError(f"{name} must be a whole number, got {_shown(value)}.")
-        if least is not None and number < least:
-            raise ParameterError(f"{name} must be a whole number of at least {least}, got {number}.")
-        return int(number)
+        if isinstance(value, bool) or not isinstance(value, Integral):
+            raise ParameterError(f"{name} must be a whole number, got {shown(value)}.")
+        if least is not None and value < least:
+            raise ParameterError(f"{name} must be a whole number of at least {least}, got {value}.")
+        return int(value)
 
     return check
 
 
 def _number(name: str, value: Any) -> float:
-    number = _plain(value)
-    if isinstance(number, bool) or not isinstance(number, Real):
-        raise ParameterError(f"{name} must be a number, got {_shown(value)}.")
-    return float(number)
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise ParameterError(f"{name} must be a number, got {shown(value)}.")
+    return float(value)
 
 
 def _alpha(name: str, value: Any) -> float:
@@ -148,22 +146,21 @@ def _tolerance(name: str, value: Any) -> float:
 
 
 def _flag(name: str, value: Any) -> bool:
-    flag = _plain(value)
-    if not isinstance(flag, bool):
-        raise ParameterError(f"{name} must be True or False, got {_shown(value)}.")
-    return flag
+    if not isinstance(value, bool):
+        raise ParameterError(f"{name} must be True or False, got {shown(value)}.")
+    return value
 
 
 def _text(name: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise ParameterError(f"{name} must be a name, got {_shown(value)}.")
+        raise ParameterError(f"{name} must be a name, got {shown(value)}.")
     return str(value)
 
 
 def _several(check: Check) -> Check:
     def check_all(name: str, values: Any) -> list[Any]:
         if not _is_several(values):
-            raise ParameterError(f"{name} must be a list of numbers, got {_shown(values)}.")
+            raise ParameterError(f"{name} must be a list of numbers, got {shown(values)}.")
         return [check(name, value) for value in values]
 
     return check_all
@@ -178,20 +175,7 @@ def _or_cv(check: Check) -> Check:
 
 
 def _is_several(value: Any) -> bool:
-    """Whether it is a list, a tuple or anything else in a row, such as an array or a column of a table."""
-    if isinstance(value, str | bytes | Mapping):
-        return False
-    return np.ndim(value) == 1 if hasattr(value, "ndim") else isinstance(value, Sequence)
-
-
-def _plain(value: Any) -> Any:
-    """Return a scalar of NumPy's as one of Python's."""
-    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
-
-
-def _shown(value: object) -> str:
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 80 else f"{text[:80]}..."
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
 
 _CHECKS: Mapping[str, Check] = {

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.utils.validation import check_is_fitted
 
+from mrdist.arguments import Address, plain_arguments
 from mrdist.baselines.dual import images_of
 from mrdist.baselines.estimators import LassoRegression, SparseRegression
 from mrdist.baselines.global_estimators import (
@@ -39,10 +40,11 @@ _GLOBAL: dict[type, str] = {
 }
 
 
+@plain_arguments
 @driving("save")
 def save(
     model: ImageRegressor,
-    url: str,
+    url: Address,
     *,
     source: str = "source",
     target: str = "target",
@@ -99,7 +101,7 @@ def save(
     if output is not None:  # else it has been written before
         unsolved: dict[str, Any] = {"unsolved": model.n_unsolved_} if isinstance(model, SparseRegression) else {}
         provenance = {"images": "in memory", "estimator": repr(model), "versions": versions()}
-        output.finish(provenance, **unsolved)
+        output.finish(provenance, None, **unsolved)
 
 
 def _described(model: ImageRegressor) -> dict[str, Any]:

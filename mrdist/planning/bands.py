@@ -1,15 +1,15 @@
-"""Bands of rows, in which a task reads its images."""
+"""Bands of rows: a task reads its images in them."""
 
 from __future__ import annotations
 
 from mrdist.planning.cuts import round_up
 from mrdist.planning.units import MIB
 
-BAND_BYTES = 12 * MIB  # pixels of one label that a task reads at a time, where a row of chunks is not more
+BAND_BYTES = 12 * MIB  # pixels of one label that a task reads at a time, unless a row of chunks is larger
 
 
 def band_height(chunk: int, row_bytes: int, reach: int) -> int:
-    """Return how many rows of a slab a task reads at a time: whole rows of chunks, more than the lags reach.
+    """Return the number of rows of a slab that a task reads at a time: whole rows of chunks, more than the lags reach.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How an image may be cut into blocks, and which of the cuts is chosen."""
+"""Ways to cut an image into blocks, and the choice between them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _HARDLY = 1.05
 
 @dataclass(frozen=True)
 class Cut:
-    """How work on an image will be cut into blocks, and what that costs.
+    """A cut of the work on an image into blocks, and its cost.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ def find_blocks(shape: Shape, unit: int, block: Shape | None) -> list[Shape]:
 
 
 def whole_block(shape: Shape, unit: int, block: Shape) -> Shape:
-    """Return a block that was asked for as whole chunks of the output, no more than the image has.
+    """Return a requested block rounded up to whole chunks of the output, at most the whole image.
 
     Raises
     ------
@@ -84,14 +84,14 @@ def _check_block(block: Any) -> Shape:
 def _halvings(whole: Shape, unit: int) -> list[Shape]:
     """Blocks from the whole image down to one chunk, the longer side halved each time."""
     height, width = whole
-    found = [(height, width)]
+    blocks = [(height, width)]
     while height > unit or width > unit:
         if height >= width:
             height = round_up(-(-height // 2), unit)
         else:
             width = round_up(-(-width // 2), unit)
-        found.append((height, width))
-    return found
+        blocks.append((height, width))
+    return blocks
 
 
 def round_up(value: int, unit: int) -> int:
@@ -100,7 +100,7 @@ def round_up(value: int, unit: int) -> int:
 
 
 def fastest(cuts: Sequence[AnyCut], n_slots: int) -> AnyCut:
-    """Choose the cut that is read soonest, and of those that hardly differ the one that reads least."""
+    """Choose the cut that is read fastest; among cuts that hardly differ, the one that reads least."""
     soonest = min(_read_by_one_slot(cut, n_slots) for cut in cuts)
     soon = [cut for cut in cuts if _read_by_one_slot(cut, n_slots) <= _HARDLY * soonest]
     return min(soon, key=lambda cut: cut.bytes_read)
@@ -125,9 +125,9 @@ def touched(part: Block, chunks: Shape, shape: Shape) -> int:
 
 
 def too_large(block: Shape, needed: int, max_memory: int, instead: str) -> MemoryLimitError:
-    """Return what to raise where even this block needs too much."""
+    """Return the error for a smallest block that needs too much memory."""
     return MemoryLimitError(
         f"a block of {block[0]} x {block[1]} pixels needs {-(-needed // MIB)} MiB in a worker "
-        f"({BASE_MEMORY // MIB} MiB of them before any work), but max_memory is {max_memory // MIB} MiB; raise "
-        f"--max-memory, {instead}."
+        f"({BASE_MEMORY // MIB} MiB of it before any work), but max_memory is {max_memory // MIB} MiB; raise "
+        f"--max-memory, or {instead}."
     )

@@ -11,7 +11,7 @@ from mrdist.planning.memory import READS_IN_FLIGHT
 from mrdist.planning.units import BASE_MEMORY, MIB
 
 SCORED_CELL = 128
-"""Side in pixels of the squares whose sums are kept apart: whatever the blocks, sums are taken in the same order."""
+"""Side in pixels of the squares whose sums are kept apart: the order of summation does not depend on the blocks."""
 SCORED_BATCH = 8
 """Images that are predicted at a time."""
 _FEWEST_IMAGES = 8  # of a slab
@@ -31,9 +31,9 @@ class ScoringSizes:
     n_stored, n_images
         Images in the store, and those to score.
     n_splits, n_mappings
-        Splits that are told apart, and what is compared with the targets.
+        Splits that are scored apart, and mappings that are compared with the targets.
     margin, reach
-        Pixels around a block, on every side, that scores need, and rows and columns beyond these that the mapping does.
+        Pixels around a block, on every side, that scores need, and further rows and columns that the mapping needs.
     numbers_per_pixel
         Of the weights.
     """
@@ -102,7 +102,7 @@ def plan_scoring(sizes: ScoringSizes, *, max_memory: int, n_slots: int) -> Scori
         slab = max(_FEWEST_IMAGES, slab // 2)
         plan = _plan(sizes, plan.block, slab)
     if plan.peak_memory > max_memory:
-        raise too_large(plan.block, plan.peak_memory, max_memory, "or copy the images with `mrdist rechunk`")
+        raise too_large(plan.block, plan.peak_memory, max_memory, "copy the images with `mrdist rechunk`")
     return plan
 
 

@@ -26,11 +26,11 @@ def plan_solving(sums: StoredSums, *, max_memory: int, n_slots: int, block: Shap
     >>> plan_solving(sums, max_memory=DEFAULT_MEMORY, n_slots=2).block
     (256, 512)
     """
-    found = find_blocks(sums.shape, sums.weight_chunk, block)
-    cuts = [_cut_sums(sums, candidate) for candidate in found]
+    blocks = find_blocks(sums.shape, sums.weight_chunk, block)
+    cuts = [_cut_sums(sums, candidate) for candidate in blocks]
     fitting = [cut for cut in cuts if cut.peak_memory <= max_memory]
     if not fitting:
-        raise too_large(found[-1], cuts[-1].peak_memory, max_memory, "accumulate a smaller receptive field")
+        raise too_large(blocks[-1], cuts[-1].peak_memory, max_memory, "accumulate a smaller receptive field")
     return fastest(fitting, n_slots)
 
 

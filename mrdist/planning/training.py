@@ -80,18 +80,18 @@ def plan_training(workload: Workload, *, max_memory: int, n_slots: int, block: S
     >>> plan.block, plan.n_blocks, plan.slab
     ((256, 512), 2, 256)
     """
-    found = find_blocks(workload.shape, workload.weight_chunk, block)
-    cuts = [(candidate, choose_slab(workload, candidate, max_memory)) for candidate in found]
+    blocks = find_blocks(workload.shape, workload.weight_chunk, block)
+    cuts = [(candidate, choose_slab(workload, candidate, max_memory)) for candidate in blocks]
     plans = [_plan(workload, candidate, slab, n_slots) for candidate, slab in cuts if slab is not None]
     if plans:
         return fastest(plans, n_slots)
-    smallest = found[-1]
+    smallest = blocks[-1]
     slab = min(workload.chunks[0], 8)
     needed = peak_memory(workload, smallest, slab)
     if needed <= max_memory:
         return _plan(workload, smallest, slab, n_slots)
     fewer = "fewer folds, " if workload.search else ""
-    raise too_large(smallest, needed, max_memory, f"choose {fewer}a smaller receptive field or rechunk the images")
+    raise too_large(smallest, needed, max_memory, f"choose {fewer}a smaller receptive field, or rechunk the images")
 
 
 def _plan(workload: Workload, block: Shape, slab: int, n_slots: int) -> Plan:

@@ -1,10 +1,11 @@
-"""Sizes in bytes, and what a worker takes before any work."""
+"""Sizes in bytes, and the memory of a worker before any work."""
 
 from __future__ import annotations
 
 import math
 import re
 
+from mrdist.arguments import shown
 from mrdist.errors import ParameterError
 
 MIB = 1 << 20
@@ -12,7 +13,7 @@ DEFAULT_MEMORY = 2048 * MIB
 BASE_MEMORY = 220 * MIB
 """Resident bytes of a worker process with its libraries before any work, measured."""
 CLIENT_MEMORY = 48 * MIB
-"""That the client of an object store takes besides, measured with S3."""
+"""Further bytes for the client of an object store, measured with S3."""
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
 _BINARY_UNITS = {"ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30, "ti": 1 << 40}
 
@@ -33,5 +34,5 @@ def parse_bytes(text: str | int) -> int:
     match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([kmgt]i?)?b?\s*", str(text).lower())
     size = float(match[1]) * (_UNITS | _BINARY_UNITS)[match[2] or ""] if match else 0.0
     if not 1 <= size < math.inf:
-        raise ParameterError(f"max_memory must be a positive size such as 2GiB or 600MB, got {str(text)[:40]!r}.")
+        raise ParameterError(f"max_memory must be a positive size such as 2GiB or 600MB, got {shown(text)}.")
     return int(size)

@@ -1,4 +1,4 @@
-"""The sizes that decide what work costs, and what follows from them whatever the cut."""
+"""The sizes that decide the cost of work, and quantities that do not depend on the cut."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mrdist.geometry import ReceptiveField, Shape
 
 @dataclass(frozen=True)
 class SearchSizes:
-    """The sizes that decide what a cross-validation costs beyond a training.
+    """The sizes that decide the extra cost of a cross-validation.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class Workload:
     weight_itemsize, weight_chunk
         Of the weights store: bytes of a number and side of a chunk in pixels.
     keeps_sums
-        Whether the sums are stored instead of being solved: their lag maps reach beyond the block.
+        Whether the sums are stored instead of solved: their lag maps reach beyond the block.
     n_sources, n_targets, n_mappings
         Labels that are sources, those that are targets only, and mappings between them that a block serves at once.
     n_inputs

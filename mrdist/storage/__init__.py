@@ -1,6 +1,6 @@
 """The stores on disk or in object storage: images, statistics, weights and sparse matrices, each a zarr v3 group.
 
-The only room that knows zarr, xarray and fsspec. A store carries the attribute ``mrdist`` with its ``kind``,
+Only this package imports zarr, xarray and fsspec. A store carries the attribute ``mrdist`` with its ``kind``,
 ``format_version`` and whether it is ``complete``.
 """
 

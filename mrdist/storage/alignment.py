@@ -28,7 +28,7 @@ from mrdist.storage.urls import (
 Floats = npt.NDArray[np.floating[Any]]
 #: Nodes along a side at which a warp is kept: the first lies on the frame's edge, the last on the opposite one.
 NODES = 17
-#: So many training images make the mean face; more would not change it.
+#: Number of training images that make the mean face; more would not change it.
 _MEAN_OF = 256
 _ORIGIN = ("photograph", "photograph_size", "warp", "measure", "quality")
 _FRAME = ("reference_points", "mean_face")
@@ -36,7 +36,7 @@ _FRAME = ("reference_points", "mean_face")
 
 @dataclass(frozen=True)
 class Alignment:
-    """How every image of a store lies in its photograph.
+    """Position of every image of a store in its photograph.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class Alignment:
     measures : sequence of str
         Names of the measures of quality.
     quality : float32 array of shape (image, label, measure)
-        NaN where a measure says nothing of an image.
+        NaN where an image has no such measure.
     """
 
     photograph: Sequence[Sequence[str]]
@@ -123,12 +123,12 @@ def read_alignment(images: Images) -> Alignment:
     Raises
     ------
     StoreFormatError
-        If the store does not know: only ``mrdist ingest`` writes it.
+        If the store does not record it: only ``mrdist ingest`` writes it.
     """
     group = images._group
     if "warp" not in group:
         raise StoreFormatError(
-            f"{redact(images.url)} does not know the photographs of its images; write it with mrdist ingest."
+            f"{redact(images.url)} does not record the photographs of its images; write it with mrdist ingest."
         )
     with store_errors(images.url):
         photograph, size, warp, measure, quality = (np.asarray(array_of(group, name)[...]) for name in _ORIGIN)
@@ -153,8 +153,8 @@ def write_frame(
     url
         An images store that is not complete yet.
     reference
-        (x, y) of the reference's landmarks in sides of the frame, shape (point, 2), pupils first; none where the
-        photographs were taken as they lie.
+        (x, y) of the reference's landmarks in sides of the frame, shape (point, 2), pupils first; empty if the
+        photographs were not aligned.
     present, split
         Per image and label whether it is there, and per image which split it is in.
     """
@@ -197,7 +197,7 @@ def read_frame(images: Images) -> tuple[Floats, Floats]:
     group = images._group
     if "mean_face" not in group:
         raise StoreFormatError(
-            f"{redact(images.url)} knows no mean face and no reference; write it with mrdist ingest or generate."
+            f"{redact(images.url)} has no mean face and no landmarks; write it with mrdist ingest or generate."
         )
     with store_errors(images.url):
         points = array_of(group, "reference_points")[...] if "reference_points" in group else np.empty((0, 2))
@@ -205,7 +205,7 @@ def read_frame(images: Images) -> tuple[Floats, Floats]:
 
 
 def copy_alignment(images: Images, url: str, storage_options: StorageOptions = None) -> None:
-    """Copy what a store knows of its frame and photographs into a store of the same images."""
+    """Copy the frame and the photographs of a store into a store of the same images."""
     with store_errors(url):
         group = open_group(url, storage_options, write=True)
         for name in (*_FRAME, *_ORIGIN):

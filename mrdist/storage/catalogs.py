@@ -1,4 +1,4 @@
-"""Folders of stores: what is in them, whether it has changed, and how a store goes."""
+"""Folders of stores: list them, see whether a store has changed, and remove one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def list_stores(folder_url: str, storage_options: StorageOptions = None) -> list
 def stamp_of(url: str, storage_options: StorageOptions = None, *, root: str = _ROOT) -> str | None:
     """Return a short text that changes when a store is completed, extended or replaced; None if there is no store.
 
-    These are what ends with a new root, so it is the root that is looked at.
+    Each of these ends by writing the root, so only the root is looked at.
     """
     filesystem, path = filesystem_of(f"{url}/{root}", storage_options)
     with store_errors(url):
@@ -41,8 +41,8 @@ def modified_at(url: str, storage_options: StorageOptions = None) -> datetime:
     """Return when a store was completed, or changed last."""
     filesystem, path = filesystem_of(f"{url}/{_ROOT}", storage_options)
     with store_errors(url):
-        found: datetime = patiently(lambda: filesystem.modified(path))
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+        modified: datetime = patiently(lambda: filesystem.modified(path))
+    return modified if modified.tzinfo else modified.replace(tzinfo=UTC)
 
 
 def exists(url: str, storage_options: StorageOptions = None) -> bool:
@@ -54,7 +54,7 @@ def exists(url: str, storage_options: StorageOptions = None) -> bool:
 
 
 def remove_store(url: str, storage_options: StorageOptions = None) -> None:
-    """Remove a store, its root first: without it, what a stop half-way would leave is no store.
+    """Remove a store, its root first: if this is interrupted, the rest is not a store.
 
     Raises
     ------

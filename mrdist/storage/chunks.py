@@ -1,4 +1,4 @@
-"""Chunks that are missing or damaged: noticed, read again where that may help, and told by name."""
+"""Missing or damaged chunks: detected, read again where that may help, and reported by name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COMPRESSORS = (ZstdCodec(level=1), Crc32cCodec())
 """Level 1 decodes as fast as any; the checksum is of the bytes as they lie in the store."""
 UNCOMPRESSED = (Crc32cCodec(),)
 """For what is soon removed again."""
-_TRIES = 5  # damage on the way is rare and passes, damage in the store stays
+_TRIES = 5  # damage in transit is rare and passes, damage in the store stays
 _CHECKSUM_BYTES = 4
 _METADATA = "zarr.json"
 _CHUNKS_LEFT_OUT = "fill_value"
@@ -30,19 +30,19 @@ _CHUNK = re.compile("(.+)/c[/.]")
 
 
 class CheckedStore(WrapperStore[Store]):
-    """A store that vouches for its chunks.
+    """A store that verifies its chunks.
 
-    A chunk that ends with a checksum, by the metadata of its array, is compared with it, and read again where it
-    differs: it may have been damaged on the way.
+    If the metadata of an array say that its chunks end with a checksum, each chunk is compared with it. A chunk that
+    does not match is read again: it may have been damaged in transit.
 
     Parameters
     ----------
     store, url
-        What is wrapped, and its address for messages.
+        The wrapped store, and its address for messages.
     whole
-        Whether a chunk that is not there is an error and not silently the fill value. A store that says
-        ``"missing_chunks": "fill_value"`` in its attribute ``mrdist`` was written by something that leaves such chunks
-        out, as xarray does, so that there it is none.
+        Whether a missing chunk is an error instead of the fill value. It is not an error in a store whose attribute
+        ``mrdist`` says ``"missing_chunks": "fill_value"``: its writer leaves out chunks of nothing but the fill value,
+        as xarray does.
     """
 
     def __init__(self, store: Store, url: str = "", *, whole: bool = False) -> None:
@@ -79,14 +79,14 @@ class CheckedStore(WrapperStore[Store]):
                 if self._whole:
                     raise MissingChunkError(
                         f"chunk {key} is missing from {redact(self._url)}; restore it from a copy or write the store "
-                        "anew, with write_empty_chunks=True if that is by zarr or xarray."
+                        "again, with write_empty_chunks=True if zarr or xarray writes it."
                     )
                 return None
             if byte_range is not None or not self._checked.get(chunk[1]) or _is_sound(value):
                 return value
         raise DamagedChunkError(
-            f"chunk {key} of {redact(self._url)} is damaged (its checksum does not fit, read {_TRIES} times); restore "
-            "it from a copy or write the store anew."
+            f"chunk {key} of {redact(self._url)} is damaged (its checksum does not match, read {_TRIES} times); "
+            "restore it from a copy or write the store again."
         )
 
     async def set(self, key: str, value: Buffer) -> None:
@@ -97,14 +97,14 @@ class CheckedStore(WrapperStore[Store]):
 
     def _note(self, key: str, metadata: Buffer) -> None:
         try:
-            found: dict[str, Any] = json.loads(metadata.to_bytes())
-        except ValueError:  # whoever asked for it says so
+            document: dict[str, Any] = json.loads(metadata.to_bytes())
+        except ValueError:  # the reader that asked for it reports this
             return
         place = key.removesuffix(_METADATA).rstrip("/")
-        if not place and leaves_chunks_out(parsed((found.get("attributes") or {}).get("mrdist")) or {}):
+        if not place and leaves_chunks_out(parsed((document.get("attributes") or {}).get("mrdist")) or {}):
             self._whole = False
-        self._checked[place] = _has_checksum(found)
-        gathered = (found.get("consolidated_metadata") or {}).get("metadata", {})
+        self._checked[place] = _has_checksum(document)
+        gathered = (document.get("consolidated_metadata") or {}).get("metadata", {})
         for name, each in gathered.items():
             self._checked[f"{place}/{name}".lstrip("/")] = _has_checksum(each)
 

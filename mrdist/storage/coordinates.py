@@ -1,4 +1,4 @@
-"""What the variables of a weights store are, for people who look at it with xarray."""
+"""Descriptions, units and coordinates of the variables of a weights store, for users of xarray."""
 
 from __future__ import annotations
 
@@ -32,15 +32,12 @@ _MEANINGS = {
 
 def describe_weights(dataset: xr.Dataset) -> xr.Dataset:
     """Give the variables of a weights store coordinates, and attributes that say what they are and in which unit."""
-    import xarray as xr
-
     coordinates = {axis: (axis, np.arange(dataset.sizes[axis])) for axis in ("y", "x") if axis in dataset.sizes}
     dataset = dataset.assign_coords(coordinates)
     if "offsets" in dataset:
         offsets = dataset["offsets"].values
         for name, place in (("dy", offsets[:, 0]), ("dx", offsets[:, 1])):
             dataset = dataset.assign_coords({name: ("offset", place, {"units": _PIXELS})})
-        dataset = dataset.set_xindex(["dy", "dx"], xr.indexes.PandasMultiIndex)
     for name, (long_name, units) in _MEANINGS.items():
         if name in dataset.variables:
             dataset[name].attrs = {"long_name": long_name, "units": units} | dataset[name].attrs

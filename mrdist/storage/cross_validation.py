@@ -1,4 +1,4 @@
-"""Cross-validation in a weights store: what it needs while it runs, and the table of errors that it leaves.
+"""Cross-validation in a weights store: its data while it runs, and the table of errors that remains.
 
 There are two phases with a barrier between them. In the first, the group ``search`` of the store in the making
 collects, block by block, sums of squared errors over tiles of pixels and the sums over all images. Then one process
@@ -46,7 +46,7 @@ _MAPS = ("lag", "cross", "source_sum", "target_sum", "target_square")
 
 @dataclass(frozen=True)
 class Search:
-    """What a cross-validation tries, and what else decides its outcome.
+    """What a cross-validation tries, and everything else that decides its outcome.
 
     Attributes
     ----------
@@ -71,9 +71,9 @@ class Search:
     subjects: str
 
     @classmethod
-    def of(cls, found: Mapping[str, Any]) -> Search:
+    def of(cls, attribute: Mapping[str, Any]) -> Search:
         """Return what an attribute ``cross_validation`` says."""
-        values: dict[str, Any] = {name: found[name] for name in cls.__dataclass_fields__}
+        values: dict[str, Any] = {name: attribute[name] for name in cls.__dataclass_fields__}
         values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         return cls(**values)
 
@@ -99,22 +99,22 @@ class SearchOutput:
         self._url = url
         self._group = group
         self.progress = progress
-        found = check_format(group, url)
-        self.search = Search.of(found["cross_validation"])
+        attributes = check_format(group, url)
+        self.search = Search.of(attributes["cross_validation"])
         field = common_field(self.search.fields)
         self.training = Training(
             **{
-                **found["training"],
+                **attributes["training"],
                 "alpha": None,
                 "receptive_field": field.size,
                 "dilation": field.dilation,
             }
         )
-        """What will be trained, with the field that serves all that are tried."""
+        """The training to come, with the field that serves all fields that are tried."""
 
     @classmethod
     def open(cls, url: str, storage_options: StorageOptions) -> SearchOutput:
-        """Open a store that `search_output` has begun."""
+        """Open a store that `search_output` has started."""
         group = open_group(url, storage_options, write=True)
         progress = find_search(group)
         assert progress is not None
@@ -128,7 +128,7 @@ class SearchOutput:
         errors: npt.NDArray[np.float64],
         best: npt.NDArray[np.uint16] | None,
     ) -> None:
-        """Write what a block has found, then its done marker.
+        """Write the sums and errors of a block, then its done marker.
 
         Parameters
         ----------
@@ -212,13 +212,13 @@ class SearchOutput:
             for name in list(self._group):  # left by a run that was stopped here
                 if name != _SCRATCH:
                     del self._group[name]
-            found = check_format(self._group, self._url)
+            attributes = check_format(self._group, self._url)
             picked = {name: chosen[name] for name in ("receptive_field", "dilation", "alpha")}
-            training = Training(**{**found["training"], **picked})
+            training = Training(**{**attributes["training"], **picked})
             write_table(self._group, self.search.alphas, mse, se, n_images, self.search.fields)
             create_arrays(self._group, training)
             self._group.attrs["mrdist"] = {
-                **found,
+                **attributes,
                 "training": asdict(training),
                 "cross_validation": {**self.search.to_dict(), "chosen": dict(chosen)},
             }
@@ -252,7 +252,7 @@ def search_output(
     overwrite: bool,
     storage_options: StorageOptions = None,
 ) -> SearchOutput | TrainOutput | None:
-    """Begin a weights store whose hyperparameters are to be chosen, or resume the one that the same search has begun.
+    """Start a weights store whose hyperparameters are to be chosen, or resume that of the same search.
 
     Parameters
     ----------
@@ -265,14 +265,14 @@ def search_output(
     unit
         Integer that stands for 1.0.
     block
-        Height and width of a block; a store that is resumed keeps the grid it was begun with.
+        Height and width of a block; a resumed store keeps its grid.
     overwrite
         Remove any store of mrdist that is there.
 
     Returns
     -------
     SearchOutput, TrainOutput or None
-        What goes on with the first phase or with the second; None if the store is complete.
+        The output of the first phase or of the second, whichever comes next; None if the store is complete.
 
     Raises
     ------
@@ -281,13 +281,13 @@ def search_output(
     """
     url = normalize_url(url)
     asked = as_asked(asdict(training), search.to_dict())
-    found = None if overwrite else find_store(url, storage_options)
-    if found is not None and found["kind"] == "weights":
-        check_same(url, "training", as_asked(found["training"], found.get("cross_validation")), asked)
+    existing = None if overwrite else find_store(url, storage_options)
+    if existing is not None and existing["kind"] == "weights":
+        check_same(url, "training", as_asked(existing["training"], existing.get("cross_validation")), asked)
         begun = resume_output(url, storage_options)
         if begun is not None:
-            return TrainOutput(*begun, Training(**found["training"]))
-        if found.get("complete"):
+            return TrainOutput(*begun, Training(**existing["training"]))
+        if existing.get("complete"):
             return None
         group = open_group(url, storage_options, write=True)
         progress = find_search(group)

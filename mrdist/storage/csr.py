@@ -39,7 +39,7 @@ def write_csr(
     Raises
     ------
     StoreExistsError
-        If something is there that may not be replaced.
+        If ``url`` holds something else, or a complete store and ``overwrite`` is False.
     """
     clear_output(url, storage_options, kind="csr", overwrite=overwrite)
     attributes: dict[str, Any] = {"kind": "csr", "format_version": FORMAT_VERSION, "complete": False}

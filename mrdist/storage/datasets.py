@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def read_dataset(group: zarr.Group, url: str, axes: Mapping[str, Sequence[str]] | None = None) -> xr.Dataset:
-    """Open a complete store lazily; text is read at once, as Python strings, and attributes are such as netCDF has.
+    """Open a complete store lazily; text is read at once, as Python strings; attributes get types that netCDF has.
 
     ``axes`` are those of arrays that do not name their own, which zarr allows and xarray does not.
     """
@@ -38,7 +38,7 @@ def read_dataset(group: zarr.Group, url: str, axes: Mapping[str, Sequence[str]] 
     dataset = dataset.assign_coords({name: dataset[name] for name in texts if name in dataset.coords})
     dataset = dataset.assign(texts)
     for variable in dataset.variables.values():
-        # Of how the arrays are written, the chunks alone mean something to all formats that they may be copied to.
+        # Of the encoding, only the chunks mean something in every format that the arrays may be copied to.
         variable.encoding = {name: variable.encoding[name] for name in _KEPT if name in variable.encoding}
         variable.attrs = {name: _flat(value) for name, value in variable.attrs.items()}
     dataset.attrs = {name: _flat(value) for name, value in dataset.attrs.items()}

@@ -1,4 +1,4 @@
-"""What a mapping has to know of the faces it was trained on, to find its way into other photographs."""
+"""What a mapping keeps of the faces it was trained on, so that it can be applied to other photographs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class FaceFrame:
 
     @classmethod
     def of_images(cls, images: Images, source: str) -> FaceFrame:
-        """Take what an images store knows, of one of its labels."""
+        """Return the frame of an images store, for one of its labels."""
         group = images._group
         with store_errors(images.url):
             points = _values(group, "reference_points")

@@ -1,7 +1,7 @@
-"""The right to write: what comes late from a run that is no longer an output's own is not written.
+"""The right to write: a run that has lost its output writes nothing more.
 
-While a fence is up, every store that is opened for writing asks it before it writes or deletes. Whoever puts it up says
-what it asks: a lease, see `mrdist.storage.lease`.
+While a fence is up, every store that is opened for writing asks it before it writes or deletes. It asks the lease of
+the run, see `mrdist.storage.lease`.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ class Right(Protocol):
 
     @property
     def is_fresh(self) -> bool:
-        """Whether it was there so lately that it need not be looked up."""
+        """Whether it was confirmed so recently that it need not be looked up."""
 
     def check(self) -> None:
-        """Raise where it is no more."""
+        """Raise if it is lost."""
 
 
 _fence: ContextVar[Right | None] = ContextVar("fence", default=None)
@@ -42,7 +42,7 @@ def fenced_by(right: Right) -> Iterator[None]:
 
 
 def check_fence() -> None:
-    """Raise where a fence is up and the right to write is no more."""
+    """Raise if a fence is up and the right to write is lost."""
     right = _fence.get()
     if right is not None:
         right.check()

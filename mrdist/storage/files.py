@@ -1,7 +1,7 @@
 """Files of photographs and landmarks: on disk, in object storage, or members of an archive.
 
-What lies outside the place that was given is not read, unless links of a folder are to be followed: an archive with a
-member that is a link or leads out of the archive is refused, and so is one that would unpack to far more than it is.
+Nothing outside the given folder or archive is read, unless links of a folder are to be followed. An archive is refused
+if a member is a link or leads out of it, or if it would unpack to far more than its own size.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class File:
 
     @contextmanager
     def open(self) -> Iterator[IO[bytes]]:
-        """Open for reading; little is fetched of what is not read.
+        """Open for reading; hardly more is fetched than is read.
 
         Raises
         ------
@@ -134,7 +134,7 @@ class Source:
     files
         Names below it with ``/`` between the parts, in order; hidden ones are left out.
     refused
-        Names that were found but are not read -> the reason.
+        Names of files that are not read -> the reason.
     storage_options
         Of the fsspec filesystem.
     members
@@ -236,7 +236,7 @@ def _walk(root: Path, refused: dict[str, str], *, follow_links: bool) -> list[st
         except PermissionError:
             if folder == root:
                 raise
-            refused[folder.relative_to(root).as_posix()] = "a folder that may not be read"
+            refused[folder.relative_to(root).as_posix()] = "a folder without read permission"
             continue
         for entry in entries:
             path = Path(entry.path)
@@ -250,7 +250,7 @@ def _walk(root: Path, refused: dict[str, str], *, follow_links: bool) -> list[st
                 names.append(relative)
             elif not entry.is_dir():
                 if entry.is_symlink():
-                    refused[relative] = "a link to nothing"
+                    refused[relative] = "a broken link"
             elif not entry.is_symlink():
                 folders.append(path)
             elif leads_out and path.resolve() not in entered:  # a folder inside is read where it lies
@@ -271,7 +271,7 @@ def _archive_at(url: str, options: StorageOptions) -> Archive:
 
 @contextmanager
 def _remote_errors(url: str) -> Iterator[None]:
-    """Turn what clients of object stores raise into the refusal of the store, or the OSError, that it means."""
+    """Turn what clients of object stores raise into a StoreError if the store refuses, or else into an OSError."""
     try:
         yield
     except Exception as error:
@@ -280,7 +280,7 @@ def _remote_errors(url: str) -> Iterator[None]:
         if isinstance(error, FileNotFoundError):
             raise FileNotFoundError("there is no such file") from shown(error, url)
         sentence = refusal(url, error)
-        if sentence is not None:  # no fault of this one file
+        if sentence is not None:  # a fault of the store, not of this one file
             raise StoreError(sentence) from shown(error, url)
         if isinstance(error, (OSError, ValueError, *_DAMAGE)) and redact_text(str(error)) == str(error):
             raise
@@ -315,9 +315,13 @@ def _members(archive: Archive, name: str) -> dict[str, str]:
             is_link, is_file = member.issym() or member.islnk(), member.isfile()
         parts = PurePosixPath(path.replace("\\", "/"))
         if parts.is_absolute() or ".." in parts.parts or parts.as_posix()[1:2] == ":":
-            raise DataError(f"Archive {name} holds {path!r}, which leads out of it: unpack what you trust yourself.")
+            raise DataError(
+                f"Archive {name} holds {path!r}, which leads out of it: unpack it yourself if you trust it."
+            )
         if is_link:
-            raise DataError(f"Archive {name} holds the link {path!r}; links are not followed: unpack it yourself.")
+            raise DataError(
+                f"Archive {name} holds the link {path!r}, and links in archives are not followed: unpack it yourself."
+            )
         total += size
         # zips of Windows have "\\" between the parts; elsewhere it may belong to a name
         if is_file and not (isinstance(archive, zipfile.ZipFile) and path.endswith("\\")):

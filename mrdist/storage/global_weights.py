@@ -49,7 +49,7 @@ _BASIS_CHUNK = 2 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class GlobalTraining(AnyTraining):
-    """What decides the bytes of a weights store of a method that sees the whole image.
+    """Everything that decides the bytes of a weights store of a method that sees the whole image.
 
     Besides what `mrdist.storage.outputs.AnyTraining` has:
 
@@ -92,7 +92,7 @@ class GlobalOutput(WeightsOutput):
 
     @classmethod
     def open(cls, url: str, storage_options: StorageOptions) -> GlobalOutput:
-        """Open a store that `global_output` has begun."""
+        """Open a store that `global_output` has started."""
         return cls(*begun(url, storage_options, GlobalTraining))
 
     @property
@@ -132,7 +132,7 @@ class GlobalOutput(WeightsOutput):
 
     @property
     def operators(self) -> dict[str, Matrix] | None:
-        """What makes weights of targets, arrays with the group first, as given to `write_operators`; None before."""
+        """The operators that turn targets into weights, as given to `write_operators`; None before."""
         room = self.progress.room("operators")
         if "names" not in room.attrs:
             return None
@@ -141,12 +141,12 @@ class GlobalOutput(WeightsOutput):
         with store_errors(self._url):
             return {str(name): np.asarray(array_of(room, str(name))[...]) for name in names}
 
-    def write_operators(self, found: Mapping[str, Any], kept: Mapping[str, Matrix], **operators: Matrix) -> None:
-        """Keep what the barrier has found.
+    def write_operators(self, attributes: Mapping[str, Any], kept: Mapping[str, Matrix], **operators: Matrix) -> None:
+        """Keep what was solved between the two passes.
 
         Parameters
         ----------
-        found
+        attributes
             Attributes of the store.
         kept
             Arrays of the store.
@@ -159,7 +159,7 @@ class GlobalOutput(WeightsOutput):
                 self._array(name)[...] = values[0] if self.training.color == "shared" else values
             for name, values in operators.items():
                 room.create_array(name, data=values, compressors=COMPRESSORS, overwrite=True)
-            self._group.attrs["mrdist"] = {**check_format(self._group, self._url), **found}
+            self._group.attrs["mrdist"] = {**check_format(self._group, self._url), **attributes}
             room.attrs["names"] = list(operators)
 
     def write_weights(self, block: Block, maps: Mapping[str, Matrix]) -> None:
@@ -186,10 +186,10 @@ def global_output(
     overwrite: bool,
     storage_options: StorageOptions = None,
 ) -> GlobalOutput | None:
-    """Begin a weights store of a global method, or resume one, see `mrdist.storage.outputs.begin_output`."""
+    """Start a weights store of a global method, or resume one, see `mrdist.storage.outputs.begin_output`."""
     create = partial(_create_arrays, image_dtype=image_dtype)
-    found = begin_output(url, training, block, create, overwrite=overwrite, storage_options=storage_options)
-    return None if found is None else GlobalOutput(*found, training)
+    opened = begin_output(url, training, block, create, overwrite=overwrite, storage_options=storage_options)
+    return None if opened is None else GlobalOutput(*opened, training)
 
 
 def _create_arrays(group: zarr.Group, training: GlobalTraining, *, image_dtype: npt.DTypeLike) -> None:
@@ -339,13 +339,13 @@ class GlobalReader(WeightsReader):
     def sizes(self, count: Callable[[Array], int]) -> int:
         """Return a sum over the numbers that a prediction needs, in pieces that fit into memory."""
         names = ["rotation"] * ("rotation" in self._group) + ["norms"] * ("norms" in self._group)
-        found = sum(count(self._whole(name, 1)) for name in names)
+        total = sum(count(self._whole(name, 1)) for name in names)
         for strip in self.strips:
             weights = self.read(strip)
-            found += count(weights.intercept) + (0 if weights.coef is None else count(weights.coef))
+            total += count(weights.intercept) + (0 if weights.coef is None else count(weights.coef))
             if self.training.n_components:
-                found += count(self._read("basis", strip) if self.training.components else self._basis(strip))
-        return found
+                total += count(self._read("basis", strip) if self.training.components else self._basis(strip))
+        return total
 
     def _basis(self, block: Block) -> Array:
         with store_errors(f"{self.url}/basis"):
@@ -384,7 +384,7 @@ class GlobalModel(Model):
 
     @property
     def n_nonzeros(self) -> int:
-        """Those of them that are not zero."""
+        """Those numbers that are not zero."""
         return self.reader.sizes(lambda values: int(np.count_nonzero(values)))
 
     def predict(self, images: npt.NDArray[np.generic]) -> Floats:

@@ -1,6 +1,6 @@
-"""Growing an images store: whatever interrupts it, readers see the store as it was or as it has become.
+"""Growing an images store: whatever interrupts it, readers see either the old store or the new one.
 
-Readers go by the metadata that the root has gathered, so the arrays can grow behind it. A chunk that old and new images
+Readers use the consolidated metadata of the root, so the arrays can grow behind it. A chunk that old and new images
 share is replaced by one that holds the same old images, and the last write replaces the root.
 """
 
@@ -50,7 +50,7 @@ def additions(images: Images, n_new: int) -> Iterator[Addition]:
 
 
 def begin_growth(images: Images, n_new: int) -> None:
-    """Make room for new images, also where a growth before was interrupted; no reader notices."""
+    """Make room for new images, also after an interrupted growth; no reader notices."""
     remove_partial_files(images.url)
     with store_errors(images.url):
         group = open_group(images.url, images.storage_options, write=True)
@@ -77,7 +77,7 @@ def finish_growth(
     images
         The store as it was.
     values
-        By the name of the array, one for each new image; of arrays that the store does not have nothing is written.
+        By the name of the array, one for each new image; arrays that the store lacks are not written.
     provenance
         Of the store from now on.
     """

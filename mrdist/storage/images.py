@@ -40,7 +40,7 @@ _COORDINATES = ("subject", "dataset", "split")
 
 @dataclass(frozen=True)
 class Images:
-    """What a training needs to know of an images store before it reads a pixel; coordinates are read when asked for.
+    """An images store as a training sees it before it reads a pixel; coordinates are read on first use.
 
     Attributes
     ----------
@@ -77,7 +77,7 @@ class Images:
             attribute = check_format(group, url)
             problems = list(layout_problems(url, group, attribute))
             if problems:
-                more = f" {len(problems) - 1} more: mrdist check {redact(url)} tells all." if problems[1:] else ""
+                more = f" {len(problems) - 1} more: mrdist check {redact(url)} lists all." if problems[1:] else ""
                 raise StoreFormatError(problems[0] + more)
             labels = labels_of(group, attribute)
             array = array_of(group, labels[0])
@@ -96,12 +96,12 @@ class Images:
 
     @cached_property
     def image(self) -> npt.NDArray[np.str_]:
-        """Ids, shape (image,); the numbers of the rows where the store does not say."""
+        """Ids, shape (image,); row numbers if the store has no ids."""
         return self._strings("image", [str(row) for row in range(self.n_images)])
 
     @cached_property
     def subject(self) -> npt.NDArray[np.str_]:
-        """Persons, shape (image,); where the store does not say, every image is a person's own."""
+        """Persons, shape (image,); if the store does not say, every image is of a person of its own."""
         return self._strings("subject", self.image)
 
     @cached_property
@@ -133,7 +133,7 @@ class Images:
 
     @cached_property
     def kept_checksum(self) -> npt.NDArray[np.uint32] | None:
-        """What whoever wrote the pixels has kept; another tool copies checksums of pixels that it has changed."""
+        """Checksums kept by the writer of the pixels; None in copies by other tools, whose pixels may differ."""
         return self._values("checksum") if self._vouched else None
 
     def _values(self, name: str) -> npt.NDArray[Any] | None:
@@ -178,14 +178,14 @@ class Images:
         return np.flatnonzero(chosen)
 
     def fingerprint(self, labels: Sequence[str], rows: npt.NDArray[np.int64]) -> str:
-        """Return a hash of the pixels of these rows and labels, however they are chunked."""
+        """Return a hash of the pixels of these rows and labels, independent of the chunks."""
         checksum = self.checksums(labels, rows)
         return fingerprint(self.shape, self.n_channels, str(self.dtype), self.image[rows], checksum)
 
     def checksums(self, labels: Sequence[str], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
         """Return the CRC-32 of the pixels of these rows and labels, shape (image, label).
 
-        A store that does not keep them is read for it once, in this process.
+        If the store does not keep them, this process reads it once.
         """
         if self.kept_checksum is not None:
             return self.kept_checksum[rows][:, [self.column(label) for label in labels]]
@@ -292,9 +292,9 @@ def open_images(url: Address, storage_options: StorageOptions = None) -> xr.Data
     -------
     xarray.Dataset
         One variable a label with dimensions (image, y, x, channel), as lazy Dask arrays, and in memory the coordinates
-        image, subject, dataset and split, Python strings. The attribute ``mrdist`` is JSON text. What xarray writes of
-        it by ``to_zarr(URL, zarr_format=3)``, also after ``sel`` or ``isel``, is an images store again; where chunks
-        were cut, give ``to_zarr`` ``align_chunks=True`` besides.
+        image, subject, dataset and split, Python strings. The attribute ``mrdist`` is JSON text. ``to_zarr(URL,
+        zarr_format=3)`` writes an images store again, also after ``sel`` or ``isel``; if these cut chunks, pass
+        ``align_chunks=True`` as well.
 
     Raises
     ------
@@ -307,6 +307,6 @@ def open_images(url: Address, storage_options: StorageOptions = None) -> xr.Data
     coordinates = {name: ("image", getattr(images, name).astype(object)) for name in ("image", *_COORDINATES)}
     small = [name for name in ("present", "checksum") if name in dataset]
     dataset = dataset.assign_coords(coordinates).assign({name: dataset[name].load() for name in small})
-    # A copy of it, which may lack the chunks of nothing but black, says so; and netCDF holds text but no dictionaries.
+    # xarray leaves out chunks of nothing but black, so a copy must say so. JSON, since netCDF has no dictionaries.
     attribute = check_format(group, images.url) | {"labels": list(images.labels), "missing_chunks": "fill_value"}
     return dataset.assign_attrs(mrdist=json.dumps(attribute))

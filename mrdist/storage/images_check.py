@@ -1,4 +1,4 @@
-"""All that is wrong with a store of images, told at once."""
+"""Everything that is wrong with an images store, in one list."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SHOWN = 5
 
 @plain_arguments
 def check_images(url: Address, storage_options: StorageOptions = None, *, pixels: bool = True) -> list[str]:
-    """Say all that is wrong with an images store, whoever has written it.
+    """List everything that is wrong with an images store, whatever program wrote it.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def check_images(url: Address, storage_options: StorageOptions = None, *, pixels
     storage_options
         Options of the fsspec filesystem.
     pixels
-        Read every pixel, too: chunks that are missing or damaged, floats outside 0..1, pixels that do not fit
+        Also read every pixel: reports missing or damaged chunks, floats outside 0..1, and pixels that do not match
         ``checksum``.
 
     Returns
@@ -78,20 +78,20 @@ def _of_rows(images: Images) -> Iterator[str]:
     place = redact(images.url)
     other = sorted(set(images.split.tolist()) - set(_SPLITS))
     if other:
-        yield f"the array 'split' of {place} has other values than splits: {_some(other)}; use train, val or test."
+        yield f"the array 'split' of {place} holds values that are not splits: {_some(other)}; use train, val or test."
     twice = [name for name, n in Counter(images.image.tolist()).items() if n > 1]
     if twice:
-        yield f"the array 'image' of {place} has ids more than once: {_some(twice)}; give each image its own."
+        yield f"the array 'image' of {place} holds duplicate ids: {_some(twice)}; give each image an id of its own."
     sides = {(person, side) for person, side in zip(images.subject.tolist(), images.split.tolist(), strict=True)}
     torn = [person for person, n in Counter(person for person, _ in sides).items() if n > 1]
     if torn:
         yield (
-            f"persons of {place} are in several splits: {_some(torn)}; give all images of a person the same, or scores "
-            "flatter."
+            f"persons of {place} are in several splits: {_some(torn)}; put all images of a person into one split, or "
+            "scores come out too good."
         )
     for column, label in enumerate(images.labels):
         if not images.present[:, column].any():
-            yield f"no image of label {label!r} of {place} is present; take the label out, or mend 'present'."
+            yield f"no image of label {label!r} of {place} is present; remove the label, or correct 'present'."
 
 
 def _of_pixels(images: Images) -> Iterator[str]:
@@ -111,8 +111,8 @@ def _of_pixels(images: Images) -> Iterator[str]:
                 wrong = [] if kept is None else np.flatnonzero(sums != kept[start:stop, column]).tolist()
                 if wrong:
                     yield (
-                        f"pixels of label {label!r} of {redact(images.url)} do not fit 'checksum' in rows "
-                        f"{_some([str(start + n) for n in wrong])}; restore them, or leave out the array 'checksum'."
+                        f"pixels of label {label!r} of {redact(images.url)} do not match 'checksum' in rows "
+                        f"{_some([str(start + n) for n in wrong])}; restore them, or remove the array 'checksum'."
                     )
         except (StoreError, DataError) as error:
             yield str(error)

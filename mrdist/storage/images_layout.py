@@ -1,4 +1,4 @@
-"""What makes a zarr group a store of images: which arrays it must have, and how those that it may have must look."""
+"""What makes a zarr group an images store: the arrays it must have, and the shapes of those it may have."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def labels_of(group: zarr.Group, attribute: Mapping[str, Any]) -> tuple[str, ...
 
 
 def layout_problems(url: str, group: zarr.Group, attribute: Mapping[str, Any]) -> Iterator[str]:
-    """Yield, sentence by sentence, what keeps a group from being read as images; no pixel is looked at."""
+    """Yield a sentence for each problem that keeps a group from being read as images; no pixel is read."""
     place, labels = redact(url), labels_of(group, attribute)
     if not labels:
         yield (
-            f"{place} has no array of images; write one of the axes {_axes(DIMENSIONS)} for each label, for instance "
-            "neutral and happy."
+            f"{place} has no array of images; write one with the axes {_axes(DIMENSIONS)} for each label, for "
+            "instance neutral and happy."
         )
     arrays = {}
     for label in dict.fromkeys(labels):
@@ -49,7 +49,7 @@ def layout_problems(url: str, group: zarr.Group, attribute: Mapping[str, Any]) -
         if not isinstance(array, zarr.Array):
             yield (
                 f"{place} lacks the array {label!r}, which 'labels' in its attribute 'mrdist' names; write the array, "
-                "or take the label out."
+                "or remove the label."
             )
             continue
         problem = _problem_of(place, label, array)
@@ -64,7 +64,7 @@ def layout_problems(url: str, group: zarr.Group, attribute: Mapping[str, Any]) -
         if (array.shape, array.dtype) != (images.shape, images.dtype):
             yield (
                 f"all labels of {place} must agree, but {first!r} has shape {images.shape} and dtype {images.dtype} "
-                f"and {label!r} {array.shape} and {array.dtype}; write the store anew."
+                f"and {label!r} {array.shape} and {array.dtype}; write the store again."
             )
     sizes = dict(zip(DIMENSIONS, images.shape, strict=True)) | {"label": len(labels)}
     for name, axes in OPTIONAL.items():
@@ -72,8 +72,8 @@ def layout_problems(url: str, group: zarr.Group, attribute: Mapping[str, Any]) -
         wanted = tuple(sizes[axis] for axis in axes)
         if isinstance(array, zarr.Array) and array.shape != wanted:
             yield (
-                f"the array {name!r} of {place} has shape {array.shape}, and {wanted} for {_axes(axes)} is needed; "
-                "write it so, or leave it out."
+                f"the array {name!r} of {place} has shape {array.shape}, but must have {wanted} for the axes "
+                f"{_axes(axes)}; correct it, or remove it."
             )
 
 
@@ -82,16 +82,16 @@ def _problem_of(place: str, label: str, array: zarr.Array[Any]) -> str | None:
     what = f"the array {label!r} of {place}"
     if array.ndim != len(DIMENSIONS):
         of = " of length 1 (array[..., np.newaxis])" if array.ndim == len(DIMENSIONS) - 1 else ""
-        last = f"give gray images a last axis{of}" if of else "write it so"
-        return f"{what} has shape {array.shape}, and the axes {_axes(DIMENSIONS)} are needed; {last}."
+        last = f"give gray images a last axis{of}" if of else "write it with these"
+        return f"{what} has shape {array.shape}, but must have the axes {_axes(DIMENSIONS)}; {last}."
     if sorted(map(str, names)) == sorted(DIMENSIONS) and names != DIMENSIONS:
-        return f"{what} has the axes {_axes(names)}, and {_axes(DIMENSIONS)} are needed; transpose it."
+        return f"{what} has the axes {_axes(names)}, but must have {_axes(DIMENSIONS)}; transpose it."
     if 0 in array.shape:
         return f"{what} is empty, of shape {array.shape}; write at least one image."
     try:
         unit_of(array.dtype)
     except (DataError, TypeError):
-        return f"{what} holds {array.dtype}, and images are uint8, uint16 or floats in 0..1; convert it."
+        return f"{what} holds {array.dtype}, but images must be uint8, uint16 or floats in 0..1; convert it."
     return None
 
 

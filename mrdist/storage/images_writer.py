@@ -122,7 +122,7 @@ def create_images(
     labels
         Expressions, one array each.
     image
-        Ids of the rows, each another one. All labels share the rows: row n of ``neutral`` and row n of ``happy`` are a
+        Ids of the rows, all different. All labels share the rows: row n of ``neutral`` and row n of ``happy`` are a
         pair.
     subject, dataset, split
         Per row: the person, by default a person for each row; where it comes from, by default nothing; and one of
@@ -150,7 +150,7 @@ def create_images(
     DataError
         If images of this dtype have no agreed meaning.
     StoreExistsError
-        If there is something at ``url`` that may not be replaced.
+        If ``url`` holds something else, or a complete store and ``overwrite`` is False.
 
     Examples
     --------
@@ -298,7 +298,7 @@ def _check_fit(place: str, array: zarr.Array[Any], start: int, block: Block, pix
     for axis, (first, last), chunk, size in zip(DIMENSIONS, bounds, array.chunks, array.shape, strict=False):
         if first % chunk or (last % chunk and last != size):
             raise ParameterError(
-                f"what is written into {place} must fill whole chunks, which have {chunk} along the axis {axis}, got "
+                f"images for {place} must fill whole chunks, which have {chunk} along the axis {axis}, got "
                 f"{first} to {last - 1}; begin at a multiple of {chunk} and end before one, or at {size - 1}."
             )
 
@@ -320,8 +320,8 @@ def finish_images(
     url, storage_options
         A store that `create_images` has made and `write_images` has filled.
     present
-        Which images are there, shape (image, label); all by default. Of those that are not, pixels are written too,
-        whichever.
+        Which images are there, shape (image, label); all by default. Absent images need pixels, too, but their values
+        do not matter.
     checksum
         What `write_images` has returned, shape (image, label). By default the store is read once more for it.
     face_mask
@@ -334,7 +334,7 @@ def finish_images(
     ParameterError
         If an array has another shape.
     StoreError
-        If the store cannot be written, or some of its images have never been.
+        If the store cannot be written, or some of its images were never written.
 
     Examples
     --------

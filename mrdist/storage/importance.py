@@ -23,7 +23,7 @@ _RESUME = "run the command that makes it again to resume it"
 
 
 def read_importance(url: str, storage_options: StorageOptions = None) -> npt.NDArray[np.float32] | None:
-    """Return the importance map of a weights store, shape (y, x), or None if `write_importance` has left none."""
+    """Return the importance map of a weights store, shape (y, x), or None if it has none."""
     url = normalize_url(url)
     group = open_kind(url, storage_options, "weights", _RESUME)
     with store_errors(f"{url}/importance"):

@@ -1,14 +1,14 @@
-"""Who writes an output: a record beside it, kept fresh by a heartbeat, that only one run holds at a time.
+"""Which run writes an output: a record beside the output, refreshed by a heartbeat and held by one run at a time.
 
-The record ``<url>.run`` is made before anything of the output is touched and goes when the output is complete. A run
-that fails or is stopped leaves it behind, released, with what happened; the next one takes it over. So does one that
-finds the record of a run that died, of which it knows by
+The record ``<url>.run`` is made before anything of the output is touched and removed when the output is complete. A run
+that fails or is stopped releases the record and notes what happened; the next run takes it over. A run also takes over
+the record of a run that died. A run counts as dead
 
-- the process, where that is one of this machine that is gone, or
-- the heart, where it has not been seen to beat for `LEASE_SECONDS`. Two looks are compared and not two clocks, so it
-  does not matter whether those of two machines agree; a living run is recognised at its next beat.
+- if its process was on this machine and is gone, or
+- if its heartbeat has not changed for `LEASE_SECONDS`. Two readings of the record are compared, and no clocks, so the
+  clocks of two machines need not agree; a running run is recognised at its next heartbeat.
 
-All workers carry the run's token, and whoever does not find it in the record writes nothing more: `Fence`.
+All workers carry the token of their run. A worker that does not find it in the record writes nothing more: `Fence`.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from mrdist.storage.urls import StorageOptions, normalize_url, redact
 logger = getLogger("mrdist")
 
 LEASE_SECONDS = 30.0
-"""A run that gives no sign of life for so long has lost its output to whoever wants it."""
+"""After so long without a heartbeat, another run may take over the output."""
 BEAT_SECONDS = 3.0
 SETTLE_SECONDS = 1.0
-"""How long who takes over waits, for others who do so too: longer than a fence trusts what it has seen."""
+"""How long a run that takes over waits for rivals: longer than a fence trusts its last look."""
 FENCE_SECONDS = 0.5
 _LAST_WORDS_SECONDS = 10.0
 
@@ -60,7 +60,7 @@ def run_url(url: str) -> str:
 
 
 def run_state(url: str, options: StorageOptions = None) -> dict[str, Any] | None:
-    """Return what the record beside an output says of the run that writes it, None if there is none.
+    """Return the record of the run that writes an output, None if there is none.
 
     Parameters
     ----------
@@ -72,8 +72,8 @@ def run_state(url: str, options: StorageOptions = None) -> dict[str, Any] | None
     dict or None
         ``who`` (user@host), ``host``, ``pid``, ``command``, ``since`` and ``seen`` (UTC, by the clock of the host),
         ``alive``, ``phase``, ``unit``, ``blocks``, ``blocks_done``, ``blocks_per_second``, ``images_per_second``,
-        ``seconds_left`` and ``last_error``; None where that is not known (yet). ``alive`` is what the last sign of life
-        says: of a run on another machine whose clock is wrong it may be mistaken.
+        ``seconds_left`` and ``last_error``; None where that is not known (yet). ``alive`` goes by the last heartbeat:
+        it may be wrong for a run on another machine whose clock is wrong.
     """
     if urlsplit(normalize_url(url)).scheme and not urlsplit(normalize_url(url)).path:
         return None  # a bucket, beside which nothing can lie
@@ -128,7 +128,7 @@ _last_seen = "", 0.0  # token of the run that had the output, and when
 
 
 class Lease:
-    """An output that is this process's to write, until `end`; made by `take`."""
+    """The right of this process to write an output, until `end`; made by `take`."""
 
     def __init__(
         self, url: str, options: StorageOptions, record: dict[str, Any], before: dict[str, Any] | None
@@ -153,12 +153,12 @@ class Lease:
         url, options
             The output; nothing of it is touched.
         command
-            What will be done, for whoever asks.
+            The command of the run, shown to other runs.
 
         Raises
         ------
         StoreBusyError
-            If another run has it and is alive.
+            If another run holds it and is alive.
         StoreError
             If the record cannot be read or written.
         """
@@ -171,9 +171,9 @@ class Lease:
             _wait_for_end(url, options, before)
             write_record(place, record, options)
             time.sleep(SETTLE_SECONDS)
-            found = read_record(place, options)
-            if found is None or found.get("token") != record["token"]:
-                raise _busy(url, found or before)
+            current = read_record(place, options)
+            if current is None or current.get("token") != record["token"]:
+                raise _busy(url, current or before)
             break
         emit("lease", url=redact(url), command=command, taken_from=before and before.get("who"))
         return cls(url, options, record, before)
@@ -184,7 +184,7 @@ class Lease:
             raise self._lost
 
     def tell(self, **state: Any) -> None:
-        """Have the next heartbeat say how far the work is; from now on something is left behind if it fails."""
+        """Let the next heartbeat report progress; from now on the record is kept if the run fails."""
         with self._lock:
             self._has_begun = True
             self._record.update(state)
@@ -195,7 +195,7 @@ class Lease:
         Parameters
         ----------
         error
-            Why it is not complete; None if it is, and then the record goes.
+            Why it is not complete; None if it is, and then the record is removed.
         """
         self._error = error
         self._ending.set()
@@ -268,27 +268,27 @@ def _wait_for_end(url: str, options: StorageOptions, record: dict[str, Any]) -> 
         return
     if record.get("machine") == _machine() and 0 <= _age(record) <= LEASE_SECONDS:
         raise _busy(url, record)
-    logger.info("waiting up to %d s for a sign of life of the %s", LEASE_SECONDS, _name(record))
+    logger.info("waiting up to %d s for a heartbeat of the %s", LEASE_SECONDS, _name(record))
     emit("waiting", url=redact(url), what=_name(record), seconds=LEASE_SECONDS)
     end = time.monotonic() + LEASE_SECONDS
     while time.monotonic() < end:
         time.sleep(BEAT_SECONDS / 3)
-        found = read_record(run_url(url), options)
-        if found is None or found.get("released"):
+        current = read_record(run_url(url), options)
+        if current is None or current.get("released"):
             return
-        if any(found.get(name) != record.get(name) for name in ("token", "beat")):
-            raise _busy(url, found)
+        if any(current.get(name) != record.get(name) for name in ("token", "beat")):
+            raise _busy(url, current)
 
 
 def _is_gone(record: Mapping[str, Any]) -> bool:
-    """Whether a record is that of a process of this machine that is no more."""
+    """Whether a record belongs to a process of this machine that has ended."""
     if record.get("machine") != _machine() or record.get("birth") is None:
         return False
     return bool(_birth(record["pid"]) != record["birth"])
 
 
 def _machine() -> str:
-    """Return what tells apart machines, and containers on one, whose process ids mean nothing to each other."""
+    """Return an id of this machine or container: process ids mean nothing outside it."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot}/{Path('/proc/self/ns/pid').stat().st_ino}"
@@ -297,7 +297,7 @@ def _machine() -> str:
 
 
 def _birth(pid: int) -> str | None:
-    """Return when a living process of this machine was started, by the kernel's count; None where that is not known."""
+    """Return when a running process of this machine started, in the kernel's ticks; None if that is not known."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -337,10 +337,10 @@ def _busy(url: str, record: Mapping[str, Any]) -> StoreBusyError:
 def _lost(url: str, record: Mapping[str, Any] | None) -> StoreBusyError:
     if record is None:
         return StoreBusyError(
-            f"{redact(run_url(url))} is gone, so this run of it is over or cannot know that it is alone; run the same "
-            "command again."
+            f"{redact(run_url(url))} is gone, so this run cannot know whether another one writes the output; run the "
+            "same command again."
         )
     return StoreBusyError(
-        f"{redact(url)} was taken over by the {_name(record)} while this run gave no sign of life; leave the rest to "
-        "it, this one writes nothing more."
+        f"{redact(url)} was taken over by the {_name(record)} while this run gave no sign of life; let that run "
+        "finish, this one writes nothing more."
     )

@@ -1,4 +1,4 @@
-"""What follows from the size and the colour of the images that a store was made of."""
+"""Sizes that follow from the shape and the colour mode of the images of a store."""
 
 from __future__ import annotations
 

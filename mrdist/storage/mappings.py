@@ -29,7 +29,7 @@ _RESUME = "run the command that makes it again to resume it"
 
 
 def mapping_name(source: str, target: str) -> str:
-    """Return the name of a mapping's store in its group; labels are identifiers, so it can be told apart.
+    """Return the name of a mapping's store in its group; labels are identifiers, so the name is unique.
 
     Examples
     --------
@@ -96,14 +96,14 @@ def begin_mappings(
     overwrite: bool,
     storage_options: StorageOptions = None,
 ) -> bool:
-    """Begin a group, or go on with the one that the same trainings have begun.
+    """Start a group, or resume that of the same trainings.
 
     Parameters
     ----------
     url, storage_options
         Where.
     trainings
-        Name of a mapping -> what decides its weights, fit for JSON.
+        Name of a mapping -> everything that decides its weights, as JSON values.
     overwrite
         Remove any store of mrdist that is there.
 
@@ -115,13 +115,13 @@ def begin_mappings(
     Raises
     ------
     StoreExistsError
-        If other trainings' output, or something else, is there.
+        If ``url`` holds the output of other trainings, or something else.
     """
-    found = None if overwrite else find_store(url, storage_options)
-    if found is not None:
-        _check_trainings(url, found, trainings)
+    existing = None if overwrite else find_store(url, storage_options)
+    if existing is not None:
+        _check_trainings(url, existing, trainings)
         remove_partial_files(url)
-        return not found["complete"]
+        return not existing["complete"]
     clear_output(url, storage_options, kind="mappings", overwrite=overwrite)
     attributes = {
         "kind": "mappings",
@@ -134,16 +134,16 @@ def begin_mappings(
     return True
 
 
-def _check_trainings(url: str, found: Mapping[str, Any], trainings: Mapping[str, Mapping[str, Any]]) -> None:
-    if found["kind"] != "mappings":
+def _check_trainings(url: str, existing: Mapping[str, Any], trainings: Mapping[str, Mapping[str, Any]]) -> None:
+    if existing["kind"] != "mappings":
         raise StoreExistsError(
-            f"{redact(url)} already holds {found['kind']}; choose another address, or --overwrite (overwrite=True)."
+            f"{redact(url)} already holds {existing['kind']}; use --overwrite (overwrite=True) or another address."
         )
-    for name in dict.fromkeys([*found["mappings"], *trainings]):
-        there, here = (("trained" if name in names else "not") for names in (found["mappings"], trainings))
+    for name in dict.fromkeys([*existing["mappings"], *trainings]):
+        there, here = (("trained" if name in names else "not") for names in (existing["mappings"], trainings))
         check_same(url, "group of mappings", {name: there}, {name: here})
     for name, training in trainings.items():
-        check_same(mapping_url(url, name), "training", found["trainings"][name], training)
+        check_same(mapping_url(url, name), "training", existing["trainings"][name], training)
 
 
 def finish_mappings(
@@ -158,6 +158,6 @@ def finish_mappings(
         group.attrs["mrdist"] = {
             **check_format(group, url),
             "complete": True,
-            "scores": {"train": {name: dict(found) for name, found in scores.items()}},
+            "scores": {"train": {name: dict(values) for name, values in scores.items()}},
             "provenance": dict(provenance),
         }

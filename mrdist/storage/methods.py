@@ -1,4 +1,4 @@
-"""How the weights stores of all methods are opened and applied: whole, or block by block by a `WeightsReader`."""
+"""Open and apply the weights stores of all methods: whole, or block by block with a `WeightsReader`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.floating]
 Codes = npt.NDArray[np.float64]
-"""What global methods make of whole images, shape (image, channel, component)."""
+"""Codes that global methods compute from whole images, shape (image, channel, component)."""
 
 _READERS = {
     "mr": ("mrdist.storage.weights", "MaskedReader"),
@@ -113,7 +113,7 @@ class Model(ABC):
     @property
     @abstractmethod
     def n_nonzeros(self) -> int:
-        """Those of them that are not zero."""
+        """Those numbers that are not zero."""
 
     @abstractmethod
     def predict(self, images: npt.NDArray[np.generic]) -> Floats:
@@ -133,9 +133,8 @@ class Model(ABC):
         """Return the store as an xarray Dataset, lazily.
 
         Its variables say what they are and in which unit (attributes ``long_name`` and ``units``). Pixels have their
-        places as coordinates, and the weights of masked regression the offsets of their inputs: ``dy`` and ``dx`` are
-        levels of the index ``offset``, so that ``dataset.coef.sel(dy=0, dx=1)`` is what the pixel to the right weighs
-        (``reset_index("offset")`` before it goes to a file: formats on disk have no such index).
+        places as coordinates ``y`` and ``x``. Weights of masked regression have the offsets of their inputs as ``dy``
+        and ``dx``: ``dataset.set_xindex(["dy", "dx"]).coef.sel(dy=0, dx=1)`` is the weight of the pixel to the right.
         """
         group = open_kind(self.url, self.storage_options, "weights", _RESUME)
         return describe_weights(read_dataset(group, self.url))
@@ -184,7 +183,7 @@ class WeightsReader(ABC):
         method = attributes["training"].get("method", DEFAULT_METHOD)
         if method not in _READERS:
             raise StoreFormatError(
-                f"{redact(url)} was trained by the method {method!r}, this mrdist reads {', '.join(_READERS)}; "
+                f"{redact(url)} was trained by the method {method!r}, but this mrdist reads {', '.join(_READERS)}; "
                 "upgrade mrdist."
             )
         module, name = _READERS[method]
@@ -198,11 +197,11 @@ class WeightsReader(ABC):
 
     @property
     def face_frame(self) -> FaceFrame | None:
-        """Where the faces lay in the images of the training; None in a store of an mrdist that did not keep it."""
+        """Where the faces are in the training images; None in a store of an older mrdist that did not keep it."""
         return FaceFrame.read(self.url, self._group)
 
     def add_face_frame(self, face_frame: FaceFrame | None) -> None:
-        """Add where the faces lie to a store of an mrdist that did not keep it; one that knows is left as it is."""
+        """Add where the faces are to a store of an older mrdist; a store that has it is left as it is."""
         if face_frame is None or self.face_frame is not None:
             return
         with store_errors(self.url):
@@ -221,7 +220,7 @@ class WeightsReader(ABC):
         """Numbers that `block` reads for a pixel."""
 
     def codes(self, images: Images, label: str, rows: npt.NDArray[np.int64]) -> Codes | None:  # noqa: ARG002
-        """Return what all blocks need to know of whole images, None where they need their windows alone.
+        """Return the codes of whole images that all blocks need, None if blocks need only their windows.
 
         Parameters
         ----------
@@ -256,7 +255,7 @@ class WeightsReader(ABC):
             If the method has no weights of pixels.
         """
         raise ParameterError(
-            f"{redact(self.url)} was trained by the method {self.training.method}, and only mappings trained by mr or "
+            f"{redact(self.url)} was trained by the method {self.training.method}, but only mappings trained by mr or "
             "pixel can be refined; use one of those, or leave the refinement out."
         )
 

@@ -1,7 +1,7 @@
-"""How the weights stores of all methods are begun, resumed and completed.
+"""Start, resume and complete the weights stores of all methods.
 
 A method has a layout of arrays and a `WeightsOutput` that writes it block by block. Every layout has the maps
-``train_sse`` and ``train_sst``, of which the training's scores are made.
+``train_sse`` and ``train_sst``, from which the training's scores are computed.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def chunk_side(shape: Shape) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class AnyTraining(MappedImages):
-    """What decides the bytes of a weights store: two trainings with equal fields make equal weights.
+    """Everything that decides the bytes of a weights store: trainings with equal fields make equal weights.
 
     Attributes
     ----------
@@ -106,9 +106,10 @@ class WeightsOutput:
 
     @property
     def chosen(self) -> dict[str, Any] | None:
-        """What a cross-validation has chosen, None where there is none, or before."""
-        found: dict[str, Any] | None = check_format(self._group, self._url).get("cross_validation", {}).get("chosen")
-        return found
+        """The choice of the cross-validation; None before it, or if there is none."""
+        search = check_format(self._group, self._url).get("cross_validation", {})
+        chosen: dict[str, Any] | None = search.get("chosen")
+        return chosen
 
     def write_choice(
         self,
@@ -124,19 +125,19 @@ class WeightsOutput:
         """
         grid = "alphas" if parameter == "alpha" else parameter
         with store_errors(self._url):
-            found = check_format(self._group, self._url)
-            search = {name: found["training"][name] for name in (grid, "folds", "rule", "seed")}
+            attributes = check_format(self._group, self._url)
+            search = {name: attributes["training"][name] for name in (grid, "folds", "rule", "seed")}
             if "cv" in self._group:  # left by a run that was stopped here
                 del self._group["cv"]
             write_table(self._group, search[grid], mse, se, n_images, parameter=parameter)
             self._group.attrs["mrdist"] = {
-                **found,
-                "training": {**found["training"], parameter: chosen[parameter]},
+                **attributes,
+                "training": {**attributes["training"], parameter: chosen[parameter]},
                 "cross_validation": {**search, "chosen": dict(chosen)},
             }
 
     def finish(
-        self, provenance: Mapping[str, Any], face_frame: FaceFrame | None, **found: Any
+        self, provenance: Mapping[str, Any], face_frame: FaceFrame | None = None, **extra: Any
     ) -> dict[str, float | None]:
         """Reduce the error maps to scores, mark the store complete and return the scores.
 
@@ -145,10 +146,9 @@ class WeightsOutput:
         provenance
             Where the weights come from.
         face_frame
-            Where the faces lie in the images, without which photographs of other sizes cannot be used; None where
-            nobody knows.
-        found
-            What the training has found out besides, attributes of the store.
+            Where the faces are in the images: needed for photographs of other sizes; None if not known.
+        extra
+            Further attributes of the store, as ``unsolved``.
         """
         with store_errors(self._url):
             scores = self._scores()
@@ -157,7 +157,7 @@ class WeightsOutput:
             self._group.attrs["mrdist"] = {
                 **check_format(self._group, self._url),
                 "complete": True,
-                **found,
+                **extra,
                 "scores": {"train": scores},
                 "provenance": dict(provenance),
             }
@@ -196,7 +196,7 @@ def begin_output(
     overwrite: bool,
     storage_options: StorageOptions = None,
 ) -> tuple[str, zarr.Group, Progress] | None:
-    """Begin a weights store, or resume the one that the same training has begun.
+    """Start a weights store, or resume that of the same training.
 
     Parameters
     ----------
@@ -205,7 +205,7 @@ def begin_output(
     training
         What will be trained.
     block
-        Height and width of a block; a store that is resumed keeps the grid it was begun with.
+        Height and width of a block; a resumed store keeps its grid.
     create_arrays
         Creates the arrays of the layout in a new group.
     overwrite
@@ -219,13 +219,13 @@ def begin_output(
     Raises
     ------
     StoreExistsError
-        If another training's output, or something else, is there.
+        If ``url`` holds the output of another training, or something else.
     """
     url = normalize_url(url)
-    found = None if overwrite else _found(url, training, storage_options)
-    if found is not None:
+    existing = None if overwrite else _find_same(url, training, storage_options)
+    if existing is not None:
         output = resume_output(url, storage_options)
-        if output is not None or found.get("complete"):
+        if output is not None or existing.get("complete"):
             return output
     clear_output(url, storage_options, kind="weights", overwrite=overwrite)
     with store_errors(url):
@@ -242,7 +242,7 @@ def begin_output(
 
 
 def resume_output(url: str, storage_options: StorageOptions) -> tuple[str, zarr.Group, Progress] | None:
-    """Go on with weights that were begun; None where they are complete, or where not even a grid was begun."""
+    """Resume a weights store; None if it is complete, or stopped before it had a grid."""
     group = open_group(url, storage_options, write=True)
     progress = Progress.find(group)
     if progress is None:
@@ -256,7 +256,7 @@ def resume_output(url: str, storage_options: StorageOptions) -> tuple[str, zarr.
 
 
 def as_asked(training: Mapping[str, Any], search: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return a stored training as its user described it: in place of what a search has chosen, what it was to try."""
+    """Return a stored training as its user asked for it: with the candidates of a search instead of its choice."""
     described = {"method": DEFAULT_METHOD} | dict(training)
     if search is None:
         return described
@@ -267,24 +267,24 @@ def as_asked(training: Mapping[str, Any], search: Mapping[str, Any] | None) -> d
 def begun(
     url: str, storage_options: StorageOptions, training_type: type[Training]
 ) -> tuple[str, zarr.Group, Progress, Training]:
-    """Return the URL, group, progress and training of a store that `begin_output` has begun."""
+    """Return the URL, group, progress and training of a store that `begin_output` has started."""
     group = open_group(url, storage_options, write=True)
     progress = Progress.find(group)
     assert progress is not None
     return url, group, progress, training_type(**check_format(group, url)["training"])
 
 
-def _found(url: str, training: AnyTraining, options: StorageOptions) -> dict[str, Any] | None:
+def _find_same(url: str, training: AnyTraining, options: StorageOptions) -> dict[str, Any] | None:
     """Return the attributes of an output of the same training, None if there is nothing at all."""
-    found = find_store(url, options)
-    if found is None:
+    existing = find_store(url, options)
+    if existing is None:
         return None
-    if found["kind"] != "weights":
+    if existing["kind"] != "weights":
         raise StoreExistsError(
-            f"{redact(url)} already holds {found['kind']}; choose another address, or --overwrite (overwrite=True)."
+            f"{redact(url)} already holds {existing['kind']}; use --overwrite (overwrite=True) or another address."
         )
-    check_same(url, "training", as_asked(found["training"], found.get("cross_validation")), asdict(training))
-    return found
+    check_same(url, "training", as_asked(existing["training"], existing.get("cross_validation")), asdict(training))
+    return existing
 
 
 def create_map(group: zarr.Group, training: AnyTraining, name: str, dtype: npt.DTypeLike, **axes: int) -> None:

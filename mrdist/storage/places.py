@@ -1,4 +1,4 @@
-"""Single files, wherever fsspec can put them: found by folder or pattern, and written whole or not at all."""
+"""Single files, local or remote: listed by folder or pattern, and written whole or not at all."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mrdist.storage.urls import store_errors
 
 
 def find_files(place: str, suffixes: Collection[str], storage_options: StorageOptions = None) -> dict[str, File]:
-    """Return the files that a name stands for.
+    """Return the files at a path, in a folder or of a pattern.
 
     Parameters
     ----------
@@ -42,17 +42,17 @@ def find_files(place: str, suffixes: Collection[str], storage_options: StorageOp
     Raises
     ------
     DataError
-        If nothing fits a pattern, or there is no such file in a folder.
+        If nothing matches a pattern, or a folder holds no such file.
     """
-    signs = "*[" if place.startswith("http") else "*?["  # where a query begins with the third
+    signs = "*[" if place.startswith("http") else "*?["  # "?" begins the query of a URL
     with store_errors(place), asking_bucket(place, storage_options):
         filesystem, path = filesystem_of(place, storage_options)
         if any(sign in place for sign in signs) and not patiently(lambda: filesystem.exists(path)):
             names = patiently(lambda: [name for name in sorted(filesystem.glob(path)) if filesystem.isfile(name)])
-            found = [filesystem.unstrip_protocol(name) for name in names]
-            if not found:
-                raise DataError(f"no file fits {redact(place)}; check the pattern.")
-            files = [File(normalize_url(url), storage_options=storage_options) for url in found]
+            urls = [filesystem.unstrip_protocol(name) for name in names]
+            if not urls:
+                raise DataError(f"no file matches {redact(place)}; check the pattern.")
+            files = [File(normalize_url(url), storage_options=storage_options) for url in urls]
         elif patiently(lambda: filesystem.isdir(path)):
             source = Source.open(place, storage_options)
             files = [file for file in map(source.file, source.files) if file.suffix in suffixes]
@@ -70,8 +70,8 @@ def beside(file: File, suffixes: Sequence[str]) -> File | None:
         url = f"{stem}{suffix}?{query}" if query else file.url.removesuffix(Path(file.name).suffix) + suffix
         with store_errors(url):
             filesystem, path = filesystem_of(url, file.storage_options)
-            found = patiently(lambda: filesystem.isfile(path))  # noqa: B023 (called at once)
-        if found:
+            is_file = patiently(lambda: filesystem.isfile(path))  # noqa: B023 (called at once)
+        if is_file:
             return File(url, storage_options=file.storage_options)
     return None
 
@@ -103,10 +103,10 @@ def list_names(
     with store_errors(folder_url):
         filesystem.invalidate_cache()
         try:
-            found = patiently(lambda: filesystem.ls(path, detail=True))
+            entries = patiently(lambda: filesystem.ls(path, detail=True))
         except FileNotFoundError:
             return []
-    return sorted(PurePosixPath(each["name"]).name for each in found if kind in (None, each["type"]))
+    return sorted(PurePosixPath(each["name"]).name for each in entries if kind in (None, each["type"]))
 
 
 def is_file(url: str, storage_options: StorageOptions = None) -> bool:
@@ -115,7 +115,7 @@ def is_file(url: str, storage_options: StorageOptions = None) -> bool:
     Raises
     ------
     StoreError
-        If that cannot be told.
+        If the place cannot be read.
     """
     with store_errors(url):
         filesystem, path = filesystem_of(url, storage_options)
@@ -168,7 +168,7 @@ def read_file(url: str, storage_options: StorageOptions = None) -> bytes | None:
 
 
 def write_file(url: str, content: bytes | str, storage_options: StorageOptions = None) -> None:
-    """Write a file; on disk beside and renamed, so that a full one leaves no half of it.
+    """Write a file; on a local disk to a temporary name and renamed, so that a full disk leaves no half of it.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What a store in the making knows of itself: the grid of its blocks and which of them are done.
+"""Progress of a store in the making: the grid of its blocks, and which of them are done.
 
 While blocks are written, the group ``progress`` inside the store holds one done marker per block, each a chunk of its
 own, written after the block. It is removed when the store is complete, so that the bytes of a finished store do not
@@ -43,7 +43,7 @@ class Progress:
     def begin(
         cls, store: zarr.Group, shape: Shape, block: Shape, rows: npt.NDArray[np.int64] | None = None, **task: Any
     ) -> Progress:
-        """Begin a grid of ``block`` over an image of ``shape``, forgetting any before.
+        """Start a grid of ``block`` over an image of ``shape``; an earlier one is dropped.
 
         Parameters
         ----------
@@ -67,7 +67,7 @@ class Progress:
 
     @classmethod
     def find(cls, store: zarr.Group) -> Progress | None:
-        """Return what `begin` has begun, or None."""
+        """Return the progress that `begin` has left, or None."""
         group = store.get(_NAME)
         if not isinstance(group, zarr.Group) or "block" not in group.attrs:
             return None
@@ -77,7 +77,7 @@ class Progress:
 
     @property
     def done(self) -> npt.NDArray[np.bool_]:
-        """Which blocks are finished, in raster order; a marker that cannot be read counts for nothing."""
+        """Which blocks are finished, in raster order; a marker that cannot be read does not count."""
         marks = array_of(self._group, "done")
         try:
             return np.asarray(marks[...]).ravel()
@@ -90,7 +90,7 @@ class Progress:
         return np.asarray(array_of(self._group, "rows")[...])
 
     def room(self, name: str) -> zarr.Group:
-        """Return a group for what only a store in the making needs; it goes when the store is complete."""
+        """Return a group for temporary data; it is removed when the store is complete."""
         return self._group.require_group(name)
 
     def mark(self, index: int) -> None:
@@ -100,9 +100,9 @@ class Progress:
 
 
 def marks_seen(find: Callable[[], Progress | None]) -> tuple[Shape, npt.NDArray[np.bool_]] | None:
-    """Return the block and which of them are done, for one who only looks on; None where nothing says so.
+    """Return the shape of a block and which blocks are done, for an observer; None if that is not known.
 
-    Whoever writes the store does not wait for onlookers: what ``find`` has found may be removed before it is read.
+    The writer does not wait for observers: what ``find`` returns may be removed before it is read.
     """
     try:
         progress = find()
@@ -120,6 +120,6 @@ def _is_marked(marks: zarr.Array[Any], place: tuple[int, ...]) -> bool:
 
 
 def remove_progress(store: zarr.Group) -> None:
-    """Remove what only a store in the making needs; harmless to repeat."""
+    """Remove temporary data of a store in the making; harmless to repeat."""
     if _NAME in store:
         del store[_NAME]

@@ -1,8 +1,8 @@
-"""Reading what an interrupted run has left: a done marker says that a block was written, not that it is still there.
+"""Verify what an interrupted run has left: a done marker says that a block was written, not that it is still there.
 
-A machine that lost its power, a disk or an object store may have lost or spoiled chunks since. Every chunk ends with a
+Since then, a power failure, a disk or an object store may have lost or damaged chunks. Every chunk ends with a
 checksum, so to read it is to verify it. All functions here read what belongs to one block of a store in the making, and
-raise MissingChunkError or DamagedChunkError where that is not there or not what was written.
+raise MissingChunkError or DamagedChunkError if it is missing or not what was written.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Small records beside the stores: one JSON object each, read and written whole, wherever fsspec can put it."""
+"""Small records beside the stores: one JSON object each, local or remote, read and written whole."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mrdist.storage.retries import code_of, patiently
 from mrdist.storage.urls import StorageOptions, filesystem_of, is_local, redact, store_errors
 
 _REFUSED = {"PreconditionFailed", "ConditionalRequestConflict"}
-_UNKNOWN = {"NotImplemented", "InvalidArgument", "InvalidRequest"}  # what servers without the condition answer
+_UNKNOWN = {"NotImplemented", "InvalidArgument", "InvalidRequest"}  # answers of servers without conditional put
 
 
 def read_record(url: str, options: StorageOptions = None) -> dict[str, Any] | None:
@@ -25,7 +25,7 @@ def read_record(url: str, options: StorageOptions = None) -> dict[str, Any] | No
     Raises
     ------
     StoreError
-        If it cannot be read, or is no record.
+        If it cannot be read, or is not a record.
     """
     filesystem, path = filesystem_of(url, options)
     with store_errors(url):
@@ -43,7 +43,7 @@ def read_record(url: str, options: StorageOptions = None) -> dict[str, Any] | No
 
 
 def write_record(url: str, record: Mapping[str, Any], options: StorageOptions = None) -> None:
-    """Write a record, over any that is there; who reads at the same time finds the old one or the new one.
+    """Write or replace a record; a reader at the same time sees the old one or the new one.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def write_record(url: str, record: Mapping[str, Any], options: StorageOptions = 
 def create_record(url: str, record: Mapping[str, Any], options: StorageOptions = None) -> bool:
     """Write a record unless there is one; of several writers at once, one succeeds.
 
-    An object store that knows no conditional put is asked again afterwards who was the last to write.
+    If an object store has no conditional put, the record is read back to see which writer was the last.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def create_record(url: str, record: Mapping[str, Any], options: StorageOptions =
 
 
 def remove_record(url: str, options: StorageOptions = None) -> None:
-    """Remove a record; harmless where there is none.
+    """Remove a record, if there is one.
 
     Raises
     ------

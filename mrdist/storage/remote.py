@@ -1,7 +1,7 @@
-"""Stores that are not on this machine: how they are reached, and what they mean when they refuse.
+"""Remote stores: how they are opened, and what their refusals mean.
 
-What an object store or its client says is turned into one sentence with what to do. Nothing of what is secret, in a
-URL or in what a library says of one, gets into it.
+The answer of an object store or of its client becomes one sentence that says what to do. It holds no secret, neither of
+a URL nor of the message of a library.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from mrdist.storage.retries import code_of, codes_of, may_pass, patiently
 StorageOptions = Mapping[str, Any] | None
 
 CONNECTIONS = 32
-"""Requests to one store that a process has under way at once, whatever else asks for more."""
+"""Most requests to one store that a process has under way at once."""
 _CONNECT_SECONDS = 5
 _READ_SECONDS = 15  # without a byte
 _LONGEST_REASON = 300
@@ -38,7 +38,7 @@ _REFUSALS: dict[str, tuple[str, str]] = {
     **dict.fromkeys(
         ("InvalidAccessKeyId", "NotSignedUp", "InvalidClientTokenId"), ("the store does not know the access key", _KEYS)
     ),
-    "SignatureDoesNotMatch": ("the secret key does not fit the access key", _KEYS),
+    "SignatureDoesNotMatch": ("the secret key does not match the access key", _KEYS),
     **dict.fromkeys(
         ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "UnauthorizedSSOTokenError"),
         ("the session token has expired", "sign in again or renew the credentials, then repeat the command"),
@@ -46,14 +46,14 @@ _REFUSALS: dict[str, tuple[str, str]] = {
     **dict.fromkeys(("InvalidToken", "InvalidSecurity"), ("the session token is not valid", _KEYS)),
     **dict.fromkeys(
         ("RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture"),
-        ("this machine's clock differs too much from the store's", "set it, best by NTP"),
+        ("this machine's clock differs too much from the store's", "set this clock, best by NTP"),
     ),
     **dict.fromkeys(
         (
             *("PermanentRedirect", "TemporaryRedirect", "Redirect", "301", "307"),
             *("AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "InvalidRegionError"),
         ),
-        ("the bucket is not in the region that was asked", _REGION),
+        ("the bucket is in another region", _REGION),
     ),
     "NoRegionError": ("no region is set", _REGION),
     **dict.fromkeys(
@@ -61,14 +61,15 @@ _REFUSALS: dict[str, tuple[str, str]] = {
         ("access is denied", f"ask for the permission, or {_KEYS}"),
     ),
     **dict.fromkeys(
-        ("MethodNotAllowed", "405", "NotImplemented", "501"), ("the store does not allow that", "check the address")
+        ("MethodNotAllowed", "405", "NotImplemented", "501"),
+        ("the store does not allow this request", "check the address"),
     ),
     **dict.fromkeys(
-        ("InvalidBucketName", "ParamValidationError"), ("that is no name of a bucket", "check the address")
+        ("InvalidBucketName", "ParamValidationError"), ("the name of the bucket is not valid", "check the address")
     ),
     "NoCredentialsError": (
-        "there are no credentials",
-        f"set {_CREDENTIALS}; of a public bucket, storage_options={{'anon': True}}",
+        "no credentials are set",
+        f"set {_CREDENTIALS}; for a public bucket, storage_options={{'anon': True}}",
     ),
     **dict.fromkeys(
         ("PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError", "SSOTokenLoadError"),
@@ -80,11 +81,14 @@ _REFUSALS: dict[str, tuple[str, str]] = {
     ),
     **dict.fromkeys(
         ("SSLError", "ClientConnectorSSLError", "ClientConnectorCertificateError"),
-        ("no secure connection can be made", "check the endpoint, and name its authority's file in AWS_CA_BUNDLE"),
+        (
+            "no secure connection can be made",
+            "check the endpoint, and set AWS_CA_BUNDLE to the file of its certificate authority",
+        ),
     ),
     **dict.fromkeys(
         ("EndpointConnectionError", "ConnectTimeoutError", "ClientConnectorError", "ClientConnectorDNSError"),
-        ("nothing answers there", "check the address, the endpoint (AWS_ENDPOINT_URL) and the network"),
+        ("no server answers there", "check the address, the endpoint (AWS_ENDPOINT_URL) and the network"),
     ),
     "400": ("the request is not accepted", _REGION),
     **dict.fromkeys(
@@ -93,7 +97,7 @@ _REFUSALS: dict[str, tuple[str, str]] = {
     ),
 }
 _CLIENTS = ("aiobotocore", "aiohttp", "botocore")  # libraries whose errors are no OSErrors
-_VAGUE = {"301", "400", "403", "404"}  # answers to HEAD have no more than that
+_VAGUE = {"301", "400", "403", "404"}  # all that answers to HEAD say
 
 
 def is_local(url: str) -> bool:
@@ -102,7 +106,7 @@ def is_local(url: str) -> bool:
 
 
 def normalize_url(url: Address) -> str:
-    """Return the URL without a trailing slash; a local one as an absolute path, which any process understands.
+    """Return the URL without a trailing slash; a local one as an absolute path, valid in any process.
 
     Examples
     --------
@@ -130,26 +134,26 @@ def redact(url: str) -> str:
 
 
 def redact_text(text: str) -> str:
-    """Return what a library says with all URLs in it redacted.
+    """Return the message of a library with all URLs in it redacted.
 
     Examples
     --------
     >>> redact_text("404, message='Not Found', url='https://user:secret@host/faces.zarr?token=1'")
     "404, message='Not Found', url='https://host/faces.zarr'"
     """
-    return re.sub(r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>)]+", lambda found: redact(found[0]), text)
+    return re.sub(r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>)]+", lambda match: redact(match[0]), text)
 
 
 def open_filesystem(url: str, options: StorageOptions, *, asynchronous: bool = False) -> tuple[Any, str]:
     """Return the filesystem of a URL that is not local, and the path in it.
 
-    Listings are never taken from a cache, and the filesystem tries nothing again by itself: see
+    Listings are never cached, and the filesystem retries nothing by itself: see
     `mrdist.storage.retries`.
 
     Raises
     ------
     StoreError
-        If fsspec does not know the protocol, or the URL holds what its filesystem would not read.
+        If fsspec does not know the protocol, or the URL holds a part that its filesystem would ignore.
     """
     chosen: dict[str, Any] = {"use_listings_cache": False, **(options or {})}
     if asynchronous:
@@ -157,9 +161,9 @@ def open_filesystem(url: str, options: StorageOptions, *, asynchronous: bool = F
     if url.startswith(_S3):
         if urlsplit(url).netloc.rpartition("@")[1]:
             raise StoreError(
-                f"{redact(url)} was given with a key in the address, where s3 has none; set {_CREDENTIALS}."
+                f"{redact(url)} has a key in the address, but s3 addresses must not hold keys; set {_CREDENTIALS}."
             )
-        chosen.setdefault("max_concurrency", 1)  # of one object: more would ask for its size before every read
+        chosen.setdefault("max_concurrency", 1)  # for one object: with more, every read would first ask for its size
         given = chosen.get("config_kwargs", {})
         chosen["config_kwargs"] = {
             "max_pool_connections": CONNECTIONS,
@@ -173,7 +177,8 @@ def open_filesystem(url: str, options: StorageOptions, *, asynchronous: bool = F
         filesystem, path = fsspec.url_to_fs(normalize_url(url), **chosen)
     except (ImportError, ValueError) as error:
         raise StoreError(
-            f"{redact(url)} cannot be opened ({redact_text(str(error)).rstrip('.')}); use a path or a URL fsspec knows."
+            f"{redact(url)} cannot be opened ({redact_text(str(error)).rstrip('.')}); use a path or a URL that "
+            "fsspec supports."
         ) from shown(error, url)
     if url.startswith(_S3):
         filesystem.retries = 1
@@ -188,7 +193,7 @@ def filesystem_of(url: str, options: StorageOptions) -> tuple[Any, str]:
 
 
 def open_stream(url: str, options: StorageOptions, **how: Any) -> Any:
-    """Open a file for reading; whatever part of it is fetched later, is fetched as patiently."""
+    """Open a file for reading; later reads of its parts are retried as well."""
     filesystem, path = filesystem_of(url, options)
     stream = patiently(lambda: filesystem.open(path, "rb", **how))
     cache: Any = getattr(stream, "cache", None)
@@ -199,7 +204,7 @@ def open_stream(url: str, options: StorageOptions, **how: Any) -> Any:
 
 
 def _keep_requests_from_logs() -> None:
-    """Keep the clients from logging requests, with keys and tokens in them, where everything is logged."""
+    """Keep the clients from logging requests, which hold keys and tokens, at any log level."""
     for name in ("botocore", "aiobotocore", "fsspec"):
         logger = logging.getLogger(name)
         if logger.level == logging.NOTSET:
@@ -208,14 +213,14 @@ def _keep_requests_from_logs() -> None:
 
 @contextlib.contextmanager
 def asking_bucket(url: str, options: StorageOptions) -> Iterator[None]:
-    """Ask the bucket where an answer gives no reason, and whether there is one where nothing was found.
+    """Ask the bucket for the reason if an answer gives none, or if nothing is there.
 
-    For the first contact with a store: what goes wrong later has passed this.
+    For the first contact with a store: later requests have passed this.
 
     Raises
     ------
     StoreError
-        If the bucket refuses. What else was raised passes.
+        If the bucket refuses. Other exceptions pass.
     """
     try:
         yield
@@ -224,8 +229,8 @@ def asking_bucket(url: str, options: StorageOptions) -> Iterator[None]:
             raise
         if not isinstance(error, FileNotFoundError) and code_of(error) not in _VAGUE:
             raise
-        found = _bucket_error(url, options)
-        sentence = None if found is None else refusal(url, found)
+        answer = _bucket_error(url, options)
+        sentence = None if answer is None else refusal(url, answer)
         if sentence is None:
             raise
         raise StoreError(sentence) from shown(error, url)
@@ -234,7 +239,7 @@ def asking_bucket(url: str, options: StorageOptions) -> Iterator[None]:
 def _bucket_error(url: str, options: StorageOptions) -> Exception | None:
     """Return what a bucket answers to a listing of one name, None if it answers as it should.
 
-    Unlike the answers for one object, this one tells a bucket that is not there, and says why it refuses.
+    Unlike the answers for one object, this one says that a bucket does not exist, or why it refuses.
     """
     filesystem, _ = open_filesystem(url, options)
     bucket = urlsplit(url).netloc
@@ -246,7 +251,7 @@ def _bucket_error(url: str, options: StorageOptions) -> Exception | None:
 
 
 def refusal(url: str, error: BaseException) -> str | None:
-    """Return the sentence for what a store or its client said, None if it is not known to be a refusal."""
+    """Return the sentence for an error of a store or its client, None if it is not a known refusal."""
     codes = codes_of(error)
     if "NoSuchBucket" in codes:
         return (
@@ -258,8 +263,8 @@ def refusal(url: str, error: BaseException) -> str | None:
             return f"{redact(url)} cannot be reached or used: {wrong} ({_reason(error)}); {advice}."
     if may_pass(error):
         return (
-            f"{redact(url)} cannot be read or written, however often it was tried ({_reason(error)}); repeat the "
-            "command when the store is well again: what is finished is kept."
+            f"{redact(url)} cannot be read or written, even after many tries ({_reason(error)}); repeat the "
+            "command when the store works again: what is finished is kept."
         )
     if isinstance(error, OSError):
         return None
@@ -271,7 +276,7 @@ def refusal(url: str, error: BaseException) -> str | None:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the innermost thing said, on one line."""
+    """Return the message of the innermost cause, on one line."""
     said = getattr(error, "response", None) or getattr(error.__cause__, "response", None)
     if isinstance(said, dict) and said.get("Error", {}).get("Message"):
         text = f"{said['Error'].get('Code')}: {said['Error']['Message']}"
@@ -287,5 +292,5 @@ def shown(error: BaseException, url: str) -> BaseException | None:
 
 
 def told(error: OSError) -> str:
-    """Return what an OSError says, fit for the middle of a sentence."""
+    """Return the message of an OSError, for the middle of a sentence."""
     return redact_text(error.strerror or str(error) or type(error).__name__).rstrip(".")

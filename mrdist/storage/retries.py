@@ -1,9 +1,9 @@
-"""Patience with object stores: what may pass is tried again until a deadline, what is permanent fails at once.
+"""Retries with object stores: transient errors are retried until a deadline, permanent ones fail at once.
 
-Left to themselves, filesystems try a few times, for seconds; a store that is restarted, throttles or lost its network
-is away for minutes. The first contact of a process is another matter: where nothing ever answered, the address is wrong
-more likely than the store is down, and people should be told within seconds. Processes that another one has
-started, Dask's workers, are patient from the start: whoever gives them work has spoken with the store.
+By default, filesystems retry a few times, for seconds; but a store that restarts, throttles or lost its network is away
+for minutes. The first contact of a process has a short deadline: if nothing has ever answered, the address is more
+likely wrong than the store down, and the user should hear of it within seconds. Dask's workers have the long deadline
+from the start: the process that gives them work has already reached the store.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _FIRST_WAIT_SECONDS = 0.1
 _LONGEST_WAIT_SECONDS = 10.0
 _PASSING_STATUS = {408, 429, 500, 502, 503, 504}
 _PASSING_CODES = {
-    "BadDigest",  # what arrived is not what was sent
+    "BadDigest",  # damaged on the way
     "IncompleteBody",
     "InternalError",
     "OperationAborted",
@@ -62,7 +62,7 @@ _answered = multiprocessing.parent_process() is not None
 
 
 def may_pass(error: BaseException) -> bool:
-    """Whether an error of a store is one that the same request may not meet again.
+    """Whether an error of a store is transient: the same request may succeed later.
 
     Examples
     --------
@@ -71,7 +71,7 @@ def may_pass(error: BaseException) -> bool:
     """
     for cause in _causes(error):
         status, code = answer_of(cause)
-        if status is not None or code is not None:  # what the server said decides, whatever became of it
+        if status is not None or code is not None:  # the answer of the server decides, whatever exception it became
             return status in _PASSING_STATUS or code in _PASSING_CODES
         if isinstance(cause, FileNotFoundError | PermissionError | ssl.SSLError):
             return False
@@ -86,7 +86,7 @@ def may_pass(error: BaseException) -> bool:
 
 
 def answer_of(error: BaseException) -> tuple[int | None, str | None]:
-    """Return the HTTP status and the code of a server's answer, as far as an exception carries one."""
+    """Return the HTTP status and the error code of a server's answer, None where an exception carries none."""
     response = getattr(error, "response", None)
     if isinstance(response, dict):  # botocore
         return response.get("ResponseMetadata", {}).get("HTTPStatusCode"), response.get("Error", {}).get("Code")
@@ -95,22 +95,22 @@ def answer_of(error: BaseException) -> tuple[int | None, str | None]:
 
 
 def code_of(error: BaseException) -> str | None:
-    """Return the code of what a server answered, from an error or from what has led to it."""
+    """Return the code of a server's answer, from an error or from its causes."""
     return next((code for _, code in map(answer_of, _causes(error)) if code is not None), None)
 
 
 def status_of(error: BaseException) -> int | None:
-    """Return the HTTP status of a server's answer, likewise."""
+    """Return the HTTP status of a server's answer, from an error or from its causes."""
     return next((status for status, _ in map(answer_of, _causes(error)) if status is not None), None)
 
 
 def codes_of(error: BaseException) -> set[str]:
-    """Return by which names what went wrong is known: codes and statuses of answers, and the classes of errors."""
-    found: set[str] = set()
+    """Return all names of an error: codes and statuses of answers, and the classes of its causes."""
+    codes: set[str] = set()
     for cause in _causes(error):
-        found |= {str(part) for part in answer_of(cause) if part is not None}
-        found |= {base.__name__ for base in type(cause).__mro__}
-    return found
+        codes |= {str(part) for part in answer_of(cause) if part is not None}
+        codes |= {base.__name__ for base in type(cause).__mro__}
+    return codes
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -126,7 +126,7 @@ class Waits:
     Parameters
     ----------
     clock
-        Seconds, from wherever.
+        Returns seconds, as `time.monotonic`.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -135,7 +135,7 @@ class Waits:
         self._next = _FIRST_WAIT_SECONDS
 
     def after(self, error: BaseException) -> float:
-        """Return the seconds to wait after an error, or raise it if it is permanent or the deadline is over.
+        """Return the seconds to wait after an error, or raise it if it is permanent or the deadline has passed.
 
         Raises
         ------
@@ -150,13 +150,13 @@ class Waits:
         emit(
             "retry", reason=type(error).__name__, status=status_of(error), waited=round(self._clock() - self._began, 3)
         )
-        wait = self._next * random.uniform(0.5, 1)  # noqa: S311 (so that many workers do not come back at once)
+        wait = self._next * random.uniform(0.5, 1)  # noqa: S311 (so that many workers do not retry at once)
         self._next = min(2 * self._next, _LONGEST_WAIT_SECONDS)
         return wait
 
 
 def patiently(call: Callable[[], Result]) -> Result:
-    """Return what ``call`` returns, calling it again where it failed with what may pass."""
+    """Return what ``call`` returns; call it again after a transient error."""
     waits = Waits()
     while True:
         try:
@@ -174,7 +174,7 @@ def _note_answer() -> None:
 
 
 class PatientStore(WrapperStore[Store]):
-    """A store whose requests are made again where they failed with what may pass.
+    """A store whose requests are repeated after transient errors.
 
     All of them can be repeated: reads, listings, deletions, and writes of whole objects.
     """

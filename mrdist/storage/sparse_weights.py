@@ -1,8 +1,8 @@
 """Weights stores of learned sparsity: one CSR matrix in AnnData's encoding, written in parallel.
 
-How long a row is turns out when it is solved. So each block leaves its rows inside the group of its progress; when all
-are there, the row pointers follow, and the rows are laid out in raster order, whole chunks of the matrix at a time. The
-bytes of the finished store do not depend on the blocks.
+The length of a row is known only once it is solved. So each block keeps its rows in the group of its progress. When all
+blocks are done, the row pointers are written, and then the rows in raster order, whole chunks of the matrix at a time.
+The bytes of the finished store do not depend on the blocks.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PARTS = ("counts", "indices", "data", "unsolved")
 
 @dataclass(frozen=True, kw_only=True)
 class SparseTraining(AnyTraining):
-    """What decides the bytes of a weights store of l1 or l0.
+    """Everything that decides the bytes of a weights store of l1 or l0.
 
     Besides what `mrdist.storage.outputs.AnyTraining` has:
 
@@ -63,7 +63,7 @@ class SparseTraining(AnyTraining):
 
     @property
     def most_nonzeros(self) -> int:
-        """Most weights of a pixel that l0 may come to; 0 for l1."""
+        """Largest number of weights of a pixel for l0; 0 for l1."""
         return max(self.nonzeros) if isinstance(self.nonzeros, Sequence) else self.nonzeros or 0
 
 
@@ -74,7 +74,7 @@ class SparseOutput(WeightsOutput):
 
     @classmethod
     def open(cls, url: str, storage_options: StorageOptions) -> SparseOutput:
-        """Open a store that `sparse_output` has begun."""
+        """Open a store that `sparse_output` has started."""
         return cls(*begun(url, storage_options, SparseTraining))
 
     def write_block(self, index: int, block: Block, solution: SparseSolution) -> None:
@@ -114,12 +114,12 @@ class SparseOutput(WeightsOutput):
             self.progress.mark(index)
 
     def begin_search(self, n_parts: int, n_candidates: int) -> npt.NDArray[np.float64]:
-        """Make room for the errors of a cross-validation, or find it; return what is there, NaN where nothing is yet.
+        """Create or open the array of cross-validation errors; return its values, NaN where none is written yet.
 
         Parameters
         ----------
         n_parts
-            Parts that the output pixels are searched in.
+            Parts into which the output pixels are cut for the search.
         n_candidates
             Penalties or numbers of weights to choose from.
 
@@ -149,7 +149,7 @@ class SparseOutput(WeightsOutput):
     def lay_out(self) -> int:
         """Write the row pointers and create the arrays of the matrix; return the number of its chunks.
 
-        What an earlier run has written of the matrix is replaced.
+        A matrix that an earlier run has left is replaced.
         """
         training = self.training
         counts = np.zeros((training.n_groups, *training.shape), dtype=np.int64)
@@ -179,7 +179,7 @@ class SparseOutput(WeightsOutput):
             first = int(np.searchsorted(pointers, start, side="right")) - 1
             last = int(np.searchsorted(pointers, stop, side="left"))
             base = int(pointers[first])
-            found = {
+            merged = {
                 "indices": np.empty(int(pointers[last]) - base, dtype=_index_dtype(training)),
                 "data": np.empty(int(pointers[last]) - base, dtype=training.dtype),
             }
@@ -189,15 +189,15 @@ class SparseOutput(WeightsOutput):
                 if not wanted.any():
                     continue
                 ends = np.cumsum(self._kept("counts", index).ravel())
-                parts = {name: self._kept(name, index) for name in found}
+                parts = {name: self._kept(name, index) for name in merged}
                 for position in np.flatnonzero(wanted).tolist():
                     row = int(rows[position])
                     end = int(ends[position])
                     length = int(pointers[row + 1] - pointers[row])
                     place = int(pointers[row]) - base
                     for name, values in parts.items():
-                        found[name][place : place + length] = values[end - length : end]
-            for name, values in found.items():
+                        merged[name][place : place + length] = values[end - length : end]
+            for name, values in merged.items():
                 self._array(name)[start:stop] = values[start - base : stop - base]
 
     def n_unsolved(self) -> int:
@@ -233,8 +233,8 @@ class SparseOutput(WeightsOutput):
 
 def kept_parts(group: zarr.Group, index: int) -> list[zarr.Array[Any]]:
     """Return what a store of learned sparsity in the making keeps of a block that is done; nothing of another store."""
-    found = [group.get(f"{_SCRATCH}/{name}-{index}") for name in _PARTS]
-    return [array for array in found if isinstance(array, zarr.Array)]
+    arrays = [group.get(f"{_SCRATCH}/{name}-{index}") for name in _PARTS]
+    return [array for array in arrays if isinstance(array, zarr.Array)]
 
 
 def _index_dtype(training: SparseTraining) -> np.dtype[Any]:
@@ -250,9 +250,9 @@ def _rows_of(block: Block, training: SparseTraining) -> npt.NDArray[np.int64]:
 def sparse_output(
     url: str, training: SparseTraining, block: Shape, *, overwrite: bool, storage_options: StorageOptions = None
 ) -> SparseOutput | None:
-    """Begin a weights store of learned sparsity, or resume one, see `mrdist.storage.outputs.begin_output`."""
-    found = begin_output(url, training, block, create_error_maps, overwrite=overwrite, storage_options=storage_options)
-    return None if found is None else SparseOutput(*found, training)
+    """Start a weights store of learned sparsity, or resume one, see `mrdist.storage.outputs.begin_output`."""
+    opened = begin_output(url, training, block, create_error_maps, overwrite=overwrite, storage_options=storage_options)
+    return None if opened is None else SparseOutput(*opened, training)
 
 
 @dataclass(frozen=True)
@@ -276,12 +276,12 @@ class SparseModel(Model):
 
     @property
     def n_parameters(self) -> int:
-        """Numbers that a prediction needs: those that are stored, without where they belong."""
+        """Numbers that a prediction needs: the stored values, without their indices."""
         return sum(int(matrix.nnz) for matrix in self.weights.matrices)
 
     @property
     def n_nonzeros(self) -> int:
-        """Those of them that are not zero."""
+        """Those numbers that are not zero."""
         return sum(int(np.count_nonzero(matrix.data)) for matrix in self.weights.matrices)
 
     def predict(self, images: npt.NDArray[np.generic]) -> Floats:

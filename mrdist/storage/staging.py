@@ -1,4 +1,4 @@
-"""A place beside an images store in the making, for images that are not yet in runs that fill chunks."""
+"""Staging beside an images store in the making, for images that do not fill whole chunks yet."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Staging:
         return f"{normalize_url(self.url)}.staging"
 
     def create(self, n_images: int, n_labels: int, shape: Shape, n_channels: int, dtype: str = "uint8") -> None:
-        """Make room for images, replacing what an interrupted run has left."""
+        """Create the staging, replacing what an interrupted run has left."""
         self.remove()
         attributes = {"kind": "staging", "format_version": FORMAT_VERSION, "complete": False}
         with store_errors(self._place):

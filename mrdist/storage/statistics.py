@@ -1,8 +1,8 @@
-"""Statistics stores: the exact sums over images from which any smaller field and any alpha is solved.
+"""Statistics stores: the exact sums over images from which any smaller field and any alpha can be solved.
 
-The leading axis, ``fold``, holds sums of disjoint sets of images; what was appended later has entries of its own, so
-that appending never touches a sum that is there. The attribute ``parts`` is the one place that says how many entries
-and images count: what lies beyond them belongs to an addition in the making, and readers do not see it.
+The leading axis, ``fold``, holds sums of disjoint sets of images. Appended images get entries of their own, so
+appending never touches existing sums. The attribute ``parts`` alone says how many entries and images count: anything
+beyond belongs to an unfinished addition, which readers do not see.
 """
 
 from __future__ import annotations
@@ -147,14 +147,14 @@ class Statistics:
         """
         url = normalize_url(url)
         group = open_kind(url, storage_options, "statistics", _RESUME)
-        found = check_format(group, url)
-        parts = tuple(Part(**part) for part in found["parts"])
+        attributes = check_format(group, url)
+        parts = tuple(Part(**part) for part in attributes["parts"])
         n_folds = sum(part.n_folds for part in parts)
         with store_errors(url):
             return cls(
                 url=url,
                 storage_options=storage_options,
-                accumulation=Accumulation(**found["accumulation"]),
+                accumulation=Accumulation(**attributes["accumulation"]),
                 parts=parts,
                 chunks=(array_of(group, "target_sum").chunks[-2], array_of(group, "target_sum").chunks[-1]),
                 _count=np.asarray(array_of(group, "count")[:n_folds]),
@@ -163,11 +163,11 @@ class Statistics:
 
     @classmethod
     def find(cls, url: str, storage_options: StorageOptions = None) -> Statistics | None:
-        """Open a statistics store, or return None where there is nothing or one that was never finished."""
-        found = find_store(url, storage_options)
-        if found is None:
+        """Open a statistics store, or return None if there is none or it was never finished."""
+        attributes = find_store(url, storage_options)
+        if attributes is None:
             return None
-        if found["kind"] == "statistics" and not found.get("complete"):
+        if attributes["kind"] == "statistics" and not attributes.get("complete"):
             return None
         return cls.open(url, storage_options)
 
@@ -200,7 +200,7 @@ class Statistics:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the pixels of all images: that of an images store which holds them in this order."""
+        """Hash of the pixels of all images: equal to that of an images store that holds them in this order."""
         a = self.accumulation
         return fingerprint(a.shape, a.n_channels, a.dtype, self.image, self.checksum)
 
@@ -219,7 +219,7 @@ class Statistics:
         return np.array([(name, *sums) in known for name, sums in asked], dtype=bool)
 
     def tidy(self) -> None:
-        """Remove what an addition has left that was stopped at its very end, or never came to it."""
+        """Remove what an interrupted addition has left."""
         group = open_group(self.url, self.storage_options, write=True)
         if Progress.find(group) is not None:
             remove_progress(group)
@@ -250,13 +250,13 @@ class Statistics:
     def _read(self, name: str, fold: int, part: Block) -> npt.NDArray[Any]:
         """Return a rectangle of maps, shape (group, ..., y, x), zero outside the image."""
         inside = part.clipped(self.accumulation.shape)
-        found = np.asarray(array_of(self._group, name)[fold, ..., *inside.slices])
+        maps = np.asarray(array_of(self._group, name)[fold, ..., *inside.slices])
         if self.accumulation.color == "shared":
-            found = found[np.newaxis]
+            maps = maps[np.newaxis]
         if inside == part:
-            return found
+            return maps
         beyond = ((inside.y0 - part.y0, part.y1 - inside.y1), (inside.x0 - part.x0, part.x1 - inside.x1))
-        return np.pad(found, [(0, 0)] * (found.ndim - 2) + list(beyond))
+        return np.pad(maps, [(0, 0)] * (maps.ndim - 2) + list(beyond))
 
 
 @plain_arguments
@@ -273,10 +273,10 @@ def open_statistics(url: Address, storage_options: StorageOptions = None) -> xr.
     Returns
     -------
     xarray.Dataset
-        ``lag (fold, shift, y, x)``, ``cross (fold, offset, y, x)``, ``source_sum``, ``target_sum`` and
-        ``target_square (fold, y, x)``, with a ``channel`` after ``fold`` for separate colour; for joint colour ``lag``
-        and ``cross`` have there the ordered ``pair`` of channels, ``channel * n_channels + partner``. ``count (fold)``,
-        the images in every entry, and ``image``, ``checksum`` and ``fold_of_image`` of each image.
+        ``lag (fold, shift, y, x)``, ``cross (fold, offset, y, x)``, ``source_sum``, ``target_sum`` and ``target_square
+        (fold, y, x)``, with a ``channel`` after ``fold`` for separate colour; for joint colour ``lag`` and ``cross``
+        have an axis ``pair`` instead, the ordered pairs of channels, ``channel * n_channels + partner``. ``count
+        (fold)``, the images in every entry, and ``image``, ``checksum`` and ``fold_of_image`` of each image.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Statistics stores in the making: begun, added to, written entry by entry and completed."""
+"""Statistics stores in the making: start, add images, write entry by entry and complete."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class StatisticsOutput:
 
     @classmethod
     def open(cls, url: str, storage_options: StorageOptions) -> StatisticsOutput:
-        """Open a store that `statistics_output` has begun."""
+        """Open a store that `statistics_output` has started."""
         group = open_group(url, storage_options, write=True)
         progress = Progress.find(group)
         assert progress is not None
@@ -113,9 +113,9 @@ class StatisticsOutput:
             Where the faces lie in the images; the latest addition's counts.
         """
         with store_errors(self._url):
-            found = check_format(self._group, self._url)
+            attributes = check_format(self._group, self._url)
             face_frame.write(self._group)
-            before = sum(part["n_images"] for part in found["parts"])
+            before = sum(part["n_images"] for part in attributes["parts"])
             after, first_fold = before + len(image), self.progress.task["first_fold"]
             runs = self.accumulation.folds(len(image))
             fold_of_image = np.repeat(np.arange(len(runs)), [run.stop - run.start for run in runs]) + first_fold
@@ -131,9 +131,9 @@ class StatisticsOutput:
             count.resize((first_fold + len(runs),))
             count[first_fold:] = np.array([run.stop - run.start for run in runs])
             self._group.attrs["mrdist"] = {
-                **found,
+                **attributes,
                 "complete": True,
-                "parts": [*found["parts"], asdict(self.part)],
+                "parts": [*attributes["parts"], asdict(self.part)],
                 "provenance": dict(provenance),
             }
             remove_progress(self._group)
@@ -150,7 +150,7 @@ def statistics_output(
     overwrite: bool,
     storage_options: StorageOptions = None,
 ) -> StatisticsOutput:
-    """Begin a statistics store, add to a complete one, or resume what was begun with the same images.
+    """Start a statistics store, add to a complete one, or resume an interrupted run with the same images.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def statistics_output(
     part, rows
         The images to add, and their rows in the images store.
     block
-        Height and width of a block; what is resumed keeps the grid it was begun with.
+        Height and width of a block; a resumed run keeps its grid.
     overwrite
         Remove any store of mrdist that is there.
 
@@ -172,15 +172,15 @@ def statistics_output(
     Raises
     ------
     StoreExistsError
-        If another accumulation's output, or something else, is there.
+        If ``url`` holds the output of another accumulation, or something else.
     """
     url = normalize_url(url)
-    found = None if overwrite else find_store(url, storage_options)
-    if found is not None and found["kind"] == "statistics":
+    existing = None if overwrite else find_store(url, storage_options)
+    if existing is not None and existing["kind"] == "statistics":
         group = open_group(url, storage_options, write=True)
         progress = Progress.find(group)
-        if not found["complete"] and progress is not None:
-            check_same(url, "accumulation", found["accumulation"], asdict(accumulation))
+        if not existing["complete"] and progress is not None:
+            check_same(url, "accumulation", existing["accumulation"], asdict(accumulation))
             check_same(
                 url, "accumulation", {"images": progress.task["part"]["fingerprint"]}, {"images": part.fingerprint}
             )
@@ -189,7 +189,7 @@ def statistics_output(
         if progress is not None and same and np.array_equal(progress.rows, rows):
             remove_partial_files(url)
             return StatisticsOutput(url, group, progress)
-        if found["complete"]:
+        if existing["complete"]:
             with store_errors(url):
                 return StatisticsOutput(url, group, _begin(group, accumulation, part, rows, block))
     clear_output(url, storage_options, kind="statistics", overwrite=overwrite)

@@ -1,4 +1,4 @@
-"""What lies where a store of mrdist was looked for, told in one sentence with the next step."""
+"""What lies at an address that should hold a store of mrdist: one sentence with the next step."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def stranger_at(url: str, options: StorageOptions) -> StoreError:
 
         def read(name: str) -> dict[str, Any]:
             try:
-                found = json.loads(patiently(lambda: filesystem.cat_file(f"{root}/{name}"))) if name in names else {}
+                document = json.loads(patiently(lambda: filesystem.cat_file(f"{root}/{name}"))) if name in names else {}
             except ValueError:
-                found = {}
-            return found if isinstance(found, dict) else {}
+                document = {}
+            return document if isinstance(document, dict) else {}
 
         if names & {"zarr.json", ".zarray", ".zgroup"}:
             return _zarr(place, names, read("zarr.json"), read(".zattrs"))
@@ -79,7 +79,7 @@ def _zarr(place: str, names: set[str], metadata: Mapping[str, Any], attributes: 
     if ".zarray" in names or metadata.get("node_type") == "array":
         parent = place.rpartition("/")[0]
         return ForeignStoreError(
-            f"{place} is a zarr array, and a store is a group of arrays; give the group it lies in ({parent}), or "
+            f"{place} is a zarr array, but a store is a group of arrays; give the group it lies in ({parent}), or "
             f"{_BY_HAND}."
         )
     if ".zgroup" in names:
@@ -87,11 +87,11 @@ def _zarr(place: str, names: set[str], metadata: Mapping[str, Any], attributes: 
         if kind is not None:
             return ForeignStoreError(f"{place} is {kind} in zarr format 2, not a store of mrdist; {_BY_HAND}.")
         return ForeignStoreError(
-            f"{place} is a zarr group of format 2, and mrdist reads format 3; write it anew, for instance by "
+            f"{place} is a zarr group of format 2, but mrdist reads format 3; rewrite it, for instance with "
             "xarray.open_zarr(URL, mask_and_scale=False).drop_encoding().to_zarr(NEW, zarr_format=3)."
         )
     return StoreNotFoundError(
-        f"there is no zarr group at {place}: its zarr.json is damaged; restore it from a copy or write the store anew."
+        f"there is no zarr group at {place}: its zarr.json is damaged; restore it from a copy or write the store again."
     )
 
 
@@ -113,7 +113,7 @@ def foreign_group(url: str, attributes: Mapping[str, Any]) -> ForeignStoreError:
 
 
 def _foreign_kind(attributes: Mapping[str, Any]) -> str | None:
-    """Return what other programs' attributes say a group is."""
+    """Return what a group is by the attributes of other programs."""
     if attributes.get("encoding-type") in ("csr_matrix", "csc_matrix"):
         return "a sparse matrix in AnnData's encoding"
     if str(attributes.get("encoding-type", "")).startswith("anndata"):

@@ -1,4 +1,4 @@
-"""URLs, groups and the errors that reading and writing them can meet."""
+"""URLs, groups, and the errors of reading and writing them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ FORMAT_VERSION = 1
 
 @contextmanager
 def store_errors(url: str) -> Iterator[None]:
-    """Turn what the operating system or the object store says into one sentence about ``url``."""
+    """Turn errors of the operating system or the object store into one sentence about ``url``."""
     try:
         yield
     except MrdistError:
@@ -66,11 +66,11 @@ def store_errors(url: str) -> Iterator[None]:
             )
         if isinstance(error, KeyError):
             raise StoreFormatError(
-                f"{redact(url)} lacks an array that stores of its kind have; restore it from a copy or write it anew."
+                f"{redact(url)} lacks an array that stores of its kind have; restore it from a copy or write it again."
             ) from error
-        if isinstance(error, RuntimeError | ValueError):  # what the codecs raise at damaged bytes
+        if isinstance(error, RuntimeError | ValueError):  # raised by codecs for damaged bytes
             raise StoreError(
-                f"a chunk of {redact(url)} cannot be decoded; restore it from a copy or write the store anew."
+                f"a chunk of {redact(url)} cannot be decoded; restore it from a copy or write the store again."
             ) from error
         raise
 
@@ -99,7 +99,9 @@ def open_group(url: str, options: StorageOptions = None, *, write: bool = False)
         If the address cannot be used at all.
     """
     if not is_local(url) and "?" in url:
-        raise StoreNotFoundError(f"{redact(url)} was given with a query, which names one file and no store.")
+        raise StoreNotFoundError(
+            f"{redact(url)} has a query, which addresses a single file; give the address of a store, without a query."
+        )
     with store_errors(url), _opening(url, options):
         store = _store(url, options, read_only=not write)
         if write:  # a writer must see arrays as they are, not as they were when the store was last complete
@@ -108,10 +110,10 @@ def open_group(url: str, options: StorageOptions = None, *, write: bool = False)
 
 
 def array_of(group: zarr.Group, name: str) -> zarr.Array[Any]:
-    """Return an array that a group of mrdist's holds."""
+    """Return an array of a group."""
     array = group.get(name)
     if not isinstance(array, zarr.Array):
-        raise StoreFormatError(f"{place_of(group)} lacks the array {name!r}; restore it or write the store anew.")
+        raise StoreFormatError(f"{place_of(group)} lacks the array {name!r}; restore it or write the store again.")
     return array
 
 
@@ -135,7 +137,7 @@ def create_group(url: str, options: StorageOptions, attributes: Mapping[str, Any
 
 @contextmanager
 def _opening(url: str, options: StorageOptions) -> Iterator[None]:
-    """Meet a store for the first time: what is wrong with the whole of it is told here."""
+    """Report errors of the first contact with a store: those that concern the whole store."""
     try:
         with asking_bucket(url, options):
             yield
@@ -155,7 +157,7 @@ def find_store(url: str, options: StorageOptions) -> dict[str, Any] | None:
     Raises
     ------
     StoreExistsError
-        If there is something that is no store of mrdist.
+        If there is something that is not a store of mrdist.
     """
     try:
         return describe(url, options)
@@ -187,30 +189,30 @@ def describe(url: str, options: StorageOptions = None) -> dict[str, Any]:
 def check_format(group: zarr.Group, url: str) -> dict[str, Any]:
     """Return the attribute ``mrdist`` of a group of a format that this version reads."""
     attributes = group.attrs.asdict()
-    found = parsed(attributes.get("mrdist"))
-    if found is None:
+    attribute = parsed(attributes.get("mrdist"))
+    if attribute is None:
         raise foreign_group(url, attributes)
-    version = found.get("format_version", FORMAT_VERSION)
+    version = attribute.get("format_version", FORMAT_VERSION)
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise StoreFormatError(
-            f"{redact(url)} has format version {version}, this mrdist reads up to {FORMAT_VERSION}; upgrade mrdist."
+            f"{redact(url)} has format version {version}, but this mrdist reads up to {FORMAT_VERSION}; upgrade mrdist."
         )
-    return {"format_version": FORMAT_VERSION, "complete": True} | found
+    return {"format_version": FORMAT_VERSION, "complete": True} | attribute
 
 
 def open_kind(url: str, options: StorageOptions, kind: str, resume: str) -> zarr.Group:
     """Open a complete store of ``kind``; ``resume`` says how an incomplete one is finished."""
     group = open_group(url, options)
-    found = check_format(group, url)
-    if found["kind"] != kind:
-        raise StoreFormatError(f"{redact(url)} is a store of {found['kind']}, not of {kind}; check the address.")
-    if not found.get("complete"):
+    attributes = check_format(group, url)
+    if attributes["kind"] != kind:
+        raise StoreFormatError(f"{redact(url)} is a store of {attributes['kind']}, not of {kind}; check the address.")
+    if not attributes.get("complete"):
         raise StoreIncompleteError(f"{redact(url)} is not complete; {resume}.")
     return group
 
 
 def check_output(url: str, options: StorageOptions, *, kind: str, overwrite: bool) -> None:
-    """Make sure that a new store may go to ``url``: over nothing, over one that was never finished, or if asked to.
+    """Make sure that ``url`` is free, holds an unfinished store of ``kind``, or may be overwritten.
 
     Raises
     ------
@@ -225,16 +227,16 @@ def check_output(url: str, options: StorageOptions, *, kind: str, overwrite: boo
         if patiently(lambda: filesystem.isdir(root) and not filesystem.ls(root)):
             return
         try:
-            found = describe(url, options)
+            existing = describe(url, options)
         except (StoreNotFoundError, ForeignStoreError) as error:
             raise _in_the_way(url) from error
         except StoreFormatError as error:
             raise StoreExistsError(
                 f"{str(error).rstrip('.')}, remove it yourself, or choose another address."
             ) from error
-    if not overwrite and (found["kind"] != kind or found.get("complete")):
+    if not overwrite and (existing["kind"] != kind or existing.get("complete")):
         raise StoreExistsError(
-            f"{redact(url)} already holds {found['kind']}; use --overwrite (overwrite=True) or another address."
+            f"{redact(url)} already holds {existing['kind']}; use --overwrite (overwrite=True) or another address."
         )
 
 
@@ -248,12 +250,12 @@ def remove_output(url: str, options: StorageOptions) -> None:
 
 
 def check_same(url: str, what: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Make sure that a store was begun by the same ``what`` (a training, an accumulation).
+    """Make sure that a store belongs to the same ``what`` (a training, an accumulation).
 
     Raises
     ------
     StoreExistsError
-        If it was another one, naming the first difference.
+        If it belongs to another one, naming the first difference.
     """
     for name, value in now.items():
         if before.get(name) != value:
@@ -305,14 +307,14 @@ def clear_output(url: str, options: StorageOptions, *, kind: str, overwrite: boo
 
 
 def stored_bytes(url: str, options: StorageOptions = None) -> int:
-    """Return the bytes of everything in a store, as they lie on disk or in the object storage."""
+    """Return the size of a store in bytes, as stored on disk or in the object store."""
     filesystem, root = filesystem_of(url, options)
     with store_errors(url):
         return int(patiently(lambda: filesystem.du(root)))
 
 
 def write_array(group: zarr.Group, name: str, values: npt.NDArray[Any], *dimensions: str) -> None:
-    """Create an array of one chunk, which is there even where all values are zero: readers miss a chunk that is not."""
+    """Create an array of one chunk, which is written even if all values are zero: a missing chunk is an error."""
     group.create_array(
         name,
         data=values,
@@ -347,7 +349,7 @@ def commit(group: zarr.Group, url: str, attributes: Mapping[str, Any]) -> None:
 
 
 class _HeldRoot(zarr.storage.WrapperStore[Store]):
-    """A store that keeps what is written to the root's metadata back until it is released."""
+    """A store that holds back writes to the root's metadata until they are released."""
 
     _root: Buffer | None = None
 
@@ -368,7 +370,7 @@ class _HeldRoot(zarr.storage.WrapperStore[Store]):
 
 
 def consolidate(group: zarr.Group, url: str) -> None:
-    """Gather all metadata in the root, so that opening the store takes one read; sweep out what killed writers left."""
+    """Consolidate the metadata, so that a store opens with one read; remove what killed writers left."""
     remove_partial_files(url)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Consolidated metadata", category=zarr.errors.ZarrUserWarning)

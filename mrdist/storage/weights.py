@@ -27,7 +27,7 @@ from mrdist.synthesis import MaskedWeights
 
 @dataclass(frozen=True, kw_only=True)
 class Training(AnyTraining):
-    """What decides the bytes of a weights store of masked regression.
+    """Everything that decides the bytes of a weights store of masked regression.
 
     Besides what `mrdist.storage.outputs.AnyTraining` has:
 
@@ -56,7 +56,7 @@ class TrainOutput(WeightsOutput):
 
     @classmethod
     def open(cls, url: str, storage_options: StorageOptions) -> TrainOutput:
-        """Open a store that `train_output` has begun."""
+        """Open a store that `train_output` has started."""
         return cls(*begun(url, storage_options, Training))
 
     def write_block(
@@ -99,7 +99,7 @@ def train_output(
     overwrite: bool,
     storage_options: StorageOptions = None,
 ) -> TrainOutput | None:
-    """Begin a weights store, or resume the one that the same training has begun.
+    """Start a weights store, or resume that of the same training.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def train_output(
     training
         What will be trained.
     block
-        Height and width of a block; a store that is resumed keeps the grid it was begun with.
+        Height and width of a block; a resumed store keeps its grid.
     overwrite
         Remove any store of mrdist that is there.
 
@@ -120,10 +120,10 @@ def train_output(
     Raises
     ------
     StoreExistsError
-        If another training's output, or something else, is there.
+        If ``url`` holds the output of another training, or something else.
     """
-    found = begin_output(url, training, block, create_arrays, overwrite=overwrite, storage_options=storage_options)
-    return None if found is None else TrainOutput(*found, training)
+    opened = begin_output(url, training, block, create_arrays, overwrite=overwrite, storage_options=storage_options)
+    return None if opened is None else TrainOutput(*opened, training)
 
 
 def create_arrays(group: zarr.Group, training: Training) -> None:
