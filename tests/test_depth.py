@@ -153,9 +153,9 @@ def test_resizing_agrees_over_depths(dtype):
 @pytest.mark.parametrize(
     ("pixels", "said"),
     [
-        (np.full((4, 4), np.nan), "holds NaN, and floats mean 0"),
+        (np.full((4, 4), np.nan), "holds NaN, but floats must lie in 0"),
         (np.linspace(-1, 255, 16).reshape(4, 4), "has values from -1 to 255"),
-        (np.zeros((2, 4, 4), np.uint8), r"an array of shape \(2, 4, 4\).*save one image a file"),
+        (np.zeros((2, 4, 4), np.uint8), r"an array of shape \(2, 4, 4\).*save one image per file"),
         (np.zeros(4, np.uint8), r"an array of shape \(4,\)"),
         (np.zeros((0, 4), np.uint8), r"an array of shape \(0, 4, 1\)"),
         (np.zeros((4, 4), np.int64), "holds int64"),
@@ -273,7 +273,7 @@ def test_what_is_stretched_or_laid_on_white_is_said(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         report = ingest(tmp_path / "in", tmp_path / "out.zarr", size=(16, 16))
     assert {change: len(photographs) for change, photographs in report.changes.items()} == {"alpha": 1, "shape": 4}
-    assert "1 of 4 photographs are transparent in part and are laid on white" in caplog.text
+    assert "1 of 4 photographs are partly transparent and are put on white" in caplog.text
     assert "4 of 4 photographs are stretched" in caplog.text
     assert json.dumps(report.to_dict())
 
