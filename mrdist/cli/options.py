@@ -245,7 +245,9 @@ _method_options = (
         metavar="G",
         help="Of kernel; by default 1 / median squared distance of two images.",
     ),
-    click.option("--components", type=int, show_default="32", metavar="K", help="Principal components of pca."),
+    click.option(
+        "--components", type=int, show_default="32, or as many as fit", metavar="K", help="Principal components of pca."
+    ),
     click.option(
         "--window", type=int, show_default="all", metavar="R", help="l1, l0: odd side of the square of input pixels."
     ),
@@ -255,7 +257,7 @@ _method_options = (
     click.option(
         "--nonzeros",
         type=OneOrSeveral(cv=True),
-        show_default="10",
+        show_default="10, or as many as fit",
         metavar="K|cv",
         help="l0: weights of a pixel, at most; of several (K,K,...), or of some for cv, cross-validation chooses.",
     ),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -183,11 +182,14 @@ def plan(images: str | None, as_json: bool, **options: Any) -> None:
 
     found = plan(images, **stored, **options)
     if as_json:
-        print_json({**asdict(found), "amplification": found.amplification})
+        print_json(found.to_dict())
     else:
-        print_table(
-            images, ("", ""), [*_describe_plan(found), ("seconds, from a short measurement", f"{found.seconds:.3g}")]
-        )
+        times = [
+            ("seconds, from a short measurement", f"{found.seconds:.3g}"),
+            ("seconds until the workers are there, about", f"{found.start_seconds:.3g}"),
+            ("seconds in all, about", f"{found.total_seconds:.3g}"),
+        ]
+        print_table(images, ("", ""), [*_describe_plan(found), *times])
     if found.advice is not None and not as_json:
         click.echo(f"Warning: {found.advice}", err=True)
 
@@ -230,6 +232,8 @@ def _print_estimate(found: Estimate, as_json: bool) -> None:
                 "time, from a short measurement here",
                 f"{format_seconds(seconds)} with {found.workers} workers, {found.worker_hours:.3g} hours of a worker",
             ),
+            ("time until the workers are there, about", format_seconds(found.plan.start_seconds or 0.0)),
+            ("time in all, about", format_seconds(found.plan.total_seconds or 0.0)),
             *((f"price of {name.replace('_', ' ')}", f"{price:.2f}") for name, price in found.prices.items()),
         ],
     )

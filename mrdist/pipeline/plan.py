@@ -10,7 +10,7 @@ from os import fspath
 from typing import Any, Literal
 
 from mrdist.arguments import Address, plain_arguments
-from mrdist.calibration import Rates, measure_kernels, predict_seconds
+from mrdist.calibration import Rates, measure_kernels, predict_seconds, predict_start
 from mrdist.errors import ParameterError
 from mrdist.execution import n_processors
 from mrdist.geometry import Shape, block_grid
@@ -54,7 +54,7 @@ def plan(
 
     Parameters and errors are those of `train`; the methods mr and pixel can be planned. The seconds rest on some 0.4 s
     of reading from the store, accumulating and solving on this machine, and count a processor for every worker that is
-    asked for.
+    asked for; ``start_seconds`` of the local workers are an estimate that comes on top of them.
 
     Returns
     -------
@@ -81,7 +81,8 @@ def plan(
     found = plan_training(workload, max_memory=parse_bytes(max_memory), n_slots=n_slots, block=block)
     rates = Rates(*measure_reading(images, training, workload, found), *measure_kernels(workload, images.dtype))
     seconds = predict_seconds(workload, found, rates, n_slots=n_slots, n_processors=max(n_slots, n_processors()))
-    return replace(found, seconds=seconds)
+    start_seconds = predict_start(workers, found.n_blocks, n_processors=n_processors())
+    return replace(found, seconds=seconds, start_seconds=start_seconds)
 
 
 def describe(
