@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -39,7 +39,9 @@ class BlockRun:
     Attributes
     ----------
     start_seconds, run_seconds
-        Until the workers were ready, and from then on.
+        Until the workers were there, and all the rest.
+    prepare_seconds
+        The part of ``run_seconds`` in which kernels were compiled and loaded.
     peak_memory_bytes
         Largest resident size of a worker.
     tasks
@@ -50,6 +52,7 @@ class BlockRun:
     run_seconds: float
     peak_memory_bytes: int
     tasks: Sequence[Any] = ()
+    prepare_seconds: float = 0.0
 
 
 def check_choices(color: str, split: str = "train", dtype: str = "float32") -> None:
@@ -147,7 +150,9 @@ def run_blocks(
     if not tasks:
         return BlockRun(0.0, 0.0, peak_memory())
     with open_blocks(workers=workers, scheduler=scheduler, n_tasks=len(tasks), max_memory=max_memory) as executor:
-        return run_pass(executor, function, tasks, cut, n_images=n_images, progress=progress, phase=phase, done=done)
+        started = time.perf_counter() - executor.prepare_seconds
+        run = run_pass(executor, function, tasks, cut, n_images=n_images, progress=progress, phase=phase, done=done)
+        return replace(run, run_seconds=time.perf_counter() - started, prepare_seconds=executor.prepare_seconds)
 
 
 @contextmanager

@@ -39,7 +39,7 @@ def choose_components(
         url = f"{folder}/pca-{components}.zarr"
         trained = train(images_url, url, **options, components=components)
         whole = trained.blocks_run == trained.blocks
-        seconds = seconds + trained.run_seconds if whole and seconds is not None else None
+        seconds = seconds + trained.run_seconds - trained.prepare_seconds if whole and seconds is not None else None
         scores = evaluate(url, images_url, splits=["val"], progress=False, storage_options=options["storage_options"])
         errors.append((scores["splits"]["val"]["frame"]["model"]["mse"], components))
     return min(errors)[1], seconds

@@ -29,6 +29,7 @@ from mrdist.storage import (
     StorageOptions,
     additions,
     begin_growth,
+    check_growth,
     create_images,
     describe,
     finish_growth,
@@ -69,7 +70,9 @@ def open_store(url: str, storage_options: StorageOptions) -> Images | None:
         describe(url, storage_options)
     except StoreNotFoundError:
         return None
-    return Images.open(url, storage_options)
+    store = Images.open(url, storage_options)
+    check_growth(store)
+    return store
 
 
 def frame_of(

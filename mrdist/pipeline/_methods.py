@@ -128,7 +128,12 @@ class Method:
         Module, name of the function that trains, and of the one that checks and plans before the trainer begins its
         output, both called with a `Job` and all options.
     options
+<<<<<<< HEAD
         Its options besides those that all methods share, with their defaults.
+=======
+        The options that it knows beside those that all methods share, with their defaults; None where the default
+        follows from the images.
+>>>>>>> starts
     knows_joint
         Whether its outputs can see all input channels.
     """
@@ -170,7 +175,7 @@ METHODS: dict[str, Method] = {
         ("mrdist.pipeline.train_global", "train_global", "plan_whole"),
         {"alpha": 0.01, "penalize_intercept": True, "gamma": None, **_SEARCH},
     ),
-    "pca": Method(("mrdist.pipeline.train_global", "train_global", "plan_whole"), {"components": 32}),
+    "pca": Method(("mrdist.pipeline.train_global", "train_global", "plan_whole"), {"components": None}),
     "mean": Method(("mrdist.pipeline.train_mean", "train_mean", "plan_mean"), {}),
     "l1": Method(
         ("mrdist.pipeline.train_sparse", "train_lasso", "plan_lasso"),
@@ -178,7 +183,7 @@ METHODS: dict[str, Method] = {
     ),
     "l0": Method(
         ("mrdist.pipeline.train_sparse", "train_omp", "plan_omp"),
-        {"nonzeros": 10, "tolerance": 0.0, "window": None, "folds": None, "rule": None, "seed": None},
+        {"nonzeros": None, "tolerance": 0.0, "window": None, "folds": None, "rule": None, "seed": None},
     ),
 }
 

@@ -117,11 +117,12 @@ def _whole(least: int | None = None, most: int | None = None) -> Check:
     def check(name: str, value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, Integral):
             raise ParameterError(f"{name} must be a whole number, got {shown(value)}.")
-        if least is not None and int(value) < least:
-            raise ParameterError(f"{name} must be a whole number of at least {least}, got {value}.")
-        if most is not None and value > most:
-            raise ParameterError(f"{name} must be a whole number of at most {most}, got {value}.")
-        return int(value)
+        number = int(value)
+        if least is not None and number < least:
+            raise ParameterError(f"{name} must be a whole number of at least {least}, got {number}.")
+        if most is not None and number > most:
+            raise ParameterError(f"{name} must be a whole number of at most {most}, got {number}.")
+        return number
 
     return check
 

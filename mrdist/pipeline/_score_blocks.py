@@ -12,11 +12,11 @@ import numpy.typing as npt
 
 from mrdist._kernels.scores import sum_distances
 from mrdist.geometry import Block, Shape, block_grid
-from mrdist.moments import padded_window
+from mrdist.moments import check_values, padded_window
 from mrdist.planning import SCORED_BATCH, SCORED_CELL
 from mrdist.refinement import blend
 from mrdist.scoring import SSIM_HALO, BlockScorer, ScoreSums, lab_chroma
-from mrdist.storage import Images, StorageOptions, WeightsReader
+from mrdist.storage import Images, StorageOptions, WeightsReader, redact
 from mrdist.storage.methods import BlockWeights, Codes
 from mrdist.synthesis import to_floats
 
@@ -95,6 +95,8 @@ def score_block(task: ScoringTask, codes: Codes | None) -> dict[tuple[str, Block
         which = slice(None) if len(chosen) == stop - start else chosen  # no copy where all are asked for
         x = reader.read(task.source, start, stop, inside)[which]
         target = reader.read(task.target, start, stop, around)[which]
+        for label, pixels in ((task.source, x), (task.target, target)):
+            check_values(pixels, f"images {label} of {redact(task.images_url)}")
         part = slice(done, done + len(x))
         for cell in cells:
             cell.add(

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from mrdist.errors import ParameterError
 from mrdist.pipeline._methods import Lesson
-from mrdist.selection import DEFAULT_FOLDS, assign_folds, choose, standard_error
+from mrdist.selection import assign_folds, choose, default_folds, standard_error
 from mrdist.storage.outputs import WeightsOutput
 
 logger = logging.getLogger("mrdist")
@@ -22,13 +22,14 @@ Parameter = Literal["alpha", "nonzeros"]
 
 def check_search(lesson: Lesson, *, folds: int | None, rule: str | None, seed: int | None) -> dict[str, Any]:
     """Check the options of a cross-validation and return them with their defaults."""
-    rule, n_folds, seed = rule or "min", DEFAULT_FOLDS if folds is None else folds, seed or 0
+    subject = lesson.images.subject[lesson.rows]
+    rule, n_folds, seed = rule or "min", default_folds(subject) if folds is None else folds, seed or 0
     if rule not in RULES:
         raise ParameterError(
             f"rule must be one of {', '.join(RULES)} for the method {lesson.method}, whose pixels all have the same "
             f"setting, got {rule!r}."
         )
-    assign_folds(lesson.images.subject[lesson.rows], n_folds, seed)
+    assign_folds(subject, n_folds, seed)
     return {"folds": n_folds, "rule": rule, "seed": seed}
 
 

@@ -181,6 +181,7 @@ def compare(
     cluster: dict[str, Any] = {"workers": workers, "scheduler": scheduler, "progress": progress}
     inputs = timed_inputs(images, source, rows)
     identity: dict[str, Any] = {}
+    n_complete = 0
     for number, contestant in enumerate(contestants, start=1):
         if contestant.method == "identity":
             continue
@@ -204,10 +205,11 @@ def compare(
             )
         trained = train(images_url, url, **options)
         if trained.already_complete:
-            logger.info("%s is already complete", redact(url))
+            n_complete += 1
             took = seconds.get(contestant.store)
         elif took is not None:
-            took = took + trained.run_seconds if trained.blocks_run == trained.blocks else None
+            whole = trained.blocks_run == trained.blocks
+            took = took + trained.run_seconds - trained.prepare_seconds if whole else None
         row, identity = measure(
             url,
             images_url,
@@ -218,9 +220,18 @@ def compare(
             max_memory=max_memory,
             storage_options=storage_options,
         )
+<<<<<<< HEAD
         comparison["methods"].append({**row, "train_seconds": took, "weights": contestant.store})
         comparison |= judge(comparison["methods"], identity)
         write_file(results, json.dumps(comparison, indent=2).encode(), storage_options)
+=======
+        found["methods"].append({**row, "train_seconds": took, "weights": contestant.store})
+        found |= judge(found["methods"], identity)
+        write_file(results, json.dumps(found, indent=2).encode(), storage_options)
+    if n_complete:
+        n_trained = len(found["methods"])
+        logger.info("%s: %d of %d weights stores were already complete", redact(folder), n_complete, n_trained)
+>>>>>>> starts
     if "identity" in methods:
         comparison["methods"].append(identity)
         comparison |= judge(comparison["methods"], identity)

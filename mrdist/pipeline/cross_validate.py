@@ -34,11 +34,11 @@ from mrdist.pipeline.train import TrainReport, TrainTask, already_trained
 from mrdist.planning import Plan, SearchSizes, Workload, block_bytes
 from mrdist.selection import (
     DEFAULT_ALPHAS,
-    DEFAULT_FOLDS,
     Choice,
     assign_folds,
     check_alphas,
     choose,
+    default_folds,
     mean_error,
     standard_error,
 )
@@ -110,8 +110,8 @@ def describe_search(lesson: Lesson, grid: Grid, *, penalize_intercept: bool) -> 
         receptive_field=field.size,
         dilation=field.dilation,
     )
-    n_folds, seed = DEFAULT_FOLDS if grid.folds is None else grid.folds, grid.seed or 0
     subject = images.subject[lesson.rows]
+    n_folds, seed = default_folds(subject) if grid.folds is None else grid.folds, grid.seed or 0
     assign_folds(subject, n_folds, seed)
     search = Search(
         receptive_field=tuple(field.size for field in fields),
@@ -171,7 +171,7 @@ def train_by_cross_validation(job: Job, **options: Any) -> TrainReport:
         max_memory=job.max_memory,
         prepare=_warm_up,
     ) as executor:
-        started = time.perf_counter()
+        started = time.perf_counter() - executor.prepare_seconds
         if isinstance(output, SearchOutput):
             resumed: dict[str, Any] = {"done": output.progress.done, "read": read_back_search}
             searched = run_pass(executor, _search_block, tasks, plan, phase=_SEARCH, **resumed, **shown)
@@ -189,8 +189,9 @@ def train_by_cross_validation(job: Job, **options: Any) -> TrainReport:
     return TrainReport(
         url=job.url,
         already_complete=False,
-        start_seconds=searched.start_seconds,
+        start_seconds=executor.start_seconds,
         run_seconds=run_seconds,
+        prepare_seconds=executor.prepare_seconds,
         bytes_read=sum(block_bytes(workload, task.block, plan.slab) for task in searched.tasks),
         blocks=plan.n_blocks,
         blocks_run=len(solved.tasks),

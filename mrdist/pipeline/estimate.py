@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from mrdist.arguments import plain_arguments
-from mrdist.calibration import Rates, measure_kernels, predict_seconds
+from mrdist.calibration import Rates, measure_kernels, predict_seconds, predict_start
 from mrdist.errors import ParameterError
 from mrdist.geometry import Shape
 from mrdist.moments import Color
@@ -65,8 +65,7 @@ class Estimate:
     def to_dict(self) -> dict[str, Any]:
         """Return what ``mrdist plan --json`` prints."""
         rest = {name: getattr(self, name) for name in _TOLD}
-        amplification = self.plan.amplification
-        return {**asdict(self.plan), "amplification": amplification, **rest, "prices": dict(self.prices)}
+        return {**self.plan.to_dict(), **rest, "prices": dict(self.prices)}
 
 
 @plain_arguments
@@ -168,8 +167,14 @@ def estimate(
     rates = Rates(
         decode if speed is None else max(decode, 1 / speed), decode_cpu, *measure_kernels(workload, images.dtype)
     )
+<<<<<<< HEAD
     seconds = predict_seconds(workload, plan, rates, n_slots=n_slots, n_processors=n_slots)
     hours, requests = seconds * n_slots / _SECONDS_PER_HOUR, count_requests(workload, plan)
+=======
+    seconds = predict_seconds(workload, found, rates, n_slots=n_slots, n_processors=n_slots)
+    start_seconds = predict_start(workers, found.n_blocks, n_processors=n_slots)
+    hours, requests = seconds * n_slots / _SECONDS_PER_HOUR, count_requests(workload, found)
+>>>>>>> starts
     costs = {
         "workers": (hours, price_per_hour),
         "storage_per_month": (plan.bytes_needed / _TB, price_per_tb),
@@ -179,7 +184,11 @@ def estimate(
         pairs=pairs,
         size=size,
         channels=channels,
+<<<<<<< HEAD
         plan=replace(plan, seconds=seconds),
+=======
+        plan=replace(found, seconds=seconds, start_seconds=start_seconds),
+>>>>>>> starts
         workers=n_slots,
         bytes_stored=plan.bytes_needed,
         requests=requests,

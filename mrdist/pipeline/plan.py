@@ -10,7 +10,7 @@ from os import fspath
 from typing import Any, Literal
 
 from mrdist.arguments import Address, plain_arguments
-from mrdist.calibration import Rates, measure_kernels, predict_seconds
+from mrdist.calibration import Rates, measure_kernels, predict_seconds, predict_start
 from mrdist.errors import ParameterError
 from mrdist.execution import n_processors
 from mrdist.geometry import Shape, block_grid
@@ -52,8 +52,14 @@ def plan(
 ) -> Plan:
     """Return what `train` with the same arguments would read, write, hold in memory and take.
 
+<<<<<<< HEAD
     Parameters and errors are those of `train`; the methods mr and pixel can be planned. The seconds are based on about
     0.4 s of reading from the store, accumulating and solving on this machine, with a processor for every worker.
+=======
+    Parameters and errors are those of `train`; the methods mr and pixel can be planned. The seconds rest on some 0.4 s
+    of reading from the store, accumulating and solving on this machine, and count a processor for every worker that is
+    asked for; ``start_seconds`` of the local workers are an estimate that comes on top of them.
+>>>>>>> starts
 
     Returns
     -------
@@ -77,10 +83,18 @@ def plan(
         method=method,
     )
     n_slots = n_slots_of(workers)
+<<<<<<< HEAD
     planned = plan_training(workload, max_memory=parse_bytes(max_memory), n_slots=n_slots, block=block)
     rates = Rates(*measure_reading(images, training, workload, planned), *measure_kernels(workload, images.dtype))
     seconds = predict_seconds(workload, planned, rates, n_slots=n_slots, n_processors=max(n_slots, n_processors()))
     return replace(planned, seconds=seconds)
+=======
+    found = plan_training(workload, max_memory=parse_bytes(max_memory), n_slots=n_slots, block=block)
+    rates = Rates(*measure_reading(images, training, workload, found), *measure_kernels(workload, images.dtype))
+    seconds = predict_seconds(workload, found, rates, n_slots=n_slots, n_processors=max(n_slots, n_processors()))
+    start_seconds = predict_start(workers, found.n_blocks, n_processors=n_processors())
+    return replace(found, seconds=seconds, start_seconds=start_seconds)
+>>>>>>> starts
 
 
 def describe(

@@ -178,6 +178,7 @@ def solve(
         already_complete=False,
         start_seconds=run.start_seconds,
         run_seconds=run.run_seconds + time.perf_counter() - started,
+        prepare_seconds=run.prepare_seconds,
         bytes_read=cut.bytes_read * len(run.tasks) // cut.n_blocks,
         blocks=cut.n_blocks,
         blocks_run=len(run.tasks),

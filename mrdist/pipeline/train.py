@@ -47,7 +47,7 @@ class TrainReport:
     already_complete
         Whether the store was complete before.
     start_seconds, run_seconds
-        Until the workers were ready, and from then on.
+        Until the workers were there, and all the rest.
     bytes_read
         Decoded bytes of all chunks that were read.
     blocks, blocks_run
@@ -57,7 +57,13 @@ class TrainReport:
     scores
         MSE and R2 on the training images.
     cross_validation
+<<<<<<< HEAD
         What was ``chosen``, ``blocks_run`` and ``seconds`` of each phase, if hyperparameters were chosen.
+=======
+        What was ``chosen``, ``blocks_run`` and ``seconds`` of each phase, where hyperparameters were to be chosen.
+    prepare_seconds
+        The part of ``run_seconds`` in which kernels were compiled and loaded.
+>>>>>>> starts
     """
 
     url: str
@@ -70,6 +76,7 @@ class TrainReport:
     peak_memory_bytes: int
     scores: Mapping[str, float | None]
     cross_validation: Mapping[str, Any] | None = None
+    prepare_seconds: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``mrdist train --json`` prints."""
@@ -169,14 +176,15 @@ def train(
     gamma
         Of the Gaussian kernel, see `mrdist.baselines.global_estimators.GaussianRidge`.
     components
-        Number of principal components, 32 by default.
+        Number of principal components, by default 32 or as many as the training images allow.
     window
         ``l1``, ``l0``: odd side of the square of input pixels around the output pixel that may be used; all by default.
     max_iterations
         ``l1``: limit per pixel. Pixels that reach it are counted, with a warning.
     nonzeros, tolerance
-        ``l0``: weights of a pixel, at most, and the mean squared training error at which it needs no more. Of
-        several numbers, or those from 1 to 21 that ``"cv"`` stands for, cross-validation chooses one.
+        ``l0``: weights of a pixel, at most, by default 10 or as many as the training images allow, and the mean squared
+        training error at which it needs no more. Of several numbers, or those from 1 to 21 that ``"cv"`` stands for,
+        cross-validation chooses one.
     split
         Rows to train on: train, val, test or all.
     dtype
@@ -337,6 +345,7 @@ def run_training(
         already_complete=False,
         start_seconds=run.start_seconds,
         run_seconds=run.run_seconds + time.perf_counter() - started,
+        prepare_seconds=run.prepare_seconds,
         bytes_read=sum(block_bytes(workload, task.block, plan.slab) for task in run.tasks),
         blocks=plan.n_blocks,
         blocks_run=len(run.tasks),

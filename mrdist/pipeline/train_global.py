@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from mrdist.baselines.dual import (
     check_components,
     check_gamma,
     check_pixels,
+    default_components,
     default_gamma,
     gaussian,
     gram_unit,
@@ -78,8 +79,9 @@ def describe_global(
         gamma=check_gamma(gamma),
         components=components,
     )
-    if components is not None:
-        check_components(components, training.n_rows)
+    if lesson.method == "pca":
+        components = default_components(training.n_rows) if components is None else components
+        training = replace(training, components=check_components(components, training.n_rows))
     check_pixels(training.height * training.width, gram_unit(lesson.images.dtype))
     return training
 
@@ -121,9 +123,10 @@ def train_global(job: Job, **options: Any) -> TrainReport:
         max_memory=job.max_memory,
         prepare=_warm_up,
     ) as executor:
+        started = time.perf_counter() - executor.prepare_seconds
         to_sum = tasks_left(executor, tasks, output.summed, progress=job.progress, read=read_back_sums)
         to_solve = tasks_left(executor, tasks, output.progress.done, progress=job.progress)
-        started, before = time.perf_counter(), 2 * len(blocks) - len(to_sum) - len(to_solve)
+        before = 2 * len(blocks) - len(to_sum) - len(to_solve)
         with tracked(2 * len(blocks), before, "block", show=job.progress, phase="training") as advance:
             peak = _run(executor, _sum_block, to_sum, cut, peak, advance)
             if unsolved:
@@ -137,6 +140,7 @@ def train_global(job: Job, **options: Any) -> TrainReport:
         already_complete=False,
         start_seconds=executor.start_seconds,
         run_seconds=run_seconds,
+        prepare_seconds=executor.prepare_seconds,
         bytes_read=int(cut.bytes_read * share),
         blocks=len(blocks),
         blocks_run=len(to_solve),

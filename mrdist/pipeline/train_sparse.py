@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mrdist.analysis import spread_pixels
-from mrdist.baselines.estimators import check_pursuit
+from mrdist.baselines.estimators import check_pursuit, default_nonzeros
 from mrdist.baselines.held_out import held_out_errors, lasso_candidates, omp_candidates
 from mrdist.baselines.lasso import TOLERANCE
 from mrdist.baselines.sparse import (
@@ -88,14 +88,19 @@ def plan_lasso(
 
 
 def plan_omp(
-    job: Job, *, nonzeros: int | Sequence[int] | Literal["cv"], tolerance: float, window: int | None, **search: Any
+    job: Job,
+    *,
+    nonzeros: int | Sequence[int] | Literal["cv"] | None,
+    tolerance: float,
+    window: int | None,
+    **search: Any,
 ) -> tuple[SparseTraining, Cut]:
     """Check the options and cut the work into blocks."""
     lesson = job.lesson
     shape = lesson.images.shape
     check_window(window, shape)
     n_images = len(lesson.rows)
-    if isinstance(nonzeros, int):
+    if nonzeros is None or isinstance(nonzeros, int):
         check_unsearched("--nonzeros cv (nonzeros='cv')", **search)
         search = {}
     else:
@@ -104,7 +109,9 @@ def plan_omp(
         n_images -= int(np.bincount(folds).max())  # the largest fold leaves the fewest to train on
     n_rows = n_images * (lesson.images.n_channels if lesson.color == "shared" else 1)
     n_columns = shape[0] * shape[1] if window is None else min(window**2, shape[0] * shape[1])
-    if nonzeros == "cv":
+    if nonzeros is None:
+        nonzeros = default_nonzeros(n_rows, n_columns)
+    elif nonzeros == "cv":
         nonzeros = [number for number in OMP_NUMBERS if number <= min(n_rows - 1, n_columns)] or [1]
     if not isinstance(nonzeros, int):
         nonzeros = check_numbers(nonzeros)
@@ -133,8 +140,10 @@ def _train(job: Job, training: SparseTraining, cut: Cut) -> TrainReport:
         TrainTask(job.url, job.storage_options, images.url, images.storage_options, index, block, images.chunks[0])
         for index, block in enumerate(block_grid(images.shape, cut.block))
     ]
+    began = time.perf_counter()
     if not done.all() and job.workers != 0:
         _warm_up()
+    warm_seconds = time.perf_counter() - began
     search = _search(job, output, cut)
     run = run_blocks(
         _train_block,
@@ -161,7 +170,8 @@ def _train(job: Job, training: SparseTraining, cut: Cut) -> TrainReport:
         url=job.url,
         already_complete=False,
         start_seconds=search.start_seconds + run.start_seconds,
-        run_seconds=search.run_seconds + run.run_seconds + time.perf_counter() - started,
+        run_seconds=warm_seconds + search.run_seconds + run.run_seconds + time.perf_counter() - started,
+        prepare_seconds=warm_seconds + search.prepare_seconds + run.prepare_seconds,
         bytes_read=cut.bytes_read * len(run.tasks) // cut.n_blocks,
         blocks=cut.n_blocks,
         blocks_run=len(run.tasks),
