@@ -44,14 +44,9 @@ class Rates:
 def predict_seconds(workload: Workload, plan: Plan, rates: Rates, *, n_slots: int, n_processors: int) -> float:
     """Return the time that a training takes once its workers are there.
 
-<<<<<<< HEAD
     A block reads the next slab while it accumulates the last one, as far as there are processors for both. The time
-    that every worker takes to load its libraries and kernels, about a second, is not included.
-=======
-    A block reads the next slab while it accumulates the last one, as far as there are processors for both. What
-    every worker takes to load its libraries and kernels before its first block, about a second, is not in it, nor the
-    start of the workers, see `predict_start`.
->>>>>>> starts
+    that every worker takes to load its libraries and kernels, about a second, is not included, nor is the start of the
+    workers, see `predict_start`.
 
     Examples
     --------

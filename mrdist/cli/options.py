@@ -247,13 +247,13 @@ _method_options = (
         metavar="G",
         help="kernel: coefficient of the Gaussian; by default 1 / median squared distance of two images.",
     ),
-<<<<<<< HEAD
-    click.option("--components", type=int, show_default="32", metavar="K", help="pca: number of principal components."),
-=======
     click.option(
-        "--components", type=int, show_default="32, or as many as fit", metavar="K", help="Principal components of pca."
+        "--components",
+        type=int,
+        show_default="32, or as many as fit",
+        metavar="K",
+        help="pca: number of principal components.",
     ),
->>>>>>> starts
     click.option(
         "--window", type=int, show_default="all", metavar="R", help="l1, l0: odd side of the square of input pixels."
     ),

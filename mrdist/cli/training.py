@@ -185,28 +185,16 @@ def plan(images: str | None, as_json: bool, **options: Any) -> None:
 
     planned = plan(images, **stored, **options)
     if as_json:
-<<<<<<< HEAD
-        print_json({**asdict(planned), "amplification": planned.amplification})
-    else:
-        print_table(
-            images,
-            ("", ""),
-            [*_describe_plan(planned), ("seconds, from a short measurement", f"{planned.seconds:.3g}")],
-        )
-    if planned.advice is not None and not as_json:
-        click.echo(f"Warning: {planned.advice}", err=True)
-=======
-        print_json(found.to_dict())
+        print_json(planned.to_dict())
     else:
         times = [
-            ("seconds, from a short measurement", f"{found.seconds:.3g}"),
-            ("seconds until the workers are there, about", f"{found.start_seconds:.3g}"),
-            ("seconds in all, about", f"{found.total_seconds:.3g}"),
+            ("seconds, from a short measurement", f"{planned.seconds:.3g}"),
+            ("seconds until the workers are ready, about", f"{planned.start_seconds:.3g}"),
+            ("seconds in all, about", f"{planned.total_seconds:.3g}"),
         ]
-        print_table(images, ("", ""), [*_describe_plan(found), *times])
-    if found.advice is not None and not as_json:
-        click.echo(f"Warning: {found.advice}", err=True)
->>>>>>> starts
+        print_table(images, ("", ""), [*_describe_plan(planned), *times])
+    if planned.advice is not None and not as_json:
+        click.echo(f"Warning: {planned.advice}", err=True)
 
 
 _SUPPOSED = (
@@ -248,13 +236,9 @@ def _print_estimate(estimate: Estimate, as_json: bool) -> None:
                 f"{format_seconds(seconds)} with {estimate.workers} workers, {estimate.worker_hours:.3g} hours "
                 "of a worker",
             ),
-<<<<<<< HEAD
+            ("time until the workers are ready, about", format_seconds(estimate.plan.start_seconds or 0.0)),
+            ("time in all, about", format_seconds(estimate.plan.total_seconds or 0.0)),
             *((f"price of {name.replace('_', ' ')}", f"{price:.2f}") for name, price in estimate.prices.items()),
-=======
-            ("time until the workers are there, about", format_seconds(found.plan.start_seconds or 0.0)),
-            ("time in all, about", format_seconds(found.plan.total_seconds or 0.0)),
-            *((f"price of {name.replace('_', ' ')}", f"{price:.2f}") for name, price in found.prices.items()),
->>>>>>> starts
         ],
     )
 

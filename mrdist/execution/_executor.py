@@ -24,13 +24,9 @@ class Executor:
     dashboard
         Link to Dask's dashboard, if there is one.
     start_seconds
-<<<<<<< HEAD
-        Time that it took to start the workers.
-=======
-        Until the workers were there; 0 without a cluster.
+        Until the workers were ready; 0 without a cluster.
     prepare_seconds
         Until what the tasks need was compiled and loaded, here and in the workers: part of the work, not of the start.
->>>>>>> starts
     """
 
     client: Client | None

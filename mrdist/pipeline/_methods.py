@@ -128,12 +128,8 @@ class Method:
         Module, name of the function that trains, and of the one that checks and plans before the trainer begins its
         output, both called with a `Job` and all options.
     options
-<<<<<<< HEAD
-        Its options besides those that all methods share, with their defaults.
-=======
-        The options that it knows beside those that all methods share, with their defaults; None where the default
-        follows from the images.
->>>>>>> starts
+        Its options besides those that all methods share, with their defaults; None where the default follows from the
+        images.
     knows_joint
         Whether its outputs can see all input channels.
     """

@@ -220,18 +220,12 @@ def compare(
             max_memory=max_memory,
             storage_options=storage_options,
         )
-<<<<<<< HEAD
         comparison["methods"].append({**row, "train_seconds": took, "weights": contestant.store})
         comparison |= judge(comparison["methods"], identity)
         write_file(results, json.dumps(comparison, indent=2).encode(), storage_options)
-=======
-        found["methods"].append({**row, "train_seconds": took, "weights": contestant.store})
-        found |= judge(found["methods"], identity)
-        write_file(results, json.dumps(found, indent=2).encode(), storage_options)
     if n_complete:
-        n_trained = len(found["methods"])
+        n_trained = len(comparison["methods"])
         logger.info("%s: %d of %d weights stores were already complete", redact(folder), n_complete, n_trained)
->>>>>>> starts
     if "identity" in methods:
         comparison["methods"].append(identity)
         comparison |= judge(comparison["methods"], identity)

@@ -167,14 +167,9 @@ def estimate(
     rates = Rates(
         decode if speed is None else max(decode, 1 / speed), decode_cpu, *measure_kernels(workload, images.dtype)
     )
-<<<<<<< HEAD
     seconds = predict_seconds(workload, plan, rates, n_slots=n_slots, n_processors=n_slots)
+    start_seconds = predict_start(workers, plan.n_blocks, n_processors=n_slots)
     hours, requests = seconds * n_slots / _SECONDS_PER_HOUR, count_requests(workload, plan)
-=======
-    seconds = predict_seconds(workload, found, rates, n_slots=n_slots, n_processors=n_slots)
-    start_seconds = predict_start(workers, found.n_blocks, n_processors=n_slots)
-    hours, requests = seconds * n_slots / _SECONDS_PER_HOUR, count_requests(workload, found)
->>>>>>> starts
     costs = {
         "workers": (hours, price_per_hour),
         "storage_per_month": (plan.bytes_needed / _TB, price_per_tb),
@@ -184,11 +179,7 @@ def estimate(
         pairs=pairs,
         size=size,
         channels=channels,
-<<<<<<< HEAD
-        plan=replace(plan, seconds=seconds),
-=======
-        plan=replace(found, seconds=seconds, start_seconds=start_seconds),
->>>>>>> starts
+        plan=replace(plan, seconds=seconds, start_seconds=start_seconds),
         workers=n_slots,
         bytes_stored=plan.bytes_needed,
         requests=requests,

@@ -52,14 +52,9 @@ def plan(
 ) -> Plan:
     """Return what `train` with the same arguments would read, write, hold in memory and take.
 
-<<<<<<< HEAD
     Parameters and errors are those of `train`; the methods mr and pixel can be planned. The seconds are based on about
-    0.4 s of reading from the store, accumulating and solving on this machine, with a processor for every worker.
-=======
-    Parameters and errors are those of `train`; the methods mr and pixel can be planned. The seconds rest on some 0.4 s
-    of reading from the store, accumulating and solving on this machine, and count a processor for every worker that is
-    asked for; ``start_seconds`` of the local workers are an estimate that comes on top of them.
->>>>>>> starts
+    0.4 s of reading from the store, accumulating and solving on this machine, with a processor for every worker;
+    ``start_seconds`` of the local workers are an estimate that comes on top of them.
 
     Returns
     -------
@@ -83,18 +78,11 @@ def plan(
         method=method,
     )
     n_slots = n_slots_of(workers)
-<<<<<<< HEAD
     planned = plan_training(workload, max_memory=parse_bytes(max_memory), n_slots=n_slots, block=block)
     rates = Rates(*measure_reading(images, training, workload, planned), *measure_kernels(workload, images.dtype))
     seconds = predict_seconds(workload, planned, rates, n_slots=n_slots, n_processors=max(n_slots, n_processors()))
-    return replace(planned, seconds=seconds)
-=======
-    found = plan_training(workload, max_memory=parse_bytes(max_memory), n_slots=n_slots, block=block)
-    rates = Rates(*measure_reading(images, training, workload, found), *measure_kernels(workload, images.dtype))
-    seconds = predict_seconds(workload, found, rates, n_slots=n_slots, n_processors=max(n_slots, n_processors()))
-    start_seconds = predict_start(workers, found.n_blocks, n_processors=n_processors())
-    return replace(found, seconds=seconds, start_seconds=start_seconds)
->>>>>>> starts
+    start_seconds = predict_start(workers, planned.n_blocks, n_processors=n_processors())
+    return replace(planned, seconds=seconds, start_seconds=start_seconds)
 
 
 def describe(

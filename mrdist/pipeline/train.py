@@ -57,13 +57,9 @@ class TrainReport:
     scores
         MSE and R2 on the training images.
     cross_validation
-<<<<<<< HEAD
         What was ``chosen``, ``blocks_run`` and ``seconds`` of each phase, if hyperparameters were chosen.
-=======
-        What was ``chosen``, ``blocks_run`` and ``seconds`` of each phase, where hyperparameters were to be chosen.
     prepare_seconds
         The part of ``run_seconds`` in which kernels were compiled and loaded.
->>>>>>> starts
     """
 
     url: str

@@ -17,15 +17,10 @@ import zarr
 from mrdist.errors import StoreFormatError
 from mrdist.geometry import Block
 from mrdist.storage.images import Images
-<<<<<<< HEAD
 from mrdist.storage.images_writer import write_rows
-from mrdist.storage.urls import check_format, commit, open_group, remove_partial_files, store_errors
-=======
-from mrdist.storage.images_writer import write_images
 from mrdist.storage.urls import check_format, commit, open_group, redact, remove_partial_files, store_errors
 
 _KEPT = ("image", "subject", "dataset", "split", "present")
->>>>>>> starts
 
 
 @dataclass(frozen=True)
