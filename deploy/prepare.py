@@ -1,4 +1,4 @@
-"""What docker-compose.yml runs once, before the rest: ``prepare.py secrets FOLDER`` and ``prepare.py bucket NAME``."""
+"""Preparation for docker-compose.yml: ``prepare.py secrets FOLDER`` and ``prepare.py bucket NAME``, each run once."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def draw_secrets(folder: Path) -> None:
-    """Draw the keys of the object store and the tokens of JupyterLab and the service, unless they are there."""
+    """Generate the keys of the object store and the tokens of JupyterLab and the service, unless they exist."""
     key, secret = secrets.token_hex(10), secrets.token_urlsafe(30)
     identity = {
         "name": "mrdist",
@@ -32,7 +32,7 @@ def _write(path: Path, content: str) -> None:
 
 
 def make_bucket(name: str) -> None:
-    """Make the bucket, unless it is there, and compile the kernels into the folder that all containers share."""
+    """Make the bucket, unless it exists, and compile the kernels into the folder that all containers share."""
     import numpy as np
     import s3fs
 
@@ -42,7 +42,7 @@ def make_bucket(name: str) -> None:
         filesystem = s3fs.S3FileSystem()
         if not filesystem.exists(name):
             filesystem.mkdir(name)
-    except Exception as error:  # whatever the client raises, it is told in one sentence
+    except Exception as error:  # whatever the client raises becomes one sentence
         server, reason = os.environ.get("AWS_ENDPOINT_URL", "Amazon"), " ".join(str(error).split())
         sys.exit(f"Error: bucket {name} of {server} can neither be opened nor made ({reason}); check address and keys.")
     faces = np.zeros((2, 4, 8, 8), dtype=np.uint8)

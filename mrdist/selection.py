@@ -21,6 +21,17 @@ DEFAULT_ALPHAS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 DEFAULT_FOLDS = 5
 
 
+def default_folds(subject: Sequence[str] | npt.NDArray[np.str_]) -> int:
+    """Return the number of folds for the persons of all rows unless told otherwise, at least 2.
+
+    Examples
+    --------
+    >>> default_folds(["ann", "bob", "ann", "cid"])
+    3
+    """
+    return max(2, min(DEFAULT_FOLDS, len(set(map(str, subject)))))
+
+
 def assign_folds(subject: Sequence[str] | npt.NDArray[np.str_], n_folds: int, seed: int) -> npt.NDArray[np.int64]:
     """Assign every row to a fold, so that no person is in two and the folds hold about equally many rows.
 

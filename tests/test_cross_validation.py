@@ -415,7 +415,7 @@ def test_stopped_between_two_steps_it_goes_on(stores, tmp_path, monkeypatch, whe
         (("--receptive-field", "3,4"), "got 4"),
         (("--receptive-field", "3,21", "--dilation", "1,2"), "spans 41 pixels"),
         (("--max-memory", "230MB"), "choose fewer folds"),
-        (("--alpha", "1"), "alphas ([0.01, 1.0, 100.0]) belongs to a cross-validation"),
+        (("--alpha", "1"), "alphas ([0.01, 1.0, 100.0]) is an option of cross-validation"),
     ],
 )
 def test_what_is_refused_before_anything_runs(stores, tmp_path, options, message):
@@ -427,8 +427,8 @@ def test_what_is_refused_before_anything_runs(stores, tmp_path, options, message
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--folds", 3), "folds (3) belongs to a cross-validation"),
-        (("--rule", "min"), "rule (min) belongs to a cross-validation"),
+        (("--folds", 3), "folds (3) is an option of cross-validation"),
+        (("--rule", "min"), "rule (min) is an option of cross-validation"),
         (("--receptive-field", "3,5"), "receptive_field must be one number, got 3, 5"),
         (("--dilation", "1,2"), "dilation must be one number, got 1, 2"),
     ],

@@ -84,7 +84,7 @@ def test_files_of_several_images(tmp_path):
     first, second = Image.new("RGB", (8, 8), (250, 0, 0)), Image.new("RGB", (8, 8), (0, 250, 0))
     for name in ("film.gif", "film.png", "film.webp"):
         path = save(first, tmp_path / name, save_all=True, append_images=[second])
-        with pytest.raises(PhotographError, match=rf"{name} is an animation of 2 frames: save the one"):
+        with pytest.raises(PhotographError, match=rf"{name} is an animation of 2 frames: save the frame"):
             read_photograph(path, "rgb")
     for name in ("pages.tif", "phone.mpo"):
         path = save(first, tmp_path / name, save_all=True, append_images=[second])
@@ -176,7 +176,7 @@ def test_read_tem(tmp_path):
         ("", "must begin with the number of points"),
         ("many\n1 2\n", "not with 'many'"),
         ("0\n", "not with '0'"),
-        ("3\n1 2\n3 4\n", "promises 3 points and holds 2"),
+        ("3\n1 2\n3 4\n", "declares 3 points but holds 2"),
         ("2\n1 2\n3\n", "point 1 .line 3."),
         ("2\n1 2 3\n3 4\n", "point 0 .line 2."),
         ("1\nnan 4\n", "two finite numbers"),
@@ -289,7 +289,7 @@ def test_unfit_landmarks(take, reference):
     with pytest.raises(LandmarkError, match="holds 107 points"):
         align_take(take, reference, size=64)
     write_tem(take.landmarks["neutral"], reference * 2000)
-    with pytest.raises(LandmarkError, match="does it belong to another one"):
+    with pytest.raises(LandmarkError, match="check that the file belongs to this photograph"):
         align_take(take, reference, size=64)
 
 
@@ -305,7 +305,7 @@ def test_reference_shape(reference):
     np.testing.assert_allclose(mean[PUPILS], FRAME_PUPILS, atol=1e-12)
     assert np.abs(mean - reference).max() < 0.02
     np.testing.assert_array_equal(mean, reference_shape(shapes))
-    with pytest.raises(DataError, match="no person with landmarks"):
+    with pytest.raises(DataError, match="no person has landmarks"):
         reference_shape([])
     with pytest.raises(LandmarkError, match=r"templates of \[106, 189\] points"):
         reference_shape([shapes[0], shapes[1][:106]])

@@ -153,9 +153,9 @@ def test_resizing_agrees_over_depths(dtype):
 @pytest.mark.parametrize(
     ("pixels", "said"),
     [
-        (np.full((4, 4), np.nan), "holds NaN, and floats mean 0"),
+        (np.full((4, 4), np.nan), "holds NaN, but floats must lie in 0"),
         (np.linspace(-1, 255, 16).reshape(4, 4), "has values from -1 to 255"),
-        (np.zeros((2, 4, 4), np.uint8), r"an array of shape \(2, 4, 4\).*save one image a file"),
+        (np.zeros((2, 4, 4), np.uint8), r"an array of shape \(2, 4, 4\).*save one image per file"),
         (np.zeros(4, np.uint8), r"an array of shape \(4,\)"),
         (np.zeros((0, 4), np.uint8), r"an array of shape \(0, 4, 1\)"),
         (np.zeros((4, 4), np.int64), "holds int64"),
@@ -273,7 +273,7 @@ def test_what_is_stretched_or_laid_on_white_is_said(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         report = ingest(tmp_path / "in", tmp_path / "out.zarr", size=(16, 16))
     assert {change: len(photographs) for change, photographs in report.changes.items()} == {"alpha": 1, "shape": 4}
-    assert "1 of 4 photographs are transparent in part and are laid on white" in caplog.text
+    assert "1 of 4 photographs are partly transparent and are put on white" in caplog.text
     assert "4 of 4 photographs are stretched" in caplog.text
     assert json.dumps(report.to_dict())
 
@@ -282,12 +282,14 @@ def test_mixed_sizes_and_depths_are_a_sentence(tmp_path):
     people(tmp_path / "in", "uint8", n=2)
     other = tmp_path / "in" / "happy" / "1.png"
     save(other, noise("uint16"))
-    with pytest.raises(DataError, match=r"0.png has 8 bits a channel and 1.png 16 bits; keep all with --dtype uint16"):
+    with pytest.raises(
+        DataError, match=r"0.png has 8 bits per channel, but 1.png has 16 bits; keep all bits with --dtype uint16"
+    ):
         ingest(tmp_path / "in", tmp_path / "out.zarr")
     ingest(tmp_path / "in", tmp_path / "out.zarr", dtype="uint16", color="gray")
     assert_holds(tmp_path / "out.zarr", {("1", "happy"): noise("uint16")})
     save(other, noise("uint8", shape=(WIDTH, HEIGHT)))
-    with pytest.raises(DataError, match=r"0.png has 16 x 24 pixels and 1.png 24 x 16; give the height and width"):
+    with pytest.raises(DataError, match=r"0.png has 16 x 24 pixels, but 1.png has 24 x 16; give the height and width"):
         ingest(tmp_path / "in", tmp_path / "other.zarr")
     assert not (tmp_path / "other.zarr").exists()
 
@@ -295,11 +297,11 @@ def test_mixed_sizes_and_depths_are_a_sentence(tmp_path):
 def test_options_that_contradict(tmp_path):
     people(tmp_path / "in", "uint8")
     for options, said in (
-        ({"size": (16, 12)}, "size is 16,12 and the frame of aligned faces is a square"),
-        ({"dtype": "uint16"}, "dtype is uint16 and aligned images are uint8"),
+        ({"size": (16, 12)}, "size is 16,12, but aligned images are square"),
+        ({"dtype": "uint16"}, "dtype is uint16, but aligned images are uint8"),
         ({"dtype": "int8"}, "dtype must be one of uint8, uint16, float32"),
-        ({"size": (4, 16)}, "size must lie in 8..4096 pixels"),
-        ({"size": (16, 16, 16)}, "size must lie in 8..4096 pixels"),
+        ({"size": (4, 16)}, "size must be 8 to 4096 pixels"),
+        ({"size": (16, 16, 16)}, "size must be 8 to 4096 pixels"),
     ):
         with pytest.raises(ParameterError, match=said):
             mrdist.ingest(tmp_path / "in", str(tmp_path / "out.zarr"), workers=0, **options)
@@ -319,8 +321,8 @@ def test_appending_keeps_shape_and_depth(tmp_path):
     people(tmp_path / "small", "uint16", shape=(12, 8))
     people(tmp_path / "floats", "float32", ".npy")
     for source, said in (
-        ("small", "has 8 x 12 pixels and the images of the store have 16 x 24; resize it with --size 24,16"),
-        ("floats", "has floats a channel and the images of the store 16 bits; round it with --dtype uint16"),
+        ("small", "has 8 x 12 pixels, but the images of the store have 16 x 24; resize it with --size 24,16"),
+        ("floats", "has floats per channel, but the images of the store have 16 bits; round it with --dtype uint16"),
     ):
         with pytest.raises(DataError, match=said):
             mrdist.ingest(tmp_path / source, str(out), append=True, workers=0)

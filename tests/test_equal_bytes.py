@@ -227,7 +227,7 @@ def test_stopped_by_signal(stores, weights, workers, number):
         assert_gone(family)
     assert said.out == ""
     assert [line for line in said.err.splitlines() if line and not line.startswith("dashboard: ")] == [
-        "Stopped; what is finished is kept: the same command goes on from there."
+        "Stopped; what is finished is kept: run the same command again to resume."
     ]
     done = commands.blocks_done(weights)
     assert 2 <= done < N_BLOCKS

@@ -64,7 +64,7 @@ def test_a_stop_is_told_with_the_command_at_hand(tmp_path):
         process.send_signal(signal.SIGTERM)
         _, stderr = process.communicate(timeout=commands.SECONDS)
     assert process.returncode == 130
-    assert "Stopped; what is finished is kept: the same command goes on from there." in stderr
+    assert "Stopped; what is finished is kept: run the same command again to resume." in stderr
     assert (events(file.read_text())[-1]["event"], events(file.read_text())[-1]["exit_code"]) == ("end", 130)
 
 

@@ -147,7 +147,7 @@ MADE = (
 )
 def test_other_things_are_no_faces(drawn_mean, kind):
     pixels = made(kind) if kind in MADE else bundled(kind)
-    with pytest.raises(AlignmentError, match=f"likeness to the mean face is .* at best, {SURE} is needed"):
+    with pytest.raises(AlignmentError, match=f"likeness to the mean face is .* at best, but a face needs {SURE}"):
         locate(pixels[..., np.newaxis], drawn_mean)
 
 
@@ -171,7 +171,7 @@ def test_people_are_faces_and_other_things_are_not_by_a_mean_of_photographs(tmp_
         misses = np.linalg.norm(found - [left, right], axis=1) / np.linalg.norm(right - left)
         assert misses.max() < 0.15, person
     for kind in (*MADE, *PHOTOGRAPHS, *MORE_PHOTOGRAPHS):
-        with pytest.raises(AlignmentError, match="is needed for a face"):
+        with pytest.raises(AlignmentError, match="but a face needs"):
             locate((made(kind) if kind in MADE else bundled(kind))[..., np.newaxis], mean)
 
 

@@ -148,7 +148,7 @@ def test_splits_of_people(tmp_path):
     takes = {take.name: take.split for take in discover(tmp_path).takes}
     assert takes == {f"{side}/{who}": side for who, side in sides.items()}
     write(tmp_path, "happy/eve/1.png")
-    assert list(discover(tmp_path).unfit.values()) == ["the photograph lies in no folder of a split, as others do"]
+    assert list(discover(tmp_path).unfit.values()) == ["the photograph is not in a folder of a split, as others are"]
 
 
 def test_a_single_split_encloses(tmp_path):
@@ -312,7 +312,7 @@ def test_paths_that_are_whole_or_told_from_the_source(tmp_path):
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        (b"path,Path,subject,expression\nx/1.png,x/1.png,ann,happy\n", "two columns called 'path'"),
+        (b"path,Path,subject,expression\nx/1.png,x/1.png,ann,happy\n", "two columns named 'path'"),
         ("path,subject,expression\nx/1.png,Zo\u00eb,happy\n".encode("cp1252"), "save it as CSV UTF-8"),
         (b"file;who;what\nx/1.png;ann;happy\n", r"lacks the columns path, subject, expression; it has file, who, what"),
     ],

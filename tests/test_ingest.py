@@ -231,12 +231,12 @@ def test_append_keeps_what_the_store_is(folders, tmp_path):
     assert commands.report("ingest", one, out, "--append", "--color", "gray", *PLAIN)["images"] == 3
     before = commands.files(out)
     for options, said in {
-        ("--size", "24"): f"size is 24 and that of {out} 16",
-        ("--color", "rgb"): "color is rgb",
-        ("--align", "tps"): "align is tps",
-        ("--normalize", "minmax"): "normalize is minmax",
+        ("--size", "24"): f"cannot append with size 24: {out} has size 16",
+        ("--color", "rgb"): "cannot append with color rgb",
+        ("--align", "tps"): "cannot append with align tps",
+        ("--normalize", "minmax"): "cannot append with normalize minmax",
         ("--overwrite",): "overwrite replaces it",
-        ("--chunks", "1,8,8"): "chunks are those it has",
+        ("--chunks", "1,8,8"): "append keeps the chunks of the store",
         ("--strict", "--rename", "happy=sad"): "no label 'sad'",
     }.items():
         assert said in commands.failure("ingest", two, out, "--append", "--workers", "0", *options)

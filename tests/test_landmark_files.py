@@ -153,9 +153,9 @@ def test_the_most_confident_face_of_openface_is_taken_and_said(tmp_path, caplog,
         (openface([("good", 1, drawn(68))]), "a confidence that is not a number"),
         (openface([(0.9, 1, drawn(68) * np.nan)]), "needs two finite numbers, x and y, as point 0"),
         (openface([(0.9, 1, drawn(68))]).replace("x_67", "x"), "holds 67 points"),
-        (openface([(0.9, 1, drawn(68))]).replace(", 0.5\n", "\n"), "has 350 columns and a row of 349"),
+        (openface([(0.9, 1, drawn(68))]).replace(", 0.5\n", "\n"), "has 350 columns but a row of 349 cells"),
         ("frame,face_id,timestamp,confidence,success,X_0,Y_0,Z_0\n1,0,0,1,1,3,4,5\n", "with -2Dfp"),
-        ("0,30,41\n1,60,40\n", "has 3 columns and does not say which are x and y"),
+        ("0,30,41\n1,60,40\n", "has 3 columns, none of them named x and y"),
     ],
 )
 def test_tables_without_a_face(tmp_path, text, reason):
@@ -235,7 +235,7 @@ def test_shares_of_the_photographs_sides_become_pixels_a_little_outside_of_it_to
     found = read_landmarks(path, lambda: (200, 100))
     np.testing.assert_allclose(found[2:], points * [200, 100] - 0.5)
     np.testing.assert_allclose(found[:2], found[[470, 475]])
-    with pytest.raises(LandmarkError, match="give pixels, or the photograph with it"):
+    with pytest.raises(LandmarkError, match="give pixels, or the photograph, too"):
         read_landmarks(path)
 
 
@@ -258,7 +258,7 @@ def test_pairs_are_put_in_order_from_the_left(tmp_path):
 @pytest.mark.parametrize("count", [68, 106, 189, 468, 478])
 def test_y_before_x_is_refused(tmp_path, count):
     text = "\n".join(f"{y},{x}" for x, y in drawn(count))
-    with pytest.raises(LandmarkError, match="points of another template, or y before x"):
+    with pytest.raises(LandmarkError, match="belong to another template or have y before x"):
         read_landmarks(write(tmp_path, "a.csv", text))
 
 
@@ -283,16 +283,16 @@ def test_pupils_and_mouth_must_lie_in_the_photograph():
 @pytest.mark.parametrize(
     ("name", "text", "reason"),
     [
-        ("a.txt", "1 2", "unknown extension '.txt'; .tem, .pts, .lm2, .csv, .json, .ljson are read"),
+        ("a.txt", "1 2", "unknown extension '.txt'; supported are .tem, .pts, .lm2, .csv, .json, .ljson"),
         ("a.pts", "n_points: 2\n1 2\n3 4\n", "between braces"),
-        ("a.pts", "version: 2\nn_points: 2\n{\n1 2\n3 4\n}", "is of version 2; version 1 of .pts is read"),
-        ("a.pts", "n_points: 3\n{\n1 2\n3 4\n}", "promises 3 points and holds 2"),
+        ("a.pts", "version: 2\nn_points: 2\n{\n1 2\n3 4\n}", "has version 2; only version 1 of .pts is supported"),
+        ("a.pts", "n_points: 3\n{\n1 2\n3 4\n}", "declares 3 points but holds 2"),
         ("a.pts", "n_points: 2\n{\n1 2\n3\n}", "needs two finite numbers, x and y, as point 1"),
-        ("a.lm2", lm2(np.ones((22, 2)).tolist())[:-8], "names 22 landmarks and holds 21 points"),
+        ("a.lm2", lm2(np.ones((22, 2)).tolist())[:-8], "names 22 landmarks but holds 21 points"),
         ("a.lm2", lm2(np.ones((21, 2)).tolist(), _BOSPHORUS[1:]), "lacks 1 of Bosphorus' landmarks: outer left"),
         ("a.lm2", lm2(drawn_lm2() * (1, -1)), "no mouth below them"),
         ("a.csv", "x,y\n1,nan\n2,3\n", "needs two finite numbers, x and y, as point 0"),
-        ("a.csv", "", "holds 0 points; what 2, 3, 4, 5, 68, 106, 189, 468, 478 points mean is known"),
+        ("a.csv", "", "holds 0 points; supported are templates of 2, 3, 4, 5, 68, 106, 189, 468, 478 points"),
         ("a.json", "[[1, 2], [3, 4]", "is not JSON"),
         ("a.json", "[" * 600 + "]" * 600, "must be a list of points|is not JSON"),
         ("a.json", '{"faces": 3}', "a list of points or an object with one under landmarks, points"),
@@ -301,8 +301,8 @@ def test_pupils_and_mouth_must_lie_in_the_photograph():
         ("a.json", json.dumps([[1, 2]] * 7), "holds 7 points"),
         ("a.ljson", '{"version": 2, "labels": [], "landmarks": 7}', "holds 0 points"),
         ("a.ljson", '{"version": 2, "labels": [], "landmarks": {"points": [[null, null], [1, 2]]}}', "as point 0"),
-        ("a.tem", "2\n1 2\n", "promises 2 points and holds 1"),
-        ("a.tem", tem(drawn(2).repeat(21, axis=0)[:42]), "holds 42 points; what 2, 3, 4, 5, 7, 68, 70, 83, 106"),
+        ("a.tem", "2\n1 2\n", "declares 2 points but holds 1"),
+        ("a.tem", tem(drawn(2).repeat(21, axis=0)[:42]), "supported are templates of 2, 3, 4, 5, 7, 68, 70, 83, 106"),
     ],
 )  # fmt: skip
 def test_malformed_files(tmp_path, name, text, reason):

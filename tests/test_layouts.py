@@ -171,7 +171,7 @@ def test_landmarks_and_what_lies_beside(tmp_path):
 
 def test_unclear_layouts_say_what_was_tried(tmp_path):
     make(tmp_path, "KA.HA1.29.tiff", "AF01NES.JPG", "x.png")
-    with pytest.raises(DataError, match=r"of 3 photographs, such as AF01NES.JPG, fit kdef 1, .*jaffe 1, .*--layout"):
+    with pytest.raises(DataError, match=r"such as AF01NES.JPG, these numbers fit: kdef 1, .*jaffe 1, .*--layout"):
         discover(tmp_path)
     assert len(discover(tmp_path, layout="jaffe").takes) == 1
     with pytest.raises(
@@ -222,10 +222,10 @@ def test_manifest(tmp_path, name):
     assert os.fspath(found.takes[0].landmarks["neutral"]) == f"{tmp_path}/a/1.pts"
     reasons = [reason for path, reason in found.unfit.items() if f"/{name} row " in path]
     assert reasons == [
-        "there is no such file",
+        "the file does not exist",
         "the path leads out of the folder",
         "subject must not be empty",
-        "there is no landmark file a/9.pts",
+        "the landmark file a/9.pts does not exist",
         "the split must be train, val or test, not 'fold1'",
     ]
     assert found.skipped == {f"{tmp_path}/a/5.jpg": "the manifest does not name it"}
@@ -237,7 +237,7 @@ def test_manifest(tmp_path, name):
         ("path,subject\na/1.jpg,ann\n", "lacks the column expression; it has path, subject"),
         ("path,subject,expression\n", "has no rows"),
         ("", "has no rows"),
-        ("path,subject,expression,split\na/1.jpg,ann,sad,train\na/2.jpg,ann,happy,test\n", "must be on one side"),
+        ("path,subject,expression,split\na/1.jpg,ann,sad,train\na/2.jpg,ann,happy,test\n", "must be in one split"),
     ],
 )
 def test_unusable_manifests(tmp_path, text, said):

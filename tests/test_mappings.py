@@ -201,9 +201,9 @@ def group(images, tmp_path_factory):
         (("--source", "neutral", "--mappings", "all", "--split", "some"), "split must be one of"),
         (
             ("--source", "neutral", "--target", "all", "--method", "mean", "--alpha", "1"),
-            "does not know the option alpha",
+            "has no option alpha",
         ),
-        (("--source", "neutral", "--target", "all", "--folds", "3"), "folds (3) belongs to a cross-validation"),
+        (("--source", "neutral", "--target", "all", "--folds", "3"), "folds (3) is an option of cross-validation"),
         (("--source", "neutral", "--target", "all", "--alpha", "cv", "--folds", "99"), "folds is 99"),
     ],
 )

@@ -273,7 +273,7 @@ def test_points_that_are_no_pupils(stores, tmp_path, points, code, said):
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("", "must begin"), ("2\n1 1\n", "promises 2"), ("2\n9 9\n900 9\n", "scene.tem"), ("1\n9 9\n", "scene.tem")],
+    [("", "must begin"), ("2\n1 1\n", "declares 2"), ("2\n9 9\n900 9\n", "scene.tem"), ("1\n9 9\n", "scene.tem")],
 )
 def test_landmarks_that_cannot_be_used(stores, tmp_path, text, said):
     photograph = save(stores.scene, tmp_path / "scene.png")

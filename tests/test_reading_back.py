@@ -106,7 +106,7 @@ def test_a_damaged_block_is_done_again(kind, how, stores, caplog):
     call(stores.images, stores.out)
     said = warnings(caplog)
     assert said
-    assert all("blocks that were done are damaged and are done again (" in sentence for sentence in said)
+    assert all("finished blocks are damaged and are computed again (" in sentence for sentence in said)
     assert not any("restore" in sentence for sentence in said)
     assert any(chunk in sentence for sentence in said for chunk in [Path(each).name for each in chunks])
     found, wanted = commands.files(stores.out), commands.files(stores.wanted)
@@ -145,7 +145,7 @@ def test_a_solve_reads_back_what_it_has_left(stores, tmp_path, caplog):
     file.write_bytes(content)
     spoil(Path(stores.out, "coef/c/0/0/0"), "changed")
     assert solve(sums, stores.out, workers=0).blocks_run == 2
-    assert warnings(caplog)[0].startswith("1 of 3 blocks that were done are damaged and are done again (0): chunk coef")
+    assert warnings(caplog)[0].startswith("1 of 3 finished blocks are damaged and are computed again (0): chunk coef")
     commands.assert_equal_bytes(stores.out, stores.wanted)
 
 

@@ -215,7 +215,7 @@ def test_a_bucket_is_a_catalogue(bucket, tmp_path):
         (("--token-file", "no-such-file"), "no-such-file"),
         (("--catalog", "memory://catalog"), "memory://"),
         (("--workers", "1", "--scheduler", "tcp://127.0.0.1:1"), "not both"),
-        (("--max-running", "0"), "at least one job"),
+        (("--max-running", "0"), "max_running must be at least 1"),
         (("--max-memory", "much"), "much"),
         (("--max-requests", "0"), "must be positive"),
     ],

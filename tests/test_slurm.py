@@ -99,7 +99,7 @@ def test_stopped_before_its_walltime_it_is_requeued_until_it_is_done(stores, sub
     assert found["JobState"] == "COMPLETED", said
     assert int(found["Restarts"]) >= 1
     assert said.count("Stopped; what is finished is kept") == int(found["Restarts"])
-    assert re.search(rf"going on: \d+ of {N_BLOCKS} blocks are done", said)
+    assert re.search(rf"resuming: \d+ of {N_BLOCKS} blocks are done", said)
     commands.assert_equal_bytes(weights, stores.weights)
 
 
@@ -121,7 +121,7 @@ def test_killed_at_its_walltime_it_is_resumed_by_the_next_job(stores, submit, tm
     assert n_killed >= 1
     assert ended == ["TIMEOUT"] * n_killed + ["COMPLETED"] + ["CANCELLED"] * (len(chain) - n_killed - 1)
     assert all("DUE TO TIME LIMIT" in log for log in logs[:n_killed])
-    assert re.search(rf"going on: [1-9]\d* of {N_BLOCKS} blocks are done", logs[n_killed])
+    assert re.search(rf"resuming: [1-9]\d* of {N_BLOCKS} blocks are done", logs[n_killed])
     commands.assert_equal_bytes(weights, stores.weights)
 
 

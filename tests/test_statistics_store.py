@@ -245,7 +245,7 @@ def test_an_image_of_the_same_name_is_another_image(grown, tmp_path):
     others = tmp_path / "others.zarr"
     commands.succeed("generate", others, "--images", 3, "--size", SIDE, "--labels", "neutral,happy", "--seed", 1, *HERE)
     done = commands.succeed("accumulate", others, grown, "--append", "--split", "all", *HERE)
-    assert "3 images have ids that are in" in done.stderr
+    assert "3 images have the ids of images in" in done.stderr
     assert commands.report("info", grown)["images"] == N_FIRST + 3
 
 
@@ -257,7 +257,7 @@ def test_appending_to_nothing_begins_a_store(stores, tmp_path):
 def test_other_images_are_not_mixed_in_unasked(stores, grown):
     before = commands.files(grown)
     said = commands.failure("accumulate", stores.all, grown, "--split", "all", *HERE)
-    assert f"holds the sums of {N_FIRST} images, {N_FIRST} of the {N_ALL} in {stores.all} among them" in said
+    assert f"holds the sums of {N_FIRST} images, including {N_FIRST} of the {N_ALL} in {stores.all}" in said
     assert commands.files(grown) == before
     assert commands.report("accumulate", stores.first, grown, "--split", "all", *HERE)["already_complete"] is True
     report = accumulate(stores.all, grown, "--overwrite")
@@ -271,7 +271,7 @@ def test_other_images_are_not_mixed_in_unasked(stores, grown):
         (("--receptive-field", "3"), "receptive_field is 5 there and 3 here"),
         (("--color", "separate"), "color is shared there and separate here"),
         (("--source", "happy", "--target", "neutral"), "source is neutral there and happy here"),
-        (("--append", "--overwrite"), "give one of them"),
+        (("--append", "--overwrite"), "give only one of them"),
         (("--split", "none"), "split must be one of"),
     ],
 )

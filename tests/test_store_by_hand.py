@@ -208,7 +208,7 @@ def test_values_are_checked_too(tmp_path):
 def test_the_command_says_that_nothing_is_wrong(tmp_path):
     url = write_whole(tmp_path / "whole.zarr")
     told = commands.warm("check", url)
-    assert (told.returncode, told.stdout) == (0, f"{url}: nothing is wrong\n")
+    assert (told.returncode, told.stdout) == (0, f"{url}: no problem found\n")
 
 
 def test_finishing_computes_what_is_not_given(tmp_path):

@@ -1,4 +1,4 @@
-"""Train on workers that are SLURM jobs of their own; run once more, it goes on with the blocks that are left.
+"""Train on workers that are separate SLURM jobs; a second run does the remaining blocks.
 
 python deploy/slurm/train_jobqueue.py IMAGES WEIGHTS --source neutral --target happy --jobs 32 --walltime 60
 
@@ -15,7 +15,7 @@ import signal
 import sys
 from pathlib import Path
 
-# Read when Dask is imported, and by the worker jobs, which get this environment.
+# Read when Dask is imported and by the worker jobs, which inherit this environment.
 os.environ.setdefault("DASK_CONFIG", str(Path(__file__).resolve().parents[1] / "dask.yaml"))
 
 from dask.utils import parse_bytes
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--interface", help="network interface that all nodes share, such as ib0")
     options = parser.parse_args()
 
-    # Cut for all jobs, however few have left the queue when the training begins.
+    # Cut for all jobs, however few have started when the training starts.
     what = {
         "source": options.source,
         "target": options.target,
@@ -60,7 +60,7 @@ def main() -> None:
         cores=1,
         processes=1,
         memory=f"{memory}B",
-        job_mem=f"{(6 * memory // 5 >> 20) + 256}M",  # where Dask ends a worker, and its nanny
+        job_mem=f"{(6 * memory // 5 >> 20) + 256}M",  # where Dask stops a worker, plus its nanny
         walltime=str(options.walltime),
         worker_extra_args=["--lifetime", f"{lifetime}s", "--lifetime-stagger", f"{lifetime // 10}s", "--no-dashboard"],
     ) as cluster:

@@ -27,6 +27,8 @@ from mrdist.moments import to_integers, unit_of
 Array = npt.NDArray[Any]
 Matrix = npt.NDArray[np.float64]
 
+PCA_COMPONENTS = 32
+"""Principal components unless told otherwise."""
 _TILE = 4096  # pixels: a sum of so many products of 20 bits each is exact in float64
 _FLOAT_SHIFT = 2  # bits of float images' fixed point that are dropped, so that sums over a whole image fit into int64
 
@@ -157,6 +159,17 @@ def check_gamma(gamma: float | None) -> float | None:
     if gamma is not None and not 0 < gamma < np.inf:
         raise ParameterError(f"gamma must be positive and finite, got {gamma}.")
     return gamma
+
+
+def default_components(n_rows: int) -> int:
+    """Return the number of principal components of so many rows unless told otherwise.
+
+    Examples
+    --------
+    >>> default_components(800), default_components(4)
+    (32, 3)
+    """
+    return max(1, min(PCA_COMPONENTS, n_rows - 1))
 
 
 def check_components(components: int, n_rows: int) -> int:

@@ -33,6 +33,17 @@ OMP_NONZEROS = 10
 """Default number of weights of an output pixel."""
 
 
+def default_nonzeros(n_rows: int, n_columns: int) -> int:
+    """Return the number of weights of an output pixel unless told otherwise.
+
+    Examples
+    --------
+    >>> default_nonzeros(64, 4096), default_nonzeros(4, 4096)
+    (10, 3)
+    """
+    return max(1, min(OMP_NONZEROS, n_rows - 1, n_columns))
+
+
 def check_pursuit(nonzeros: int, tolerance: float, n_rows: int, n_columns: int) -> None:
     """Raise ParameterError if a pursuit cannot choose so many columns, or its tolerance is negative or not finite.
 

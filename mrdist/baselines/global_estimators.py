@@ -10,6 +10,7 @@ import numpy.typing as npt
 from sklearn.utils.validation import check_is_fitted
 
 from mrdist.baselines.dual import (
+    PCA_COMPONENTS,
     Dual,
     Matrix,
     Spectrum,
@@ -241,7 +242,7 @@ class PrincipalComponentRegression(GlobalRegression):
     1.0
     """
 
-    def __init__(self, components: int = 32, color: Color = "shared") -> None:
+    def __init__(self, components: int = PCA_COMPONENTS, color: Color = "shared") -> None:
         self.components = components
         self.color = color
 

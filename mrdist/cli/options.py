@@ -247,7 +247,13 @@ _method_options = (
         metavar="G",
         help="kernel: coefficient of the Gaussian; by default 1 / median squared distance of two images.",
     ),
-    click.option("--components", type=int, show_default="32", metavar="K", help="pca: number of principal components."),
+    click.option(
+        "--components",
+        type=int,
+        show_default="32, or as many as fit",
+        metavar="K",
+        help="pca: number of principal components.",
+    ),
     click.option(
         "--window", type=int, show_default="all", metavar="R", help="l1, l0: odd side of the square of input pixels."
     ),
@@ -261,7 +267,7 @@ _method_options = (
     click.option(
         "--nonzeros",
         type=OneOrSeveral(cv=True),
-        show_default="10",
+        show_default="10, or as many as fit",
         metavar="K|cv",
         help="l0: maximum number of weights per pixel; cross-validation chooses among several, K,K,... or cv.",
     ),

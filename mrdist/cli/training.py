@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -186,13 +185,14 @@ def plan(images: str | None, as_json: bool, **options: Any) -> None:
 
     planned = plan(images, **stored, **options)
     if as_json:
-        print_json({**asdict(planned), "amplification": planned.amplification})
+        print_json(planned.to_dict())
     else:
-        print_table(
-            images,
-            ("", ""),
-            [*_describe_plan(planned), ("seconds, from a short measurement", f"{planned.seconds:.3g}")],
-        )
+        times = [
+            ("seconds, from a short measurement", f"{planned.seconds:.3g}"),
+            ("seconds until the workers are ready, about", f"{planned.start_seconds:.3g}"),
+            ("seconds in all, about", f"{planned.total_seconds:.3g}"),
+        ]
+        print_table(images, ("", ""), [*_describe_plan(planned), *times])
     if planned.advice is not None and not as_json:
         click.echo(f"Warning: {planned.advice}", err=True)
 
@@ -236,6 +236,8 @@ def _print_estimate(estimate: Estimate, as_json: bool) -> None:
                 f"{format_seconds(seconds)} with {estimate.workers} workers, {estimate.worker_hours:.3g} hours "
                 "of a worker",
             ),
+            ("time until the workers are ready, about", format_seconds(estimate.plan.start_seconds or 0.0)),
+            ("time in all, about", format_seconds(estimate.plan.total_seconds or 0.0)),
             *((f"price of {name.replace('_', ' ')}", f"{price:.2f}") for name, price in estimate.prices.items()),
         ],
     )

@@ -12,12 +12,12 @@ from mrdist.storage.files import File
 #: Change that reading a photograph may make unasked -> how it is reported.
 CHANGES: Mapping[str, str] = MappingProxyType(
     {
-        "depth": "have more than 8 bits per channel; 8 are kept",
-        "gray": "have colours; their luminance is kept",
-        "alpha": "are partly transparent; they are put on white",
-        "cmyk": "are in CMYK; they are converted to RGB",
+        "depth": "have more than 8 bits per channel and are reduced to 8",
+        "gray": "have colours and are converted to gray",
+        "alpha": "are partly transparent and are put on white",
+        "cmyk": "are in CMYK and are converted to RGB",
         "orientation": "are rotated upright, as their EXIF orientation says",
-        "page": "have several pages; the first is read",
+        "page": "have several pages, only the first of which is read",
         "shape": "are stretched",
     }
 )

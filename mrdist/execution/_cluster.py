@@ -132,11 +132,13 @@ def open_executor(
         If the scheduler cannot be reached.
     """
     check_choice(workers, scheduler)
-    started = time.perf_counter()
+    began = time.perf_counter()
     if scheduler is None and prepare is not None:
         prepare()
+    started = time.perf_counter()
+    prepare_seconds = started - began
     if workers == 0:
-        yield Executor(None, "", None, time.perf_counter() - started)
+        yield Executor(None, "", None, 0.0, prepare_seconds)
         return
     with ExitStack() as stack:
         if scheduler is None:
@@ -144,10 +146,12 @@ def open_executor(
         else:
             stack.enter_context(_quiet())
             client = stack.enter_context(_connect(scheduler))
+        ready = time.perf_counter()
         if prepare is not None:
             stack.enter_context(_warmed(client, prepare))
+        prepare_seconds += time.perf_counter() - ready
         address = scheduler or client.scheduler.address
-        yield Executor(client, address, client.dashboard_link, time.perf_counter() - started)
+        yield Executor(client, address, client.dashboard_link, ready - started, prepare_seconds)
 
 
 def check_choice(workers: int | None, scheduler: str | None = None) -> None:

@@ -24,13 +24,16 @@ class Executor:
     dashboard
         Link to Dask's dashboard, if there is one.
     start_seconds
-        Time that it took to start the workers.
+        Until the workers were ready; 0 without a cluster.
+    prepare_seconds
+        Until what the tasks need was compiled and loaded, here and in the workers: part of the work, not of the start.
     """
 
     client: Client | None
     address: str
     dashboard: str | None
     start_seconds: float
+    prepare_seconds: float = 0.0
 
     def run(
         self,

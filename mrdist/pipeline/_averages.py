@@ -1,4 +1,4 @@
-"""Means over mappings of what `mrdist.evaluate` says of each."""
+"""Means over mappings of what `mrdist.evaluate` returns for each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def mean(values: Iterable[float | None]) -> float | None:
 
 
 def mean_scores(results: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return dictionaries of the same form averaged number by number, each over those that have it.
+    """Average dictionaries of the same form number by number, each over the dictionaries that have it.
 
     Examples
     --------

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -39,7 +39,9 @@ class BlockRun:
     Attributes
     ----------
     start_seconds, run_seconds
-        Until the workers were ready, and from then on.
+        Until the workers were there, and all the rest.
+    prepare_seconds
+        The part of ``run_seconds`` in which kernels were compiled and loaded.
     peak_memory_bytes
         Largest resident size of a worker.
     tasks
@@ -50,10 +52,11 @@ class BlockRun:
     run_seconds: float
     peak_memory_bytes: int
     tasks: Sequence[Any] = ()
+    prepare_seconds: float = 0.0
 
 
 def check_choices(color: str, split: str = "train", dtype: str = "float32") -> None:
-    """Raise ParameterError if an option is none of its choices."""
+    """Raise ParameterError if an option is not one of its choices."""
     for name, value, allowed in (("color", color, COLORS), ("split", split, SPLITS), ("dtype", dtype, DTYPES)):
         if value not in allowed:
             raise ParameterError(f"{name} must be one of {', '.join(allowed)}, got {value!r}.")
@@ -62,7 +65,7 @@ def check_choices(color: str, split: str = "train", dtype: str = "float32") -> N
 def check_workers(
     workers: int | None, scheduler: str | None, *urls: str, max_memory: int | str = DEFAULT_MEMORY
 ) -> tuple[int, int]:
-    """Make sure, before anything is begun or removed, that there can be workers and that they see the stores.
+    """Check, before anything is written or removed, that workers can start and can reach the stores.
 
     Returns
     -------
@@ -121,7 +124,7 @@ def run_blocks(
     phase: str = "training",
     done: Sequence[bool] | npt.NDArray[np.bool_] | None = None,
 ) -> BlockRun:
-    """Work on blocks, which may be those that an earlier run has left.
+    """Work on all blocks, or on those that an earlier run has left.
 
     Parameters
     ----------
@@ -136,7 +139,7 @@ def run_blocks(
     workers, scheduler, max_memory, progress
         As in `mrdist.train`.
     phase
-        What the pass does, for whoever asks the output.
+        What the pass does, for the state that the output shows.
     done
         Which of the tasks are marked done; those are read back, and done again where they are damaged.
 
@@ -147,7 +150,9 @@ def run_blocks(
     if not tasks:
         return BlockRun(0.0, 0.0, peak_memory())
     with open_blocks(workers=workers, scheduler=scheduler, n_tasks=len(tasks), max_memory=max_memory) as executor:
-        return run_pass(executor, function, tasks, cut, n_images=n_images, progress=progress, phase=phase, done=done)
+        started = time.perf_counter() - executor.prepare_seconds
+        run = run_pass(executor, function, tasks, cut, n_images=n_images, progress=progress, phase=phase, done=done)
+        return replace(run, run_seconds=time.perf_counter() - started, prepare_seconds=executor.prepare_seconds)
 
 
 @contextmanager
@@ -159,7 +164,7 @@ def open_blocks(
     max_memory: int,
     prepare: Callable[[], None] | None = None,
 ) -> Iterator[Executor]:
-    """Provide what works on blocks, in one pass over them or several.
+    """Provide an executor for one pass over blocks or several.
 
     Parameters
     ----------
@@ -191,7 +196,7 @@ def run_pass(
     done: Sequence[bool] | npt.NDArray[np.bool_] | None = None,
     read: ReadBack = read_back,
 ) -> BlockRun:
-    """Work on blocks with what `open_blocks` has provided; parameters and result are those of `run_blocks`.
+    """Work on blocks with an executor of `open_blocks`; parameters and result are those of `run_blocks`.
 
     Those that are marked done are read back by ``read``.
     """
@@ -201,7 +206,7 @@ def run_pass(
         return BlockRun(executor.start_seconds, 0.0, peak_memory())
     n_blocks, peak = cut.n_blocks, 0
     if len(tasks) < n_blocks:
-        logger.info("going on: %d of %d blocks are done", n_blocks - len(tasks), n_blocks)
+        logger.info("resuming: %d of %d blocks are done", n_blocks - len(tasks), n_blocks)
     started = time.perf_counter()
     per_step = n_images / n_blocks if n_images else None
     with tracked(
@@ -229,8 +234,8 @@ def warm_up() -> None:
         solve(statistics.update(pixel, pixel), 1.0)
     except OSError as error:
         raise ExecutionError(
-            f"the compiled kernels cannot be kept on disk ({error.strerror or error}); free some space or name another "
-            "folder in the environment variable NUMBA_CACHE_DIR."
+            f"cannot write the compiled kernels to disk ({error.strerror or error}); free some space, or set the "
+            "environment variable NUMBA_CACHE_DIR to another folder."
         ) from error
 
 
@@ -241,7 +246,7 @@ def solve_block(
     *,
     penalize_intercept: bool,
 ) -> Solution:
-    """Solve a block, naming it where that fails."""
+    """Solve a block; an error names it."""
     try:
         return solve(statistics, alpha, penalize_intercept=penalize_intercept)
     except SolveError as error:

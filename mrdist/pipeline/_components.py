@@ -21,7 +21,7 @@ def choose_components(
     images_url
         An images store with pairs in the split val.
     folder
-        Where the candidates' weights go, to be found there by the next comparison.
+        Where the candidates' weights go; the next comparison reuses them.
     n_pairs
         To train on: there are fewer components than pairs.
     options
@@ -31,7 +31,7 @@ def choose_components(
     -------
     components : int
     seconds : float or None
-        None if a candidate was there before, in part or whole.
+        None if an earlier comparison trained a candidate, in part or whole.
     """
     errors: list[tuple[float, int]] = []
     seconds: float | None = 0.0
@@ -39,7 +39,7 @@ def choose_components(
         url = f"{folder}/pca-{components}.zarr"
         trained = train(images_url, url, **options, components=components)
         whole = trained.blocks_run == trained.blocks
-        seconds = seconds + trained.run_seconds if whole and seconds is not None else None
+        seconds = seconds + trained.run_seconds - trained.prepare_seconds if whole and seconds is not None else None
         scores = evaluate(url, images_url, splits=["val"], progress=False, storage_options=options["storage_options"])
         errors.append((scores["splits"]["val"]["frame"]["model"]["mse"], components))
     return min(errors)[1], seconds

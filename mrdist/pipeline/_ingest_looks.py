@@ -38,7 +38,7 @@ class Looks:
 
 
 def look(take: Take) -> Looks:
-    """Read the heads of a take's photographs; those that cannot be read are told when their turn comes."""
+    """Read the heads of a take's photographs; those that cannot be read are reported when they are aligned."""
     heads, reasons = {}, []
     for path in take.photographs.values():
         try:
@@ -54,7 +54,7 @@ def look_at_all(executor: Executor, takes: Sequence[Take], *, show: bool | None)
     Raises
     ------
     DataError
-        None can be read.
+        If none can be read.
     """
     rows = dict(enumerate(takes))
     looks: dict[int, Looks] = {}
@@ -81,13 +81,13 @@ def check_size(size: npt.ArrayLike) -> Size:
     Raises
     ------
     ParameterError
-        Images cannot have it.
+        If images cannot have it.
     """
     given = np.atleast_1d(size)
     sides = given.tolist() if given.dtype.kind in "iu" and given.ndim == 1 else []
     if len(sides) not in (1, 2) or not all(SMALLEST <= side <= LARGEST for side in sides):
         raise ParameterError(
-            f"size must lie in {SMALLEST}..{LARGEST} pixels, one whole side or height and width, got {size!r}."
+            f"size must be {SMALLEST} to {LARGEST} pixels, given as one side or as height and width, got {size!r}."
         )
     return sides[0] if len(sides) == 1 else (sides[0], sides[1])
 
@@ -110,34 +110,34 @@ def square_side(looks: Looks) -> int:
     Raises
     ------
     DataError
-        They differ in size or are not square.
+        If they differ in size or are not square.
     """
     height, width = _common_shape(looks, "the size of the images in the store with --size")
     if height != width:
         name = _name(next(iter(looks.heads)))
         raise DataError(
-            f"{name} has {width} x {height} pixels and is not square, as the frame of aligned faces is; give its side "
-            "with --size, or take the photographs as they lie with --align none."
+            f"{name} has {width} x {height} pixels, but aligned images are square; give their side with --size, or "
+            "leave the photographs unaligned with --align none."
         )
     return height
 
 
 def shape_of(looks: Looks, size: Size | None, there: Shape | None) -> Shape:
-    """Return height and width of the images of photographs that are taken as they lie.
+    """Return height and width of the images of unaligned photographs.
 
     Parameters
     ----------
     looks
         Of the photographs.
     size
-        What was asked for: a side keeps the shape of square photographs, and height and width take whatever comes.
+        What was asked for: one side for square photographs, or height and width for any.
     there
         Of the store that is added to.
 
     Raises
     ------
     DataError
-        The photographs differ in size, or would be stretched, and nobody has asked for it.
+        If the photographs differ in size, or would be stretched without being asked to.
     """
     if size is None and there is None:
         return _common_shape(looks, "the height and width of the images in the store with --size H,W")
@@ -148,7 +148,7 @@ def shape_of(looks: Looks, size: Size | None, there: Shape | None) -> Shape:
         for path, head in looks.heads.items():
             if (head.height, head.width) != there:
                 raise DataError(
-                    f"{_name(path)} has {head.width} x {head.height} pixels and the images of the store have "
+                    f"{_name(path)} has {head.width} x {head.height} pixels, but the images of the store have "
                     f"{there[1]} x {there[0]}; resize it with --size {there[0]},{there[1]}."
                 )
         return there
@@ -165,7 +165,7 @@ def shape_of(looks: Looks, size: Size | None, there: Shape | None) -> Shape:
 
 
 def stretched(looks: Looks, shape: Shape) -> list[str]:
-    """Return the photographs whose shape is another one, by more than rounding does."""
+    """Return the photographs whose shape differs from the images' by more than rounding."""
     height, width = shape
     return [
         path
@@ -175,7 +175,7 @@ def stretched(looks: Looks, shape: Shape) -> list[str]:
 
 
 def depth_of(looks: Looks, depth: str | None, there: str | None) -> str:
-    """Return the dtype of the images of photographs that are taken as they lie.
+    """Return the dtype of the images of unaligned photographs.
 
     Parameters
     ----------
@@ -189,7 +189,7 @@ def depth_of(looks: Looks, depth: str | None, there: str | None) -> str:
     Raises
     ------
     DataError
-        The photographs differ, or are deeper than the store, and nobody has asked for one.
+        If the photographs differ, or are deeper than the store, and no depth is given.
     """
     if depth is not None:
         return depth
@@ -197,7 +197,7 @@ def depth_of(looks: Looks, depth: str | None, there: str | None) -> str:
     if there is not None:
         if DEPTHS.index(deepest[1].depth) > DEPTHS.index(there):
             raise DataError(
-                f"{_name(deepest[0])} has {_bits(deepest[1].depth)} a channel and the images of the store "
+                f"{_name(deepest[0])} has {_bits(deepest[1].depth)} per channel, but the images of the store have "
                 f"{_bits(there)}; round it with --dtype {there}."
             )
         return there
@@ -205,8 +205,8 @@ def depth_of(looks: Looks, depth: str | None, there: str | None) -> str:
     if least[1].depth != deepest[1].depth:
         low, high = least[1].depth, deepest[1].depth
         raise DataError(
-            f"{_name(least[0])} has {_bits(low)} a channel and {_name(deepest[0])} {_bits(high)}; keep all with "
-            f"--dtype {high}, or round to --dtype {low}."
+            f"{_name(least[0])} has {_bits(low)} per channel, but {_name(deepest[0])} has {_bits(high)}; keep all "
+            f"bits with --dtype {high}, or round with --dtype {low}."
         )
     return deepest[1].depth
 
@@ -220,7 +220,7 @@ def _common_shape(looks: Looks, remedy: str) -> Shape:
     for path, other in others:
         if (other.height, other.width) != (head.height, head.width):
             raise DataError(
-                f"{_name(first)} has {head.width} x {head.height} pixels and {_name(path)} {other.width} x "
+                f"{_name(first)} has {head.width} x {head.height} pixels, but {_name(path)} has {other.width} x "
                 f"{other.height}; give {remedy}."
             )
     return head.height, head.width

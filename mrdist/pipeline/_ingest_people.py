@@ -40,7 +40,7 @@ class Person:
 
 @dataclass(frozen=True)
 class PersonReport:
-    """What became of one person's photographs.
+    """How the photographs of one person were aligned.
 
     Attributes
     ----------
@@ -51,9 +51,9 @@ class PersonReport:
     sizes
         Height and width of the photograph, per label that was staged.
     left_out
-        What is not in the store -> reason.
+        What was left out -> reason.
     changes
-        What reading has changed, one of `mrdist.datasets.changes.CHANGES` -> photographs.
+        What was changed on reading, one of `mrdist.datasets.changes.CHANGES` -> photographs.
     """
 
     quality: dict[str, dict[str, float]]
@@ -64,7 +64,7 @@ class PersonReport:
 
 
 def warm_up() -> None:
-    """Do nothing: a worker that is to call it imports this module, and with it all that the alignment takes."""
+    """Do nothing: a worker that calls it imports this module, and with it all that the alignment needs."""
 
 
 def align_person(task: Person) -> PersonReport:
@@ -102,7 +102,7 @@ def _align_person(task: Person) -> PersonReport:
 
 
 def gather(reports: Sequence[PersonReport], takes: Sequence[Take], labels: Sequence[str]) -> Alignment:
-    """Put together where the images of a store come from, one row a take and one column a label."""
+    """Collect where the images of a store come from, one row per take and one column per label."""
     measures = MEASURES if any(numbers for report in reports for numbers in report.quality.values()) else ()
     size = np.zeros((len(reports), len(labels), 2), dtype=np.int32)
     warp = np.full((*size.shape[:2], NODES, NODES, 2), np.nan, dtype=np.float32)
@@ -118,7 +118,7 @@ def gather(reports: Sequence[PersonReport], takes: Sequence[Take], labels: Seque
 
 
 def _nodes(positions: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-    """Keep every so many nodes of a warp, (y, x)."""
+    """Keep only some nodes of a warp, evenly spaced, (y, x)."""
     side = math.isqrt(len(positions))
     step = (side - 1) // (NODES - 1)
     return positions.reshape(side, side, 2)[::step, ::step, ::-1].astype(np.float32)

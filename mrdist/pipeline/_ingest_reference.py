@@ -1,4 +1,4 @@
-"""What the people of an ingest are brought to: a shape, and mean faces for those without landmarks."""
+"""What the faces of an ingest are aligned to: a shape, and mean faces for people without landmarks."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from mrdist.pipeline._run import Step, tracked
 from mrdist.storage import Images, StorageOptions, read_frame, redact
 
 Floats = npt.NDArray[np.float64]
-#: So many training people with landmarks make the mean face that the others are found by, at this side.
+#: How many training people with landmarks make the mean face that locates the others, and its side in pixels.
 _MEAN_OF, _SIDE = 24, 128
 _LUMINANCE = np.array([0.299, 0.587, 0.114])  # Rec. 601
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What people are brought to.
+    """What faces are aligned to.
 
     Attributes
     ----------
     points
         The shape, (x, y) in sides of the frame, shape (n, 2); points 0 and 1 are the pupils.
     faces
-        Label -> mean face in gray, 1 = white; empty where nobody is to be found by one.
+        Label -> mean face in gray, 1 = white; empty if no face is located by one.
     """
 
     points: Floats
@@ -58,14 +58,14 @@ def find_reference(
     align
         Method, see `mrdist.datasets.alignment.align_take`.
     reference
-        A landmark file or an images store; without it, the reference is that of the training people.
+        A landmark file or an images store; by default, the reference is the mean shape of the training people.
     strict
         Fail at the first landmark file that cannot be read.
 
     Raises
     ------
     DataError, StoreError
-        There are no landmarks and no mean face, or the reference is none.
+        If there are no landmarks and no mean face, or ``reference`` cannot be one.
     """
     if reference is not None and PurePath(reference).suffix.lower() in EXTENSIONS:
         points, faces = reference_shape([read_landmarks(reference)]), dict[str, Floats]()
@@ -74,7 +74,8 @@ def find_reference(
         points, means = (values.astype(np.float64) for values in read_frame(images))
         if not len(points):
             raise DataError(
-                f"{redact(reference)} was ingested with its photographs as they lie, so it cannot be a reference."
+                f"{redact(reference)} was ingested with --align none, so it cannot be a reference; give a store of "
+                "aligned faces or a landmark file."
             )
         gray = means @ _LUMINANCE if means.shape[-1] == 3 else means[..., 0]
         faces = {label: face for label, face in zip(images.labels, gray, strict=True) if np.isfinite(face).all()}
@@ -113,16 +114,16 @@ def _training_shape(takes: Sequence[Take], split: Sequence[str], strict: bool, a
 
 def _mean_faces(takes: Sequence[Take], split: Sequence[str], points: Floats, advance: Step) -> dict[str, Floats]:
     """Return the mean face of training people with landmarks, under the label of the first."""
-    found: dict[str, list[npt.NDArray[np.uint8]]] = {}
+    faces: dict[str, list[npt.NDArray[np.uint8]]] = {}
     for take, side in zip(takes, split, strict=True):
-        if side != "train" or not take.landmarks or sum(map(len, found.values())) == _MEAN_OF:
+        if side != "train" or not take.landmarks or sum(map(len, faces.values())) == _MEAN_OF:
             continue
         label = next(iter(take.landmarks))
         alone = replace(take, photographs={label: take.photographs[label]})
         try:
             aligned = align_take(alone, points, size=_SIDE, method="similarity")
         except DataError:
-            continue  # told where this person's own turn comes
-        found.setdefault(label, []).append(aligned.images[label])
+            continue  # reported when this person is aligned
+        faces.setdefault(label, []).append(aligned.images[label])
         advance(1, "")
-    return {label: np.mean(images, axis=0)[..., 0] / 255 for label, images in found.items()}
+    return {label: np.mean(images, axis=0)[..., 0] / 255 for label, images in faces.items()}

@@ -34,9 +34,9 @@ class IngestReport:
     left_out
         File or person -> reason.
     sources
-        Name of each dataset -> its layout, and why it was taken for that, if nobody has named it.
+        Name of each dataset -> its layout and, if it was detected, why.
     changes
-        What reading has changed that nobody has asked for, one of `mrdist.datasets.changes.CHANGES` -> photographs.
+        Changes on reading that were not asked for, one of `mrdist.datasets.changes.CHANGES` -> photographs.
     """
 
     url: str

@@ -1,4 +1,4 @@
-"""The people that an ingest is given: from one source or several, under the names that they have in the store."""
+"""The people of an ingest, from one source or several, with the names that they get in the store."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class People:
     split
         train, val or test of every take.
     sources
-        What the provenance says of each source.
+        Provenance of each source.
     reasons
-        Name of each dataset -> its layout, and why it was taken for that, if nobody has named it.
+        Name of each dataset -> its layout and, if it was detected, why.
     left_out
         File or take -> why it is not used, or not whole.
     """
@@ -58,14 +58,14 @@ def find_people(
 ) -> People:
     """Find the takes of all sources.
 
-    With several sources, and to append, every subject is called ``<dataset>/<subject>``.
+    With several sources, or when appending, every subject is called ``<dataset>/<subject>``.
 
     Raises
     ------
     ParameterError
-        The layouts or datasets are not one for each source, or a label cannot be renamed so.
+        If there is not one layout or dataset for each source, or a label cannot be renamed.
     DataError
-        A source cannot be read or holds nothing; with ``strict``, some photograph does not fit.
+        If a source cannot be read or is empty; with ``strict``, if a photograph does not fit the layout.
     """
     sources = [src] if isinstance(src, str | os.PathLike) else list(src)
     layouts = [layout] * len(sources) if isinstance(layout, str) else list(layout)
@@ -76,10 +76,10 @@ def find_people(
     for what, given in (("layout", layouts), ("dataset", names)):
         if len(given) != len(sources):
             raise ParameterError(f"give one {what} for each of the {len(sources)} sources, got {len(given)}.")
-    found = []
+    discoveries = []
     with tracked(len(sources), 0, "source", show=progress, phase="listing") as advance:
         for place, layout, name in zip(sources, layouts, names, strict=True):
-            found.append(
+            discoveries.append(
                 discover(
                     place,
                     layout=layout,
@@ -90,20 +90,20 @@ def find_people(
                 )
             )
             advance(1, "")
-    datasets = [one.dataset for one in found]
+    datasets = [discovery.dataset for discovery in discoveries]
     for name in datasets:
         if datasets.count(name) > 1:
-            raise ParameterError(f"two sources are called {name!r}; give each a name of its own with --dataset.")
+            raise ParameterError(f"two sources are called {name!r}; give them different names with --dataset.")
     if strict:
-        _check_fit(found)
-    _check_rename(found, rename)
+        _check_fit(discoveries)
+    _check_rename(discoveries, rename)
     takes: list[Take] = []
     left_out: dict[str, str] = {}
-    for one in found:
-        left_out |= one.left_out
-        labels = {label for take in one.takes for label in take.photographs}
-        for take in one.takes:
-            subject = f"{one.dataset}/{take.subject}" if append or len(found) > 1 else take.subject
+    for discovery in discoveries:
+        left_out |= discovery.left_out
+        labels = {label for take in discovery.takes for label in take.photographs}
+        for take in discovery.takes:
+            subject = f"{discovery.dataset}/{take.subject}" if append or len(discoveries) > 1 else take.subject
             renamed = replace(
                 take,
                 subject=subject,
@@ -118,28 +118,33 @@ def find_people(
         takes,
         tuple(sorted({label for take in takes for label in take.photographs})),
         [take.split or side for take, side in zip(takes, drawn, strict=True)],
-        [{"dataset": one.dataset, "layout": one.layout} for one in found],
+        [{"dataset": discovery.dataset, "layout": discovery.layout} for discovery in discoveries],
         left_out,
-        {one.dataset: f"{one.layout}: {one.reason}" if one.reason else one.layout for one in found},
+        {
+            discovery.dataset: f"{discovery.layout}: {discovery.reason}" if discovery.reason else discovery.layout
+            for discovery in discoveries
+        },
     )
 
 
-def _check_fit(found: list[Discovery]) -> None:
-    for one in found:
-        for path, reason in one.unfit.items():
+def _check_fit(discoveries: list[Discovery]) -> None:
+    for discovery in discoveries:
+        for path, reason in discovery.unfit.items():
             raise DataError(
-                f"{len(one.unfit)} photographs of {one.dataset} do not fit the layout {one.layout}, {path} for one "
-                f"({reason}); rename or remove them, or go without --strict."
+                f"{len(discovery.unfit)} photographs of {discovery.dataset} do not fit the layout {discovery.layout}, "
+                f"such as {path} ({reason}); rename or remove them, or leave out --strict."
             )
 
 
-def _check_rename(found: list[Discovery], rename: Mapping[str, str]) -> None:
-    everywhere = sorted({label for one in found for take in one.takes for label in take.photographs})
+def _check_rename(discoveries: list[Discovery], rename: Mapping[str, str]) -> None:
+    everywhere = sorted({label for discovery in discoveries for take in discovery.takes for label in take.photographs})
     for label in rename:
         if label not in everywhere:
-            raise ParameterError(f"cannot rename {label!r}: the labels found are {', '.join(everywhere)}.")
-    for one in found:
-        labels = sorted({label for take in one.takes for label in take.photographs})
+            raise ParameterError(f"cannot rename {label!r}: the labels of the sources are {', '.join(everywhere)}.")
+    for discovery in discoveries:
+        labels = sorted({label for take in discovery.takes for label in take.photographs})
         renamed = [rename.get(label, label) for label in labels]
         if len(set(renamed)) < len(renamed):
-            raise ParameterError(f"renaming would give two labels one name: {', '.join(renamed)}.")
+            raise ParameterError(
+                f"cannot rename two labels to the same name: the labels would be {', '.join(renamed)}."
+            )

@@ -1,4 +1,4 @@
-"""The store's side of an ingest: what an append finds there, and the writing of new and of more images."""
+"""The store of an ingest: what it holds before an append, and the writing of new and of more images."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from mrdist.storage import (
     StorageOptions,
     additions,
     begin_growth,
+    check_growth,
     create_images,
     describe,
     finish_growth,
@@ -64,12 +65,14 @@ class Frame:
 
 
 def open_store(url: str, storage_options: StorageOptions) -> Images | None:
-    """Open the store that more is to be appended to, if there is one."""
+    """Open the store to append to, if there is one."""
     try:
         describe(url, storage_options)
     except StoreNotFoundError:
         return None
-    return Images.open(url, storage_options)
+    store = Images.open(url, storage_options)
+    check_growth(store)
+    return store
 
 
 def frame_of(
@@ -80,12 +83,12 @@ def frame_of(
     align: str | None,
     dtype: str | None,
 ) -> Frame:
-    """Return what was asked for, what is not given being the default or that of the store.
+    """Return what was asked for; what is not given has its default, or the value of the store.
 
     Raises
     ------
     ParameterError
-        If something else was asked for than the store has, its images cannot be added to, or options contradict.
+        If an option differs from the store, its images cannot be appended to, or options contradict each other.
     """
     if store is None:
         frame = Frame(size, color or "rgb", normalize or "255", align or "tps", dtype)
@@ -106,43 +109,43 @@ def frame_of(
         ):
             if value is not None and value != there:
                 raise ParameterError(
-                    f"{name} is {value} and that of {redact(store.url)} {there}; leave it out to append, or write "
-                    "another store."
+                    f"cannot append with {name} {value}: {redact(store.url)} has {name} {there}; leave it out, or "
+                    "write another store."
                 )
         if depth not in DEPTHS:
             raise ParameterError(
-                f"photographs cannot be appended to {redact(store.url)}: its images are {depth}, and those of an "
-                f"ingest {', '.join(DEPTHS)}."
+                f"cannot append photographs to {redact(store.url)}: its images are {depth}, but an ingest writes "
+                f"{', '.join(DEPTHS)}; write another store."
             )
         frame = Frame(size, kept, normalize_there, how, dtype, store.shape, depth)
     if frame.align != "none":
         if isinstance(frame.size, tuple) and len(set(frame.size)) > 1:
             raise ParameterError(
-                f"size is {told(frame.size)} and the frame of aligned faces is a square; give its side, or take the "
-                "photographs as they lie with align none."
+                f"size is {told(frame.size)}, but aligned images are square; give one side, or leave the photographs "
+                "unaligned with align none."
             )
         if (frame.depth or frame.dtype or "uint8") != "uint8":
             raise ParameterError(
-                f"dtype is {frame.depth or frame.dtype} and aligned images are uint8; take the photographs as they lie "
+                f"dtype is {frame.depth or frame.dtype}, but aligned images are uint8; leave the photographs unaligned "
                 "with align none to keep their depth."
             )
     return frame
 
 
 def store_provenance(store: Images) -> dict[str, Any]:
-    """Return what a store says of where it comes from."""
+    """Return the provenance of a store."""
     return dict(describe(store.url, store.storage_options).get("provenance", {}))
 
 
 def more_people(store: Images, people: People, seed: int, *, strict: bool) -> People:
-    """Return the takes that a store lacks, with its labels alone, and persons on the side on which they are.
+    """Return the takes that a store lacks, with its labels only; people of the store keep their split.
 
     A take is in the store if one of the same dataset, person and session is.
 
     Raises
     ------
     DataError
-        With ``strict``, a take has a label that the store lacks.
+        With ``strict``, if a take has a label that the store lacks.
     """
     rows = list(zip(map(str, store.dataset), map(str, store.image), map(str, store.subject), strict=True))
     there = {(dataset, composed(_bare(image, dataset))) for dataset, image, _ in rows}
@@ -160,8 +163,8 @@ def more_people(store: Images, people: People, seed: int, *, strict: bool) -> Pe
         unknown = sorted(set(take.photographs) - set(store.labels))
         if unknown and strict:
             raise DataError(
-                f"{redact(store.url)} has no label {unknown[0]!r}, which {take.name} has; it has "
-                f"{', '.join(store.labels)}: call it one of them with --rename, or go without --strict."
+                f"{redact(store.url)} has no label {unknown[0]!r}, which {take.name} has; rename it to one of "
+                f"{', '.join(store.labels)} with --rename, or leave out --strict."
             )
         for label in unknown:
             left_out[f"label {label} of {take.dataset}"] = f"the store has no such label ({', '.join(store.labels)})"
@@ -288,7 +291,7 @@ def write_store(
 def grow_store(
     store: Images, staged: Staged, executor: Executor, sources: list[dict[str, str]], *, progress: bool | None
 ) -> None:
-    """Append to a store; it is as it was until all is written."""
+    """Append to a store; readers see the old one until everything is written."""
     begin_growth(store, len(staged.rows))
     checksum = _write(staged, executor, list(additions(store, len(staged.rows))), is_new=False, progress=progress)
     origin = staged.origin

@@ -18,7 +18,7 @@ _STRIP_BYTES = 64 << 20  # of floats: a strip of a run of images
 
 
 class Jury:
-    """Recognises expressions and people; it has seen the real faces of the training split alone.
+    """Recognises expressions and people; it is trained on the real faces of the training split only.
 
     Parameters
     ----------
@@ -38,8 +38,8 @@ class Jury:
         for label in (source, target):
             if label not in self.labels:
                 raise DataError(
-                    f"{redact(images.url)} has no image of split 'train' with {label}, of which the recogniser learns; "
-                    "leave the recognition out."
+                    f"{redact(images.url)} has no image of split 'train' with {label}, which the recogniser is trained "
+                    "on; leave out --recognition (recognition=True)."
                 )
         described = {
             label: describe_faces(small_faces(images, label, _rows(images, (label,), "train"))) for label in self.labels
@@ -52,7 +52,7 @@ class Jury:
         self._matcher = IdentityMatcher(np.concatenate([described[source], described[target]]))
 
     def judge(self, reader: WeightsReader, images: Images, split: str) -> dict[str, Any]:
-        """Return what the jury says of the faces that a mapping makes.
+        """Recognise the expressions and people of the faces that a mapping makes.
 
         Parameters
         ----------

@@ -40,12 +40,12 @@ def train_apart(
     lesson
         Its options ``split``, ``color`` and ``dtype``.
     work
-        All its other options, of how the work is done.
+        All its other options, about workers and memory.
 
     Returns
     -------
     bool
-        Whether there was anything left to do.
+        Whether there was work left to do.
     dict
         Name of a mapping -> report.
     """

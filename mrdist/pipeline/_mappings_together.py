@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mrdist.errors import MemoryLimitError
-from mrdist.pipeline.train import workload_of
+from mrdist.pipeline._train_plan import workload_of
 from mrdist.planning import Plan, Workload, plan_training
 from mrdist.storage import Images, Training
 

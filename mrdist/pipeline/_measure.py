@@ -99,8 +99,8 @@ def measure_all(
     Parameters
     ----------
     stores
-        Weights stores, each with the row that an earlier comparison has of it, None if there is none. Where those are
-        of other people, or of an mrdist that did not keep them, all are measured anew.
+        Weights stores, each with its row in an earlier comparison or None. If a row scores other people, or an older
+        mrdist wrote it without them, all mappings are measured again.
     images_url, split, inputs, storage_options
         As for `measure`.
     """

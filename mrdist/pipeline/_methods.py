@@ -1,4 +1,4 @@
-"""The methods that `mrdist.train` knows: what trains each, and the options that it takes."""
+"""The methods of `mrdist.train`: the function that trains each, and its options."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Lesson:
         Raises
         ------
         ParameterError
-            If an option is none of its choices, or the method does not know the colour.
+            If an option is not one of its choices, or the method does not support the colour.
         LabelError, DataError
             If a label does not exist, or there are no pairs.
         """
@@ -59,7 +59,7 @@ class Lesson:
         if color == "joint" and not METHODS[method].knows_joint:
             able = ", ".join(name for name, known in METHODS.items() if known.knows_joint)
             raise ParameterError(
-                f"method {method} does not know the colour joint; choose shared or separate, or one of {able}."
+                f"method {method} does not support the colour joint; choose shared or separate, or a method of {able}."
             )
         return cls(method, images, images.rows((source, target), split), source, target, split, color, dtype)
 
@@ -128,7 +128,8 @@ class Method:
         Module, name of the function that trains, and of the one that checks and plans before the trainer begins its
         output, both called with a `Job` and all options.
     options
-        The options that it knows beside those that all methods share, with their defaults.
+        Its options besides those that all methods share, with their defaults; None where the default follows from the
+        images.
     knows_joint
         Whether its outputs can see all input channels.
     """
@@ -140,8 +141,8 @@ class Method:
     @property
     def trainer(self) -> Callable[..., Any]:
         """The function that trains; imported when it is needed, with the libraries that only it needs."""
-        found: Callable[..., Any] = getattr(import_module(self.home[0]), self.home[1])
-        return found
+        train: Callable[..., Any] = getattr(import_module(self.home[0]), self.home[1])
+        return train
 
     def check(self, job: Job, options: Mapping[str, Any]) -> Cut:
         """Raise what the trainer would raise before it begins its output, and touch nothing; return how it cuts."""
@@ -170,7 +171,7 @@ METHODS: dict[str, Method] = {
         ("mrdist.pipeline.train_global", "train_global", "plan_whole"),
         {"alpha": 0.01, "penalize_intercept": True, "gamma": None, **_SEARCH},
     ),
-    "pca": Method(("mrdist.pipeline.train_global", "train_global", "plan_whole"), {"components": 32}),
+    "pca": Method(("mrdist.pipeline.train_global", "train_global", "plan_whole"), {"components": None}),
     "mean": Method(("mrdist.pipeline.train_mean", "train_mean", "plan_mean"), {}),
     "l1": Method(
         ("mrdist.pipeline.train_sparse", "train_lasso", "plan_lasso"),
@@ -178,7 +179,7 @@ METHODS: dict[str, Method] = {
     ),
     "l0": Method(
         ("mrdist.pipeline.train_sparse", "train_omp", "plan_omp"),
-        {"nonzeros": 10, "tolerance": 0.0, "window": None, "folds": None, "rule": None, "seed": None},
+        {"nonzeros": None, "tolerance": 0.0, "window": None, "folds": None, "rule": None, "seed": None},
     ),
 }
 
@@ -189,7 +190,7 @@ def choose_options(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
     Raises
     ------
     ParameterError
-        If there is no such method, it does not know an option that is given, or that is outside its domain.
+        If the method does not exist, or an option is invalid or not one of the method.
 
     Examples
     --------
@@ -202,7 +203,7 @@ def choose_options(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in given.items():
         if value is not None and name not in known:
             raise ParameterError(
-                f"method {method} does not know the option {name} (got {value!r}); it knows "
-                f"{', '.join(known) or 'none of its own'}."
+                f"method {method} has no option {name} (got {value!r}); its options are "
+                f"{', '.join(known) or 'those of all methods'}."
             )
     return {**known, **check_options({name: value for name, value in given.items() if value is not None})}

@@ -1,7 +1,7 @@
-"""What the options of the methods may be: checked in one place, whatever the method and whoever asks.
+"""Checks of the options of all methods, in one place.
 
-An option leaves its check as a number of Python's own or a list of them, fit for JSON, also where it came out of NumPy.
-What depends on the images (how wide a window may be, how many components there are) is checked where they are known.
+A checked option is a plain Python number or a list of them, ready for JSON, even if NumPy gave it. Limits that depend
+on the images (how wide a window may be, how many components there are) are checked where the images are known.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mrdist.geometry import ReceptiveField
 from mrdist.solvers import check_alpha
 
 Check = Callable[[str, Any], Any]
-"""Called with the name of an option and what is given for it."""
+"""Called with the name and the value of an option."""
 
 
 def check_options(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def check_options(given: Mapping[str, Any]) -> dict[str, Any]:
     Raises
     ------
     ParameterError
-        If one is nothing that the option of its name may be.
+        If a value is invalid.
 
     Examples
     --------
@@ -45,7 +45,7 @@ def check_fixed(*, receptive_field: Any, dilation: Any, **search: object) -> dic
     Raises
     ------
     ParameterError
-        If there are several, or an option is given that only a cross-validation knows.
+        If there are several, or an option of cross-validation is given.
     """
     check_unsearched("--alpha cv (alpha='cv')", **search)
     field: dict[str, int] = {}
@@ -54,19 +54,19 @@ def check_fixed(*, receptive_field: Any, dilation: Any, **search: object) -> dic
         if len(values) != 1:
             raise ParameterError(
                 f"{name} must be one number, got {', '.join(map(str, values)) or 'none'}; add --alpha cv (alpha='cv') "
-                "to have one of several chosen by cross-validation."
+                "to choose one of several by cross-validation."
             )
         field[name] = values[0]
     return field
 
 
 def choose_field(receptive_field: int | None, dilation: int | None, default: ReceptiveField) -> ReceptiveField:
-    """Return one field; what is not given is that of another.
+    """Return one field; what is not given is taken from ``default``.
 
     Raises
     ------
     ParameterError
-        If there are several, or it cannot be.
+        If there are several, or it is invalid.
 
     Examples
     --------
@@ -80,10 +80,10 @@ def choose_field(receptive_field: int | None, dilation: int | None, default: Rec
 
 
 def check_unsearched(asking: str, /, **search: object) -> None:
-    """Raise ParameterError if an option is given that only a cross-validation knows; ``asking`` asks for one."""
+    """Raise ParameterError if an option of cross-validation is given; ``asking`` is the option that starts one."""
     for name, value in search.items():
         if value is not None:
-            raise ParameterError(f"{name} ({value}) belongs to a cross-validation; add {asking} or leave it out.")
+            raise ParameterError(f"{name} ({value}) is an option of cross-validation; add {asking}, or leave it out.")
 
 
 def check_numbers(numbers: Sequence[int]) -> list[int]:
@@ -104,7 +104,7 @@ def check_numbers(numbers: Sequence[int]) -> list[int]:
     ascending = sorted(numbers)
     for number, following in pairwise(ascending):
         if number == following:
-            raise ParameterError(f"nonzeros holds {number} twice; give every number once.")
+            raise ParameterError(f"nonzeros contains {number} twice; give each number once.")
     return ascending
 
 
@@ -117,11 +117,12 @@ def _whole(least: int | None = None, most: int | None = None) -> Check:
     def check(name: str, value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, Integral):
             raise ParameterError(f"{name} must be a whole number, got {shown(value)}.")
-        if least is not None and value < least:
-            raise ParameterError(f"{name} must be a whole number of at least {least}, got {value}.")
-        if most is not None and int(value) > most:
-            raise ParameterError(f"{name} must be a whole number of at most {most}, got {value}.")
-        return int(value)
+        number = int(value)
+        if least is not None and number < least:
+            raise ParameterError(f"{name} must be a whole number of at least {least}, got {number}.")
+        if most is not None and number > most:
+            raise ParameterError(f"{name} must be a whole number of at most {most}, got {number}.")
+        return number
 
     return check
 
@@ -143,7 +144,7 @@ def _gamma(name: str, value: Any) -> float | None:
 def _tolerance(name: str, value: Any) -> float:
     number = _number(name, value)
     if not 0 <= number < math.inf:
-        raise ParameterError(f"{name} must be a mean squared error from 0 on, got {number}.")
+        raise ParameterError(f"{name} must be a finite mean squared error of at least 0, got {number}.")
     return number
 
 
@@ -155,7 +156,7 @@ def _flag(name: str, value: Any) -> bool:
 
 def _text(name: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise ParameterError(f"{name} must be a name, got {shown(value)}.")
+        raise ParameterError(f"{name} must be a string, got {shown(value)}.")
     return str(value)
 
 

@@ -36,26 +36,26 @@ Points = tuple[float, float, float, float]
 Positions = npt.NDArray[np.float64]
 How = Literal["points", "landmarks", "registration"]
 
-#: What pillow is told of a PNG.
+#: Options of pillow for a PNG.
 Compression = Mapping[str, int]
-#: As it has it by default, for files that are kept.
+#: Its default, for files that are kept.
 SMALL: Compression = {"compress_level": 6}
-#: For pictures that are looked at and thrown away: a quarter of the time. After a PNG's filters there is little in a
-#: photograph that repeats, so that looking for it in vain costs more than it saves.
+#: For pictures that are shown once: a quarter of the time. Little repeats in a photograph after the filters of PNG, so
+#: the search for repetitions costs more than it saves.
 FAST: Compression = {"compress_level": 1, "compress_type": zlib.Z_HUFFMAN_ONLY}
 
 
 @dataclass(frozen=True)
 class Retouched:
-    """What became of a photograph.
+    """A photograph with its new expression.
 
     Attributes
     ----------
     content
-        The file of a PNG.
+        The bytes of a PNG file.
     alignment
-        None for a photograph of the trained size without landmarks or points, which is taken as it lies and becomes
-        what the mapping makes of it; else how its face was found: ``"points"``, ``"landmarks"`` or, without both,
+        None for a photograph of the trained size without landmarks or points, which is used unaligned and replaced by
+        the output of the mapping; else how its face was located: ``"points"``, ``"landmarks"`` or, without both,
         ``"registration"`` to the training's mean face.
     positions
         Where the nodes of the frame lie in the photograph, None where they are not needed.
@@ -74,7 +74,7 @@ class Retouched:
 
     @property
     def pupils(self) -> Points | None:
-        """Where the pupils of the face were taken to lie, as `Points`; None for a photograph taken as it lies."""
+        """Positions of the pupils, as `Points`; None for a photograph used unaligned."""
         return None if self.positions is None else _pupils(self.positions)
 
     @property
@@ -135,9 +135,9 @@ class Retoucher:
         points
             x and y of the pupil on its left and of the one on its right, in pixels from its upper left corner.
         landmarks
-            Its landmark file, which is used where there are no points.
+            Its landmark file, used if there are no points.
         positions
-            Where the nodes of the frame lie, if a registration has found them before.
+            Where the nodes of the frame lie, if they are known from an earlier registration.
         importance
             Where the change is taken, shape (y, x); everywhere by default.
         compression
@@ -227,46 +227,46 @@ class Retoucher:
         """Return where the nodes of the frame lie in the photograph."""
         height, width = self.model.shape
         if self.face_frame is None or height != width:
-            why = "only square images are aligned; train on square ones"
+            why = "only square images can be aligned; train on square ones"
             if height == width:
                 why = (
-                    "were made by an mrdist that did not keep where faces lie in them; run the command that trained "
-                    "them once more, which adds it without training again"
+                    "were written by an older mrdist, which did not store where faces lie; run the training command "
+                    "once more, which adds this without training again"
                 )
             raise DataError(
-                f"{file} has {size[0]} x {size[1]} pixels, the weights were trained on {width} x {height} and {why}, "
-                "or align and resize the photograph first."
+                f"{file} has {size[0]} x {size[1]} pixels, but the weights were trained on {width} x {height} and "
+                f"{why}, or align and resize the photograph first."
             )
         if points is not None:
-            found = np.array(points, dtype=np.float64).reshape(2, 2)
+            shape = np.array(points, dtype=np.float64).reshape(2, 2)
             what = f"the points {','.join(f'{value:g}' for value in points)} lie"
         elif landmarks is not None:
-            found = read_landmarks(landmarks, lambda: size)
+            shape = read_landmarks(landmarks, lambda: size)
             what = f"Landmark file {landmarks} puts the pupils"
         else:
-            return self._found(file, size)
-        if len(found) < 2 or not np.isfinite(found[:2]).all() or not lies_in(found, size):
+            return self._register(file, size)
+        if len(shape) < 2 or not np.isfinite(shape[:2]).all() or not lies_in(shape, size):
             raise LandmarkError(
-                f"{what} at {found[:2].tolist()}, which cannot be two pupils above a mouth in {file} of "
-                f"{size[0]} x {size[1]} pixels: give x and y of the one on the left and of the one on the right."
+                f"{what} at {shape[:2].tolist()}, which cannot be two pupils above a mouth in {file} of "
+                f"{size[0]} x {size[1]} pixels; give x and y of the left pupil and of the right pupil."
             )
-        return place_frame(found, self.face_frame.reference_points)
+        return place_frame(shape, self.face_frame.reference_points)
 
-    def _found(self, file: File, size: tuple[int, int]) -> Positions:
-        """Find the face by the mean face of the training."""
+    def _register(self, file: File, size: tuple[int, int]) -> Positions:
+        """Locate the face by registration to the mean face of the training."""
         assert self.face_frame is not None
         mean = self.face_frame.mean_face
         try:
             if mean is None:
-                raise AlignmentError("there is no mean face to look for in the weights")
-            found = locate(read_photograph(file, "gray"), to_luminance(mean))
+                raise AlignmentError("the weights have no mean face")
+            location = locate(read_photograph(file, "gray"), to_luminance(mean))
         except AlignmentError as error:
             height, width = self.model.shape
             raise AlignmentError(
                 f"{file} has {size[0]} x {size[1]} pixels, the weights were trained on {width} x {height}, and "
-                f"{error}; say where the pupils are with --points, or put a landmark file of the same name beside it."
+                f"{error}; give the pupils with --points, or put a landmark file of the same name beside it."
             ) from error
-        return found.mapping(GRID)
+        return location.mapping(GRID)
 
 
 def to_png(image: npt.NDArray[np.floating], compression: Compression = SMALL) -> bytes:

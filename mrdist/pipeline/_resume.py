@@ -1,4 +1,4 @@
-"""What an interrupted run has left is read before it is relied on, and done again where it is damaged."""
+"""Check the blocks of an interrupted run by reading them; damaged blocks are computed again."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def tasks_left(
 
 
 def find_damaged(executor: Executor, written: Sequence[Task], *, progress: bool | None, read: ReadBack) -> list[Task]:
-    """Return those of some finished tasks whose block is damaged, with a warning that names them."""
+    """Return the finished tasks whose block is damaged, and log a warning that names them."""
     damaged: list[tuple[Task, str]] = []
     if not written:
         return []
@@ -81,10 +81,10 @@ def find_damaged(executor: Executor, written: Sequence[Task], *, progress: bool 
                 damaged.append((task, fault))
             advance(1, "")
     if damaged:
-        damaged.sort(key=lambda found: found[0].index)
+        damaged.sort(key=lambda pair: pair[0].index)
         names = ", ".join(str(task.index) for task, _ in damaged[:_NAMED])
         logger.warning(
-            "%d of %d blocks that were done are damaged and are done again (%s%s): %s",
+            "%d of %d finished blocks are damaged and are computed again (%s%s): %s",
             len(damaged),
             len(written),
             names,

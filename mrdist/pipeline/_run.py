@@ -1,7 +1,7 @@
-"""What all verbs that write a store have in common: the output is theirs alone, and says how far they are.
+"""What all verbs that write a store share: a lease on the output, whose state shows their progress.
 
-A verb is decorated with `driving`, and calls `hold` before it touches anything of its output. What it gives to workers
-goes through `run_tasks`, and what it shows of the progress through `tracked`.
+A verb is decorated with `driving`, and calls `hold` before it writes anything. It gives tasks to workers through
+`run_tasks`, and shows its progress through `tracked`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Result = TypeVar("Result")
 
 
 class _Drive(ExitStack):
-    """A verb under way.
+    """A running verb.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ _drive: ContextVar[_Drive | None] = ContextVar("drive", default=None)
 
 @contextmanager
 def driving(command: str) -> Iterator[None]:
-    """Decorate a verb that writes a store; when it ends, its output is free again."""
+    """Decorate a verb that writes a store; when it ends, it releases the output."""
     with _Drive(command) as drive:
         before = _drive.set(drive)
         try:
@@ -62,12 +62,12 @@ def driving(command: str) -> Iterator[None]:
 
 
 def hold(url: str, storage_options: StorageOptions) -> None:
-    """Take the output of the verb under way, whose workers and whose own writes are fenced from now on.
+    """Take the lease on the output of the running verb; its writes and those of its workers are fenced from now on.
 
     Raises
     ------
     StoreBusyError
-        If another run writes it.
+        If another run is writing it.
     """
     drive = _drive.get()
     assert drive is not None
@@ -108,7 +108,7 @@ def _behind_fence(function: Callable[[Item], Result], fence: Fence, item: Item) 
         with fenced_by(fence):
             return function(item)
     except Exception:
-        fence.check()  # what went wrong may be another run's doing
+        fence.check()  # the error may come from another run that took over
         raise
 
 
@@ -123,7 +123,7 @@ class Step(Protocol):
 def tracked(
     total: int, done: int, unit: str, *, show: bool | None, phase: str = "working", images_per_step: float | None = None
 ) -> Iterator[Step]:
-    """Show a progress bar as `progress_bar` does, and tell the same to whoever asks the output.
+    """Show a progress bar as `progress_bar` does, and write the same progress to the state of the output.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def tracked(
     phase
         What is done.
     images_per_step
-        For the rate; None where a step is none of images.
+        For the rate; None if steps are not images.
 
     Yields
     ------

@@ -1,4 +1,4 @@
-"""The scores of a block of pixels: one pass over its images, whatever splits and regions are asked for."""
+"""The scores of a block of pixels: one pass over its images for all splits and regions."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import numpy.typing as npt
 
 from mrdist._kernels.scores import sum_distances
 from mrdist.geometry import Block, Shape, block_grid
-from mrdist.moments import padded_window
+from mrdist.moments import check_values, padded_window
 from mrdist.planning import SCORED_BATCH, SCORED_CELL
 from mrdist.refinement import blend
 from mrdist.scoring import SSIM_HALO, BlockScorer, ScoreSums, lab_chroma
-from mrdist.storage import Images, StorageOptions, WeightsReader
+from mrdist.storage import Images, StorageOptions, WeightsReader, redact
 from mrdist.storage.methods import BlockWeights, Codes
 from mrdist.synthesis import to_floats
 
@@ -95,6 +95,8 @@ def score_block(task: ScoringTask, codes: Codes | None) -> dict[tuple[str, Block
         which = slice(None) if len(chosen) == stop - start else chosen  # no copy where all are asked for
         x = reader.read(task.source, start, stop, inside)[which]
         target = reader.read(task.target, start, stop, around)[which]
+        for label, pixels in ((task.source, x), (task.target, target)):
+            check_values(pixels, f"images {label} of {redact(task.images_url)}")
         part = slice(done, done + len(x))
         for cell in cells:
             cell.add(
@@ -204,11 +206,11 @@ class _Cell:
         """Return sums, over values, of the mean absolute difference of CIELAB's a and b, by what is compared."""
         model, identity, truth = (lab_chroma(image[self._inner]) for image in (prediction, source, target))
         face = np.tile(self._masks["face"].reshape(1, -1), (2, 1))
-        found = {}
+        chroma = {}
         for name, one, other in (("model", model, truth), ("identity", identity, truth), ("change", model, identity)):
             sums = sum_distances(one, other, (0, 0), face)
-            found[f"chroma {name}"] = (sums[0] / 2 * self._n_channels, sums[1] / 2 * self._n_channels)
-        return found
+            chroma[f"chroma {name}"] = (sums[0] / 2 * self._n_channels, sums[1] / 2 * self._n_channels)
+        return chroma
 
     def scores(self) -> Iterator[tuple[str, CellScores]]:
         """Yield the scores of every split."""

@@ -22,7 +22,7 @@ from mrdist.storage import Images, WeightsReader
 
 Floats = npt.NDArray[np.floating]
 
-_LITTLE = 32 << 20  # values: so many are scored about as fast as worker processes start
+_LITTLE = 32 << 20  # values that are scored about as fast as worker processes start
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class SplitScores:
         return None if ours is None or theirs is None else compare(ours, theirs).to_dict()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what `mrdist.evaluate` says of a split."""
+        """Return what `mrdist.evaluate` returns for a split."""
         return {region: self._summary(region) for region in self.regions}
 
     def _summary(self, region: str) -> dict[str, Any]:
@@ -121,7 +121,7 @@ def score_splits(
     splits
         Each with pairs.
     importance
-        Shape (y, x): refined results are scored, too.
+        Shape (y, x): refined results are scored too.
     workers, scheduler, max_memory, progress
         As in `mrdist.evaluate`.
     """
@@ -166,10 +166,10 @@ def score_splits(
         progress_bar(len(tasks), 0, "block", show=progress) as advance,
     ):
         codes = model.codes(images, labels[0], rows)
-        for _, found in executor.run(
+        for _, cell_scores in executor.run(
             score_block, tasks, codes, name="evaluate", describe=lambda task: f"block {task.block}"
         ):
-            scores |= found
+            scores |= cell_scores
             advance(1, "")
     regions = ("frame", "face") if importance is None else ("frame", *PARTS)
     cells = [cell for task in tasks for cell in cells_of(task.block)]
@@ -196,12 +196,12 @@ def warm_up() -> None:
 
 
 def without_people(splits: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what `SplitScores.to_dict` says, by split, without what is of its people and has no mean over mappings."""
+    """Return what `SplitScores.to_dict` returns, by split, without what has no mean over mappings."""
     of_people = ("n_images", "n_people", "difference", "ratio")
     return {
         split: {
-            region: {name: value for name, value in found.items() if name not in of_people}
-            for region, found in regions.items()
+            region: {name: value for name, value in scores.items() if name not in of_people}
+            for region, scores in regions.items()
         }
         for split, regions in splits.items()
     }

@@ -1,4 +1,4 @@
-"""What the cross-validations of one setting for all pixels share: their options, and the choice."""
+"""Options and choice of the cross-validations that give all pixels one setting."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from mrdist.errors import ParameterError
 from mrdist.pipeline._methods import Lesson
-from mrdist.selection import DEFAULT_FOLDS, assign_folds, choose, standard_error
+from mrdist.selection import assign_folds, choose, default_folds, standard_error
 from mrdist.storage.outputs import WeightsOutput
 
 logger = logging.getLogger("mrdist")
@@ -22,13 +22,14 @@ Parameter = Literal["alpha", "nonzeros"]
 
 def check_search(lesson: Lesson, *, folds: int | None, rule: str | None, seed: int | None) -> dict[str, Any]:
     """Check the options of a cross-validation and return them with their defaults."""
-    rule, n_folds, seed = rule or "min", DEFAULT_FOLDS if folds is None else folds, seed or 0
+    subject = lesson.images.subject[lesson.rows]
+    rule, n_folds, seed = rule or "min", default_folds(subject) if folds is None else folds, seed or 0
     if rule not in RULES:
         raise ParameterError(
             f"rule must be one of {', '.join(RULES)} for the method {lesson.method}, whose pixels all have the same "
             f"setting, got {rule!r}."
         )
-    assign_folds(lesson.images.subject[lesson.rows], n_folds, seed)
+    assign_folds(subject, n_folds, seed)
     return {"folds": n_folds, "rule": rule, "seed": seed}
 
 
@@ -41,7 +42,7 @@ def settle(
     *,
     rule: str | None,
 ) -> float:
-    """Choose a setting by its errors, keep it with their table in the store, tell and return it.
+    """Choose a setting by its errors, store it with the table of errors, log it and return it.
 
     Parameters
     ----------
@@ -68,7 +69,7 @@ def settle(
         best = candidates[0 if lower else -1]
         if parameter == "alpha" or best > 1:
             logger.warning(
-                "the best %s %g lies on the %s edge of the grid: a better one may lie beyond; extend --%s",
+                "the best %s %g lies on the %s edge of the grid, and a better one may lie beyond; extend --%s",
                 parameter,
                 best,
                 "lower" if lower else "upper",

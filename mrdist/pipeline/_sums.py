@@ -58,10 +58,10 @@ def sum_images(
     SufficientStatistics
         Of the block with its margin.
     """
-    (found,) = sum_mappings(
+    (statistics,) = sum_mappings(
         images, [labels], rows, field, block, n_groups=n_groups, n_inputs=n_inputs, slab=slab, margin=margin
     )
-    return found
+    return statistics
 
 
 def sum_mappings(
@@ -91,7 +91,7 @@ def sum_mappings(
         One for each mapping; those of one source share its lag maps and sums.
     """
     shape, unit = block.grown(margin).shape, unit_of(images.dtype)
-    found = [
+    statistics = [
         SufficientStatistics.zeros(field, shape, n_groups=n_groups, n_inputs=n_inputs, unit=unit) for _ in mappings
     ]
     for band in read_bands(images, mappings, rows, field, block, slab=slab, margin=margin):
@@ -99,9 +99,9 @@ def sum_mappings(
         for number, (source, target) in enumerate(mappings):
             like = added.get(source)
             pair = band.sources[source], band.targets[target]
-            found[number] = found[number].update(*pair, band.chosen, band.part, like=like)
-            added[source] = found[number]
-    return found
+            statistics[number] = statistics[number].update(*pair, band.chosen, band.part, like=like)
+            added[source] = statistics[number]
+    return statistics
 
 
 def sum_folds(
@@ -131,16 +131,16 @@ def sum_folds(
         One a fold.
     """
     unit = unit_of(images.dtype)
-    found = [
+    statistics = [
         SufficientStatistics.zeros(field, block.shape, n_groups=n_groups, n_inputs=n_inputs, unit=unit)
         for _ in range(fold.max() + 1)
     ]
     for band in read_bands(images, [labels], rows, field, block, slab=slab):
         pair = band.sources[labels[0]], band.targets[labels[1]]
-        for number in range(len(found)):
+        for number in range(len(statistics)):
             chosen = band.chosen[fold[band.numbers] == number]
-            found[number] = found[number].update(*pair, chosen, band.part)
-    return found
+            statistics[number] = statistics[number].update(*pair, chosen, band.part)
+    return statistics
 
 
 @dataclass(frozen=True)
@@ -210,8 +210,8 @@ class BandReader:
     """Reads images around a block in bands of rows, into two buffers in turn: one is filled while the other is summed.
 
     A band ends between two rows of chunks, so that none is decoded twice, and takes over from the band before it the
-    rows that lie within reach. Parameters are those of `sum_mappings`. What is a source for one mapping and a target
-    for another is read once, as a source.
+    rows that lie within reach. Parameters are those of `sum_mappings`. A label that is a
+    source of one mapping and a target of another is read once, as a source.
 
     Attributes
     ----------
@@ -262,19 +262,19 @@ class BandReader:
             y0, y1 = max(first, place.y0), min(end, place.y1)
             keep, width = reach if band else 0, place.shape[1]
             shape = (stop - start, keep + y1 - y0, width, self._n_channels)
-            found = self._buffers[label][self._turn, : prod(shape)].reshape(shape)
+            window = self._buffers[label][self._turn, : prod(shape)].reshape(shape)
             if keep:
-                found[:, :keep] = self._last[label][:, -keep:]
+                window[:, :keep] = self._last[label][:, -keep:]
             part = Block(max(y0, inside.y0), inside.x0, min(y1, inside.y1), inside.x1)
             top, bottom = part.y0 - y0 + keep, max(part.y1, part.y0) - y0 + keep
             left, right = inside.x0 - place.x0, inside.x1 - place.x0
-            found[:, keep:top] = 0
-            found[:, bottom:] = 0
-            found[:, top:bottom, :left] = 0
-            found[:, top:bottom, right:] = 0
+            window[:, keep:top] = 0
+            window[:, bottom:] = 0
+            window[:, top:bottom, :left] = 0
+            window[:, top:bottom, right:] = 0
             if top < bottom:
-                self._reader.read_into(found[:, top:bottom, left:right], label, start, part)
-            pixels[label] = found
+                self._reader.read_into(window[:, top:bottom, left:right], label, start, part)
+            pixels[label] = window
         self._last = pixels
         origin, halo = self._summed.y0, self._field.halo
         rows = (

@@ -1,4 +1,4 @@
-"""What a comparison may say of its methods: who is ahead, who cannot be told apart, who does harm."""
+"""Verdicts on the methods of a comparison: the best, those that cannot be told apart from it, and the harmful ones."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ def name_of(row: Mapping[str, Any]) -> str:
 def scores_of_people(scores: SplitScores, mapping: str) -> dict[str, Any]:
     """Return the names of the people of a split and their scores by measure, None for one that is undefined."""
     frame, face = (scores.of_people(region, mapping) for region in ("frame", "face"))
-    found = {"mse": frame["mse"], "face_mse": face["mse"], "ssim": frame["ssim"]}
+    by_measure = {"mse": frame["mse"], "face_mse": face["mse"], "ssim": frame["ssim"]}
     return {
         "names": scores.people,
-        **{name: None if values is None else values.tolist() for name, values in found.items()},
+        **{name: None if values is None else values.tolist() for name, values in by_measure.items()},
     }
 
 
 def judge(rows: list[dict[str, Any]], identity: Mapping[str, Any]) -> dict[str, Any]:
-    """Compare the rows of a comparison over people, each with its own score of every person.
+    """Compare the rows of a comparison person by person.
 
     Every row gets ``from_identity`` and ``from_best`` (by measure: the ratio of errors, see
     `mrdist.paired.paired_ratio`, and the difference of SSIM; None where one is undefined), ``leads`` (by measure) and
@@ -89,7 +89,7 @@ def _scores(row: Mapping[str, Any], measure: str) -> npt.NDArray[np.float64] | N
 
 
 def _remark(ratio: Mapping[str, float | None] | None) -> str | None:
-    """Return what is to be said of a ratio to the identity's error; nothing where it is better."""
+    """Return a remark on a ratio to the identity's error; None if it is better."""
     if ratio is None or ratio["mean"] is None:
         return None
     sign = Difference(ratio["mean"], ratio["low"], ratio["high"], neutral=1.0).sign
@@ -100,17 +100,17 @@ def _remark(ratio: Mapping[str, float | None] | None) -> str | None:
     return f"{'no better than' if ratio['mean'] > 1 else 'not to be told apart from'} leaving the photograph as it is"
 
 
-def sentences(found: Mapping[str, Any]) -> list[str]:
-    """Return what a comparison says of its methods, one sentence each.
+def sentences(comparison: Mapping[str, Any]) -> list[str]:
+    """Return the verdicts and remarks of a comparison, one sentence each.
 
     Parameters
     ----------
-    found
+    comparison
         With the ``verdicts`` and rows of `judge`.
     """
-    said = [f"{TITLES[measure]}, best: {verdict}." for measure, verdict in found.get("verdicts", {}).items()]
+    said = [f"{TITLES[measure]}, best: {verdict}." for measure, verdict in comparison.get("verdicts", {}).items()]
     remarks: dict[str, list[str]] = {}
-    for row in found["methods"]:
+    for row in comparison["methods"]:
         if row.get("remark"):
             remarks.setdefault(row["remark"], []).append(name_of(row))
     return said + [f"{', '.join(names)}: {remark}." for remark, names in remarks.items()]
@@ -130,17 +130,17 @@ def interval_text(ratio: Mapping[str, float | None] | None) -> str:
     return mean if ratio["low"] is None else f"{mean} ({ratio['low']:.2f} to {ratio['high']:.2f})"
 
 
-def ratio_sentence(found: Mapping[str, Any]) -> str:
-    """Return what `mrdist.evaluate` says of a region's model beside the identity, in words.
+def ratio_sentence(scores: Mapping[str, Any]) -> str:
+    """Return how the model compares with the identity in a region of `mrdist.evaluate`, in words.
 
     Examples
     --------
     >>> ratio_sentence({"ratio": {"mse": {"mean": 0.5, "low": 0.4, "high": 0.6}}, "n_people": 8})
     "0.50 (0.40 to 0.60) of the identity's MSE (95% over 8 people): better than leaving the photograph as it is."
     """
-    ratio = found["ratio"]["mse"]
+    ratio = scores["ratio"]["mse"]
     if ratio is None:
         return "the MSE is undefined."
-    over = "1 person" if ratio["low"] is None else f"95% over {found['n_people']} people"
+    over = "1 person" if ratio["low"] is None else f"95% over {scores['n_people']} people"
     remark = _remark(ratio) or "better than leaving the photograph as it is"
     return f"{interval_text(ratio)} of the identity's MSE ({over}): {remark}."

@@ -1,4 +1,4 @@
-"""Keep the sums over images as a store, from which any alpha and any smaller field is solved."""
+"""Store the sums over images, from which weights of any alpha and any smaller field are solved."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class AccumulateReport:
     url
         The statistics store.
     already_complete
-        Whether there was nothing left to do.
+        Whether the store was complete before.
     images, images_added
         Images in the store, and those that this run has added.
     start_seconds, run_seconds
@@ -125,18 +125,18 @@ def accumulate(
     images_url
         An images store.
     statistics_url
-        Where the sums go. A store that was begun with the same images is resumed; one that holds just these images
-        is left as it is.
+        Where the sums go. An unfinished store of the same images is resumed; a complete one of exactly these images
+        is left unchanged.
     source, target
-        Labels; by default those of the store that is there.
+        Labels; by default those of the existing store.
     receptive_field, dilation, color
-        As in `mrdist.MaskedRegression`; by default those of the store that is there. The store serves every field
+        As in `mrdist.MaskedRegression`; by default those of the existing store. The store serves every field
         whose taps are among these.
     split
         Rows to sum over: train, val, test or all.
     append
-        Add the images that are not in the store yet, without reading the others again. An image is in it if one of
-        the same id and the same pixels is. A store that is not there is begun.
+        Add the images that are not in the store yet, without reading the others again. An image is in it if the
+        store has one with the same id and the same pixels. Without a store, one is created.
     block, workers, scheduler, max_memory, overwrite, progress
         As in `mrdist.train`.
     storage_options, statistics_storage_options
@@ -149,13 +149,13 @@ def accumulate(
     Raises
     ------
     ParameterError
-        If an option lies outside its domain, or a label is missing.
+        If an option is invalid, or a label is missing.
     DataError
         If there are no pairs, float images hold NaN or lie outside 0..1, or there are more than can be summed exactly.
     StoreExistsError
         If the store holds other images, or sums of another kind.
     StoreError
-        If a store is not what it should be.
+        If a store is invalid or cannot be read.
     MemoryLimitError
         If no block fits into ``max_memory``.
     ExecutionError
@@ -165,7 +165,7 @@ def accumulate(
     statistics_storage_options = output_options(statistics_url, statistics_storage_options, storage_options)
     check_apart(images_url, statistics_url)
     if append and overwrite:
-        raise ParameterError("append adds to a store and overwrite replaces it; give one of them.")
+        raise ParameterError("append adds to a store, but overwrite replaces it; give only one of them.")
     limit, n_slots = check_workers(workers, scheduler, images_url, statistics_url, max_memory=max_memory)
     images = Images.open(images_url, storage_options)
     hold(statistics_url, statistics_storage_options)
@@ -196,7 +196,7 @@ def accumulate(
         overwrite=overwrite,
         storage_options=statistics_storage_options,
     )
-    if output.progress.block != plan.block:  # resumed: the grid is the one it was begun with
+    if output.progress.block != plan.block:  # resumed: the blocks are those of the first run
         plan = plan_training(workload, max_memory=limit, n_slots=n_slots, block=output.progress.block)
     if plan.advice is not None:
         logger.warning(plan.advice)
@@ -243,7 +243,7 @@ def _describe(
     split: str,
     known: Accumulation | None,
 ) -> Accumulation:
-    """Check the options; what is not given is that of the store that is there."""
+    """Check the options; what is not given is taken from the existing store."""
     source = known.source if source is None and known else source
     target = known.target if target is None and known else target
     if source is None or target is None:
@@ -273,14 +273,14 @@ def _missing(
     missing = rows[~there]
     if not append and (len(missing) or known.n_images != len(rows)):
         raise StoreExistsError(
-            f"{redact(known.url)} holds the sums of {known.n_images} images, {there.sum()} of the {len(rows)} in "
-            f"{redact(images.url)} among them; add the others with --append (append=True), choose another address, or "
-            "--overwrite (overwrite=True)."
+            f"{redact(known.url)} holds the sums of {known.n_images} images, including {there.sum()} of the "
+            f"{len(rows)} in {redact(images.url)}; add the others with --append (append=True), choose another "
+            "address, or use --overwrite (overwrite=True)."
         )
     renamed = np.isin(images.image[missing], known.image)
     if renamed.any():
         logger.warning(
-            "%d images have ids that are in %s with other pixels, %r for one; they count as other images",
+            "%d images have the ids of images in %s but other pixels, such as %r; they are added as new images",
             renamed.sum(),
             redact(known.url),
             str(images.image[missing][renamed][0]),

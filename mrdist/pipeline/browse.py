@@ -1,4 +1,4 @@
-"""Look into an images store: what it holds, its rows, and its pictures."""
+"""Browse an images store: its summary, its rows and its pictures."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from mrdist.synthesis import to_floats
 
 
 def summarize(images_url: str, storage_options: StorageOptions = None) -> dict[str, Any]:
-    """Describe an images store as `mrdist.info` does, with the bytes it takes where it lies.
+    """Describe an images store as `mrdist.info` does, with the bytes that it takes on disk.
 
     Parameters
     ----------
     images_url, storage_options
-        An images store, which may be in the making.
+        An images store, which may be unfinished.
     """
-    found = info(images_url, storage_options)
-    return found | {"bytes": stored_bytes(images_url, storage_options)}
+    summary = info(images_url, storage_options)
+    return summary | {"bytes": stored_bytes(images_url, storage_options)}
 
 
 def list_rows(images: Images, *, split: str | None = None, offset: int = 0, limit: int = 100) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def list_rows(images: Images, *, split: str | None = None, offset: int = 0, limi
     split
         Whose rows; all by default.
     offset, limit
-        Rows to pass over, and how many to return at most.
+        Rows to skip, and how many to return at most.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def list_rows(images: Images, *, split: str | None = None, offset: int = 0, limi
 
 
 def check_picture(images: Images, label: str, row: int) -> None:
-    """Make sure that there is a picture.
+    """Check that there is a picture.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def check_picture(images: Images, label: str, row: int) -> None:
     """
     column = images.column(label)
     if not 0 <= row < images.n_images:
-        raise ParameterError(f"{redact(images.url)} has rows 0 to {images.n_images - 1}, got {row}.")
+        raise ParameterError(f"row must be from 0 to {images.n_images - 1} for {redact(images.url)}, got {row}.")
     if not images.present[row, column]:
         raise LabelError(f"row {row} of {redact(images.url)} has no image of label {label!r}.")
 

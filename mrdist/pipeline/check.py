@@ -1,4 +1,4 @@
-"""Check all of a request that can be checked before it begins, and touch nothing."""
+"""Check a request before it starts, without writing anything."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Cost:
 
     @classmethod
     def of_all(cls, parts: Sequence[Cost | Cut]) -> Cost:
-        """Return the cost of parts that are done one after the other."""
+        """Return the cost of parts that run one after the other."""
         return cls(
             blocks=sum(part.n_blocks if isinstance(part, Cut) else part.blocks for part in parts),
             peak_memory=max(part.peak_memory for part in parts),
@@ -76,7 +76,7 @@ def check_training(
     source, target
         Labels; without a target, what `mrdist.train_mappings` would train is checked.
     both_ways
-        As there.
+        As in `mrdist.train_mappings`.
     method, color, split, dtype, block, workers, max_memory, storage_options, method_options
         As in `mrdist.train`.
     """

@@ -1,4 +1,4 @@
-"""Train several methods on the same people and compare what they make of others."""
+"""Train several methods on the same people and compare their outputs for other people."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def compare(
     methods
         Those of `mrdist.train`, and ``identity``.
     receptive_fields, dilations
-        Of ``mr``: every one with every other is a row of its own.
+        Of ``mr``: each combination is a row.
     alpha
         Penalty of the methods that have one. ``cv`` chooses it by cross-validation among the training people; for
         ``l1``, and the number of weights of ``l0``, on some 256 output pixels spread over the frame. The components of
@@ -138,18 +138,18 @@ def compare(
         identity and of the best method, by measure, with intervals over people), ``leads`` (by measure, whether it is
         the best or cannot be told apart from it), ``remark`` where it is no better than the identity,
         ``intercept_share``, ``parameters`` that a prediction needs and ``nonzeros`` among them, ``bytes`` of the store,
-        ``train_seconds`` with the choice of the penalty, without the start of workers (None if the training was stopped
-        in between or the store was there before), ``predict_seconds`` for one image in memory, and ``weights``, the
-        store's name in ``out``.
+        ``train_seconds`` with the choice of the penalty, without the start of workers (None if the training was
+        interrupted or the store was complete before), ``predict_seconds`` for one image in memory, and ``weights``,
+        the store's name in ``out``.
 
     Raises
     ------
     ParameterError
-        If a method or an option is none of its choices, or there is nothing to train.
+        If a method or an option is not one of its choices, or there is nothing to train.
     DataError, LabelError
         If there are no pairs to train on or to score, or no such label.
     StoreError
-        If a store or a file cannot be read or written, or another training's store is in the way.
+        If a store or a file cannot be read or written, or a store of another training is at its place.
     """
     images_url, out = fspath(images_url), fspath(out)
     contestants = contestants_of(methods, receptive_fields, dilations, alpha)
@@ -169,7 +169,7 @@ def compare(
     folder = out.rstrip("/")
     results = f"{folder}/{RESULTS}"
     seconds = _seconds_before(results, storage_options)
-    found: dict[str, Any] = {
+    comparison: dict[str, Any] = {
         "split": split,
         "source": source,
         "target": target,
@@ -181,6 +181,7 @@ def compare(
     cluster: dict[str, Any] = {"workers": workers, "scheduler": scheduler, "progress": progress}
     inputs = timed_inputs(images, source, rows)
     identity: dict[str, Any] = {}
+    n_complete = 0
     for number, contestant in enumerate(contestants, start=1):
         if contestant.method == "identity":
             continue
@@ -198,16 +199,17 @@ def compare(
             **cluster,
         }
         took: float | None = 0.0
-        if contestant.method == "pca" and alpha == "cv" and found["pairs"]["val"]:
+        if contestant.method == "pca" and alpha == "cv" and comparison["pairs"]["val"]:
             options["components"], took = choose_components(
-                images_url, f"{folder}/candidates", found["pairs"]["train"], options
+                images_url, f"{folder}/candidates", comparison["pairs"]["train"], options
             )
         trained = train(images_url, url, **options)
         if trained.already_complete:
-            logger.info("%s is already complete", redact(url))
+            n_complete += 1
             took = seconds.get(contestant.store)
         elif took is not None:
-            took = took + trained.run_seconds if trained.blocks_run == trained.blocks else None
+            whole = trained.blocks_run == trained.blocks
+            took = took + trained.run_seconds - trained.prepare_seconds if whole else None
         row, identity = measure(
             url,
             images_url,
@@ -218,33 +220,36 @@ def compare(
             max_memory=max_memory,
             storage_options=storage_options,
         )
-        found["methods"].append({**row, "train_seconds": took, "weights": contestant.store})
-        found |= judge(found["methods"], identity)
-        write_file(results, json.dumps(found, indent=2).encode(), storage_options)
+        comparison["methods"].append({**row, "train_seconds": took, "weights": contestant.store})
+        comparison |= judge(comparison["methods"], identity)
+        write_file(results, json.dumps(comparison, indent=2).encode(), storage_options)
+    if n_complete:
+        n_trained = len(comparison["methods"])
+        logger.info("%s: %d of %d weights stores were already complete", redact(folder), n_complete, n_trained)
     if "identity" in methods:
-        found["methods"].append(identity)
-        found |= judge(found["methods"], identity)
-    write_file(results, json.dumps(found, indent=2).encode(), storage_options)
-    write_file(f"{folder}/compare.csv", to_csv(found["methods"]).encode(), storage_options)
-    write_file(f"{folder}/compare.png", draw_comparison(found), storage_options)
-    return {**found, "out": out}
+        comparison["methods"].append(identity)
+        comparison |= judge(comparison["methods"], identity)
+    write_file(results, json.dumps(comparison, indent=2).encode(), storage_options)
+    write_file(f"{folder}/compare.csv", to_csv(comparison["methods"]).encode(), storage_options)
+    write_file(f"{folder}/compare.png", draw_comparison(comparison), storage_options)
+    return {**comparison, "out": out}
 
 
 def contestants_of(
     methods: Sequence[str], receptive_fields: Sequence[int], dilations: Sequence[int], alpha: float | str
 ) -> list[Contestant]:
-    """Return who is compared, by the options of `compare`.
+    """Return the contestants that the options of `compare` ask for.
 
     Raises
     ------
     ParameterError
-        If a method is none of its choices, or there is nothing to train.
+        If a method is not one of its choices, or there is nothing to train.
     """
     for method in methods:
         if method not in (*METHODS, "identity"):
             raise ParameterError(f"method must be one of {', '.join((*METHODS, 'identity'))}, got {method!r}.")
     if not set(methods) - {"identity"}:
-        raise ParameterError("there is nothing to compare with the identity: name at least one method that is trained.")
+        raise ParameterError("there is nothing to compare with the identity; name at least one method that is trained.")
     if not (receptive_fields and dilations):
         raise ParameterError("give at least one receptive field and one dilation.")
     contestants = []
@@ -282,7 +287,7 @@ def _seconds_before(url: str, storage_options: StorageOptions) -> dict[str, floa
 
 
 def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the rows of a comparison as CSV, with what `COLUMNS` names; nothing where there is no value.
+    """Return the rows of a comparison as CSV, with the columns of `COLUMNS`; a missing value is empty.
 
     Examples
     --------
@@ -296,18 +301,18 @@ def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
-def draw_comparison(found: Mapping[str, Any]) -> bytes:
+def draw_comparison(comparison: Mapping[str, Any]) -> bytes:
     """Draw the errors, and against them the sizes, of a comparison; return the file of a PNG."""
     from matplotlib.figure import Figure  # slow to import
 
     from mrdist.plotting import plot_errors, plot_sizes
 
-    rows = [row for row in found["methods"] if row["relative_mse"] is not None]
+    rows = [row for row in comparison["methods"] if row["relative_mse"] is not None]
     figure = Figure(figsize=(11, max(3.6, 0.9 + 0.36 * len(rows))), layout="constrained")
     left, right = figure.subplots(1, 2)
     plot_errors({name_of(row): row["relative_mse"] for row in rows}, ax=left)
     plot_sizes(sizes_and_errors(rows), ax=right)
-    figure.suptitle(f"{found['source']} → {found['target']}, {found['split']} people")
+    figure.suptitle(f"{comparison['source']} → {comparison['target']}, {comparison['split']} people")
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=120)
     return picture.getvalue()

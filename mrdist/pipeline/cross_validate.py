@@ -29,15 +29,16 @@ from mrdist.pipeline._methods import Job, Lesson
 from mrdist.pipeline._options import as_list
 from mrdist.pipeline._resume import BlockTask, find_damaged
 from mrdist.pipeline._sums import sum_folds
-from mrdist.pipeline.train import TrainReport, TrainTask, already_trained, describe_training, plan_job, workload_of
+from mrdist.pipeline._train_plan import describe_training, plan_job, workload_of
+from mrdist.pipeline.train import TrainReport, TrainTask, already_trained
 from mrdist.planning import Plan, SearchSizes, Workload, block_bytes
 from mrdist.selection import (
     DEFAULT_ALPHAS,
-    DEFAULT_FOLDS,
     Choice,
     assign_folds,
     check_alphas,
     choose,
+    default_folds,
     mean_error,
     standard_error,
 )
@@ -57,7 +58,7 @@ Errors = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Grid:
-    """What is to be tried; what is not given has a default.
+    """The candidates to try; what is not given has a default.
 
     Attributes
     ----------
@@ -80,17 +81,17 @@ class Grid:
         Raises
         ------
         ParameterError
-            If there is none, or one cannot be or is wider than images of ``shape``.
+            If there is none, or one is invalid or wider than images of ``shape``.
         """
-        found = []
+        fields = []
         for size, dilation in product(as_list(self.receptive_field), as_list(self.dilation)):
             field = ReceptiveField(size, 1 if size == 1 else dilation)
             field.check_fits(shape)
-            if field not in found:
-                found.append(field)
-        if not found:
+            if field not in fields:
+                fields.append(field)
+        if not fields:
             raise ParameterError("receptive_field and dilation must name at least one field to try, got none.")
-        return found
+        return fields
 
 
 def describe_search(lesson: Lesson, grid: Grid, *, penalize_intercept: bool) -> tuple[Training, Search, Workload]:
@@ -109,8 +110,8 @@ def describe_search(lesson: Lesson, grid: Grid, *, penalize_intercept: bool) -> 
         receptive_field=field.size,
         dilation=field.dilation,
     )
-    n_folds, seed = DEFAULT_FOLDS if grid.folds is None else grid.folds, grid.seed or 0
     subject = images.subject[lesson.rows]
+    n_folds, seed = default_folds(subject) if grid.folds is None else grid.folds, grid.seed or 0
     assign_folds(subject, n_folds, seed)
     search = Search(
         receptive_field=tuple(field.size for field in fields),
@@ -154,7 +155,7 @@ def train_by_cross_validation(job: Job, **options: Any) -> TrainReport:
     )
     if output is None:
         return already_trained(job.url, plan.n_blocks, job.storage_options, job.lesson.face_frame)
-    if output.progress.block != plan.block:  # resumed: the grid is the one it was begun with
+    if output.progress.block != plan.block:  # resumed: the blocks are those of the first run
         plan = plan_job(job, workload, output.progress.block)
     if plan.advice is not None:
         logger.warning(plan.advice)
@@ -170,7 +171,7 @@ def train_by_cross_validation(job: Job, **options: Any) -> TrainReport:
         max_memory=job.max_memory,
         prepare=_warm_up,
     ) as executor:
-        started = time.perf_counter()
+        started = time.perf_counter() - executor.prepare_seconds
         if isinstance(output, SearchOutput):
             resumed: dict[str, Any] = {"done": output.progress.done, "read": read_back_search}
             searched = run_pass(executor, _search_block, tasks, plan, phase=_SEARCH, **resumed, **shown)
@@ -188,8 +189,9 @@ def train_by_cross_validation(job: Job, **options: Any) -> TrainReport:
     return TrainReport(
         url=job.url,
         already_complete=False,
-        start_seconds=searched.start_seconds,
+        start_seconds=executor.start_seconds,
         run_seconds=run_seconds,
+        prepare_seconds=executor.prepare_seconds,
         bytes_read=sum(block_bytes(workload, task.block, plan.slab) for task in searched.tasks),
         blocks=plan.n_blocks,
         blocks_run=len(solved.tasks),
@@ -204,7 +206,7 @@ def train_by_cross_validation(job: Job, **options: Any) -> TrainReport:
 
 
 def conclude(output: SearchOutput, n_images: npt.NDArray[np.int64]) -> TrainOutput:
-    """Choose from the errors of all blocks, say so, and return what the weights go into.
+    """Choose from the errors of all blocks, log the choice, and return the output for the weights.
 
     Parameters
     ----------
@@ -236,7 +238,7 @@ def conclude(output: SearchOutput, n_images: npt.NDArray[np.int64]) -> TrainOutp
     if edge is not None:
         extreme, other = (search.alphas[0], "smaller") if edge == "lower" else (search.alphas[-1], "larger")
         logger.warning(
-            "the least error lies at alpha %g, the %s edge of the grid: a %s one may be better; add some to --alphas.",
+            "the least error lies at alpha %g, the %s edge of the grid, and a %s one may be better; extend --alphas.",
             extreme,
             edge,
             other,
@@ -286,7 +288,7 @@ def validate(
         As `mrdist.storage.cross_validation.SearchOutput.write_block` takes them.
     """
     per_pixel = search.rule == "pixel"
-    found, best = [], []
+    errors, best = [], []
     for field in search.fields:
         whole = total.restrict(field)
         maps = []
@@ -304,8 +306,8 @@ def validate(
             chosen = [sum_tiles(np.take_along_axis(sse, of_plane, axis=0), side) for sse in maps]
             tiles = np.concatenate([tiles, np.stack(chosen, axis=-1)])
             best.append(own.astype(np.uint16))
-        found.append(tiles)
-    return np.stack(found).transpose(2, 3, 0, 1, 4), np.stack(best) if per_pixel else None
+        errors.append(tiles)
+    return np.stack(errors).transpose(2, 3, 0, 1, 4), np.stack(best) if per_pixel else None
 
 
 def _best(maps: Sequence[Errors], n_images: npt.NDArray[np.int64], n_groups: int) -> npt.NDArray[np.int64]:
@@ -331,7 +333,7 @@ def _errors(
 
 
 def search_block(output: SearchOutput, folds: list[SufficientStatistics], n_images: Any, task: BlockTask) -> None:
-    """Try all candidates on a block's folds, and keep what they leave."""
+    """Try all candidates on a block's folds, and store the errors."""
     training = output.training
     total = merged(folds)
     errors, best = validate(

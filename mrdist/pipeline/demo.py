@@ -29,7 +29,7 @@ _SHOWN = 6
 
 @dataclass(frozen=True)
 class DemoReport:
-    """Where the demo left its stores and pictures, and how well the mapping does on people it has not seen.
+    """Where the stores and pictures of the demo are, and the scores for people outside the training.
 
     Attributes
     ----------
@@ -55,13 +55,13 @@ def demo(
     seed: int = 0,
     progress: bool | None = None,
 ) -> DemoReport:
-    """Generate faces, train neutral -> happy, score it and draw what it makes of people it has not seen.
+    """Generate faces, train neutral -> happy, and score and draw its output for people outside the training.
 
     Parameters
     ----------
     out
-        Folder for everything, which may be one in object storage such as ``s3://bucket/demo``. What an earlier demo
-        left there is replaced, other stores are not; ``demo.json``, with the scores, tells the one from the other.
+        Folder for everything, local or in object storage such as ``s3://bucket/demo``. The stores of an earlier demo
+        are replaced, other stores are not: only a demo writes ``demo.json``, with the scores.
     workers, scheduler, progress
         As in `mrdist.train`.
     seed
@@ -93,7 +93,7 @@ def demo(
     )
     logger.info("2/4 training neutral -> happy, receptive field 3 x 3")
     train(images_url, weights_url, source="neutral", target="happy", overwrite=ours, **cluster)
-    logger.info("3/4 scoring people that the training has not seen")
+    logger.info("3/4 scoring people outside the training")
     scores = evaluate(weights_url, images_url, splits=["test"], progress=progress)
     logger.info("4/4 drawing")
     _draw(images_url, weights_url, faces, picture)

@@ -1,18 +1,18 @@
-"""Say what a training from images that do not exist yet would cost, on machines that are not here."""
+"""Estimate the cost of a training before its images exist, on other machines."""
 
 from __future__ import annotations
 
 import math
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from mrdist.arguments import plain_arguments
-from mrdist.calibration import Rates, measure_kernels, predict_seconds
+from mrdist.calibration import Rates, measure_kernels, predict_seconds, predict_start
 from mrdist.errors import ParameterError
 from mrdist.geometry import Shape
 from mrdist.moments import Color
@@ -42,13 +42,13 @@ class Estimate:
     workers
         Processes, each with a processor of its own.
     bytes_stored
-        Of the images before compression, which saves little of photographs.
+        Of the images before compression, which saves little on photographs.
     requests
         Chunks that are read.
     worker_hours
         Of all workers together.
     prices
-        In the currency of what was given: ``workers`` and ``requests`` of the training, ``storage_per_month`` of
+        In the currency of the given prices: ``workers`` and ``requests`` of the training, ``storage_per_month`` of
         the images.
     """
 
@@ -65,8 +65,7 @@ class Estimate:
     def to_dict(self) -> dict[str, Any]:
         """Return what ``mrdist plan --json`` prints."""
         rest = {name: getattr(self, name) for name in _TOLD}
-        amplification = self.plan.amplification
-        return {**asdict(self.plan), "amplification": amplification, **rest, "prices": dict(self.prices)}
+        return {**self.plan.to_dict(), **rest, "prices": dict(self.prices)}
 
 
 @plain_arguments
@@ -95,15 +94,15 @@ def estimate(
     price_per_tb: float | None = None,
     price_per_million_requests: float | None = None,
 ) -> Estimate:
-    """Return what training from images that do not exist yet would read, write, hold in memory and take.
+    """Return what a training would read, write, hold in memory and cost, before its images exist.
 
-    The seconds rest on some 0.4 s of reading a small store of noise, which compresses as little as photographs do,
-    accumulating and solving, all on this machine; workers are taken to be as fast, each with a processor of its own.
+    The seconds are based on about 0.4 s of reading a small store of noise, which compresses as little as photographs
+    do, accumulating and solving, all on this machine; workers are assumed to be as fast, each with its own processor.
 
     Parameters
     ----------
     pairs, size, channels
-        Of images of bytes that are trained on: their number, side in pixels and 1 or 3 channels.
+        Of the uint8 images to train on: number of pairs, side in pixels, and 1 or 3 channels.
     chunks
         Images, rows and columns of a chunk, by default those that `mrdist.ingest` would choose.
     method, receptive_field, dilation, alpha, alphas, folds, rule, seed, color, penalize_intercept, dtype, block
@@ -111,7 +110,7 @@ def estimate(
     workers, max_memory
         As in `mrdist.plan`.
     bandwidth
-        Bytes a second that a worker gets from where the images are; by default as many as from this machine's disk.
+        Bytes per second that a worker reads from the storage of the images; by default as from this machine's disk.
     price_per_hour, price_per_tb, price_per_million_requests
         Of a worker, of 10^12 bytes stored for a month, and of a million chunks read.
 
@@ -122,14 +121,14 @@ def estimate(
     Raises
     ------
     ParameterError
-        If an option lies outside its domain.
+        If an option is invalid.
     MemoryLimitError
         If no block fits into ``max_memory``.
 
     Examples
     --------
-    >>> found = estimate(pairs=1000, size=512, channels=1, workers=8, price_per_tb=20)
-    >>> found.bytes_stored, found.plan.n_blocks, found.prices
+    >>> cost = estimate(pairs=1000, size=512, channels=1, workers=8, price_per_tb=20)
+    >>> cost.bytes_stored, cost.plan.n_blocks, cost.prices
     (524288000, 8, {'storage_per_month': 0.01048576})
     """
     prices = {"hour": price_per_hour, "tb": price_per_tb, "million_requests": price_per_million_requests}
@@ -161,27 +160,28 @@ def estimate(
             n_images=pairs,
             weight_chunk=chunk_side((size, size)),
         )
-        found = plan_training(workload, max_memory=limit, n_slots=n_slots, block=block)
+        plan = plan_training(workload, max_memory=limit, n_slots=n_slots, block=block)
         decode, decode_cpu = measure_reading(
             images, training, sample, plan_training(sample, max_memory=limit, n_slots=1)
         )
     rates = Rates(
         decode if speed is None else max(decode, 1 / speed), decode_cpu, *measure_kernels(workload, images.dtype)
     )
-    seconds = predict_seconds(workload, found, rates, n_slots=n_slots, n_processors=n_slots)
-    hours, requests = seconds * n_slots / _SECONDS_PER_HOUR, count_requests(workload, found)
+    seconds = predict_seconds(workload, plan, rates, n_slots=n_slots, n_processors=n_slots)
+    start_seconds = predict_start(workers, plan.n_blocks, n_processors=n_slots)
+    hours, requests = seconds * n_slots / _SECONDS_PER_HOUR, count_requests(workload, plan)
     costs = {
         "workers": (hours, price_per_hour),
-        "storage_per_month": (found.bytes_needed / _TB, price_per_tb),
+        "storage_per_month": (plan.bytes_needed / _TB, price_per_tb),
         "requests": (requests / 1e6, price_per_million_requests),
     }
     return Estimate(
         pairs=pairs,
         size=size,
         channels=channels,
-        plan=replace(found, seconds=seconds),
+        plan=replace(plan, seconds=seconds, start_seconds=start_seconds),
         workers=n_slots,
-        bytes_stored=found.bytes_needed,
+        bytes_stored=plan.bytes_needed,
         requests=requests,
         worker_hours=hours,
         prices={name: amount * price for name, (amount, price) in costs.items() if price is not None},
@@ -201,7 +201,7 @@ def _check(pairs: int, size: int, channels: int, prices: Mapping[str, float | No
 
 
 def _span(receptive_field: int | Sequence[int] | None, dilation: int | Sequence[int] | None) -> int:
-    """Pixels that the largest field spans; what is wrong with it is told where it is used."""
+    """Pixels that the largest field spans; an invalid field raises an error where it is used."""
     sides, steps = (
         [given] if isinstance(given, int) else list(given or [default])
         for given, default in ((receptive_field, 3), (dilation, 1))
@@ -210,7 +210,7 @@ def _span(receptive_field: int | Sequence[int] | None, dilation: int | Sequence[
 
 
 def _sample(url: str, n_images: int, side: int, chunks: tuple[int, int, int, int]) -> Images:
-    """Write a store of noise with chunks as large as those of the images that are asked about."""
+    """Write a store of noise with chunks as large as those of the images of the estimate."""
     noise = np.random.default_rng(0).normal(128, 40, (n_images, side, side, chunks[3]))
     pixels = noise.clip(0, 255).astype(np.uint8)
     names = [str(number) for number in range(n_images)]

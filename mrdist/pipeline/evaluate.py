@@ -38,7 +38,7 @@ def evaluate(
     storage_options: StorageOptions = None,
     weights_storage_options: StorageOptions = None,
 ) -> dict[str, Any]:
-    """Compare what a mapping makes of its source label with its target label.
+    """Compare the output of a mapping for its source label with its target label.
 
     Parameters
     ----------
@@ -53,12 +53,12 @@ def evaluate(
     on
         URL of another images store, of people outside the dataset; targets are needed for its scores alone.
     recognition
-        Say whether a recogniser of expressions, trained on the training split's real faces, takes the synthesised ones
-        for the target, and whether the nearest real face is still the same person's; of all splits scored, and of
-        all faces of ``on``.
+        Report whether a recogniser of expressions, trained on the training split's real faces, recognises the target
+        in the synthesised ones, and whether the nearest real face is still the same person's; for all splits that
+        are scored, and for all faces of ``on``.
     workers, scheduler, max_memory, progress
-        As in `mrdist.train`; by default in this process where there is so little to do that workers would not have
-        started by then. The scores are the same.
+        As in `mrdist.train`; by default in this process if that takes no longer than starting workers. The scores
+        are the same.
     storage_options, weights_storage_options
         Options of the fsspec filesystems of the images and of the weights (by default the same).
 
@@ -87,7 +87,7 @@ def evaluate(
     DataError
         If images and weights do not fit each other, or there are no pairs.
     StoreError
-        If a store is not what it should be.
+        If a store is invalid or cannot be read.
     """
     weights_url, images_url = fspath(weights_url), fspath(images_url)
     if weights_storage_options is None:
@@ -115,7 +115,7 @@ def evaluate(
             "weights": redact(weights_url),
             "images": redact(images_url),
             "mappings": each,
-            "splits": mean_scores(without_people(found["splits"]) for found in each.values()),
+            "splits": mean_scores(without_people(scores["splits"]) for scores in each.values()),
         }
     model = WeightsReader.open(weights_url, weights_storage_options)
     training = model.training
@@ -162,19 +162,19 @@ def evaluate(
         "images": redact(images_url),
         "source": training.source,
         "target": training.target,
-        "splits": {split: found.to_dict() for split, found in scores.items()},
+        "splits": {split: of_split.to_dict() for split, of_split in scores.items()},
         **people,
         **({} if outside is None else {"on": {**elsewhere, "images": redact(outside.url)}}),
     }
 
 
 def check_mapping(model: WeightsReader, images: Images) -> None:
-    """Make sure that the images have the size and channels that the weights map.
+    """Check that the images have the size and channels that the weights map.
 
     Raises
     ------
     DataError
-        If they have not.
+        If they do not.
     """
     training = model.training
     if (images.shape, images.n_channels) != ((training.height, training.width), training.n_channels):
@@ -191,7 +191,7 @@ def _paired(images: Images, labels: tuple[str, str]) -> npt.NDArray[np.bool_]:
 
 def _splits_with_pairs(images: Images, labels: tuple[str, str]) -> tuple[str, ...]:
     paired = _paired(images, labels)
-    found = tuple(split for split in SPLITS if (paired & (images.split == split)).any())
-    if not found:
+    with_pairs = tuple(split for split in SPLITS if (paired & (images.split == split)).any())
+    if not with_pairs:
         raise DataError(f"{redact(images.url)} has no image with both {labels[0]} and {labels[1]}.")
-    return found
+    return with_pairs

@@ -1,4 +1,4 @@
-"""Why a mapping does what it does: the weights of a pixel, and pictures of all of them, pixel by pixel."""
+"""Explain a mapping: the weights of one pixel, and pictures of those of all pixels."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class PixelWeights:
     weights
         Shape (tap,).
     inside
-        Which input pixels lie inside the image, shape (tap,); the others count for nothing.
+        Which input pixels lie inside the image, shape (tap,); the others are ignored.
     intercept
         1 = white.
     """
@@ -80,16 +80,16 @@ def weights_at(opened: OpenedMapping, y: int, x: int, *, channel: int = 0, sourc
         offsets = np.asarray(model.field.offsets, dtype=np.int64)
         there = offsets + np.array([y, x])
         inside = np.asarray(((there >= 0) & (there < model.shape)).all(axis=1))
-        found = np.where(inside, weights[:, y, x], 0)
-        return PixelWeights(offsets, found, inside, float(intercept[y, x]))
+        own = np.where(inside, weights[:, y, x], 0)
+        return PixelWeights(offsets, own, inside, float(intercept[y, x]))
     if isinstance(model, SparseModel):
         matrix = model.weights.matrices[min(channel, len(model.weights.matrices) - 1)]
         row = slice(*matrix.indptr[y * width + x : y * width + x + 2])
         places, values = matrix.indices[row].astype(np.int64), matrix.data[row]
         taps = places < height * width
         offsets = np.stack(np.divmod(places[taps], width), axis=1) - np.array([y, x])
-        found = values[taps]
-        return PixelWeights(offsets, found, np.ones(len(found), dtype=bool), float(values[~taps].sum()))
+        own = values[taps]
+        return PixelWeights(offsets, own, np.ones(len(own), dtype=bool), float(values[~taps].sum()))
     raise _without_fields(opened)
 
 

@@ -33,13 +33,13 @@ def export(
     weights_url
         A weights store.
     out
-        Where to. Separate colour gives one matrix a channel: groups ``channel_0``, ... in a zarr store, or files
-        ``<stem>-channel_0.npz``, ...
+        Where the matrices go. Separate colour gives one matrix per channel: groups ``channel_0``, ... in a zarr store,
+        or files ``<stem>-channel_0.npz``, ...
     format
         ``"csr-zarr"``: AnnData's encoding, which `anndata.io.sparse_dataset` opens; ``"npz"``: SciPy's, for
         `scipy.sparse.load_npz`.
     overwrite
-        Replace what is there.
+        Replace an existing store or file.
     storage_options
         Options of the fsspec filesystem.
 
@@ -53,7 +53,7 @@ def export(
     ParameterError
         If the format is unknown.
     StoreExistsError
-        If there is something at ``out`` that may not be replaced.
+        If ``out`` exists and may not be replaced.
     """
     weights_url, out = fspath(weights_url), fspath(out)
     if format not in FORMATS:
@@ -72,7 +72,7 @@ def export(
         files = {f"{stem}-channel_{c}.npz": m for c, m in enumerate(matrices)}
     for file in files:
         if is_file(file, storage_options) and not overwrite:
-            raise StoreExistsError(f"{redact(file)} exists; use --overwrite (overwrite=True) or another name.")
+            raise StoreExistsError(f"{redact(file)} already exists; use --overwrite (overwrite=True) or another name.")
     for file, matrix in files.items():
         content = io.BytesIO()
         scipy.sparse.save_npz(content, matrix)

@@ -1,4 +1,4 @@
-"""What is to be known of a mapping before it is opened."""
+"""Describe a mapping without opening it."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from mrdist.storage.catalogs import modified_at
 
 
 def describe_mapping(weights_url: str, storage_options: StorageOptions = None) -> dict[str, Any]:
-    """Describe a weights store, also one in the making, as `mrdist.info` does, and say when it was ``created``.
+    """Describe a weights store, finished or not, as `mrdist.info` does, and say when it was ``created``.
 
     Raises
     ------
     StoreNotFoundError, StoreFormatError
         If there is no weights store.
     """
-    found = info(weights_url, storage_options)
-    if found["kind"] != "weights":
+    description = info(weights_url, storage_options)
+    if description["kind"] != "weights":
         raise StoreFormatError(
-            f"{redact(weights_url)} is a store of {found['kind']}, not of weights; open one of the stores in it."
+            f"{redact(weights_url)} is a store of {description['kind']}, not of weights; give a weights store."
         )
-    return found | {"created": modified_at(weights_url, storage_options)}
+    return description | {"created": modified_at(weights_url, storage_options)}
 
 
 def measure_mapping(
     weights_url: str, storage_options: StorageOptions = None, *, max_memory: int | None = None
 ) -> dict[str, int | None]:
-    """Return the ``parameters``, ``nonzeros`` and ``bytes`` of a mapping, all of which is read.
+    """Read a mapping and return its ``parameters``, ``nonzeros`` and ``bytes``.
 
     Parameters
     ----------
     weights_url, storage_options
         A complete weights store.
     max_memory
-        Of a mapping that takes more bytes, the first two stay None.
+        If the mapping takes more bytes, the first two are None.
 
     Raises
     ------

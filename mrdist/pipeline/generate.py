@@ -81,9 +81,9 @@ def generate(
     Raises
     ------
     ParameterError
-        If an option lies outside its domain.
+        If an option is invalid.
     StoreExistsError
-        If there is something at ``url`` that may not be replaced.
+        If ``url`` exists and may not be replaced.
     """
     check_generation(images=images, size=size, labels=labels, color=color, seed=seed)
     url = normalize_url(url)
@@ -136,12 +136,12 @@ def generate(
 def check_generation(
     *, images: int, size: int = 128, labels: Sequence[str] = LABELS, color: str = "rgb", seed: int = 0
 ) -> None:
-    """Raise what is wrong with the options of `generate`, before anything is written.
+    """Check the options of `generate`, before anything is written.
 
     Raises
     ------
     ParameterError
-        If an option lies outside its domain.
+        If an option is invalid.
     """
     if images < 1:
         raise ParameterError(f"images must be at least 1, got {images}.")

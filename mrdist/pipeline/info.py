@@ -1,4 +1,4 @@
-"""Say what is at a URL."""
+"""Describe the store at a URL."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mrdist.storage.urls import open_group
 
 @plain_arguments
 def info(url: Address, storage_options: StorageOptions = None) -> dict[str, Any]:
-    """Describe any store of mrdist, also one in the making.
+    """Describe any store of mrdist, finished or not.
 
     Parameters
     ----------
@@ -35,8 +35,8 @@ def info(url: Address, storage_options: StorageOptions = None) -> dict[str, Any]
     Returns
     -------
     dict
-        At least ``kind``, ``format_version`` and ``complete``, None where nothing of the store is there yet. While a
-        run writes it, and after one that failed, ``run`` is what it says of itself, see `mrdist.storage.run_state`.
+        At least ``kind``, ``format_version`` and ``complete``, None if nothing of the store exists yet. While a
+        run writes it, and after a failed run, ``run`` is the state of that run, see `mrdist.storage.run_state`.
 
     Raises
     ------
@@ -46,17 +46,17 @@ def info(url: Address, storage_options: StorageOptions = None) -> dict[str, Any]
     url = fspath(url)
     run = run_state(url, storage_options)
     try:
-        found = describe(url, storage_options)
+        description = describe(url, storage_options)
     except StoreNotFoundError:
         if run is None:
             raise
         return {"url": redact(url), "kind": None, "format_version": None, "complete": False, "run": run}
-    found = {"url": redact(url), **found, "complete": bool(found.get("complete"))}
+    description = {"url": redact(url), **description, "complete": bool(description.get("complete"))}
     if run is not None:
-        found["run"] = run
-    if found["kind"] == "images" and found["complete"]:
+        description["run"] = run
+    if description["kind"] == "images" and description["complete"]:
         images = Images.open(url, storage_options)
-        found |= {
+        description |= {
             "images": images.n_images,
             "subjects": len(set(images.subject)),
             "shape": list(images.shape),
@@ -66,34 +66,34 @@ def info(url: Address, storage_options: StorageOptions = None) -> dict[str, Any]
             "present": {label: int(n) for label, n in zip(images.labels, images.present.sum(axis=0), strict=True)},
             "splits": dict(sorted(Counter(map(str, images.split)).items())),
         }
-    if found["kind"] == "statistics" and found["complete"]:
+    if description["kind"] == "statistics" and description["complete"]:
         statistics = Statistics.open(url, storage_options)
-        found |= {"images": statistics.n_images, "folds": statistics.n_folds}
-    if found["kind"] == "mappings":
-        trainings = list(found.pop("trainings").values())
-        found["training"] = {
+        description |= {"images": statistics.n_images, "folds": statistics.n_folds}
+    if description["kind"] == "mappings":
+        trainings = list(description.pop("trainings").values())
+        description["training"] = {
             name: value for name, value in trainings[0].items() if all(other[name] == value for other in trainings)
         }
-        found["mappings"] = {
-            name: _info_of_mapping(mapping_url(url, name), storage_options) for name in found["mappings"]
+        description["mappings"] = {
+            name: _info_of_mapping(mapping_url(url, name), storage_options) for name in description["mappings"]
         }
-        return found
+        return description
     group = open_group(url, storage_options, write=True)  # as it is now, not as last completed
-    rows = table_rows(group) if found["kind"] == "weights" and found["complete"] else None
+    rows = table_rows(group) if description["kind"] == "weights" and description["complete"] else None
     if rows is not None:
-        found["cross_validation"] = {**found["cross_validation"], "table": rows}
+        description["cross_validation"] = {**description["cross_validation"], "table": rows}
     marks = marks_seen(lambda: Progress.find(group))
     if marks is None and (marks := marks_seen(lambda: find_search(group))) is not None:
-        found["phase"] = "cross-validation"
+        description["phase"] = "cross-validation"
     if marks is not None:
         _, done = marks
-        found |= {"blocks": len(done), "blocks_done": int(done.sum())}
-    return found
+        description |= {"blocks": len(done), "blocks_done": int(done.sum())}
+    return description
 
 
 @dataclass(frozen=True)
 class BlockMap:
-    """Which blocks of a store in the making are done.
+    """Which blocks of an unfinished store are done.
 
     Attributes
     ----------
@@ -116,7 +116,7 @@ class BlockMap:
 
 @plain_arguments
 def block_map(url: Address, storage_options: StorageOptions = None) -> BlockMap | None:
-    """Return which blocks of weights in the making are done; None of what is complete, or of another kind.
+    """Return which blocks of an unfinished weights store are done; None if it is complete, or of another kind.
 
     Parameters
     ----------
@@ -124,18 +124,22 @@ def block_map(url: Address, storage_options: StorageOptions = None) -> BlockMap 
         A store.
     """
     url = fspath(url)
-    found = describe(url, storage_options)
-    if found["kind"] != "weights":
+    description = describe(url, storage_options)
+    if description["kind"] != "weights":
         return None
     group = open_group(url, storage_options, write=True)
     marks = marks_seen(lambda: Progress.find(group)) or marks_seen(lambda: find_search(group))
-    return None if marks is None else BlockMap((found["training"]["height"], found["training"]["width"]), *marks)
+    return (
+        None
+        if marks is None
+        else BlockMap((description["training"]["height"], description["training"]["width"]), *marks)
+    )
 
 
 def _info_of_mapping(url: str, storage_options: StorageOptions) -> dict[str, Any]:
-    """Return how far a mapping of a group is; the group says what it is."""
+    """Return the progress of a mapping of a group; the group describes the rest."""
     try:
-        found = info(url, storage_options)
+        description = info(url, storage_options)
     except StoreNotFoundError:  # not yet begun
         return {"complete": False}
-    return {name: found[name] for name in ("complete", "blocks", "blocks_done") if name in found}
+    return {name: description[name] for name in ("complete", "blocks", "blocks_done") if name in description}

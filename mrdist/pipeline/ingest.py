@@ -94,8 +94,8 @@ def ingest(
         ``"full-left"`` or ``"full-right"``.
     size
         Side of the images in pixels, or height and width; by default those of the photographs, if they are all alike.
-        Aligned images are square. With ``align="none"`` a side is for square photographs, and height and width stretch
-        what has another shape.
+        Aligned images are square. With ``align="none"``, one side is for square photographs; height and width stretch
+        photographs of another shape.
     color
         ``"rgb"``, the default, or ``"gray"``.
     normalize
@@ -103,30 +103,31 @@ def ingest(
         its channels together, to 0..255 as the paper's authors do.
     align
         ``"tps"`` (the default), ``"piecewise"``, ``"affine"``, ``"three"``, ``"similarity"``, ``"pupils"`` or
-        ``"features"``, see `mrdist.datasets.alignment.align_take`; ``"none"`` takes the photographs as they lie, in
-        their own shape and depth. People without landmarks are found by the mean face of those with them, or of the
-        reference.
+        ``"features"``, see `mrdist.datasets.alignment.align_take`; ``"none"`` leaves the photographs unaligned, in
+        their own shape and depth. Faces without landmarks are located by the mean face of those with landmarks, or of
+        the reference.
     dtype
-        ``"uint8"``, ``"uint16"`` or ``"float32"`` (0..1) for photographs that are taken as they lie; by default their
-        own, if they are all alike. Aligned images are uint8.
+        ``"uint8"``, ``"uint16"`` or ``"float32"`` (0..1) for unaligned photographs; by default their own, if they are
+        all alike. Aligned images are uint8.
     reference
-        What faces are brought to: a landmark file, whose shape it is, or an images store, whose reference and mean
-        faces they are. Without it, the mean shape of the training people, so that nothing of the others enters the
+        What faces are aligned to: a landmark file, whose shape is used, or an images store, whose reference and mean
+        faces are used. By default the mean shape of the training people, so that nothing of other people enters the
         training.
     rename
         Labels of the sources -> labels of the store.
     seed
-        Decides the split, 80/10/10 by person, of those whose dataset says nothing.
+        Decides the split, 80/10/10 by person, of datasets without one.
     chunks
         Images, rows and columns of a chunk.
     append
         Add the takes that the store at ``url`` lacks, in its size, colour, normalisation and alignment, onto its
-        reference; a take is in it if one of the same dataset, person and session is. What has a label that it lacks is
-        left out. Until all is written, whoever reads the store sees it as it was. Where there is no store, one is made.
+        reference; a take is in it if the store has one of the same dataset, person and session. Photographs with a
+        label that it lacks are left out. Readers see the old store until everything is written. Without a store, one
+        is created.
     strict
         Fail at the first photograph that cannot be used or whose name does not fit, instead of leaving it out.
     follow_links
-        Read links in a local folder that lead out of it, too.
+        Also follow links that lead out of a local folder.
     workers, scheduler, overwrite, progress
         As in `mrdist.train`.
     src_storage_options, storage_options
@@ -139,30 +140,31 @@ def ingest(
     Raises
     ------
     ParameterError
-        If an option lies outside its domain.
+        If an option is invalid.
     DataError
-        If there is no photograph, none can be used, a layout is not clear, or sizes or depths differ and ``size`` or
+        If there is no photograph, none can be used, a layout is ambiguous, or sizes or depths differ and ``size`` or
         ``dtype`` is not given.
     StoreExistsError
-        If there is something at ``url`` that may not be replaced.
+        If ``url`` exists and may not be replaced.
 
     Warns
     -----
-    Of what reading has changed that nobody has asked for, through the logger ``mrdist``: see
+    Of changes on reading that were not asked for, through the logger ``mrdist``: see
     `mrdist.datasets.changes.CHANGES`.
     """
     check_choices(color=color, normalize=normalize, align=align, dtype=dtype)
     if append and (overwrite or chunks is not None or reference is not None):
-        other = "chunks are those it has" if chunks is not None else "the reference is the one it has"
-        other = "overwrite replaces it" if overwrite else other
-        raise ParameterError(f"append adds to a store and {other}; give one of them.")
+        if overwrite:
+            raise ParameterError("append adds to a store, but overwrite replaces it; give only one of them.")
+        name = "reference" if chunks is None else "chunks"
+        raise ParameterError(f"append keeps the {name} of the store; give only one of append and {name}.")
     if size is not None:
         size = check_size(size)
     url = normalize_url(url)
     sources = [os.fspath(src)] if isinstance(src, str | os.PathLike) else [os.fspath(place) for place in src]
     check_workers(workers, scheduler, url, *sources)
     if append:
-        hold(url, storage_options)  # what is added depends on what is there
+        hold(url, storage_options)  # what is added depends on what the store holds
     store = open_store(url, storage_options) if append else None
     frame = frame_of(store, size, color, normalize, align, dtype)
     people = find_people(
@@ -290,7 +292,7 @@ def _warn(changes: Mapping[str, list[str]], n_photographs: int, *, is_aligned: b
         remedy = "save them as gray PNG, TIFF or .npy"
         remedy = {"depth": "; --align none keeps them" if is_aligned else f"; {remedy} to keep them"}.get(name, "")
         logger.warning(
-            "%d of %d photographs %s, %s for one%s.",
+            "%d of %d photographs %s, such as %s%s.",
             len(photographs),
             n_photographs,
             CHANGES[name],
@@ -300,7 +302,7 @@ def _warn(changes: Mapping[str, list[str]], n_photographs: int, *, is_aligned: b
 
 
 def check_choices(*, color: str | None, normalize: str | None, align: str | None, dtype: str | None = None) -> None:
-    """Raise ParameterError if an option is none of its choices."""
+    """Raise ParameterError if an option is not one of its choices."""
     for name, value, allowed in (
         ("color", color, COLORS),
         ("normalize", normalize, NORMALIZATIONS),

@@ -55,7 +55,7 @@ def learning_curve(
     progress: bool | None = None,
     storage_options: StorageOptions = None,
 ) -> dict[str, Any]:
-    """Train masked regression on more and more pairs, and score each on people that none has seen.
+    """Train masked regression on more and more pairs, and score each on people outside the training.
 
     Sums over images add up, so every pair is summed once, and all receptive fields come from the largest one's sums.
 
@@ -72,7 +72,7 @@ def learning_curve(
     split
         Whose images are scored.
     seed
-        Decides the order in which pairs come in.
+        Decides the order in which pairs are added.
     workers, scheduler, progress, storage_options
         As in `mrdist.train`; in this process by default.
 
@@ -112,16 +112,16 @@ def learning_curve(
         )
         for block in block_grid(images.shape, _BLOCK)
     ]  # fmt: skip
-    found: dict[Block, npt.NDArray[np.float64]] = {}
+    errors_of_block: dict[Block, npt.NDArray[np.float64]] = {}
     with (
         open_executor(workers=workers, scheduler=scheduler, n_tasks=len(tasks), max_memory=DEFAULT_MEMORY) as executor,
         progress_bar(len(tasks), 0, "block", show=progress) as advance,
     ):
         for task, errors in executor.run(_block_errors, tasks, name="curve", describe=lambda t: f"block {t.block}"):
-            found[task.block] = errors
+            errors_of_block[task.block] = errors
             advance(1, "")
     n_values = len(tested) * images.shape[0] * images.shape[1] * images.n_channels
-    mse = np.sum([found[task.block] for task in tasks], axis=0) / n_values
+    mse = np.sum([errors_of_block[task.block] for task in tasks], axis=0) / n_values
     return {
         "source": source,
         "target": target,

@@ -1,4 +1,4 @@
-"""A mapping that stays in memory and works on one photograph after the other, for those who cannot wait."""
+"""A mapping that stays in memory, to work on one photograph after the other without delay."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from mrdist.synthesis import MaskedWeights
 
 __all__ = ["OpenedMapping", "Retouched", "memory_of", "upload_pixels", "warm_up"]
 
-#: Importance maps, and places of faces, that are kept.
+#: How many importance maps and places of faces are cached.
 _MAPS, _PLACES = 32, 256
 
 
 class OpenedMapping:
     """A mapping whose weights are in memory; safe to use from several threads.
 
-    What a photograph becomes is what `mrdist.synthesize` makes of it, pixel by pixel.
+    The output for a photograph is that of `mrdist.synthesize`, pixel by pixel.
 
     Parameters
     ----------
@@ -70,8 +70,8 @@ class OpenedMapping:
         needed = memory_of(reader)
         if max_memory is not None and needed > max_memory:
             raise MemoryLimitError(
-                f"the weights of {redact(reader.url)} take {needed} bytes of memory, and {max_memory} are the limit "
-                "for a mapping that stays opened; use mrdist synthesize, which reads them in parts."
+                f"the weights of {redact(reader.url)} take {needed} bytes of memory, but the limit for an open mapping "
+                f"is {max_memory}; use mrdist synthesize, which reads them in parts."
             )
         return cls(reader)
 
@@ -97,18 +97,18 @@ class OpenedMapping:
         content
             The bytes of its file: JPEG, PNG, WebP, TIFF or BMP.
         name
-            What errors call it.
+            Its name in error messages.
         refine, points
             As in `mrdist.synthesize`.
         strength
-            How much of the change is taken, from 0 (none) to 1.
+            How much of the change is taken, from 0 (none) to 1 (all).
         overlay
-            Return where the change is taken instead, in gray: white all of it, black nothing.
+            Return the importance map instead, in gray: white takes all of the change, black nothing.
 
         Raises
         ------
         ParameterError
-            If an option lies outside its domain, or the method cannot be refined.
+            If an option is invalid, or the method cannot be refined.
         DataError
             If the photograph cannot be used.
         """
@@ -133,16 +133,16 @@ class OpenedMapping:
         return made
 
     def importance(self, refine: bool | Refinement, strength: float = 1.0) -> npt.NDArray[np.float32] | None:
-        """Return how much of the change every pixel takes, None where all take all; see `retouch`."""
+        """Return how much of the change every pixel takes, None if all take all of it; see `retouch`."""
         if not (math.isfinite(strength) and 0 <= strength <= 1):
-            raise ParameterError(f"strength is a share of the change and lies in 0..1, got {strength:g}.")
+            raise ParameterError(f"strength must be from 0 to 1, got {strength:g}.")
         if refine is False:
             return None if strength == 1 else np.full(self.model.shape, strength, dtype=np.float32)
         if refine is True and self._kept is not None:
-            found = self._kept
+            importance = self._kept
         else:
-            found = self._map(Refinement() if refine is True else refine)
-        return (strength * found).astype(np.float32, copy=False)
+            importance = self._map(Refinement() if refine is True else refine)
+        return (strength * importance).astype(np.float32, copy=False)
 
     def picture(self, image: npt.NDArray[np.generic]) -> bytes:
         """Return what the mapping makes of an image of its frame, shape (y, x, channel), as the file of a PNG.
@@ -167,13 +167,13 @@ def upload_pixels(content: bytes, name: str = "photograph") -> int:
     Raises
     ------
     PhotographError
-        If it is none, or has too many.
+        If it is not a photograph, or has too many pixels.
     """
     return count_pixels(Upload(name, content=content))
 
 
 def memory_of(reader: WeightsReader) -> int:
-    """Return the bytes that a mapping takes once it is opened, about; a global one leaves its weights in the store."""
+    """Return about how many bytes an opened mapping takes; a global one leaves its weights in the store."""
     if isinstance(reader, GlobalReader):
         return 0
     height, width = reader.training.shape
@@ -181,7 +181,7 @@ def memory_of(reader: WeightsReader) -> int:
 
 
 def warm_up() -> None:
-    """Load what the first photograph would have to wait for."""
+    """Load what would delay the first photograph."""
     from matplotlib import colormaps  # noqa: F401
 
     nothing = np.zeros((1, 1, 1, 8, 8), dtype=np.float32)

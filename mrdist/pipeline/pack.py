@@ -1,4 +1,4 @@
-"""A store as one file to be taken away."""
+"""Pack a store into one file for download."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _pieces(source: Source, name: str) -> Iterator[bytes]:
 
 
 class _Written:
-    """What a zip writes to, which is taken away before it grows."""
+    """A buffer that a zip writes to, emptied before it grows."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []

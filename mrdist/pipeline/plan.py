@@ -1,4 +1,4 @@
-"""Say what a training would cost."""
+"""Estimate the cost of a training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from os import fspath
 from typing import Any, Literal
 
 from mrdist.arguments import Address, plain_arguments
-from mrdist.calibration import Rates, measure_kernels, predict_seconds
+from mrdist.calibration import Rates, measure_kernels, predict_seconds, predict_start
 from mrdist.errors import ParameterError
 from mrdist.execution import n_processors
 from mrdist.geometry import Shape, block_grid
@@ -19,8 +19,8 @@ from mrdist.pipeline._blocks import n_slots_of
 from mrdist.pipeline._methods import Lesson, choose_options
 from mrdist.pipeline._options import check_fixed
 from mrdist.pipeline._sums import BandReader
+from mrdist.pipeline._train_plan import describe_training, workload_of
 from mrdist.pipeline.cross_validate import Grid, describe_search
-from mrdist.pipeline.train import describe_training, workload_of
 from mrdist.planning import DEFAULT_MEMORY, Plan, Workload, block_bytes, parse_bytes, plan_training
 from mrdist.storage import Images, StorageOptions, Training
 
@@ -52,9 +52,9 @@ def plan(
 ) -> Plan:
     """Return what `train` with the same arguments would read, write, hold in memory and take.
 
-    Parameters and errors are those of `train`; the methods mr and pixel can be planned. The seconds rest on some 0.4 s
-    of reading from the store, accumulating and solving on this machine, and count a processor for every worker that is
-    asked for.
+    Parameters and errors are those of `train`; the methods mr and pixel can be planned. The seconds are based on about
+    0.4 s of reading from the store, accumulating and solving on this machine, with a processor for every worker;
+    ``start_seconds`` of the local workers are an estimate that comes on top of them.
 
     Returns
     -------
@@ -78,10 +78,11 @@ def plan(
         method=method,
     )
     n_slots = n_slots_of(workers)
-    found = plan_training(workload, max_memory=parse_bytes(max_memory), n_slots=n_slots, block=block)
-    rates = Rates(*measure_reading(images, training, workload, found), *measure_kernels(workload, images.dtype))
-    seconds = predict_seconds(workload, found, rates, n_slots=n_slots, n_processors=max(n_slots, n_processors()))
-    return replace(found, seconds=seconds)
+    planned = plan_training(workload, max_memory=parse_bytes(max_memory), n_slots=n_slots, block=block)
+    rates = Rates(*measure_reading(images, training, workload, planned), *measure_kernels(workload, images.dtype))
+    seconds = predict_seconds(workload, planned, rates, n_slots=n_slots, n_processors=max(n_slots, n_processors()))
+    start_seconds = predict_start(workers, planned.n_blocks, n_processors=n_processors())
+    return replace(planned, seconds=seconds, start_seconds=start_seconds)
 
 
 def describe(
@@ -96,24 +97,24 @@ def describe(
     lesson
         Source, target, split, colour and dtype.
     options
-        Those of the method; None where the method's own is meant.
+        Those of the method; None means its default.
     method
-        ``mr`` or ``pixel``; the others do not say beforehand how long they take.
+        ``mr`` or ``pixel``; the time of the others cannot be estimated.
     """
     if method not in PLANNED:
         choose_options(method, {})  # there is such a method
         raise ParameterError(
-            f"plan knows the methods {' and '.join(PLANNED)}, got {method!r}; what the others need is checked by train "
-            "itself before it begins."
+            f"plan supports the methods {' and '.join(PLANNED)}, got {method!r}; train itself checks what the others "
+            "need before it starts."
         )
     chosen = choose_options(method, options)
-    found = Lesson.of(images, method=method, **lesson)
+    checked = Lesson.of(images, method=method, **lesson)
     penalty, intercept = chosen.pop("alpha"), chosen.pop("penalize_intercept")
     field = {"receptive_field": chosen.pop("receptive_field", 1), "dilation": chosen.pop("dilation", 1)}
     if penalty == "cv":
-        training, _, workload = describe_search(found, Grid(**field, **chosen), penalize_intercept=intercept)
+        training, _, workload = describe_search(checked, Grid(**field, **chosen), penalize_intercept=intercept)
         return training, workload
-    training = describe_training(found, alpha=penalty, penalize_intercept=intercept, **check_fixed(**field, **chosen))
+    training = describe_training(checked, alpha=penalty, penalize_intercept=intercept, **check_fixed(**field, **chosen))
     return training, workload_of(images, training, training.field)
 
 

@@ -1,4 +1,4 @@
-"""Draw what is in the stores: faces, weights and where a mapping matters."""
+"""Draw what the stores hold: faces, weights and importance maps."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def plot_faces(
     refine: bool | Refinement = False,
     storage_options: StorageOptions = None,
 ) -> str:
-    """Draw inputs, what a mapping makes of them, and their targets.
+    """Draw inputs, the outputs of a mapping, and targets.
 
     Parameters
     ----------
     weights_url, images_url
         A weights store and an images store with its labels.
     out
-        File of the picture; its ending says the format.
+        File of the picture; its extension decides the format.
     split
         Whose images are drawn.
     count
@@ -71,7 +71,7 @@ def plot_faces(
     DataError
         If there is no such image.
     StoreError
-        If a store cannot be read or the picture not written.
+        If a store cannot be read or the picture cannot be written.
     """
     from mrdist.plotting import plot_faces
 
@@ -114,7 +114,7 @@ def plot_refinement(
     images_url
         An images store, whose first test image is drawn beneath; without it the maps are drawn alone.
     out
-        File of the picture; its ending says the format.
+        File of the picture; its extension decides the format.
     radii, smoothings
         In sides of the image.
     refinement
@@ -130,9 +130,9 @@ def plot_refinement(
     Raises
     ------
     ParameterError
-        If there is no radius or smoothing, or one lies outside its domain.
+        If there is no radius or smoothing, or one is invalid.
     StoreError
-        If a store cannot be read or the picture not written.
+        If a store cannot be read or the picture cannot be written.
     """
     from dataclasses import replace
 
@@ -178,7 +178,7 @@ def plot_receptive_fields(
     weights_url
         A weights store.
     out
-        File of the picture; its ending says the format.
+        File of the picture; its extension decides the format.
     pixels
         Rows and columns; by default five between the middle and the lower edge, where the mouth of a face is.
     storage_options
@@ -194,7 +194,7 @@ def plot_receptive_fields(
     ParameterError
         If a pixel lies outside the image.
     StoreError
-        If the store cannot be read or the picture not written.
+        If the store cannot be read or the picture cannot be written.
     """
     from mrdist.plotting import plot_receptive_fields
 
@@ -212,14 +212,14 @@ def plot_receptive_fields(
 
 @plain_arguments
 def plot_intercept(weights_url: Address, out: Address, *, storage_options: StorageOptions = None) -> str:
-    """Draw the intercept of a mapping: what it adds whatever it sees.
+    """Draw the intercept of a mapping: what it adds to every output.
 
     Parameters
     ----------
     weights_url
         A weights store.
     out
-        File of the picture; its ending says the format.
+        File of the picture; its extension decides the format.
     storage_options
         Options of the fsspec filesystem.
 
@@ -231,7 +231,7 @@ def plot_intercept(weights_url: Address, out: Address, *, storage_options: Stora
     Raises
     ------
     StoreError
-        If the store cannot be read or the picture not written.
+        If the store cannot be read or the picture cannot be written.
     """
     from mrdist.plotting import plot_intercept
 
@@ -243,14 +243,14 @@ def plot_intercept(weights_url: Address, out: Address, *, storage_options: Stora
 
 @plain_arguments
 def plot_cv(weights_url: Address, out: Address, *, storage_options: StorageOptions = None) -> str:
-    """Draw the errors that a cross-validation has found, over alpha, and what it has chosen.
+    """Draw the errors that a cross-validation computed, over alpha, and its choice.
 
     Parameters
     ----------
     weights_url
         A weights store whose hyperparameters were chosen by cross-validation.
     out
-        File of the picture; its ending says the format.
+        File of the picture; its extension decides the format.
     storage_options
         Options of the fsspec filesystem.
 
@@ -264,19 +264,18 @@ def plot_cv(weights_url: Address, out: Address, *, storage_options: StorageOptio
     ParameterError
         If there was no cross-validation.
     StoreError
-        If the store cannot be read or the picture not written.
+        If the store cannot be read or the picture cannot be written.
     """
     from mrdist.plotting import plot_cv
 
     weights_url, out = fspath(weights_url), fspath(out)
-    found = info(weights_url, storage_options).get("cross_validation", {})
-    if "table" not in found:
+    search = info(weights_url, storage_options).get("cross_validation", {})
+    if "table" not in search:
         raise ParameterError(
-            f"{redact(weights_url)} holds no weights whose hyperparameters were chosen by cross-validation; train with "
-            "--alpha cv (alpha='cv')."
+            f"{redact(weights_url)} has no results of a cross-validation; train with --alpha cv (alpha='cv')."
         )
     figure = new_figure(6.4, 4.2)
-    plot_cv(found["table"], found["chosen"], ax=figure.subplots())
+    plot_cv(search["table"], search["chosen"], ax=figure.subplots())
     return save(figure, out, storage_options)
 
 
@@ -297,7 +296,7 @@ def plot_mask(out: Address, *, size: int = 5, receptive_field: int = 3, dilation
     Parameters
     ----------
     out
-        File of the picture; its ending says the format.
+        File of the picture; its extension decides the format.
     size
         Side of the image in pixels, at most 16.
     receptive_field, dilation
@@ -311,7 +310,7 @@ def plot_mask(out: Address, *, size: int = 5, receptive_field: int = 3, dilation
     Raises
     ------
     ParameterError
-        If the image is too large to be seen or too small for the field.
+        If the image is too large to draw or too small for the field.
     StoreError
         If the picture cannot be written.
     """
@@ -336,9 +335,9 @@ def plot_learning_curve(images_url: Address, out: Address, **options: Any) -> di
     images_url
         An images store.
     out
-        File of the picture; its ending says the format.
+        File of the picture; its extension decides the format.
     options
-        Those of `mrdist.pipeline.learning_curve.learning_curve`, whose errors and result these are.
+        Those of `mrdist.pipeline.learning_curve.learning_curve`, which also describes errors and result.
 
     Returns
     -------
@@ -351,10 +350,10 @@ def plot_learning_curve(images_url: Address, out: Address, **options: Any) -> di
     figure = new_figure(7, 4)
     _check_ending(figure, out)
     check_writable(out, options.get("storage_options"))
-    found = learning_curve(images_url, **options)
-    plot_learning_curve(found["pairs"], found["curves"], found["identity"], ax=figure.subplots())
+    curve = learning_curve(images_url, **options)
+    plot_learning_curve(curve["pairs"], curve["curves"], curve["identity"], ax=figure.subplots())
     save(figure, out, options.get("storage_options"))
-    return found
+    return curve
 
 
 def read_images(images: Images, label: str, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.generic]:
@@ -371,7 +370,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save(figure: Figure, out: str, storage_options: StorageOptions = None) -> str:
-    """Write the picture whole or not at all; its folder is made."""
+    """Write the picture whole or not at all, and create its folder."""
     _check_ending(figure, out)
     content = io.BytesIO()
     figure.savefig(content, format=PurePath(out).suffix[1:].lower(), dpi=_DOTS)
@@ -384,6 +383,4 @@ def save(figure: Figure, out: str, storage_options: StorageOptions = None) -> st
 def _check_ending(figure: Figure, out: str) -> None:
     endings = sorted(figure.canvas.get_supported_filetypes())
     if PurePath(out).suffix[1:].lower() not in endings:
-        raise ParameterError(
-            f"a picture cannot be written to {out}: its name must end with one of {', '.join(endings)}."
-        )
+        raise ParameterError(f"cannot write a picture to {out}: its name must end with one of {', '.join(endings)}.")

@@ -13,7 +13,7 @@ from mrdist.errors import DataError, ParameterError
 from mrdist.pipeline.plot import new_figure, read_images, save
 from mrdist.storage import Images, StorageOptions, read_alignment, redact
 
-#: The first of these that a store has tells the worst.
+#: The first of these that a store has decides which are worst.
 _TELLING = ("correlation", "likeness", "landmarks")
 
 
@@ -55,11 +55,11 @@ def plot_alignment(
     images_url
         An images store that ``mrdist ingest`` has written.
     out
-        File of the picture; its ending says the format.
+        File of the picture; its extension decides the format.
     count
         How many people at most.
     measure
-        What the worst are told by, one of the store's measures of quality (`mrdist.datasets.alignment.AlignedTake`).
+        Which measure decides, one of the store's measures of quality (`mrdist.datasets.alignment.AlignedTake`).
         By default the first that the store has of ``correlation``, ``likeness`` and ``landmarks``.
     storage_options
         Options of the fsspec filesystem.
@@ -75,9 +75,9 @@ def plot_alignment(
     ParameterError
         If ``count`` is not positive or the store has no such measure.
     DataError
-        If the store has no measures, its photographs having been taken as they lie.
+        If the store has no measures because its photographs were not aligned.
     StoreError
-        If the store does not know its photographs, cannot be read, or the picture not written.
+        If the store does not name its photographs or cannot be read, or the picture cannot be written.
     """
     from mrdist.plotting import plot_faces
 
@@ -90,7 +90,7 @@ def plot_alignment(
         name for name, values in zip(origin.measures, origin.quality.T, strict=True) if np.isfinite(values).any()
     ]
     if not measures:
-        raise DataError(f"{redact(images_url)} was ingested with its photographs as they lie; nothing was aligned.")
+        raise DataError(f"{redact(images_url)} was ingested with --align none; draw a store whose faces are aligned.")
     measure = measure or next((name for name in _TELLING if name in measures), measures[0])
     if measure not in measures:
         raise ParameterError(f"{redact(images_url)} has no measure {measure!r}; it has {', '.join(measures)}.")

@@ -1,4 +1,4 @@
-"""Copy an images store into one whose chunks are good to train from."""
+"""Copy an images store into one with chunks for fast training."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _GOOD_TASK_BYTES = 32 * MIB
 
 @dataclass(frozen=True)
 class RechunkReport:
-    """What a copy has done.
+    """What a copy did.
 
     Attributes
     ----------
@@ -107,7 +107,7 @@ def rechunk(
     storage_options: StorageOptions = None,
     output_storage_options: StorageOptions = None,
 ) -> RechunkReport:
-    """Copy an images store; pixels, coordinates and fingerprint stay what they are, and so do weights trained on them.
+    """Copy an images store with new chunks; pixels, coordinates and fingerprint stay the same.
 
     Parameters
     ----------
@@ -129,9 +129,9 @@ def rechunk(
     Raises
     ------
     ParameterError
-        If one store is or lies in the other, or a chunk is not positive or too large for a task.
+        If one store is or is inside the other, or a chunk is not positive or too large for a task.
     StoreExistsError
-        If there is something at ``url`` that may not be replaced.
+        If ``url`` exists and may not be replaced.
     StoreError
         If the images cannot be read, or the copy cannot be written.
     """
@@ -269,7 +269,7 @@ def tile_shape(
             f"writes it may hold {limit}; choose smaller chunks."
         )
     good = limit * _GOOD_TASK_BYTES // _TASK_BYTES
-    return min(fitting, key=lambda found: (found[1], abs(prod(found[0]) - good)))
+    return min(fitting, key=lambda candidate: (candidate[1], abs(prod(candidate[0]) - good)))
 
 
 def _doublings(size: int, unit: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""Say where a mapping matters, so that its results can be refined."""
+"""Compute where a mapping matters, so that its results can be refined."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ROWS = 128  # of weights that are read at a time: whole chunks
 
 @dataclass(frozen=True)
 class RefineReport:
-    """An importance map that was kept in a weights store.
+    """An importance map that was written to a weights store.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class RefineReport:
 def refine(
     weights_url: Address, refinement: Refinement | None = None, *, storage_options: StorageOptions = None
 ) -> RefineReport:
-    """Compute the importance of every pixel of a mapping and keep it in the weights store as ``importance (y, x)``.
+    """Compute the importance of every pixel of a mapping and write it to the weights store as ``importance (y, x)``.
 
     From then on ``synthesize`` and ``evaluate`` refine with this map; without it they compute the default one.
 
@@ -58,7 +58,7 @@ def refine(
     weights_url
         A weights store.
     refinement
-        How the map is made of the weights; see `mrdist.Refinement` for the defaults.
+        How the map is computed from the weights; see `mrdist.Refinement` for the defaults.
     storage_options
         Options of the fsspec filesystem.
 
@@ -69,7 +69,7 @@ def refine(
     Raises
     ------
     StoreError
-        If the store is not what it should be, or cannot be written.
+        If the store is invalid, or cannot be read or written.
     """
     url = normalize_url(weights_url)
     refinement = refinement or Refinement()
@@ -89,7 +89,7 @@ def importance_of(
     weights_url, storage_options
         A weights store.
     refine
-        False asks for none, True for the one that the store keeps or else the default, and a `Refinement` for its own.
+        False: none; True: the map of the store, or else the default one; a `Refinement`: its map.
 
     Returns
     -------

@@ -1,14 +1,12 @@
-"""One self-contained page that shows what each method does."""
+"""One self-contained page that compares the methods."""
 
 from __future__ import annotations
 
-import base64
-import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +14,21 @@ import numpy.typing as npt
 from mrdist.analysis import Roles, WeightSurvey, patches, spread_pixels
 from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import ParameterError, StoreError
-from mrdist.geometry import ReceptiveField
 from mrdist.pipeline._measure import measure_all, timed_inputs
+from mrdist.pipeline._report_figures import (
+    draw_error_maps,
+    draw_errors,
+    draw_faces,
+    draw_field_sizes,
+    draw_fields,
+    draw_intercepts,
+    draw_mask,
+    draw_ratios,
+    draw_reach,
+    draw_sizes,
+)
 from mrdist.pipeline._verdicts import interval_text, judge, name_of, sentences
-from mrdist.pipeline.compare import RESULTS, sizes_and_errors
+from mrdist.pipeline.compare import RESULTS
 from mrdist.pipeline.evaluate import check_mapping
 from mrdist.pipeline.plot import read_images
 from mrdist.storage import (
@@ -34,15 +43,10 @@ from mrdist.storage import (
     redact,
 )
 from mrdist.storage.places import check_writable, is_file, write_file
-from mrdist.synthesis import to_floats
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-_THEMES = {"light": "#1b1f24", "dark": "#d7dde5"}
 _SHOWN = 8  # mappings whose faces and weights are drawn
 _SURVEYED = 400  # output pixels whose weights are looked at
-_PROBED = 1 << 14  # pixels of an image up to which the weights of a dense mapping are found by asking for each
+_PROBED = 1 << 14  # pixels of an image up to which the weights of a dense mapping are measured pixel by pixel
 _BATCH = 256
 _RADIUS = 7
 _PIXELS = {"brow": (0.30, 0.34), "eye": (0.40, 0.32), "cheek": (0.58, 0.26), "mouth": (0.74, 0.40), "chin": (0.88, 0.5)}
@@ -67,7 +71,7 @@ def report(
     people: int = 6,
     storage_options: StorageOptions = None,
 ) -> str:
-    """Write one HTML page with scores, faces and weights of mappings; nothing in it comes from elsewhere.
+    """Write one self-contained HTML page with scores, faces and weights of mappings.
 
     Parameters
     ----------
@@ -96,7 +100,7 @@ def report(
     DataError
         If images and weights do not fit each other or the split has no pairs.
     StoreError
-        If a store cannot be read or the page not written.
+        If a store cannot be read or the page cannot be written.
     """
     out = fspath(out)
     if people < 1:
@@ -107,10 +111,10 @@ def report(
     for url in places:
         folder = normalize_url(url)
         if is_file(f"{folder}/{RESULTS}", storage_options):
-            found = _load(f"{folder}/{RESULTS}", storage_options)
-            same = found["split"] == split and images is None
+            comparison = _load(f"{folder}/{RESULTS}", storage_options)
+            same = comparison["split"] == split and images is None
             stores += [
-                (f"{folder}/{row['weights']}", row if same else None) for row in found["methods"] if row["weights"]
+                (f"{folder}/{row['weights']}", row if same else None) for row in comparison["methods"] if row["weights"]
             ]
         else:
             describe(url, storage_options)
@@ -121,7 +125,7 @@ def report(
         if (reader.training.source, reader.training.target) != (training.source, training.target):
             raise ParameterError(
                 f"{redact(reader.url)} maps {reader.training.source} to {reader.training.target}, but "
-                f"{redact(readers[0].url)} {training.source} to {training.target}; make one report for each."
+                f"{redact(readers[0].url)} maps {training.source} to {training.target}; make one report for each."
             )
     store = Images.open(images or readers[0].attributes["provenance"]["images"], storage_options)
     for reader in readers:
@@ -144,9 +148,9 @@ def report(
 def _load(url: str, storage_options: StorageOptions) -> dict[str, Any]:
     path = redact(url)
     try:
-        found: dict[str, Any] = json.loads(File(url, storage_options=storage_options).read_bytes())
-        if found["methods"]:
-            return found
+        comparison: dict[str, Any] = json.loads(File(url, storage_options=storage_options).read_bytes())
+        if comparison["methods"]:
+            return comparison
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{path} is not a result of mrdist compare ({error}); run the comparison again.") from error
     raise StoreError(f"{path} has no finished method yet; run the same mrdist compare again.")
@@ -192,19 +196,19 @@ def _render(
         better=sum(row["remark"] is None for row in table) - 1,
         worse=sum((row["remark"] or "").startswith("worse") for row in table),
         said=said,
-        faces=_faces(inputs, made, targets, images.shape),
-        errors=_themed((5.2, max(3.4, 0.9 + 0.34 * len(table))), lambda ax: _draw_errors(table, ax)),
-        sizes=_themed((5.2, max(3.4, 0.9 + 0.34 * len(table))), lambda ax: _draw_sizes(table, ax)),
-        field_sizes=_field_sizes(entries, images.shape),
-        error_maps=_error_maps(made, inputs, targets),
-        fields=_themed((8, 1.25 * len(fields) + 1.1), lambda ax: _draw_fields(fields, titles, ax)) if fields else None,
-        reach=_themed((7, 4), lambda ax: _draw_reach(surveys, ax)) if surveys else None,
+        faces=draw_faces(inputs, made, targets, images.shape),
+        errors=draw_errors(table),
+        sizes=draw_sizes(table),
+        field_sizes=draw_field_sizes([entry.row for entry in entries], images.shape),
+        error_maps=draw_error_maps(made, inputs, targets),
+        fields=draw_fields(fields, titles),
+        reach=draw_reach(surveys),
         surveys={name: survey.to_dict() for name, survey in surveys.items()},
         surveyed=min(_SURVEYED, images.shape[0] * images.shape[1]),
-        intercepts=_intercepts(roles),
-        ratios=_ratios(roles),
+        intercepts=draw_intercepts(roles),
+        ratios=draw_ratios(roles),
         roles={name: each.to_dict() for name, each in roles.items()},
-        mask=_themed((6, 6), lambda ax: _draw_mask(ax)),
+        mask=draw_mask(),
         not_affine=[entry.name for entry in shown if weights[entry.name] is None],
     )
 
@@ -216,7 +220,7 @@ def _shown(entries: Sequence[_Entry]) -> list[_Entry]:
 
 
 def _rows_of(model: Model, shape: tuple[int, int]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.floating]] | None:
-    """Return output pixels and their rows of weights, of the first channel; None of a mapping that has none."""
+    """Return output pixels and their rows of weights, of the first channel; None if the mapping has no weights."""
     height, width = shape
     corners = [int(y * height) * width + int(x * width) for y, x in _PIXELS.values()]
     outputs = np.unique(np.concatenate([spread_pixels(shape, _SURVEYED), corners]))
@@ -231,7 +235,7 @@ def _rows_of(model: Model, shape: tuple[int, int]) -> tuple[npt.NDArray[np.int64
 def _probe(
     model: Model, outputs: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.floating]] | None:
-    """Find the weights of a dense mapping by showing it every pixel alone; None if it is not affine."""
+    """Measure the weights of a dense mapping with one-pixel images; None if it is not affine."""
     height, width = model.shape
     frame = (height, width, model.n_channels)
 
@@ -244,22 +248,22 @@ def _probe(
     one, other, both = ask(np.concatenate([pair, pair.sum(axis=0, keepdims=True)])) - nothing
     if np.abs(one + other - both).max() > 1e-3 * max(1.0, float(np.abs(both).max())):
         return None
-    found = np.empty((len(outputs), height * width))
+    weights = np.empty((len(outputs), height * width))
     for start in range(0, height * width, _BATCH):
         pixels = np.arange(start, min(start + _BATCH, height * width))
         images = np.zeros((len(pixels), height * width, model.n_channels), dtype=np.float32)
         images[np.arange(len(pixels)), pixels, 0] = 1
-        found[:, pixels] = (ask(images.reshape(-1, *frame)) - nothing).T
-    return outputs, found
+        weights[:, pixels] = (ask(images.reshape(-1, *frame)) - nothing).T
+    return outputs, weights
 
 
 def _surveys(weights: Mapping[str, Any], shape: tuple[int, int]) -> dict[str, WeightSurvey]:
     surveys = {}
     spread = spread_pixels(shape, _SURVEYED)
-    for name, found in weights.items():
-        if found is None:
+    for name, output_rows in weights.items():
+        if output_rows is None:
             continue
-        outputs, rows = found
+        outputs, rows = output_rows
         survey = WeightSurvey(shape)
         chosen = np.isin(outputs, spread)
         survey.add(rows[chosen], outputs[chosen])
@@ -272,10 +276,10 @@ def _fields(weights: Mapping[str, Any], shape: tuple[int, int]) -> dict[str, lis
     height, width = shape
     pixels = [(int(y * height), int(x * width)) for y, x in _PIXELS.values()]
     fields = {}
-    for name, found in weights.items():
-        if found is None or not np.any(found[1]):
+    for name, output_rows in weights.items():
+        if output_rows is None or not np.any(output_rows[1]):
             continue
-        outputs, rows = found
+        outputs, rows = output_rows
         places = np.searchsorted(outputs, [y * width + x for y, x in pixels])
         fields[name] = patches(rows[places], shape, pixels, _RADIUS)
     return fields
@@ -286,135 +290,6 @@ def _roles(model: Model, made: npt.NDArray[np.floating]) -> Roles:
     roles = Roles(intercept.astype(np.float64))
     roles.add(made)
     return roles
-
-
-def _draw_errors(table: Sequence[Mapping[str, Any]], ax: Axes) -> None:
-    from mrdist.plotting import plot_errors
-
-    plot_errors({name_of(row): row["relative_mse"] for row in table if row["relative_mse"] is not None}, ax=ax)
-
-
-def _draw_sizes(table: Sequence[Mapping[str, Any]], ax: Axes) -> None:
-    from mrdist.plotting import plot_sizes
-
-    plot_sizes(sizes_and_errors(table), ax=ax)
-
-
-def _draw_fields(fields: Mapping[str, Any], titles: Sequence[str], ax: Axes) -> None:
-    from mrdist.plotting import plot_fields_beside
-
-    plot_fields_beside(fields, titles, ax=ax)
-
-
-def _draw_reach(surveys: Mapping[str, WeightSurvey], ax: Axes) -> None:
-    from mrdist.plotting import plot_reach
-
-    plot_reach(surveys, ax=ax)
-
-
-def _draw_mask(ax: Axes) -> None:
-    from mrdist.plotting import plot_mask
-
-    plot_mask((5, 5), ReceptiveField(3), ax=ax)
-
-
-def _draw_maps(maps: Mapping[str, npt.NDArray[np.floating]], scale: Any, label: str) -> dict[str, str]:
-    from mrdist.plotting import plot_maps
-
-    return _themed((2.1 * len(maps) + 1, 2.7), lambda ax: _ignore(plot_maps(maps, scale=scale, label=label, ax=ax)))
-
-
-def _ignore(_: object) -> None:
-    """Turn what a drawing function returns into nothing."""
-
-
-def _field_sizes(entries: Sequence[_Entry], shape: tuple[int, int]) -> dict[str, str] | None:
-    from mrdist.plotting import plot_field_sizes
-
-    curves: dict[int, dict[int, float]] = {}
-    for entry in entries:
-        row = entry.row
-        if row["method"] in ("mr", "pixel") and row["relative_mse"] is not None:
-            across = (row["receptive_field"] - 1) * row["dilation"] + 1
-            curves.setdefault(row["dilation"] if across > 1 else 1, {})[across] = row["relative_mse"]
-    if sum(map(len, curves.values())) < 3:
-        return None
-    others = {
-        entry.name: entry.row["relative_mse"]
-        for entry in entries
-        if entry.row["method"] in ("l2", "l1", "l0", "kernel", "pca") and entry.row["relative_mse"] is not None
-    }
-    curves = dict(sorted(curves.items()))
-    return _themed((8.5, 4.2), lambda ax: _ignore(plot_field_sizes(curves, others, max(shape), ax=ax)))
-
-
-def _error_maps(
-    made: Mapping[str, npt.NDArray[np.floating]], inputs: npt.NDArray[np.generic], targets: npt.NDArray[np.generic]
-) -> dict[str, str]:
-    wanted = to_floats(targets)
-    outputs = {"identity": to_floats(inputs), **made}
-    maps = {name: np.sqrt(np.square(each - wanted).mean(axis=(0, 3))) for name, each in outputs.items()}
-    maps.pop("mean", None)
-    return _draw_maps(maps, "magnitude", "root mean square error")
-
-
-def _intercepts(roles: Mapping[str, Roles]) -> dict[str, str] | None:
-    maps = {name: each.intercept.mean(axis=2) for name, each in roles.items() if each.maps[0].any()}
-    return _draw_maps(maps, "around zero", "intercept (1 = white)") if maps else None
-
-
-def _ratios(roles: Mapping[str, Roles]) -> dict[str, str] | None:
-    maps = {}
-    for name, each in roles.items():
-        weights, intercept = each.maps
-        if weights.any():
-            maps[name] = weights / np.maximum(intercept, 1e-12)
-    return _draw_maps(maps, "ratio", "weights / intercept") if maps else None
-
-
-def _faces(
-    inputs: npt.NDArray[np.generic],
-    made: Mapping[str, npt.NDArray[np.floating]],
-    targets: npt.NDArray[np.generic],
-    shape: tuple[int, int],
-) -> list[dict[str, Any]]:
-    """Return one row a kind: its title and a picture of every person, as data."""
-    from PIL import Image
-
-    from mrdist.pipeline._photographs import to_picture
-
-    larger = max(1, round(160 / max(shape)))
-
-    def picture(image: npt.NDArray[np.floating]) -> str:
-        face = to_picture(image)
-        face = face.resize((face.width * larger, face.height * larger), Image.Resampling.LANCZOS)
-        data = io.BytesIO()
-        face.save(data, format="PNG")
-        return _uri(data.getvalue())
-
-    kinds = {"input": to_floats(inputs), **made, "target": to_floats(targets)}
-    return [{"name": name, "pictures": [picture(face) for face in faces]} for name, faces in kinds.items()]
-
-
-def _themed(size: tuple[float, float], draw: Callable[[Axes], object]) -> dict[str, str]:
-    """Draw a picture for light and one for dark pages, both without a background."""
-    from matplotlib import rc_context  # slow to import
-    from matplotlib.figure import Figure
-
-    pictures = {}
-    for theme, ink in _THEMES.items():
-        options: dict[Any, Any] = {"font.size": 10.5, "text.color": ink, "axes.labelcolor": ink, "axes.edgecolor": ink}
-        with rc_context(options | {"xtick.color": ink, "ytick.color": ink, "grid.color": ink}):
-            figure = Figure(figsize=size, layout="constrained")
-            draw(figure.subplots())
-            data = io.BytesIO()
-            figure.savefig(data, format="png", dpi=130, transparent=True)
-        pictures[theme] = _uri(data.getvalue())
-    return pictures
-
-
-def _uri(data: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(data).decode()}"
 
 
 def _number(value: float | None, form: str = "") -> str:

@@ -1,4 +1,4 @@
-"""Write a fitted estimator as a weights store, which every verb and `mrdist.open_weights` take."""
+"""Write a fitted estimator as a weights store for every verb and `mrdist.open_weights`."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def save(
     overwrite: bool = False,
     storage_options: StorageOptions = None,
 ) -> None:
-    """Write a fitted estimator as a weights store; `mrdist.open_weights` of it predicts what the estimator does.
+    """Write a fitted estimator as a weights store; opened with `mrdist.open_weights`, it predicts the same.
 
     Parameters
     ----------
@@ -61,12 +61,12 @@ def save(
     url
         Path or fsspec URL of the weights store.
     source, target
-        Names for what it maps from and to, as labels of an images store: `mrdist.evaluate` and `mrdist.synthesize`
-        look for these.
+        Names for what it maps from and to, as labels of an images store, which `mrdist.evaluate` and
+        `mrdist.synthesize` look up.
     dtype
-        Of the stored weights: float64, or float32, what `mrdist.train` has by default.
+        Of the stored weights: float64, or float32, the default of `mrdist.train`.
     overwrite
-        Replace a weights store that is there.
+        Replace an existing weights store.
     storage_options
         Options of the fsspec filesystem.
 
@@ -75,9 +75,9 @@ def save(
     NotFittedError
         If the estimator has not been fitted.
     ParameterError
-        If ``model`` is no estimator of mrdist, or ``dtype`` none of the two.
+        If ``model`` is not an estimator of mrdist, or ``dtype`` is neither of the two.
     StoreExistsError
-        If there is something at ``url`` that may not be replaced.
+        If ``url`` exists and may not be replaced.
     StoreError
         If the store cannot be written.
     """
@@ -119,7 +119,7 @@ def _described(model: ImageRegressor) -> dict[str, Any]:
 
 
 def _fingerprint(*arrays: npt.NDArray[Any]) -> str:
-    """Return a hash of what was fitted, in the place of that of images which are gone."""
+    """Return a hash of the fitted arrays, in place of that of the images, which are gone."""
     return hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)).hexdigest()
 
 

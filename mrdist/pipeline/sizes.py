@@ -58,17 +58,17 @@ def sizes(size: int = 128, *, receptive_field: int = 3) -> list[ModelSize]:
     Returns
     -------
     list of ModelSize
-        Masked regression first; the others (`mrdist.baselines.gan`) only where PyTorch, the extra ``gan``, is there.
+        Masked regression first; the others (`mrdist.baselines.gan`) only if PyTorch, the extra ``gan``, is installed.
 
     Raises
     ------
     ParameterError
-        If ``size`` is no positive multiple of 128, or the field is not odd or too large.
+        If ``size`` is not a positive multiple of 128, or the field is not odd or too large.
 
     Examples
     --------
-    >>> found = sizes(128)
-    >>> found[0].model, found[0].parameters, found[0].bytes
+    >>> measured = sizes(128)
+    >>> measured[0].model, measured[0].parameters, measured[0].bytes
     ('masked regression', 163840, 655360)
     """
     from mrdist.baselines.gan import SIDE_UNIT
@@ -83,7 +83,7 @@ def sizes(size: int = 128, *, receptive_field: int = 3) -> list[ModelSize]:
     coef = np.full((field.n_offsets, size, size), 1 / field.n_offsets, dtype=np.float32)
     weights = MaskedWeights(field, "shared", 3, coef, np.zeros((size, size), dtype=np.float32))
     n_parameters = weights.coef.size + weights.intercept.size
-    found = [
+    measured = [
         ModelSize(
             "masked regression",
             n_parameters,
@@ -91,7 +91,7 @@ def sizes(size: int = 128, *, receptive_field: int = 3) -> list[ModelSize]:
             _median_seconds(lambda: to_pixels(weights.predict(image), image.dtype)),
         )
     ]
-    return found + (_generator_sizes(image) if importlib.util.find_spec("torch") else [])
+    return measured + (_generator_sizes(image) if importlib.util.find_spec("torch") else [])
 
 
 def _generator_sizes(image: npt.NDArray[np.uint8]) -> list[ModelSize]:

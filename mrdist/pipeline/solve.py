@@ -1,4 +1,4 @@
-"""Solve a mapping from a statistics store, without a look at the images."""
+"""Solve a mapping from a statistics store, without reading the images."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def solve(
     statistics_url
         A statistics store, see `mrdist.accumulate`.
     weights_url
-        Where the weights go. A store that was begun is resumed; one that is finished is left as it is.
+        Where the weights go. An unfinished store is resumed; a complete one is left unchanged.
     alpha, penalize_intercept
         As in `mrdist.MaskedRegression`.
     receptive_field, dilation
@@ -92,14 +92,14 @@ def solve(
     Returns
     -------
     TrainReport
-        As of `mrdist.train`; what was read are statistics.
+        As of `mrdist.train`; the bytes read are those of the statistics.
 
     Raises
     ------
     ParameterError
-        If an option lies outside its domain, or the store does not serve the field.
+        If an option is invalid, or the field is not part of the store's.
     StoreError
-        If a store is not what it should be.
+        If a store is invalid or cannot be read.
     MemoryLimitError
         If no block fits into ``max_memory``.
     ExecutionError
@@ -149,7 +149,7 @@ def solve(
     )
     if output is None:
         return already_trained(weights_url, cut.n_blocks, weights_storage_options, statistics.face_frame)
-    if output.progress.block != cut.block:  # resumed: the grid is the one it was begun with
+    if output.progress.block != cut.block:  # resumed: the blocks are those of the first run
         cut = plan_solving(sums, max_memory=limit, n_slots=n_slots, block=output.progress.block)
     tasks = [
         _Task(weights_url, weights_storage_options, statistics_url, storage_options, index, block_)
@@ -178,6 +178,7 @@ def solve(
         already_complete=False,
         start_seconds=run.start_seconds,
         run_seconds=run.run_seconds + time.perf_counter() - started,
+        prepare_seconds=run.prepare_seconds,
         bytes_read=cut.bytes_read * len(run.tasks) // cut.n_blocks,
         blocks=cut.n_blocks,
         blocks_run=len(run.tasks),

@@ -42,16 +42,16 @@ class SynthesisReport:
     written
         Input -> picture.
     aligned
-        Input -> how it was brought into the frame: points, landmarks or registration. One that was taken as it lies is
-        not here.
+        Input -> how it was aligned: points, landmarks or registration. An input that was used unaligned is not
+        included.
     left_out
         Input -> reason.
     contact_sheet
-        Picture of all of them before and after, if it was asked for.
+        Picture of all inputs before and after, if it was asked for.
     measures
         Input -> how far its face is from those of the training, see `mrdist.datasets.suitability.measure_face`.
     warnings
-        Input -> what is unusual about these, for those of which something is.
+        Input -> what is unusual about these, if anything is.
     """
 
     written: dict[str, str]
@@ -111,11 +111,11 @@ def synthesize(
 ) -> SynthesisReport | StoreSynthesisReport | GroupSynthesisReport:
     """Apply a trained mapping to photographs of any size, or to an images store.
 
-    A photograph is brought into the frame of the training by its landmarks (a file of the same stem beside it),
+    A photograph is aligned with the frame of the training by its landmarks (a file of the same stem beside it),
     by the pupils, or by registration to the mean face of the training. The change that the mapping makes there is
     warped back and added at the photograph's own resolution inside a feathered mask around the face; every pixel
     outside it, alpha, depth and colour profile are the photograph's own. A photograph of exactly the trained size
-    without landmarks or points is taken as aligned and becomes what the mapping makes of it.
+    without landmarks or points counts as aligned and becomes the output of the mapping.
 
     Parameters
     ----------
@@ -124,15 +124,15 @@ def synthesize(
     inputs
         Photographs, folders of them and patterns such as ``faces/*.jpg``, as paths or fsspec URLs; or one images store.
     out
-        Of photographs: folder for the pictures, ``<stem>.png`` each. Of a store: URL of the new one, see
+        For photographs: folder for the pictures, ``<stem>.png`` each. For a store: URL of the new one, see
         `mrdist.pipeline.synthesize_store.synthesize_store`.
     refine
         Keep the input where the mapping does not matter: ``(1 - a) x + a y`` with the importance a that
-        `mrdist.refine` has kept in the weights store, or else that of `mrdist.Refinement`'s defaults; one may be given.
+        `mrdist.refine` wrote to the weights store, or else the default one; or that of a `mrdist.Refinement`.
     points
         Of one photograph: x and y of the pupil on its left and of the one on its right, in pixels.
     contact_sheet
-        Write ``contact-sheet.png`` besides, with all photographs before and after.
+        Also write ``contact-sheet.png``, with all photographs before and after.
     strict
         Fail at the first photograph that cannot be used, instead of leaving it out.
     workers, scheduler, max_memory, overwrite
@@ -145,8 +145,8 @@ def synthesize(
     Returns
     -------
     SynthesisReport or StoreSynthesisReport
-        Or, of a group (`mrdist.train_mappings`), those of all its mappings: each writes into the folder or store of its
-        name inside ``out``.
+        Or, for a group (`mrdist.train_mappings`), those of all its mappings: each writes into the folder or store of
+        its name inside ``out``.
 
     Raises
     ------
@@ -201,7 +201,7 @@ def synthesize(
     if len(places) == 1 and _is_store(places[0], storage_options):
         for name, value in (("strict", strict), ("points", points), ("contact_sheet", contact_sheet)):
             if value:
-                raise ParameterError(f"{name} is for photographs, and {redact(places[0])} is a store; leave it out.")
+                raise ParameterError(f"{name} is for photographs, but {redact(places[0])} is a store; leave it out.")
         return synthesize_store(
             weights_url,
             places[0],
@@ -215,7 +215,8 @@ def synthesize(
         )
     for name in given:
         raise ParameterError(
-            f"{name} (--{name.replace('_', '-')}) is for images stores, and {', '.join(places)} is none; leave it out."
+            f"{name} (--{name.replace('_', '-')}) is for images stores, but {', '.join(places)} is not one; leave "
+            "it out."
         )
     reader = WeightsReader.open(weights_url, weights_storage_options)
     return _synthesize_photographs(
@@ -256,7 +257,7 @@ def _synthesize_photographs(
     photographs = _pictures(inputs, out, storage_options)
     if points is not None and len(photographs) > 1:
         raise ParameterError(
-            f"points (--points) are those of one photograph, and there are {len(photographs)}; name one, or put a "
+            f"points (--points) belong to one photograph, but there are {len(photographs)}; give one, or put a "
             "landmark file beside each."
         )
     make_folder(out, output_storage_options)
@@ -287,7 +288,7 @@ def _synthesize_photographs(
                 left_out[name] = str(error)
             advance(1, "")
     if not written:
-        raise DataError(next(iter(left_out.values()), "there is no photograph to work on; name at least one."))
+        raise DataError(next(iter(left_out.values()), "there is no photograph to work on; give at least one."))
     sheet = f"{out.rstrip('/')}/{CONTACT_SHEET}" if contact_sheet else None
     if sheet is not None:
         write_file(sheet, _sheet(before_after), output_storage_options)
@@ -295,7 +296,7 @@ def _synthesize_photographs(
 
 
 def _pictures(inputs: Sequence[str], out: str, storage_options: StorageOptions) -> dict[str, tuple[File, str]]:
-    """Return photograph and picture by the photograph's name; no two share a picture."""
+    """Return each photograph and the picture to write, by the photograph's name; no two share a picture."""
     files: dict[str, File] = {}
     for place in inputs:
         files |= find_files(place, PHOTOGRAPHS, storage_options)
@@ -315,7 +316,7 @@ def _pictures(inputs: Sequence[str], out: str, storage_options: StorageOptions) 
 
 
 def _before_after(file: File, content: bytes) -> Image.Image:
-    """Return a photograph and what was made of it side by side, small."""
+    """Return thumbnails of a photograph and its result side by side."""
     pictures = [read_photograph(each, "rgb") for each in (file, Upload("", content=content, max_pixels=1 << 40))]
     pair = [ImageOps.contain(Image.fromarray(pixels), (_THUMB, _THUMB)) for pixels in pictures]
     both = Image.new("RGB", (2 * _THUMB, _THUMB), "white")

@@ -45,7 +45,7 @@ _CHUNKS_IN_FLIGHT = 10  # that zarr decodes or encodes at once
 
 @dataclass(frozen=True)
 class StoreSynthesisReport:
-    """What has been made of an images store.
+    """What a synthesis wrote for an images store.
 
     Attributes
     ----------
@@ -142,13 +142,13 @@ def synthesize_store(
     Raises
     ------
     ParameterError
-        If the output is or lies in one of the other stores.
+        If the output is or is inside one of the other stores.
     DataError
         If images and weights do not fit each other, or no row has the source label.
     MemoryLimitError
         If even one row of chunks needs more than ``max_memory``.
     StoreExistsError
-        If there is something at ``url`` that may not be replaced.
+        If ``url`` exists and may not be replaced.
     StoreError
         If a store cannot be read or written.
     """

@@ -8,19 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import numpy as np
-
 from mrdist.arguments import Address, plain_arguments
 from mrdist.execution import peak_memory
-from mrdist.geometry import Block, ReceptiveField, Shape, block_grid
+from mrdist.geometry import Block, Shape, block_grid
 from mrdist.moments import Color
 from mrdist.pipeline._blocks import check_workers, output_options, run_blocks, solve_block
 from mrdist.pipeline._methods import METHODS, Job, Lesson, choose_options
 from mrdist.pipeline._options import check_fixed
 from mrdist.pipeline._run import driving, hold
 from mrdist.pipeline._sums import sum_images
-from mrdist.planning import DEFAULT_MEMORY, Plan, Workload, block_bytes, plan_training
-from mrdist.solvers import check_alpha
+from mrdist.pipeline._train_plan import describe_training, plan_job, workload_of
+from mrdist.planning import DEFAULT_MEMORY, Plan, Workload, block_bytes
 from mrdist.storage import (
     FaceFrame,
     Images,
@@ -32,7 +30,7 @@ from mrdist.storage import (
     redact,
     train_output,
 )
-from mrdist.storage.outputs import AnyTraining, WeightsOutput, chunk_side
+from mrdist.storage.outputs import WeightsOutput
 from mrdist.storage.weights import TrainOutput
 
 logger = logging.getLogger("mrdist")
@@ -47,9 +45,9 @@ class TrainReport:
     url
         The weights store.
     already_complete
-        Whether there was nothing left to do.
+        Whether the store was complete before.
     start_seconds, run_seconds
-        Until the workers were ready, and from then on.
+        Until the workers were there, and all the rest.
     bytes_read
         Decoded bytes of all chunks that were read.
     blocks, blocks_run
@@ -59,7 +57,9 @@ class TrainReport:
     scores
         MSE and R2 on the training images.
     cross_validation
-        What was ``chosen``, ``blocks_run`` and ``seconds`` of each phase, where hyperparameters were to be chosen.
+        What was ``chosen``, ``blocks_run`` and ``seconds`` of each phase, if hyperparameters were chosen.
+    prepare_seconds
+        The part of ``run_seconds`` in which kernels were compiled and loaded.
     """
 
     url: str
@@ -72,6 +72,7 @@ class TrainReport:
     peak_memory_bytes: int
     scores: Mapping[str, float | None]
     cross_validation: Mapping[str, Any] | None = None
+    prepare_seconds: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``mrdist train --json`` prints."""
@@ -148,15 +149,15 @@ def train(
     images_url
         An images store.
     weights_url
-        Where the weights go. A store that the same training has begun is resumed; one that it has finished is
-        left as it is.
+        Where the weights go. An unfinished store of the same training is resumed; a complete one is left
+        unchanged.
     source, target
         Labels.
     method
         ``mr``: masked regression; ``pixel``: the same with one input pixel (receptive field 1); ``l2``: ridge
         regression on the whole image; ``kernel``: the same with a Gaussian kernel; ``pca``: regression on principal
         components; ``l1`` and ``l0``: LASSO and orthogonal matching pursuit on the whole image; ``mean``: the mean
-        target, whatever the input. An option that a method does not know is an error.
+        target, for every input. An option that a method does not have is an error.
     receptive_field, dilation, alpha, color, penalize_intercept
         As in `mrdist.MaskedRegression`, whose defaults they have (of kernel, ``alpha`` is 0.01; of l1, 0.001
         in the convention of `mrdist.baselines.estimators.LassoRegression`). With ``alpha="cv"``,
@@ -171,14 +172,15 @@ def train(
     gamma
         Of the Gaussian kernel, see `mrdist.baselines.global_estimators.GaussianRidge`.
     components
-        Number of principal components, 32 by default.
+        Number of principal components, by default 32 or as many as the training images allow.
     window
         ``l1``, ``l0``: odd side of the square of input pixels around the output pixel that may be used; all by default.
     max_iterations
-        ``l1``: limit for a pixel. Those that it stops are counted, with a warning.
+        ``l1``: limit per pixel. Pixels that reach it are counted, with a warning.
     nonzeros, tolerance
-        ``l0``: weights of a pixel, at most, and the mean squared training error at which it needs no more. Of
-        several numbers, or those from 1 to 21 that ``"cv"`` stands for, cross-validation chooses one.
+        ``l0``: weights of a pixel, at most, by default 10 or as many as the training images allow, and the mean squared
+        training error at which it needs no more. Of several numbers, or those from 1 to 21 that ``"cv"`` stands for,
+        cross-validation chooses one.
     split
         Rows to train on: train, val, test or all.
     dtype
@@ -192,9 +194,9 @@ def train(
     max_memory
         Limit on the resident bytes of one worker process.
     overwrite
-        Start anew whatever is there.
+        Replace an existing store.
     progress
-        Show a progress bar; by default to people only.
+        Show a progress bar; by default only in a terminal or a notebook.
     storage_options, weights_storage_options
         Options of the fsspec filesystems of the images and of the weights (by default the same).
 
@@ -205,11 +207,11 @@ def train(
     Raises
     ------
     ParameterError
-        If an option lies outside its domain.
+        If an option is invalid.
     DataError
         If there are no pairs, or float images hold NaN or lie outside 0..1.
     StoreError
-        If a store is not what it should be.
+        If a store is invalid or cannot be read.
     MemoryLimitError
         If no block fits into ``max_memory``.
     ExecutionError
@@ -267,7 +269,7 @@ def train_masked(job: Job, *, alpha: float | Literal["cv"], **options: Any) -> T
     output = train_output(job.url, training, plan.block, overwrite=job.overwrite, storage_options=job.storage_options)
     if output is None:
         return already_trained(job.url, plan.n_blocks, job.storage_options, job.lesson.face_frame)
-    if output.progress.block != plan.block:  # resumed: the grid is the one it was begun with
+    if output.progress.block != plan.block:  # resumed: the blocks are those of the first run
         plan = plan_job(job, workload, output.progress.block)
     return run_training(_train_block, job, plan, workload, output)
 
@@ -281,7 +283,7 @@ def plan_masked(
     dilation: int | Sequence[int] = 1,
     **search: Any,
 ) -> tuple[Training, Workload, Plan]:
-    """Check the options and cut the work into blocks; the method ``pixel`` has none of a field."""
+    """Check the options and cut the work into blocks; the method ``pixel`` has no options of a field."""
     if alpha == "cv":
         from mrdist.pipeline.cross_validate import plan_search  # which imports this module
 
@@ -292,11 +294,6 @@ def plan_masked(
     training = describe_training(job.lesson, alpha=alpha, penalize_intercept=penalize_intercept, **field)
     workload = workload_of(job.lesson.images, training, training.field)
     return training, workload, plan_job(job, workload, job.block)
-
-
-def plan_job(job: Job, workload: Workload, block: Shape | None) -> Plan:
-    """Cut the work into blocks for who works on it."""
-    return plan_training(workload, max_memory=job.max_memory, n_slots=job.n_slots, block=block)
 
 
 def run_training(
@@ -313,7 +310,7 @@ def run_training(
     plan, workload
         How it is cut, and of what.
     output
-        The weights store in the making.
+        The unfinished weights store.
 
     Returns
     -------
@@ -344,6 +341,7 @@ def run_training(
         already_complete=False,
         start_seconds=run.start_seconds,
         run_seconds=run.run_seconds + time.perf_counter() - started,
+        prepare_seconds=run.prepare_seconds,
         bytes_read=sum(block_bytes(workload, task.block, plan.slab) for task in run.tasks),
         blocks=plan.n_blocks,
         blocks_run=len(run.tasks),
@@ -355,44 +353,13 @@ def run_training(
 def already_trained(
     url: str, n_blocks: int, storage_options: StorageOptions, face_frame: FaceFrame | None
 ) -> TrainReport:
-    """Return the report of a run that found its output complete; what an older mrdist has not kept there is added."""
+    """Return the report for a complete output, and add to it what an older mrdist did not store."""
     reader = WeightsReader.open(url, storage_options)
     reader.add_face_frame(face_frame)
-    found = reader.attributes
-    chosen = found.get("cross_validation", {}).get("chosen")
+    attributes = reader.attributes
+    chosen = attributes.get("cross_validation", {}).get("chosen")
     return TrainReport(
-        url, True, 0.0, 0.0, 0, n_blocks, 0, peak_memory(), found["scores"]["train"], chosen and {"chosen": chosen}
-    )
-
-
-def describe_training(
-    lesson: Lesson, *, alpha: float, penalize_intercept: bool, receptive_field: int, dilation: int
-) -> Training:
-    """Check the options and describe the training."""
-    ReceptiveField(receptive_field, dilation).check_fits(lesson.images.shape)
-    return Training(
-        **lesson.describe(),
-        receptive_field=receptive_field,
-        dilation=dilation,
-        alpha=check_alpha(alpha),
-        penalize_intercept=penalize_intercept,
-    )
-
-
-def workload_of(images: Images, training: AnyTraining, field: ReceptiveField) -> Workload:
-    """Return the sizes that decide what a training with a receptive field costs."""
-    return Workload(
-        shape=images.shape,
-        n_channels=images.n_channels,
-        itemsize=images.dtype.itemsize,
-        chunks=images.chunks,
-        n_stored=images.n_read(images.rows((training.source, training.target), training.split)),
-        n_images=training.n_images,
-        field=field,
-        n_groups=training.n_groups,
-        weight_itemsize=np.dtype(training.dtype).itemsize,
-        weight_chunk=chunk_side(images.shape),
-        n_inputs=training.n_inputs,
+        url, True, 0.0, 0.0, 0, n_blocks, 0, peak_memory(), attributes["scores"]["train"], chosen and {"chosen": chosen}
     )
 
 

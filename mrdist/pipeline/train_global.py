@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from mrdist.baselines.dual import (
     check_components,
     check_gamma,
     check_pixels,
+    default_components,
     default_gamma,
     gaussian,
     gram_unit,
@@ -78,8 +79,9 @@ def describe_global(
         gamma=check_gamma(gamma),
         components=components,
     )
-    if components is not None:
-        check_components(components, training.n_rows)
+    if lesson.method == "pca":
+        components = default_components(training.n_rows) if components is None else components
+        training = replace(training, components=check_components(components, training.n_rows))
     check_pixels(training.height * training.width, gram_unit(lesson.images.dtype))
     return training
 
@@ -104,7 +106,7 @@ def train_global(job: Job, **options: Any) -> TrainReport:
     )
     if output is None:
         return already_trained(job.url, cut.n_blocks, job.storage_options, job.lesson.face_frame)
-    if output.progress.block != cut.block:  # resumed: the grid is the one it was begun with
+    if output.progress.block != cut.block:  # resumed: the blocks are those of the first run
         cut = plan_global(sizes, max_memory=job.max_memory, n_slots=1, block=output.progress.block)
     blocks = block_grid(images.shape, cut.block)
     tasks = [
@@ -121,9 +123,10 @@ def train_global(job: Job, **options: Any) -> TrainReport:
         max_memory=job.max_memory,
         prepare=_warm_up,
     ) as executor:
+        started = time.perf_counter() - executor.prepare_seconds
         to_sum = tasks_left(executor, tasks, output.summed, progress=job.progress, read=read_back_sums)
         to_solve = tasks_left(executor, tasks, output.progress.done, progress=job.progress)
-        started, before = time.perf_counter(), 2 * len(blocks) - len(to_sum) - len(to_solve)
+        before = 2 * len(blocks) - len(to_sum) - len(to_solve)
         with tracked(2 * len(blocks), before, "block", show=job.progress, phase="training") as advance:
             peak = _run(executor, _sum_block, to_sum, cut, peak, advance)
             if unsolved:
@@ -137,6 +140,7 @@ def train_global(job: Job, **options: Any) -> TrainReport:
         already_complete=False,
         start_seconds=executor.start_seconds,
         run_seconds=run_seconds,
+        prepare_seconds=executor.prepare_seconds,
         bytes_read=int(cut.bytes_read * share),
         blocks=len(blocks),
         blocks_run=len(to_solve),
@@ -147,7 +151,7 @@ def train_global(job: Job, **options: Any) -> TrainReport:
 
 
 def _warm_up() -> None:
-    """Load what the tasks need; what comes before the first block is no part of its time."""
+    """Load what the tasks need, so that the first block does not include that time."""
     Spectrum.of(np.eye(2), penalize_intercept=True)
 
 
@@ -176,12 +180,12 @@ def _run(
 def read_rows(images: Images, label: str, rows: npt.NDArray[np.int64], block: Block) -> Array:
     """Return some images in a block, shape (image, y, x, channel), reading a run of chunks at a time."""
     reader = images.reader()
-    found = np.empty((len(rows), *block.shape, images.n_channels), dtype=images.dtype)
+    pixels = np.empty((len(rows), *block.shape, images.n_channels), dtype=images.dtype)
     done = 0
     for start, stop, chosen in images.slabs(rows, images.chunks[0]):
-        found[done : done + len(chosen)] = reader.read(label, start, stop, block)[chosen]
+        pixels[done : done + len(chosen)] = reader.read(label, start, stop, block)[chosen]
         done += len(chosen)
-    return found
+    return pixels
 
 
 def _integers(images: Images, label: str, block: Block, pixels: Array) -> Array:
@@ -192,7 +196,7 @@ def _integers(images: Images, label: str, block: Block, pixels: Array) -> Array:
 
 
 def _sum_block(task: TrainTask) -> int:
-    """Keep the inner products of a block's source pixels, and those themselves where predictions need them."""
+    """Store the inner products of a block's source pixels, and the pixels themselves if predictions need them."""
     output, images = _open(task)
     training = output.training
     pixels = read_rows(images, training.source, _rows(images, training), task.block)
@@ -214,11 +218,11 @@ def _solve(output: GlobalOutput, images: Images, rows: npt.NDArray[np.int64]) ->
     training, unit = output.training, gram_unit(images.dtype)
     grams = output.total_sums(training.source) / unit**2
     norms = np.diagonal(grams, axis1=1, axis2=2)
-    found: dict[str, Any] = {}
+    attributes: dict[str, Any] = {}
     kept: dict[str, Matrix] = {}
     if training.method == "kernel":
         gamma = default_gamma(grams) if training.gamma is None else training.gamma
-        found["gamma"], kept["norms"] = gamma, norms
+        attributes["gamma"], kept["norms"] = gamma, norms
         grams = np.stack([gaussian(gram, own, own, gamma) for gram, own in zip(grams, norms, strict=True)])
     alpha = training.alpha
     if training.alphas is not None:
@@ -227,11 +231,11 @@ def _solve(output: GlobalOutput, images: Images, rows: npt.NDArray[np.int64]) ->
     operators = {field.name: np.stack([getattr(dual, field.name) for dual in duals]) for field in fields(Dual)}
     if training.components is None:
         kept["rotation"] = operators["rotation"]
-    output.write_operators(found, kept, **operators)
+    output.write_operators(attributes, kept, **operators)
 
 
 def choose_alpha(output: GlobalOutput, kernels: Matrix, unit: int, subject: npt.NDArray[np.str_]) -> float:
-    """Choose the penalty of all pixels by cross-validation and keep the table of errors.
+    """Choose the penalty of all pixels by cross-validation and store the table of errors.
 
     Errors follow from the inner products alone, see `mrdist.baselines.dual.held_out_errors`. The kernel is that of all
     images, as is the gamma of its default.
@@ -265,7 +269,7 @@ def _dual(training: GlobalTraining, kernel: Matrix, alpha: float | str | None) -
 def _train_block(task: TrainTask) -> int:
     """Do one block's weights from reading to writing; return the process's peak of resident bytes.
 
-    It is cut into tiles that depend on the image alone, so that BLAS is asked the same whatever the blocks are.
+    It is cut into tiles that depend on the image alone, so that BLAS gets the same calls for any blocks.
     """
     output, images = _open(task)
     training, unit = output.training, gram_unit(images.dtype)
@@ -289,7 +293,7 @@ def _train_block(task: TrainTask) -> int:
                 for group, dual in enumerate(duals):
                     coef, intercept, errors = dual.solve(values[group], unit)
                     deviations = sums.deviations[group]
-                    found = {
+                    parts = {
                         "coef": coef,
                         "intercept": intercept,
                         "train_sse": np.maximum(errors + dual.deviation * deviations.ravel(), 0),
@@ -297,8 +301,8 @@ def _train_block(task: TrainTask) -> int:
                     }
                     if source is not None:
                         pixels = rows_of(source[:, *place.slices], training.n_groups)[group]
-                        found["basis"] = dual.rotation.T @ (pixels / unit)
-                    for name, part in found.items():
+                        parts["basis"] = dual.rotation.T @ (pixels / unit)
+                    for name, part in parts.items():
                         into = maps[name][group, ..., tile.x0 : tile.x1]
                         into[...] = part.reshape(into.shape)
         output.write_weights(
@@ -315,7 +319,7 @@ def _train_block(task: TrainTask) -> int:
 
 
 def _maps(training: GlobalTraining, strip: Block) -> dict[str, Array]:
-    """Return room for what a strip of a block becomes, with the group first and the pixels last."""
+    """Return empty arrays for the results of a strip of a block, with the group first and the pixels last."""
     dtype, lead = training.dtype, training.n_groups
     maps = {
         "coef": np.empty((lead, training.n_components, *strip.shape), dtype),

@@ -30,7 +30,7 @@ from mrdist.pipeline._methods import Lesson, choose_options
 from mrdist.pipeline._options import check_fixed
 from mrdist.pipeline._run import driving, hold
 from mrdist.pipeline._sums import sum_mappings
-from mrdist.pipeline.train import describe_training
+from mrdist.pipeline._train_plan import describe_training
 from mrdist.planning import DEFAULT_MEMORY, Plan, block_bytes, plan_training
 from mrdist.storage import (
     FaceFrame,
@@ -59,7 +59,7 @@ class MappingsReport:
     url
         The group.
     already_complete
-        Whether there was nothing left to do.
+        Whether the group was complete before.
     start_seconds, run_seconds
         Until the workers were ready, and from then on.
     bytes_read
@@ -103,7 +103,7 @@ class MappingsReport:
             "peak_memory_bytes": self.peak_memory_bytes,
             "scores": self.mean_scores,
             "mappings": {
-                name: {"url": mapping_url(url, name), "scores": dict(found)} for name, found in self.scores.items()
+                name: {"url": mapping_url(url, name), "scores": dict(scores)} for name, scores in self.scores.items()
             },
             "left_out": list(self.left_out),
         }
@@ -183,14 +183,14 @@ def train_mappings(
         An images store.
     group_url
         Where the weights go: a store of kind ``mappings`` that holds the weights store ``source-target`` of each
-        mapping. One that the same training has begun is resumed; one that it has finished is left as it is.
+        mapping. An unfinished group of the same training is resumed; a complete one is left unchanged.
     source
         Label of the inputs.
     both_ways
         Also train from every other label to ``source``: with the talk's seven expressions, its twelve mappings.
     method, color, split, dtype, block, workers, scheduler, max_memory, overwrite, progress, storage_options,
     weights_storage_options, method_options
-        As in `mrdist.train`, the same for every mapping; ``method_options`` are those that the method knows, such as
+        As in `mrdist.train`, the same for every mapping; ``method_options`` are those of the method, such as
         ``receptive_field`` and ``alpha``. Mappings that do not fit into ``max_memory`` together are trained apart, as
         are those of a method without sums to share, or whose alpha is to be chosen by cross-validation, each its own.
 
@@ -270,14 +270,14 @@ def train_mappings(
             members = {name: output for name, output in begun.items() if output.progress.block == grid}
             if grid == unit.plan.block:
                 plan = unit.plan
-            else:  # resumed: the grid is the one it was begun with
+            else:  # resumed: the blocks are those of the first run
                 workload = workload_of_all(images, [output.training for output in members.values()])
                 plan = plan_training(workload, max_memory=limit, n_slots=n_slots, block=grid)
             work.append(_Work(members, plan))
     for advice in dict.fromkeys(part.plan.advice for part in work):
         if advice is not None:
             logger.warning(advice)
-    parts = [(part.plan.slab, *found) for part in work for found in part.split(images.shape)]
+    parts = [(part.plan.slab, *piece) for part in work for piece in part.split(images.shape)]
     tasks = [
         _Task(group_url, weights_storage_options, images_url, storage_options, names, index, block_, slab)
         for slab, index, block_, names, _ in parts
@@ -373,7 +373,7 @@ def _train_block(task: _Task) -> int:
     training = outputs[0].training
     rows = images.rows(mappings[0], training.split)
     assert training.alpha is not None
-    found = sum_mappings(
+    sums = sum_mappings(
         images,
         mappings,
         rows,
@@ -383,7 +383,7 @@ def _train_block(task: _Task) -> int:
         n_inputs=training.n_inputs,
         slab=task.slab,
     )
-    for output, statistics in zip(outputs, found, strict=True):
+    for output, statistics in zip(outputs, sums, strict=True):
         solution = solve_block(statistics, training.alpha, task, penalize_intercept=training.penalize_intercept)
         output.write_block(task.index, task.block, solution)
     return peak_memory()

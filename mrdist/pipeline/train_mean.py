@@ -1,4 +1,4 @@
-"""Train the mean target: an image of intercepts, whatever the input."""
+"""Train the mean target: an image of intercepts, the same for every input."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from mrdist.execution import peak_memory
 from mrdist.geometry import ReceptiveField
 from mrdist.moments import unit_of
 from mrdist.pipeline._methods import Job
-from mrdist.pipeline.train import TrainReport, TrainTask, already_trained, plan_job, run_training, workload_of
+from mrdist.pipeline._train_plan import plan_job, workload_of
+from mrdist.pipeline.train import TrainReport, TrainTask, already_trained, run_training
 from mrdist.planning import Plan, Workload
 from mrdist.storage import Images
 from mrdist.storage.global_weights import GlobalOutput, GlobalTraining, global_output
@@ -30,7 +31,7 @@ def train_mean(job: Job) -> TrainReport:
     output = global_output(job.url, training, plan.block, job.lesson.images.dtype, **keep)
     if output is None:
         return already_trained(job.url, plan.n_blocks, job.storage_options, job.lesson.face_frame)
-    if output.progress.block != plan.block:  # resumed: the grid is the one it was begun with
+    if output.progress.block != plan.block:  # resumed: the blocks are those of the first run
         plan = plan_job(job, workload, output.progress.block)
     report = run_training(_train_block, job, plan, workload, output)
     return replace(report, bytes_read=report.bytes_read // 2)

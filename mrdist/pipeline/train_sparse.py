@@ -13,10 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mrdist.analysis import spread_pixels
-from mrdist.baselines.estimators import check_pursuit
+from mrdist.baselines.estimators import check_pursuit, default_nonzeros
 from mrdist.baselines.held_out import held_out_errors, lasso_candidates, omp_candidates
 from mrdist.baselines.lasso import TOLERANCE
-from mrdist.baselines.omp import shared_bytes
 from mrdist.baselines.sparse import (
     TILE_SIDE,
     Solver,
@@ -26,7 +25,7 @@ from mrdist.baselines.sparse import (
     omp_solver,
     window_of,
 )
-from mrdist.errors import DataError, MemoryLimitError
+from mrdist.errors import DataError
 from mrdist.execution import peak_memory
 from mrdist.geometry import Block, Shape, block_grid
 from mrdist.moments import to_integers, unit_of
@@ -34,12 +33,12 @@ from mrdist.pipeline._blocks import BlockRun, run_blocks
 from mrdist.pipeline._methods import Job
 from mrdist.pipeline._options import check_fixed, check_numbers, check_unsearched
 from mrdist.pipeline._search import Parameter, check_search, settle
+from mrdist.pipeline._sparse_plan import plan_sparse
 from mrdist.pipeline.train import TrainReport, TrainTask, already_trained
-from mrdist.planning import BASE_MEMORY, MIB, Cut, whole_block
+from mrdist.planning import Cut
 from mrdist.selection import assign_folds, check_alphas
 from mrdist.solvers import check_alpha
 from mrdist.storage import Images, StorageOptions, redact
-from mrdist.storage.outputs import chunk_side
 from mrdist.storage.sparse_weights import SparseOutput, SparseTraining, sparse_output
 
 LASSO_ALPHAS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03)
@@ -47,14 +46,12 @@ LASSO_ALPHAS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03)
 OMP_NUMBERS = (1, 2, 3, 5, 8, 13, 21)
 """Numbers of weights of l0 to try by default, as far as the people suffice."""
 _TARGETS = 256  # output pixels that stand for all in a cross-validation
-_SIDE = 32  # of a block in pixels, where there are enough of them for all workers
-_WORK = 96 * MIB  # a tile's correlations, working sets and Gram matrix
 _MANY_CHUNKS = 16  # of the matrix: with fewer, starting workers takes longer than laying them out
 
 
 @dataclass(frozen=True)
 class _ChunkTask:
-    """A chunk of the matrix to lay out; its block is of no meaning."""
+    """A chunk of the matrix to lay out; its block has no meaning."""
 
     weights_url: str
     weights_options: StorageOptions = field(repr=False)
@@ -84,21 +81,26 @@ def plan_lasso(
     if alpha == "cv":
         alphas = search.pop("alphas")
         grid = check_alphas(LASSO_ALPHAS if alphas is None else alphas)
-        found = {"alphas": list(grid), **check_search(job.lesson, **search)}
-        return _plan(job, window, alpha=alpha, max_iterations=max_iterations, **found)
+        search = {"alphas": list(grid), **check_search(job.lesson, **search)}
+        return _plan(job, window, alpha=alpha, max_iterations=max_iterations, **search)
     check_fixed(receptive_field=1, dilation=1, **search)
     return _plan(job, window, alpha=check_alpha(alpha), max_iterations=max_iterations)
 
 
 def plan_omp(
-    job: Job, *, nonzeros: int | Sequence[int] | Literal["cv"], tolerance: float, window: int | None, **search: Any
+    job: Job,
+    *,
+    nonzeros: int | Sequence[int] | Literal["cv"] | None,
+    tolerance: float,
+    window: int | None,
+    **search: Any,
 ) -> tuple[SparseTraining, Cut]:
     """Check the options and cut the work into blocks."""
     lesson = job.lesson
     shape = lesson.images.shape
     check_window(window, shape)
     n_images = len(lesson.rows)
-    if isinstance(nonzeros, int):
+    if nonzeros is None or isinstance(nonzeros, int):
         check_unsearched("--nonzeros cv (nonzeros='cv')", **search)
         search = {}
     else:
@@ -107,7 +109,9 @@ def plan_omp(
         n_images -= int(np.bincount(folds).max())  # the largest fold leaves the fewest to train on
     n_rows = n_images * (lesson.images.n_channels if lesson.color == "shared" else 1)
     n_columns = shape[0] * shape[1] if window is None else min(window**2, shape[0] * shape[1])
-    if nonzeros == "cv":
+    if nonzeros is None:
+        nonzeros = default_nonzeros(n_rows, n_columns)
+    elif nonzeros == "cv":
         nonzeros = [number for number in OMP_NUMBERS if number <= min(n_rows - 1, n_columns)] or [1]
     if not isinstance(nonzeros, int):
         nonzeros = check_numbers(nonzeros)
@@ -129,15 +133,17 @@ def _train(job: Job, training: SparseTraining, cut: Cut) -> TrainReport:
     output = sparse_output(job.url, training, cut.block, overwrite=job.overwrite, storage_options=job.storage_options)
     if output is None:
         return already_trained(job.url, cut.n_blocks, job.storage_options, job.lesson.face_frame)
-    if output.progress.block != cut.block:  # resumed: the grid is the one it was begun with
+    if output.progress.block != cut.block:  # resumed: the blocks are those of the first run
         cut = plan_sparse(images, training, max_memory=job.max_memory, n_slots=1, block=output.progress.block)
     done = output.progress.done
     tasks = [
         TrainTask(job.url, job.storage_options, images.url, images.storage_options, index, block, images.chunks[0])
         for index, block in enumerate(block_grid(images.shape, cut.block))
     ]
+    began = time.perf_counter()
     if not done.all() and job.workers != 0:
         _warm_up()
+    warm_seconds = time.perf_counter() - began
     search = _search(job, output, cut)
     run = run_blocks(
         _train_block,
@@ -156,7 +162,7 @@ def _train(job: Job, training: SparseTraining, cut: Cut) -> TrainReport:
     if unsolved:
         warnings.warn(
             f"{unsolved} of {training.n_groups * training.n_pixels} pixels did not converge within "
-            f"{training.max_iterations} iterations and keep what they had; raise --max-iterations.",
+            f"{training.max_iterations} iterations and keep their last weights; raise --max-iterations.",
             stacklevel=4,
         )
     scores = output.finish(job.lesson.provenance, job.lesson.face_frame, unsolved=unsolved)
@@ -164,7 +170,8 @@ def _train(job: Job, training: SparseTraining, cut: Cut) -> TrainReport:
         url=job.url,
         already_complete=False,
         start_seconds=search.start_seconds + run.start_seconds,
-        run_seconds=search.run_seconds + run.run_seconds + time.perf_counter() - started,
+        run_seconds=warm_seconds + search.run_seconds + run.run_seconds + time.perf_counter() - started,
+        prepare_seconds=warm_seconds + search.prepare_seconds + run.prepare_seconds,
         bytes_read=cut.bytes_read * len(run.tasks) // cut.n_blocks,
         blocks=cut.n_blocks,
         blocks_run=len(run.tasks),
@@ -182,7 +189,7 @@ def _warm_up() -> None:
 
 
 def _search(job: Job, output: SparseOutput, cut: Cut) -> BlockRun:
-    """Choose what is to be chosen by cross-validation, unless an earlier run has."""
+    """Choose alpha or the number of weights by cross-validation, unless an earlier run did."""
     training, images = output.training, job.lesson.images
     if training.folds is None or output.chosen is not None:
         return BlockRun(0.0, 0.0, 0)
@@ -216,13 +223,13 @@ def _search(job: Job, output: SparseOutput, cut: Cut) -> BlockRun:
 
 
 def _candidates(training: SparseTraining) -> Sequence[float]:
-    found = training.nonzeros if training.alphas is None else training.alphas
-    assert isinstance(found, Sequence)
-    return found
+    candidates = training.nonzeros if training.alphas is None else training.alphas
+    assert isinstance(candidates, Sequence)
+    return candidates
 
 
 def _sample_rows(shape: Shape) -> list[list[Block]]:
-    """Return the output pixels of a cross-validation, row by row: a row is a task, whatever the workers are."""
+    """Return the output pixels of a cross-validation, row by row: a row is a task, for any number of workers."""
     places = (divmod(pixel, shape[1]) for pixel in spread_pixels(shape, _TARGETS).tolist())
     pixels = (Block(y, x, y + 1, x + 1) for y, x in places)
     return [list(row) for _, row in groupby(pixels, key=lambda pixel: pixel.y0)]
@@ -243,7 +250,7 @@ def _search_row(task: TrainTask) -> int:
     )
     pixels = _sample_rows(training.shape)[task.index]
     total = np.zeros((len(candidates), training.folds))
-    # without a window the pixels see the same, and are solved together
+    # without a window all pixels see the same inputs, and are solved together
     for together in [pixels] if training.window is None else [[pixel] for pixel in pixels]:
         seen = _read(images, training, training.source, window_of(together[0], training.window, training.shape))
         wanted = [_read(images, training, training.target, pixel) for pixel in together]
@@ -266,7 +273,7 @@ def _flat(images: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
 
 
 def _lay_out(job: Job, output: SparseOutput, cut: Cut) -> None:
-    """Make the matrix of the rows that the blocks have left."""
+    """Write the matrix from the rows that the blocks stored."""
     n_chunks = output.lay_out()
     nowhere = Block(0, 0, 0, 0)
     run_blocks(
@@ -285,77 +292,6 @@ def _lay_out(job: Job, output: SparseOutput, cut: Cut) -> None:
 def _write_chunk(task: _ChunkTask) -> int:
     SparseOutput.open(task.weights_url, task.weights_options).write_chunk(task.index)
     return peak_memory()
-
-
-def plan_sparse(
-    images: Images, training: SparseTraining, *, max_memory: int, n_slots: int, block: Shape | None = None
-) -> Cut:
-    """Choose the blocks.
-
-    Parameters
-    ----------
-    images, training
-        What is trained.
-    max_memory, n_slots
-        Limit on the resident bytes of a worker, and the tasks that run at once.
-    block
-        Height and width of a block, rounded up to whole chunks of the error maps.
-
-    Returns
-    -------
-    Cut
-
-    Raises
-    ------
-    ParameterError
-        If ``block`` is not a height and a width in pixels.
-    MemoryLimitError
-        If the source images, or the windows of a block, do not fit into ``max_memory``.
-    """
-    unit = chunk_side(images.shape)
-    for wanted in [(max(_SIDE, unit),) * 2, (unit, unit)] if block is None else [block]:
-        chosen = whole_block(images.shape, unit, wanted)
-        blocks = block_grid(images.shape, chosen)
-        if len(blocks) >= 2 * n_slots:
-            break
-    needed = max(_memory(images, training, part) for part in blocks)
-    if needed > max_memory:
-        what = "the whole source images" if training.window is None else f"windows of {training.window} pixels"
-        raise MemoryLimitError(
-            f"training by {training.method} on {what} of {training.n_images} pairs of {training.height} x "
-            f"{training.width} pixels needs {-(-needed // MIB)} MiB in a worker ({BASE_MEMORY // MIB} MiB of them "
-            f"before any work), but max_memory is {max_memory // MIB} MiB; raise --max-memory or limit the inputs by a "
-            "smaller --window."
-        )
-    pixels = sum(_pixels(window_of(part, training.window, images.shape)) + _pixels(part) for part in blocks)
-    n_read = images.n_read(images.rows((training.source, training.target), training.split))
-    return Cut(
-        block=chosen,
-        n_blocks=len(blocks),
-        peak_memory=needed,
-        bytes_read=n_read * pixels * images.n_channels * images.dtype.itemsize,
-        bytes_written=training.n_groups * training.n_pixels * (training.most_nonzeros or training.n_images) * 8,
-    )
-
-
-def _memory(images: Images, training: SparseTraining, block: Block) -> int:
-    inputs = window_of(block, training.window, images.shape)
-    pixel = images.n_channels * images.dtype.itemsize
-    # the pixels of all pairs, and a run of stored images as it is read and decoded
-    held = (_pixels(inputs) + _pixels(block)) * pixel * (training.n_images + 2 * images.chunks[0])
-    n_columns = _pixels(inputs)
-    if training.window is not None:
-        n_columns = min(n_columns, (TILE_SIDE + training.window - 1) ** 2)
-    n_rows = training.n_images * (images.n_channels if training.color == "shared" else 1)
-    columns = n_columns * n_rows * (8 + 8 + 4)  # centred, on the way there, and in float32
-    if training.folds is not None:  # once more as integers, those of the other folds and of one
-        columns += n_columns * n_rows * 2 * images.dtype.itemsize
-    gram = shared_bytes(n_columns, training.most_nonzeros) if training.most_nonzeros else 0
-    return BASE_MEMORY + _WORK + held + columns + gram
-
-
-def _pixels(block: Block) -> int:
-    return block.shape[0] * block.shape[1]
 
 
 def _train_block(task: TrainTask) -> int:
@@ -392,10 +328,10 @@ def _read(images: Images, training: SparseTraining, label: str, block: Block) ->
     """Return the pixels in a block of all images that are trained on, as integers."""
     reader = images.reader()
     rows = images.rows((training.source, training.target), training.split)
-    found = np.concatenate(
+    pixels = np.concatenate(
         [reader.read(label, start, stop, block)[chosen] for start, stop, chosen in images.slabs(rows, images.chunks[0])]
     )
     try:
-        return to_integers(found, label)
+        return to_integers(pixels, label)
     except DataError as error:
         raise DataError(f"in {redact(images.url)}, {block}: {error}") from error

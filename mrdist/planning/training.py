@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import prod
+from typing import Any
 
 from mrdist.geometry import Block, Shape, block_grid
 from mrdist.planning.cuts import Cut, count_blocks, fastest, find_blocks, round_up, too_large, touched
@@ -33,17 +34,29 @@ class Plan(Cut):
         What the chunks of the images cost and what to do about it, or None where they are good to train from.
     seconds
         Expected time of the training, or None where nothing was measured (`mrdist.calibration`).
+    start_seconds
+        Expected time until its workers are there, which is not in ``seconds``; 0 where there is no cluster.
     """
 
     slab: int
     bytes_needed: int
     advice: str | None
     seconds: float | None = None
+    start_seconds: float | None = None
+
+    @property
+    def total_seconds(self) -> float | None:
+        """Expected time with the start of the workers, or None where it is not known."""
+        return None if self.seconds is None or self.start_seconds is None else self.start_seconds + self.seconds
 
     @property
     def amplification(self) -> float:
         """Bytes read over bytes needed."""
         return self.bytes_read / self.bytes_needed
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``mrdist plan --json`` prints."""
+        return {**asdict(self), "amplification": self.amplification, "total_seconds": self.total_seconds}
 
 
 def plan_training(workload: Workload, *, max_memory: int, n_slots: int, block: Shape | None = None) -> Plan:

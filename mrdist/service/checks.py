@@ -69,7 +69,7 @@ def plan_request(catalog: Catalog, settings: Settings, options: Mapping[str, Any
     cost = check_training(images, **_labels(given))
     if given.pop("method", "mr") == "mr" and given.get("target") not in (None, "all"):
         planned = plan(images, **given)
-        answer = {**asdict(planned), "amplification": planned.amplification}
+        answer = planned.to_dict()
     else:
         answer = {"n_blocks": cost.blocks, **asdict(cost)}
     workers = max(1, min(n_slots_of(settings.workers), cost.blocks))

@@ -17,7 +17,7 @@ from mrdist.storage.csr import write_csr
 from mrdist.storage.face_frame import FaceFrame
 from mrdist.storage.fence import fenced_by
 from mrdist.storage.files import File, Source
-from mrdist.storage.growing import Addition, additions, begin_growth, finish_growth, write_addition
+from mrdist.storage.growing import Addition, additions, begin_growth, check_growth, finish_growth, write_addition
 from mrdist.storage.images import Images, open_images
 from mrdist.storage.images_check import check_images
 from mrdist.storage.images_writer import (
@@ -68,6 +68,7 @@ __all__ = [
     "additions",
     "begin_growth",
     "check_apart",
+    "check_growth",
     "check_images",
     "check_labels",
     "check_output",

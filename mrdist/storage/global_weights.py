@@ -84,8 +84,7 @@ class GlobalTraining(AnyTraining):
 class GlobalOutput(WeightsOutput):
     """A weights store of a method that sees the whole image, in the making.
 
-    There are two passes with a barrier: the first leaves the inner products of a block's pixels and a copy of the
-    source images, the second weights.
+    The first pass leaves the inner products of every block and a copy of the source images, the second the weights.
     """
 
     training: GlobalTraining
@@ -398,6 +397,4 @@ class GlobalModel(Model):
 
     def to_scipy(self) -> Any:
         """Raise ParameterError: the weights are dense."""
-        raise ParameterError(
-            f"the weights of method {self.method} are dense and have no sparse form; export those of mr, l1 or l0."
-        )
+        raise ParameterError(f"weights of method {self.method} are dense, not sparse; export those of mr, l1 or l0.")

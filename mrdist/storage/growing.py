@@ -14,10 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
+from mrdist.errors import StoreFormatError
 from mrdist.geometry import Block
 from mrdist.storage.images import Images
 from mrdist.storage.images_writer import write_rows
-from mrdist.storage.urls import check_format, commit, open_group, remove_partial_files, store_errors
+from mrdist.storage.urls import check_format, commit, open_group, redact, remove_partial_files, store_errors
+
+_KEPT = ("image", "subject", "dataset", "split", "present")
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,24 @@ def additions(images: Images, n_new: int) -> Iterator[Addition]:
         n_old = max(images.n_images - start, 0)
         first = start + n_old - images.n_images
         yield Addition(start, n_old, first, min(start + run, total) - images.n_images)
+
+
+def check_growth(images: Images) -> None:
+    """Make sure that a store has room for what is kept of every image.
+
+    Raises
+    ------
+    StoreFormatError
+        If it lacks an array for that, as one written by hand may.
+    """
+    with store_errors(images.url):
+        there = {name for name, _ in _per_image(open_group(images.url, images.storage_options))}
+    missing = [name for name in (*_KEPT, *images.labels) if name not in there]
+    if missing:
+        raise StoreFormatError(
+            f"{redact(images.url)} has no {' and no '.join(missing)} with the dimension image, so nothing can be "
+            f"appended; copy it with `mrdist rechunk {redact(images.url)} OUT` and append to the copy."
+        )
 
 
 def begin_growth(images: Images, n_new: int) -> None:

@@ -80,7 +80,7 @@ def chunk_shape(
     return min(chunks[0], n_images), min(chunks[1], shape[0]), min(chunks[2], shape[1]), n_channels
 
 
-def check_labels(labels: Sequence[str]) -> None:
+def check_labels(labels: Any) -> None:
     """Make sure that labels can be names of arrays.
 
     Raises

@@ -137,7 +137,7 @@ class WeightsOutput:
             }
 
     def finish(
-        self, provenance: Mapping[str, Any], face_frame: FaceFrame | None = None, **extra: Any
+        self, provenance: Mapping[str, Any], face_frame: FaceFrame | None, **extra: Any
     ) -> dict[str, float | None]:
         """Reduce the error maps to scores, mark the store complete and return the scores.
 

@@ -57,7 +57,9 @@ def find_files(place: str, suffixes: Collection[str], storage_options: StorageOp
             source = Source.open(place, storage_options)
             files = [file for file in map(source.file, source.files) if file.suffix in suffixes]
             if not files:
-                raise DataError(f"there is no photograph in {redact(place)} ({', '.join(sorted(suffixes))}).")
+                raise DataError(
+                    f"there is no photograph in {redact(place)} ({', '.join(sorted(suffixes))}); check the folder."
+                )
         else:
             return {redact(place): File(normalize_url(place), storage_options=storage_options)}
     return {str(file): file for file in files}

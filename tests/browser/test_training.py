@@ -36,7 +36,7 @@ def test_a_newcomer_comes_from_nothing_to_a_picture(open_page, serve, tmp_path):
     page.get_by_text("More options").click()
     page.get_by_label("Block, rows and columns").fill("16, 16")
     page.wait_for_selector("#plan:not(.stale) dd:text-is('64')")
-    assert page.locator("#plan dt").all_inner_texts()[:3] == ["time", "memory of a worker", "to be read"]
+    assert page.locator("#plan dt").all_inner_texts()[:3] == ["time", "memory of a worker", "data to read"]
     assert page.get_by_label("Name of the model").input_value() == "surprised-5x5"
     shares = page.evaluate_handle(SHARES)
     page.get_by_role("button", name="Start the training").click()
@@ -84,7 +84,7 @@ def test_blocks_come_up_while_one_watches_and_a_stopped_job_goes_on(open_page, t
     page.wait_for_selector("#watch-state.cancelled")
     share = page.evaluate(SHARE)
     assert 0 < share < 100
-    page.locator("#watch-actions").get_by_role("button", name=re.compile("^Go on")).click()
+    page.locator("#watch-actions").get_by_role("button", name=re.compile("^Resume")).click()
     wait_until(page, f"{SHARE} > {share}")
     page.locator("#watch-actions").get_by_role("button", name=re.compile("^Stop")).click()
     page.wait_for_selector("#watch-state.cancelled")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from mrdist.service.catalog import NAME_PATTERN
 from mrdist.service.context import CatalogHere, DeskHere
@@ -33,6 +33,8 @@ class Comparison(BaseModel):
     source: str
     target: str
     methods: list[dict[str, Any]]
+    people: Annotated[list[str], Field(description="Names of the people who are scored.")] = []
+    verdicts: Annotated[dict[str, str], Field(description="Which methods are best, in words, by measure.")] = {}
 
 
 @router.get("")

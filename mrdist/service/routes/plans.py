@@ -29,6 +29,8 @@ class PlanAnswer(BaseModel):
     amplification: float | None = None
     slab: int | None = None
     seconds: float | None = None
+    start_seconds: Annotated[float | None, Field(description="Until the workers are there; not in seconds.")] = None
+    total_seconds: float | None = None
     advice: str | None = None
 
 

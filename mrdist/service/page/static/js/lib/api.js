@@ -71,7 +71,7 @@ export async function testScores(model, dataset) {
 }
 
 /**
- * Follow a job's events until it ends; goes on after a break in the connection.
+ * Follow a job's events until it ends; continues after a break in the connection.
  * Handlers: job(object), blocks(indices), connection("on" | "off"), gone(). connection("on") must fetch
  * what happened during a break. Returns a function that stops following.
  */

@@ -92,7 +92,7 @@ export class ScoreTable {
         const cell = value(model);
         if (index === 0) return h("td", {}, h("a", { href: `/models?model=${part(model.name)}`, onclick: choose, "data-key": `model ${model.name}` }, cell));
         if (cell === null || cell === undefined) return h("td", { class: "soft", title: model.problem }, model.test === undefined ? "…" : "–");
-        const harm = COLUMNS[index].name === "Error" && model.test?.ratio?.mse?.low > 1 ? "worse than leaving the photograph unchanged" : null;
+        const harm = COLUMNS[index].name === "Error" && model.test?.ratio?.mse?.low > 1 ? "worse than leaving the photograph as it is" : null;
         return h("td", { title: harm, class: best[index] === cell && !text ? "best" : null }, text ? cell : show(cell));
       }),
     );

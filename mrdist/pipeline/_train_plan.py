@@ -1,0 +1,48 @@
+"""How a training with receptive fields is described and cut into blocks, and what decides its cost."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mrdist.geometry import ReceptiveField, Shape
+from mrdist.pipeline._methods import Job, Lesson
+from mrdist.planning import Plan, Workload, plan_training
+from mrdist.solvers import check_alpha
+from mrdist.storage import Images, Training
+from mrdist.storage.outputs import AnyTraining, chunk_side
+
+
+def describe_training(
+    lesson: Lesson, *, alpha: float, penalize_intercept: bool, receptive_field: int, dilation: int
+) -> Training:
+    """Check the options and describe the training."""
+    ReceptiveField(receptive_field, dilation).check_fits(lesson.images.shape)
+    return Training(
+        **lesson.describe(),
+        receptive_field=receptive_field,
+        dilation=dilation,
+        alpha=check_alpha(alpha),
+        penalize_intercept=penalize_intercept,
+    )
+
+
+def workload_of(images: Images, training: AnyTraining, field: ReceptiveField) -> Workload:
+    """Return the sizes that decide what a training with a receptive field costs."""
+    return Workload(
+        shape=images.shape,
+        n_channels=images.n_channels,
+        itemsize=images.dtype.itemsize,
+        chunks=images.chunks,
+        n_stored=images.n_read(images.rows((training.source, training.target), training.split)),
+        n_images=training.n_images,
+        field=field,
+        n_groups=training.n_groups,
+        weight_itemsize=np.dtype(training.dtype).itemsize,
+        weight_chunk=chunk_side(images.shape),
+        n_inputs=training.n_inputs,
+    )
+
+
+def plan_job(job: Job, workload: Workload, block: Shape | None) -> Plan:
+    """Cut the work into blocks for the workers of a job."""
+    return plan_training(workload, max_memory=job.max_memory, n_slots=job.n_slots, block=block)
