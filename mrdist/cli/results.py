@@ -48,7 +48,8 @@ def synthesize(weights: str, inputs: tuple[str, ...], out: str, as_json: bool, *
 
     A photograph may have any size. A landmark file beside it or --points locate the face; otherwise it is detected.
     Only the face changes. A photograph of the trained size without landmarks or points counts as aligned. INPUTS may
-    be folders and patterns. Dark, turned and drawn faces give a warning; --json has the measures of all faces.
+    be folders and patterns. A face that is dark, turned or unlike the
+    training's gives a warning; --json has the measures of all faces.
 
     If INPUTS is an images store, its images of the source label become an images store of the target label at URL.
     A group of mappings writes one folder or store for each, with its name, inside DIR or URL.
