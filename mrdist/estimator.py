@@ -11,6 +11,7 @@ import numpy.typing as npt
 import scipy.sparse
 from sklearn.utils.validation import check_is_fitted
 
+from mrdist.arguments import plain, shown
 from mrdist.baselines.image_regressor import ImageRegressor, Images, Pairs, pairs_of
 from mrdist.errors import DataError, ParameterError
 from mrdist.geometry import Block, ReceptiveField
@@ -187,6 +188,8 @@ class MaskedRegression(ImageRegressor):
         """Check all but the penalty."""
         if self.color not in COLORS:
             raise ParameterError(f"color must be one of {', '.join(COLORS)}, got {self.color!r}.")
+        if not isinstance(plain(self.penalize_intercept), bool):
+            raise ParameterError(f"penalize_intercept must be True or False, got {shown(self.penalize_intercept)}.")
         pairs = pairs_of(X, Y)
         ReceptiveField(self.receptive_field, self.dilation).check_fits(pairs.source.shape[1:3])
         return pairs

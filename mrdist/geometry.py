@@ -15,6 +15,8 @@ from mrdist.errors import ParameterError
 
 Shape = tuple[int, int]
 
+_REACH = 2**31  # pixels, more than any image has on a side: offsets and their differences are 64-bit integers
+
 
 @dataclass(frozen=True)
 class ReceptiveField:
@@ -30,7 +32,7 @@ class ReceptiveField:
     Raises
     ------
     ParameterError
-        If ``size`` is not odd and positive or ``dilation`` is not positive.
+        If ``size`` is not odd and positive, ``dilation`` is not positive, or the field is wider than any image.
 
     Examples
     --------
@@ -53,6 +55,11 @@ class ReceptiveField:
             )
         if self.dilation < 1:
             raise ParameterError(f"dilation must be at least 1, got {self.dilation}.")
+        if self.reach > _REACH:
+            raise ParameterError(
+                f"a receptive field of {self.size} taps at dilation {self.dilation} is {self.reach} pixels wide, more "
+                f"than {_REACH}; use a smaller receptive_field or dilation."
+            )
 
     @property
     def halo(self) -> int:

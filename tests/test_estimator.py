@@ -299,3 +299,10 @@ def test_views_of_larger_arrays_give_the_weights_of_their_copies(crop):
 
     np.testing.assert_array_equal(view.coef_, copy.coef_)
     np.testing.assert_array_equal(view.predict(X[crop]), copy.predict(X[crop].copy()))
+
+
+@pytest.mark.parametrize("value", ["no", None, 1.0, [True]])
+def test_whether_the_intercept_is_penalised_is_true_or_false(value, images):
+    X, Y = images[0], images[1]
+    with pytest.raises(ParameterError, match="penalize_intercept must be True or False"):
+        MaskedRegression(penalize_intercept=value).fit(X, Y)

@@ -76,6 +76,12 @@ def test_a_size_without_a_centre_is_refused(size):
         ReceptiveField(size)
 
 
+@pytest.mark.parametrize(("size", "dilation"), [(10**30 + 1, 1), (3, 10**30), (2**31 + 1, 2)])
+def test_a_field_wider_than_any_image_is_refused(size, dilation):
+    with pytest.raises(ParameterError, match="use a smaller receptive_field or dilation"):
+        ReceptiveField(size, dilation)
+
+
 @pytest.mark.parametrize("dilation", [0, -1])
 def test_a_dilation_below_one_is_refused(dilation):
     with pytest.raises(ParameterError, match=f"dilation .* got {dilation}"):
