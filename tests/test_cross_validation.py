@@ -407,7 +407,7 @@ def test_stopped_between_two_steps_it_goes_on(stores, tmp_path, monkeypatch, whe
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--folds", 60), "folds is 60, but the images to train on are of 24 subject"),
+        (("--folds", 60), "folds is 60, but the images to train on show only 24 subject"),
         (("--folds", 1), "folds must be a whole number of at least 2"),
         (("--alphas", "1,-1"), "got -1.0"),
         (("--alphas", "1,2,1"), "holds 1 twice"),

@@ -152,7 +152,7 @@ def test_weights_of_an_older_mrdist_learn_it_from_the_same_command(faces, way):
     expected = [commands.files(url) for url in urls]
     for url in urls:
         forget(url)
-        with pytest.raises(DataError, match="run the command that trained them once more"):
+        with pytest.raises(DataError, match="run the training command once more"):
             mrdist.synthesize(url, str(faces.photograph), str(faces.folder / "made"), points=PUPILS, progress=False)
     assert _train(faces, way, str(faces.folder / way.replace(" ", "-"))) == urls
     assert [commands.files(url) for url in urls] == expected

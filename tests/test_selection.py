@@ -40,7 +40,7 @@ def test_the_seed_decides_and_the_draw_stays_what_it_was():
 
 @pytest.mark.parametrize(
     ("n_folds", "message"),
-    [(4, "folds is 4, but the images to train on are of 3 subject"), (1, "at least 2"), (-2, "got -2")],
+    [(4, "folds is 4, but the images to train on show only 3 subject"), (1, "at least 2"), (-2, "got -2")],
 )
 def test_folds_that_cannot_be(n_folds, message):
     with pytest.raises(ParameterError, match=message):

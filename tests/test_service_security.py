@@ -181,7 +181,7 @@ def test_a_client_that_asks_too_often_waits(client):
     service = client(requests_per_second=3)
     answers = [service.get("/healthz") for _ in range(5)]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
-    assert "3 times a second" in problem(answers[-1], 429)
+    assert "3 requests per second" in problem(answers[-1], 429)
     assert int(answers[-1].headers["retry-after"]) >= 1
 
 

@@ -122,7 +122,7 @@ def test_a_full_disk_is_told_and_nothing_is_half_written(client, catalog, monkey
 def test_more_faces_than_the_disk_holds_are_not_begun(client, monkeypatch):
     monkeypatch.setattr(Catalog, "free_bytes", lambda _: 10_000)
     body = {"verb": "generate", "name": "many", "options": {"images": 100, "size": 64}}
-    assert "10000 left" in refusal(client.post(JOBS, json=body), 507)
+    assert "10000 free" in refusal(client.post(JOBS, json=body), 507)
 
 
 def test_more_memory_than_the_machine_has_is_refused(client, monkeypatch):
@@ -250,7 +250,7 @@ def test_a_broken_record_of_a_job_hides_no_other(client, catalog):
     places = [pathlib.Path(catalog.url, f"jobs/20261125t000000000000-0000000{n}.json") for n in range(2)]
     for place, content in zip(places, ("{", '{"id": 3}'), strict=True):
         place.write_text(content)
-        assert "remove the file" in refusal(client.get(f"{JOBS}/{place.stem}"), 503)
+        assert "; remove" in refusal(client.get(f"{JOBS}/{place.stem}"), 503)
     job = client.post(JOBS, json={"verb": "train", "name": "whole", "options": PAIR}).json()
     assert [each["id"] for each in client.get(JOBS).json()["jobs"]] == [job["id"]]
     assert "needs 'faces'" in refusal(client.delete("/api/v1/datasets/faces"), 409)

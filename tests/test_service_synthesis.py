@@ -313,7 +313,7 @@ def test_a_body_that_is_too_large(studio, streamed):
     body = head + b"x" * 20_000 + b"\r\n--b--\r\n"
     content = iter([body[:15_000], body[15_000:]]) if streamed else body
     answer = client.post(SYNTHESIS, content=content, headers={"content-type": "multipart/form-data; boundary=b"})
-    assert "larger than 10000 bytes" in refusal(answer, 413)
+    assert "the limit of 10000 bytes" in refusal(answer, 413)
 
 
 def test_a_face_that_is_not_found_asks_for_the_pupils(studio):
@@ -327,7 +327,7 @@ def test_a_model_that_is_too_large_to_stay_open(studio, monkeypatch):
     images = studio.catalog.url_of("datasets", "people")
     commands.succeed("train", images, weights, "--source", "neutral", "--target", "sad", "--workers", 0)
     monkeypatch.setattr(synthesis, "MODEL_BYTES", 1000)
-    assert "1000 are the limit" in refusal(post(studio, studio.face, model="huge"), 422)
+    assert "the limit for an open mapping is 1000" in refusal(post(studio, studio.face, model="huge"), 422)
     studio.catalog.remove("models", "huge")
 
 

@@ -270,7 +270,7 @@ def test_one_standard_error_prefers_few_weights(crops, tmp_path):
         (("--method", "l1", "--alpha", "cv", "--rule", "pixel"), "got 'pixel'"),
         (("--method", "l1", "--alphas", "0.1,0.2"), "add --alpha cv"),
         (("--method", "l0", "--nonzeros", "cv", "--folds", "100"), "folds is 100"),
-        (("--method", "l0", "--nonzeros", "3,3"), "holds 3 twice"),
+        (("--method", "l0", "--nonzeros", "3,3"), "contains 3 twice"),
         (("--method", "l0", "--nonzeros", "0,3"), "got 0"),
         (("--method", "l0", "--nonzeros", "3,47"), "got 47"),
         (("--method", "l0", "--nonzeros", "3", "--folds", "3"), "add --nonzeros cv"),

@@ -172,7 +172,7 @@ def test_what_does_not_go_together_is_refused(many, tmp_path):
     ):
         sentence = commands.failure("synthesize", weights, photograph, *made, name, *value)
         assert name in sentence
-        assert f"{photograph} is none" in sentence
+        assert f"{photograph} is not one" in sentence
     assert f"{weights} is a store of weights" in commands.failure("synthesize", weights, weights, *made)
     assert "is a store of images, not of weights" in commands.failure("synthesize", images, images, *made)
     assert list(tmp_path.iterdir()) == [photograph]

@@ -185,7 +185,7 @@ def test_a_copy_in_zarr_2_is_told_and_its_remedy_works(faces, tmp_path):
     copy = copied(faces, tmp_path / "two.zarr", zarr_format=2)
     with pytest.raises(mrdist.errors.ForeignStoreError, match="zarr group of format 2") as refused:
         mrdist.open_images(copy)
-    remedy = str(refused.value).partition("for instance by ")[2].rstrip(".")
+    remedy = str(refused.value).partition("for instance with ")[2].rstrip(".")
     remedy = remedy.replace("URL", repr(copy)).replace("NEW", repr(str(tmp_path / "three.zarr")))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
