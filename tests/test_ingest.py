@@ -125,8 +125,8 @@ def test_formats(tmp_path):
         Path(entry["what"]).name: entry["reason"].split(": ")[0].split("film.gif ")[-1] for entry in found["left_out"]
     } == {
         "film.gif": "is an animation of 2 frames",
-        "empty.png": f"Photograph {film.parent}/empty.png cannot be identified as an image; supported are JPEG, PNG, TIFF, "
-        "BMP, GIF, WEBP, PPM, JPEG2000, TGA.",
+        "empty.png": f"Photograph {film.parent}/empty.png cannot be identified as an image; supported are JPEG, PNG, "
+        "TIFF, BMP, GIF, WEBP, PPM, JPEG2000, TGA.",
     }
     dataset = mrdist.open_images(str(out))
     for name, expected in pixels.items():
