@@ -152,6 +152,7 @@ def without_landmarks(tmp_path_factory):
     return place, pupils
 
 
+@pytest.mark.slow
 def test_faces_without_landmarks_are_found_by_a_mean_face(without_landmarks, tmp_path):
     folder, pupils = without_landmarks
     model, url = tmp_path / "model.zarr", tmp_path / "images.zarr"
@@ -169,6 +170,7 @@ def test_faces_without_landmarks_are_found_by_a_mean_face(without_landmarks, tmp
             assert missed < 0.08 * np.linalg.norm(true[1] - true[0])
 
 
+@pytest.mark.slow
 def test_a_picture_without_a_face_is_named_and_left_out(without_landmarks, tmp_path):
     folder, _ = without_landmarks
     wild = tmp_path / "wild"

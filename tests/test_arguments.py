@@ -224,7 +224,14 @@ def test_every_function_is_called():
     assert set(FUNCTIONS) == set(CALLS) | NOT_CALLED
 
 
-@pytest.mark.parametrize("name", [name for name, call in CALLS.items() if call is not None])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in {"compare", "report"} else [])
+        for name, call in CALLS.items()
+        if call is not None
+    ],
+)
 def test_paths_numbers_and_arrays_are_taken(name, stores, tmp_path):
     """And what comes back, and what is kept in stores, is fit for JSON."""
     json.dumps(CALLS[name](stores, tmp_path))

@@ -486,6 +486,7 @@ def test_landmark_files_none_of_which_can_be_read(photographs, tmp_path, more):
     assert not out.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("MRDIST_TEST_DATA" not in os.environ, reason="MRDIST_TEST_DATA is not set")
 def test_unreadable_landmark_file_among_real_people(tmp_path):
     london = Path(os.environ["MRDIST_TEST_DATA"]) / "london"

@@ -344,6 +344,7 @@ def test_export_as_npz_opens_with_scipy(stores, estimators, tmp_path, color):
 # --- demo ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_demo(tmp_path):
     out = tmp_path / "demo"
     found = commands.report("demo", "--out", out, "--workers", 0)

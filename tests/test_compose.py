@@ -225,6 +225,7 @@ def test_keys_that_were_half_drawn_are_drawn_again(tmp_path):
     assert (tmp_path / "seaweedfs.json").exists()
 
 
+@pytest.mark.slow
 def test_the_bucket_is_made_once_and_a_server_that_refuses_is_told_in_a_sentence():
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()

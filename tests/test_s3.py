@@ -38,6 +38,7 @@ def run(*arguments: str) -> str:
     return commands.succeed(*arguments).stdout
 
 
+@pytest.mark.slow
 def test_generate_train_and_evaluate_on_s3_equal_the_same_on_disk(bucket, tmp_path):
     labels = ("--images", "12", "--size", "48", "--labels", "neutral,happy", "--color", "gray")
     pair = ("--source", "neutral", "--target", "happy")
@@ -58,6 +59,7 @@ def test_generate_train_and_evaluate_on_s3_equal_the_same_on_disk(bucket, tmp_pa
     assert "already complete" in run(*train)
 
 
+@pytest.mark.slow
 def test_demo_leaves_everything_on_s3_and_may_run_again(bucket, monkeypatch):
     monkeypatch.setattr("mrdist.pipeline.demo.N_IMAGES", 60)
     monkeypatch.setattr("mrdist.pipeline.demo.SIZE", 32)
@@ -73,6 +75,7 @@ def test_demo_leaves_everything_on_s3_and_may_run_again(bucket, monkeypatch):
     assert mrdist.open_weights(first.weights).shape == (32, 32)
 
 
+@pytest.mark.slow
 def test_sums_on_s3_grow_and_are_solved(bucket, tmp_path):
     options = ("--size", "48", "--labels", "neutral,happy", "--color", "gray", "--workers", "0")
     pair = ("--source", "neutral", "--target", "happy", "--split", "all")
@@ -87,6 +90,7 @@ def test_sums_on_s3_grow_and_are_solved(bucket, tmp_path):
     assert mrdist.open_statistics(f"{bucket}/sums.zarr").sizes["image"] == 12
 
 
+@pytest.mark.slow
 def test_photographs_and_archives_on_s3_are_ingested_as_from_disk(bucket, tmp_path):
     client = boto3.client("s3")
     with zipfile.ZipFile(tmp_path / "more.zip", "w") as archive:

@@ -135,6 +135,7 @@ def test_who_watches_sees_it_all(service):
     assert next(kind for kind, *_ in service.events(job, "0-queued")) == "job"
 
 
+@pytest.mark.slow
 def test_a_job_is_cancelled_and_resumed_with_equal_bytes(service, folder, direct):
     model = folder / "catalog/models/stopped.zarr"
     job = service.submit("train", "stopped", **LONG)
