@@ -64,7 +64,7 @@ def test_a_service_is_killed(folder, tmp_path, seed):
         runs = {job["id"]: found.ask("GET", f"/jobs/{job['id']}/result")["result"]["blocks_run"] for job in jobs}
     assert sorted(job["id"] for job in listed) == sorted(job["id"] for job in jobs)
     worked = log.read_text()
-    times = {job["id"]: worked.count(f"job {job['id']} (train {job['name']}) is worked on") for job in jobs}
+    times = {job["id"]: worked.count(f"job {job['id']} (train {job['name']}) runs in process") for job in jobs}
     assert [times[job["id"]] for job in queued] == [1] * QUEUED
     assert all(times[job["id"]] <= 2 for job in running)
     assert all(runs[job["id"]] == N_BLOCKS for job in queued)

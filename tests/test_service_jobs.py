@@ -310,7 +310,7 @@ def test_a_machine_that_fails_loses_nothing(another, direct, tmp_path):
 
 def _worker_of(log, job, count):
     """Return the process that is the ``count``-th to work on a job."""
-    lines = [line for line in Path(log).read_text().splitlines() if job["id"] in line and "is worked on" in line]
+    lines = [line for line in Path(log).read_text().splitlines() if job["id"] in line and "runs in process" in line]
     return int(lines[count - 1].rpartition(" ")[2]) if len(lines) >= count else None
 
 
@@ -325,7 +325,7 @@ def test_two_services_share_a_queue(another, direct, tmp_path):
             two.finish(job)
     worked = (tmp_path / "one").read_text() + (tmp_path / "two").read_text()
     for n, job in enumerate(jobs):
-        assert worked.count(f"job {job['id']} (train model-{n}) is worked on") == 1
+        assert worked.count(f"job {job['id']} (train model-{n}) runs in process") == 1
         commands.assert_equal_bytes(another / f"models/model-{n}.zarr", direct)
 
 
