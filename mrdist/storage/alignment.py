@@ -110,7 +110,8 @@ def write_alignment(url: str, alignment: Alignment, storage_options: StorageOpti
             group.create_array(
                 name,
                 data=values,
-                chunks=(min(1024, max(n_images, 1)), *values.shape[1:]),
+                # pixels as they lie have no measures: an axis of length 0, and zarr 3.4 takes no chunk of length 0
+                chunks=(min(1024, max(n_images, 1)), *(max(length, 1) for length in values.shape[1:])),
                 dimension_names=dimensions,
                 compressors=COMPRESSORS,
                 config={"write_empty_chunks": True},

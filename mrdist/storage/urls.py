@@ -318,7 +318,7 @@ def write_array(group: zarr.Group, name: str, values: npt.NDArray[Any], *dimensi
     group.create_array(
         name,
         data=values,
-        chunks=values.shape,
+        chunks=tuple(max(length, 1) for length in values.shape),
         dimension_names=dimensions,
         compressors=COMPRESSORS,
         config={"write_empty_chunks": True},
