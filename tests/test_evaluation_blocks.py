@@ -130,11 +130,11 @@ def sizes(**changes):
 
 
 def test_less_memory_makes_smaller_blocks_until_none_fits():
-    plans = [plan_scoring(sizes(), max_memory=limit * MIB, n_slots=1) for limit in (2048, 600, 450, 300)]
+    plans = [plan_scoring(sizes(), max_memory=limit * MIB, n_slots=1) for limit in (2048, 700, 520, 370)]
     areas = [plan.block[0] * plan.block[1] for plan in plans]
     assert areas == sorted(areas, reverse=True)
     assert len(set(areas)) > 2
-    assert all(plan.peak_memory <= limit * MIB for plan, limit in zip(plans, (2048, 600, 450, 300), strict=True))
+    assert all(plan.peak_memory <= limit * MIB for plan, limit in zip(plans, (2048, 700, 520, 370), strict=True))
     with pytest.raises(MemoryLimitError, match="max_memory is 200 MiB"):
         plan_scoring(sizes(), max_memory=200 * MIB, n_slots=1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import ssl
 import time
 
@@ -82,6 +83,23 @@ def test_what_never_reaches_a_server(s3, environment, wrong, advice):
     assert wrong in sentence
     assert advice in sentence
     assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "sentence"),
+    [
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:9", "no server answers there"),
+        ("AWS_ENDPOINT_URL", "127.0.0.1:9", "Invalid endpoint"),
+        ("AWS_PROFILE", "nobody", "profile (nobody) could not be found"),
+    ],
+)
+def test_what_is_set_after_a_refusal_counts_in_the_same_process(s3, monkeypatch, name, wrong, sentence):
+    monkeypatch.setattr("mrdist.storage.retries._FIRST_CONTACT_SECONDS", 1.0)
+    with monkeypatch.context() as environment:
+        environment.setenv(name, wrong)
+        with pytest.raises(StoreError, match=re.escape(sentence)):
+            mrdist.open_images(IMAGES)
+    assert mrdist.open_images(IMAGES).sizes["image"] == 6
 
 
 @pytest.mark.parametrize(

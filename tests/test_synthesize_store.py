@@ -97,10 +97,10 @@ def test_pixels_of_the_images_dtype(options, dtype, trained, small_images_store,
 
 def test_images_beyond_the_memory_of_a_worker_are_made_in_strips(trained, small_images_store, tmp_path):
     store, out = small_images_store(shape=SHAPE), str(tmp_path / "made.zarr")
-    with pytest.raises(MemoryLimitError, match=r"10 images of 32 x 48 pixels need \d+ MiB .*but max_memory is 261 MiB"):
-        mrdist.synthesize(trained(), store.url, out, workers=0, max_memory="261MiB")
+    with pytest.raises(MemoryLimitError, match=r"10 images of 32 x 48 pixels need \d+ MiB .*but max_memory is 329 MiB"):
+        mrdist.synthesize(trained(), store.url, out, workers=0, max_memory="329MiB")
     assert not (tmp_path / "made.zarr").exists()
-    mrdist.synthesize(trained(), store.url, out, workers=0, max_memory="400MiB")
+    mrdist.synthesize(trained(), store.url, out, workers=0, max_memory="468MiB")
     assert_made(out, trained(), store)
 
 

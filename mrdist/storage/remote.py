@@ -96,6 +96,7 @@ _REFUSALS: dict[str, tuple[str, str]] = {
         ("it does not answer in time", "check the endpoint and the network, then repeat the command"),
     ),
 }
+_environments: list[dict[str, str]] = []  # the settings of AWS that filesystems were made with
 _CLIENTS = ("aiobotocore", "aiohttp", "botocore")  # libraries whose errors are no OSErrors
 _VAGUE = {"301", "400", "403", "404"}  # all that answers to HEAD say
 
@@ -170,6 +171,7 @@ def open_filesystem(url: str, options: StorageOptions, *, asynchronous: bool = F
             "connect_timeout": _CONNECT_SECONDS,
             "read_timeout": _READ_SECONDS,
             "retries": {"total_max_attempts": 1},
+            "user_agent_extra": _user_agent(),
             **given,
         }
     _keep_requests_from_logs()
@@ -183,6 +185,18 @@ def open_filesystem(url: str, options: StorageOptions, *, asynchronous: bool = F
     if url.startswith(_S3):
         filesystem.retries = 1
     return filesystem, path
+
+
+def _user_agent() -> str:
+    """Return what requests call us: another name after each change of a setting of AWS in the environment.
+
+    fsspec keeps a filesystem by its options alone (2026.9). In a notebook, an endpoint or a key that is set after a
+    refusal would change nothing; with another option it makes a new filesystem.
+    """
+    settings = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    if settings not in _environments:
+        _environments.append(settings)
+    return f"mrdist environment/{_environments.index(settings)}"
 
 
 def filesystem_of(url: str, options: StorageOptions) -> tuple[Any, str]:
