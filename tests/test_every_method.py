@@ -6,7 +6,7 @@ import commands
 import pytest
 
 import mrdist
-from mrdist.pipeline._methods import METHODS
+from mrdist.methods.registry import METHODS
 
 LABELS = ("--source", "neutral", "--target", "happy")
 SERIAL = ("--workers", 0)

@@ -14,13 +14,13 @@ from PIL import Image
 from sklearn.model_selection import GridSearchCV
 
 import mrdist
-import mrdist.pipeline._blocks
-import mrdist.pipeline.cross_validate
-import mrdist.pipeline.train_global
+import mrdist.methods.masked.phases
+import mrdist.methods.masked.search
+import mrdist.methods.whole.phases
 from mrdist.calibration import predict_start
 from mrdist.errors import DataError, ParameterError, StoreFormatError
 from mrdist.execution import open_executor
-from mrdist.pipeline._methods import METHODS
+from mrdist.methods.registry import METHODS
 from mrdist.scoring import neg_mean_squared_error
 from mrdist.service.routes.comparisons import Comparison
 from mrdist.storage import create_images, finish_images, write_images
@@ -76,8 +76,8 @@ def searches(*options):
 
 @pytest.mark.parametrize(("method", "options"), searches("alpha"))
 def test_preparing_belongs_to_run(images, tmp_path, monkeypatch, method, options):
-    monkeypatch.setattr(mrdist.pipeline._blocks, "warm_up", sleep)
-    for module in (mrdist.pipeline.cross_validate, mrdist.pipeline.train_global):
+    monkeypatch.setattr(mrdist.methods.masked.phases, "warm_up", sleep)
+    for module in (mrdist.methods.masked.search, mrdist.methods.whole.phases):
         monkeypatch.setattr(module, "_warm_up", sleep)
     report = mrdist.train(images, tmp_path / "w.zarr", method=method, **options, **TRAINING)
     assert report.start_seconds == 0
@@ -95,7 +95,7 @@ def test_preparing_belongs_to_run_on_workers():
 
 
 def test_compared_trainings_are_not_charged_with_compiling(images, tmp_path, monkeypatch):
-    monkeypatch.setattr(mrdist.pipeline._blocks, "warm_up", lambda: time.sleep(2))
+    monkeypatch.setattr(mrdist.methods.masked.phases, "warm_up", lambda: time.sleep(2))
     found = mrdist.compare(
         images, source="neutral", target="happy", methods=("mean",), out=tmp_path, workers=0, progress=False
     )
