@@ -132,5 +132,14 @@ def test_killed_and_resumed(name, step, images, whole, tmp_path):
     assert commands.report(*train)["already_complete"] is True
 
 
+@pytest.mark.parametrize("name", TRAININGS)
+def test_killed_while_it_is_completed(name, images, whole, tmp_path):
+    """An array of the face frame that has no chunk yet does not make finished blocks damaged."""
+    train = (*command(name, images / "images.zarr", tmp_path / "w.zarr"), *SERIAL)
+    commands.killed(*train, *BLOCK, at=("/w.zarr/face_mask/zarr.json", 1))
+    assert commands.report(*train)["blocks_run"] == 0
+    commands.assert_equal_bytes(tmp_path / "w.zarr", whole(name))
+
+
 def test_steps_are_those_of_every_training():
     assert set(STEPS) == set(TRAININGS)

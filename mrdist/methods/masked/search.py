@@ -43,7 +43,7 @@ from mrdist.selection import (
     standard_error,
 )
 from mrdist.storage import Images, Training
-from mrdist.storage.cross_validation import Search, SearchOutput, remove_scratch, search_output
+from mrdist.storage.cross_validation import Search, SearchOutput, search_output
 from mrdist.storage.outputs import chunk_side
 from mrdist.storage.reading_back import read_back_search
 from mrdist.storage.weights import TrainOutput
@@ -192,9 +192,7 @@ class SearchWork(TrainingWork[SearchOutput | TrainOutput]):
 
     def finish(self, output: Any) -> Trained:  # noqa: ARG002 (which may be that of the search)
         """Complete the weights store."""
-        place = self.run.output
-        remove_scratch(place.url, place.options)
-        return self.complete(TrainOutput.open(place.url, place.options))
+        return self.complete(TrainOutput.open(self.run.output.url, self.run.output.options))
 
 
 def conclude(output: SearchOutput, n_images: npt.NDArray[np.int64]) -> TrainOutput:
