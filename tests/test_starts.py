@@ -14,13 +14,11 @@ from PIL import Image
 from sklearn.model_selection import GridSearchCV
 
 import mrdist
-import mrdist.methods.masked.phases
-import mrdist.methods.masked.search
-import mrdist.methods.whole.phases
 from mrdist.calibration import predict_start
 from mrdist.errors import DataError, ParameterError, StoreFormatError
 from mrdist.execution import open_executor
 from mrdist.methods.registry import METHODS
+from mrdist.running.phases import Work
 from mrdist.scoring import neg_mean_squared_error
 from mrdist.service.routes.comparisons import Comparison
 from mrdist.storage import create_images, finish_images, write_images
@@ -62,6 +60,14 @@ def sleep():
     time.sleep(SLOW)
 
 
+def prepare_slowly(monkeypatch, seconds):
+    """Have every work take so long to prepare."""
+    kinds = [Work]
+    for kind in kinds:
+        kinds.extend(kind.__subclasses__())
+        monkeypatch.setattr(kind, "prepare", lambda _: time.sleep(seconds))
+
+
 # --- start and run ----------------------------------------------------------------------------------
 
 
@@ -76,9 +82,7 @@ def searches(*options):
 
 @pytest.mark.parametrize(("method", "options"), searches("alpha"))
 def test_preparing_belongs_to_run(images, tmp_path, monkeypatch, method, options):
-    monkeypatch.setattr(mrdist.methods.masked.phases, "warm_up", sleep)
-    for module in (mrdist.methods.masked.search, mrdist.methods.whole.phases):
-        monkeypatch.setattr(module, "_warm_up", sleep)
+    prepare_slowly(monkeypatch, SLOW)
     report = mrdist.train(images, tmp_path / "w.zarr", method=method, **options, **TRAINING)
     assert report.start_seconds == 0
     assert report.run_seconds > report.prepare_seconds >= SLOW
@@ -95,7 +99,7 @@ def test_preparing_belongs_to_run_on_workers():
 
 
 def test_compared_trainings_are_not_charged_with_compiling(images, tmp_path, monkeypatch):
-    monkeypatch.setattr(mrdist.methods.masked.phases, "warm_up", lambda: time.sleep(2))
+    prepare_slowly(monkeypatch, 2)
     found = mrdist.compare(
         images, source="neutral", target="happy", methods=("mean",), out=tmp_path, workers=0, progress=False
     )
