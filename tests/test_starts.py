@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from importlib import import_module
 from pathlib import Path
 
 import commands
@@ -62,6 +63,8 @@ def sleep():
 
 def prepare_slowly(monkeypatch, seconds):
     """Have every work take so long to prepare."""
+    for method in METHODS.values():
+        import_module(method.home[0])
     kinds = [Work]
     for kind in kinds:
         kinds.extend(kind.__subclasses__())
