@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from mrdist.pipeline._methods import METHODS, Job, Lesson
-from mrdist.pipeline._run import hold
-from mrdist.pipeline.train import TrainReport
-from mrdist.storage import Images, StorageOptions
-from mrdist.storage.mappings import begin_mappings, mapping_name, mapping_url
+from mrdist.methods.lesson import Lesson
+from mrdist.methods.registry import METHODS
+from mrdist.methods.training import TrainReport
+from mrdist.running.driving import hold
+from mrdist.running.tasks import Place, RunOptions
+from mrdist.storage.mappings import begin_mappings, mapping_url
 
 
 def train_apart(
-    images: Images,
-    group_url: str,
-    pairs: Sequence[tuple[str, str]],
-    *,
-    method: str,
-    options: Mapping[str, Any],
-    lesson: Mapping[str, Any],
-    overwrite: bool,
-    weights_storage_options: StorageOptions,
-    **work: Any,
+    lessons: Mapping[str, Lesson], run: RunOptions, *, method: str, options: Mapping[str, Any]
 ) -> tuple[bool, dict[str, TrainReport]]:
     """Begin or resume a group and train its mappings as `mrdist.train` does.
 
@@ -31,16 +24,12 @@ def train_apart(
 
     Parameters
     ----------
-    images, group_url, method, overwrite, weights_storage_options
-        As in `mrdist.train_mappings`.
-    pairs
-        Source and target of each mapping.
-    options
-        All options of the method.
-    lesson
-        Its options ``split``, ``color`` and ``dtype``.
-    work
-        All its other options, about workers and memory.
+    lessons
+        Name of a mapping -> what is to be learnt.
+    run
+        Of the group.
+    method, options
+        The method, and all its options.
 
     Returns
     -------
@@ -49,19 +38,15 @@ def train_apart(
     dict
         Name of a mapping -> report.
     """
-    jobs = {}
-    for source, target in pairs:
-        name = mapping_name(source, target)
-        jobs[name] = Job(
-            Lesson.of(images, method=method, source=source, target=target, **lesson),
-            url=mapping_url(group_url, name),
-            storage_options=weights_storage_options,
-            overwrite=False,  # the group's own mappings are resumed
-            **work,
-        )
-        METHODS[method].check(jobs[name], options)
+    works, cuts = {}, {}
+    for name, lesson in lessons.items():
+        output = Place(mapping_url(run.output.url, name), run.output.options)
+        # the group's own mappings are resumed
+        works[name] = METHODS[method].work(lesson, replace(run, output=output, overwrite=False), options)
+        cuts[name] = works[name].plan(run.block)
     as_stored = json.loads(json.dumps(options))
-    described = {name: {**job.lesson.describe(), **as_stored} for name, job in jobs.items()}
-    hold(group_url, weights_storage_options)
-    unfinished = begin_mappings(group_url, described, overwrite=overwrite, storage_options=weights_storage_options)
-    return unfinished, {name: METHODS[method].trainer(job, **options) for name, job in jobs.items()}
+    described = {name: {**lesson.describe(), **as_stored} for name, lesson in lessons.items()}
+    group = run.output
+    hold(group.url, group.options)
+    unfinished = begin_mappings(group.url, described, overwrite=run.overwrite, storage_options=group.options)
+    return unfinished, {name: work.train(cuts[name]) for name, work in works.items()}

@@ -8,16 +8,18 @@ from typing import Any
 
 from mrdist.errors import ParameterError
 from mrdist.geometry import ReceptiveField, Shape
+from mrdist.methods.lesson import Lesson
+from mrdist.methods.registry import METHODS, choose_options
 from mrdist.moments import Color
-from mrdist.pipeline._blocks import n_slots_of
 from mrdist.pipeline._ingest_looks import check_size
 from mrdist.pipeline._ingest_sources import find_people
-from mrdist.pipeline._methods import METHODS, Job, Lesson, choose_options
 from mrdist.pipeline.compare import METHODS_COMPARED, contestants_of
 from mrdist.pipeline.evaluate import SPLITS
 from mrdist.pipeline.ingest import check_choices
 from mrdist.pipeline.train_mappings import label_pairs
 from mrdist.planning import DEFAULT_MEMORY, Cut, parse_bytes
+from mrdist.running.tasks import Place, RunOptions
+from mrdist.running.workers import n_slots_of
 from mrdist.storage import Images, StorageOptions, check_labels
 
 
@@ -87,11 +89,11 @@ def check_training(
         pairs, _ = label_pairs(images, source, split, both_ways=both_ways)
     else:
         pairs = [(source, target)]
+    run = RunOptions(Place(""), block, workers, None, limit, n_slots_of(workers), overwrite=False, progress=False)
     cuts = []
     for one, other in pairs:
         lesson = Lesson.of(images, method=method, source=one, target=other, split=split, color=color, dtype=dtype)
-        job = Job(lesson, "", None, block, workers, None, limit, n_slots_of(workers), overwrite=False, progress=False)
-        cuts.append(METHODS[method].check(job, options))
+        cuts.append(METHODS[method].work(lesson, run, options).plan(block))
     return Cost.of_all(cuts)
 
 

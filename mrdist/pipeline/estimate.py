@@ -15,11 +15,11 @@ from mrdist.arguments import plain_arguments
 from mrdist.calibration import Rates, measure_kernels, predict_seconds, predict_start
 from mrdist.errors import ParameterError
 from mrdist.geometry import Shape
+from mrdist.methods.registry import choose_options
 from mrdist.moments import Color
-from mrdist.pipeline._blocks import n_slots_of
-from mrdist.pipeline._methods import choose_options
 from mrdist.pipeline.plan import describe, measure_reading
 from mrdist.planning import DEFAULT_MEMORY, Plan, count_requests, parse_bytes, plan_training
+from mrdist.running.workers import n_slots_of
 from mrdist.storage import Images, chunk_shape, create_images, finish_images, write_images
 from mrdist.storage.outputs import chunk_side
 

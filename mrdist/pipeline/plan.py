@@ -14,14 +14,15 @@ from mrdist.calibration import Rates, measure_kernels, predict_seconds, predict_
 from mrdist.errors import ParameterError
 from mrdist.execution import n_processors
 from mrdist.geometry import Shape, block_grid
+from mrdist.methods.lesson import Lesson
+from mrdist.methods.masked.plan import describe_training, workload_of
+from mrdist.methods.masked.search import Grid, describe_search
+from mrdist.methods.masked.sums import BandReader
+from mrdist.methods.options import check_fixed
+from mrdist.methods.registry import choose_options
 from mrdist.moments import Color
-from mrdist.pipeline._blocks import n_slots_of
-from mrdist.pipeline._methods import Lesson, choose_options
-from mrdist.pipeline._options import check_fixed
-from mrdist.pipeline._sums import BandReader
-from mrdist.pipeline._train_plan import describe_training, workload_of
-from mrdist.pipeline.cross_validate import Grid, describe_search
 from mrdist.planning import DEFAULT_MEMORY, Plan, Workload, block_bytes, parse_bytes, plan_training
+from mrdist.running.workers import n_slots_of
 from mrdist.storage import Images, StorageOptions, Training
 
 PLANNED = ("mr", "pixel")

@@ -1,0 +1,1 @@
+"""Learned sparsity: LASSO and orthogonal matching pursuit."""
