@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from mrdist.methods.lesson import Lesson
-from mrdist.methods.registry import METHODS
+from mrdist.methods.registry import work_of
 from mrdist.methods.training import TrainReport
 from mrdist.running.driving import hold
 from mrdist.running.tasks import Place, RunOptions
@@ -16,7 +16,7 @@ from mrdist.storage.mappings import begin_mappings, mapping_url
 
 
 def train_apart(
-    lessons: Mapping[str, Lesson], run: RunOptions, *, method: str, options: Mapping[str, Any]
+    lessons: Mapping[str, Lesson], run: RunOptions, options: Mapping[str, Any]
 ) -> tuple[bool, dict[str, TrainReport]]:
     """Begin or resume a group and train its mappings as `mrdist.train` does.
 
@@ -28,8 +28,8 @@ def train_apart(
         Name of a mapping -> what is to be learnt.
     run
         Of the group.
-    method, options
-        The method, and all its options.
+    options
+        All options of their method.
 
     Returns
     -------
@@ -42,7 +42,7 @@ def train_apart(
     for name, lesson in lessons.items():
         output = Place(mapping_url(run.output.url, name), run.output.options)
         # the group's own mappings are resumed
-        works[name] = METHODS[method].work(lesson, replace(run, output=output, overwrite=False), options)
+        works[name] = work_of(lesson, replace(run, output=output, overwrite=False), options)
         cuts[name] = works[name].plan(run.block)
     as_stored = json.loads(json.dumps(options))
     described = {name: {**lesson.describe(), **as_stored} for name, lesson in lessons.items()}

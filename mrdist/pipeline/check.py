@@ -9,7 +9,7 @@ from typing import Any
 from mrdist.errors import ParameterError
 from mrdist.geometry import ReceptiveField, Shape
 from mrdist.methods.lesson import Lesson
-from mrdist.methods.registry import METHODS, choose_options
+from mrdist.methods.registry import METHODS, choose_options, work_of
 from mrdist.moments import Color
 from mrdist.pipeline._ingest_looks import check_size
 from mrdist.pipeline._ingest_sources import find_people
@@ -93,7 +93,7 @@ def check_training(
     cuts = []
     for one, other in pairs:
         lesson = Lesson.of(images, method=method, source=one, target=other, split=split, color=color, dtype=dtype)
-        cuts.append(METHODS[method].work(lesson, run, options).plan(block))
+        cuts.append(work_of(lesson, run, options).plan(block))
     return Cost.of_all(cuts)
 
 

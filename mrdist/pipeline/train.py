@@ -8,7 +8,7 @@ from typing import Literal
 from mrdist.arguments import Address, plain_arguments
 from mrdist.geometry import Shape
 from mrdist.methods.lesson import Lesson
-from mrdist.methods.registry import METHODS, choose_options
+from mrdist.methods.registry import choose_options, work_of
 from mrdist.methods.training import TrainReport
 from mrdist.moments import Color
 from mrdist.planning import DEFAULT_MEMORY
@@ -155,7 +155,7 @@ def train(
     lesson = Lesson.of(images, method=method, source=source, target=target, split=split, color=color, dtype=dtype)
     output = Place(weights_url, weights_storage_options)
     run = RunOptions(output, block, workers, scheduler, limit, n_slots, overwrite, progress)
-    work = METHODS[method].work(lesson, run, options)
+    work = work_of(lesson, run, options)
     cut = work.plan(block)
     hold(weights_url, weights_storage_options)
     return work.train(cut)

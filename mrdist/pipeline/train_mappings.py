@@ -167,7 +167,7 @@ def train_mappings(
         for label, other in pairs
     }
     if method not in METHODS_THAT_SHARE or options["alpha"] == "cv":
-        unfinished, reports = train_apart(lessons, run, method=method, options=options)
+        unfinished, reports = train_apart(lessons, run, options)
         scores = {name: report.scores for name, report in reports.items()}
         if unfinished:
             provenance = {"images": redact(images.url), "versions": versions()}

@@ -299,6 +299,7 @@ def search_output(
             "kind": "weights",
             "format_version": FORMAT_VERSION,
             "complete": False,
+            "layout": training.layout,
             "training": {**asdict(training), "alpha": None},
             "cross_validation": search.to_dict(),
         }

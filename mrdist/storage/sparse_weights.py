@@ -47,6 +47,7 @@ class SparseTraining(AnyTraining):
         Of the cross-validation, if there is one; the penalties to try are those of l1.
     """
 
+    layout = "sparse"
     window: int | None
     alpha: float | str | None = None
     max_iterations: int | None = None
