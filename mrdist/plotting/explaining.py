@@ -125,7 +125,7 @@ def plot_maps(
         if limit < max(peaks):
             ticks = {"extend": "both" if around_zero else "max"}
     if ax is None:
-        ax = new_axes(picture.shape[1] / height * 0.9, height=2.7)
+        ax = new_axes(picture.shape[1] / height * 0.9, height=2.6)
     drawn = ax.imshow(picture, **options, interpolation="nearest")
     ax.figure.colorbar(drawn, ax=ax, label=label, shrink=0.8, pad=0.01, **ticks)
     step = width + 2 * pad

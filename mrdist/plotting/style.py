@@ -59,11 +59,16 @@ def bare(ax: Axes) -> None:
         side.set_visible(False)
 
 
+_PAD = 0.1  # inches
+
+
 def new_axes(aspect: float, height: float = 4.2) -> Axes:
     """Return the axes of a new figure."""
     import matplotlib.pyplot as plt  # slow to import
 
-    _, ax = plt.subplots(figsize=(max(2.0, height * aspect), height), layout="constrained")
+    figure, ax = plt.subplots(figsize=(max(2.0, height * aspect), height), layout="constrained")
+    # more than its default, which leaves names of two lines above a picture outside
+    figure.get_layout_engine().set(h_pad=_PAD)  # type: ignore[call-arg, union-attr]
     return ax
 
 
