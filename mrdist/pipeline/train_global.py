@@ -115,7 +115,7 @@ def train_global(job: Job, **options: Any) -> TrainReport:
     ]
     output.begin_sums([lesson.source] if training.alphas is None else [lesson.source, lesson.target])
     unsolved = output.operators is None
-    peak = peak_memory()
+    peak = 0
     with open_executor(
         workers=job.workers,
         scheduler=job.scheduler,
@@ -144,7 +144,7 @@ def train_global(job: Job, **options: Any) -> TrainReport:
         bytes_read=int(cut.bytes_read * share),
         blocks=len(blocks),
         blocks_run=len(to_solve),
-        peak_memory_bytes=peak,
+        peak_memory_bytes=peak or peak_memory(),
         scores=scores,
         cross_validation=None if output.chosen is None else {"chosen": output.chosen},
     )

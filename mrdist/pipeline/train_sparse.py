@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mrdist.analysis import spread_pixels
-from mrdist.baselines.estimators import check_pursuit, default_nonzeros
 from mrdist.baselines.held_out import held_out_errors, lasso_candidates, omp_candidates
 from mrdist.baselines.lasso import TOLERANCE
+from mrdist.baselines.omp import check_pursuit, default_nonzeros
 from mrdist.baselines.sparse import (
     TILE_SIDE,
     Solver,
