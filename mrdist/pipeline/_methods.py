@@ -15,7 +15,7 @@ from mrdist.geometry import Shape
 from mrdist.moments import Color
 from mrdist.pipeline._blocks import check_choices, versions
 from mrdist.pipeline._options import check_options
-from mrdist.planning import Cut
+from mrdist.planning import Plan
 from mrdist.storage import FaceFrame, Images, StorageOptions, redact
 
 
@@ -144,10 +144,21 @@ class Method:
         train: Callable[..., Any] = getattr(import_module(self.home[0]), self.home[1])
         return train
 
-    def check(self, job: Job, options: Mapping[str, Any]) -> Cut:
-        """Raise what the trainer would raise before it begins its output, and touch nothing; return how it cuts."""
-        cut: Cut = getattr(import_module(self.home[0]), self.home[2])(job, **options)[-1]
-        return cut
+    def plan(self, job: Job, options: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Raise what the trainer would raise before it begins its output, and touch nothing.
+
+        Returns
+        -------
+        tuple
+            What is trained and what decides its cost; the last item is the `mrdist.planning.Plan`.
+        """
+        planned: tuple[Any, ...] = getattr(import_module(self.home[0]), self.home[2])(job, **options)
+        return planned
+
+    def check(self, job: Job, options: Mapping[str, Any]) -> Plan:
+        """Return the plan of `plan`."""
+        plan: Plan = self.plan(job, options)[-1]
+        return plan
 
 
 _SEARCH = {"alphas": None, "folds": None, "rule": None, "seed": None}

@@ -9,15 +9,14 @@ from typing import Any
 from mrdist.errors import ParameterError
 from mrdist.geometry import ReceptiveField, Shape
 from mrdist.moments import Color
-from mrdist.pipeline._blocks import n_slots_of
 from mrdist.pipeline._ingest_looks import check_size
 from mrdist.pipeline._ingest_sources import find_people
-from mrdist.pipeline._methods import METHODS, Job, Lesson, choose_options
+from mrdist.pipeline._methods import METHODS
+from mrdist.pipeline._prepare import prepare, prepare_mappings
 from mrdist.pipeline.compare import METHODS_COMPARED, contestants_of
 from mrdist.pipeline.evaluate import SPLITS
 from mrdist.pipeline.ingest import check_choices
-from mrdist.pipeline.train_mappings import label_pairs
-from mrdist.planning import DEFAULT_MEMORY, Cut, parse_bytes
+from mrdist.planning import DEFAULT_MEMORY, Cut
 from mrdist.storage import Images, StorageOptions, check_labels
 
 
@@ -80,19 +79,20 @@ def check_training(
     method, color, split, dtype, block, workers, max_memory, storage_options, method_options
         As in `mrdist.train`.
     """
-    options = choose_options(method, method_options)
-    limit = parse_bytes(max_memory)
-    images = Images.open(images_url, storage_options)
+    given: dict[str, Any] = {
+        "method": method,
+        "options": method_options,
+        "color": color,
+        "split": split,
+        "dtype": dtype,
+        "block": block,
+        "workers": workers,
+        "max_memory": max_memory,
+        "storage_options": storage_options,
+    }
     if target is None:
-        pairs, _ = label_pairs(images, source, split, both_ways=both_ways)
-    else:
-        pairs = [(source, target)]
-    cuts = []
-    for one, other in pairs:
-        lesson = Lesson.of(images, method=method, source=one, target=other, split=split, color=color, dtype=dtype)
-        job = Job(lesson, "", None, block, workers, None, limit, n_slots_of(workers), overwrite=False, progress=False)
-        cuts.append(METHODS[method].check(job, options))
-    return Cost.of_all(cuts)
+        return Cost.of_all(prepare_mappings(images_url, None, source=source, both_ways=both_ways, **given).plans)
+    return Cost.of_all([prepare(images_url, None, source=source, target=target, **given).plan])
 
 
 def check_comparison(

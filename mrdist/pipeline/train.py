@@ -12,9 +12,10 @@ from mrdist.arguments import Address, plain_arguments
 from mrdist.execution import peak_memory
 from mrdist.geometry import Block, Shape, block_grid
 from mrdist.moments import Color
-from mrdist.pipeline._blocks import check_workers, output_options, run_blocks, solve_block
-from mrdist.pipeline._methods import METHODS, Job, Lesson, choose_options
+from mrdist.pipeline._blocks import run_blocks, solve_block
+from mrdist.pipeline._methods import METHODS, Job
 from mrdist.pipeline._options import check_fixed
+from mrdist.pipeline._prepare import prepare
 from mrdist.pipeline._run import driving, hold
 from mrdist.pipeline._sums import sum_images
 from mrdist.pipeline._train_plan import describe_training, plan_job, workload_of
@@ -25,8 +26,6 @@ from mrdist.storage import (
     StorageOptions,
     Training,
     WeightsReader,
-    check_apart,
-    normalize_url,
     redact,
     train_output,
 )
@@ -217,9 +216,13 @@ def train(
     ExecutionError
         If the cluster cannot be used.
     """
-    options = choose_options(
-        method,
-        {
+    prepared = prepare(
+        images_url,
+        weights_url,
+        source=source,
+        target=target,
+        method=method,
+        options={
             "receptive_field": receptive_field,
             "dilation": dilation,
             "alpha": alpha,
@@ -235,27 +238,21 @@ def train(
             "nonzeros": nonzeros,
             "tolerance": tolerance,
         },
-    )
-    images_url, weights_url = normalize_url(images_url), normalize_url(weights_url)
-    weights_storage_options = output_options(weights_url, weights_storage_options, storage_options)
-    check_apart(images_url, weights_url)
-    limit, n_slots = check_workers(workers, scheduler, images_url, weights_url, max_memory=max_memory)
-    images = Images.open(images_url, storage_options)
-    job = Job(
-        Lesson.of(images, method=method, source=source, target=target, split=split, color=color, dtype=dtype),
-        url=weights_url,
-        storage_options=weights_storage_options,
+        color=color,
+        split=split,
+        dtype=dtype,
         block=block,
         workers=workers,
         scheduler=scheduler,
-        max_memory=limit,
-        n_slots=n_slots,
+        max_memory=max_memory,
         overwrite=overwrite,
         progress=progress,
+        storage_options=storage_options,
+        weights_storage_options=weights_storage_options,
     )
-    METHODS[method].check(job, options)
-    hold(weights_url, weights_storage_options)
-    report: TrainReport = METHODS[method].trainer(job, **options)
+    job = prepared.job
+    hold(job.url, job.storage_options)
+    report: TrainReport = METHODS[method].trainer(job, **prepared.options)
     return report
 
 

@@ -39,7 +39,7 @@ from mrdist.pipeline._resume import tasks_left
 from mrdist.pipeline._run import Step, run_tasks, tracked
 from mrdist.pipeline._search import check_search, settle
 from mrdist.pipeline.train import TrainReport, TrainTask, already_trained
-from mrdist.planning import Cut
+from mrdist.planning import Cut, Plan
 from mrdist.selection import DEFAULT_ALPHAS, assign_folds, check_alphas
 from mrdist.solvers import check_alpha
 from mrdist.storage import Images, redact
@@ -86,7 +86,7 @@ def describe_global(
     return training
 
 
-def plan_whole(job: Job, **options: Any) -> tuple[GlobalSizes, Cut]:
+def plan_whole(job: Job, **options: Any) -> tuple[GlobalSizes, Plan]:
     """Check the options, which are those of `describe_global`, and cut the work into blocks."""
     images = job.lesson.images
     training = describe_global(job.lesson, **options)

@@ -8,36 +8,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
 from mrdist.arguments import Address, plain_arguments
-from mrdist.errors import DataError
 from mrdist.execution import peak_memory
 from mrdist.geometry import Block, Shape, block_grid
 from mrdist.moments import Color
 from mrdist.pipeline._averages import mean_scores
 from mrdist.pipeline._blocks import (
-    check_choices,
-    check_workers,
     output_options,
     run_blocks,
     solve_block,
     versions,
 )
 from mrdist.pipeline._mappings_apart import train_apart
-from mrdist.pipeline._mappings_together import Unit, plan_units, workload_of_all
-from mrdist.pipeline._methods import Lesson, choose_options
-from mrdist.pipeline._options import check_fixed
+from mrdist.pipeline._mappings_together import Unit, workload_of_all
+from mrdist.pipeline._prepare import prepare_mappings
 from mrdist.pipeline._run import driving, hold
 from mrdist.pipeline._sums import sum_mappings
-from mrdist.pipeline._train_plan import describe_training
 from mrdist.planning import DEFAULT_MEMORY, Plan, block_bytes, plan_training
 from mrdist.storage import (
     FaceFrame,
     Images,
     StorageOptions,
     WeightsReader,
-    check_apart,
     normalize_url,
     redact,
     train_output,
@@ -204,33 +196,32 @@ def train_mappings(
     MrdistError
         As in `mrdist.train`; a DataError if no mapping has pairs.
     """
-    images_url, group_url = normalize_url(images_url), normalize_url(group_url)
+    prepared = prepare_mappings(
+        images_url,
+        group_url,
+        source=source,
+        both_ways=both_ways,
+        method=method,
+        options=method_options,
+        color=color,
+        split=split,
+        dtype=dtype,
+        block=block,
+        workers=workers,
+        scheduler=scheduler,
+        max_memory=max_memory,
+        overwrite=overwrite,
+        progress=progress,
+        storage_options=storage_options,
+        weights_storage_options=weights_storage_options,
+    )
+    images, left_out, units = prepared.images, prepared.left_out, prepared.units
+    group_url = normalize_url(group_url)
     weights_storage_options = output_options(group_url, weights_storage_options, storage_options)
-    check_apart(images_url, group_url)
-    check_choices(color, split, dtype)
-    options = choose_options(method, method_options)
-    limit, n_slots = check_workers(workers, scheduler, images_url, group_url, max_memory=max_memory)
-    images = Images.open(images_url, storage_options)
-    pairs, left_out = label_pairs(images, source, split, both_ways=both_ways)
     for name in left_out:
         logger.warning("left out %s: no image of split %r has both labels", name, split)
-    if method not in METHODS_THAT_SHARE or options["alpha"] == "cv":
-        unfinished, reports = train_apart(
-            images,
-            group_url,
-            pairs,
-            method=method,
-            options=options,
-            lesson={"split": split, "color": color, "dtype": dtype},
-            overwrite=overwrite,
-            weights_storage_options=weights_storage_options,
-            block=block,
-            workers=workers,
-            scheduler=scheduler,
-            max_memory=limit,
-            n_slots=n_slots,
-            progress=progress,
-        )
+    if not units:
+        unfinished, reports = train_apart(prepared, group_url, weights_storage_options, overwrite=overwrite)
         scores = {name: report.scores for name, report in reports.items()}
         if unfinished:
             provenance = {"images": redact(images.url), "versions": versions()}
@@ -247,17 +238,11 @@ def train_mappings(
             scores=scores,
             left_out=left_out,
         )
-    chosen = {name: options.pop(name) for name in ("alpha", "penalize_intercept")}
-    field = {name: options.pop(name, 1) for name in ("receptive_field", "dilation")}
-    chosen |= check_fixed(**field, **options)
+    limit, n_slots = next((job.max_memory, job.n_slots) for job in prepared.jobs.values())
     trainings = {
-        mapping_name(label, other): describe_training(
-            Lesson.of(images, method=method, source=label, target=other, split=split, color=color, dtype=dtype),
-            **chosen,
-        )
-        for label, other in pairs
+        mapping_name(training.source, training.target): training for unit in units for training in unit.trainings
     }
-    units = plan_units(images, list(trainings.values()), max_memory=limit, n_slots=n_slots, block=block)
+    trainings = {name: trainings[name] for name in prepared.jobs}
     described = {name: asdict(training) for name, training in trainings.items()}
     hold(group_url, weights_storage_options)
     unfinished = begin_mappings(group_url, described, overwrite=overwrite, storage_options=weights_storage_options)
@@ -279,7 +264,7 @@ def train_mappings(
             logger.warning(advice)
     parts = [(part.plan.slab, *piece) for part in work for piece in part.split(images.shape)]
     tasks = [
-        _Task(group_url, weights_storage_options, images_url, storage_options, names, index, block_, slab)
+        _Task(group_url, weights_storage_options, images.url, storage_options, names, index, block_, slab)
         for slab, index, block_, names, _ in parts
     ]
     run = run_blocks(
@@ -323,34 +308,6 @@ def train_mappings(
         scores=scores,
         left_out=left_out,
     )
-
-
-def label_pairs(images: Images, source: str, split: str, *, both_ways: bool) -> tuple[list[tuple[str, str]], list[str]]:
-    """Return the mappings between a label and every other that have pairs, and the names of those that have none.
-
-    Raises
-    ------
-    LabelError
-        If there is no such label.
-    DataError
-        If no mapping has pairs.
-    """
-    column = images.column(source)
-    others = [label for label in images.labels if label != source]
-    of_split = np.full(images.n_images, True) if split == "all" else images.split == split
-    n_pairs = {
-        label: int((images.present[:, [column, images.column(label)]].all(axis=1) & of_split).sum()) for label in others
-    }
-    if not any(n_pairs.values()):
-        raise DataError(
-            f"{redact(images.url)} has no image of split {split!r} with {source} and another label; choose another "
-            "source or another split."
-        )
-    pairs = [(source, label) for label in others]
-    if both_ways:
-        pairs += [(label, source) for label in others]
-    has_pairs = {pair: any(n_pairs.get(label) for label in pair) for pair in pairs}
-    return [pair for pair in pairs if has_pairs[pair]], [mapping_name(*pair) for pair in pairs if not has_pairs[pair]]
 
 
 def _begin(unit: Unit, group_url: str, options: StorageOptions) -> dict[str, TrainOutput]:

@@ -6,13 +6,11 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from mrdist.analysis import spread_pixels
 from mrdist.baselines.held_out import held_out_errors, lasso_candidates, omp_candidates
 from mrdist.baselines.lasso import TOLERANCE
 from mrdist.baselines.omp import check_pursuit, default_nonzeros
@@ -27,15 +25,15 @@ from mrdist.baselines.sparse import (
 )
 from mrdist.errors import DataError
 from mrdist.execution import peak_memory
-from mrdist.geometry import Block, Shape, block_grid
+from mrdist.geometry import Block, block_grid
 from mrdist.moments import to_integers, unit_of
 from mrdist.pipeline._blocks import BlockRun, run_blocks
 from mrdist.pipeline._methods import Job
 from mrdist.pipeline._options import check_fixed, check_numbers, check_unsearched
 from mrdist.pipeline._search import Parameter, check_search, settle
-from mrdist.pipeline._sparse_plan import plan_sparse
+from mrdist.pipeline._sparse_plan import plan_sparse, sample_rows, search_bytes
 from mrdist.pipeline.train import TrainReport, TrainTask, already_trained
-from mrdist.planning import Cut
+from mrdist.planning import Cut, Plan
 from mrdist.selection import assign_folds, check_alphas
 from mrdist.solvers import check_alpha
 from mrdist.storage import Images, StorageOptions, redact
@@ -45,7 +43,6 @@ LASSO_ALPHAS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03)
 """Penalties of l1 to try by default."""
 OMP_NUMBERS = (1, 2, 3, 5, 8, 13, 21)
 """Numbers of weights of l0 to try by default, as far as the people suffice."""
-_TARGETS = 256  # output pixels that stand for all in a cross-validation
 _MANY_CHUNKS = 16  # of the matrix: with fewer, starting workers takes longer than laying them out
 
 
@@ -76,7 +73,7 @@ def train_omp(job: Job, **options: Any) -> TrainReport:
 
 def plan_lasso(
     job: Job, *, alpha: float | Literal["cv"], window: int | None, max_iterations: int, **search: Any
-) -> tuple[SparseTraining, Cut]:
+) -> tuple[SparseTraining, Plan]:
     """Check the options and cut the work into blocks."""
     if alpha == "cv":
         alphas = search.pop("alphas")
@@ -94,7 +91,7 @@ def plan_omp(
     tolerance: float,
     window: int | None,
     **search: Any,
-) -> tuple[SparseTraining, Cut]:
+) -> tuple[SparseTraining, Plan]:
     """Check the options and cut the work into blocks."""
     lesson = job.lesson
     shape = lesson.images.shape
@@ -120,7 +117,7 @@ def plan_omp(
     return _plan(job, window, nonzeros=nonzeros, tolerance=tolerance, **search)
 
 
-def _plan(job: Job, window: int | None, **options: Any) -> tuple[SparseTraining, Cut]:
+def _plan(job: Job, window: int | None, **options: Any) -> tuple[SparseTraining, Plan]:
     images = job.lesson.images
     check_window(window, images.shape)
     training = SparseTraining(**job.lesson.describe(), window=window, **options)
@@ -158,6 +155,7 @@ def _train(job: Job, training: SparseTraining, cut: Cut) -> TrainReport:
     )
     started = time.perf_counter()
     _lay_out(job, output, cut)
+    searched = search_bytes(images, training)
     unsolved = output.n_unsolved()
     if unsolved:
         warnings.warn(
@@ -172,7 +170,7 @@ def _train(job: Job, training: SparseTraining, cut: Cut) -> TrainReport:
         start_seconds=search.start_seconds + run.start_seconds,
         run_seconds=warm_seconds + search.run_seconds + run.run_seconds + time.perf_counter() - started,
         prepare_seconds=warm_seconds + search.prepare_seconds + run.prepare_seconds,
-        bytes_read=cut.bytes_read * len(run.tasks) // cut.n_blocks,
+        bytes_read=searched * (len(search.tasks) > 0) + (cut.bytes_read - searched) * len(run.tasks) // cut.n_blocks,
         blocks=cut.n_blocks,
         blocks_run=len(run.tasks),
         peak_memory_bytes=max(search.peak_memory_bytes, run.peak_memory_bytes),
@@ -196,7 +194,7 @@ def _search(job: Job, output: SparseOutput, cut: Cut) -> BlockRun:
     started = time.perf_counter()
     parameter: Parameter = "alpha" if training.alphas is not None else "nonzeros"
     candidates = _candidates(training)
-    rows = _sample_rows(training.shape)
+    rows = sample_rows(training.shape)
     known = output.begin_search(len(rows), len(candidates))
     tasks = [
         TrainTask(job.url, job.storage_options, images.url, images.storage_options, index, row[0], images.chunks[0])
@@ -228,13 +226,6 @@ def _candidates(training: SparseTraining) -> Sequence[float]:
     return candidates
 
 
-def _sample_rows(shape: Shape) -> list[list[Block]]:
-    """Return the output pixels of a cross-validation, row by row: a row is a task, for any number of workers."""
-    places = (divmod(pixel, shape[1]) for pixel in spread_pixels(shape, _TARGETS).tolist())
-    pixels = (Block(y, x, y + 1, x + 1) for y, x in places)
-    return [list(row) for _, row in groupby(pixels, key=lambda pixel: pixel.y0)]
-
-
 def _search_row(task: TrainTask) -> int:
     """Do a row of the pixels of a cross-validation; return the process's peak of resident bytes."""
     output = SparseOutput.open(task.weights_url, task.weights_options)
@@ -248,7 +239,7 @@ def _search_row(task: TrainTask) -> int:
         if training.alphas is not None
         else omp_candidates([int(number) for number in candidates], training.tolerance or 0.0)
     )
-    pixels = _sample_rows(training.shape)[task.index]
+    pixels = sample_rows(training.shape)[task.index]
     total = np.zeros((len(candidates), training.folds))
     # without a window all pixels see the same inputs, and are solved together
     for together in [pixels] if training.window is None else [[pixel] for pixel in pixels]:
