@@ -15,7 +15,7 @@ from mrdist.moments import Color
 from mrdist.pipeline._blocks import check_choices, check_workers, output_options
 from mrdist.pipeline._mappings_together import Unit, plan_units
 from mrdist.pipeline._methods import METHODS, Job, Lesson, choose_options
-from mrdist.planning import DEFAULT_MEMORY, Plan
+from mrdist.planning import DEFAULT_MEMORY, Plan, Workload
 from mrdist.storage import Images, StorageOptions, check_apart, normalize_url, redact
 from mrdist.storage.mappings import mapping_name, mapping_url
 
@@ -43,6 +43,11 @@ class Prepared:
         """How the work is cut."""
         plan: Plan = self.parts[-1]
         return plan
+
+    @property
+    def workload(self) -> Workload | None:
+        """The sizes that decide its time, None for a method whose time is not predicted."""
+        return next((part for part in self.parts if isinstance(part, Workload)), None)
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ class PreparedMappings:
 
 
 def prepare(
-    images_url: Address,
+    images: Address | Images,
     weights_url: Address | None,
     *,
     source: str,
@@ -90,7 +95,9 @@ def prepare(
 
     Parameters
     ----------
-    images_url, source, target, method, color, split, dtype, how
+    images
+        An images store, or its URL.
+    source, target, method, color, split, dtype, how
         As in `mrdist.train`; ``how`` are those of `_run_of`.
     weights_url
         Where the weights go; None for a plan.
@@ -98,14 +105,14 @@ def prepare(
         Those of the method that are given.
     """
     chosen = choose_options(method, options)
-    images, run = _run_of(images_url, weights_url, **how)
-    lesson = Lesson.of(images, method=method, source=source, target=target, split=split, color=color, dtype=dtype)
+    opened, run = _run_of(images, weights_url, **how)
+    lesson = Lesson.of(opened, method=method, source=source, target=target, split=split, color=color, dtype=dtype)
     job = Job(lesson, **run)
     return Prepared(job, chosen, METHODS[method].plan(job, chosen))
 
 
 def prepare_mappings(
-    images_url: Address,
+    images: Address | Images,
     group_url: Address | None,
     *,
     source: str,
@@ -121,7 +128,9 @@ def prepare_mappings(
 
     Parameters
     ----------
-    images_url, source, both_ways, method, color, split, dtype, how
+    images
+        An images store, or its URL.
+    source, both_ways, method, color, split, dtype, how
         As in `mrdist.train_mappings`; ``how`` are those of `_run_of`.
     group_url
         Where the weights go; None for a plan.
@@ -130,24 +139,24 @@ def prepare_mappings(
     """
     check_choices(color, split, dtype)
     chosen = choose_options(method, options)
-    images, run = _run_of(images_url, group_url, **how)
-    pairs, left_out = label_pairs(images, source, split, both_ways=both_ways)
+    opened, run = _run_of(images, group_url, **how)
+    pairs, left_out = label_pairs(opened, source, split, both_ways=both_ways)
     learnt: dict[str, Any] = {"method": method, "split": split, "color": color, "dtype": dtype}
     jobs = {}
     for one, other in pairs:
         name = mapping_name(one, other)
         own = {"url": mapping_url(run["url"], name), "overwrite": False}  # the group's own mappings are resumed
-        jobs[name] = Job(Lesson.of(images, source=one, target=other, **learnt), **{**run, **own})
+        jobs[name] = Job(Lesson.of(opened, source=one, target=other, **learnt), **{**run, **own})
     if method not in METHODS_THAT_SHARE or chosen["alpha"] == "cv":
         plans = [METHODS[method].check(job, chosen) for job in jobs.values()]
-        return PreparedMappings(images, jobs, chosen, (), plans, left_out)
+        return PreparedMappings(opened, jobs, chosen, (), plans, left_out)
     trainings = [METHODS[method].plan(job, chosen)[0] for job in jobs.values()]
-    units = plan_units(images, trainings, **{name: run[name] for name in ("max_memory", "n_slots", "block")})
-    return PreparedMappings(images, jobs, chosen, units, [unit.plan for unit in units], left_out)
+    units = plan_units(opened, trainings, **{name: run[name] for name in ("max_memory", "n_slots", "block")})
+    return PreparedMappings(opened, jobs, chosen, units, [unit.plan for unit in units], left_out)
 
 
 def _run_of(
-    images_url: Address,
+    images: Address | Images,
     output_url: Address | None,
     *,
     block: Shape | None = None,
@@ -159,15 +168,15 @@ def _run_of(
     storage_options: StorageOptions = None,
     weights_storage_options: StorageOptions = None,
 ) -> tuple[Images, dict[str, Any]]:
-    """Return the images, and what a `Job` has besides its lesson; parameters are those of `mrdist.train`."""
-    images_url = normalize_url(images_url)
+    """Return the opened images, and what a `Job` has besides its lesson; parameters are those of `mrdist.train`."""
+    images_url = images.url if isinstance(images, Images) else normalize_url(images)
     urls = [images_url]
     if output_url is not None:
         output_url = normalize_url(output_url)
         check_apart(images_url, output_url)
         urls.append(output_url)
     limit, n_slots = check_workers(workers, scheduler, *urls, max_memory=max_memory)
-    return Images.open(images_url, storage_options), {
+    return images if isinstance(images, Images) else Images.open(images_url, storage_options), {
         "url": output_url or "",
         "storage_options": output_options(output_url or "", weights_storage_options, storage_options),
         "block": block,
