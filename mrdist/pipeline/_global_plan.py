@@ -65,6 +65,18 @@ class GlobalSizes:
         solving = 3 * strip + tile + 2 * self.matrices
         return BASE_MEMORY + held + reading + max(summing, solving)
 
+    def bytes_written(self, n_blocks: int) -> int:
+        """Return the bytes of the weights, and of the inner products of every block that they are solved from."""
+        training, itemsize = self.training, np.dtype(self.training.dtype).itemsize
+        codes = training.n_components * itemsize
+        maps = training.n_groups * (codes + itemsize + 16)
+        if training.components is None:
+            basis, solved = training.n_images * training.n_channels * self.itemsize, self.matrices
+        else:
+            basis, solved = training.n_groups * codes, 0
+        n_summed = 1 if training.alphas is None else 2
+        return prod(training.shape) * (maps + basis) + solved + n_blocks * n_summed * self.matrices
+
     @property
     def barrier_memory(self) -> int:
         """Return what this process holds between the passes: sums, eigenvectors and their workspace."""
@@ -132,7 +144,6 @@ def _blocks(shape: Shape, side: int) -> Iterator[Shape]:
 def _cut(sizes: GlobalSizes, block: Shape) -> Plan:
     training = sizes.training
     image = training.n_channels * sizes.itemsize
-    itemsize = np.dtype(training.dtype).itemsize
     (height, width), decoded = sizes.chunks[1:3], 0
     blocks = block_grid(training.shape, block)
     for part in blocks:
@@ -146,7 +157,6 @@ def _cut(sizes: GlobalSizes, block: Shape) -> Plan:
         peak_memory=sizes.peak_memory(block),
         bytes_read=sizes.labels * decoded * sizes.n_stored * image,
         bytes_needed=2 * prod(training.shape) * training.n_images * image,
-        bytes_written=prod(training.shape)
-        * (training.n_groups * ((training.n_components + 1) * itemsize + 16) + training.n_images * image),
+        bytes_written=sizes.bytes_written(len(blocks)),
         advice=None,
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import groupby
 from math import prod
 
+import numpy as np
+
 from mrdist.analysis import spread_pixels
 from mrdist.baselines.lasso import SLICE
 from mrdist.baselines.omp import shared_bytes
@@ -75,7 +77,7 @@ def plan_sparse(
         peak_memory=needed,
         bytes_read=decoded * _stored_bytes(images, training) + search_bytes(images, training),
         bytes_needed=2 * training.n_images * training.n_pixels * pixel,
-        bytes_written=training.n_groups * training.n_pixels * (training.most_nonzeros or training.n_images) * 8,
+        bytes_written=_bytes_written(training),
         advice=None,
     )
 
@@ -100,6 +102,17 @@ def search_bytes(images: Images, training: SparseTraining) -> int:
             pixels += _touched(images, window_of(pixel, training.window, images.shape))
         pixels += sum(_touched(images, pixel) for pixel in row)
     return pixels * _stored_bytes(images, training)
+
+
+def _bytes_written(training: SparseTraining) -> int:
+    """Return the bytes of the matrix, twice since its rows are kept until it is laid out, and of the error maps.
+
+    How many weights l1 finds depends on the data: it is taken for as many as there are images, or inputs.
+    """
+    n_columns = training.n_pixels if training.window is None else min(training.window**2, training.n_pixels)
+    n_weights = training.most_nonzeros or min(training.n_images, n_columns)
+    row = (n_weights + 1) * (np.dtype(training.dtype).itemsize + 4) + 8
+    return training.n_groups * training.n_pixels * (2 * row + 16)
 
 
 def _touched(images: Images, part: Block) -> int:
@@ -130,11 +143,11 @@ def _columns(images: Images, training: SparseTraining, inputs: Block) -> int:
         n_columns = min(n_columns, (TILE_SIDE + training.window - 1) ** 2)
     n_rows = training.n_images * (images.n_channels if training.color == "shared" else 1)
     # centred, and for pursuits in float32 too; those before them are still there
-    several = training.window is not None or training.n_groups > 1 or training.folds is not None
-    centred = (12 if training.most_nonzeros else 8) * (2 if several else 1)
-    # as integers; for a cross-validation also those of the other folds and of one
-    as_read = images.dtype.itemsize * (1 if training.folds is None else 3)
-    columns = n_columns * n_rows * (centred + as_read)
+    centred, as_read = 12 if training.most_nonzeros else 8, images.dtype.itemsize
+    entry = centred * (2 if training.window is not None or training.n_groups > 1 else 1) + as_read
+    if training.folds is not None:  # those of all folds but one, and as integers once more
+        entry = max(entry, -(-2 * centred * (training.folds - 1) // training.folds) + 2 * as_read)
+    columns = n_columns * n_rows * entry
     n_targets = TILE_SIDE**2
     targets = 4 * n_targets * n_rows * 8 + _CORRELATIONS * n_targets * min(n_columns, SLICE) * 8
     if training.most_nonzeros:
