@@ -79,8 +79,8 @@ class GlobalSizes:
 
     @property
     def barrier_memory(self) -> int:
-        """Return what this process holds between the passes: sums, eigenvectors and their workspace."""
-        return BASE_MEMORY + 8 * self.matrices
+        """Return what this process holds between the passes: sums, eigenvectors and their workspace, and of folds."""
+        return BASE_MEMORY + (8 if self.training.folds is None else 12) * self.matrices
 
 
 def plan_global(sizes: GlobalSizes, *, max_memory: int, n_slots: int, block: Shape | None = None) -> Plan:
