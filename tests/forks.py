@@ -134,9 +134,9 @@ def serve():
     import rich.table  # noqa: F401
     import s3fs  # noqa: F401
 
+    import mrdist.methods.masked.search
     import mrdist.pipeline.accumulate
     import mrdist.pipeline.compare
-    import mrdist.pipeline.cross_validate
     import mrdist.pipeline.evaluate
     import mrdist.pipeline.export
     import mrdist.pipeline.generate

@@ -13,7 +13,7 @@ from PIL import Image
 import mrdist
 from mrdist.datasets.depth import to_depth
 from mrdist.datasets.photographs import read_pixels
-from mrdist.pipeline._methods import METHODS
+from mrdist.methods.registry import METHODS
 from mrdist.pipeline.browse import read_one, to_png
 from mrdist.pipeline.plot import plot_faces
 from mrdist.storage import Images

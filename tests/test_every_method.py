@@ -6,7 +6,7 @@ import commands
 import pytest
 
 import mrdist
-from mrdist.pipeline._methods import METHODS
+from mrdist.methods.registry import METHODS
 
 LABELS = ("--source", "neutral", "--target", "happy")
 SERIAL = ("--workers", 0)
@@ -130,6 +130,15 @@ def test_killed_and_resumed(name, step, images, whole, tmp_path):
     assert (report["blocks"], report["blocks_run"]) == (N_BLOCKS, N_BLOCKS - solved)
     commands.assert_equal_bytes(weights, whole(name))
     assert commands.report(*train)["already_complete"] is True
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_killed_while_it_is_completed(name, images, whole, tmp_path):
+    """An array of the face frame that has no chunk yet does not make finished blocks damaged."""
+    train = (*command(name, images / "images.zarr", tmp_path / "w.zarr"), *SERIAL)
+    commands.killed(*train, *BLOCK, at=("/w.zarr/face_mask/zarr.json", 1))
+    assert commands.report(*train)["blocks_run"] == 0
+    commands.assert_equal_bytes(tmp_path / "w.zarr", whole(name))
 
 
 def test_steps_are_those_of_every_training():

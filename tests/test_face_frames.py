@@ -14,7 +14,7 @@ import mrdist
 from mrdist.datasets.alignment import FRAME_PUPILS, place_frame
 from mrdist.datasets.retouching import crop_face, feathered, retouch
 from mrdist.errors import DataError, ParameterError
-from mrdist.pipeline._methods import METHODS
+from mrdist.methods.registry import METHODS
 from mrdist.pipeline.opened import OpenedMapping
 from mrdist.storage import WeightsReader
 from mrdist.storage.face_frame import FaceFrame

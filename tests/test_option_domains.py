@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 import mrdist
 from mrdist.errors import ParameterError
-from mrdist.pipeline._methods import METHODS
+from mrdist.methods.registry import METHODS
 from mrdist.pipeline.check import check_training
 from mrdist.service.app import create_app
 from mrdist.service.catalog import Catalog

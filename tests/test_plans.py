@@ -16,8 +16,8 @@ from fastapi.testclient import TestClient
 import mrdist
 from mrdist.baselines.mean import TargetSums
 from mrdist.errors import MrdistError
+from mrdist.methods.registry import METHODS
 from mrdist.moments import FIXED_POINT, to_integers
-from mrdist.pipeline._methods import METHODS
 from mrdist.pipeline.check import check_comparison, check_training
 from mrdist.planning import MIB
 from mrdist.service.app import create_app

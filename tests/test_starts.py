@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from importlib import import_module
 from pathlib import Path
 
 import commands
@@ -14,13 +15,11 @@ from PIL import Image
 from sklearn.model_selection import GridSearchCV
 
 import mrdist
-import mrdist.pipeline._blocks
-import mrdist.pipeline.cross_validate
-import mrdist.pipeline.train_global
 from mrdist.calibration import predict_start
 from mrdist.errors import DataError, ParameterError, StoreFormatError
 from mrdist.execution import open_executor
-from mrdist.pipeline._methods import METHODS
+from mrdist.methods.registry import METHODS
+from mrdist.running.phases import Work
 from mrdist.scoring import neg_mean_squared_error
 from mrdist.service.routes.comparisons import Comparison
 from mrdist.storage import create_images, finish_images, write_images
@@ -62,6 +61,16 @@ def sleep():
     time.sleep(SLOW)
 
 
+def prepare_slowly(monkeypatch, seconds):
+    """Have every work take so long to prepare."""
+    for method in METHODS.values():
+        import_module(method.home[0])
+    kinds = [Work]
+    for kind in kinds:
+        kinds.extend(kind.__subclasses__())
+        monkeypatch.setattr(kind, "prepare", lambda _: time.sleep(seconds))
+
+
 # --- start and run ----------------------------------------------------------------------------------
 
 
@@ -76,9 +85,7 @@ def searches(*options):
 
 @pytest.mark.parametrize(("method", "options"), searches("alpha"))
 def test_preparing_belongs_to_run(images, tmp_path, monkeypatch, method, options):
-    monkeypatch.setattr(mrdist.pipeline._blocks, "warm_up", sleep)
-    for module in (mrdist.pipeline.cross_validate, mrdist.pipeline.train_global):
-        monkeypatch.setattr(module, "_warm_up", sleep)
+    prepare_slowly(monkeypatch, SLOW)
     report = mrdist.train(images, tmp_path / "w.zarr", method=method, **options, **TRAINING)
     assert report.start_seconds == 0
     assert report.run_seconds > report.prepare_seconds >= SLOW
@@ -95,7 +102,7 @@ def test_preparing_belongs_to_run_on_workers():
 
 
 def test_compared_trainings_are_not_charged_with_compiling(images, tmp_path, monkeypatch):
-    monkeypatch.setattr(mrdist.pipeline._blocks, "warm_up", lambda: time.sleep(2))
+    prepare_slowly(monkeypatch, 2)
     found = mrdist.compare(
         images, source="neutral", target="happy", methods=("mean",), out=tmp_path, workers=0, progress=False
     )

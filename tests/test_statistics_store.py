@@ -430,7 +430,7 @@ def test_bad_images_leave_the_store_as_useful_as_it_was(tmp_path):
 
 def test_tasks_share_what_the_driver_decided(stores, tmp_path, monkeypatch):
     """The rows to sum come from the store in the making, not from another look at the images."""
-    monkeypatch.setattr("mrdist.pipeline.accumulate.run_blocks", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("mrdist.pipeline.accumulate._sum_block", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         mrdist.accumulate(str(stores.all), str(tmp_path / "s.zarr"), source="neutral", target="happy", workers=0)
     output = StatisticsOutput.open(str(tmp_path / "s.zarr"), None)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import mrdist
-from mrdist.pipeline._methods import METHODS
+from mrdist.methods.registry import METHODS
 from mrdist.storage import run_state
 
 

@@ -23,10 +23,10 @@ from mrdist.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from mrdist.methods.training import TrainReport
     from mrdist.pipeline.accumulate import AccumulateReport
     from mrdist.pipeline.check import Cost
     from mrdist.pipeline.estimate import Estimate
-    from mrdist.pipeline.train import TrainReport
     from mrdist.pipeline.train_mappings import MappingsReport
     from mrdist.planning import Plan
 

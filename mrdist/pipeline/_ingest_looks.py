@@ -15,7 +15,7 @@ from mrdist.datasets.photographs import Head, Take, read_head
 from mrdist.errors import DataError, ParameterError, PhotographError
 from mrdist.execution import Executor
 from mrdist.geometry import Shape
-from mrdist.pipeline._run import run_tasks, tracked
+from mrdist.running.driving import run_tasks, tracked
 
 Size = int | tuple[int, int]
 LARGEST, SMALLEST = 4096, 8

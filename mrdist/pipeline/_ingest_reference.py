@@ -14,7 +14,7 @@ from mrdist.datasets.alignment import align_take, reference_shape
 from mrdist.datasets.landmark_files import EXTENSIONS, read_landmarks
 from mrdist.datasets.photographs import Take, photograph_size
 from mrdist.errors import DataError, LandmarkError
-from mrdist.pipeline._run import Step, tracked
+from mrdist.running.driving import Step, tracked
 from mrdist.storage import Images, StorageOptions, read_frame, redact
 
 Floats = npt.NDArray[np.float64]

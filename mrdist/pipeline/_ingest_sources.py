@@ -10,7 +10,7 @@ from mrdist.datasets.discovery import Discovery, discover
 from mrdist.datasets.photographs import Take
 from mrdist.datasets.splits import split_by_subject
 from mrdist.errors import DataError, ParameterError
-from mrdist.pipeline._run import tracked
+from mrdist.running.driving import tracked
 from mrdist.storage import StorageOptions
 
 

@@ -20,7 +20,7 @@ from mrdist.geometry import Shape
 from mrdist.pipeline._ingest_looks import Size, told
 from mrdist.pipeline._ingest_people import PersonReport, gather
 from mrdist.pipeline._ingest_sources import People
-from mrdist.pipeline._run import run_tasks, tracked
+from mrdist.running.driving import run_tasks, tracked
 from mrdist.storage import (
     Addition,
     Alignment,

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
-from mrdist.pipeline._methods import METHODS
+from mrdist.methods.training import TrainingWork, TrainReport
 from mrdist.pipeline._prepare import PreparedMappings
-from mrdist.pipeline._run import hold
-from mrdist.pipeline.train import TrainReport
-from mrdist.storage import StorageOptions
+from mrdist.running.driving import hold
 from mrdist.storage.mappings import begin_mappings
 
 
 def train_apart(
-    prepared: PreparedMappings, group_url: str, weights_storage_options: StorageOptions, *, overwrite: bool
+    prepared: PreparedMappings, works: Mapping[str, TrainingWork[Any]]
 ) -> tuple[bool, dict[str, TrainReport]]:
     """Begin or resume a group and train its mappings as `mrdist.train` does.
 
     Parameters
     ----------
-    prepared
-        The mappings, checked before anything is begun or overwritten.
-    group_url, weights_storage_options, overwrite
-        As in `mrdist.train_mappings`.
+    prepared, works
+        The group, checked before anything is begun or overwritten, and the work of each of its mappings by name.
 
     Returns
     -------
@@ -31,9 +29,10 @@ def train_apart(
     dict
         Name of a mapping -> report.
     """
-    jobs, options = prepared.jobs, prepared.options
-    as_stored = json.loads(json.dumps(options))
-    described = {name: {**job.lesson.describe(), **as_stored} for name, job in jobs.items()}
-    hold(group_url, weights_storage_options)
-    unfinished = begin_mappings(group_url, described, overwrite=overwrite, storage_options=weights_storage_options)
-    return unfinished, {name: METHODS[job.lesson.method].trainer(job, **options) for name, job in jobs.items()}
+    as_stored = json.loads(json.dumps(prepared.options))
+    described = {name: {**work.lesson.describe(), **as_stored} for name, work in works.items()}
+    run, group = prepared.run, prepared.run.output
+    hold(group.url, group.options)
+    unfinished = begin_mappings(group.url, described, overwrite=run.overwrite, storage_options=group.options)
+    planned = zip(works.items(), prepared.plans, strict=True)
+    return unfinished, {name: work.train(plan) for (name, work), plan in planned}

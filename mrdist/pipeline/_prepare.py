@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,16 @@ import numpy as np
 from mrdist.arguments import Address
 from mrdist.errors import DataError
 from mrdist.geometry import Shape
+from mrdist.methods.lesson import Lesson, check_choices
+from mrdist.methods.masked.plan import describe_training
+from mrdist.methods.options import check_fixed
+from mrdist.methods.registry import choose_options, work_of
+from mrdist.methods.training import TrainingWork
 from mrdist.moments import Color
-from mrdist.pipeline._blocks import check_choices, check_workers, output_options
-from mrdist.pipeline._mappings_together import Unit, plan_units
-from mrdist.pipeline._methods import METHODS, Job, Lesson, choose_options
+from mrdist.pipeline._mappings_together import MappingsWork
 from mrdist.planning import DEFAULT_MEMORY, Plan, Workload
+from mrdist.running.tasks import Place, RunOptions
+from mrdist.running.workers import check_workers, output_options
 from mrdist.storage import Images, StorageOptions, check_apart, normalize_url, redact
 from mrdist.storage.mappings import mapping_name, mapping_url
 
@@ -28,26 +33,20 @@ class Prepared:
 
     Attributes
     ----------
-    job, options
-        What the trainer of the method is called with.
-    parts
-        What `mrdist.pipeline._methods.Method.plan` has returned for them.
+    work
+        The training.
+    plan
+        How it is cut.
     """
 
-    job: Job
-    options: Mapping[str, Any]
-    parts: tuple[Any, ...]
-
-    @property
-    def plan(self) -> Plan:
-        """How the work is cut."""
-        plan: Plan = self.parts[-1]
-        return plan
+    work: TrainingWork[Any]
+    plan: Plan
 
     @property
     def workload(self) -> Workload | None:
         """The sizes that decide its time, None for a method whose time is not predicted."""
-        return next((part for part in self.parts if isinstance(part, Workload)), None)
+        workload: Workload | None = getattr(self.work, "workload", None)
+        return workload
 
 
 @dataclass(frozen=True)
@@ -58,12 +57,12 @@ class PreparedMappings:
     ----------
     images
         What they are trained from.
-    jobs
-        Of every mapping, by name.
+    run
+        Of the group.
     options
         All options of the method.
-    units
-        Mappings that a task trains together; none where they are trained one after the other.
+    work
+        Their work where they share their sums, else each one's own by name.
     plans
         How the work of all is cut, one after the other.
     left_out
@@ -71,9 +70,9 @@ class PreparedMappings:
     """
 
     images: Images
-    jobs: Mapping[str, Job]
+    run: RunOptions
     options: Mapping[str, Any]
-    units: Sequence[Unit]
+    work: MappingsWork | Mapping[str, TrainingWork[Any]]
     plans: Sequence[Plan]
     left_out: Sequence[str]
 
@@ -107,8 +106,8 @@ def prepare(
     chosen = choose_options(method, options)
     opened, run = _run_of(images, weights_url, **how)
     lesson = Lesson.of(opened, method=method, source=source, target=target, split=split, color=color, dtype=dtype)
-    job = Job(lesson, **run)
-    return Prepared(job, chosen, METHODS[method].plan(job, chosen))
+    work = work_of(lesson, run, chosen)
+    return Prepared(work, work.plan(run.block))
 
 
 def prepare_mappings(
@@ -141,18 +140,25 @@ def prepare_mappings(
     chosen = choose_options(method, options)
     opened, run = _run_of(images, group_url, **how)
     pairs, left_out = label_pairs(opened, source, split, both_ways=both_ways)
-    learnt: dict[str, Any] = {"method": method, "split": split, "color": color, "dtype": dtype}
-    jobs = {}
-    for one, other in pairs:
-        name = mapping_name(one, other)
-        own = {"url": mapping_url(run["url"], name), "overwrite": False}  # the group's own mappings are resumed
-        jobs[name] = Job(Lesson.of(opened, source=one, target=other, **learnt), **{**run, **own})
-    if method not in METHODS_THAT_SHARE or chosen["alpha"] == "cv":
-        plans = [METHODS[method].check(job, chosen) for job in jobs.values()]
-        return PreparedMappings(opened, jobs, chosen, (), plans, left_out)
-    trainings = [METHODS[method].plan(job, chosen)[0] for job in jobs.values()]
-    units = plan_units(opened, trainings, **{name: run[name] for name in ("max_memory", "n_slots", "block")})
-    return PreparedMappings(opened, jobs, chosen, units, [unit.plan for unit in units], left_out)
+    lessons = {
+        mapping_name(one, other): Lesson.of(
+            opened, method=method, source=one, target=other, split=split, color=color, dtype=dtype
+        )
+        for one, other in pairs
+    }
+    if method in METHODS_THAT_SHARE and chosen["alpha"] != "cv":
+        fixed = {name: chosen[name] for name in ("alpha", "penalize_intercept")}
+        others = {name: value for name, value in chosen.items() if name not in fixed}
+        fixed |= check_fixed(**{"receptive_field": 1, "dilation": 1, **others})
+        shared = MappingsWork(opened, {name: describe_training(one, **fixed) for name, one in lessons.items()}, run)
+        shared.plan(run.block)
+        return PreparedMappings(opened, run, chosen, shared, [unit.plan for unit in shared.units], left_out)
+    works: dict[str, TrainingWork[Any]] = {}
+    for name, lesson in lessons.items():
+        place = Place(mapping_url(run.output.url, name), run.output.options)
+        works[name] = work_of(lesson, replace(run, output=place, overwrite=False), chosen)  # its own mappings resume
+    plans = [work.plan(run.block) for work in works.values()]
+    return PreparedMappings(opened, run, chosen, works, plans, left_out)
 
 
 def _run_of(
@@ -167,26 +173,18 @@ def _run_of(
     progress: bool | None = None,
     storage_options: StorageOptions = None,
     weights_storage_options: StorageOptions = None,
-) -> tuple[Images, dict[str, Any]]:
-    """Return the opened images, and what a `Job` has besides its lesson; parameters are those of `mrdist.train`."""
+) -> tuple[Images, RunOptions]:
+    """Return the opened images and the options of the run; parameters are those of `mrdist.train`."""
     images_url = images.url if isinstance(images, Images) else normalize_url(images)
-    urls = [images_url]
+    urls, output = [images_url], Place("")
     if output_url is not None:
         output_url = normalize_url(output_url)
+        output = Place(output_url, output_options(output_url, weights_storage_options, storage_options))
         check_apart(images_url, output_url)
         urls.append(output_url)
     limit, n_slots = check_workers(workers, scheduler, *urls, max_memory=max_memory)
-    return images if isinstance(images, Images) else Images.open(images_url, storage_options), {
-        "url": output_url or "",
-        "storage_options": output_options(output_url or "", weights_storage_options, storage_options),
-        "block": block,
-        "workers": workers,
-        "scheduler": scheduler,
-        "max_memory": limit,
-        "n_slots": n_slots,
-        "overwrite": overwrite,
-        "progress": progress,
-    }
+    opened = images if isinstance(images, Images) else Images.open(images_url, storage_options)
+    return opened, RunOptions(output, block, workers, scheduler, limit, n_slots, overwrite, progress)
 
 
 def label_pairs(images: Images, source: str, split: str, *, both_ways: bool) -> tuple[list[tuple[str, str]], list[str]]:

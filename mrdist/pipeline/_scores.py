@@ -14,9 +14,9 @@ import numpy.typing as npt
 from mrdist.execution import open_executor, progress_bar
 from mrdist.geometry import Block, block_grid
 from mrdist.paired import Difference, means_of_people, paired_difference, paired_ratio
-from mrdist.pipeline._blocks import check_workers
 from mrdist.pipeline._score_blocks import PARTS, CellScores, ScoringTask, cells_of, rows_to_score, score_block
 from mrdist.planning import DEFAULT_MEMORY, ScoringSizes, plan_scoring
+from mrdist.running.workers import check_workers
 from mrdist.scoring import SSIM_HALO, BlockScorer, ScoreSums, lab_chroma
 from mrdist.storage import Images, WeightsReader
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import time
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,17 @@ import numpy.typing as npt
 from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import ParameterError, StoreExistsError
 from mrdist.execution import peak_memory
-from mrdist.geometry import Block, ReceptiveField, Shape, block_grid
+from mrdist.geometry import ReceptiveField, Shape, block_grid
+from mrdist.methods.lesson import check_choices, versions
+from mrdist.methods.masked.solving import warm_up
+from mrdist.methods.masked.sums import sum_images
+from mrdist.methods.options import choose_field
 from mrdist.moments import Color, check_rows
-from mrdist.pipeline._blocks import check_choices, check_workers, output_options, run_blocks, versions
-from mrdist.pipeline._options import choose_field
-from mrdist.pipeline._run import driving, hold
-from mrdist.pipeline._sums import sum_images
-from mrdist.planning import DEFAULT_MEMORY, Workload, block_bytes, plan_training
+from mrdist.planning import DEFAULT_MEMORY, Cut, Plan, Workload, block_bytes, plan_training
+from mrdist.running.driving import driving, hold
+from mrdist.running.phases import Phase, Work, drive
+from mrdist.running.tasks import Place, RunOptions, Task
+from mrdist.running.workers import check_workers, output_options
 from mrdist.storage import (
     Accumulation,
     FaceFrame,
@@ -76,24 +80,6 @@ class AccumulateReport:
         """Return what ``mrdist accumulate --json`` prints."""
         report = asdict(self) | {"url": redact(self.url)}
         return report | {"seconds": {"start": report.pop("start_seconds"), "run": report.pop("run_seconds")}}
-
-
-@dataclass(frozen=True)
-class _Task:
-    """A block to sum; what all blocks share lies in the output store."""
-
-    statistics_url: str
-    statistics_options: StorageOptions = field(repr=False)
-    images_url: str
-    images_options: StorageOptions = field(repr=False)
-    index: int
-    block: Block
-    slab: int
-
-    @property
-    def outputs(self) -> list[tuple[str, StorageOptions]]:
-        """Where it is written."""
-        return [(self.statistics_url, self.statistics_options)]
 
 
 @plain_arguments
@@ -183,54 +169,75 @@ def accumulate(
             return AccumulateReport(statistics_url, True, known.n_images, 0, 0.0, 0.0, 0, 0, 0, peak_memory())
     n_before = known.n_images if known is not None else 0
     check_rows((n_before + len(rows)) * accumulation.rows_per_image, accumulation.unit)
-    workload = _workload(images, accumulation, rows)
-    plan = plan_training(workload, max_memory=limit, n_slots=n_slots, block=block)
-    n_new_folds = len(accumulation.folds(len(rows)))
-    part = Part(redact(images_url), split, images.fingerprint(labels, rows), len(rows), n_new_folds)
-    output = statistics_output(
-        statistics_url,
-        accumulation,
-        part,
-        rows,
-        plan.block,
-        overwrite=overwrite,
-        storage_options=statistics_storage_options,
-    )
-    if output.progress.block != plan.block:  # resumed: the blocks are those of the first run
-        plan = plan_training(workload, max_memory=limit, n_slots=n_slots, block=output.progress.block)
-    if plan.advice is not None:
-        logger.warning(plan.advice)
-    tasks = [
-        _Task(statistics_url, statistics_storage_options, images_url, storage_options, index, block_, plan.slab)
-        for index, block_ in enumerate(block_grid(images.shape, plan.block))
-    ]
-    run = run_blocks(
-        _sum_block,
-        tasks,
-        plan,
-        n_images=len(rows),
-        workers=workers,
-        scheduler=scheduler,
-        max_memory=limit,
-        progress=progress,
-        phase="summing",
-        done=output.progress.done,
-    )
-    started = time.perf_counter()
-    face_frame = FaceFrame.of_images(images, labels[0])
-    output.finish(images.image[rows].tolist(), images.checksums(labels, rows), versions(), face_frame)
+    output = Place(statistics_url, statistics_storage_options)
+    run = RunOptions(output, block, workers, scheduler, limit, n_slots, overwrite, progress)
+    work = _Accumulation(images, accumulation, split, rows, run)
+    done = drive(work, work.plan(block))
+    assert done is not None
     return AccumulateReport(
         url=statistics_url,
-        already_complete=False,
+        **done.figures,
         images=n_before + len(rows),
         images_added=len(rows),
-        start_seconds=run.start_seconds,
-        run_seconds=run.run_seconds + time.perf_counter() - started,
-        bytes_read=part.n_folds * sum(block_bytes(workload, task.block, plan.slab) for task in run.tasks),
-        blocks=plan.n_blocks,
-        blocks_run=len(run.tasks),
-        peak_memory_bytes=run.peak_memory_bytes,
+        blocks_run=len(done.phases[work.counted].tasks),
     )
+
+
+class _Accumulation(Work[StatisticsOutput, None]):
+    """Sums over images that a statistics store lacks."""
+
+    counted = "summing"
+
+    def __init__(
+        self, images: Images, accumulation: Accumulation, split: str, rows: npt.NDArray[np.int64], run: RunOptions
+    ) -> None:
+        self.run = run
+        self.source = Place(images.url, images.storage_options)
+        self.n_images = len(rows)
+        self.images = images
+        self.accumulation = accumulation
+        self.labels = accumulation.source, accumulation.target
+        self.rows = rows
+        self.workload = _workload(images, accumulation, rows)
+        n_new_folds = len(accumulation.folds(len(rows)))
+        self.part = Part(redact(images.url), split, images.fingerprint(self.labels, rows), len(rows), n_new_folds)
+
+    def plan(self, block: Shape | None) -> Plan:
+        """Cut the work into blocks."""
+        return plan_training(self.workload, max_memory=self.run.max_memory, n_slots=self.run.n_slots, block=block)
+
+    def begin(self, cut: Cut) -> StatisticsOutput:
+        """Begin the statistics store, or resume it, or add to it."""
+        return statistics_output(
+            self.run.output.url,
+            self.accumulation,
+            self.part,
+            self.rows,
+            cut.block,
+            overwrite=self.run.overwrite,
+            storage_options=self.run.output.options,
+        )
+
+    def prepare(self) -> None:
+        """Compile the kernels."""
+        warm_up()
+
+    def phases(self, output: StatisticsOutput, cut: Cut) -> Iterator[Phase]:
+        """Yield the one phase."""
+        assert isinstance(cut, Plan)
+        yield Phase(
+            "summing",
+            _sum_block,
+            self.tasks(block_grid(self.images.shape, cut.block), cut.slab),
+            output.progress.done,
+            bytes_read=lambda task: self.part.n_folds * block_bytes(self.workload, task.block, task.slab),
+        )
+
+    def finish(self, output: StatisticsOutput) -> None:
+        """Complete the statistics store."""
+        checksums = self.images.checksums(self.labels, self.rows)
+        face_frame = FaceFrame.of_images(self.images, self.labels[0])
+        output.finish(self.images.image[self.rows].tolist(), checksums, versions(), face_frame)
 
 
 def _describe(
@@ -305,10 +312,10 @@ def _workload(images: Images, accumulation: Accumulation, rows: npt.NDArray[np.i
     )
 
 
-def _sum_block(task: _Task) -> int:
+def _sum_block(task: Task) -> int:
     """Do one block from reading to writing; return the process's peak of resident bytes."""
-    output = StatisticsOutput.open(task.statistics_url, task.statistics_options)
-    images = Images.open(task.images_url, task.images_options)
+    output = StatisticsOutput.open(task.output.url, task.output.options)
+    images = Images.open(task.source.url, task.source.options)
     accumulation = output.accumulation
     for fold, rows in output.folds():
         statistics = sum_images(

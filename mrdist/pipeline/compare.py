@@ -16,10 +16,10 @@ import numpy.typing as npt
 
 from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import ParameterError
+from mrdist.methods.registry import METHODS
 from mrdist.moments import Color
 from mrdist.pipeline._components import choose_components
 from mrdist.pipeline._measure import measure, timed_inputs
-from mrdist.pipeline._methods import METHODS
 from mrdist.pipeline._prepare import prepare
 from mrdist.pipeline._verdicts import judge, name_of
 from mrdist.pipeline.evaluate import SPLITS

@@ -168,7 +168,7 @@ def estimate(
     stored = chunk_shape(pairs, (size, size), channels, 1, chunks)
     images = suppose_images(_LABELS, pairs, (size, size), channels, stored)
     prepared = prepare(images, None, block=block, workers=workers, **given)
-    plan, n_slots = prepared.plan, prepared.job.n_slots
+    plan, n_slots = prepared.plan, prepared.work.run.n_slots
     start_seconds = predict_start(workers, plan.n_blocks, n_processors=n_slots)
     if prepared.workload is None:
         requests, seconds, hours = -(-plan.bytes_read // prod(stored)), None, None
@@ -226,7 +226,7 @@ def _measure_reading(
     with tempfile.TemporaryDirectory() as folder:
         sample = prepare(_sample(str(Path(folder) / "sample"), n_images, side, chunks), None, workers=1, **given)
         assert sample.workload is not None
-        return measure_reading(sample.job.lesson, sample.workload, sample.plan)
+        return measure_reading(sample.work.lesson, sample.workload, sample.plan)
 
 
 def _sample(url: str, n_images: int, side: int, chunks: tuple[int, int, int, int]) -> Images:

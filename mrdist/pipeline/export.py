@@ -9,7 +9,7 @@ import scipy.sparse
 
 from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import ParameterError, StoreExistsError
-from mrdist.pipeline._run import driving, hold
+from mrdist.running.driving import driving, hold
 from mrdist.storage import StorageOptions, check_apart, normalize_url, open_weights, redact, write_csr
 from mrdist.storage.places import is_file, write_file
 

@@ -13,9 +13,9 @@ from mrdist.datasets.splits import split_by_subject
 from mrdist.datasets.synthetic import LABELS, REFERENCE, face_mask, render_face
 from mrdist.errors import ParameterError
 from mrdist.execution import open_executor
-from mrdist.pipeline._blocks import check_workers
-from mrdist.pipeline._run import driving, hold, run_tasks, tracked
 from mrdist.planning import DEFAULT_MEMORY
+from mrdist.running.driving import driving, hold, run_tasks, tracked
+from mrdist.running.workers import check_workers
 from mrdist.storage import (
     StorageOptions,
     create_images,

@@ -16,7 +16,6 @@ from mrdist.datasets.depth import DEPTHS
 from mrdist.datasets.photographs import Color, Normalize
 from mrdist.errors import DataError, ParameterError
 from mrdist.execution import open_executor
-from mrdist.pipeline._blocks import check_workers
 from mrdist.pipeline._ingest_looks import (
     check_size,
     depth_of,
@@ -30,8 +29,9 @@ from mrdist.pipeline._ingest_reference import find_reference
 from mrdist.pipeline._ingest_report import IngestReport
 from mrdist.pipeline._ingest_sources import People, find_people
 from mrdist.pipeline._ingest_store import Staged, frame_of, grow_store, more_people, open_store, write_store
-from mrdist.pipeline._run import driving, hold, run_tasks, tracked
 from mrdist.planning import DEFAULT_MEMORY
+from mrdist.running.driving import driving, hold, run_tasks, tracked
+from mrdist.running.workers import check_workers
 from mrdist.storage import (
     Images,
     Staging,

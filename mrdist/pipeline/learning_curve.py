@@ -16,10 +16,10 @@ from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import ParameterError
 from mrdist.execution import open_executor, progress_bar
 from mrdist.geometry import Block, ReceptiveField, block_grid
+from mrdist.methods.masked.sums import sum_images
 from mrdist.moments import padded_window
-from mrdist.pipeline._blocks import check_workers
-from mrdist.pipeline._sums import sum_images
 from mrdist.planning import DEFAULT_MEMORY
+from mrdist.running.workers import check_workers
 from mrdist.solvers import check_alpha, solve
 from mrdist.storage import Images, StorageOptions, redact
 from mrdist.synthesis import MaskedWeights, to_floats

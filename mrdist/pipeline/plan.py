@@ -12,10 +12,10 @@ from mrdist.arguments import Address, plain_arguments
 from mrdist.calibration import Rates, measure_kernels, predict_seconds, predict_start
 from mrdist.execution import n_processors
 from mrdist.geometry import Shape, block_grid
+from mrdist.methods.lesson import Lesson
+from mrdist.methods.masked.sums import BandReader
 from mrdist.moments import Color
-from mrdist.pipeline._methods import Lesson
 from mrdist.pipeline._prepare import prepare
-from mrdist.pipeline._sums import BandReader
 from mrdist.planning import DEFAULT_MEMORY, Plan, Workload, block_bytes
 from mrdist.storage import StorageOptions
 
@@ -90,11 +90,11 @@ def plan(
         max_memory=max_memory,
         storage_options=storage_options,
     )
-    planned, workload, n_slots = prepared.plan, prepared.workload, prepared.job.n_slots
+    planned, workload, n_slots = prepared.plan, prepared.workload, prepared.work.run.n_slots
     start_seconds = predict_start(workers, planned.n_blocks, n_processors=n_processors())
     if workload is None:
         return replace(planned, start_seconds=start_seconds)
-    lesson = prepared.job.lesson
+    lesson = prepared.work.lesson
     rates = Rates(*measure_reading(lesson, workload, planned), *measure_kernels(workload, lesson.images.dtype))
     seconds = predict_seconds(workload, planned, rates, n_slots=n_slots, n_processors=max(n_slots, n_processors()))
     return replace(planned, seconds=seconds, start_seconds=start_seconds)

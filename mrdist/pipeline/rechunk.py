@@ -13,9 +13,9 @@ from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import ParameterError
 from mrdist.execution import open_executor, peak_memory
 from mrdist.geometry import Block, block_grid
-from mrdist.pipeline._blocks import check_workers
-from mrdist.pipeline._run import driving, hold, run_tasks, tracked
 from mrdist.planning import DEFAULT_MEMORY, MIB
+from mrdist.running.driving import driving, hold, run_tasks, tracked
+from mrdist.running.workers import check_workers
 from mrdist.storage import (
     Images,
     StorageOptions,

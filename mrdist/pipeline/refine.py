@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from mrdist.arguments import Address, plain_arguments
 from mrdist.geometry import block_grid
-from mrdist.pipeline._run import driving, hold
 from mrdist.refinement import Refinement
+from mrdist.running.driving import driving, hold
 from mrdist.storage import StorageOptions, WeightsReader, normalize_url, read_importance, redact, write_importance
 
 _ROWS = 128  # of weights that are read at a time: whole chunks

@@ -23,8 +23,9 @@ from mrdist.baselines.image_regressor import ImageRegressor
 from mrdist.errors import DataError, ParameterError
 from mrdist.estimator import MaskedRegression
 from mrdist.geometry import Block
-from mrdist.pipeline._blocks import check_choices, output_options, versions
-from mrdist.pipeline._run import driving, hold
+from mrdist.methods.lesson import check_choices, versions
+from mrdist.running.driving import driving, hold
+from mrdist.running.workers import output_options
 from mrdist.storage import StorageOptions, Training, normalize_url, train_output
 from mrdist.storage.global_weights import GlobalOutput, GlobalTraining, global_output
 from mrdist.storage.outputs import WeightsOutput

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 
 import numpy as np
 
 from mrdist.arguments import Address, plain_arguments
 from mrdist.execution import peak_memory
-from mrdist.geometry import Block, Shape, block_grid
-from mrdist.pipeline._blocks import (
-    check_choices,
-    check_workers,
-    output_options,
-    run_blocks,
-    solve_block,
-    versions,
-)
-from mrdist.pipeline._options import check_options, choose_field
-from mrdist.pipeline._run import driving, hold
-from mrdist.pipeline.train import TrainReport, already_trained
-from mrdist.planning import DEFAULT_MEMORY, StoredSums, plan_solving
+from mrdist.geometry import Shape, block_grid
+from mrdist.methods.lesson import check_choices, versions
+from mrdist.methods.masked.solving import solve_block, warm_up
+from mrdist.methods.options import check_options, choose_field
+from mrdist.methods.training import Trained, TrainReport, already_trained, trained
+from mrdist.planning import DEFAULT_MEMORY, Cut, StoredSums, plan_solving
+from mrdist.running.driving import driving, hold
+from mrdist.running.phases import Phase, Work, drive
+from mrdist.running.tasks import Place, RunOptions, Task
+from mrdist.running.workers import check_workers, output_options
 from mrdist.storage import (
     Statistics,
     StorageOptions,
@@ -33,23 +29,6 @@ from mrdist.storage import (
 )
 from mrdist.storage.outputs import chunk_side
 from mrdist.storage.weights import TrainOutput
-
-
-@dataclass(frozen=True)
-class _Task:
-    """A block to solve; what all blocks share lies in the output store."""
-
-    weights_url: str
-    weights_options: StorageOptions = field(repr=False)
-    statistics_url: str
-    statistics_options: StorageOptions = field(repr=False)
-    index: int
-    block: Block
-
-    @property
-    def outputs(self) -> list[tuple[str, StorageOptions]]:
-        """Where it is written."""
-        return [(self.weights_url, self.weights_options)]
 
 
 @plain_arguments
@@ -142,56 +121,63 @@ def solve(
         weight_chunk=chunk_side(accumulation.shape),
         n_inputs=accumulation.n_inputs,
     )
-    cut = plan_solving(sums, max_memory=limit, n_slots=n_slots, block=block)
+    output = Place(weights_url, weights_storage_options)
+    run = RunOptions(output, block, workers, scheduler, limit, n_slots, overwrite, progress)
+    work = _Solving(statistics, training, sums, run)
+    cut = work.plan(block)
     hold(weights_url, weights_storage_options)
-    output = train_output(
-        weights_url, training, cut.block, overwrite=overwrite, storage_options=weights_storage_options
-    )
-    if output is None:
-        return already_trained(weights_url, cut.n_blocks, weights_storage_options, statistics.face_frame)
-    if output.progress.block != cut.block:  # resumed: the blocks are those of the first run
-        cut = plan_solving(sums, max_memory=limit, n_slots=n_slots, block=output.progress.block)
-    tasks = [
-        _Task(weights_url, weights_storage_options, statistics_url, storage_options, index, block_)
-        for index, block_ in enumerate(block_grid(accumulation.shape, cut.block))
-    ]
-    run = run_blocks(
-        _solve_block,
-        tasks,
-        cut,
-        n_images=training.n_images,
-        workers=workers,
-        scheduler=scheduler,
-        max_memory=limit,
-        progress=progress,
-        phase="solving",
-        done=output.progress.done,
-    )
-    started = time.perf_counter()
-    images = sorted({part.images for part in statistics.parts})
-    scores = output.finish(
-        {"images": ", ".join(images), "statistics": redact(statistics_url), "versions": versions()},
-        statistics.face_frame,
-    )
-    return TrainReport(
-        url=weights_url,
-        already_complete=False,
-        start_seconds=run.start_seconds,
-        run_seconds=run.run_seconds + time.perf_counter() - started,
-        prepare_seconds=run.prepare_seconds,
-        bytes_read=cut.bytes_read * len(run.tasks) // cut.n_blocks,
-        blocks=cut.n_blocks,
-        blocks_run=len(run.tasks),
-        peak_memory_bytes=run.peak_memory_bytes,
-        scores=scores,
-    )
+    done = drive(work, cut)
+    if done is None:
+        return already_trained(output, cut.n_blocks, statistics.face_frame)
+    return trained(done, output, work.counted)
 
 
-def _solve_block(task: _Task) -> int:
+class _Solving(Work[TrainOutput, Trained]):
+    """Weights from stored sums."""
+
+    counted = "solving"
+
+    def __init__(self, statistics: Statistics, training: Training, sums: StoredSums, run: RunOptions) -> None:
+        self.run = run
+        self.source = Place(statistics.url, statistics.storage_options)
+        self.n_images = training.n_images
+        self.statistics = statistics
+        self.training = training
+        self.sums = sums
+
+    def plan(self, block: Shape | None) -> Cut:
+        """Cut the work into blocks."""
+        return plan_solving(self.sums, max_memory=self.run.max_memory, n_slots=self.run.n_slots, block=block)
+
+    def begin(self, cut: Cut) -> TrainOutput | None:
+        """Begin or resume the weights store."""
+        output = self.run.output
+        return train_output(
+            output.url, self.training, cut.block, overwrite=self.run.overwrite, storage_options=output.options
+        )
+
+    def prepare(self) -> None:
+        """Compile the kernels."""
+        warm_up()
+
+    def phases(self, output: TrainOutput, cut: Cut) -> Iterator[Phase]:
+        """Yield the one phase."""
+        share = cut.bytes_read / cut.n_blocks
+        tasks = self.tasks(block_grid(self.sums.shape, cut.block), 0)
+        yield Phase("solving", _solve_block, tasks, output.progress.done, bytes_read=lambda _: share)
+
+    def finish(self, output: TrainOutput) -> Trained:
+        """Complete the weights store."""
+        images = sorted({part.images for part in self.statistics.parts})
+        provenance = {"images": ", ".join(images), "statistics": redact(self.source.url), "versions": versions()}
+        return Trained(output.finish(provenance, self.statistics.face_frame), None)
+
+
+def _solve_block(task: Task) -> int:
     """Do one block from reading to writing; return the process's peak of resident bytes."""
-    output = TrainOutput.open(task.weights_url, task.weights_options)
+    output = TrainOutput.open(task.output.url, task.output.options)
     training = output.training
-    statistics = Statistics.open(task.statistics_url, task.statistics_options).read(task.block)
+    statistics = Statistics.open(task.source.url, task.source.options).read(task.block)
     assert training.alpha is not None
     solution = solve_block(
         statistics.restrict(training.field), training.alpha, task, penalize_intercept=training.penalize_intercept

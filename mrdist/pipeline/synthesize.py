@@ -19,11 +19,11 @@ from mrdist.datasets.layouts.records import LANDMARKS, PHOTOGRAPHS
 from mrdist.datasets.photographs import Upload, read_photograph
 from mrdist.errors import DataError, ParameterError, StoreNotFoundError
 from mrdist.execution import progress_bar
-from mrdist.pipeline._blocks import output_options
 from mrdist.pipeline._photographs import Points, Retoucher
 from mrdist.pipeline.refine import importance_of
 from mrdist.pipeline.synthesize_store import StoreSynthesisReport, synthesize_store
 from mrdist.refinement import Refinement
+from mrdist.running.workers import output_options
 from mrdist.storage import StorageOptions, WeightsReader, describe, redact
 from mrdist.storage.files import File
 from mrdist.storage.mappings import MappingGroup, is_group

@@ -18,12 +18,12 @@ from mrdist.errors import DataError, MemoryLimitError
 from mrdist.execution import open_executor, peak_memory
 from mrdist.geometry import block_grid
 from mrdist.moments import padded_window
-from mrdist.pipeline._blocks import check_workers, output_options
-from mrdist.pipeline._run import driving, hold, run_tasks, tracked
 from mrdist.pipeline.evaluate import check_mapping
 from mrdist.pipeline.refine import importance_of
 from mrdist.planning import BASE_MEMORY, DEFAULT_MEMORY, MIB
 from mrdist.refinement import Refinement, blend
+from mrdist.running.driving import driving, hold, run_tasks, tracked
+from mrdist.running.workers import check_workers, output_options
 from mrdist.storage import (
     Images,
     StorageOptions,

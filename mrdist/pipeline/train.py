@@ -1,109 +1,18 @@
-"""Train a mapping: every block of output pixels is read, accumulated, solved and written by one task."""
+"""Train a mapping from one label of an images store to another, by any method."""
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 from mrdist.arguments import Address, plain_arguments
-from mrdist.execution import peak_memory
-from mrdist.geometry import Block, Shape, block_grid
+from mrdist.geometry import Shape
+from mrdist.methods.training import TrainReport
 from mrdist.moments import Color
-from mrdist.pipeline._blocks import run_blocks, solve_block
-from mrdist.pipeline._methods import METHODS, Job
-from mrdist.pipeline._options import check_fixed
 from mrdist.pipeline._prepare import prepare
-from mrdist.pipeline._run import driving, hold
-from mrdist.pipeline._sums import sum_images
-from mrdist.pipeline._train_plan import describe_training, plan_job, workload_of
-from mrdist.planning import DEFAULT_MEMORY, Plan, Workload, block_bytes
-from mrdist.storage import (
-    FaceFrame,
-    Images,
-    StorageOptions,
-    Training,
-    WeightsReader,
-    redact,
-    train_output,
-)
-from mrdist.storage.outputs import WeightsOutput
-from mrdist.storage.weights import TrainOutput
-
-logger = logging.getLogger("mrdist")
-
-
-@dataclass(frozen=True)
-class TrainReport:
-    """What a training did.
-
-    Attributes
-    ----------
-    url
-        The weights store.
-    already_complete
-        Whether the store was complete before.
-    start_seconds, run_seconds
-        Until the workers were there, and all the rest.
-    bytes_read
-        Decoded bytes of all chunks that were read.
-    blocks, blocks_run
-        Blocks of the mapping, and those that this run solved.
-    peak_memory_bytes
-        Largest resident size of a worker.
-    scores
-        MSE and R2 on the training images.
-    cross_validation
-        What was ``chosen``, ``blocks_run`` and ``seconds`` of each phase, if hyperparameters were chosen.
-    prepare_seconds
-        The part of ``run_seconds`` in which kernels were compiled and loaded.
-    """
-
-    url: str
-    already_complete: bool
-    start_seconds: float
-    run_seconds: float
-    bytes_read: int
-    blocks: int
-    blocks_run: int
-    peak_memory_bytes: int
-    scores: Mapping[str, float | None]
-    cross_validation: Mapping[str, Any] | None = None
-    prepare_seconds: float = 0.0
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return what ``mrdist train --json`` prints."""
-        report = {
-            "url": redact(self.url),
-            "already_complete": self.already_complete,
-            "seconds": {"start": self.start_seconds, "run": self.run_seconds},
-            "bytes_read": self.bytes_read,
-            "blocks": self.blocks,
-            "blocks_run": self.blocks_run,
-            "peak_memory_bytes": self.peak_memory_bytes,
-            "scores": dict(self.scores),
-        }
-        return report if self.cross_validation is None else {**report, "cross_validation": dict(self.cross_validation)}
-
-
-@dataclass(frozen=True)
-class TrainTask:
-    """A block to train; what all blocks share lies in the output store."""
-
-    weights_url: str
-    weights_options: StorageOptions = field(repr=False)
-    images_url: str
-    images_options: StorageOptions = field(repr=False)
-    index: int
-    block: Block
-    slab: int
-
-    @property
-    def outputs(self) -> list[tuple[str, StorageOptions]]:
-        """Where it is written."""
-        return [(self.weights_url, self.weights_options)]
+from mrdist.planning import DEFAULT_MEMORY
+from mrdist.running.driving import driving, hold
+from mrdist.storage import StorageOptions
 
 
 @plain_arguments
@@ -250,134 +159,6 @@ def train(
         storage_options=storage_options,
         weights_storage_options=weights_storage_options,
     )
-    job = prepared.job
-    hold(job.url, job.storage_options)
-    report: TrainReport = METHODS[method].trainer(job, **prepared.options)
-    return report
-
-
-def train_masked(job: Job, *, alpha: float | Literal["cv"], **options: Any) -> TrainReport:
-    """Train by masked regression, with cross-validation if asked to; options are those of `plan_masked`."""
-    if alpha == "cv":
-        from mrdist.pipeline.cross_validate import train_by_cross_validation  # which imports this module
-
-        return train_by_cross_validation(job, **options)
-    training, workload, plan = plan_masked(job, alpha=alpha, **options)
-    output = train_output(job.url, training, plan.block, overwrite=job.overwrite, storage_options=job.storage_options)
-    if output is None:
-        return already_trained(job.url, plan.n_blocks, job.storage_options, job.lesson.face_frame)
-    if output.progress.block != plan.block:  # resumed: the blocks are those of the first run
-        plan = plan_job(job, workload, output.progress.block)
-    return run_training(_train_block, job, plan, workload, output)
-
-
-def plan_masked(
-    job: Job,
-    *,
-    alpha: float | Literal["cv"],
-    penalize_intercept: bool,
-    receptive_field: int | Sequence[int] = 1,
-    dilation: int | Sequence[int] = 1,
-    **search: Any,
-) -> tuple[Training, Workload, Plan]:
-    """Check the options and cut the work into blocks; the method ``pixel`` has no options of a field."""
-    if alpha == "cv":
-        from mrdist.pipeline.cross_validate import plan_search  # which imports this module
-
-        options = {"receptive_field": receptive_field, "dilation": dilation, **search}
-        training, _, workload, plan = plan_search(job, penalize_intercept=penalize_intercept, **options)
-        return training, workload, plan
-    field = check_fixed(receptive_field=receptive_field, dilation=dilation, **search)
-    training = describe_training(job.lesson, alpha=alpha, penalize_intercept=penalize_intercept, **field)
-    workload = workload_of(job.lesson.images, training, training.field)
-    return training, workload, plan_job(job, workload, job.block)
-
-
-def run_training(
-    function: Callable[[TrainTask], int], job: Job, plan: Plan, workload: Workload, output: WeightsOutput
-) -> TrainReport:
-    """Train the blocks that are left and complete the store.
-
-    Parameters
-    ----------
-    function
-        Does one block from reading to writing; returns the process's peak of resident bytes.
-    job
-        What is trained.
-    plan, workload
-        How it is cut, and of what.
-    output
-        The unfinished weights store.
-
-    Returns
-    -------
-    TrainReport
-    """
-    if plan.advice is not None:
-        logger.warning(plan.advice)
-    images = job.lesson.images
-    tasks = [
-        TrainTask(job.url, job.storage_options, images.url, images.storage_options, index, block, plan.slab)
-        for index, block in enumerate(block_grid(images.shape, plan.block))
-    ]
-    run = run_blocks(
-        function,
-        tasks,
-        plan,
-        n_images=len(job.lesson.rows),
-        workers=job.workers,
-        scheduler=job.scheduler,
-        max_memory=job.max_memory,
-        progress=job.progress,
-        done=output.progress.done,
-    )
-    started = time.perf_counter()
-    scores = output.finish(job.lesson.provenance, job.lesson.face_frame)
-    return TrainReport(
-        url=job.url,
-        already_complete=False,
-        start_seconds=run.start_seconds,
-        run_seconds=run.run_seconds + time.perf_counter() - started,
-        prepare_seconds=run.prepare_seconds,
-        bytes_read=sum(block_bytes(workload, task.block, plan.slab) for task in run.tasks),
-        blocks=plan.n_blocks,
-        blocks_run=len(run.tasks),
-        peak_memory_bytes=run.peak_memory_bytes,
-        scores=scores,
-    )
-
-
-def already_trained(
-    url: str, n_blocks: int, storage_options: StorageOptions, face_frame: FaceFrame | None
-) -> TrainReport:
-    """Return the report for a complete output, and add to it what an older mrdist did not store."""
-    reader = WeightsReader.open(url, storage_options)
-    reader.add_face_frame(face_frame)
-    attributes = reader.attributes
-    chosen = attributes.get("cross_validation", {}).get("chosen")
-    return TrainReport(
-        url, True, 0.0, 0.0, 0, n_blocks, 0, peak_memory(), attributes["scores"]["train"], chosen and {"chosen": chosen}
-    )
-
-
-def _train_block(task: TrainTask) -> int:
-    """Do one block from reading to writing; return the process's peak of resident bytes."""
-    output = TrainOutput.open(task.weights_url, task.weights_options)
-    images = Images.open(task.images_url, task.images_options)
-    training = output.training
-    labels = training.source, training.target
-    rows = images.rows(labels, training.split)
-    statistics = sum_images(
-        images,
-        labels,
-        rows,
-        training.field,
-        task.block,
-        n_groups=training.n_groups,
-        n_inputs=training.n_inputs,
-        slab=task.slab,
-    )
-    assert training.alpha is not None
-    solution = solve_block(statistics, training.alpha, task, penalize_intercept=training.penalize_intercept)
-    output.write_block(task.index, task.block, solution)
-    return peak_memory()
+    output = prepared.work.run.output
+    hold(output.url, output.options)
+    return prepared.work.train(prepared.plan)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from threading import Event, Thread
 
 from mrdist.errors import MrdistError, StoreBusyError
-from mrdist.pipeline._blocks import n_slots_of
+from mrdist.running.workers import n_slots_of
 from mrdist.service.catalog import Catalog
 from mrdist.service.job_records import JobRecord
 from mrdist.service.jobs import Jobs

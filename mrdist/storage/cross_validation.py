@@ -22,7 +22,7 @@ from mrdist.moments import SufficientStatistics, dtype_of_sums
 from mrdist.storage.chunks import UNCOMPRESSED
 from mrdist.storage.cv_table import write_table
 from mrdist.storage.outputs import as_asked, chunk_side, resume_output
-from mrdist.storage.progress import Progress
+from mrdist.storage.progress import SEARCH, Progress
 from mrdist.storage.urls import (
     FORMAT_VERSION,
     StorageOptions,
@@ -39,7 +39,6 @@ from mrdist.storage.urls import (
 )
 from mrdist.storage.weights import Training, TrainOutput, create_arrays
 
-_SCRATCH = "search"
 _CHUNK_BYTES = 32 << 20
 _MAPS = ("lag", "cross", "source_sum", "target_sum", "target_square")
 
@@ -210,7 +209,7 @@ class SearchOutput:
         """
         with store_errors(self._url):
             for name in list(self._group):  # left by a run that was stopped here
-                if name != _SCRATCH:
+                if name != SEARCH:
                     del self._group[name]
             attributes = check_format(self._group, self._url)
             picked = {name: chosen[name] for name in ("receptive_field", "dilation", "alpha")}
@@ -234,7 +233,7 @@ class SearchOutput:
 
     @property
     def _scratch(self) -> zarr.Group:
-        group = self._group[_SCRATCH]
+        group = self._group[SEARCH]
         assert isinstance(group, zarr.Group)
         return group
 
@@ -300,6 +299,7 @@ def search_output(
             "kind": "weights",
             "format_version": FORMAT_VERSION,
             "complete": False,
+            "layout": training.layout,
             "training": {**asdict(training), "alpha": None},
             "cross_validation": search.to_dict(),
         }
@@ -308,17 +308,9 @@ def search_output(
     return SearchOutput(url, group, progress)
 
 
-def remove_scratch(url: str, storage_options: StorageOptions) -> None:
-    """Remove what only the second phase needs, once it is over; harmless to repeat."""
-    with store_errors(url):
-        group = open_group(url, storage_options, write=True)
-        if _SCRATCH in group:
-            del group[_SCRATCH]
-
-
 def find_search(group: zarr.Group) -> Progress | None:
     """Return how far the first phase is, or None where there is none."""
-    scratch = group.get(_SCRATCH)
+    scratch = group.get(SEARCH)
     return Progress.find(scratch) if isinstance(scratch, zarr.Group) else None
 
 
@@ -326,7 +318,7 @@ def _create_scratch(group: zarr.Group, training: Training, search: Search, unit:
     sums = dtype_of_sums(training.n_images * training.rows_per_image, unit)
     shape, n_groups = training.shape, training.n_groups
     field, side = common_field(search.fields), chunk_side(shape)
-    scratch = group.create_group(_SCRATCH, attributes={"unit": unit})
+    scratch = group.create_group(SEARCH, attributes={"unit": unit})
     grid = tuple(-(-s // b) for s, b in zip(shape, block, strict=True))
     inside = min(block[0], shape[0]), min(block[1], shape[1])
     window = inside[0] + field.reach, inside[1] + field.reach

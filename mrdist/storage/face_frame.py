@@ -12,11 +12,12 @@ import zarr
 from mrdist.storage.images import Images
 from mrdist.storage.urls import COMPRESSORS, store_errors
 
-_DIMENSIONS = {
+DIMENSIONS = {
     "face_mask": ("y", "x"),
     "reference_points": ("point", "xy"),
     "mean_face": ("y", "x", "channel"),
 }
+"""Names of the arrays of a frame, and of their axes."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,11 @@ class FaceFrame:
         with store_errors(url):
             if "face_mask" not in group:
                 return None
-            return cls(*(_values(group, name) for name in _DIMENSIONS))  # type: ignore[arg-type]
+            return cls(*(_values(group, name) for name in DIMENSIONS))  # type: ignore[arg-type]
 
     def write(self, group: zarr.Group) -> None:
         """Write it, in place of what an interrupted run may have left."""
-        for name, dimensions in _DIMENSIONS.items():
+        for name, dimensions in DIMENSIONS.items():
             values = getattr(self, name)
             if values is not None:
                 group.create_array(

@@ -61,6 +61,7 @@ class GlobalTraining(AnyTraining):
         Of the cross-validation, if there is one.
     """
 
+    layout = "global"
     alpha: float | str | None = None
     penalize_intercept: bool | None = None
     gamma: float | None = None

@@ -42,10 +42,14 @@ Codes = npt.NDArray[np.float64]
 """Codes that global methods compute from whole images, shape (image, channel, component)."""
 
 _READERS = {
-    "mr": ("mrdist.storage.weights", "MaskedReader"),
-    "pixel": ("mrdist.storage.weights", "MaskedReader"),
-    **dict.fromkeys(("l2", "kernel", "pca", "mean"), ("mrdist.storage.global_weights", "GlobalReader")),
-    **dict.fromkeys(("l1", "l0"), ("mrdist.storage.sparse_weights", "SparseReader")),
+    "masked": ("mrdist.storage.weights", "MaskedReader"),
+    "global": ("mrdist.storage.global_weights", "GlobalReader"),
+    "sparse": ("mrdist.storage.sparse_weights", "SparseReader"),
+}
+_LAYOUTS = {  # of the methods whose stores did not say it
+    **dict.fromkeys(("mr", "pixel"), "masked"),
+    **dict.fromkeys(("l2", "kernel", "pca", "mean"), "global"),
+    **dict.fromkeys(("l1", "l0"), "sparse"),
 }
 _RESUME = "run the command that makes it again to resume it"
 
@@ -176,17 +180,18 @@ class WeightsReader(ABC):
 
     @staticmethod
     def open(url: Address, storage_options: StorageOptions = None) -> WeightsReader:
-        """Open a weights store with the reader of its method; errors are those of `open_weights`."""
+        """Open a weights store with the reader of its layout; errors are those of `open_weights`."""
         url = normalize_url(url)
         group = open_kind(url, storage_options, "weights", _RESUME)
         attributes = check_format(group, url)
         method = attributes["training"].get("method", DEFAULT_METHOD)
-        if method not in _READERS:
+        layout = attributes.get("layout") or _LAYOUTS.get(method)
+        if layout not in _READERS:
             raise StoreFormatError(
-                f"{redact(url)} was trained by the method {method!r}, but this mrdist reads {', '.join(_READERS)}; "
+                f"{redact(url)} was trained by the method {method!r} and has a layout that this mrdist does not know; "
                 "upgrade mrdist."
             )
-        module, name = _READERS[method]
+        module, name = _READERS[layout]
         reader: WeightsReader = getattr(import_module(module), name)(url, storage_options, attributes, group)
         return reader
 

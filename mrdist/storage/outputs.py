@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -66,6 +66,8 @@ class AnyTraining(MappedImages):
 
     Attributes
     ----------
+    layout
+        Name of the arrays' layout, which the store says and by which its reader is found; of all trainings of a class.
     method
         As in `mrdist.train`; a store that does not say is one of masked regression.
     images
@@ -82,6 +84,7 @@ class AnyTraining(MappedImages):
         Number of pairs.
     """
 
+    layout: ClassVar[str]
     method: str = DEFAULT_METHOD
     images: str
     source: str
@@ -233,6 +236,7 @@ def begin_output(
             "kind": "weights",
             "format_version": FORMAT_VERSION,
             "complete": False,
+            "layout": training.layout,
             "training": asdict(training),
         }
         group = create_group(url, storage_options, attributes)

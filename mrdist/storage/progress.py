@@ -20,6 +20,8 @@ from mrdist.geometry import Shape
 from mrdist.storage.chunks import COMPRESSORS, UNCOMPRESSED
 from mrdist.storage.urls import array_of
 
+SEARCH = "search"
+"""Group of what a cross-validation keeps until the weights are solved (`mrdist.storage.cross_validation`)."""
 _NAME = "progress"
 
 
@@ -56,8 +58,7 @@ class Progress:
         task
             What else they share; must fit into JSON.
         """
-        remove_progress(store)
-        group = store.create_group(_NAME)
+        group = store.create_group(_NAME, overwrite=True)
         grid = tuple(-(-s // b) for s, b in zip(shape, block, strict=True))
         group.create_array("done", shape=grid, chunks=(1, 1), dtype="bool", fill_value=False, compressors=UNCOMPRESSED)
         if rows is not None:
@@ -120,6 +121,10 @@ def _is_marked(marks: zarr.Array[Any], place: tuple[int, ...]) -> bool:
 
 
 def remove_progress(store: zarr.Group) -> None:
-    """Remove temporary data of a store in the making; harmless to repeat."""
-    if _NAME in store:
-        del store[_NAME]
+    """Remove temporary data of a store in the making; harmless to repeat.
+
+    The done markers go last: what is left of them says that this has to be repeated.
+    """
+    for name in (SEARCH, _NAME):
+        if name in store:
+            del store[name]

@@ -14,6 +14,7 @@ import zarr
 
 from mrdist.geometry import Block
 from mrdist.storage.cross_validation import SearchOutput, find_search
+from mrdist.storage.face_frame import DIMENSIONS
 from mrdist.storage.progress import Progress
 from mrdist.storage.sparse_weights import kept_parts
 from mrdist.storage.urls import StorageOptions, open_as_is, store_errors
@@ -26,7 +27,8 @@ def read_back(url: str, options: StorageOptions, index: int, block: Block) -> No
         progress = Progress.find(group)
         first_fold = 0 if progress is None else progress.task.get("first_fold", 0)
         for array, names in _arrays(group):
-            if {"y", "x"} <= set(names):
+            # the face frame is written after all blocks, and again by the run that completes the store
+            if {"y", "x"} <= set(names) and array.basename not in DIMENSIONS:
                 of_axis: dict[str, Any] = dict(zip("yx", block.slices, strict=True))
                 first, *rest = (of_axis.get(name, slice(None)) for name in names)
                 # fold by fold, as they were written: all of them might not fit into memory

@@ -19,7 +19,7 @@ import fsspec
 
 from mrdist.arguments import Address
 from mrdist.errors import MrdistError, StoreError
-from mrdist.storage.retries import code_of, codes_of, may_pass, patiently
+from mrdist.storage.retries import code_of, codes_of, expect_another_store, may_pass, patiently
 
 StorageOptions = Mapping[str, Any] | None
 
@@ -196,6 +196,7 @@ def _user_agent() -> str:
     settings = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
     if settings not in _environments:
         _environments.append(settings)
+        expect_another_store()
     return f"mrdist environment/{_environments.index(settings)}"
 
 

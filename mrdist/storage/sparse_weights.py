@@ -17,6 +17,7 @@ import scipy.sparse
 import zarr
 
 from mrdist.baselines.sparse import Floats, SparseSolution, SparseWeights, predict_stack, window_of
+from mrdist.errors import DamagedChunkError
 from mrdist.geometry import Block, Shape, block_grid
 from mrdist.moments import check_values
 from mrdist.storage.csr import CHUNK
@@ -46,6 +47,7 @@ class SparseTraining(AnyTraining):
         Of the cross-validation, if there is one; the penalties to try are those of l1.
     """
 
+    layout = "sparse"
     window: int | None
     alpha: float | str | None = None
     max_iterations: int | None = None
@@ -114,7 +116,9 @@ class SparseOutput(WeightsOutput):
             self.progress.mark(index)
 
     def begin_search(self, n_parts: int, n_candidates: int) -> npt.NDArray[np.float64]:
-        """Create or open the array of cross-validation errors; return its values, NaN where none is written yet.
+        """Create or open the array of cross-validation errors; return its values.
+
+        They are NaN where none is written yet, or what was written is damaged.
 
         Parameters
         ----------
@@ -139,7 +143,10 @@ class SparseOutput(WeightsOutput):
                 fill_value=float("nan"),
                 compressors=COMPRESSORS,
             )
-            return np.asarray(kept[...])
+            try:
+                return np.asarray(kept[...])
+            except DamagedChunkError:
+                return np.stack([_errors_of(kept, part) for part in range(n_parts)])
 
     def write_errors(self, part: int, errors: npt.NDArray[np.float64]) -> None:
         """Keep the errors of a part, shape (candidate, fold)."""
@@ -229,6 +236,13 @@ class SparseOutput(WeightsOutput):
             config={"write_empty_chunks": True},
             overwrite=True,
         )
+
+
+def _errors_of(kept: zarr.Array[Any], part: int) -> npt.NDArray[np.float64]:
+    try:
+        return np.asarray(kept[part])
+    except DamagedChunkError:
+        return np.full(kept.shape[1:], np.nan)
 
 
 def kept_parts(group: zarr.Group, index: int) -> list[zarr.Array[Any]]:

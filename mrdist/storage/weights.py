@@ -37,6 +37,7 @@ class Training(AnyTraining):
         As in `mrdist.MaskedRegression`; alpha is None where every pixel has its own.
     """
 
+    layout = "masked"
     method: str = "mr"
     receptive_field: int
     dilation: int

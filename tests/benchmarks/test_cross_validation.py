@@ -8,8 +8,8 @@ import pytest
 
 from benchmarks.stores import full, mrdist, train
 from mrdist.geometry import Block, ReceptiveField
+from mrdist.methods.masked.sums import sum_folds
 from mrdist.paths import validation_errors
-from mrdist.pipeline._sums import sum_folds
 from mrdist.selection import assign_folds
 from mrdist.storage import Images
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from mrdist.geometry import ReceptiveField, Shape
-from mrdist.pipeline._methods import Job, Lesson
+from mrdist.methods.lesson import Lesson
 from mrdist.planning import Plan, Workload, plan_training
+from mrdist.running.tasks import RunOptions
 from mrdist.solvers import check_alpha
 from mrdist.storage import Images, Training
 from mrdist.storage.outputs import AnyTraining, chunk_side
@@ -43,6 +44,6 @@ def workload_of(images: Images, training: AnyTraining, field: ReceptiveField) ->
     )
 
 
-def plan_job(job: Job, workload: Workload, block: Shape | None) -> Plan:
-    """Cut the work into blocks for the workers of a job."""
-    return plan_training(workload, max_memory=job.max_memory, n_slots=job.n_slots, block=block)
+def plan_blocks(run: RunOptions, workload: Workload, block: Shape | None) -> Plan:
+    """Cut the work into blocks for the workers of a run."""
+    return plan_training(workload, max_memory=run.max_memory, n_slots=run.n_slots, block=block)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mrdist.errors import ParameterError
-from mrdist.pipeline._methods import Lesson
+from mrdist.methods.lesson import Lesson
 from mrdist.selection import assign_folds, choose, default_folds, standard_error
 from mrdist.storage.outputs import WeightsOutput
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator
 from dataclasses import fields, replace
 from typing import Any
 
@@ -30,16 +29,16 @@ from mrdist.baselines.dual import (
 )
 from mrdist.baselines.mean import TargetSums
 from mrdist.errors import DataError
-from mrdist.execution import Executor, open_executor, peak_memory
-from mrdist.geometry import Block, block_grid
-from mrdist.pipeline._global_plan import GlobalSizes, plan_global
-from mrdist.pipeline._methods import Job, Lesson
-from mrdist.pipeline._options import check_fixed
-from mrdist.pipeline._resume import tasks_left
-from mrdist.pipeline._run import Step, run_tasks, tracked
-from mrdist.pipeline._search import check_search, settle
-from mrdist.pipeline.train import TrainReport, TrainTask, already_trained
+from mrdist.execution import peak_memory
+from mrdist.geometry import Block, Shape, block_grid
+from mrdist.methods.lesson import Lesson
+from mrdist.methods.options import check_fixed
+from mrdist.methods.searching import check_search, settle
+from mrdist.methods.training import TrainingWork
+from mrdist.methods.whole.plan import GlobalSizes, plan_global
 from mrdist.planning import Cut, Plan
+from mrdist.running.phases import Phase
+from mrdist.running.tasks import RunOptions, Task
 from mrdist.selection import DEFAULT_ALPHAS, assign_folds, check_alphas
 from mrdist.solvers import check_alpha
 from mrdist.storage import Images, redact
@@ -86,95 +85,45 @@ def describe_global(
     return training
 
 
-def plan_whole(job: Job, **options: Any) -> tuple[GlobalSizes, Plan]:
-    """Check the options, which are those of `describe_global`, and cut the work into blocks."""
-    images = job.lesson.images
-    training = describe_global(job.lesson, **options)
-    labels = 2 + (training.components is not None) + (training.alphas is not None)
-    sizes = GlobalSizes.of(images, images.n_read(job.lesson.rows), training, labels)
-    return sizes, plan_global(sizes, max_memory=job.max_memory, n_slots=job.n_slots, block=job.block)
+class WholeWork(TrainingWork[GlobalOutput]):
+    """A training of ``l2``, ``kernel`` or ``pca``; options are those of `describe_global`."""
 
+    def __init__(self, lesson: Lesson, run: RunOptions, **options: Any) -> None:
+        super().__init__(lesson, run)
+        self.training = describe_global(lesson, **options)
+        labels = 2 + (self.training.components is not None) + (self.training.alphas is not None)
+        self.sizes = GlobalSizes.of(lesson.images, lesson.images.n_read(lesson.rows), self.training, labels)
 
-def train_global(job: Job, **options: Any) -> TrainReport:
-    """Train one of the methods ``l2``, ``kernel`` and ``pca``; options are those of `describe_global`."""
-    lesson = job.lesson
-    images = lesson.images
-    sizes, cut = plan_whole(job, **options)
-    training, labels = sizes.training, sizes.labels
-    output = global_output(
-        job.url, training, cut.block, images.dtype, overwrite=job.overwrite, storage_options=job.storage_options
-    )
-    if output is None:
-        return already_trained(job.url, cut.n_blocks, job.storage_options, job.lesson.face_frame)
-    if output.progress.block != cut.block:  # resumed: the blocks are those of the first run
-        cut = plan_global(sizes, max_memory=job.max_memory, n_slots=1, block=output.progress.block)
-    blocks = block_grid(images.shape, cut.block)
-    tasks = [
-        TrainTask(job.url, job.storage_options, images.url, images.storage_options, index, block, images.chunks[0])
-        for index, block in enumerate(blocks)
-    ]
-    output.begin_sums([lesson.source] if training.alphas is None else [lesson.source, lesson.target])
-    unsolved = output.operators is None
-    peak = 0
-    with open_executor(
-        workers=job.workers,
-        scheduler=job.scheduler,
-        n_tasks=len(blocks),
-        max_memory=job.max_memory,
-        prepare=_warm_up,
-    ) as executor:
-        started = time.perf_counter() - executor.prepare_seconds
-        to_sum = tasks_left(executor, tasks, output.summed, progress=job.progress, read=read_back_sums)
-        to_solve = tasks_left(executor, tasks, output.progress.done, progress=job.progress)
-        before = 2 * len(blocks) - len(to_sum) - len(to_solve)
-        with tracked(2 * len(blocks), before, "block", show=job.progress, phase="training") as advance:
-            peak = _run(executor, _sum_block, to_sum, cut, peak, advance)
-            if unsolved:
-                _solve(output, images, lesson.rows)
-            peak = _run(executor, _train_block, to_solve, cut, peak, advance)
-        scores = output.finish(lesson.provenance, lesson.face_frame)
-        run_seconds = time.perf_counter() - started
-    share = (len(to_sum) + (labels - 1) * len(to_solve)) / (labels * len(blocks))
-    return TrainReport(
-        url=job.url,
-        already_complete=False,
-        start_seconds=executor.start_seconds,
-        run_seconds=run_seconds,
-        prepare_seconds=executor.prepare_seconds,
-        bytes_read=int(cut.bytes_read * share),
-        blocks=len(blocks),
-        blocks_run=len(to_solve),
-        peak_memory_bytes=peak or peak_memory(),
-        scores=scores,
-        cross_validation=None if output.chosen is None else {"chosen": output.chosen},
-    )
+    def plan(self, block: Shape | None) -> Plan:
+        """Cut the work into blocks."""
+        return plan_global(self.sizes, max_memory=self.run.max_memory, n_slots=self.run.n_slots, block=block)
 
+    def begin(self, cut: Cut) -> GlobalOutput | None:
+        """Begin or resume the weights store."""
+        return global_output(
+            self.run.output.url,
+            self.training,
+            cut.block,
+            self.lesson.images.dtype,
+            overwrite=self.run.overwrite,
+            storage_options=self.run.output.options,
+        )
 
-def _warm_up() -> None:
-    """Load what the tasks need, so that the first block does not include that time."""
-    Spectrum.of(np.eye(2), penalize_intercept=True)
+    def prepare(self) -> None:
+        """Load LAPACK, so that the first block does not include that time."""
+        Spectrum.of(np.eye(2), penalize_intercept=True)
 
-
-def _run(
-    executor: Executor,
-    function: Callable[[TrainTask], int],
-    tasks: Sequence[TrainTask],
-    cut: Cut,
-    peak: int,
-    advance: Step,
-) -> int:
-    """Do one pass over blocks and return the largest resident size of a process so far."""
-    finished = run_tasks(
-        executor,
-        function,
-        tasks,
-        name="block",
-        describe=lambda task: f"block {task.index} ({task.block}; planned peak {cut.peak_memory >> 20} MiB)",
-    )
-    for task, peak_of_task in finished:
-        peak = max(peak, peak_of_task)
-        advance(1, "", task.index if function is _train_block else None)
-    return peak
+    def phases(self, output: GlobalOutput, cut: Cut) -> Iterator[Phase]:
+        """Yield the sums of inner products, which end with a decomposition, and the weights."""
+        lesson, images = self.lesson, self.lesson.images
+        tasks = self.blocks(cut, images.chunks[0])
+        of_label = cut.bytes_read / (self.sizes.labels * cut.n_blocks)
+        output.begin_sums([lesson.source] if self.training.alphas is None else [lesson.source, lesson.target])
+        yield Phase("summing", _sum_block, tasks, output.summed, read_back_sums, lambda _: of_label)
+        if output.operators is None:
+            _solve(output, images, lesson.rows)
+        bytes_read = (self.sizes.labels - 1) * of_label
+        yield Phase("training", _train_block, tasks, output.progress.done, bytes_read=lambda _: bytes_read)
 
 
 def read_rows(images: Images, label: str, rows: npt.NDArray[np.int64], block: Block) -> Array:
@@ -195,7 +144,7 @@ def _integers(images: Images, label: str, block: Block, pixels: Array) -> Array:
         raise DataError(f"in {redact(images.url)}, {block}: {error}") from error
 
 
-def _sum_block(task: TrainTask) -> int:
+def _sum_block(task: Task) -> int:
     """Store the inner products of a block's source pixels, and the pixels themselves if predictions need them."""
     output, images = _open(task)
     training = output.training
@@ -266,7 +215,7 @@ def _dual(training: GlobalTraining, kernel: Matrix, alpha: float | str | None) -
     return Spectrum.of(kernel, penalize_intercept=training.penalize_intercept).ridge(alpha)
 
 
-def _train_block(task: TrainTask) -> int:
+def _train_block(task: Task) -> int:
     """Do one block's weights from reading to writing; return the process's peak of resident bytes.
 
     It is cut into tiles that depend on the image alone, so that BLAS gets the same calls for any blocks.
@@ -332,10 +281,10 @@ def _maps(training: GlobalTraining, strip: Block) -> dict[str, Array]:
     return maps
 
 
-def _open(task: TrainTask) -> tuple[GlobalOutput, Images]:
+def _open(task: Task) -> tuple[GlobalOutput, Images]:
     return (
-        GlobalOutput.open(task.weights_url, task.weights_options),
-        Images.open(task.images_url, task.images_options),
+        GlobalOutput.open(task.output.url, task.output.options),
+        Images.open(task.source.url, task.source.options),
     )
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Protocol, TypeVar
 
 from mrdist.errors import DamagedChunkError, MissingChunkError
 from mrdist.execution import Executor
 from mrdist.geometry import Block
-from mrdist.pipeline._run import run_tasks, tracked
+from mrdist.running.driving import run_tasks, tracked
+from mrdist.running.tasks import Task
 from mrdist.storage import StorageOptions
-from mrdist.storage.reading_back import read_back
 
 logger = logging.getLogger("mrdist")
 
@@ -21,32 +20,13 @@ _NAMED = 10  # blocks in a warning
 ReadBack = Callable[[str, StorageOptions, int, Block], None]
 
 
-class BlockTask(Protocol):
-    """A block to work on, by position in the raster order of the grid."""
-
-    @property
-    def index(self) -> int:
-        """Position in the raster order of the grid."""
-
-    @property
-    def block(self) -> Block:
-        """Its pixels."""
-
-    @property
-    def outputs(self) -> Sequence[tuple[str, StorageOptions]]:
-        """The stores that it is written to."""
-
-
-Task = TypeVar("Task", bound=BlockTask)
-
-
 def tasks_left(
     executor: Executor,
     tasks: Sequence[Task],
     done: Iterable[bool],
     *,
     progress: bool | None,
-    read: ReadBack = read_back,
+    read: ReadBack | None,
 ) -> list[Task]:
     """Return the tasks that are not done, and those whose block is damaged.
 
@@ -59,16 +39,16 @@ def tasks_left(
     progress
         As in `mrdist.train`.
     read
-        Reads what belongs to a block, see `mrdist.storage.reading_back`.
+        Reads what belongs to a block, see `mrdist.storage.reading_back`; None believes the marks.
     """
     written: list[Task] = []
     left: list[Task] = []
     for task, is_done in zip(tasks, done, strict=True):
         (written if is_done else left).append(task)
-    return left + find_damaged(executor, written, progress=progress, read=read)
+    return left if read is None else left + _find_damaged(executor, written, progress=progress, read=read)
 
 
-def find_damaged(executor: Executor, written: Sequence[Task], *, progress: bool | None, read: ReadBack) -> list[Task]:
+def _find_damaged(executor: Executor, written: Sequence[Task], *, progress: bool | None, read: ReadBack) -> list[Task]:
     """Return the finished tasks whose block is damaged, and log a warning that names them."""
     damaged: list[tuple[Task, str]] = []
     if not written:
@@ -94,11 +74,11 @@ def find_damaged(executor: Executor, written: Sequence[Task], *, progress: bool 
     return [task for task, _ in damaged]
 
 
-def _fault(read: ReadBack, task: BlockTask) -> str | None:
+def _fault(read: ReadBack, task: Task) -> str | None:
     """Return what is wrong with a block, None if nothing is."""
     try:
-        for url, options in task.outputs:
-            read(url, options, task.index, task.block)
+        for store in task.outputs:
+            read(store.url, store.options, task.index, task.block)
     except (DamagedChunkError, MissingChunkError) as error:
         return str(error).partition(";")[0]  # without the advice, which is not needed here
     return None

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import product
@@ -21,17 +20,18 @@ import numpy.typing as npt
 
 from mrdist.errors import ParameterError, SolveError
 from mrdist.execution import peak_memory
-from mrdist.geometry import ReceptiveField, Shape, block_grid, common_field
+from mrdist.geometry import ReceptiveField, Shape, common_field
+from mrdist.methods.lesson import Lesson
+from mrdist.methods.masked.plan import describe_training, plan_blocks, workload_of
+from mrdist.methods.masked.solving import solve_block, warm_up
+from mrdist.methods.masked.sums import sum_folds
+from mrdist.methods.options import as_list
+from mrdist.methods.training import Trained, TrainingWork
 from mrdist.moments import SufficientStatistics, unit_of
 from mrdist.paths import sum_tiles, validation_errors
-from mrdist.pipeline._blocks import open_blocks, run_pass, solve_block, warm_up
-from mrdist.pipeline._methods import Job, Lesson
-from mrdist.pipeline._options import as_list
-from mrdist.pipeline._resume import BlockTask, find_damaged
-from mrdist.pipeline._sums import sum_folds
-from mrdist.pipeline._train_plan import describe_training, plan_job, workload_of
-from mrdist.pipeline.train import TrainReport, TrainTask, already_trained
-from mrdist.planning import Plan, SearchSizes, Workload, block_bytes
+from mrdist.planning import Cut, Plan, SearchSizes, Workload, block_bytes
+from mrdist.running.phases import Phase
+from mrdist.running.tasks import RunOptions, Task
 from mrdist.selection import (
     DEFAULT_ALPHAS,
     Choice,
@@ -43,14 +43,12 @@ from mrdist.selection import (
     standard_error,
 )
 from mrdist.storage import Images, Training
-from mrdist.storage.cross_validation import Search, SearchOutput, remove_scratch, search_output
+from mrdist.storage.cross_validation import Search, SearchOutput, search_output
 from mrdist.storage.outputs import chunk_side
 from mrdist.storage.reading_back import read_back_search
 from mrdist.storage.weights import TrainOutput
 
 logger = logging.getLogger("mrdist")
-
-_SEARCH = "cross-validation"  # the first of two phases
 
 RULES = ("min", "1se", "pixel")
 Errors = npt.NDArray[np.float64]
@@ -126,83 +124,75 @@ def describe_search(lesson: Lesson, grid: Grid, *, penalize_intercept: bool) -> 
     return training, search, replace(workload_of(images, training, field), search=sizes)
 
 
-def plan_search(
-    job: Job,
-    *,
-    penalize_intercept: bool,
-    receptive_field: int | Sequence[int] = 1,
-    dilation: int | Sequence[int] = 1,
-    **search: Any,
-) -> tuple[Training, Search, Workload, Plan]:
-    """Check the options, which are those of a `Grid`, and cut the work into blocks."""
-    grid = Grid(receptive_field, dilation, **search)
-    training, tried, workload = describe_search(job.lesson, grid, penalize_intercept=penalize_intercept)
-    return training, tried, workload, plan_job(job, workload, job.block)
+class SearchWork(TrainingWork[SearchOutput | TrainOutput]):
+    """A training whose field and penalty are chosen by cross-validation; options are those of a `Grid`."""
 
+    counted = "solving"
 
-def train_by_cross_validation(job: Job, **options: Any) -> TrainReport:
-    """Train with the best candidate of a grid, see `mrdist.train`; options are those of `plan_search`."""
-    lesson, images = job.lesson, job.lesson.images
-    training, search, workload, plan = plan_search(job, **options)
-    output = search_output(
-        job.url,
-        training,
-        search,
-        unit=unit_of(images.dtype),
-        block=plan.block,
-        overwrite=job.overwrite,
-        storage_options=job.storage_options,
-    )
-    if output is None:
-        return already_trained(job.url, plan.n_blocks, job.storage_options, job.lesson.face_frame)
-    if output.progress.block != plan.block:  # resumed: the blocks are those of the first run
-        plan = plan_job(job, workload, output.progress.block)
-    if plan.advice is not None:
-        logger.warning(plan.advice)
-    tasks = [
-        TrainTask(job.url, job.storage_options, images.url, images.storage_options, index, block, plan.slab)
-        for index, block in enumerate(block_grid(images.shape, plan.block))
-    ]
-    shown: dict[str, Any] = {"n_images": training.n_images, "progress": job.progress}
-    with open_blocks(
-        workers=job.workers,
-        scheduler=job.scheduler,
-        n_tasks=len(tasks),
-        max_memory=job.max_memory,
-        prepare=_warm_up,
-    ) as executor:
-        started = time.perf_counter() - executor.prepare_seconds
+    def __init__(
+        self,
+        lesson: Lesson,
+        run: RunOptions,
+        *,
+        penalize_intercept: bool,
+        receptive_field: int | Sequence[int],
+        dilation: int | Sequence[int],
+        **search: Any,
+    ) -> None:
+        super().__init__(lesson, run)
+        grid = Grid(receptive_field, dilation, **search)
+        self.training, self.search, self.workload = describe_search(lesson, grid, penalize_intercept=penalize_intercept)
+
+    def plan(self, block: Shape | None) -> Plan:
+        """Cut the work into blocks."""
+        return plan_blocks(self.run, self.workload, block)
+
+    def begin(self, cut: Cut) -> SearchOutput | TrainOutput | None:
+        """Begin the weights store, or resume it in the phase where it is."""
+        return search_output(
+            self.run.output.url,
+            self.training,
+            self.search,
+            unit=unit_of(self.lesson.images.dtype),
+            block=cut.block,
+            overwrite=self.run.overwrite,
+            storage_options=self.run.output.options,
+        )
+
+    def prepare(self) -> None:
+        """Compile the kernels."""
+        warm_up()
+        pixel = np.zeros((2, 1, 1, 1), dtype=np.uint8)
+        statistics = SufficientStatistics.zeros(ReceptiveField(1), (1, 1), n_groups=1, unit=255).update(pixel, pixel)
+        sum_tiles(validation_errors(statistics, statistics, [1.0]).sse, 1)
+
+    def phases(self, output: SearchOutput | TrainOutput, cut: Cut) -> Iterator[Phase]:
+        """Yield the search, which ends with a choice, and the solve.
+
+        A search that has made its choice is read back where the solve still needs its sums.
+        """
+        assert isinstance(cut, Plan)
+        tasks = self.blocks(cut, cut.slab)
+        searching = isinstance(output, SearchOutput)
+        done = output.progress.done
+        needed = tasks if searching else [task for task, solved in zip(tasks, done, strict=True) if not solved]
+        yield Phase(
+            "cross-validation",
+            _search_block,
+            needed,
+            done if searching else [True] * len(needed),
+            read_back_search,
+            bytes_read=lambda task: block_bytes(self.workload, task.block, task.slab),
+        )
         if isinstance(output, SearchOutput):
-            resumed: dict[str, Any] = {"done": output.progress.done, "read": read_back_search}
-            searched = run_pass(executor, _search_block, tasks, plan, phase=_SEARCH, **resumed, **shown)
-            folds = assign_folds(images.subject[lesson.rows], search.folds, search.seed)
+            subject = self.lesson.images.subject[self.lesson.rows]
+            folds = assign_folds(subject, self.search.folds, self.search.seed)
             output = conclude(output, np.bincount(folds))
-        else:
-            left = [task for task, done in zip(tasks, output.progress.done, strict=True) if not done]
-            lost = find_damaged(executor, left, progress=job.progress, read=read_back_search)
-            searched = run_pass(executor, _search_block, lost, plan, phase=_SEARCH, **shown)
-        search_seconds = time.perf_counter() - started
-        solved = run_pass(executor, _solve_block, tasks, plan, phase="solving", done=output.progress.done, **shown)
-    remove_scratch(job.url, job.storage_options)
-    scores = output.finish(lesson.provenance, lesson.face_frame)
-    run_seconds = time.perf_counter() - started
-    return TrainReport(
-        url=job.url,
-        already_complete=False,
-        start_seconds=executor.start_seconds,
-        run_seconds=run_seconds,
-        prepare_seconds=executor.prepare_seconds,
-        bytes_read=sum(block_bytes(workload, task.block, plan.slab) for task in searched.tasks),
-        blocks=plan.n_blocks,
-        blocks_run=len(solved.tasks),
-        peak_memory_bytes=max(searched.peak_memory_bytes, solved.peak_memory_bytes),
-        scores=scores,
-        cross_validation={
-            "chosen": output.chosen,
-            "blocks_run": {"search": len(searched.tasks), "solve": len(solved.tasks)},
-            "seconds": {"search": search_seconds, "solve": run_seconds - search_seconds},
-        },
-    )
+        yield Phase("solving", _solve_block, tasks, output.progress.done)
+
+    def finish(self, output: Any) -> Trained:  # noqa: ARG002 (which may be that of the search)
+        """Complete the weights store."""
+        return self.complete(TrainOutput.open(self.run.output.url, self.run.output.options))
 
 
 def conclude(output: SearchOutput, n_images: npt.NDArray[np.int64]) -> TrainOutput:
@@ -259,7 +249,7 @@ def validate(
     folds: Sequence[SufficientStatistics],
     total: SufficientStatistics,
     search: Search,
-    task: BlockTask,
+    task: Task,
     *,
     penalize_intercept: bool,
     n_images: npt.NDArray[np.int64],
@@ -324,7 +314,7 @@ def _errors(
     held_out: SufficientStatistics,
     alphas: Sequence[float],
     penalize_intercept: bool,
-    task: BlockTask,
+    task: Task,
 ) -> Errors:
     try:
         return validation_errors(training, held_out, alphas, penalize_intercept=penalize_intercept).sse
@@ -332,7 +322,7 @@ def _errors(
         raise SolveError(f"in block {task.index} ({task.block}), {error}") from error
 
 
-def search_block(output: SearchOutput, folds: list[SufficientStatistics], n_images: Any, task: BlockTask) -> None:
+def search_block(output: SearchOutput, folds: list[SufficientStatistics], n_images: Any, task: Task) -> None:
     """Try all candidates on a block's folds, and store the errors."""
     training = output.training
     total = merged(folds)
@@ -354,10 +344,10 @@ def merged(parts: Iterable[SufficientStatistics]) -> SufficientStatistics:
     return reduce(SufficientStatistics.merge, parts)
 
 
-def _search_block(task: TrainTask) -> int:
+def _search_block(task: Task) -> int:
     """Do a block's first phase from reading to writing; return the process's peak of resident bytes."""
-    output = SearchOutput.open(task.weights_url, task.weights_options)
-    images = Images.open(task.images_url, task.images_options)
+    output = SearchOutput.open(task.output.url, task.output.options)
+    images = Images.open(task.source.url, task.source.options)
     training, search = output.training, output.search
     labels = training.source, training.target
     rows = images.rows(labels, training.split)
@@ -377,10 +367,10 @@ def _search_block(task: TrainTask) -> int:
     return peak_memory()
 
 
-def _solve_block(task: TrainTask) -> int:
+def _solve_block(task: Task) -> int:
     """Do a block's second phase; return the process's peak of resident bytes."""
-    output = TrainOutput.open(task.weights_url, task.weights_options)
-    search = SearchOutput.open(task.weights_url, task.weights_options)
+    output = TrainOutput.open(task.output.url, task.output.options)
+    search = SearchOutput.open(task.output.url, task.output.options)
     training = output.training
     statistics = search.read_total(task.index, task.block).restrict(training.field)
     alphas = search.read_alpha(training, task.block) if training.alpha is None else None
@@ -389,11 +379,3 @@ def _solve_block(task: TrainTask) -> int:
     solution = solve_block(statistics, alpha, task, penalize_intercept=training.penalize_intercept)
     output.write_block(task.index, task.block, solution, alphas)
     return peak_memory()
-
-
-def _warm_up() -> None:
-    """Compile the kernels once and leave them on disk for the workers."""
-    warm_up()
-    pixel = np.zeros((2, 1, 1, 1), dtype=np.uint8)
-    statistics = SufficientStatistics.zeros(ReceptiveField(1), (1, 1), n_groups=1, unit=255).update(pixel, pixel)
-    sum_tiles(validation_errors(statistics, statistics, [1.0]).sse, 1)

@@ -1,0 +1,12 @@
+"""Masked regression: every output pixel looks at the input pixels of its receptive field."""
+
+from mrdist.methods.method import SEARCH, Method
+
+_HOME = ("mrdist.methods.masked.phases", "masked_work")
+
+MR = Method(
+    _HOME,
+    {"receptive_field": 3, "dilation": 1, "alpha": 0.4, "penalize_intercept": True, **SEARCH},
+    knows_joint=True,
+)
+PIXEL = Method(_HOME, {"alpha": 0.4, "penalize_intercept": True, **SEARCH}, knows_joint=True)

@@ -1,0 +1,95 @@
+"""Train by masked regression: every block of output pixels is read, accumulated, solved and written by one task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+from mrdist.execution import peak_memory
+from mrdist.geometry import Shape
+from mrdist.methods.lesson import Lesson
+from mrdist.methods.masked.plan import describe_training, plan_blocks, workload_of
+from mrdist.methods.masked.search import SearchWork
+from mrdist.methods.masked.solving import solve_block, warm_up
+from mrdist.methods.masked.sums import sum_images
+from mrdist.methods.options import check_fixed
+from mrdist.methods.training import TrainingWork
+from mrdist.planning import Cut, Plan, block_bytes
+from mrdist.running.phases import Phase
+from mrdist.running.tasks import RunOptions, Task
+from mrdist.storage import Images, train_output
+from mrdist.storage.weights import TrainOutput
+
+
+def masked_work(
+    lesson: Lesson,
+    run: RunOptions,
+    *,
+    alpha: float | Literal["cv"],
+    penalize_intercept: bool,
+    receptive_field: int | Sequence[int] = 1,
+    dilation: int | Sequence[int] = 1,
+    **search: Any,
+) -> TrainingWork[Any]:
+    """Return the training by masked regression, of ``mr`` and ``pixel``, which has no options of a field."""
+    field = {"receptive_field": receptive_field, "dilation": dilation}
+    if alpha == "cv":
+        return SearchWork(lesson, run, penalize_intercept=penalize_intercept, **field, **search)
+    return MaskedWork(lesson, run, alpha=alpha, penalize_intercept=penalize_intercept, **check_fixed(**field, **search))
+
+
+class MaskedWork(TrainingWork[TrainOutput]):
+    """A training with one field and one penalty; options are those of `describe_training`."""
+
+    def __init__(self, lesson: Lesson, run: RunOptions, **options: Any) -> None:
+        super().__init__(lesson, run)
+        self.training = describe_training(lesson, **options)
+        self.workload = workload_of(lesson.images, self.training, self.training.field)
+
+    def plan(self, block: Shape | None) -> Plan:
+        """Cut the work into blocks."""
+        return plan_blocks(self.run, self.workload, block)
+
+    def begin(self, cut: Cut) -> TrainOutput | None:
+        """Begin or resume the weights store."""
+        output = self.run.output
+        return train_output(
+            output.url, self.training, cut.block, overwrite=self.run.overwrite, storage_options=output.options
+        )
+
+    def prepare(self) -> None:
+        """Compile the kernels."""
+        warm_up()
+
+    def phases(self, output: TrainOutput, cut: Cut) -> Iterator[Phase]:
+        """Yield the one phase."""
+        assert isinstance(cut, Plan)
+        yield Phase(
+            "training",
+            _train_block,
+            self.blocks(cut, cut.slab),
+            output.progress.done,
+            bytes_read=lambda task: block_bytes(self.workload, task.block, task.slab),
+        )
+
+
+def _train_block(task: Task) -> int:
+    """Do one block from reading to writing; return the process's peak of resident bytes."""
+    output = TrainOutput.open(task.output.url, task.output.options)
+    images = Images.open(task.source.url, task.source.options)
+    training = output.training
+    labels = training.source, training.target
+    statistics = sum_images(
+        images,
+        labels,
+        images.rows(labels, training.split),
+        training.field,
+        task.block,
+        n_groups=training.n_groups,
+        n_inputs=training.n_inputs,
+        slab=task.slab,
+    )
+    assert training.alpha is not None
+    solution = solve_block(statistics, training.alpha, task, penalize_intercept=training.penalize_intercept)
+    output.write_block(task.index, task.block, solution)
+    return peak_memory()

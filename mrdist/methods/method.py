@@ -1,0 +1,42 @@
+"""What a method declares of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from mrdist.methods.training import TrainingWork
+
+SEARCH: Mapping[str, Any] = {"alphas": None, "folds": None, "rule": None, "seed": None}
+"""Options of a cross-validation that chooses the penalty."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to train.
+
+    Attributes
+    ----------
+    home
+        Module and name of what makes its work of a `mrdist.methods.lesson.Lesson`, of
+        `mrdist.running.tasks.RunOptions` and of all its options; imported when it is needed, with the libraries that
+        only it needs.
+    options
+        Its options besides those that all methods share, with their defaults; None where the default follows from the
+        images.
+    knows_joint
+        Whether its outputs can see all input channels.
+    """
+
+    home: tuple[str, str]
+    options: Mapping[str, Any]
+    knows_joint: bool = False
+
+    @property
+    def work(self) -> Callable[..., TrainingWork[Any]]:
+        """What makes its work."""
+        module, name = self.home
+        work: Callable[..., TrainingWork[Any]] = getattr(import_module(module), name)
+        return work

@@ -1,0 +1,12 @@
+"""Learned sparsity: LASSO and orthogonal matching pursuit."""
+
+from mrdist.methods.method import SEARCH, Method
+
+L1 = Method(
+    ("mrdist.methods.sparse.phases", "lasso_work"),
+    {"alpha": 0.001, "window": None, "max_iterations": 1000, **SEARCH},
+)
+L0 = Method(
+    ("mrdist.methods.sparse.phases", "omp_work"),
+    {"nonzeros": None, "tolerance": 0.0, "window": None, "folds": None, "rule": None, "seed": None},
+)

@@ -1,0 +1,71 @@
+"""What a run is made of: its options, the stores it reads and writes, and tasks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mrdist.geometry import Block, Shape
+from mrdist.storage import StorageOptions
+
+
+@dataclass(frozen=True)
+class Place:
+    """A store: its URL and the options of its filesystem, which may hold secrets."""
+
+    url: str
+    options: StorageOptions = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Where the output of a run goes, how it is cut, and who works on it.
+
+    Attributes
+    ----------
+    output
+        Where the output goes.
+    block, workers, scheduler, max_memory, overwrite, progress
+        As in `mrdist.train`; ``max_memory`` in bytes.
+    n_slots
+        Tasks to plan for that run at once.
+    """
+
+    output: Place
+    block: Shape | None
+    workers: int | None
+    scheduler: str | None
+    max_memory: int
+    n_slots: int
+    overwrite: bool
+    progress: bool | None
+
+
+@dataclass(frozen=True)
+class Task:
+    """A part of the work; what all parts share lies in the output.
+
+    Attributes
+    ----------
+    index
+        Position among all parts, of blocks in the raster order of the grid.
+    block
+        Its pixels.
+    outputs
+        The stores that it is written to.
+    source
+        The store that it reads.
+    slab
+        Images to read at a time.
+    """
+
+    index: int
+    block: Block
+    outputs: tuple[Place, ...]
+    source: Place
+    slab: int
+
+    @property
+    def output(self) -> Place:
+        """The one store that it is written to."""
+        (output,) = self.outputs
+        return output

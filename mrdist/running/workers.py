@@ -1,0 +1,51 @@
+"""Who works: checked before anything is written or removed."""
+
+from __future__ import annotations
+
+from mrdist.execution import check_choice, n_processors, reach
+from mrdist.planning import CLIENT_MEMORY, DEFAULT_MEMORY, parse_bytes
+from mrdist.storage import StorageOptions, check_reachable, is_local
+
+
+def check_workers(
+    workers: int | None, scheduler: str | None, *urls: str, max_memory: int | str = DEFAULT_MEMORY
+) -> tuple[int, int]:
+    """Check, before anything is written or removed, that workers can start and can reach the stores.
+
+    Returns
+    -------
+    max_memory : int
+        Limit on the resident bytes of a worker process to plan for, see `mrdist.execution.reach`, less what the client
+        of an object store takes.
+    n_slots : int
+        Tasks to plan for that run at once.
+
+    Raises
+    ------
+    ParameterError
+        If ``workers`` is negative or given together with ``scheduler``, or a store lies in this process's memory.
+    ExecutionError
+        If the scheduler cannot be used.
+    """
+    check_reachable(workers, *urls)
+    limit, n_slots = reach(workers, scheduler, parse_bytes(max_memory))
+    if not all(map(is_local, urls)):
+        limit -= CLIENT_MEMORY
+    return limit, n_slots_of(workers) if n_slots is None else n_slots
+
+
+def n_slots_of(workers: int | None) -> int:
+    """Return how many tasks run at once, as far as that is known before there is a cluster.
+
+    Raises
+    ------
+    ParameterError
+        If ``workers`` is negative.
+    """
+    check_choice(workers)
+    return n_processors() if workers is None else max(workers, 1)
+
+
+def output_options(url: str, options: StorageOptions, fallback: StorageOptions) -> StorageOptions:
+    """Return the filesystem options of an output: the inputs' serve it unless it is local or has its own."""
+    return fallback if options is None and not is_local(url) else options
