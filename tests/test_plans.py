@@ -19,7 +19,7 @@ from mrdist.errors import MrdistError
 from mrdist.methods.registry import METHODS
 from mrdist.moments import FIXED_POINT, to_integers
 from mrdist.pipeline.check import check_comparison, check_training
-from mrdist.planning import MIB
+from mrdist.planning import BASE_MEMORY, MIB
 from mrdist.service.app import create_app
 from mrdist.service.catalog import Catalog
 from mrdist.service.settings import Settings
@@ -243,7 +243,8 @@ def test_the_planned_memory_is_enough_and_not_much_more(large, tmp_path, name, c
     measured = report.peak_memory_bytes
     with capsys.disabled():
         print(f"\n{name}: planned {plan.peak_memory // MIB} MiB, measured {measured // MIB} MiB", end=" ")
-    assert measured <= plan.peak_memory <= 1.6 * measured
+    assert measured <= plan.peak_memory
+    assert plan.peak_memory <= max(1.6 * measured, BASE_MEMORY + 48 * MIB)  # mean holds little
 
 
 def test_no_worker_imports_scikit_learn():
