@@ -53,7 +53,7 @@ for environment in "$@"; do
     python=${environment%@*} resolution=highest root=
     [ "$python" = "$environment" ] || resolution=lowest-direct
     if [ "${python#debian:}" != "$python" ]; then
-        release=${python#debian:} root=$folder/debian-${python#debian:} python=/usr/bin/python3
+        release=${python#debian:} root=$folder/root-${python#debian:} python=/usr/bin/python3
         if [ ! -e "$root$python" ]; then
             debootstrap --variant=minbase --include=python3-venv,ca-certificates "$release" "$root" \
                 http://deb.debian.org/debian /usr/share/debootstrap/scripts/sid > "$folder/$name-debian.txt"

@@ -153,7 +153,11 @@ def _npy(stream: IO[bytes], file: File, *, head: bool) -> npt.NDArray[Any]:
 def _tiff(stream: IO[bytes], file: File, *, head: bool) -> npt.NDArray[Any]:
     import tifffile  # seldom needed
 
-    with tifffile.TiffFile(io.BytesIO(stream.read())) as tiff:
+    try:
+        opened = tifffile.TiffFile(io.BytesIO(stream.read()))
+    except tifffile.TiffFileError as error:  # a ValueError in newer versions alone
+        raise ValueError(str(error)) from error
+    with opened as tiff:
         page = tiff.pages.first
         if page.photometric not in (1, 2):
             raise ValueError("its colours are neither gray from black nor RGB")

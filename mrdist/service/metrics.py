@@ -67,7 +67,9 @@ class _Queue(Collector):
 def _route_of(scope: Scope) -> str:
     """Return the route of a request: one of few, whatever clients request."""
     path: str = getattr(scope.get("route"), "path", "none")
-    return f"{API}{path}" if scope["path"].startswith(f"{API}{path[:1]}") and path.startswith("/") else path
+    if not path.startswith("/") or path.startswith(f"{API}/"):  # with the prefix of its router, or without it
+        return path
+    return f"{API}{path}" if scope["path"].startswith(f"{API}/") else path
 
 
 class Meter:
