@@ -125,6 +125,11 @@ def test_what_is_not_estimated_is_told(stores):
     assert commands.report("plan", *supposed, "--method=l1", "--window=3")["prices"] == {"workers": None}
 
 
+def test_an_estimate_of_millions_has_a_limit():
+    assert mrdist.estimate(pairs=10**6, size=16, method="l1", window=1, max_memory="1TiB").bytes_stored == 1536 * 10**6
+    assert "pairs must be at most 10000000" in sentence_of(mrdist.estimate, pairs=10**7 + 1, size=16)
+
+
 # --- refusals ---------------------------------------------------------------------------------------
 
 REFUSED = [
@@ -245,6 +250,15 @@ def test_the_planned_memory_is_enough_and_not_much_more(large, tmp_path, name, c
         print(f"\n{name}: planned {plan.peak_memory // MIB} MiB, measured {measured // MIB} MiB", end=" ")
     assert measured <= plan.peak_memory
     assert plan.peak_memory <= max(1.6 * measured, BASE_MEMORY + 48 * MIB)  # mean holds little
+
+
+@pytest.mark.parametrize("method", ["l1", "l0"])
+def test_smaller_blocks_are_taken_where_larger_ones_do_not_fit(method):
+    given = {"pairs": 40, "size": 128, "method": method, "window": 3, "workers": 1}
+    large = mrdist.estimate(**given).plan
+    small = mrdist.estimate(**given, max_memory=large.peak_memory - 1).plan
+    assert (large.block, small.block) == ((32, 32), (16, 16))
+    assert small.peak_memory < large.peak_memory
 
 
 def test_no_worker_imports_scikit_learn():

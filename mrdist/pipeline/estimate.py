@@ -27,6 +27,7 @@ _LABELS = ("source", "target")
 _TOLD = ("pairs", "size", "channels", "workers", "bytes_stored", "requests", "worker_hours")
 _SECONDS_PER_HOUR = 3600
 _TB = 10**12
+_MOST_PAIRS = 10**7
 
 
 @dataclass(frozen=True)
@@ -205,6 +206,8 @@ def estimate(
 def _check(pairs: int, size: int, channels: int, prices: Mapping[str, float | None]) -> None:
     if pairs < 1:
         raise ParameterError(f"pairs must be at least 1, got {pairs}.")
+    if pairs > _MOST_PAIRS:
+        raise ParameterError(f"pairs must be at most {_MOST_PAIRS}, whose people can be counted here, got {pairs}.")
     if size < 1:
         raise ParameterError(f"size must be at least 1 pixel, got {size}.")
     if channels not in (1, 3):

@@ -55,9 +55,9 @@ def plan_sparse(
     for wanted in [(max(_SIDE, unit),) * 2, (unit, unit)] if block is None else [block]:
         chosen = whole_block(images.shape, unit, wanted)
         blocks = block_grid(images.shape, chosen)
-        if len(blocks) >= 2 * n_slots:
+        needed = max(_memory(images, training, part) for part in blocks)
+        if len(blocks) >= 2 * n_slots and needed <= max_memory:
             break
-    needed = max(_memory(images, training, part) for part in blocks)
     if needed > max_memory:
         what = "the whole source images" if training.window is None else f"windows of {training.window} pixels"
         raise MemoryLimitError(
