@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from mrdist.baselines.mean import TargetSums
 from mrdist.moments import SufficientStatistics, to_integers, unit_of
 from mrdist.paths import validation_errors
 from mrdist.planning import Plan, Workload
@@ -107,6 +108,11 @@ def measure_kernels(workload: Workload, dtype: npt.DTypeLike) -> tuple[float, fl
     shape = (min(workload.shape[0], 16), min(workload.shape[1], 160))
     window = (shape[0] + workload.field.reach, shape[1] + workload.field.reach)
     n_images, n_channels = min(workload.n_images, 256), workload.n_channels
+    pixels = shape[0] * shape[1]
+    if not workload.n_sources:  # targets alone are averaged
+        target = np.zeros((n_images, *shape, n_channels), dtype=dtype)
+        nothing = TargetSums.zeros(shape, workload.n_groups, unit_of(target.dtype))
+        return _seconds(lambda: nothing.update(target)) / (pixels * n_images * n_channels), 0.0
     source = np.zeros((n_images, *window, n_channels), dtype=dtype)
     target = np.zeros((n_images, *shape, n_channels), dtype=dtype)
     statistics = SufficientStatistics.zeros(
@@ -124,7 +130,6 @@ def measure_kernels(workload: Workload, dtype: npt.DTypeLike) -> tuple[float, fl
             sums = seen.restrict(field)
             alphas = [1.0] * workload.search.n_alphas
             solving += workload.search.n_folds * _seconds(partial(validation_errors, sums, sums, alphas))
-    pixels = shape[0] * shape[1]
     return accumulate / (pixels * n_images * n_channels), solving / (pixels * workload.n_groups)
 
 

@@ -33,6 +33,7 @@ COLORS: tuple[Color, ...] = ("shared", "separate", "joint")
 
 FIXED_POINT = 1 << 22
 """Integer units of 1.0 in float images."""
+_ROUNDED = 1 << 18  # floats that are rounded at a time
 _SUMS = ("lag", "cross", "source_sum", "target_sum", "target_square")
 
 
@@ -107,7 +108,12 @@ def to_integers(images: npt.NDArray[Any], what: str = "images") -> npt.NDArray[A
     check_values(images, what)
     if images.dtype.kind != "f":
         return images
-    return np.rint(images.astype(np.float64) * FIXED_POINT).astype(np.int32)
+    integers = np.empty(images.shape, dtype=np.int32)
+    flat, values = integers.reshape(-1), images.reshape(-1)
+    for start in range(0, len(flat), _ROUNDED):  # all at once would take four times the memory of the images
+        part = values[start : start + _ROUNDED].astype(np.float64)
+        flat[start : start + _ROUNDED] = np.rint(np.multiply(part, FIXED_POINT, out=part), out=part)
+    return integers
 
 
 def check_values(images: npt.NDArray[Any], what: str = "images") -> None:

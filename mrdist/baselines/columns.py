@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import blake2b
 from typing import Any, Self
 
 import numpy as np
@@ -76,8 +77,9 @@ class Columns:
     @cached_property
     def first(self) -> npt.NDArray[np.int64]:
         """Index of the first column that equals each column, shape (column,)."""
-        seen: dict[bytes, int] = {}
-        return np.array([seen.setdefault(column.tobytes(), j) for j, column in enumerate(self.x)], dtype=np.int64)
+        seen: dict[bytes, int] = {}  # by digest: the columns themselves would be held twice
+        digests = (blake2b(column).digest() for column in self.x)
+        return np.array([seen.setdefault(digest, j) for j, digest in enumerate(digests)], dtype=np.int64)
 
     @cached_property
     def single(self) -> npt.NDArray[np.float32]:

@@ -41,7 +41,9 @@ def integers_of(images: Array, what: str = "images") -> Array:
     values = to_integers(images, what)
     if images.dtype.kind != "f":
         return values
-    return np.asarray((values + (1 << _FLOAT_SHIFT >> 1)) >> _FLOAT_SHIFT)
+    values += 1 << _FLOAT_SHIFT >> 1
+    values >>= _FLOAT_SHIFT
+    return values
 
 
 def gram_unit(dtype: npt.DTypeLike) -> int:

@@ -12,6 +12,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from mrdist.baselines.image_regressor import ImageRegressor, Images, pairs_of
 from mrdist.baselines.lasso import MAX_ITERATIONS, TOLERANCE
+from mrdist.baselines.omp import OMP_NONZEROS, check_pursuit
+from mrdist.baselines.omp import default_nonzeros as default_nonzeros
 from mrdist.baselines.sparse import (
     Solver,
     SparseSolution,
@@ -28,39 +30,6 @@ from mrdist.errors import ParameterError
 from mrdist.geometry import Block
 from mrdist.moments import Color, to_integers, unit_of
 from mrdist.solvers import check_alpha
-
-OMP_NONZEROS = 10
-"""Default number of weights of an output pixel."""
-
-
-def default_nonzeros(n_rows: int, n_columns: int) -> int:
-    """Return the number of weights of an output pixel unless told otherwise.
-
-    Examples
-    --------
-    >>> default_nonzeros(64, 4096), default_nonzeros(4, 4096)
-    (10, 3)
-    """
-    return max(1, min(OMP_NONZEROS, n_rows - 1, n_columns))
-
-
-def check_pursuit(nonzeros: int, tolerance: float, n_rows: int, n_columns: int) -> None:
-    """Raise ParameterError if a pursuit cannot choose so many columns, or its tolerance is negative or not finite.
-
-    Examples
-    --------
-    >>> check_pursuit(70, 0.0, n_rows=64, n_columns=4096)
-    Traceback (most recent call last):
-        ...
-    mrdist.errors.ParameterError: nonzeros must be from 1 to 63, one less than the 64 rows to train on, got 70.
-    """
-    limit, why = (n_rows - 1, f"one less than the {n_rows} rows to train on")
-    if n_columns < limit:
-        limit, why = n_columns, f"the {n_columns} input pixels"
-    if not 1 <= nonzeros <= limit:
-        raise ParameterError(f"nonzeros must be from 1 to {limit}, {why}, got {nonzeros}.")
-    if not 0 <= tolerance < np.inf:
-        raise ParameterError(f"tolerance must be a finite mean squared error of at least 0, got {tolerance}.")
 
 
 def check_iterations(max_iterations: int) -> None:

@@ -27,9 +27,10 @@ TOLERANCE = 1e-4
 """Duality gap, as a share of the target's sum of squares, at which a target is solved (scikit-learn's default)."""
 MAX_ITERATIONS = 1000
 """Steps and direct solves of a target before it counts as unsolved."""
+SLICE = 8192
+"""Columns that are correlated at a time."""
 _INNER = 0.1  # share of the gap that a working set may leave
 _FIRST = 10  # columns that join a working set at a time, at least
-_SLICE = 8192  # columns that are correlated at a time
 _POOL = 64  # columns of a new pool
 
 
@@ -44,8 +45,8 @@ def largest_alpha(columns: Columns, targets: Floats) -> Floats:
         Centred as `Columns.centre` does, shape (target, row).
     """
     largest = np.zeros(len(targets))
-    for start in range(0, columns.n_columns, _SLICE):
-        np.maximum(largest, np.abs(targets @ columns.x[start : start + _SLICE].T).max(axis=1), out=largest)
+    for start in range(0, columns.n_columns, SLICE):
+        np.maximum(largest, np.abs(targets @ columns.x[start : start + SLICE].T).max(axis=1), out=largest)
     alpha: Floats = largest / (columns.scale**2 * columns.n_rows * columns.ratio)
     return alpha
 
@@ -198,10 +199,10 @@ class _Pool:
         violations: list[list[npt.NDArray[Any]]] = [[] for _ in which]
         sizes = np.maximum(_FIRST, (weights != 0).sum(axis=1))
         members = [self._pool[self._members[p, : self._counts[p]]] for p in which]
-        for start in range(0, columns.n_columns, _SLICE):
-            products = np.abs(residuals @ columns.x[start : start + _SLICE].T)
+        for start in range(0, columns.n_columns, SLICE):
+            products = np.abs(residuals @ columns.x[start : start + SLICE].T)
             if self._allowed is not None:
-                products[~self._allowed[which, start : start + _SLICE]] = 0.0
+                products[~self._allowed[which, start : start + SLICE]] = 0.0
             np.maximum(largest, products.max(axis=1), out=largest)
             for i, (row, size) in enumerate(zip(products, sizes, strict=True)):
                 own = members[i] - start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,8 @@ import numpy.typing as npt
 from mrdist.moments import to_integers
 
 Array = npt.NDArray[Any]
+
+_PART_BYTES = 1 << 20  # of integers that are squared at a time
 
 
 @dataclass(frozen=True)
@@ -51,15 +54,16 @@ class TargetSums:
 
     def add(self, targets: Array) -> TargetSums:
         """Return the sums with more images in them that are integers in this unit already."""
-        values = np.moveaxis(targets, 3, 1).astype(np.int64)
-        if len(self.total) == 1:
-            values = values.reshape(-1, 1, *values.shape[2:])
-        return TargetSums(
-            self.total + values.sum(axis=0),
-            self.square + np.square(values).sum(axis=0),
-            self.n_rows + len(values),
-            self.unit,
-        )
+        values = np.moveaxis(targets, 3, 1)
+        n_at_once = max(1, _PART_BYTES // (8 * math.prod(values.shape[1:])))
+        total, square = self.total.copy(), self.square.copy()
+        for start in range(0, len(values), n_at_once):
+            part = values[start : start + n_at_once].astype(np.int64)
+            if len(total) == 1:
+                part = part.reshape(-1, 1, *part.shape[2:])
+            total += part.sum(axis=0)
+            square += np.square(part, out=part).sum(axis=0)
+        return TargetSums(total, square, self.n_rows + len(values) * values.shape[1] // len(total), self.unit)
 
     @property
     def mean(self) -> npt.NDArray[np.float64]:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from mrdist._kernels.sparse import LANES, extend, strongest, substitute
 from mrdist.baselines.columns import Columns, SparseRows
+from mrdist.errors import ParameterError
 
 Floats = npt.NDArray[np.float64]
 
@@ -23,6 +24,39 @@ TILE = 64
 _GRAM_BYTES = 256 << 20  # of Gram rows that are kept; more where one tile needs them
 _EXACT = 1e-20  # share of a target's square that counts as rounding error
 _ROUNDING = 2.0**-24  # of a float32
+
+OMP_NONZEROS = 10
+"""Default number of weights of an output pixel."""
+
+
+def default_nonzeros(n_rows: int, n_columns: int) -> int:
+    """Return the number of weights of an output pixel unless told otherwise.
+
+    Examples
+    --------
+    >>> default_nonzeros(64, 4096), default_nonzeros(4, 4096)
+    (10, 3)
+    """
+    return max(1, min(OMP_NONZEROS, n_rows - 1, n_columns))
+
+
+def check_pursuit(nonzeros: int, tolerance: float, n_rows: int, n_columns: int) -> None:
+    """Raise ParameterError if a pursuit cannot choose so many columns, or its tolerance is negative or not finite.
+
+    Examples
+    --------
+    >>> check_pursuit(70, 0.0, n_rows=64, n_columns=4096)
+    Traceback (most recent call last):
+        ...
+    mrdist.errors.ParameterError: nonzeros must be from 1 to 63, one less than the 64 rows to train on, got 70.
+    """
+    limit, why = (n_rows - 1, f"one less than the {n_rows} rows to train on")
+    if n_columns < limit:
+        limit, why = n_columns, f"the {n_columns} input pixels"
+    if not 1 <= nonzeros <= limit:
+        raise ParameterError(f"nonzeros must be from 1 to {limit}, {why}, got {nonzeros}.")
+    if not 0 <= tolerance < np.inf:
+        raise ParameterError(f"tolerance must be a finite mean squared error of at least 0, got {tolerance}.")
 
 
 def omp(

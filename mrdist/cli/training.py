@@ -25,6 +25,7 @@ from mrdist.cli.options import (
 if TYPE_CHECKING:
     from mrdist.methods.training import TrainReport
     from mrdist.pipeline.accumulate import AccumulateReport
+    from mrdist.pipeline.check import Cost
     from mrdist.pipeline.estimate import Estimate
     from mrdist.pipeline.train_mappings import MappingsReport
     from mrdist.planning import Plan
@@ -148,8 +149,11 @@ def _what_ran(report: TrainReport | MappingsReport | AccumulateReport) -> str:
 @click.option("--size", type=int, metavar="S", help="Without IMAGES: side of the images in pixels.")
 @click.option("--channels", type=int, show_default="3", metavar="C", help="Without IMAGES: 1 (gray) or 3.")
 @click.option("--chunks", type=Sizes(3), metavar="N,Y,X", help="Without IMAGES: images, rows and columns of a chunk.")
-@click.option("--method", default="mr", show_default=True, metavar="M", help="Method: mr or pixel.")
+@method_options
 @training_options(source_required=False, target_required=False)
+@click.option(
+    "--mappings", type=click.Choice(["all"]), help="all: the source to every other label and every other to the source."
+)
 @click.option("--workers", type=int, metavar="N", help="Worker processes; by default one per processor.")
 @click.option("--bandwidth", metavar="SIZE", help="Without IMAGES: bytes per second from the store to a worker.")
 @click.option("--price-per-hour", type=float, metavar="P", help="Without IMAGES: price of a worker per hour.")
@@ -158,29 +162,35 @@ def _what_ran(report: TrainReport | MappingsReport | AccumulateReport) -> str:
     "--price-per-million-requests", type=float, metavar="P", help="Without IMAGES: price of reading a million chunks."
 )
 @json_option
-def plan(images: str | None, as_json: bool, **options: Any) -> None:
+def plan(images: str | None, mappings: str | None, as_json: bool, **options: Any) -> None:
     """Estimate what a training from IMAGES reads, writes and holds in memory, and how long it takes.
 
     Without IMAGES, --pairs and --size describe images that do not exist yet; workers are assumed to be
-    as fast as this machine.
+    as fast as this machine. --target all and --mappings all plan what `mrdist train` does with them.
     """
     stored = {name: options.pop(name) for name in ("source", "target", "split")}
     supposed = {name: options.pop(name) for name in _SUPPOSED}
     if images is None:
-        if supposed["pairs"] is None or supposed["size"] is None or stored["source"] or stored["target"]:
+        if supposed["pairs"] is None or supposed["size"] is None or stored["source"] or stored["target"] or mappings:
             raise click.UsageError("give IMAGES with --source and --target, or --pairs and --size instead of them.")
         from mrdist.pipeline.estimate import estimate
 
         given = {name: value for name, value in supposed.items() if value is not None}
         _print_estimate(estimate(**given, **options), as_json)
         return
-    if not (stored["source"] and stored["target"]):
-        raise click.UsageError("give --source and --target, which are labels of IMAGES.")
+    if not (stored["source"] and bool(stored["target"]) != bool(mappings)):
+        raise click.UsageError("give --source and --target, which are labels of IMAGES, or --mappings for --target.")
     for name, value in supposed.items():
         if value is not None:
             raise click.UsageError(
                 f"--{name.replace('_', '-')} describes images that do not exist yet; leave out IMAGES or this option."
             )
+    if mappings or stored["target"] == "all":
+        from mrdist.pipeline.check import check_training
+
+        stored["target"] = None
+        _print_cost(images, check_training(images, both_ways=mappings is not None, **stored, **options), as_json)
+        return
     from mrdist.pipeline.plan import plan
 
     planned = plan(images, **stored, **options)
@@ -188,13 +198,31 @@ def plan(images: str | None, as_json: bool, **options: Any) -> None:
         print_json(planned.to_dict())
     else:
         times = [
-            ("seconds, from a short measurement", f"{planned.seconds:.3g}"),
-            ("seconds until the workers are ready, about", f"{planned.start_seconds:.3g}"),
-            ("seconds in all, about", f"{planned.total_seconds:.3g}"),
+            ("seconds, from a short measurement", _told(planned.seconds)),
+            ("seconds until the workers are ready, about", _told(planned.start_seconds)),
+            ("seconds in all, about", _told(planned.total_seconds)),
         ]
         print_table(images, ("", ""), [*_describe_plan(planned), *times])
     if planned.advice is not None and not as_json:
         click.echo(f"Warning: {planned.advice}", err=True)
+
+
+def _told(seconds: float | None) -> str:
+    return "not estimated" if seconds is None else f"{seconds:.3g}"
+
+
+def _print_cost(images: str, cost: Cost, as_json: bool) -> None:
+    if as_json:
+        print_json(cost.to_dict())
+        return
+    rows = [
+        ("blocks of all mappings", str(cost.blocks)),
+        ("peak memory of a worker", format_bytes(cost.peak_memory)),
+        ("bytes read (decoded)", format_bytes(cost.bytes_read)),
+        ("bytes written (before compression)", format_bytes(cost.bytes_written)),
+        ("seconds", _told(None)),
+    ]
+    print_table(images, ("", ""), rows)
 
 
 _SUPPOSED = (
@@ -223,24 +251,30 @@ def _print_estimate(estimate: Estimate, as_json: bool) -> None:
     if as_json:
         print_json(estimate.to_dict())
         return
-    seconds = estimate.plan.seconds or 0.0
+    plan, hours = estimate.plan, estimate.worker_hours
+    time = "not estimated"
+    if plan.seconds is not None and hours is not None:
+        time = f"{format_seconds(plan.seconds)} with {estimate.workers} workers, {hours:.3g} hours of a worker"
     print_table(
         f"{estimate.pairs} pairs of {estimate.size} x {estimate.size} x {estimate.channels}",
         ("", ""),
         [
             ("bytes stored (before compression)", format_bytes(estimate.bytes_stored)),
-            *_describe_plan(estimate.plan),
+            *_describe_plan(plan),
             ("requests (chunks read)", str(estimate.requests)),
-            (
-                "time, from a short measurement here",
-                f"{format_seconds(seconds)} with {estimate.workers} workers, {estimate.worker_hours:.3g} hours "
-                "of a worker",
+            ("time, from a short measurement here", time),
+            ("time until the workers are ready, about", _told_seconds(plan.start_seconds)),
+            ("time in all, about", _told_seconds(plan.total_seconds)),
+            *(
+                (f"price of {name.replace('_', ' ')}", "not estimated" if price is None else f"{price:.2f}")
+                for name, price in estimate.prices.items()
             ),
-            ("time until the workers are ready, about", format_seconds(estimate.plan.start_seconds or 0.0)),
-            ("time in all, about", format_seconds(estimate.plan.total_seconds or 0.0)),
-            *((f"price of {name.replace('_', ' ')}", f"{price:.2f}") for name, price in estimate.prices.items()),
         ],
     )
+
+
+def _told_seconds(seconds: float | None) -> str:
+    return "not estimated" if seconds is None else format_seconds(seconds)
 
 
 RESUMABLE = (train, accumulate, solve)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from mrdist.execution import peak_memory
-from mrdist.geometry import block_grid
+from mrdist.geometry import Shape, block_grid
 from mrdist.methods.lesson import Lesson
-from mrdist.planning import Cut
+from mrdist.planning import Cut, Plan
 from mrdist.running.phases import Done, Output, Work, drive
 from mrdist.running.tasks import Place, RunOptions, Task
 from mrdist.storage import FaceFrame, WeightsReader, redact
@@ -85,6 +86,10 @@ class TrainingWork(Work[Output, Trained]):
         self.run = run
         self.source = Place(lesson.images.url, lesson.images.storage_options)
         self.n_images = len(lesson.rows)
+
+    @abstractmethod
+    def plan(self, block: Shape | None) -> Plan:
+        """Cut the work into blocks, as for any `mrdist.running.phases.Work`."""
 
     def finish(self, output: Any) -> Trained:
         """Complete the weights store, a `WeightsOutput`."""

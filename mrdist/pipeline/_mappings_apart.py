@@ -4,32 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
-from mrdist.methods.lesson import Lesson
-from mrdist.methods.registry import work_of
-from mrdist.methods.training import TrainReport
+from mrdist.methods.training import TrainingWork, TrainReport
+from mrdist.pipeline._prepare import PreparedMappings
 from mrdist.running.driving import hold
-from mrdist.running.tasks import Place, RunOptions
-from mrdist.storage.mappings import begin_mappings, mapping_url
+from mrdist.storage.mappings import begin_mappings
 
 
 def train_apart(
-    lessons: Mapping[str, Lesson], run: RunOptions, options: Mapping[str, Any]
+    prepared: PreparedMappings, works: Mapping[str, TrainingWork[Any]]
 ) -> tuple[bool, dict[str, TrainReport]]:
     """Begin or resume a group and train its mappings as `mrdist.train` does.
 
-    The options of all mappings are checked before anything is begun or overwritten.
-
     Parameters
     ----------
-    lessons
-        Name of a mapping -> what is to be learnt.
-    run
-        Of the group.
-    options
-        All options of their method.
+    prepared, works
+        The group, checked before anything is begun or overwritten, and the work of each of its mappings by name.
 
     Returns
     -------
@@ -38,15 +29,10 @@ def train_apart(
     dict
         Name of a mapping -> report.
     """
-    works, cuts = {}, {}
-    for name, lesson in lessons.items():
-        output = Place(mapping_url(run.output.url, name), run.output.options)
-        # the group's own mappings are resumed
-        works[name] = work_of(lesson, replace(run, output=output, overwrite=False), options)
-        cuts[name] = works[name].plan(run.block)
-    as_stored = json.loads(json.dumps(options))
-    described = {name: {**lesson.describe(), **as_stored} for name, lesson in lessons.items()}
-    group = run.output
+    as_stored = json.loads(json.dumps(prepared.options))
+    described = {name: {**work.lesson.describe(), **as_stored} for name, work in works.items()}
+    run, group = prepared.run, prepared.run.output
     hold(group.url, group.options)
     unfinished = begin_mappings(group.url, described, overwrite=run.overwrite, storage_options=group.options)
-    return unfinished, {name: work.train(cuts[name]) for name, work in works.items()}
+    planned = zip(works.items(), prepared.plans, strict=True)
+    return unfinished, {name: work.train(plan) for (name, work), plan in planned}

@@ -113,7 +113,10 @@ class MappingsWork(Work[list[_Members], dict[str, Scores]]):
         limits = {"max_memory": self.run.max_memory, "n_slots": self.run.n_slots}
         self.units = plan_units(self.images, list(self.trainings.values()), block=block, **limits)
         self.n_images = sum(unit.trainings[0].n_images for unit in self.units)
-        plans = [unit.plan for unit in self.units]
+        return self.combined([unit.plan for unit in self.units])
+
+    def combined(self, plans: Sequence[Plan]) -> Plan:
+        """Return the plans of all units as one."""
         return replace(
             plans[0],
             n_blocks=sum(plan.n_blocks for plan in plans),

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from mrdist.errors import ParameterError
-from mrdist.geometry import ReceptiveField, Shape
-from mrdist.methods.lesson import Lesson
-from mrdist.methods.registry import METHODS, choose_options, work_of
+from mrdist.geometry import Shape
 from mrdist.moments import Color
 from mrdist.pipeline._ingest_looks import check_size
 from mrdist.pipeline._ingest_sources import find_people
-from mrdist.pipeline.compare import METHODS_COMPARED, contestants_of
-from mrdist.pipeline.evaluate import SPLITS
+from mrdist.pipeline._prepare import prepare, prepare_mappings
+from mrdist.pipeline.compare import METHODS_COMPARED, plan_comparison
 from mrdist.pipeline.ingest import check_choices
-from mrdist.pipeline.train_mappings import label_pairs
-from mrdist.planning import DEFAULT_MEMORY, Cut, parse_bytes
-from mrdist.running.tasks import Place, RunOptions
-from mrdist.running.workers import n_slots_of
-from mrdist.storage import Images, StorageOptions, check_labels
+from mrdist.planning import DEFAULT_MEMORY, Cut
+from mrdist.storage import StorageOptions, check_labels
 
 
 @dataclass(frozen=True)
@@ -43,14 +37,18 @@ class Cost:
     bytes_written: int = 0
 
     @classmethod
-    def of_all(cls, parts: Sequence[Cost | Cut]) -> Cost:
+    def of_all(cls, parts: Sequence[Cut]) -> Cost:
         """Return the cost of parts that run one after the other."""
         return cls(
-            blocks=sum(part.n_blocks if isinstance(part, Cut) else part.blocks for part in parts),
+            blocks=sum(part.n_blocks for part in parts),
             peak_memory=max(part.peak_memory for part in parts),
             bytes_read=sum(part.bytes_read for part in parts),
             bytes_written=sum(part.bytes_written for part in parts),
         )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``mrdist plan --json`` prints of a training of many mappings."""
+        return {"n_blocks": self.blocks, **asdict(self)}
 
 
 def check_training(
@@ -82,19 +80,20 @@ def check_training(
     method, color, split, dtype, block, workers, max_memory, storage_options, method_options
         As in `mrdist.train`.
     """
-    options = choose_options(method, method_options)
-    limit = parse_bytes(max_memory)
-    images = Images.open(images_url, storage_options)
+    given: dict[str, Any] = {
+        "method": method,
+        "options": method_options,
+        "color": color,
+        "split": split,
+        "dtype": dtype,
+        "block": block,
+        "workers": workers,
+        "max_memory": max_memory,
+        "storage_options": storage_options,
+    }
     if target is None:
-        pairs, _ = label_pairs(images, source, split, both_ways=both_ways)
-    else:
-        pairs = [(source, target)]
-    run = RunOptions(Place(""), block, workers, None, limit, n_slots_of(workers), overwrite=False, progress=False)
-    cuts = []
-    for one, other in pairs:
-        lesson = Lesson.of(images, method=method, source=one, target=other, split=split, color=color, dtype=dtype)
-        cuts.append(work_of(lesson, run, options).plan(block))
-    return Cost.of_all(cuts)
+        return Cost.of_all(prepare_mappings(images_url, None, source=source, both_ways=both_ways, **given).plans)
+    return Cost.of_all([prepare(images_url, None, source=source, target=target, **given).plan])
 
 
 def check_comparison(
@@ -112,33 +111,22 @@ def check_comparison(
     max_memory: int | str = DEFAULT_MEMORY,
     storage_options: StorageOptions = None,
 ) -> Cost:
-    """Raise what `mrdist.compare` would raise before and while it trains; parameters are those of `mrdist.compare`."""
-    contestants = [
-        each for each in contestants_of(methods, receptive_fields, dilations, alpha) if each.method in METHODS
-    ]
-    if split not in SPLITS:
-        raise ParameterError(f"split must be one of {', '.join(SPLITS)}, got {split!r}.")
-    images = Images.open(images_url, storage_options)
-    images.rows((source, target), split)
-    for each in contestants:
-        if each.method == "mr":
-            field = ReceptiveField(each.options["receptive_field"], each.options["dilation"])
-            field.check_fits(images.shape)
-    costs = [
-        check_training(
-            images_url,
-            source=source,
-            target=target,
-            method=each.method,
-            color=color,
-            workers=workers,
-            max_memory=max_memory,
-            storage_options=storage_options,
-            **each.options,
-        )
-        for each in contestants
-    ]
-    return Cost.of_all(costs)
+    """Raise what `mrdist.compare` would raise before it trains; parameters are those of `mrdist.compare`."""
+    contest = plan_comparison(
+        images_url,
+        source=source,
+        target=target,
+        methods=methods,
+        receptive_fields=receptive_fields,
+        dilations=dilations,
+        alpha=alpha,
+        color=color,
+        split=split,
+        workers=workers,
+        max_memory=max_memory,
+        storage_options=storage_options,
+    )
+    return Cost.of_all(contest.plans)
 
 
 def check_ingest(

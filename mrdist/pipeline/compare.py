@@ -11,17 +11,20 @@ from dataclasses import dataclass
 from os import fspath
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import ParameterError
-from mrdist.geometry import ReceptiveField
 from mrdist.methods.registry import METHODS
 from mrdist.moments import Color
 from mrdist.pipeline._components import choose_components
 from mrdist.pipeline._measure import measure, timed_inputs
+from mrdist.pipeline._prepare import prepare
 from mrdist.pipeline._verdicts import judge, name_of
 from mrdist.pipeline.evaluate import SPLITS
 from mrdist.pipeline.train import train
-from mrdist.planning import DEFAULT_MEMORY
+from mrdist.planning import DEFAULT_MEMORY, Plan
 from mrdist.storage import (
     Images,
     StorageOptions,
@@ -81,6 +84,26 @@ class Contestant:
     def store(self) -> str:
         """Name of its weights store in the folder of the comparison."""
         return f"{self.name.replace(' ', '-')}.zarr"
+
+
+@dataclass(frozen=True)
+class Contest:
+    """A comparison that can begin.
+
+    Attributes
+    ----------
+    contestants
+        Who takes part.
+    images, rows
+        An images store, and the rows of it that are scored.
+    plans
+        How the trainings are cut, one after the other.
+    """
+
+    contestants: Sequence[Contestant]
+    images: Images
+    rows: npt.NDArray[np.int64]
+    plans: Sequence[Plan]
 
 
 @plain_arguments
@@ -152,17 +175,21 @@ def compare(
         If a store or a file cannot be read or written, or a store of another training is at its place.
     """
     images_url, out = fspath(images_url), fspath(out)
-    contestants = contestants_of(methods, receptive_fields, dilations, alpha)
-    if split not in SPLITS:
-        raise ParameterError(f"split must be one of {', '.join(SPLITS)}, got {split!r}.")
-    images = Images.open(images_url, storage_options)
-    images.rows((source, target), "train")
-    rows = images.rows((source, target), split)
-    for contestant in contestants:
-        if contestant.method == "mr":
-            ReceptiveField(*(contestant.options[name] for name in ("receptive_field", "dilation"))).check_fits(
-                images.shape
-            )
+    contest = plan_comparison(
+        images_url,
+        source=source,
+        target=target,
+        methods=methods,
+        receptive_fields=receptive_fields,
+        dilations=dilations,
+        alpha=alpha,
+        color=color,
+        split=split,
+        workers=workers,
+        max_memory=max_memory,
+        storage_options=storage_options,
+    )
+    contestants, images = contest.contestants, contest.images
     check_apart(images_url, out)
     check_reachable(workers, images_url, out)
     make_folder(out, storage_options)
@@ -179,7 +206,7 @@ def compare(
         "methods": [],
     }
     cluster: dict[str, Any] = {"workers": workers, "scheduler": scheduler, "progress": progress}
-    inputs = timed_inputs(images, source, rows)
+    inputs = timed_inputs(images, source, contest.rows)
     identity: dict[str, Any] = {}
     n_complete = 0
     for number, contestant in enumerate(contestants, start=1):
@@ -233,6 +260,49 @@ def compare(
     write_file(f"{folder}/compare.csv", to_csv(comparison["methods"]).encode(), storage_options)
     write_file(f"{folder}/compare.png", draw_comparison(comparison), storage_options)
     return {**comparison, "out": out}
+
+
+def plan_comparison(
+    images_url: Address,
+    *,
+    source: str,
+    target: str,
+    methods: Sequence[str],
+    receptive_fields: Sequence[int],
+    dilations: Sequence[int],
+    alpha: float | str,
+    color: Color,
+    split: str,
+    workers: int | None,
+    max_memory: int | str,
+    storage_options: StorageOptions,
+) -> Contest:
+    """Check the arguments of a comparison and cut all its trainings, as `compare` does before it trains the first.
+
+    Parameters and errors are those of `compare`, and of `mrdist.train`.
+    """
+    contestants = contestants_of(methods, receptive_fields, dilations, alpha)
+    if split not in SPLITS:
+        raise ParameterError(f"split must be one of {', '.join(SPLITS)}, got {split!r}.")
+    images = Images.open(images_url, storage_options)
+    images.rows((source, target), "train")
+    rows = images.rows((source, target), split)
+    plans = [
+        prepare(
+            images,
+            None,
+            source=source,
+            target=target,
+            method=each.method,
+            options=each.options,
+            color=color,
+            workers=workers,
+            max_memory=max_memory,
+        ).plan
+        for each in contestants
+        if each.method != "identity"
+    ]
+    return Contest(contestants, images, rows, plans)
 
 
 def contestants_of(

@@ -6,6 +6,7 @@ import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,18 +16,18 @@ from mrdist.arguments import plain_arguments
 from mrdist.calibration import Rates, measure_kernels, predict_seconds, predict_start
 from mrdist.errors import ParameterError
 from mrdist.geometry import Shape
-from mrdist.methods.registry import choose_options
 from mrdist.moments import Color
-from mrdist.pipeline.plan import describe, measure_reading
-from mrdist.planning import DEFAULT_MEMORY, Plan, count_requests, parse_bytes, plan_training
-from mrdist.running.workers import n_slots_of
+from mrdist.pipeline._prepare import prepare
+from mrdist.pipeline.plan import measure_reading
+from mrdist.planning import DEFAULT_MEMORY, Plan, Workload, count_requests, parse_bytes
 from mrdist.storage import Images, chunk_shape, create_images, finish_images, write_images
-from mrdist.storage.outputs import chunk_side
+from mrdist.storage.supposed_images import suppose_images
 
 _LABELS = ("source", "target")
 _TOLD = ("pairs", "size", "channels", "workers", "bytes_stored", "requests", "worker_hours")
 _SECONDS_PER_HOUR = 3600
 _TB = 10**12
+_MOST_PAIRS = 10**7
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,10 @@ class Estimate:
     requests
         Chunks that are read.
     worker_hours
-        Of all workers together.
+        Of all workers together; None where the plan has no seconds.
     prices
         In the currency of the given prices: ``workers`` and ``requests`` of the training, ``storage_per_month`` of
-        the images.
+        the images. None where the hours are not known.
     """
 
     pairs: int
@@ -59,8 +60,8 @@ class Estimate:
     workers: int
     bytes_stored: int
     requests: int
-    worker_hours: float
-    prices: Mapping[str, float]
+    worker_hours: float | None
+    prices: Mapping[str, float | None]
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``mrdist plan --json`` prints."""
@@ -85,6 +86,12 @@ def estimate(
     seed: int | None = None,
     color: Color = "shared",
     penalize_intercept: bool | None = None,
+    gamma: float | None = None,
+    components: int | None = None,
+    window: int | None = None,
+    max_iterations: int | None = None,
+    nonzeros: int | Sequence[int] | Literal["cv"] | None = None,
+    tolerance: float | None = None,
     dtype: str = "float32",
     block: Shape | None = None,
     workers: int | None = None,
@@ -105,7 +112,8 @@ def estimate(
         Of the uint8 images to train on: number of pairs, side in pixels, and 1 or 3 channels.
     chunks
         Images, rows and columns of a chunk, by default those that `mrdist.ingest` would choose.
-    method, receptive_field, dilation, alpha, alphas, folds, rule, seed, color, penalize_intercept, dtype, block
+    method, receptive_field, dilation, alpha, alphas, folds, rule, seed, color, penalize_intercept, gamma, components,
+    window, max_iterations, nonzeros, tolerance, dtype, block
         As in `mrdist.plan`.
     workers, max_memory
         As in `mrdist.plan`.
@@ -134,45 +142,48 @@ def estimate(
     prices = {"hour": price_per_hour, "tb": price_per_tb, "million_requests": price_per_million_requests}
     _check(pairs, size, channels, prices)
     speed = None if bandwidth is None else parse_bytes(bandwidth)
-    options = {
-        "receptive_field": receptive_field,
-        "dilation": dilation,
-        "alpha": alpha,
-        "penalize_intercept": penalize_intercept,
-        "alphas": alphas,
-        "folds": folds,
-        "rule": rule,
-        "seed": seed,
+    given: dict[str, Any] = {
+        **dict(zip(("source", "target"), _LABELS, strict=True)),
+        "method": method,
+        "options": {
+            "receptive_field": receptive_field,
+            "dilation": dilation,
+            "alpha": alpha,
+            "penalize_intercept": penalize_intercept,
+            "gamma": gamma,
+            "components": components,
+            "alphas": alphas,
+            "folds": folds,
+            "rule": rule,
+            "seed": seed,
+            "window": window,
+            "max_iterations": max_iterations,
+            "nonzeros": nonzeros,
+            "tolerance": tolerance,
+        },
+        "color": color,
+        "split": "all",
+        "dtype": dtype,
+        "max_memory": max_memory,
     }
-    choose_options(method, options)  # before a sample is drawn for them
     stored = chunk_shape(pairs, (size, size), channels, 1, chunks)
-    lesson = dict(zip(_LABELS, _LABELS, strict=True)) | {"split": "all", "color": color, "dtype": dtype}
-    n_slots, limit = n_slots_of(workers), parse_bytes(max_memory)
-    with tempfile.TemporaryDirectory() as folder:
-        side = min(size, max(2 * stored[1], 2 * stored[2], _span(receptive_field, dilation)))
-        images = _sample(str(Path(folder) / "sample"), min(pairs, max(stored[0], 16, folds or 0)), side, stored)
-        training, sample = describe(images, lesson, options, method=method)
-        workload = replace(
-            sample,
-            shape=(size, size),
-            chunks=stored,
-            n_stored=pairs,
-            n_images=pairs,
-            weight_chunk=chunk_side((size, size)),
-        )
-        plan = plan_training(workload, max_memory=limit, n_slots=n_slots, block=block)
-        decode, decode_cpu = measure_reading(
-            images, training, sample, plan_training(sample, max_memory=limit, n_slots=1)
-        )
-    rates = Rates(
-        decode if speed is None else max(decode, 1 / speed), decode_cpu, *measure_kernels(workload, images.dtype)
-    )
-    seconds = predict_seconds(workload, plan, rates, n_slots=n_slots, n_processors=n_slots)
+    images = suppose_images(_LABELS, pairs, (size, size), channels, stored)
+    prepared = prepare(images, None, block=block, workers=workers, **given)
+    plan, n_slots = prepared.plan, prepared.work.run.n_slots
     start_seconds = predict_start(workers, plan.n_blocks, n_processors=n_slots)
-    hours, requests = seconds * n_slots / _SECONDS_PER_HOUR, count_requests(workload, plan)
+    if prepared.workload is None:
+        requests, seconds, hours = -(-plan.bytes_read // prod(stored)), None, None
+    else:
+        sample = min(pairs, max(stored[0], 16, folds or 0)), max(2 * stored[1], 2 * stored[2], _span(prepared.workload))
+        decode, decode_cpu = _measure_reading(sample[0], min(size, sample[1]), stored, given)
+        kernels = measure_kernels(prepared.workload, images.dtype)
+        rates = Rates(decode if speed is None else max(decode, 1 / speed), decode_cpu, *kernels)
+        seconds = predict_seconds(prepared.workload, plan, rates, n_slots=n_slots, n_processors=n_slots)
+        requests, hours = count_requests(prepared.workload, plan), seconds * n_slots / _SECONDS_PER_HOUR
+    bytes_stored = len(_LABELS) * pairs * size**2 * channels
     costs = {
         "workers": (hours, price_per_hour),
-        "storage_per_month": (plan.bytes_needed / _TB, price_per_tb),
+        "storage_per_month": (bytes_stored / _TB, price_per_tb),
         "requests": (requests / 1e6, price_per_million_requests),
     }
     return Estimate(
@@ -181,16 +192,22 @@ def estimate(
         channels=channels,
         plan=replace(plan, seconds=seconds, start_seconds=start_seconds),
         workers=n_slots,
-        bytes_stored=plan.bytes_needed,
+        bytes_stored=bytes_stored,
         requests=requests,
         worker_hours=hours,
-        prices={name: amount * price for name, (amount, price) in costs.items() if price is not None},
+        prices={
+            name: None if amount is None else amount * price
+            for name, (amount, price) in costs.items()
+            if price is not None
+        },
     )
 
 
 def _check(pairs: int, size: int, channels: int, prices: Mapping[str, float | None]) -> None:
     if pairs < 1:
         raise ParameterError(f"pairs must be at least 1, got {pairs}.")
+    if pairs > _MOST_PAIRS:
+        raise ParameterError(f"pairs must be at most {_MOST_PAIRS}, whose people can be counted here, got {pairs}.")
     if size < 1:
         raise ParameterError(f"size must be at least 1 pixel, got {size}.")
     if channels not in (1, 3):
@@ -200,13 +217,19 @@ def _check(pairs: int, size: int, channels: int, prices: Mapping[str, float | No
             raise ParameterError(f"price_per_{name} must be 0 or more, got {price}.")
 
 
-def _span(receptive_field: int | Sequence[int] | None, dilation: int | Sequence[int] | None) -> int:
-    """Pixels that the largest field spans; an invalid field raises an error where it is used."""
-    sides, steps = (
-        [given] if isinstance(given, int) else list(given or [default])
-        for given, default in ((receptive_field, 3), (dilation, 1))
-    )
-    return (max(sides) - 1) * max(steps) + 1
+def _span(workload: Workload) -> int:
+    """Pixels that the field spans."""
+    return workload.field.reach + 1
+
+
+def _measure_reading(
+    n_images: int, side: int, chunks: tuple[int, int, int, int], given: Mapping[str, Any]
+) -> tuple[float, float]:
+    """Return what `measure_reading` does of a small store of noise, for a training with the same arguments."""
+    with tempfile.TemporaryDirectory() as folder:
+        sample = prepare(_sample(str(Path(folder) / "sample"), n_images, side, chunks), None, workers=1, **given)
+        assert sample.workload is not None
+        return measure_reading(sample.work.lesson, sample.workload, sample.plan)
 
 
 def _sample(url: str, n_images: int, side: int, chunks: tuple[int, int, int, int]) -> Images:

@@ -7,15 +7,12 @@ from typing import Literal
 
 from mrdist.arguments import Address, plain_arguments
 from mrdist.geometry import Shape
-from mrdist.methods.lesson import Lesson
-from mrdist.methods.registry import choose_options, work_of
 from mrdist.methods.training import TrainReport
 from mrdist.moments import Color
+from mrdist.pipeline._prepare import prepare
 from mrdist.planning import DEFAULT_MEMORY
 from mrdist.running.driving import driving, hold
-from mrdist.running.tasks import Place, RunOptions
-from mrdist.running.workers import check_workers, output_options
-from mrdist.storage import Images, StorageOptions, check_apart, normalize_url
+from mrdist.storage import StorageOptions
 
 
 @plain_arguments
@@ -128,9 +125,13 @@ def train(
     ExecutionError
         If the cluster cannot be used.
     """
-    options = choose_options(
-        method,
-        {
+    prepared = prepare(
+        images_url,
+        weights_url,
+        source=source,
+        target=target,
+        method=method,
+        options={
             "receptive_field": receptive_field,
             "dilation": dilation,
             "alpha": alpha,
@@ -146,16 +147,18 @@ def train(
             "nonzeros": nonzeros,
             "tolerance": tolerance,
         },
+        color=color,
+        split=split,
+        dtype=dtype,
+        block=block,
+        workers=workers,
+        scheduler=scheduler,
+        max_memory=max_memory,
+        overwrite=overwrite,
+        progress=progress,
+        storage_options=storage_options,
+        weights_storage_options=weights_storage_options,
     )
-    images_url, weights_url = normalize_url(images_url), normalize_url(weights_url)
-    weights_storage_options = output_options(weights_url, weights_storage_options, storage_options)
-    check_apart(images_url, weights_url)
-    limit, n_slots = check_workers(workers, scheduler, images_url, weights_url, max_memory=max_memory)
-    images = Images.open(images_url, storage_options)
-    lesson = Lesson.of(images, method=method, source=source, target=target, split=split, color=color, dtype=dtype)
-    output = Place(weights_url, weights_storage_options)
-    run = RunOptions(output, block, workers, scheduler, limit, n_slots, overwrite, progress)
-    work = work_of(lesson, run, options)
-    cut = work.plan(block)
-    hold(weights_url, weights_storage_options)
-    return work.train(cut)
+    output = prepared.work.run.output
+    hold(output.url, output.options)
+    return prepared.work.train(prepared.plan)

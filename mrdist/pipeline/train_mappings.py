@@ -7,27 +7,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from mrdist.arguments import Address, plain_arguments
-from mrdist.errors import DataError
 from mrdist.execution import peak_memory
 from mrdist.geometry import Shape
-from mrdist.methods.lesson import Lesson, check_choices, versions
-from mrdist.methods.masked.plan import describe_training
-from mrdist.methods.options import check_fixed
-from mrdist.methods.registry import choose_options
+from mrdist.methods.lesson import versions
 from mrdist.moments import Color
 from mrdist.pipeline._averages import mean_scores
 from mrdist.pipeline._mappings_apart import train_apart
 from mrdist.pipeline._mappings_together import MappingsWork
+from mrdist.pipeline._prepare import prepare_mappings
 from mrdist.planning import DEFAULT_MEMORY
 from mrdist.running.driving import driving, hold
 from mrdist.running.phases import drive
-from mrdist.running.tasks import Place, RunOptions
-from mrdist.running.workers import check_workers, output_options
-from mrdist.storage import Images, StorageOptions, check_apart, normalize_url, redact
-from mrdist.storage.mappings import finish_mappings, mapping_name, mapping_url
+from mrdist.storage import StorageOptions, redact
+from mrdist.storage.mappings import finish_mappings, mapping_url
 
 logger = logging.getLogger("mrdist")
 
@@ -148,29 +141,34 @@ def train_mappings(
     MrdistError
         As in `mrdist.train`; a DataError if no mapping has pairs.
     """
-    images_url, group_url = normalize_url(images_url), normalize_url(group_url)
-    weights_storage_options = output_options(group_url, weights_storage_options, storage_options)
-    check_apart(images_url, group_url)
-    check_choices(color, split, dtype)
-    options = choose_options(method, method_options)
-    limit, n_slots = check_workers(workers, scheduler, images_url, group_url, max_memory=max_memory)
-    images = Images.open(images_url, storage_options)
-    pairs, left_out = label_pairs(images, source, split, both_ways=both_ways)
+    prepared = prepare_mappings(
+        images_url,
+        group_url,
+        source=source,
+        both_ways=both_ways,
+        method=method,
+        options=method_options,
+        color=color,
+        split=split,
+        dtype=dtype,
+        block=block,
+        workers=workers,
+        scheduler=scheduler,
+        max_memory=max_memory,
+        overwrite=overwrite,
+        progress=progress,
+        storage_options=storage_options,
+        weights_storage_options=weights_storage_options,
+    )
+    left_out, work = prepared.left_out, prepared.work
+    group_url, weights_storage_options = prepared.run.output.url, prepared.run.output.options
     for name in left_out:
         logger.warning("left out %s: no image of split %r has both labels", name, split)
-    group = Place(group_url, weights_storage_options)
-    run = RunOptions(group, block, workers, scheduler, limit, n_slots, overwrite, progress)
-    lessons = {
-        mapping_name(label, other): Lesson.of(
-            images, method=method, source=label, target=other, split=split, color=color, dtype=dtype
-        )
-        for label, other in pairs
-    }
-    if method not in METHODS_THAT_SHARE or options["alpha"] == "cv":
-        unfinished, reports = train_apart(lessons, run, options)
+    if not isinstance(work, MappingsWork):
+        unfinished, reports = train_apart(prepared, work)
         scores = {name: report.scores for name, report in reports.items()}
         if unfinished:
-            provenance = {"images": redact(images.url), "versions": versions()}
+            provenance = {"images": redact(prepared.images.url), "versions": versions()}
             finish_mappings(group_url, scores, provenance, weights_storage_options)
         return MappingsReport(
             url=group_url,
@@ -184,11 +182,7 @@ def train_mappings(
             scores=scores,
             left_out=left_out,
         )
-    chosen = {name: options.pop(name) for name in ("alpha", "penalize_intercept")}
-    field = {name: options.pop(name, 1) for name in ("receptive_field", "dilation")}
-    chosen |= check_fixed(**field, **options)
-    work = MappingsWork(images, {name: describe_training(lesson, **chosen) for name, lesson in lessons.items()}, run)
-    cut = work.plan(block)
+    cut = work.combined(prepared.plans)
     hold(group_url, weights_storage_options)
     done = drive(work, cut)
     if done is None:
@@ -200,31 +194,3 @@ def train_mappings(
         scores=done.result,
         left_out=left_out,
     )
-
-
-def label_pairs(images: Images, source: str, split: str, *, both_ways: bool) -> tuple[list[tuple[str, str]], list[str]]:
-    """Return the mappings between a label and every other that have pairs, and the names of those that have none.
-
-    Raises
-    ------
-    LabelError
-        If there is no such label.
-    DataError
-        If no mapping has pairs.
-    """
-    column = images.column(source)
-    others = [label for label in images.labels if label != source]
-    of_split = np.full(images.n_images, True) if split == "all" else images.split == split
-    n_pairs = {
-        label: int((images.present[:, [column, images.column(label)]].all(axis=1) & of_split).sum()) for label in others
-    }
-    if not any(n_pairs.values()):
-        raise DataError(
-            f"{redact(images.url)} has no image of split {split!r} with {source} and another label; choose another "
-            "source or another split."
-        )
-    pairs = [(source, label) for label in others]
-    if both_ways:
-        pairs += [(label, source) for label in others]
-    has_pairs = {pair: any(n_pairs.get(label) for label in pair) for pair in pairs}
-    return [pair for pair in pairs if has_pairs[pair]], [mapping_name(*pair) for pair in pairs if not has_pairs[pair]]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from mrdist.datasets.synthetic import LABELS
@@ -61,18 +60,17 @@ def check(catalog: Catalog, settings: Settings, verb: Verb, name: str, options: 
 
 
 def plan_request(catalog: Catalog, settings: Settings, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the cost of a training, as ``mrdist plan --json`` does; without the seconds for methods other than mr."""
+    """Return the cost of a training, as ``mrdist plan --json`` does."""
     given = dict(options)
     images = catalog.find("datasets", given.pop("images"))
     given["max_memory"] = memory_limit(settings, given)
-    given |= {"workers": settings.workers, "storage_options": catalog.storage_options}
-    cost = check_training(images, **_labels(given))
-    if given.pop("method", "mr") == "mr" and given.get("target") not in (None, "all"):
-        planned = plan(images, **given)
-        answer = planned.to_dict()
+    call = _labels({**given, "workers": settings.workers, "storage_options": catalog.storage_options})
+    if call["target"] is None:
+        answer = check_training(images, **call).to_dict()
     else:
-        answer = {"n_blocks": cost.blocks, **asdict(cost)}
-    workers = max(1, min(n_slots_of(settings.workers), cost.blocks))
+        del call["both_ways"]
+        answer = plan(images, **call).to_dict()
+    workers = max(1, min(n_slots_of(settings.workers), answer["n_blocks"]))
     return {**answer, "workers": workers, "memory": answer["peak_memory"] * workers}
 
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from mrdist.analysis import spread_pixels
-from mrdist.baselines.estimators import check_pursuit, default_nonzeros
 from mrdist.baselines.held_out import held_out_errors, lasso_candidates, omp_candidates
 from mrdist.baselines.lasso import TOLERANCE
+from mrdist.baselines.omp import check_pursuit, default_nonzeros
 from mrdist.baselines.sparse import (
     TILE_SIDE,
     Solver,
@@ -29,10 +27,10 @@ from mrdist.geometry import Block, Shape
 from mrdist.methods.lesson import Lesson
 from mrdist.methods.options import check_fixed, check_numbers, check_unsearched
 from mrdist.methods.searching import Parameter, check_search, settle
-from mrdist.methods.sparse.plan import plan_sparse
+from mrdist.methods.sparse.plan import plan_sparse, sample_rows, search_bytes
 from mrdist.methods.training import Trained, TrainingWork
 from mrdist.moments import to_integers, unit_of
-from mrdist.planning import Cut
+from mrdist.planning import Cut, Plan
 from mrdist.running.phases import Phase
 from mrdist.running.tasks import RunOptions, Task
 from mrdist.selection import assign_folds, check_alphas
@@ -44,7 +42,6 @@ LASSO_ALPHAS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03)
 """Penalties of l1 to try by default."""
 OMP_NUMBERS = (1, 2, 3, 5, 8, 13, 21)
 """Numbers of weights of l0 to try by default, as far as the people suffice."""
-_TARGETS = 256  # output pixels that stand for all in a cross-validation
 
 
 def lasso_work(
@@ -107,7 +104,7 @@ class SparseWork(TrainingWork[SparseOutput]):
         check_window(window, lesson.images.shape)
         self.training = SparseTraining(**lesson.describe(), window=window, **options)
 
-    def plan(self, block: Shape | None) -> Cut:
+    def plan(self, block: Shape | None) -> Plan:
         """Cut the work into blocks."""
         limits = {"max_memory": self.run.max_memory, "n_slots": self.run.n_slots}
         return plan_sparse(self.lesson.images, self.training, block=block, **limits)
@@ -128,19 +125,22 @@ class SparseWork(TrainingWork[SparseOutput]):
 
     def n_tasks(self, cut: Cut) -> int:
         """Return the number of tasks of the longest phase."""
-        return max(cut.n_blocks, 0 if self.training.folds is None else len(_sample_rows(self.training.shape)))
+        return max(cut.n_blocks, 0 if self.training.folds is None else len(sample_rows(self.training.shape)))
 
     def phases(self, output: SparseOutput, cut: Cut) -> Iterator[Phase]:
         """Yield the search, if there is one, which ends with a choice; the blocks; and the chunks of the matrix."""
         training, slab = output.training, self.lesson.images.chunks[0]
+        searched = search_bytes(self.lesson.images, self.training)
         if training.folds is not None and output.chosen is None:
-            rows, candidates = _sample_rows(training.shape), _candidates(training)
+            rows, candidates = sample_rows(training.shape), _candidates(training)
             errors = output.begin_search(len(rows), len(candidates))
             tasks = self.tasks([row[0] for row in rows], slab)
             known = np.asarray(np.isfinite(errors).all(axis=(1, 2)))
-            yield Phase("cross-validation", _search_row, tasks, known, read_back=None)
+            yield Phase(
+                "cross-validation", _search_row, tasks, known, read_back=None, bytes_read=lambda _: searched / len(rows)
+            )
             self._settle(output, rows, candidates)
-        share = cut.bytes_read / cut.n_blocks
+        share = (cut.bytes_read - searched) / cut.n_blocks
         yield Phase("training", _train_block, self.blocks(cut, slab), output.progress.done, bytes_read=lambda _: share)
         chunks = [Block(0, 0, 0, 0)] * output.lay_out()
         yield Phase("writing", _write_chunk, self.tasks(chunks, 0))
@@ -174,13 +174,6 @@ def _candidates(training: SparseTraining) -> Sequence[float]:
     return candidates
 
 
-def _sample_rows(shape: Shape) -> list[list[Block]]:
-    """Return the output pixels of a cross-validation, row by row: a row is a task, for any number of workers."""
-    places = (divmod(pixel, shape[1]) for pixel in spread_pixels(shape, _TARGETS).tolist())
-    pixels = (Block(y, x, y + 1, x + 1) for y, x in places)
-    return [list(row) for _, row in groupby(pixels, key=lambda pixel: pixel.y0)]
-
-
 def _search_row(task: Task) -> int:
     """Do a row of the pixels of a cross-validation; return the process's peak of resident bytes."""
     output = SparseOutput.open(task.output.url, task.output.options)
@@ -194,7 +187,7 @@ def _search_row(task: Task) -> int:
         if training.alphas is not None
         else omp_candidates([int(number) for number in candidates], training.tolerance or 0.0)
     )
-    pixels = _sample_rows(training.shape)[task.index]
+    pixels = sample_rows(training.shape)[task.index]
     total = np.zeros((len(candidates), training.folds))
     # without a window all pixels see the same inputs, and are solved together
     for together in [pixels] if training.window is None else [[pixel] for pixel in pixels]:

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+from math import prod
+
+import numpy as np
+
+from mrdist.analysis import spread_pixels
+from mrdist.baselines.lasso import SLICE
 from mrdist.baselines.omp import shared_bytes
 from mrdist.baselines.sparse import TILE_SIDE, window_of
 from mrdist.errors import MemoryLimitError
 from mrdist.geometry import Block, Shape, block_grid
-from mrdist.planning import BASE_MEMORY, MIB, Cut, whole_block
+from mrdist.planning import BASE_MEMORY, MIB, Plan, whole_block
+from mrdist.planning.cuts import touched
+from mrdist.planning.memory import READS_IN_FLIGHT
 from mrdist.storage import Images
 from mrdist.storage.outputs import chunk_side
 from mrdist.storage.sparse_weights import SparseTraining
 
 _SIDE = 32  # of a block in pixels, where there are enough of them for all workers
-_WORK = 96 * MIB  # a tile's correlations, working sets and Gram matrix
+_TARGETS = 256  # output pixels that stand for all in a cross-validation
+_POOL = 96 * MIB  # of l1: columns in the working sets of a tile, and their Gram matrix; data decide how many
+_CORRELATIONS = 4  # of a tile with a slice of columns, as products and while they are compared
 
 
 def plan_sparse(
     images: Images, training: SparseTraining, *, max_memory: int, n_slots: int, block: Shape | None = None
-) -> Cut:
+) -> Plan:
     """Choose the blocks.
 
     Parameters
@@ -31,7 +42,7 @@ def plan_sparse(
 
     Returns
     -------
-    Cut
+    Plan
 
     Raises
     ------
@@ -44,9 +55,9 @@ def plan_sparse(
     for wanted in [(max(_SIDE, unit),) * 2, (unit, unit)] if block is None else [block]:
         chosen = whole_block(images.shape, unit, wanted)
         blocks = block_grid(images.shape, chosen)
-        if len(blocks) >= 2 * n_slots:
+        needed = max(_memory(images, training, part) for part in blocks)
+        if len(blocks) >= 2 * n_slots and needed <= max_memory:
             break
-    needed = max(_memory(images, training, part) for part in blocks)
     if needed > max_memory:
         what = "the whole source images" if training.window is None else f"windows of {training.window} pixels"
         raise MemoryLimitError(
@@ -55,31 +66,94 @@ def plan_sparse(
             f"before any work), but max_memory is {max_memory // MIB} MiB; raise --max-memory or limit the inputs by a "
             "smaller --window."
         )
-    pixels = sum(_pixels(window_of(part, training.window, images.shape)) + _pixels(part) for part in blocks)
-    n_read = images.n_read(images.rows((training.source, training.target), training.split))
-    return Cut(
+    decoded = sum(
+        _touched(images, window_of(part, training.window, images.shape)) + _touched(images, part) for part in blocks
+    )
+    pixel = images.n_channels * images.dtype.itemsize
+    return Plan(
         block=chosen,
         n_blocks=len(blocks),
+        slab=images.chunks[0],
         peak_memory=needed,
-        bytes_read=n_read * pixels * images.n_channels * images.dtype.itemsize,
-        bytes_written=training.n_groups * training.n_pixels * (training.most_nonzeros or training.n_images) * 8,
+        bytes_read=decoded * _stored_bytes(images, training) + search_bytes(images, training),
+        bytes_needed=2 * training.n_images * training.n_pixels * pixel,
+        bytes_written=_bytes_written(training),
+        advice=None,
     )
+
+
+def sample_rows(shape: Shape) -> list[list[Block]]:
+    """Return the output pixels of a cross-validation, row by row: a row is a task, for any number of workers."""
+    places = (divmod(pixel, shape[1]) for pixel in spread_pixels(shape, _TARGETS).tolist())
+    pixels = (Block(y, x, y + 1, x + 1) for y, x in places)
+    return [list(row) for _, row in groupby(pixels, key=lambda pixel: pixel.y0)]
+
+
+def search_bytes(images: Images, training: SparseTraining) -> int:
+    """Return the decoded bytes of all chunks that a cross-validation reads, 0 without one.
+
+    A task reads the inputs of a row of pixels at once where all see the same, else those of each pixel.
+    """
+    if training.folds is None:
+        return 0
+    pixels = 0
+    for row in sample_rows(images.shape):
+        for pixel in row[:1] if training.window is None else row:
+            pixels += _touched(images, window_of(pixel, training.window, images.shape))
+        pixels += sum(_touched(images, pixel) for pixel in row)
+    return pixels * _stored_bytes(images, training)
+
+
+def _bytes_written(training: SparseTraining) -> int:
+    """Return the bytes of the matrix, twice since its rows are kept until it is laid out, and of the error maps.
+
+    How many weights l1 finds depends on the data: it is taken for as many as there are images, or inputs.
+    """
+    n_columns = training.n_pixels if training.window is None else min(training.window**2, training.n_pixels)
+    n_weights = training.most_nonzeros or min(training.n_images, n_columns)
+    row = (n_weights + 1) * (np.dtype(training.dtype).itemsize + 4) + 8
+    return training.n_groups * training.n_pixels * (2 * row + 16)
+
+
+def _touched(images: Images, part: Block) -> int:
+    return touched(part, images.chunks[1:3], images.shape)
+
+
+def _stored_bytes(images: Images, training: SparseTraining) -> int:
+    """Return the bytes of a pixel of all images that are decoded."""
+    n_read = images.n_read(images.rows((training.source, training.target), training.split))
+    return n_read * images.n_channels * images.dtype.itemsize
 
 
 def _memory(images: Images, training: SparseTraining, block: Block) -> int:
     inputs = window_of(block, training.window, images.shape)
-    pixel = images.n_channels * images.dtype.itemsize
-    # the pixels of all pairs, and a run of stored images as it is read and decoded
-    held = (_pixels(inputs) + _pixels(block)) * pixel * (training.n_images + 2 * images.chunks[0])
+    image = images.n_channels * images.dtype.itemsize * _pixels(inputs)
+    chunk = prod(images.chunks) * images.dtype.itemsize
+    # runs of chunks as they are read and decoded, and all of them put together
+    reading = 2 * training.n_images * image + min(images.chunks[0], images.n_images) * image
+    reading += 2 * READS_IN_FLIGHT * chunk
+    pixels = (_pixels(inputs) + _pixels(block)) * images.n_channels * images.dtype.itemsize * training.n_images
+    return BASE_MEMORY + max(reading, pixels + _columns(images, training, inputs))
+
+
+def _columns(images: Images, training: SparseTraining, inputs: Block) -> int:
+    """Return the bytes of the columns of a regression and of what is solved from them."""
     n_columns = _pixels(inputs)
     if training.window is not None:
         n_columns = min(n_columns, (TILE_SIDE + training.window - 1) ** 2)
     n_rows = training.n_images * (images.n_channels if training.color == "shared" else 1)
-    columns = n_columns * n_rows * (8 + 8 + 4)  # centred, on the way there, and in float32
-    if training.folds is not None:  # once more as integers, those of the other folds and of one
-        columns += n_columns * n_rows * 2 * images.dtype.itemsize
-    gram = shared_bytes(n_columns, training.most_nonzeros) if training.most_nonzeros else 0
-    return BASE_MEMORY + _WORK + held + columns + gram
+    # centred, and for pursuits in float32 too; those before them are still there
+    centred, as_read = 12 if training.most_nonzeros else 8, images.dtype.itemsize
+    entry = centred * (2 if training.window is not None or training.n_groups > 1 else 1) + as_read
+    if training.folds is not None:  # those of all folds but one, and as integers once more
+        entry = max(entry, -(-2 * centred * (training.folds - 1) // training.folds) + 2 * as_read)
+    columns = n_columns * n_rows * entry
+    n_targets = TILE_SIDE**2
+    targets = 4 * n_targets * n_rows * 8 + _CORRELATIONS * n_targets * min(n_columns, SLICE) * 8
+    if training.most_nonzeros:
+        basis = n_targets * min(training.most_nonzeros, n_rows) * n_rows * 8
+        return columns + targets + basis + shared_bytes(n_columns, training.most_nonzeros)
+    return columns + targets + min(_POOL, 3 * n_columns * (n_rows + n_columns) * 8)
 
 
 def _pixels(block: Block) -> int:

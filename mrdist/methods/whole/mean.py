@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
+from math import prod
+
+import numpy as np
 
 from mrdist.baselines.mean import TargetSums
 from mrdist.execution import peak_memory
-from mrdist.geometry import ReceptiveField, Shape
+from mrdist.geometry import Block, ReceptiveField, Shape
 from mrdist.methods.lesson import Lesson
 from mrdist.methods.masked.plan import plan_blocks, workload_of
 from mrdist.methods.training import TrainingWork
 from mrdist.moments import unit_of
-from mrdist.planning import Cut, Plan, block_bytes
+from mrdist.planning import Cut, Plan, band_cuts, band_height, block_bytes
 from mrdist.running.phases import Phase
 from mrdist.running.tasks import RunOptions, Task
 from mrdist.storage import Images
@@ -24,11 +29,13 @@ class MeanWork(TrainingWork[GlobalOutput]):
     def __init__(self, lesson: Lesson, run: RunOptions) -> None:
         super().__init__(lesson, run)
         self.training = GlobalTraining(**lesson.describe())
-        self.workload = workload_of(lesson.images, self.training, ReceptiveField(1))
+        self.workload = replace(workload_of(lesson.images, self.training, ReceptiveField(1)), n_sources=0)
 
     def plan(self, block: Shape | None) -> Plan:
         """Cut the work into blocks."""
-        return plan_blocks(self.run, self.workload, block)
+        plan = plan_blocks(self.run, self.workload, block)
+        written = self.training.n_groups * prod(self.lesson.images.shape) * (self.workload.weight_itemsize + 16)
+        return replace(plan, bytes_written=written)
 
     def begin(self, cut: Cut) -> GlobalOutput | None:
         """Begin or resume the weights store."""
@@ -49,7 +56,7 @@ class MeanWork(TrainingWork[GlobalOutput]):
             _average_block,
             self.blocks(cut, cut.slab),
             output.progress.done,
-            bytes_read=lambda task: block_bytes(self.workload, task.block, task.slab) // 2,
+            bytes_read=lambda task: block_bytes(self.workload, task.block, task.slab),
         )
 
 
@@ -58,11 +65,19 @@ def _average_block(task: Task) -> int:
     output = GlobalOutput.open(task.output.url, task.output.options)
     images = Images.open(task.source.url, task.source.options)
     training = output.training
-    reader = images.reader()
-    sums = TargetSums.zeros(task.block.shape, training.n_groups, unit_of(images.dtype))
+    reader, block = images.reader(), task.block
+    row_bytes = task.slab * block.shape[1] * images.n_channels * images.dtype.itemsize
+    height = band_height(images.chunks[1], row_bytes, 0)
+    bands = [
+        Block(top, block.x0, bottom, block.x1)
+        for top, bottom in pairwise(band_cuts(block.y0, block.y1, images.chunks[1], height))
+    ]
+    sums = [TargetSums.zeros(band.shape, training.n_groups, unit_of(images.dtype)) for band in bands]
     for start, stop, chosen in images.slabs(images.rows((training.source, training.target), training.split), task.slab):
-        sums = sums.update(reader.read(training.target, start, stop, task.block)[chosen])
-    maps = {"intercept": sums.mean, "train_sse": sums.deviations, "train_sst": sums.deviations}
+        for number, band in enumerate(bands):
+            sums[number] = sums[number].update(reader.read(training.target, start, stop, band)[chosen])
+    mean, deviations = (np.concatenate([getattr(of, name) for of in sums], axis=1) for name in ("mean", "deviations"))
+    maps = {"intercept": mean, "train_sse": deviations, "train_sst": deviations}
     output.write_weights(task.block, maps)
     output.progress.mark(task.index)
     return peak_memory()

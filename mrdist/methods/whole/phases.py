@@ -36,7 +36,7 @@ from mrdist.methods.options import check_fixed
 from mrdist.methods.searching import check_search, settle
 from mrdist.methods.training import TrainingWork
 from mrdist.methods.whole.plan import GlobalSizes, plan_global
-from mrdist.planning import Cut
+from mrdist.planning import Cut, Plan
 from mrdist.running.phases import Phase
 from mrdist.running.tasks import RunOptions, Task
 from mrdist.selection import DEFAULT_ALPHAS, assign_folds, check_alphas
@@ -94,7 +94,7 @@ class WholeWork(TrainingWork[GlobalOutput]):
         labels = 2 + (self.training.components is not None) + (self.training.alphas is not None)
         self.sizes = GlobalSizes.of(lesson.images, lesson.images.n_read(lesson.rows), self.training, labels)
 
-    def plan(self, block: Shape | None) -> Cut:
+    def plan(self, block: Shape | None) -> Plan:
         """Cut the work into blocks."""
         return plan_global(self.sizes, max_memory=self.run.max_memory, n_slots=self.run.n_slots, block=block)
 

@@ -10,13 +10,13 @@ import numpy as np
 
 from mrdist.errors import MemoryLimitError
 from mrdist.geometry import Shape, block_grid
-from mrdist.planning import BASE_MEMORY, MIB, Cut, whole_block
+from mrdist.planning import BASE_MEMORY, MIB, Plan, whole_block
+from mrdist.planning.memory import READS_IN_FLIGHT
 from mrdist.storage import Images
 from mrdist.storage.global_weights import GlobalTraining
 from mrdist.storage.outputs import chunk_side
 
 _TILE_BYTES = 4096 * 8  # of a row, see mrdist.baselines.dual
-_READS_IN_FLIGHT = 10  # chunks that zarr fetches and decodes at once
 
 
 @dataclass(frozen=True)
@@ -54,22 +54,36 @@ class GlobalSizes:
         training, side = self.training, chunk_side(self.training.shape)
         image = training.n_channels * self.itemsize
         pixels = prod(block)
-        # a block's images, those of a run of chunks as they are read, and once more by row
-        held = pixels * image * (2 * training.n_images + min(self.chunks[0], self.n_stored))
-        reading = _READS_IN_FLIGHT * 2 * prod(self.chunks) * self.itemsize
-        summing = 3 * training.n_rows * _TILE_BYTES + 4 * self.matrices
+        # a block's images and once more by row; floats as integers too, and of a cross-validation both labels
+        copies = 2 + (self.itemsize > 2 or training.folds is not None)
+        held = pixels * image * (copies * training.n_images + min(self.chunks[0], self.n_stored))
+        reading = READS_IN_FLIGHT * 2 * prod(self.chunks) * self.itemsize
+        n_sums = 4 if training.folds is None else 5
+        summing = 3 * training.n_rows * _TILE_BYTES + n_sums * self.matrices
         strip = training.n_groups * (training.n_components + 3) * side * block[1] * np.dtype(training.dtype).itemsize
         tile = 8 * side**2 * (2 * training.n_rows + 3 * training.n_components)
         solving = 3 * strip + tile + 2 * self.matrices
         return BASE_MEMORY + held + reading + max(summing, solving)
 
+    def bytes_written(self, n_blocks: int) -> int:
+        """Return the bytes of the weights, and of the inner products of every block that they are solved from."""
+        training, itemsize = self.training, np.dtype(self.training.dtype).itemsize
+        codes = training.n_components * itemsize
+        maps = training.n_groups * (codes + itemsize + 16)
+        if training.components is None:
+            basis, solved = training.n_images * training.n_channels * self.itemsize, self.matrices
+        else:
+            basis, solved = training.n_groups * codes, 0
+        n_summed = 1 if training.alphas is None else 2
+        return prod(training.shape) * (maps + basis) + solved + n_blocks * n_summed * self.matrices
+
     @property
     def barrier_memory(self) -> int:
-        """Return what this process holds between the passes: sums, eigenvectors and their workspace."""
-        return BASE_MEMORY + 8 * self.matrices
+        """Return what this process holds between the passes: sums, eigenvectors and their workspace, and of folds."""
+        return BASE_MEMORY + (8 if self.training.folds is None else 12) * self.matrices
 
 
-def plan_global(sizes: GlobalSizes, *, max_memory: int, n_slots: int, block: Shape | None = None) -> Cut:
+def plan_global(sizes: GlobalSizes, *, max_memory: int, n_slots: int, block: Shape | None = None) -> Plan:
     """Choose the blocks: the largest that fit and keep all slots at work.
 
     Parameters
@@ -85,7 +99,7 @@ def plan_global(sizes: GlobalSizes, *, max_memory: int, n_slots: int, block: Sha
 
     Returns
     -------
-    Cut
+    Plan
 
     Raises
     ------
@@ -127,21 +141,22 @@ def _blocks(shape: Shape, side: int) -> Iterator[Shape]:
         yield height, width
 
 
-def _cut(sizes: GlobalSizes, block: Shape) -> Cut:
+def _cut(sizes: GlobalSizes, block: Shape) -> Plan:
     training = sizes.training
     image = training.n_channels * sizes.itemsize
-    itemsize = np.dtype(training.dtype).itemsize
     (height, width), decoded = sizes.chunks[1:3], 0
     blocks = block_grid(training.shape, block)
     for part in blocks:
         y0, x0 = part.y0 // height * height, part.x0 // width * width
         y1, x1 = -(-part.y1 // height) * height, -(-part.x1 // width) * width
         decoded += (min(y1, training.height) - y0) * (min(x1, training.width) - x0)
-    return Cut(
+    return Plan(
         block=block,
         n_blocks=len(blocks),
+        slab=min(sizes.chunks[0], sizes.n_stored),
         peak_memory=sizes.peak_memory(block),
         bytes_read=sizes.labels * decoded * sizes.n_stored * image,
-        bytes_written=prod(training.shape)
-        * (training.n_groups * ((training.n_components + 1) * itemsize + 16) + training.n_images * image),
+        bytes_needed=2 * prod(training.shape) * training.n_images * image,
+        bytes_written=sizes.bytes_written(len(blocks)),
+        advice=None,
     )

@@ -16,7 +16,7 @@ router = APIRouter(tags=["plans"], prefix="/plans", responses=problems(404, 409)
 
 
 class PlanAnswer(BaseModel):
-    """The output of `mrdist plan --json`; for methods other than mr, what is known without a measurement."""
+    """The output of `mrdist plan --json`; seconds are null where a short measurement does not tell them."""
 
     block: Annotated[list[int] | None, Field(description="Height and width of a block.")] = None
     n_blocks: int
