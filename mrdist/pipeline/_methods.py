@@ -132,11 +132,15 @@ class Method:
         images.
     knows_joint
         Whether its outputs can see all input channels.
+    label, help
+        Its name for people, a phrase, and what it is in a sentence.
     """
 
     home: tuple[str, str, str]
     options: Mapping[str, Any]
     knows_joint: bool = False
+    label: str = ""
+    help: str = ""
 
     @property
     def trainer(self) -> Callable[..., Any]:
@@ -157,29 +161,51 @@ METHODS: dict[str, Method] = {
         ("mrdist.pipeline.train", "train_masked", "plan_masked"),
         {"receptive_field": 3, "dilation": 1, "alpha": 0.4, "penalize_intercept": True, **_SEARCH},
         knows_joint=True,
+        label="masked regression",
+        help="Each pixel from the few around it: small, fast, and good with a few dozen pairs.",
     ),
     "pixel": Method(
         ("mrdist.pipeline.train", "train_masked", "plan_masked"),
         {"alpha": 0.4, "penalize_intercept": True, **_SEARCH},
         knows_joint=True,
+        label="one pixel",
+        help="Each pixel from itself alone; a baseline.",
     ),
     "l2": Method(
         ("mrdist.pipeline.train_global", "train_global", "plan_whole"),
         {"alpha": 0.4, "penalize_intercept": True, **_SEARCH},
+        label="ridge on the whole image",
+        help="Each pixel from all pixels; solved with one unknown per training image.",
     ),
     "kernel": Method(
         ("mrdist.pipeline.train_global", "train_global", "plan_whole"),
         {"alpha": 0.01, "penalize_intercept": True, "gamma": None, **_SEARCH},
+        label="kernel ridge",
+        help="Ridge on the whole image with a Gaussian kernel.",
     ),
-    "pca": Method(("mrdist.pipeline.train_global", "train_global", "plan_whole"), {"components": None}),
-    "mean": Method(("mrdist.pipeline.train_mean", "train_mean", "plan_mean"), {}),
+    "pca": Method(
+        ("mrdist.pipeline.train_global", "train_global", "plan_whole"),
+        {"components": None},
+        label="principal components",
+        help="Regression on the first components of the source.",
+    ),
+    "mean": Method(
+        ("mrdist.pipeline.train_mean", "train_mean", "plan_mean"),
+        {},
+        label="mean face",
+        help="The mean target, whatever the input: a baseline that others must beat.",
+    ),
     "l1": Method(
         ("mrdist.pipeline.train_sparse", "train_lasso", "plan_lasso"),
         {"alpha": 0.001, "window": None, "max_iterations": 1000, **_SEARCH},
+        label="LASSO",
+        help="Learned sparsity: chooses the input pixels of each pixel. Slow.",
     ),
     "l0": Method(
         ("mrdist.pipeline.train_sparse", "train_omp", "plan_omp"),
         {"nonzeros": None, "tolerance": 0.0, "window": None, "folds": None, "rule": None, "seed": None},
+        label="matching pursuit",
+        help="Learned sparsity with a limited number of weights per pixel. Slow.",
     ),
 }
 
