@@ -11,10 +11,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, Literal, NoReturn
 
 from mrdist.errors import ParameterError
 
+Kind = Literal["integer", "number", "boolean", "choice", "pair", "size"]
 Rule = Callable[[Any], object]
 """Raises ParameterError for a number outside the limits, in the words of the code that computes with it."""
 
@@ -32,10 +33,10 @@ class Domain(ABC):
     Attributes
     ----------
     kind
-        Its name: integer, number, boolean, choice, pair or size.
+        Its name.
     """
 
-    kind: ClassVar[str]
+    kind: ClassVar[Kind]
 
     @abstractmethod
     def check(self, name: str, value: Any) -> Any:
@@ -85,7 +86,7 @@ class Whole(Domain):
     mrdist.errors.ParameterError: folds must be a whole number of at least 2, got 1.
     """
 
-    kind: ClassVar[str] = "integer"
+    kind: ClassVar[Kind] = "integer"
     minimum: int | None = None
     maximum: int | None = None
     odd: bool = False
@@ -116,7 +117,7 @@ class Whole(Domain):
         try:
             return int(text)
         except ValueError:
-            return self.check(name, text)
+            return self.check(name, _number(text))
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ class Number(Domain):
     mrdist.errors.ParameterError: gamma must be a finite number of more than 0, got 0.0.
     """
 
-    kind: ClassVar[str] = "number"
+    kind: ClassVar[Kind] = "number"
     minimum: float | None = None
     above: float | None = None
     rule: Rule | None = None
@@ -176,10 +177,15 @@ class Number(Domain):
 
     def read(self, name: str, text: str) -> float:
         """Return the number that a text stands for."""
-        try:
-            return float(text)
-        except ValueError:
-            return self.check(name, text)
+        number = _number(text)
+        return number if isinstance(number, float) else self.check(name, text)
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 @dataclass(frozen=True)
@@ -194,7 +200,7 @@ class Flag(Domain):
         Name of the switch that turns it off.
     """
 
-    kind: ClassVar[str] = "boolean"
+    kind: ClassVar[Kind] = "boolean"
     yes: str
     no: str
     off: str
@@ -225,7 +231,7 @@ class Choice(Domain):
     mrdist.errors.ParameterError: color must be one of rgb, gray, got 'red'.
     """
 
-    kind: ClassVar[str] = "choice"
+    kind: ClassVar[Kind] = "choice"
     words: Mapping[str, str]
 
     def check(self, name: str, value: Any) -> str:
@@ -244,7 +250,7 @@ class Choice(Domain):
 class Pair(Domain):
     """A height and a width in pixels."""
 
-    kind: ClassVar[str] = "pair"
+    kind: ClassVar[Kind] = "pair"
 
     def check(self, name: str, value: Any) -> tuple[int, int]:  # noqa: ARG002 (whose sentences name the block)
         """Return both; see `Domain.check`."""
@@ -267,7 +273,7 @@ class Pair(Domain):
 class Size(Domain):
     """A number of bytes, or a text such as 2GiB."""
 
-    kind: ClassVar[str] = "size"
+    kind: ClassVar[Kind] = "size"
 
     def check(self, name: str, value: Any) -> int | str:
         """Return it as it is; see `Domain.check`."""
