@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, NoReturn
@@ -114,10 +115,8 @@ class Whole(Domain):
 
     def read(self, name: str, text: str) -> int:
         """Return the number that a text stands for."""
-        try:
-            return int(text)
-        except ValueError:
-            return self.check(name, _number(text))
+        number = _number(text)
+        return number if isinstance(number, int) else self.check(name, number)
 
 
 @dataclass(frozen=True)
@@ -177,15 +176,18 @@ class Number(Domain):
 
     def read(self, name: str, text: str) -> float:
         """Return the number that a text stands for."""
-        number = _number(text)
-        return number if isinstance(number, float) else self.check(name, text)
+        try:
+            return float(text)
+        except ValueError:
+            return self.check(name, text)
 
 
 def _number(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
+    """Return the number that a text stands for, a whole one if it is written as one, else the text."""
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text
 
 
 @dataclass(frozen=True)
@@ -265,8 +267,8 @@ class Pair(Domain):
 
     def read(self, name: str, text: str) -> tuple[int, int]:
         """Return what ``16,32`` stands for."""
-        sides = text.split(",")
-        return self.check(name, tuple(map(int, sides)) if all(side.strip().isdecimal() for side in sides) else text)
+        sides = tuple(map(_number, text.split(",")))
+        return self.check(name, sides if len(sides) > 1 else sides[0])
 
 
 @dataclass(frozen=True)
