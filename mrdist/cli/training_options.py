@@ -14,15 +14,8 @@ import click
 from mrdist.cli.options import Command, Decorator, add_options
 from mrdist.errors import ParameterError
 from mrdist.pipeline._domains import Flag
-from mrdist.pipeline._option_table import (
-    OPTIONS,
-    SHARED,
-    Option,
-    by_option,
-    describe,
-    name_default,
-    sentence,
-)
+from mrdist.pipeline._option_table import OPTIONS, SHARED, Option
+from mrdist.pipeline._option_words import by_option, describe, name_default, sentence
 
 if TYPE_CHECKING:
     from mrdist.pipeline._methods import Method

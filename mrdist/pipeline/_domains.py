@@ -77,6 +77,8 @@ class Whole(Domain):
         Whether it must be odd, which is checked by ``rule``, or where the images are known.
     rule
         A further check, made first.
+    early
+        Whether reading checks the limits, too: in the shell, a value outside them is then a usage error.
 
     Examples
     --------
@@ -92,6 +94,7 @@ class Whole(Domain):
     maximum: int | None = None
     odd: bool = False
     rule: Rule | None = None
+    early: bool = False
 
     def check(self, name: str, value: Any) -> int:
         """Return the number; see `Domain.check`."""
@@ -116,7 +119,7 @@ class Whole(Domain):
     def read(self, name: str, text: str) -> int:
         """Return the number that a text stands for."""
         number = _number(text)
-        return number if isinstance(number, int) else self.check(name, number)
+        return number if isinstance(number, int) and not self.early else self.check(name, number)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from pydantic import BaseModel, Field, PlainValidator, WithJsonSchema, create_mo
 
 from mrdist.pipeline._domains import Choice, Number, Whole
 from mrdist.pipeline._methods import METHODS
-from mrdist.pipeline._option_table import OPTIONS, SHARED, Option, by_option, describe, name_default, sentence
+from mrdist.pipeline._option_table import OPTIONS, SHARED, Option
+from mrdist.pipeline._option_words import by_option, describe, name_default, sentence
 from mrdist.pipeline.evaluate import SPLITS
 
 _LARGEST = 2**31 - 1

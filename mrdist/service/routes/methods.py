@@ -9,7 +9,8 @@ from pydantic import BaseModel, Field
 
 from mrdist.pipeline._domains import Choice, Domain, Flag, Kind, Whole
 from mrdist.pipeline._methods import METHODS, Method
-from mrdist.pipeline._option_table import OPTIONS, SHARED, sentence
+from mrdist.pipeline._option_table import OPTIONS, SHARED
+from mrdist.pipeline._option_words import sentence
 from mrdist.planning import MIB
 from mrdist.service.context import SettingsHere
 from mrdist.service.options import in_request
