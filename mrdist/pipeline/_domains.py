@@ -33,11 +33,12 @@ class Domain(ABC):
 
     Attributes
     ----------
-    kind
-        Its name.
+    kind, what
+        Its name, and what one value is.
     """
 
     kind: ClassVar[Kind]
+    what: ClassVar[str]
 
     @abstractmethod
     def check(self, name: str, value: Any) -> Any:
@@ -90,6 +91,7 @@ class Whole(Domain):
     """
 
     kind: ClassVar[Kind] = "integer"
+    what: ClassVar[str] = "a whole number"
     minimum: int | None = None
     maximum: int | None = None
     odd: bool = False
@@ -99,7 +101,7 @@ class Whole(Domain):
     def check(self, name: str, value: Any) -> int:
         """Return the number; see `Domain.check`."""
         if isinstance(value, bool) or not isinstance(value, Integral):
-            refuse(name, "a whole number", value)
+            refuse(name, self.what, value)
         number = int(value)
         if self.rule is not None:
             self.rule(number)
@@ -118,7 +120,7 @@ class Whole(Domain):
 
     def read(self, name: str, text: str) -> int:
         """Return the number that a text stands for."""
-        number = _number(text)
+        number = as_number(text)
         return number if isinstance(number, int) and not self.early else self.check(name, number)
 
 
@@ -145,6 +147,7 @@ class Number(Domain):
     """
 
     kind: ClassVar[Kind] = "number"
+    what: ClassVar[str] = "a number"
     minimum: float | None = None
     above: float | None = None
     rule: Rule | None = None
@@ -153,7 +156,7 @@ class Number(Domain):
     def check(self, name: str, value: Any) -> float:
         """Return the number; see `Domain.check`."""
         if isinstance(value, bool) or not isinstance(value, Real):
-            refuse(name, "a number", value)
+            refuse(name, self.what, value)
         try:
             number = float(value)
         except OverflowError:
@@ -185,7 +188,7 @@ class Number(Domain):
             return self.check(name, text)
 
 
-def _number(text: str) -> float | str:
+def as_number(text: str) -> float | str:
     """Return the number that a text stands for, a whole one if it is written as one, else the text."""
     for kind in (int, float):
         with suppress(ValueError):
@@ -206,13 +209,14 @@ class Flag(Domain):
     """
 
     kind: ClassVar[Kind] = "boolean"
+    what: ClassVar[str] = "True or False"
     yes: str
     no: str
     off: str
 
     def check(self, name: str, value: Any) -> bool:
         """Return the value; see `Domain.check`."""
-        return value if isinstance(value, bool) else refuse(name, "True or False", value)
+        return value if isinstance(value, bool) else refuse(name, self.what, value)
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -237,6 +241,7 @@ class Choice(Domain):
     """
 
     kind: ClassVar[Kind] = "choice"
+    what: ClassVar[str] = "one of several names"
     words: Mapping[str, str]
 
     def check(self, name: str, value: Any) -> str:
@@ -256,6 +261,7 @@ class Pair(Domain):
     """A height and a width in pixels."""
 
     kind: ClassVar[Kind] = "pair"
+    what: ClassVar[str] = "a height and a width"
 
     def check(self, name: str, value: Any) -> tuple[int, int]:  # noqa: ARG002 (whose sentences name the block)
         """Return both; see `Domain.check`."""
@@ -270,7 +276,7 @@ class Pair(Domain):
 
     def read(self, name: str, text: str) -> tuple[int, int]:
         """Return what ``16,32`` stands for."""
-        sides = tuple(map(_number, text.split(",")))
+        sides = tuple(map(as_number, text.split(",")))
         return self.check(name, sides if len(sides) > 1 else sides[0])
 
 
@@ -279,13 +285,14 @@ class Size(Domain):
     """A number of bytes, or a text such as 2GiB."""
 
     kind: ClassVar[Kind] = "size"
+    what: ClassVar[str] = "a positive size such as 2GiB or 600MB"
 
     def check(self, name: str, value: Any) -> int | str:
         """Return it as it is; see `Domain.check`."""
         from mrdist.planning import parse_bytes  # with NumPy
 
         if isinstance(value, bool) or not isinstance(value, int | str):
-            refuse(name, "a positive size such as 2GiB or 600MB", value)
+            refuse(name, self.what, value)
         parse_bytes(value)
         return value
 

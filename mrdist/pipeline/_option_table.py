@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mrdist.errors import ParameterError
-from mrdist.pipeline._domains import Choice, Domain, Flag, Number, Pair, Size, Whole, refuse
+from mrdist.pipeline._domains import Choice, Domain, Flag, Number, Pair, Size, Whole, as_number, refuse
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,9 @@ class Option:
         >>> OPTIONS["nonzeros"].check((3, 5)), OPTIONS["nonzeros"].check("cv")
         ([3, 5], 'cv')
         """
-        if self.cv and isinstance(value, str) and value == "cv":
-            return value
+        if self.cv and isinstance(value, str):
+            several = ", several of them," if self.several else ""
+            return value if value == "cv" else refuse(self.name, f"{self.domain.what}{several} or 'cv'", value)
         if not self.several or (self.single and not _is_several(value)):
             return self.domain.check(self.name, value)
         if not _is_several(value):
@@ -99,8 +100,8 @@ class Option:
         >>> OPTIONS["alphas"].read("0.1,1"), OPTIONS["alpha"].read("cv"), OPTIONS["dilation"].read("2")
         ((0.1, 1.0), 'cv', 2)
         """
-        if self.cv and text == "cv":
-            return text
+        if self.cv and isinstance(as_number(text), str) and "," not in text:
+            return self.check(text)
         if self.several and ("," in text or not self.single):
             values = tuple(self.domain.read(self.name, part) for part in text.split(","))
             if not all(map(math.isfinite, values)):  # in a list, nan and inf are words
