@@ -208,14 +208,16 @@ def test_a_block_is_rounded_up_to_chunks_and_no_larger_than_the_image(stores, me
 def in_the_shell(value):
     """Return an option's value as one types it, None where that cannot be."""
     if isinstance(value, list | tuple):
-        return ",".join(map(str, value)) if len(value) > 1 and not isinstance(value[0], str | list) else None
+        return ",".join(map(str, value)) if len(value) > 1 and set(map(type, value)) <= {int, float} else None
     return str(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else None
 
 
 SHELL = [
     (method, name, value, more)
     for method, name, value, more in CASES
-    if name != "penalize_intercept" and in_the_shell(value) not in (None, "", "3", "1", "0.1", "16,16")
+    if name != "penalize_intercept"
+    and (name != "max_memory" or isinstance(value, str))  # in the shell it is a text
+    and in_the_shell(value) not in (None, "", "3", "1", "0.1", "16,16")
 ]
 ONE_EACH = list({(method, name): (method, name, value, more) for method, name, value, more in SHELL}.values())
 
