@@ -215,12 +215,7 @@ OPTIONS: dict[str, Option] = {
             prominent=True,
         ),
         Option(
-            "components",
-            "Components",
-            "number of principal components",
-            Whole(1),
-            "K",
-            usual="32, or as many as fit",
+            "components", "Components", "number of principal components", Whole(1), "K", usual="32, or as many as fit"
         ),
         Option(
             "nonzeros",
@@ -288,11 +283,7 @@ OPTIONS: dict[str, Option] = {
             "Rule of the choice",
             "rule of the choice",
             Choice(
-                {
-                    "min": "least error",
-                    "1se": "simplest within one standard error",
-                    "pixel": "a separate one per pixel",
-                }
+                {"min": "least error", "1se": "simplest within one standard error", "pixel": "a separate one per pixel"}
             ),
             "RULE",
             usual="min",
