@@ -7,19 +7,17 @@ from typing import Any
 import click
 
 from mrdist.cli.options import (
-    Alpha,
     Command,
-    Numbers,
-    Option,
+    Decorator,
     add_options,
     cluster_options,
     format_bytes,
     json_option,
-    max_memory_option,
     overwrite_option,
     print_json,
     print_table,
 )
+from mrdist.cli.training_options import label_options, shared_option, table_option
 
 
 class Names(click.ParamType[tuple[str, ...]]):
@@ -32,9 +30,8 @@ class Names(click.ParamType[tuple[str, ...]]):
         return value if isinstance(value, tuple) else tuple(part.strip() for part in value.split(",") if part.strip())
 
 
-_comparison_options: tuple[Option, ...] = (
-    click.option("--source", required=True, metavar="LABEL", help="Label of the inputs."),
-    click.option("--target", required=True, metavar="LABEL", help="Label of the outputs."),
+_comparison_options: tuple[Decorator, ...] = (
+    *label_options(source=True, target=True),
     click.option(
         "--methods",
         type=Names(),
@@ -43,41 +40,30 @@ _comparison_options: tuple[Option, ...] = (
         metavar="M,...",
         help="Methods of `mrdist train`, or identity.",
     ),
-    click.option(
-        "--receptive-field",
-        "receptive_fields",
-        type=Numbers(whole=True),
+    table_option(
+        "receptive_field",
+        to="receptive_fields",
+        single=False,
+        several=True,
+        help="odd sides of the receptive field of mr; each is a row",
         default="3",
         show_default=True,
-        metavar="R,...",
-        help="Odd sides of the receptive field of mr; each is a row.",
     ),
-    click.option(
-        "--dilation",
-        "dilations",
-        type=Numbers(whole=True),
+    table_option(
+        "dilation",
+        to="dilations",
+        single=False,
+        several=True,
+        help="dilations of the receptive field of mr",
         default="1",
         show_default=True,
-        metavar="D,...",
-        help="Dilations of the receptive field of mr.",
     ),
-    click.option(
-        "--alpha",
-        type=Alpha(),
-        default="cv",
-        show_default=True,
-        metavar="A|cv",
-        help="Penalty of the weights; cv chooses it for each method.",
+    table_option(
+        "alpha", cv=True, help="penalty of the weights; cv chooses it for each method", default="cv", show_default=True
     ),
-    click.option(
-        "--color",
-        default="shared",
-        show_default=True,
-        metavar="MODE",
-        help="Weights of the channels: shared, separate or joint.",
-    ),
-    click.option("--split", default="test", show_default=True, metavar="SPLIT", help="Split whose images are scored."),
-    max_memory_option,
+    shared_option("color"),
+    table_option("split", help="split whose images are scored", default="test", show_default=True),
+    shared_option("max_memory"),
 )
 
 

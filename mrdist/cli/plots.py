@@ -17,6 +17,7 @@ from mrdist.cli.options import (
     refine_option,
     seed_option,
 )
+from mrdist.cli.training_options import mapping_options, table_option
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -129,8 +130,8 @@ def cv(weights: str, out: str, as_json: bool) -> None:
 
 @plot.command()
 @click.option("--size", type=int, default=5, show_default=True, metavar="S", help="Side of the image in pixels.")
-@click.option("--receptive-field", type=int, default=3, show_default=True, metavar="R", help="Odd side of the field.")
-@click.option("--dilation", type=int, default=1, show_default=True, metavar="D", help="Distance between taps.")
+@table_option("receptive_field", default=3, show_default=True)
+@table_option("dilation", default=1, show_default=True)
 @out_option
 @json_option
 def mask(out: str, as_json: bool, **options: Any) -> None:
@@ -142,25 +143,24 @@ def mask(out: str, as_json: bool, **options: Any) -> None:
 
 @plot.command()
 @click.argument("images")
-@click.option("--source", required=True, metavar="LABEL", help="Label of the inputs.")
-@click.option("--target", required=True, metavar="LABEL", help="Label of the outputs.")
+@mapping_options
 @click.option(
     "--pairs",
     type=Numbers(whole=True),
     metavar="N,...",
     help="Numbers of training pairs; by default 5, 10, 20, ... up to all.",
 )
-@click.option(
-    "--receptive-field",
-    "receptive_fields",
-    type=Numbers(whole=True),
+@table_option(
+    "receptive_field",
+    to="receptive_fields",
+    single=False,
+    several=True,
+    help="odd sides of the receptive field",
     default="3",
     show_default=True,
-    metavar="R,...",
-    help="Odd sides of the receptive field.",
 )
-@click.option("--alpha", type=float, default=0.4, show_default=True, metavar="A", help="Penalty of the weights.")
-@click.option("--split", default="test", show_default=True, metavar="SPLIT", help="Split whose images are scored.")
+@table_option("alpha", default=0.4, show_default=True)
+@table_option("split", help="split whose images are scored", default="test", show_default=True)
 @seed_option
 @cluster_options
 @out_option

@@ -13,7 +13,6 @@ from mrdist.cli.options import (
     cluster_options,
     format_bytes,
     json_option,
-    max_memory_option,
     overwrite_option,
     print_json,
     print_table,
@@ -21,6 +20,7 @@ from mrdist.cli.options import (
     seed_option,
     strict_option,
 )
+from mrdist.cli.training_options import shared_option, table_option
 
 if TYPE_CHECKING:
     from mrdist.pipeline.synthesize import GroupSynthesisReport, SynthesisReport
@@ -112,7 +112,7 @@ def _print_synthesis(out: str, report: SynthesisReport | StoreSynthesisReport) -
 @click.option("--on", metavar="URL", help="Another images store to score, with people outside the dataset.")
 @click.option("--recognition", is_flag=True, help="Also score how well expression and person are recognised.")
 @cluster_options
-@max_memory_option
+@shared_option("max_memory")
 @json_option
 def evaluate(weights: str, images: str, as_json: bool, **options: Any) -> None:
     """Score WEIGHTS and the identity mapping on the images store IMAGES; for a group, all mappings and their means."""
@@ -256,7 +256,7 @@ def demo(out: str, as_json: bool, **options: Any) -> None:
 @click.option(
     "--size", type=int, default=128, show_default=True, metavar="S", help="Side of the image: a multiple of 128."
 )
-@click.option("--receptive-field", type=int, default=3, show_default=True, metavar="R", help="Odd side of the field.")
+@table_option("receptive_field", default=3, show_default=True)
 @json_option
 def sizes(size: int, receptive_field: int, as_json: bool) -> None:
     """Measure size and speed of masked regression and, with PyTorch (the extra `gan`), of GAN generators."""

@@ -14,13 +14,12 @@ from mrdist.cli.data import generation_options
 from mrdist.cli.options import (
     cluster_options,
     json_option,
-    method_options,
     print_json,
     print_table,
     seed_option,
     strict_option,
-    training_options,
 )
+from mrdist.cli.training_options import MethodCommand, training_options
 from mrdist.errors import MrdistError
 
 if TYPE_CHECKING:
@@ -113,11 +112,10 @@ def submit() -> None:
     """
 
 
-@submit.command("train")
+@submit.command("train", cls=MethodCommand)
 @click.argument("images")
 @click.argument("weights", metavar="MODEL")
-@method_options
-@training_options(target_required=False)
+@training_options(required=True)
 @click.option("--mappings", type=click.Choice(["all"]), help="all: the source to every label and back.")
 @_service_options
 @json_option

@@ -9,15 +9,17 @@ import click
 
 from mrdist.cli.options import (
     Sizes,
-    accumulation_options,
     cluster_options,
     format_bytes,
     format_seconds,
     json_option,
-    method_options,
     overwrite_option,
     print_json,
     print_table,
+)
+from mrdist.cli.training_options import (
+    MethodCommand,
+    accumulation_options,
     solving_options,
     training_options,
 )
@@ -31,11 +33,10 @@ if TYPE_CHECKING:
     from mrdist.planning import Plan
 
 
-@click.command()
+@click.command(cls=MethodCommand)
 @click.argument("images")
 @click.argument("weights")
-@method_options
-@training_options(target_required=False)
+@training_options(required=True)
 @click.option(
     "--mappings",
     type=click.Choice(["all"]),
@@ -143,14 +144,13 @@ def _what_ran(report: TrainReport | MappingsReport | AccumulateReport) -> str:
     )
 
 
-@click.command()
+@click.command(cls=MethodCommand)
 @click.argument("images", required=False)
 @click.option("--pairs", type=int, metavar="N", help="Without IMAGES: number of training pairs.")
 @click.option("--size", type=int, metavar="S", help="Without IMAGES: side of the images in pixels.")
 @click.option("--channels", type=int, show_default="3", metavar="C", help="Without IMAGES: 1 (gray) or 3.")
 @click.option("--chunks", type=Sizes(3), metavar="N,Y,X", help="Without IMAGES: images, rows and columns of a chunk.")
-@method_options
-@training_options(source_required=False, target_required=False)
+@training_options(required=False)
 @click.option(
     "--mappings", type=click.Choice(["all"]), help="all: the source to every other label and every other to the source."
 )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mrdist.methods.training import TrainingWork
+if TYPE_CHECKING:
+    from mrdist.methods.training import TrainingWork
 
 SEARCH: Mapping[str, Any] = {"alphas": None, "folds": None, "rule": None, "seed": None}
 """Options of a cross-validation that chooses the penalty."""
@@ -26,12 +27,16 @@ class Method:
     options
         Its options besides those that all methods share, with their defaults; None where the default follows from the
         images.
+    label, help
+        Its name for people, a phrase, and what it is in a sentence.
     knows_joint
         Whether its outputs can see all input channels.
     """
 
     home: tuple[str, str]
     options: Mapping[str, Any]
+    label: str
+    help: str
     knows_joint: bool = False
 
     @property

@@ -1,4 +1,4 @@
-"""Checks of the options of all methods, in one place.
+"""Checks of the options of all methods, by the table of them.
 
 A checked option is a plain Python number or a list of them, ready for JSON, even if NumPy gave it. Limits that depend
 on the images (how wide a window may be, how many components there are) are checked where the images are known.
@@ -6,20 +6,14 @@ on the images (how wide a window may be, how many components there are) are chec
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from numbers import Integral, Real
 from typing import Any
 
-from mrdist.arguments import plain, shown
-from mrdist.baselines.dual import check_gamma
+from mrdist.arguments import plain
 from mrdist.errors import ParameterError
 from mrdist.geometry import ReceptiveField
-from mrdist.solvers import check_alpha
-
-Check = Callable[[str, Any], Any]
-"""Called with the name and the value of an option."""
+from mrdist.methods.option_table import OPTIONS
 
 
 def check_options(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,7 +30,7 @@ def check_options(given: Mapping[str, Any]) -> dict[str, Any]:
     >>> check_options({"alpha": np.float64(2), "nonzeros": np.array([3, 5])})
     {'alpha': 2.0, 'nonzeros': [3, 5]}
     """
-    return {name: _CHECKS[name](name, plain(value)) for name, value in given.items()}
+    return {name: OPTIONS[name].check(plain(value)) for name, value in given.items()}
 
 
 def check_fixed(*, receptive_field: Any, dilation: Any, **search: object) -> dict[str, int]:
@@ -53,7 +47,7 @@ def check_fixed(*, receptive_field: Any, dilation: Any, **search: object) -> dic
         values = as_list(choices)
         if len(values) != 1:
             raise ParameterError(
-                f"{name} must be one number, got {', '.join(map(str, values)) or 'none'}; add --alpha cv (alpha='cv') "
+                f"{name} must be one number, got {', '.join(map(str, values))}; add --alpha cv (alpha='cv') "
                 "to choose one of several by cross-validation."
             )
         field[name] = values[0]
@@ -92,15 +86,13 @@ def check_numbers(numbers: Sequence[int]) -> list[int]:
     Raises
     ------
     ParameterError
-        If there are none, or one is there twice.
+        If one is there twice.
 
     Examples
     --------
     >>> check_numbers((5, 1))
     [1, 5]
     """
-    if not numbers:
-        raise ParameterError("nonzeros must be a whole number, several of them, or 'cv', got none.")
     ascending = sorted(numbers)
     for number, following in pairwise(ascending):
         if number == following:
@@ -111,89 +103,3 @@ def check_numbers(numbers: Sequence[int]) -> list[int]:
 def as_list(value: int | Sequence[int]) -> list[int]:
     """Return one value or several as a list."""
     return [value] if isinstance(value, int) else list(value)
-
-
-def _whole(least: int | None = None, most: int | None = None) -> Check:
-    def check(name: str, value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, Integral):
-            raise ParameterError(f"{name} must be a whole number, got {shown(value)}.")
-        number = int(value)
-        if least is not None and number < least:
-            raise ParameterError(f"{name} must be a whole number of at least {least}, got {number}.")
-        if most is not None and number > most:
-            raise ParameterError(f"{name} must be a whole number of at most {most}, got {number}.")
-        return number
-
-    return check
-
-
-def _number(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise ParameterError(f"{name} must be a number, got {shown(value)}.")
-    return float(value)
-
-
-def _alpha(name: str, value: Any) -> float:
-    return check_alpha(_number(name, value))
-
-
-def _gamma(name: str, value: Any) -> float | None:
-    return check_gamma(_number(name, value))
-
-
-def _tolerance(name: str, value: Any) -> float:
-    number = _number(name, value)
-    if not 0 <= number < math.inf:
-        raise ParameterError(f"{name} must be a finite mean squared error of at least 0, got {number}.")
-    return number
-
-
-def _flag(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ParameterError(f"{name} must be True or False, got {shown(value)}.")
-    return value
-
-
-def _text(name: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise ParameterError(f"{name} must be a string, got {shown(value)}.")
-    return str(value)
-
-
-def _several(check: Check) -> Check:
-    def check_all(name: str, values: Any) -> list[Any]:
-        if not _is_several(values):
-            raise ParameterError(f"{name} must be a list of numbers, got {shown(values)}.")
-        return [check(name, value) for value in values]
-
-    return check_all
-
-
-def _one_or_several(check: Check) -> Check:
-    return lambda name, value: (_several(check) if _is_several(value) else check)(name, value)
-
-
-def _or_cv(check: Check) -> Check:
-    return lambda name, value: value if isinstance(value, str) and value == "cv" else check(name, value)
-
-
-def _is_several(value: Any) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
-
-
-_CHECKS: Mapping[str, Check] = {
-    "receptive_field": _one_or_several(_whole()),
-    "dilation": _one_or_several(_whole()),
-    "alpha": _or_cv(_alpha),
-    "penalize_intercept": _flag,
-    "gamma": _gamma,
-    "components": _whole(1),
-    "alphas": _several(_alpha),
-    "folds": _whole(2),
-    "rule": _text,
-    "seed": _whole(0),
-    "window": _whole(1),
-    "max_iterations": _whole(1, 2**63 - 1),  # counted in 64 bits
-    "nonzeros": _or_cv(_one_or_several(_whole(1))),
-    "tolerance": _tolerance,
-}

@@ -11,10 +11,10 @@ import numpy as np
 from mrdist.arguments import Address
 from mrdist.errors import DataError
 from mrdist.geometry import Shape
+from mrdist.methods.choosing import choose_options, work_of
 from mrdist.methods.lesson import Lesson, check_choices
 from mrdist.methods.masked.plan import describe_training
 from mrdist.methods.options import check_fixed
-from mrdist.methods.registry import choose_options, work_of
 from mrdist.methods.training import TrainingWork
 from mrdist.moments import Color
 from mrdist.pipeline._mappings_together import MappingsWork

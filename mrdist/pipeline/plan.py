@@ -48,6 +48,7 @@ def plan(
     workers: int | None = None,
     max_memory: int | str = DEFAULT_MEMORY,
     storage_options: StorageOptions = None,
+    **method_options: Any,
 ) -> Plan:
     """Return what `train` with the same arguments would read, write, hold in memory and take.
 
@@ -81,6 +82,7 @@ def plan(
             "max_iterations": max_iterations,
             "nonzeros": nonzeros,
             "tolerance": tolerance,
+            **method_options,
         },
         color=color,
         split=split,

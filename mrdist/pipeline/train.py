@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from mrdist.arguments import Address, plain_arguments
 from mrdist.geometry import Shape
@@ -49,6 +49,7 @@ def train(
     progress: bool | None = None,
     storage_options: StorageOptions = None,
     weights_storage_options: StorageOptions = None,
+    **method_options: Any,
 ) -> TrainReport:
     """Train a mapping from one label of an images store to another.
 
@@ -107,6 +108,8 @@ def train(
         Show a progress bar; by default only in a terminal or a notebook.
     storage_options, weights_storage_options
         Options of the fsspec filesystems of the images and of the weights (by default the same).
+    method_options
+        Further options of the method, if it has others than these.
 
     Returns
     -------
@@ -146,6 +149,7 @@ def train(
             "max_iterations": max_iterations,
             "nonzeros": nonzeros,
             "tolerance": tolerance,
+            **method_options,
         },
         color=color,
         split=split,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mrdist.planning.bands import band_cuts, band_height
-from mrdist.planning.cuts import Cut, whole_block
+from mrdist.planning.cuts import Cut, check_block, whole_block
 from mrdist.planning.scoring import SCORED_BATCH, SCORED_CELL, ScoringPlan, ScoringSizes, plan_scoring
 from mrdist.planning.solving import plan_solving
 from mrdist.planning.training import Plan, block_bytes, count_requests, plan_training
@@ -27,6 +27,7 @@ __all__ = [
     "band_cuts",
     "band_height",
     "block_bytes",
+    "check_block",
     "count_requests",
     "parse_bytes",
     "plan_scoring",

@@ -62,11 +62,18 @@ def whole_block(shape: Shape, unit: int, block: Shape) -> Shape:
     >>> whole_block((128, 200), 16, (20, 1000))
     (32, 208)
     """
-    height, width = _check_block(block)
+    height, width = check_block(block)
     return min(round_up(height, unit), round_up(shape[0], unit)), min(round_up(width, unit), round_up(shape[1], unit))
 
 
-def _check_block(block: Any) -> Shape:
+def check_block(block: Any) -> Shape:
+    """Return a requested block as height and width.
+
+    Raises
+    ------
+    ParameterError
+        If it is not two whole numbers of at least 1.
+    """
     sides = block.tolist() if isinstance(block, np.ndarray) else block
     are_two = isinstance(sides, list | tuple) and len(sides) == 2
     if not are_two or any(isinstance(side, bool) or not isinstance(side, Integral) for side in sides):

@@ -26,7 +26,7 @@ from mrdist.service.security import API, Guard, Sessions
 from mrdist.service.settings import Settings
 from mrdist.service.supervisor import Supervisor
 
-_API = ("session", "datasets", "comparisons", "sources", "plans", "jobs", "models", "synthesis")
+_API = ("session", "datasets", "comparisons", "sources", "methods", "plans", "jobs", "models", "synthesis")
 _ROOT = ("health", "pages")
 
 

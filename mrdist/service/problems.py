@@ -155,7 +155,9 @@ def _methods_of(request: Request) -> list[str]:
 
 
 def _sentence(error: Mapping[str, Any]) -> str:
-    """Return pydantic's error as one sentence with place and value."""
+    """Return pydantic's error as one sentence with place and value; an error of ours is one."""
+    if isinstance(cause := error.get("ctx", {}).get("error"), MrdistError):
+        return str(cause)
     where = list(error["loc"][1:])
     if len(where) > 2 and where[0] in _TAGS:  # the kind of request
         del where[0]

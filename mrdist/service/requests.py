@@ -1,6 +1,7 @@
 """Requests of clients: the options of the pipeline's verbs, with names in place of URLs.
 
-Numbers are not bounded here where the pipeline has its own error for invalid ones.
+Those of trainings come from the table of options. Other numbers are not bounded here where the pipeline has its own
+error for invalid ones.
 """
 
 from __future__ import annotations
@@ -13,26 +14,13 @@ from mrdist.datasets.discovery import LAYOUTS
 from mrdist.datasets.synthetic import LABELS
 from mrdist.pipeline.ingest import ALIGNMENTS
 from mrdist.service.catalog import Name, SourcePath
+from mrdist.service.options import comparison_fields, training_fields, whole, with_fields
 
 Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
-Number = Annotated[float, Field(allow_inf_nan=False)]
-
-
-def _whole(value: Any) -> Any:
-    """Return 3 for 3.0: JSON has no whole numbers of its own."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-Whole = Annotated[int, Field(ge=-(2**31), le=2**31 - 1), BeforeValidator(_whole)]
-Seed = Annotated[int, Field(ge=0, le=2**31 - 1), BeforeValidator(_whole)]
-People = Annotated[int, Field(ge=1, le=100_000, description="Each has every label."), BeforeValidator(_whole)]
-Side = Annotated[int, Field(ge=16, le=4096), BeforeValidator(_whole)]
-Several = Annotated[list[Whole], Field(min_length=1, max_length=16)]
-_SIZE = r"^[1-9][0-9]{0,11}([.][0-9]{1,3})? ?([kKMGT]i?)?B?$"
-_Bytes = Annotated[int, Field(ge=1, le=2**53), BeforeValidator(_whole)]
-Memory = _Bytes | Annotated[str, StringConstraints(pattern=_SIZE)]
-Method = Literal["mr", "pixel", "l2", "kernel", "pca", "l1", "l0", "mean"]
-Color = Literal["shared", "separate", "joint"]
+Whole = Annotated[int, Field(ge=-(2**31), le=2**31 - 1), BeforeValidator(whole)]
+Seed = Annotated[int, Field(ge=0, le=2**31 - 1), BeforeValidator(whole)]
+People = Annotated[int, Field(ge=1, le=100_000, description="Each has every label."), BeforeValidator(whole)]
+Side = Annotated[int, Field(ge=16, le=4096), BeforeValidator(whole)]
 
 
 class _Options(BaseModel):
@@ -43,51 +31,23 @@ class _Options(BaseModel):
         return self.model_dump(exclude_none=True)
 
 
-class _Training(_Options):
-    images: Annotated[Name, Field(description="Name of a dataset.")]
-    source: Annotated[Label, Field(description="Label of the inputs.")]
-    method: Method | None = None
-    receptive_field: Whole | Several | None = None
-    dilation: Whole | Several | None = None
-    alpha: Number | Literal["cv"] | None = None
-    alphas: Annotated[list[Number], Field(min_length=1, max_length=100)] | None = None
-    folds: Whole | None = None
-    rule: Literal["min", "1se", "pixel"] | None = None
-    seed: Seed | None = None
-    color: Color | None = None
-    penalize_intercept: bool | None = None
-    gamma: Number | None = None
-    components: Whole | None = None
-    window: Whole | None = None
-    max_iterations: Whole | None = None
-    nonzeros: Whole | Several | Literal["cv"] | None = None
-    tolerance: Number | None = None
-    split: Literal["train", "val", "test", "all"] | None = None
-    dtype: Literal["float32", "float64"] | None = None
-    block: Annotated[list[Whole], Field(min_length=2, max_length=2)] | None = None
-    max_memory: Memory | None = None
-
-
-class TrainOptions(_Training):
+@with_fields(training_fields())
+class TrainOptions(_Options):
     """Options of `mrdist train`; either target or mappings must be given."""
 
+    images: Annotated[Name, Field(description="Name of a dataset.")]
+    source: Annotated[Label, Field(description="Label of the inputs.")]
     target: Annotated[Label | None, Field(description="Label of the outputs; all: every other label.")] = None
     mappings: Annotated[Literal["all"] | None, Field(description="all: the source to every label and back.")] = None
 
 
+@with_fields(comparison_fields())
 class CompareOptions(_Options):
     """Options of `mrdist compare`."""
 
     images: Annotated[Name, Field(description="Name of a dataset.")]
-    source: Label
-    target: Label
-    methods: Annotated[list[Method | Literal["identity"]], Field(min_length=1, max_length=16)] | None = None
-    receptive_fields: Several | None = None
-    dilations: Several | None = None
-    alpha: Number | Literal["cv"] | None = None
-    color: Color | None = None
-    split: Literal["train", "val", "test"] | None = None
-    max_memory: Memory | None = None
+    source: Annotated[Label, Field(description="Label of the inputs.")]
+    target: Annotated[Label, Field(description="Label of the outputs.")]
 
 
 _EXPRESSIONS = {"items": {"type": "string", "enum": list(LABELS)}, "uniqueItems": True}

@@ -115,7 +115,7 @@ def test_methods_show_the_options_they_have(open_page, trained):
     page.get_by_text("More options").click()
     field, folds, components = (page.get_by_label(name, exact=True) for name in FIELDS)
     assert (field.is_visible(), folds.is_visible(), components.is_visible()) == (True, False, False)
-    page.locator("label:has(input[name=penalty][value=cv])").click()
+    page.locator("label:has(input[name=alpha-how][value=cv])").click()
     assert folds.is_visible()
     assert page.get_by_label("Name of the model").input_value() == "happy-3x3-cv"
     page.get_by_label("Method").select_option("pca")

@@ -7,6 +7,14 @@ _HOME = ("mrdist.methods.masked.phases", "masked_work")
 MR = Method(
     _HOME,
     {"receptive_field": 3, "dilation": 1, "alpha": 0.4, "penalize_intercept": True, **SEARCH},
+    label="masked regression",
+    help="Each pixel from the few around it: small, fast, and good with a few dozen pairs.",
     knows_joint=True,
 )
-PIXEL = Method(_HOME, {"alpha": 0.4, "penalize_intercept": True, **SEARCH}, knows_joint=True)
+PIXEL = Method(
+    _HOME,
+    {"alpha": 0.4, "penalize_intercept": True, **SEARCH},
+    label="one pixel",
+    help="Each pixel from itself alone; a baseline.",
+    knows_joint=True,
+)

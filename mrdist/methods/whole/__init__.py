@@ -4,7 +4,27 @@ from mrdist.methods.method import SEARCH, Method
 
 _HOME = ("mrdist.methods.whole.phases", "WholeWork")
 
-L2 = Method(_HOME, {"alpha": 0.4, "penalize_intercept": True, **SEARCH})
-KERNEL = Method(_HOME, {"alpha": 0.01, "penalize_intercept": True, "gamma": None, **SEARCH})
-PCA = Method(_HOME, {"components": None})
-MEAN = Method(("mrdist.methods.whole.mean", "MeanWork"), {})
+L2 = Method(
+    _HOME,
+    {"alpha": 0.4, "penalize_intercept": True, **SEARCH},
+    label="ridge on the whole image",
+    help="Each pixel from all pixels; solved with one unknown per training image.",
+)
+KERNEL = Method(
+    _HOME,
+    {"alpha": 0.01, "penalize_intercept": True, "gamma": None, **SEARCH},
+    label="kernel ridge",
+    help="Ridge on the whole image with a Gaussian kernel.",
+)
+PCA = Method(
+    _HOME,
+    {"components": None},
+    label="principal components",
+    help="Regression on the first components of the source.",
+)
+MEAN = Method(
+    ("mrdist.methods.whole.mean", "MeanWork"),
+    {},
+    label="mean face",
+    help="The mean target, whatever the input: a baseline that others must beat.",
+)

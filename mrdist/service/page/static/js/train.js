@@ -67,11 +67,11 @@ document.querySelector('.sections a[aria-current="page"]').addEventListener("cli
   show(null);
 });
 
-const [{ datasets }, { models }] = await Promise.all([get("/datasets"), get("/models")]);
+const [{ datasets }, { methods }, { models }] = await Promise.all([get("/datasets"), get("/methods"), get("/models")]);
 const ready = datasets.filter((one) => one.complete && one.labels.length > 1);
 const asked = new URLSearchParams(location.search).get("job");
 if (ready.length) {
-  form = new TrainForm(ready, models.map((one) => one.name), (job) => show(job.id));
+  form = new TrainForm(ready, methods, models.map((one) => one.name), (job) => show(job.id));
 } else if (!asked) offerFaces();
 await show(asked, { push: false });
 setInterval(() => document.hidden || showJobs(), 3000);

@@ -2,17 +2,14 @@
 import { post, rowsWith, thumbnail } from "../lib/api.js";
 import { $, figures, h, settled } from "../lib/dom.js";
 import { bytes, count, plural, seconds } from "../lib/format.js";
-import { ALPHA, METHODS, MORE } from "./options.js";
-
-const COLORS = {
-  shared: "One set of weights for the three channels.",
-  separate: "Each channel has its own weights.",
-  joint: "Each channel is predicted from all three.",
-};
+import { OptionField } from "./fields.js";
 
 export class TrainForm {
-  constructor(datasets, names, started) {
+  /** `methods`: all methods and their options, as the service describes them. */
+  constructor(datasets, methods, names, started) {
     this.datasets = datasets;
+    this.methods = methods;
+    this.fields = new Map();
     this.names = new Set(names);
     this.started = started;
     this.named = false; // whether the visitor has given the model a name
@@ -20,8 +17,8 @@ export class TrainForm {
     const last = JSON.parse(sessionStorage.getItem("lesson") ?? "{}");
     $("images").replaceChildren(...datasets.map((one) => h("option", { value: one.name }, `${one.name} · ${plural(one.subjects ?? one.images, "person", "people")}, ${one.shape.join(" × ")}`)));
     if (datasets.some((one) => one.name === last.images)) $("images").value = last.images;
-    $("method").replaceChildren(...METHODS.map(([name, label]) => h("option", { value: name }, label)));
-    $("more").replaceChildren(...MORE.map(moreField));
+    $("method").replaceChildren(...methods.map(({ name, label }) => h("option", { value: name }, label)));
+    this.#makeFields();
     this.#fillLabels(last);
     this.#show();
     $("images").addEventListener("change", () => this.#fillLabels({}));
@@ -37,8 +34,27 @@ export class TrainForm {
     return this.datasets.find((one) => one.name === $("images").value);
   }
 
+  get method() {
+    return this.methods.find(({ name }) => name === $("method").value);
+  }
+
+  /** Whether cross-validation chooses an option of the method. */
   get searching() {
-    return document.forms.form.elements.penalty.value === "cv" && $("method").value in ALPHA;
+    return this.method.options.some(({ name }) => this.fields.get(name).searched);
+  }
+
+  #makeFields() {
+    for (const option of this.methods.flatMap(({ options }) => options)) {
+      if (this.fields.has(option.name)) continue;
+      this.fields.set(option.name, new OptionField(option));
+    }
+  }
+
+  /** Put the fields into the order of the method's options. */
+  #placeFields() {
+    if (this.placed === this.method) return;
+    this.placed = this.method;
+    for (const { name, prominent } of this.method.options) $(prominent ? "prominent" : "more").append(this.fields.get(name).element);
   }
 
   #fillLabels({ source, target }) {
@@ -50,35 +66,24 @@ export class TrainForm {
   }
 
   #show() {
-    const method = $("method").value;
-    const { elements } = document.forms.form;
-    $("method-hint").textContent = METHODS.find(([name]) => name === method)[2];
-    for (const field of document.querySelectorAll("[data-methods]")) field.hidden = !field.dataset.methods.split(" ").includes(method);
-    $("alpha-field").hidden = !(method in ALPHA);
-    $("alpha").hidden = this.searching;
-    $("alpha").placeholder = String(ALPHA[method] ?? "");
-    $("alpha-hint").textContent = this.searching
-      ? "Chosen by the error on held-out people, in one pass over the images."
-      : `For images in 0…1; ${ALPHA[method]} by default.`;
-    for (const one of MORE) {
-      const field = $(`more-${one.name}`);
-      field.closest(".field").hidden = (one.methods !== null && !one.methods.includes(method)) || (one.search === true && !this.searching);
+    const { help, options } = this.method;
+    const { searching } = this;
+    $("method-hint").textContent = help;
+    this.#placeFields();
+    for (const [name, field] of this.fields) {
+      const option = options.find((one) => one.name === name);
+      const shown = option && (searching || !option.search) && (name !== "color" || this.dataset.channels > 1);
+      field.show(shown ? option : null);
     }
-    const colored = this.dataset.channels > 1;
-    document.querySelector("[data-color]").hidden = !colored;
-    const joint = [...elements.color].find((one) => one.value === "joint");
-    joint.disabled = !["mr", "pixel"].includes(method);
-    if (joint.checked && joint.disabled) elements.color.value = "shared";
-    $("color-hint").textContent = COLORS[elements.color.value];
     if (!this.named) $("name").value = this.#freshName();
     this.#showPairs();
     this.#askPlan();
   }
 
   #freshName() {
-    const side = document.forms.form.elements.receptive_field.value;
-    const method = $("method").value;
-    const stem = `${$("target").value}-${method === "mr" ? `${side}x${side}` : method}${this.searching ? "-cv" : ""}`.toLowerCase().replace(/[^a-z0-9._-]+/g, "-");
+    const sides = [...this.fields.values()].filter((field) => field.side).map(({ side }) => `${side}x${side}`);
+    const method = this.method === this.methods[0] && sides.length ? [] : [this.method.name];
+    const stem = [$("target").value, ...method, ...sides, ...(this.searching ? ["cv"] : [])].join("-").toLowerCase().replace(/[^a-z0-9._-]+/g, "-");
     let name = stem;
     for (let number = 2; this.names.has(name); number += 1) name = `${stem}-${number}`;
     return name;
@@ -86,22 +91,9 @@ export class TrainForm {
 
   /** Options of `train` that differ from its defaults. */
   options() {
-    const method = $("method").value;
-    const { elements } = document.forms.form;
     const options = { images: $("images").value, source: $("source").value, target: $("target").value };
-    if (method !== "mr") options.method = method;
-    else options.receptive_field = Number(elements.receptive_field.value);
-    if (this.searching) options.alpha = "cv";
-    else if (method in ALPHA && $("alpha").value !== "") options.alpha = Number($("alpha").value);
-    if (this.dataset.channels > 1 && elements.color.value !== "shared") options.color = elements.color.value;
-    for (const { name, choices, list, text } of MORE) {
-      const field = $(`more-${name}`);
-      const value = field.value.trim();
-      if (value === "" || field.closest(".field").hidden) continue;
-      if (name === "penalize_intercept") options[name] = false;
-      else if (list) options[name] = value.split(/[\s,;]+/).filter(Boolean).map(Number);
-      else options[name] = choices || text ? value : Number(value);
-    }
+    if (this.method !== this.methods[0]) options.method = this.method.name;
+    for (const [name, { value }] of this.fields) if (value !== undefined) options[name] = value;
     return options;
   }
 
@@ -174,12 +166,4 @@ export class TrainForm {
       $("start").disabled = false;
     }
   }
-}
-
-function moreField({ name, label, usual, choices, list, text }) {
-  const id = `more-${name}`;
-  const input = choices
-    ? h("select", { id }, ...choices.map(([value, words]) => h("option", { value }, words)))
-    : h("input", { id, type: list || text ? "text" : "number", step: "any", min: list || text ? null : "0", placeholder: usual, autocomplete: "off", spellcheck: "false" });
-  return h("div", { class: "field" }, h("label", { for: id }, label), input);
 }

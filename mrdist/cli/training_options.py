@@ -1,0 +1,184 @@
+"""Options of trainings in the shell, made from the table of them.
+
+The registry of methods loads what trains: a command asks it for its options when it runs, not when it is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mrdist.cli.options import Command, Decorator, add_options
+from mrdist.errors import ParameterError
+from mrdist.methods.domains import Flag
+from mrdist.methods.option_table import OPTIONS, SHARED, Option
+from mrdist.methods.option_words import by_option, describe, name_default, sentence
+
+if TYPE_CHECKING:
+    from mrdist.methods.method import Method
+
+
+class Value(click.ParamType[Any]):
+    """What an option of the table may be; limits are checked by the work itself, wherever it was asked for."""
+
+    def __init__(self, option: Option) -> None:
+        self.option = option
+        self.name = option.metavar
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse the text."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self.option.read(value)
+        except ParameterError as error:
+            self.fail(str(error), param, ctx)
+
+
+def spell(option: Option, words: str, usual: str, to: str | None = None, **settings: Any) -> tuple[list[str], Any]:
+    """Return switches and arguments of `click.option` for an option of the table.
+
+    Parameters
+    ----------
+    option
+        What it may be.
+    words, usual
+        A sentence that says what it is, and its default in words, which the command does not fill in.
+    to
+        Name of the command's parameter, by default the option's.
+    settings
+        Further arguments.
+    """
+    switch, name = option.name.replace("_", "-"), to or option.name
+    settings = {"show_default": usual or None, "help": words, **settings}
+    if isinstance(option.domain, Flag):
+        return [f"--{switch}/--{option.domain.off}", name], {"default": None, **settings}
+    one = option.metavar
+    metavar = f"{one},{one},..." if not option.single else f"{one}|cv" if option.cv else one
+    return [f"--{switch}", name], {"type": Value(option), "metavar": metavar, **settings}
+
+
+def table_option(
+    name: str,
+    *,
+    single: bool = True,
+    several: bool = False,
+    cv: bool = False,
+    help: str | None = None,  # noqa: A002 (as click calls it)
+    usual: str = "",
+    **settings: Any,
+) -> Decorator:
+    """Return the decorator that adds an option of the table to a command.
+
+    Parameters
+    ----------
+    name
+        In the table.
+    single, several, cv
+        Whether it may be one value, a list, or cv, here.
+    help
+        What it is here, a phrase; by default that of the table.
+    usual, settings
+        As in `spell`.
+    """
+    option = replace(OPTIONS[name], single=single, several=several, cv=cv)
+    switches, arguments = spell(option, sentence(help) if help else describe(option), usual, **settings)
+    return click.option(*switches, **arguments)
+
+
+def shared_option(name: str) -> Decorator:
+    """Return the decorator that adds an option that all methods have, with its default."""
+    return table_option(name, **({} if SHARED[name] is None else {"default": SHARED[name], "show_default": True}))
+
+
+class MethodCommand(click.Command):
+    """A command with ``--method`` and the options of methods.
+
+    Parameters
+    ----------
+    methods
+        Returns the methods that it knows.
+    """
+
+    def __init__(self, *args: Any, methods: Callable[[], Mapping[str, Method]] | None = None, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.methods = methods or _all_methods
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Return its own parameters, and before the labels those of the methods."""
+        own = super().get_params(ctx)
+        at = [parameter.name for parameter in own].index("source")
+        return [*own[:at], *_method_options(self.methods()), *own[at:]]
+
+
+def _all_methods() -> Mapping[str, Method]:
+    from mrdist.methods.registry import METHODS
+
+    return METHODS
+
+
+def _method_options(methods: Mapping[str, Method]) -> list[click.Parameter]:
+    usual = next(iter(methods))
+    names = ", ".join(f"{name} ({method.label})" if method.label else name for name, method in methods.items())
+    made: list[click.Parameter] = [
+        click.Option(["--method"], default=usual, show_default=True, metavar="M", help=f"Method: {names}.")
+    ]
+    for name, defaults in by_option({name: method.options for name, method in methods.items()}).items():
+        option = OPTIONS[name]
+        words = describe(option, list(defaults), list(methods))
+        if isinstance(option.domain, Flag):
+            flag = replace(option.domain, yes=name.replace("_", "-"), no=option.domain.off)
+            option = replace(option, domain=flag)
+        switches, arguments = spell(option, words, name_default(option, defaults))
+        made.append(click.Option(switches, **arguments))
+    return made
+
+
+def training_options(*, required: bool) -> Callable[[Command], Command]:
+    """Add the options that all methods share; ``required``: whether a source must be given."""
+
+    def add(command: Command) -> Command:
+        return add_options(command, *label_options(source=required), *map(shared_option, SHARED))
+
+    return add
+
+
+def accumulation_options(command: Command) -> Command:
+    """Add the options that describe sums over images; by default those of an existing store."""
+    return add_options(
+        command,
+        *label_options(),
+        *_field_options,
+        table_option("color", usual="the store's or shared"),
+        *map(shared_option, ("split", "block", "max_memory")),
+    )
+
+
+def solving_options(command: Command) -> Command:
+    """Add the options that describe a solve from sums."""
+    return add_options(
+        command,
+        *_field_options,
+        table_option("alpha", default=0.4, show_default=True),
+        table_option("penalize_intercept", default=True, show_default=True),
+        *map(shared_option, ("dtype", "block", "max_memory")),
+    )
+
+
+def label_options(*, source: bool = False, target: bool = False) -> list[Decorator]:
+    """Return the options that name a mapping, and whether they are required."""
+    return [
+        click.option("--source", required=source, metavar="LABEL", help="Label of the inputs."),
+        click.option("--target", required=target, metavar="LABEL", help="Label of the outputs."),
+    ]
+
+
+def mapping_options(command: Command) -> Command:
+    """Add the labels of a mapping, both required."""
+    return add_options(command, *label_options(source=True, target=True))
+
+
+_field_options = [table_option(name, usual="the store's") for name in ("receptive_field", "dilation")]

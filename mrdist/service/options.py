@@ -1,0 +1,102 @@
+"""Options of trainings in requests: fields made from the table of them, which refuse what `mrdist.train` refuses.
+
+The fields call the table's own checks, so that a client hears the sentence of Python; pydantic reads and describes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, Field, PlainValidator, WithJsonSchema, create_model
+
+from mrdist.methods.domains import Choice, Number, Whole
+from mrdist.methods.option_table import OPTIONS, SHARED, Option
+from mrdist.methods.option_words import by_option, describe, name_default, sentence
+from mrdist.methods.registry import METHODS
+from mrdist.pipeline.evaluate import SPLITS
+
+_LARGEST = 2**31 - 1
+_MOST = 16  # fields, or numbers of weights, to choose from
+_MOST_PENALTIES = 100
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def in_request(option: Option) -> Option:
+    """Return an option with the limits of requests, which are small enough to be planned at once."""
+    domain = option.domain
+    if isinstance(domain, Whole):
+        domain = replace(domain, maximum=min(_LARGEST, domain.maximum or _LARGEST))
+    return replace(option, domain=domain, most=_MOST_PENALTIES if isinstance(domain, Number) else _MOST)
+
+
+def field_of(option: Option, description: str) -> Any:
+    """Return a field that may be left out, for `with_fields`: a type and its default."""
+    allowed = in_request(option)
+    forms = [*allowed.schema.get("anyOf", [allowed.schema]), {"type": "null"}]
+    checked = PlainValidator(_checked(allowed))
+    return Annotated[Any, checked, WithJsonSchema({"anyOf": forms}), Field(description=description)], None
+
+
+def _checked(option: Option) -> Callable[[Any], Any]:
+    def check(value: Any) -> Any:
+        if value is None:
+            return None
+        checked = option.check([whole(each) for each in value] if isinstance(value, list) else whole(value))
+        return list(checked) if isinstance(checked, tuple) else checked
+
+    return check
+
+
+def whole(value: Any) -> Any:
+    """Return 3 for 3.0: JSON has no whole numbers of its own."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def with_fields(fields: Mapping[str, Any]) -> Callable[[type[Model]], type[Model]]:
+    """Return a decorator that adds fields to a model."""
+
+    def add(model: type[Model]) -> type[Model]:
+        return create_model(
+            model.__name__, __base__=model, __doc__=model.__doc__, __module__=model.__module__, **fields
+        )
+
+    return add
+
+
+METHOD = Option("method", "Method", "method", Choice({name: known.label for name, known in METHODS.items()}), "M")
+
+
+def training_fields() -> dict[str, Any]:
+    """Return the fields of a training: its method, and the options of all methods."""
+    methods = {name: method.options for name, method in METHODS.items()}
+    fields: dict[str, Any] = {"method": field_of(METHOD, sentence(METHOD.phrase))}
+    for name, defaults in by_option(methods).items():
+        usual = name_default(OPTIONS[name], defaults)
+        fields[name] = field_of(OPTIONS[name], describe(OPTIONS[name], list(defaults), list(methods), usual))
+    for name, default in SHARED.items():
+        usual = "the service's" if name == "max_memory" else OPTIONS[name].word(default)
+        fields[name] = field_of(OPTIONS[name], describe(OPTIONS[name], usual=usual))
+    return fields
+
+
+def comparison_fields() -> dict[str, Any]:
+    """Return the fields of a comparison."""
+    names = Choice({**{name: known.label for name, known in METHODS.items()}, "identity": "the unchanged image"})
+    described = {
+        "methods": replace(METHOD, domain=names, help="methods to compare", single=False, several=True),
+        "receptive_fields": _tried("receptive_field", "odd sides of mr's receptive field"),
+        "dilations": _tried("dilation", "dilations of mr's receptive field"),
+        "alpha": OPTIONS["alpha"],
+        "color": OPTIONS["color"],
+        "split": replace(
+            OPTIONS["split"], domain=Choice(dict.fromkeys(SPLITS, "")), help="split whose images are scored"
+        ),
+        "max_memory": OPTIONS["max_memory"],
+    }
+    return {name: field_of(option, describe(option)) for name, option in described.items()}
+
+
+def _tried(name: str, words: str) -> Option:
+    return replace(OPTIONS[name], help=words, single=False, chosen="")
