@@ -19,12 +19,13 @@ from mrdist.baselines.dual import PCA_COMPONENTS
 from mrdist.cli.main import commands as shell
 from mrdist.errors import ParameterError
 from mrdist.methods.domains import Choice, Flag, Number, Whole
+from mrdist.methods.method import Method
 from mrdist.methods.option_table import OPTIONS, SHARED, Option
 from mrdist.methods.options import check_options
-from mrdist.methods.registry import METHODS, Method
+from mrdist.methods.registry import METHODS
+from mrdist.methods.whole.mean import MeanWork
 from mrdist.moments import COLORS
-from mrdist.pipeline import _blocks, cross_validate
-from mrdist.planning import DEFAULT_MEMORY, Cut, parse_bytes
+from mrdist.planning import DEFAULT_MEMORY, parse_bytes
 from mrdist.selection import DEFAULT_ALPHAS, DEFAULT_FOLDS
 from mrdist.service.app import create_app
 from mrdist.service.catalog import Catalog
@@ -140,9 +141,6 @@ def test_python_has_every_option_and_the_defaults_of_the_table():
 
 def test_what_stands_beside_the_table_agrees_with_it():
     assert tuple(OPTIONS["color"].domain.words) == COLORS
-    assert tuple(OPTIONS["split"].domain.words) == _blocks.SPLITS
-    assert tuple(OPTIONS["dtype"].domain.words) == _blocks.DTYPES
-    assert tuple(OPTIONS["rule"].domain.words) == cross_validate.RULES
     assert str(PCA_COMPONENTS) in OPTIONS["components"].usual
     assert str(DEFAULT_FOLDS) in OPTIONS["folds"].usual
     assert (len(DEFAULT_ALPHAS), OPTIONS["alphas"].usual) == (10, "ten values")
@@ -198,10 +196,12 @@ def test_requests_have_limits_of_their_own(tmp_path, options, limit):
 # --- one more method ------------------------------------------------------------------------------------
 
 
-def plan_shrunk(job, *, shrinkage, depth):
-    """Cut nothing: it has been asked with all options, checked."""
-    assert (shrinkage, depth) == (0.5, 3)
-    return (Cut((16, 16), 1, 1 << 20, 0, 0),)
+class ShrunkWork(MeanWork):
+    """It has been asked with all options, checked."""
+
+    def __init__(self, lesson, run, *, shrinkage, depth):
+        assert (shrinkage, depth) == (0.5, 3)
+        super().__init__(lesson, run)
 
 
 @pytest.fixture
@@ -212,7 +212,9 @@ def one_more(monkeypatch):
     with monkeypatch.context() as patch:
         for option in (shrinkage, depth):
             patch.setitem(OPTIONS, option.name, option)
-        method = Method((__name__, "", "plan_shrunk"), {"shrinkage": 0.25, "depth": None}, label="shrunk ridge")
+        method = Method(
+            (__name__, "ShrunkWork"), {"shrinkage": 0.25, "depth": None}, label="shrunk ridge", help="Shrinks."
+        )
         patch.setitem(METHODS, "shrunk", method)
         _make_again()
         yield

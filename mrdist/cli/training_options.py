@@ -1,24 +1,20 @@
-"""Options of trainings in the shell, made from the table of them.
-
-The registry of methods loads what trains: a command asks it for its options when it runs, not when it is imported.
-"""
+"""Options of trainings in the shell, made from the table of them and the registry of methods."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from mrdist.cli.options import Command, Decorator, add_options
 from mrdist.errors import ParameterError
 from mrdist.methods.domains import Flag
+from mrdist.methods.method import Method
 from mrdist.methods.option_table import OPTIONS, SHARED, Option
 from mrdist.methods.option_words import by_option, describe, name_default, sentence
-
-if TYPE_CHECKING:
-    from mrdist.methods.method import Method
+from mrdist.methods.registry import METHODS
 
 
 class Value(click.ParamType[Any]):
@@ -95,29 +91,13 @@ def shared_option(name: str) -> Decorator:
 
 
 class MethodCommand(click.Command):
-    """A command with ``--method`` and the options of methods.
-
-    Parameters
-    ----------
-    methods
-        Returns the methods that it knows.
-    """
-
-    def __init__(self, *args: Any, methods: Callable[[], Mapping[str, Method]] | None = None, **settings: Any) -> None:
-        super().__init__(*args, **settings)
-        self.methods = methods or _all_methods
+    """A command with ``--method`` and the options of methods."""
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Return its own parameters, and before the labels those of the methods."""
         own = super().get_params(ctx)
         at = [parameter.name for parameter in own].index("source")
-        return [*own[:at], *_method_options(self.methods()), *own[at:]]
-
-
-def _all_methods() -> Mapping[str, Method]:
-    from mrdist.methods.registry import METHODS
-
-    return METHODS
+        return [*own[:at], *_method_options(METHODS), *own[at:]]
 
 
 def _method_options(methods: Mapping[str, Method]) -> list[click.Parameter]:

@@ -9,19 +9,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mrdist.errors import ParameterError
-from mrdist.moments import COLORS, Color
+from mrdist.methods.option_table import OPTIONS
+from mrdist.moments import Color
 from mrdist.storage import FaceFrame, Images, redact
-
-SPLITS = ("train", "val", "test", "all")
-DTYPES = ("float32", "float64")
 
 
 def check_choices(color: str, split: str = "train", dtype: str = "float32") -> None:
     """Raise ParameterError if an option is not one of its choices."""
-    for name, value, allowed in (("color", color, COLORS), ("split", split, SPLITS), ("dtype", dtype, DTYPES)):
-        if value not in allowed:
-            raise ParameterError(f"{name} must be one of {', '.join(allowed)}, got {value!r}.")
+    for name, value in (("color", color), ("split", split), ("dtype", dtype)):
+        OPTIONS[name].check(value)
 
 
 def versions() -> dict[str, str]:

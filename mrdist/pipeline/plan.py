@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import cycle
-from typing import Literal
+from typing import Any, Literal
 
 from mrdist.arguments import Address, plain_arguments
 from mrdist.calibration import Rates, measure_kernels, predict_seconds, predict_start

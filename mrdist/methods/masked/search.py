@@ -50,7 +50,6 @@ from mrdist.storage.weights import TrainOutput
 
 logger = logging.getLogger("mrdist")
 
-RULES = ("min", "1se", "pixel")
 Errors = npt.NDArray[np.float64]
 
 
@@ -95,8 +94,6 @@ class Grid:
 def describe_search(lesson: Lesson, grid: Grid, *, penalize_intercept: bool) -> tuple[Training, Search, Workload]:
     """Check the options; describe what will be trained, what is tried, and what decides the cost of both."""
     rule = "min" if grid.rule is None else grid.rule
-    if rule not in RULES:
-        raise ParameterError(f"rule must be one of {', '.join(RULES)}, got {rule!r}.")
     images = lesson.images
     fields = grid.fields(images.shape)
     alphas = check_alphas(DEFAULT_ALPHAS if grid.alphas is None else grid.alphas)
