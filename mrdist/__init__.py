@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from mrdist.estimator import MaskedRegression
     from mrdist.geometry import ReceptiveField
     from mrdist.moments import SufficientStatistics
-    from mrdist.pipeline.accumulate import accumulate
-    from mrdist.pipeline.plan import plan
-    from mrdist.pipeline.refine import refine
-    from mrdist.pipeline.save import save
-    from mrdist.pipeline.sizes import sizes
-    from mrdist.pipeline.solve import solve
-    from mrdist.pipeline.train import train
-    from mrdist.pipeline.train_mappings import train_mappings
+    from mrdist.pipeline.applying.refine import refine
+    from mrdist.pipeline.applying.save import save
+    from mrdist.pipeline.judging.sizes import sizes
+    from mrdist.pipeline.training.accumulate import accumulate
+    from mrdist.pipeline.training.mappings import train_mappings
+    from mrdist.pipeline.training.plan import plan
+    from mrdist.pipeline.training.solve import solve
+    from mrdist.pipeline.training.train import train
     from mrdist.refinement import Refinement
     from mrdist.storage import (
         check_images,

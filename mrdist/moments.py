@@ -5,11 +5,11 @@ The Gram entry of two taps at an output pixel is a *lag map* at a neighbouring p
 ``d = o_a - o_b``. Neighbouring pixels share these products, so an r x r field needs ``((2r - 1)^2 + 1) / 2`` maps
 instead of ``r^2 (r^2 + 1) / 2`` sums a pixel.
 
-Images are integers: uint8 and uint16 as they are, floats in 0..1 rounded once to multiples of 2^-22. A few dozen
-groups of items at a time (`mrdist._kernels.accumulation`), the products of bytes are summed as int32 and those of
-more bits as float64, which holds 512 products of two 22-bit numbers. These sums are exact in any order, and are then
-added to integers: the statistics do not depend on how the images were cut into slabs, blocks or chunks. These are
-uint32 as long as the number of rows allows (66,051 rows of bytes), which halves the memory, and int64 from there.
+Images are integers: uint8 and uint16 as they are, floats in 0..1 rounded once to multiples of 2^-22. A few dozen groups
+of items at a time (`mrdist._kernels.accumulation`), the products of bytes are summed as int32 and those of more bits as
+float64, which holds 512 products of two 22-bit numbers. These sums are exact in any order, and are then added to
+integers, uint32 as long as the number of rows allows (66,051 rows of bytes) and int64 from there: the statistics do not
+depend on how the images were cut.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def unit_of(dtype: npt.DTypeLike) -> int:
     (255, 65535, 4194304)
     """
     dtype = np.dtype(dtype)
-    if dtype == np.uint8 or dtype == np.uint16:
+    if dtype in (np.uint8, np.uint16):
         return int(np.iinfo(dtype).max)
     if dtype.kind == "f":
         return FIXED_POINT
@@ -108,12 +108,12 @@ def to_integers(images: npt.NDArray[Any], what: str = "images") -> npt.NDArray[A
     check_values(images, what)
     if images.dtype.kind != "f":
         return images
-    integers = np.empty(images.shape, dtype=np.int32)
-    flat, values = integers.reshape(-1), images.reshape(-1)
-    for start in range(0, len(flat), _ROUNDED):  # all at once would take four times the memory of the images
-        part = values[start : start + _ROUNDED].astype(np.float64)
-        flat[start : start + _ROUNDED] = np.rint(np.multiply(part, FIXED_POINT, out=part), out=part)
-    return integers
+    values = images.reshape(-1)
+    integers = np.empty(len(values), dtype=np.int32)
+    for start in range(0, len(values), _ROUNDED):  # all at once would take four times the memory of the images
+        part = slice(start, start + _ROUNDED)
+        integers[part] = np.rint(values[part].astype(np.float64) * FIXED_POINT)
+    return integers.reshape(images.shape)
 
 
 def check_values(images: npt.NDArray[Any], what: str = "images") -> None:

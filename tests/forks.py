@@ -135,19 +135,19 @@ def serve():
     import s3fs  # noqa: F401
 
     import mrdist.methods.masked.search
-    import mrdist.pipeline.accumulate
-    import mrdist.pipeline.compare
-    import mrdist.pipeline.evaluate
-    import mrdist.pipeline.export
-    import mrdist.pipeline.generate
-    import mrdist.pipeline.ingest
-    import mrdist.pipeline.plan
-    import mrdist.pipeline.plot
-    import mrdist.pipeline.refine
-    import mrdist.pipeline.report
-    import mrdist.pipeline.solve
-    import mrdist.pipeline.synthesize
-    import mrdist.pipeline.train
+    import mrdist.pipeline.applying.export
+    import mrdist.pipeline.applying.refine
+    import mrdist.pipeline.applying.synthesize
+    import mrdist.pipeline.ingesting.generate
+    import mrdist.pipeline.ingesting.ingest
+    import mrdist.pipeline.judging.compare
+    import mrdist.pipeline.judging.evaluate
+    import mrdist.pipeline.showing.plot
+    import mrdist.pipeline.showing.report
+    import mrdist.pipeline.training.accumulate
+    import mrdist.pipeline.training.plan
+    import mrdist.pipeline.training.solve
+    import mrdist.pipeline.training.train
     import mrdist.plotting
     from mrdist.cli import main
 

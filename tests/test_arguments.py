@@ -12,8 +12,8 @@ from PIL import Image
 import mrdist
 from mrdist.arguments import plain
 from mrdist.errors import ParameterError
-from mrdist.pipeline import plot, plot_alignment
-from mrdist.pipeline.learning_curve import learning_curve
+from mrdist.pipeline.judging.learning_curve import learning_curve
+from mrdist.pipeline.showing import plot, plot_alignment
 from mrdist.storage import describe
 
 LABELS = np.array(["neutral", "happy"])

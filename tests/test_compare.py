@@ -9,7 +9,7 @@ import pytest
 from commands import failure, report, succeed, warm
 
 import mrdist
-from mrdist.pipeline.compare import COLUMNS
+from mrdist.pipeline.judging.compare import COLUMNS
 from mrdist.storage import stored_bytes
 
 METHODS = "mr,pixel,mean,identity"
@@ -169,7 +169,7 @@ def test_reports_of_nothing_are_refused(compared, tmp_path):
 
 
 def test_weights_of_a_dense_mapping_are_found_by_asking():
-    from mrdist.pipeline.report import _probe
+    from mrdist.pipeline.showing.report import _probe
 
     rng = np.random.default_rng(0)
     matrix, intercept = rng.normal(size=(20, 20)), rng.normal(size=20)

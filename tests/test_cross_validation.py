@@ -22,7 +22,7 @@ from mrdist.planning import DEFAULT_MEMORY, SearchSizes, Workload, plan_training
 from mrdist.plotting import plot_cv
 from mrdist.selection import assign_folds
 from mrdist.storage import Images
-from mrdist.storage.images import ImageReader
+from mrdist.storage.images.reader import ImageReader
 
 BETWEEN = ("--source", "neutral", "--target", "happy")
 HERE = ("--workers", "0")
@@ -374,7 +374,7 @@ def test_killed_in_either_phase_it_goes_on(stores, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "where", ["mrdist.storage.cross_validation.create_arrays", "mrdist.storage.outputs.consolidate"]
+    "where", ["mrdist.storage.weights.cross_validation.create_arrays", "mrdist.storage.weights.output.consolidate"]
 )
 def test_stopped_between_two_steps_it_goes_on(stores, tmp_path, monkeypatch, where):
     """At the barrier, half-way through the choice; and at the very end, when all is written."""
@@ -394,7 +394,7 @@ def test_stopped_between_two_steps_it_goes_on(stores, tmp_path, monkeypatch, whe
     with monkeypatch.context() as patch:
         patch.setattr(where, stop)
         if where.endswith("consolidate"):
-            patch.setattr("mrdist.storage.outputs.remove_progress", lambda _: None)
+            patch.setattr("mrdist.storage.weights.output.remove_progress", lambda _: None)
         with pytest.raises(StoppedError):
             run()
     run()

@@ -14,8 +14,8 @@ import mrdist
 from mrdist.datasets.depth import to_depth
 from mrdist.datasets.photographs import read_pixels
 from mrdist.methods.registry import METHODS
-from mrdist.pipeline.browse import read_one, to_png
-from mrdist.pipeline.plot import plot_faces
+from mrdist.pipeline.showing.browse import read_one, to_png
+from mrdist.pipeline.showing.plot import plot_faces
 from mrdist.storage import Images
 
 HEIGHT, WIDTH = 24, 16

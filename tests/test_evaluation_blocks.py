@@ -9,7 +9,7 @@ from skimage.metrics import structural_similarity
 
 import mrdist
 from mrdist.errors import MemoryLimitError
-from mrdist.pipeline import _scores
+from mrdist.pipeline.judging import _scores
 from mrdist.planning import ScoringSizes, plan_scoring
 from mrdist.scoring import lab_chroma
 

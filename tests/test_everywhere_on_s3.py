@@ -18,7 +18,7 @@ import mrdist
 from mrdist.errors import DamagedChunkError, MissingChunkError
 from mrdist.geometry import Block
 from mrdist.storage import Images
-from mrdist.storage.remote import CONNECTIONS
+from mrdist.storage.access.remote import CONNECTIONS
 
 FACES = ("--size", 32, "--labels", "neutral,happy", "--color", "gray", "--workers", 0)
 PAIR = ("--source", "neutral", "--target", "happy", "--split", "all")

@@ -15,12 +15,12 @@ from mrdist.datasets.alignment import FRAME_PUPILS, place_frame
 from mrdist.datasets.retouching import crop_face, feathered, retouch
 from mrdist.errors import DataError, ParameterError
 from mrdist.methods.registry import METHODS
-from mrdist.pipeline.opened import OpenedMapping
+from mrdist.pipeline.showing.opened import OpenedMapping
 from mrdist.storage import WeightsReader
-from mrdist.storage.face_frame import FaceFrame
-from mrdist.storage.images import Images
-from mrdist.storage.mappings import MappingGroup
-from mrdist.storage.urls import consolidate, open_group
+from mrdist.storage.access.urls import consolidate, open_group
+from mrdist.storage.images.face_frame import FaceFrame
+from mrdist.storage.images.reader import Images
+from mrdist.storage.weights.mappings import MappingGroup
 
 LABELS = {"source": "neutral", "target": "happy"}
 SIZE, SIDE, CORNER = 32, 80, (21, 13)  # of a frame, of the face in a photograph, and (x, y) of its corner there

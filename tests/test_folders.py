@@ -13,7 +13,7 @@ from PIL import Image
 
 from mrdist.datasets.discovery import discover
 from mrdist.errors import DataError
-from mrdist.storage.files import File, Source
+from mrdist.storage.access.files import File, Source
 
 PAIR = {"ann": {"happy": "happy/ann.png", "neutral": "neutral/ann.png"}}
 

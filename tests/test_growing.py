@@ -7,7 +7,7 @@ import pytest
 
 import mrdist
 from mrdist.storage import Images
-from mrdist.storage.growing import additions, begin_growth, finish_growth, write_addition
+from mrdist.storage.images.growing import additions, begin_growth, finish_growth, write_addition
 
 
 def grow(store, n_new, *, seed, until=None):

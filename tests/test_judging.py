@@ -10,7 +10,7 @@ import pytest
 from commands import report, succeed
 
 import mrdist
-from mrdist.pipeline._verdicts import judge, sentences
+from mrdist.pipeline.judging._verdicts import judge, sentences
 
 PEOPLE = [f"person {number}" for number in range(8)]
 HARD = np.array([1.0, 1.2, 0.9, 1.1, 1.0, 0.8, 1.3, 9.0]) * 1e-3  # one person is much harder than the others

@@ -13,7 +13,7 @@ import pytest
 
 from mrdist.datasets.discovery import LAYOUTS, discover
 from mrdist.errors import DataError, ParameterError
-from mrdist.storage.files import File, Source
+from mrdist.storage.access.files import File, Source
 
 
 def make(root, *names):

@@ -24,17 +24,17 @@ from PIL import Image
 
 import mrdist
 from mrdist.errors import StoreBusyError
-from mrdist.pipeline.accumulate import accumulate
-from mrdist.pipeline.export import export
-from mrdist.pipeline.ingest import ingest
-from mrdist.pipeline.rechunk import rechunk
-from mrdist.pipeline.refine import refine
-from mrdist.pipeline.solve import solve
-from mrdist.pipeline.synthesize_store import synthesize_store
-from mrdist.pipeline.train_mappings import train_mappings
+from mrdist.pipeline.applying.export import export
+from mrdist.pipeline.applying.refine import refine
+from mrdist.pipeline.applying.synthesize_store import synthesize_store
+from mrdist.pipeline.ingesting.ingest import ingest
+from mrdist.pipeline.ingesting.rechunk import rechunk
+from mrdist.pipeline.training.accumulate import accumulate
+from mrdist.pipeline.training.mappings import train_mappings
+from mrdist.pipeline.training.solve import solve
 from mrdist.storage import Lease, fenced_by, lease, run_state
-from mrdist.storage.records import read_record, write_record
-from mrdist.storage.urls import create_group, open_group, remove_output
+from mrdist.storage.access.records import read_record, write_record
+from mrdist.storage.access.urls import create_group, open_group, remove_output
 
 PAIR = {"source": "neutral", "target": "happy"}
 OPTIONS = ("--source", "neutral", "--target", "happy", "--receptive-field", 5)

@@ -135,8 +135,14 @@ def test_a_store_of_before_there_were_methods(stores, tmp_path):
 
 
 def test_a_method_of_a_newer_mrdist(stores, tmp_path):
+    """It is read if its layout is known."""
     url = tmp_path / "w.zarr"
     commands.succeed("train", stores.images, url, *LABELS, "--method=mean", *SERIAL)
+    intercept = mrdist.open_weights(str(url)).to_xarray()["intercept"].values
     commands.damage(url, "training", lambda training: training | {"method": "magic"})
-    with pytest.raises(StoreFormatError, match="'magic'"):
+    model = mrdist.open_weights(str(url))
+    assert model.method == "magic"
+    np.testing.assert_array_equal(model.to_xarray()["intercept"].values, intercept)
+    commands.damage(url, "layout", lambda _: "magical")
+    with pytest.raises(StoreFormatError, match="'magic' and has the layout 'magical'"):
         mrdist.open_weights(str(url))

@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 import mrdist
 from mrdist.errors import ParameterError
 from mrdist.methods.registry import METHODS
-from mrdist.pipeline.check import check_training
+from mrdist.pipeline.training.check import check_training
 from mrdist.service.app import create_app
 from mrdist.service.catalog import Catalog
 from mrdist.service.settings import Settings

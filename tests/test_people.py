@@ -7,8 +7,8 @@ from PIL import Image
 
 import mrdist
 from mrdist.geometry import ReceptiveField
-from mrdist.pipeline._jury import small_faces
-from mrdist.pipeline.learning_curve import learning_curve
+from mrdist.pipeline.judging._jury import small_faces
+from mrdist.pipeline.judging.learning_curve import learning_curve
 from mrdist.storage import Images, WeightsReader
 
 
@@ -94,7 +94,7 @@ def test_small_faces_are_means_of_squares_however_they_are_read(tmp_path, draw_i
     weights = str(tmp_path / "weights.zarr")
     mrdist.train(images.url, weights, source="neutral", target="happy", workers=0, progress=False)
     made = small_faces(images, "neutral", rows, WeightsReader.open(weights))
-    monkeypatch.setattr("mrdist.pipeline._jury._STRIP_BYTES", 1 << 17)
+    monkeypatch.setattr("mrdist.pipeline.judging._jury._STRIP_BYTES", 1 << 17)
     assert np.array_equal(small_faces(images, "neutral", rows), found)
     assert np.array_equal(small_faces(images, "neutral", rows, WeightsReader.open(weights)), made)
     whole = np.clip(mrdist.open_weights(weights).predict(pixels[rows]), 0, 1) @ (0.299, 0.587, 0.114)

@@ -12,10 +12,10 @@ import pytest
 
 import mrdist
 from mrdist.errors import DamagedChunkError
-from mrdist.pipeline.accumulate import accumulate
-from mrdist.pipeline.info import block_map
-from mrdist.pipeline.solve import solve
-from mrdist.pipeline.train_mappings import train_mappings
+from mrdist.pipeline.showing.info import block_map
+from mrdist.pipeline.training.accumulate import accumulate
+from mrdist.pipeline.training.mappings import train_mappings
+from mrdist.pipeline.training.solve import solve
 
 PAIR = {"source": "a", "target": "b"}
 WORK = {"block": (16, 16), "workers": 0, "split": "all"}

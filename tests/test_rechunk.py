@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import mrdist
 from mrdist.errors import MissingChunkError, ParameterError, StoreError, StoreIncompleteError
-from mrdist.pipeline.rechunk import tile_shape
+from mrdist.pipeline.ingesting.rechunk import tile_shape
 from mrdist.storage import describe
 
 N_IMAGES, SIZE = 20, 48

@@ -11,7 +11,7 @@ import faulty_s3
 import pytest
 
 from mrdist.errors import StoreError
-from mrdist.storage.records import create_record, list_records, read_record, remove_record, write_record
+from mrdist.storage.access.records import create_record, list_records, read_record, remove_record, write_record
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_a_record_that_is_there_unseen_is_not_overwritten(s3, monkeypatch):
     url = f"s3://records/{uuid.uuid4()}.run"
     write_record(url, {"who": "first"}, s3.options)
     looks = iter([None, {"who": "first"}])
-    monkeypatch.setattr("mrdist.storage.records.read_record", lambda _url, _options: next(looks))
+    monkeypatch.setattr("mrdist.storage.access.records.read_record", lambda _url, _options: next(looks))
     assert create_record(url, {"who": "second"}, s3.options) is False
     monkeypatch.undo()
     assert list(looks) == []

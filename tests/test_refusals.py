@@ -77,7 +77,7 @@ def test_what_never_reaches_a_server(s3, environment, wrong, advice):
     environment = {**os.environ, "AWS_EC2_METADATA_DISABLED": "true", **environment}
     began = time.monotonic()
     sentence = commands.failure(
-        "info", IMAGES, env=environment, constants={"mrdist.storage.retries._FIRST_CONTACT_SECONDS": 1.0}
+        "info", IMAGES, env=environment, constants={"mrdist.storage.access.retries._FIRST_CONTACT_SECONDS": 1.0}
     )
     assert IMAGES in sentence
     assert wrong in sentence
@@ -94,7 +94,7 @@ def test_what_never_reaches_a_server(s3, environment, wrong, advice):
     ],
 )
 def test_what_is_set_after_a_refusal_counts_in_the_same_process(s3, monkeypatch, name, wrong, sentence):
-    monkeypatch.setattr("mrdist.storage.retries._FIRST_CONTACT_SECONDS", 1.0)
+    monkeypatch.setattr("mrdist.storage.access.retries._FIRST_CONTACT_SECONDS", 1.0)
     with monkeypatch.context() as environment:
         environment.setenv(name, wrong)
         with pytest.raises(StoreError, match=re.escape(sentence)):

@@ -11,7 +11,7 @@ import trustme
 import mrdist
 from mrdist.errors import ExecutionError
 from mrdist.execution import _cluster
-from mrdist.pipeline.synthesize_store import synthesize_store
+from mrdist.pipeline.applying.synthesize_store import synthesize_store
 
 LABELS = ("--source", "neutral", "--target", "happy")
 

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError, NoCredenti
 import mrdist
 from mrdist.errors import StoreError
 from mrdist.storage import retries
-from mrdist.storage.retries import Waits, may_pass
+from mrdist.storage.access.retries import Waits, may_pass
 
 
 def answer(status, code):
@@ -71,7 +71,7 @@ def s3():
 
 
 PAIR = ("--source", "neutral", "--target", "happy")
-FIRST_CONTACT = {"mrdist.storage.retries._FIRST_CONTACT_SECONDS": 1.0}
+FIRST_CONTACT = {"mrdist.storage.access.retries._FIRST_CONTACT_SECONDS": 1.0}
 
 
 @pytest.fixture(scope="module")

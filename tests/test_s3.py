@@ -61,8 +61,8 @@ def test_generate_train_and_evaluate_on_s3_equal_the_same_on_disk(bucket, tmp_pa
 
 @pytest.mark.slow
 def test_demo_leaves_everything_on_s3_and_may_run_again(bucket, monkeypatch):
-    monkeypatch.setattr("mrdist.pipeline.demo.N_IMAGES", 60)
-    monkeypatch.setattr("mrdist.pipeline.demo.SIZE", 32)
+    monkeypatch.setattr("mrdist.pipeline.showing.demo.N_IMAGES", 60)
+    monkeypatch.setattr("mrdist.pipeline.showing.demo.SIZE", 32)
     first, again = (mrdist.demo(f"{bucket}/demo", workers=0) for _ in range(2))
     assert first == again
     client = boto3.client("s3")

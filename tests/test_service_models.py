@@ -18,7 +18,7 @@ from mrdist.refinement import Refinement
 from mrdist.service.app import create_app
 from mrdist.service.catalog import Catalog
 from mrdist.service.routes import models as routes
-from mrdist.storage.lease import Lease
+from mrdist.storage.making.lease import Lease
 
 MODELS = "/api/v1/models"
 SIZE = 32

@@ -16,8 +16,8 @@ from sklearn.linear_model import Lasso, orthogonal_mp
 import mrdist
 from mrdist.baselines.estimators import LassoRegression, PursuitRegression
 from mrdist.selection import assign_folds
-from mrdist.storage import sparse_weights
-from mrdist.storage.sparse_weights import SparseReader
+from mrdist.storage.weights import sparse as sparse_weights
+from mrdist.storage.weights.sparse import SparseReader
 
 SERIAL = ("--workers", "0")
 LABELS = ("--source", "neutral", "--target", "happy")

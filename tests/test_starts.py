@@ -23,7 +23,7 @@ from mrdist.running.phases import Work
 from mrdist.scoring import neg_mean_squared_error
 from mrdist.service.routes.comparisons import Comparison
 from mrdist.storage import create_images, finish_images, write_images
-from mrdist.storage.images_writer import write_rows
+from mrdist.storage.images.writer import write_rows
 
 SLOW = 0.3
 SHAPE = (12, 16)

@@ -14,7 +14,7 @@ import zarr
 import mrdist
 from mrdist.geometry import Block, ReceptiveField
 from mrdist.storage import Statistics, create_images, finish_images, write_images
-from mrdist.storage.statistics_writer import StatisticsOutput
+from mrdist.storage.sums.writer import StatisticsOutput
 
 BETWEEN = ("--source", "neutral", "--target", "happy")
 HERE = ("--workers", "0")
@@ -289,7 +289,7 @@ def test_a_new_store_needs_labels(stores, tmp_path):
 
 
 def test_sums_too_large_for_an_entry_take_several(tmp_path, monkeypatch, draw_images):
-    monkeypatch.setattr("mrdist.storage.statistics._ROWS_IN_32_BITS", 10)  # three images of three channels
+    monkeypatch.setattr("mrdist.storage.sums.reader._ROWS_IN_32_BITS", 10)  # three images of three channels
     pixels = {label: draw_images((8, 20, 20, 3), seed=seed) for seed, label in enumerate("ab")}
     images = commands.write_store(tmp_path / "images.zarr", pixels)
     statistics, weights = str(tmp_path / "s.zarr"), str(tmp_path / "w.zarr")
@@ -396,8 +396,8 @@ def test_an_addition_stopped_at_its_very_end(stores, grown, monkeypatch):
         raise StoppedError
 
     with monkeypatch.context() as patch:
-        patch.setattr("mrdist.storage.statistics_writer.remove_progress", lambda _: None)
-        patch.setattr("mrdist.storage.statistics_writer.consolidate", stop)
+        patch.setattr("mrdist.storage.sums.writer.remove_progress", lambda _: None)
+        patch.setattr("mrdist.storage.sums.writer.consolidate", stop)
         with pytest.raises(StoppedError):
             mrdist.accumulate(str(stores.all), str(grown), append=True, split="all", workers=0)
     assert (grown / "progress").exists()
@@ -430,7 +430,7 @@ def test_bad_images_leave_the_store_as_useful_as_it_was(tmp_path):
 
 def test_tasks_share_what_the_driver_decided(stores, tmp_path, monkeypatch):
     """The rows to sum come from the store in the making, not from another look at the images."""
-    monkeypatch.setattr("mrdist.pipeline.accumulate._sum_block", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("mrdist.pipeline.training.accumulate._sum_block", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         mrdist.accumulate(str(stores.all), str(tmp_path / "s.zarr"), source="neutral", target="happy", workers=0)
     output = StatisticsOutput.open(str(tmp_path / "s.zarr"), None)

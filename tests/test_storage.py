@@ -26,8 +26,8 @@ from mrdist.errors import (
 from mrdist.geometry import Block, ReceptiveField, block_grid
 from mrdist.solvers import solve
 from mrdist.storage import Images, Training, create_images, describe, train_output, write_csr
-from mrdist.storage.outputs import chunk_side
-from mrdist.storage.urls import clear_output
+from mrdist.storage.access.urls import clear_output
+from mrdist.storage.weights.output import chunk_side
 
 WHOLE = Block(0, 0, 20, 24)
 

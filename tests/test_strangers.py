@@ -9,7 +9,7 @@ import zarr
 
 import mrdist
 from mrdist.errors import ForeignStoreError, StoreError, StoreExistsError, StoreNotFoundError
-from mrdist.pipeline.plot import plot_faces, plot_intercept
+from mrdist.pipeline.showing.plot import plot_faces, plot_intercept
 from mrdist.storage import Images, Statistics, WeightsReader, describe
 
 _PAIR = {"source": "neutral", "target": "happy", "workers": 0}

@@ -67,9 +67,9 @@ def assert_made(url, weights, store):
 def test_predictions_of_whole_images_for_any_chunks_and_strips(
     chunks, strip, trained, small_images_store, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("mrdist.storage.images_writer._MAX_RUN", 1)  # runs of 4 images
-    monkeypatch.setattr("mrdist.pipeline.synthesize_store.strip_height", lambda *_: strip)
-    monkeypatch.setattr("mrdist.pipeline.synthesize_store._BATCH_BYTES", 3 * SHAPE[0] * SHAPE[1] * 4)
+    monkeypatch.setattr("mrdist.storage.images.writer._MAX_RUN", 1)  # runs of 4 images
+    monkeypatch.setattr("mrdist.pipeline.applying.synthesize_store.strip_height", lambda *_: strip)
+    monkeypatch.setattr("mrdist.pipeline.applying.synthesize_store._BATCH_BYTES", 3 * SHAPE[0] * SHAPE[1] * 4)
     store = small_images_store(shape=SHAPE, chunks=chunks)
     report = mrdist.synthesize(trained(receptive_field=5), store.url, str(tmp_path / "made.zarr"), workers=0)
     assert_made(report.url, trained(receptive_field=5), store)
@@ -107,7 +107,7 @@ def test_images_beyond_the_memory_of_a_worker_are_made_in_strips(trained, small_
 def test_runs_without_any_image_are_black_chunks_and_not_missing_ones(
     trained, small_images_store, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("mrdist.storage.images_writer._MAX_RUN", 1)
+    monkeypatch.setattr("mrdist.storage.images.writer._MAX_RUN", 1)
     store = small_images_store(shape=SHAPE)
     group = zarr.open_group(store.url, mode="r+", use_consolidated=False)
     store.present[:8, 1] = False

@@ -108,7 +108,7 @@ class ImageRegressor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
         """
         check_is_fitted(self)
         # By name: only the pipeline, above this layer, knows stores.
-        save: Callable[..., None] = import_module("mrdist.pipeline.save").save
+        save: Callable[..., None] = import_module("mrdist.pipeline.applying.save").save
         save(
             self,
             url,

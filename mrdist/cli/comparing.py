@@ -84,7 +84,7 @@ def compare(images: str, as_json: bool, **options: Any) -> None:
 
     DIR holds the weights stores, compare.json, compare.csv and compare.png.
     """
-    from mrdist.pipeline.compare import compare
+    from mrdist.pipeline.judging.compare import compare
 
     comparison = compare(images, **options)
     if as_json:
@@ -97,7 +97,7 @@ def compare(images: str, as_json: bool, **options: Any) -> None:
 
 def print_comparison(comparison: dict[str, Any]) -> None:
     """Print the rows of `mrdist.compare` as a table."""
-    from mrdist.pipeline._verdicts import name_of, sentences
+    from mrdist.pipeline.judging._verdicts import name_of, sentences
 
     def number(value: float | None, form: str) -> str:
         return "-" if value is None else f"{value:{form}}"
@@ -148,7 +148,7 @@ def print_comparison(comparison: dict[str, Any]) -> None:
 @json_option
 def report(urls: tuple[str, ...], out: str, as_json: bool, **options: Any) -> None:
     """Write one self-contained HTML page about the mappings at URLS: weights stores, or folders of `mrdist compare`."""
-    from mrdist.pipeline.report import report
+    from mrdist.pipeline.showing.report import report
 
     written = report(urls, out, **options)
     if as_json:

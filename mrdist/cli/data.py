@@ -46,7 +46,7 @@ def generation_options(command: Command) -> Command:
 def generate(url: str, labels: str | None, as_json: bool, **options: Any) -> None:
     """Write synthetic faces to an images store at URL."""
     from mrdist.datasets.synthetic import LABELS
-    from mrdist.pipeline.generate import generate
+    from mrdist.pipeline.ingesting.generate import generate
 
     names = tuple(name.strip() for name in labels.split(",")) if labels is not None else LABELS
     generate(url, labels=names, **options)
@@ -127,7 +127,7 @@ def ingest(
 ) -> None:
     """Align the photographs in each SRC, a folder, archive or manifest, and write them to an images store at URL."""
     from mrdist.datasets.alignment import MEANINGS
-    from mrdist.pipeline.ingest import ingest
+    from mrdist.pipeline.ingesting.ingest import ingest
 
     pairs = [pair.partition("=") for pair in rename]
     for old, equals, new in pairs:
@@ -162,7 +162,7 @@ def ingest(
 @json_option
 def rechunk(images: str, url: str, as_json: bool, **options: Any) -> None:
     """Copy the images store IMAGES to URL with chunks that suit training."""
-    from mrdist.pipeline.rechunk import rechunk
+    from mrdist.pipeline.ingesting.rechunk import rechunk
 
     report = rechunk(images, url, **options)
     if as_json:
@@ -180,7 +180,7 @@ def rechunk(images: str, url: str, as_json: bool, **options: Any) -> None:
 @json_option
 def info(url: str, as_json: bool) -> None:
     """Describe the store at URL, complete or not."""
-    from mrdist.pipeline.info import info
+    from mrdist.pipeline.showing.info import info
 
     description = info(url)
     if as_json:

@@ -44,7 +44,7 @@ def plot() -> None:
 @json_option
 def faces(weights: str, images: str, out: str, as_json: bool, **options: Any) -> None:
     """Draw inputs, outputs of WEIGHTS and targets."""
-    from mrdist.pipeline.plot import plot_faces
+    from mrdist.pipeline.showing.plot import plot_faces
 
     print_picture(plot_faces(weights, images, out, **options), as_json)
 
@@ -60,7 +60,7 @@ def faces(weights: str, images: str, out: str, as_json: bool, **options: Any) ->
 @json_option
 def refinement(weights: str, images: str | None, out: str, as_json: bool, **options: Any) -> None:
     """Draw how important each pixel of WEIGHTS is, over a face of IMAGES, for several disks and smoothings."""
-    from mrdist.pipeline.plot import plot_refinement
+    from mrdist.pipeline.showing.plot import plot_refinement
 
     given = {name: value for name, value in options.items() if value is not None}
     print_picture(plot_refinement(weights, images, out, **given), as_json)
@@ -75,7 +75,7 @@ def refinement(weights: str, images: str | None, out: str, as_json: bool, **opti
 @json_option
 def receptive_fields(weights: str, out: str, as_json: bool, **options: Any) -> None:
     """Draw the weights of some output pixels of WEIGHTS."""
-    from mrdist.pipeline.plot import plot_receptive_fields
+    from mrdist.pipeline.showing.plot import plot_receptive_fields
 
     print_picture(plot_receptive_fields(weights, out, **options), as_json)
 
@@ -86,7 +86,7 @@ def receptive_fields(weights: str, out: str, as_json: bool, **options: Any) -> N
 @json_option
 def intercept(weights: str, out: str, as_json: bool) -> None:
     """Draw the intercept of WEIGHTS, which every output shares."""
-    from mrdist.pipeline.plot import plot_intercept
+    from mrdist.pipeline.showing.plot import plot_intercept
 
     print_picture(plot_intercept(weights, out), as_json)
 
@@ -106,7 +106,7 @@ def alignment(images: str, out: str, as_json: bool, **options: Any) -> None:
 
     The measure's unit and usual values are below the picture and in the report of mrdist ingest.
     """
-    from mrdist.pipeline.plot_alignment import meaning_of, plot_alignment
+    from mrdist.pipeline.showing.plot_alignment import meaning_of, plot_alignment
 
     picture, worst = plot_alignment(images, out, **options)
     if as_json:
@@ -123,7 +123,7 @@ def alignment(images: str, out: str, as_json: bool, **options: Any) -> None:
 @json_option
 def cv(weights: str, out: str, as_json: bool) -> None:
     """Draw the errors of the cross-validation that chose alpha and receptive field of WEIGHTS."""
-    from mrdist.pipeline.plot import plot_cv
+    from mrdist.pipeline.showing.plot import plot_cv
 
     print_picture(plot_cv(weights, out), as_json)
 
@@ -136,7 +136,7 @@ def cv(weights: str, out: str, as_json: bool) -> None:
 @json_option
 def mask(out: str, as_json: bool, **options: Any) -> None:
     """Draw where masked regression may have weights: the whole matrix of a small image."""
-    from mrdist.pipeline.plot import plot_mask
+    from mrdist.pipeline.showing.plot import plot_mask
 
     print_picture(plot_mask(out, **options), as_json)
 
@@ -169,7 +169,7 @@ def learning_curve(
     images: str, out: str, workers: int | None, scheduler: str | None, as_json: bool, **options: Any
 ) -> None:
     """Draw the error of masked regression on people of IMAGES against the number of training pairs."""
-    from mrdist.pipeline.plot import plot_learning_curve
+    from mrdist.pipeline.showing.plot import plot_learning_curve
 
     options["pairs"] = options["pairs"] or ()
     if workers is None and scheduler is None:

@@ -23,8 +23,8 @@ from mrdist.cli.options import (
 from mrdist.cli.training_options import shared_option, table_option
 
 if TYPE_CHECKING:
-    from mrdist.pipeline.synthesize import GroupSynthesisReport, SynthesisReport
-    from mrdist.pipeline.synthesize_store import StoreSynthesisReport
+    from mrdist.pipeline.applying.synthesize import GroupSynthesisReport, SynthesisReport
+    from mrdist.pipeline.applying.synthesize_store import StoreSynthesisReport
 
 logger = logging.getLogger("mrdist")
 
@@ -54,7 +54,7 @@ def synthesize(weights: str, inputs: tuple[str, ...], out: str, as_json: bool, *
     If INPUTS is an images store, its images of the source label become an images store of the target label at URL.
     A group of mappings writes one folder or store for each, with its name, inside DIR or URL.
     """
-    from mrdist.pipeline.synthesize import GroupSynthesisReport, synthesize
+    from mrdist.pipeline.applying.synthesize import GroupSynthesisReport, synthesize
 
     report = synthesize(weights, inputs, out, **options)
     _warn_of_faces(report)
@@ -69,7 +69,7 @@ def synthesize(weights: str, inputs: tuple[str, ...], out: str, as_json: bool, *
 
 def _warn_of_faces(report: SynthesisReport | StoreSynthesisReport | GroupSynthesisReport) -> None:
     """Warn once, whatever the number of mappings, of faces unlike those of the training."""
-    from mrdist.pipeline.synthesize import GroupSynthesisReport, SynthesisReport
+    from mrdist.pipeline.applying.synthesize import GroupSynthesisReport, SynthesisReport
 
     reports = report.reports.values() if isinstance(report, GroupSynthesisReport) else (report,)
     warnings = {
@@ -83,7 +83,7 @@ def _warn_of_faces(report: SynthesisReport | StoreSynthesisReport | GroupSynthes
 
 
 def _print_synthesis(out: str, report: SynthesisReport | StoreSynthesisReport) -> None:
-    from mrdist.pipeline.synthesize import SynthesisReport
+    from mrdist.pipeline.applying.synthesize import SynthesisReport
 
     if isinstance(report, SynthesisReport):
         click.echo(f"{out}: {len(report.written)} picture(s)")
@@ -116,7 +116,7 @@ def _print_synthesis(out: str, report: SynthesisReport | StoreSynthesisReport) -
 @json_option
 def evaluate(weights: str, images: str, as_json: bool, **options: Any) -> None:
     """Score WEIGHTS and the identity mapping on the images store IMAGES; for a group, all mappings and their means."""
-    from mrdist.pipeline.evaluate import evaluate
+    from mrdist.pipeline.judging.evaluate import evaluate
 
     scores = evaluate(weights, images, **options)
     if as_json:
@@ -133,7 +133,7 @@ def print_scores(scores: dict[str, Any]) -> None:
     if "mappings" in scores:
         _print_scores_of_group(scores)
         return
-    from mrdist.pipeline._verdicts import ratio_sentence
+    from mrdist.pipeline.judging._verdicts import ratio_sentence
 
     elsewhere = scores.get("on", {})
     for title, splits in ((f"{scores['source']} -> {scores['target']}", scores["splits"]),
@@ -207,7 +207,7 @@ def refine(weights: str, as_json: bool, **options: Any) -> None:
 
     The importance is the l1 norm of the pixel's weights, standardised, dilated, smoothed and clipped to 0..1.
     """
-    from mrdist.pipeline.refine import refine
+    from mrdist.pipeline.applying.refine import refine
     from mrdist.refinement import Refinement
 
     refinement = Refinement(**{name: value for name, value in options.items() if value is not None})
@@ -226,7 +226,7 @@ def refine(weights: str, as_json: bool, **options: Any) -> None:
 @json_option
 def export(weights: str, out: str, as_json: bool, **options: Any) -> None:
     """Write WEIGHTS as sparse matrices to OUT."""
-    from mrdist.pipeline.export import export
+    from mrdist.pipeline.applying.export import export
 
     written = export(weights, out, **options)
     if as_json:
@@ -242,7 +242,7 @@ def export(weights: str, out: str, as_json: bool, **options: Any) -> None:
 @json_option
 def demo(out: str, as_json: bool, **options: Any) -> None:
     """Run the main workflow on synthetic faces: generate, train, score, draw."""
-    from mrdist.pipeline.demo import demo
+    from mrdist.pipeline.showing.demo import demo
 
     report = demo(out, **options)
     if as_json:
@@ -260,7 +260,7 @@ def demo(out: str, as_json: bool, **options: Any) -> None:
 @json_option
 def sizes(size: int, receptive_field: int, as_json: bool) -> None:
     """Measure size and speed of masked regression and, with PyTorch (the extra `gan`), of GAN generators."""
-    from mrdist.pipeline.sizes import sizes
+    from mrdist.pipeline.judging.sizes import sizes
 
     models = sizes(size, receptive_field=receptive_field)
     if as_json:

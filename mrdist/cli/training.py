@@ -26,10 +26,10 @@ from mrdist.cli.training_options import (
 
 if TYPE_CHECKING:
     from mrdist.methods.training import TrainReport
-    from mrdist.pipeline.accumulate import AccumulateReport
-    from mrdist.pipeline.check import Cost
-    from mrdist.pipeline.estimate import Estimate
-    from mrdist.pipeline.train_mappings import MappingsReport
+    from mrdist.pipeline.training.accumulate import AccumulateReport
+    from mrdist.pipeline.training.check import Cost
+    from mrdist.pipeline.training.estimate import Estimate
+    from mrdist.pipeline.training.mappings import MappingsReport
     from mrdist.planning import Plan
 
 
@@ -53,12 +53,12 @@ def train(images: str, weights: str, target: str | None, mappings: str | None, a
     """
     if (target is None) == (mappings is None):
         raise click.UsageError("give either --target (a label or all) or --mappings.")
-    from mrdist.pipeline.train import train
+    from mrdist.pipeline.training.train import train
 
     if target not in (None, "all"):
         _print_report(weights, train(images, weights, target=target, **options), as_json)
         return
-    from mrdist.pipeline.train_mappings import train_mappings
+    from mrdist.pipeline.training.mappings import train_mappings
 
     report = train_mappings(images, weights, both_ways=mappings is not None, **options)
     if as_json:
@@ -92,7 +92,7 @@ def accumulate(images: str, statistics: str, as_json: bool, **options: Any) -> N
 
     `mrdist solve` computes weights for any alpha and any smaller field from it, without reading the images.
     """
-    from mrdist.pipeline.accumulate import accumulate
+    from mrdist.pipeline.training.accumulate import accumulate
 
     report = accumulate(images, statistics, **options)
     if as_json:
@@ -116,7 +116,7 @@ def accumulate(images: str, statistics: str, as_json: bool, **options: Any) -> N
 @json_option
 def solve(statistics: str, weights: str, as_json: bool, **options: Any) -> None:
     """Solve a mapping from the store STATISTICS into the weights store WEIGHTS, without reading the images."""
-    from mrdist.pipeline.solve import solve
+    from mrdist.pipeline.training.solve import solve
 
     given = {name: value for name, value in options.items() if value is not None}
     _print_report(weights, solve(statistics, weights, **given), as_json)
@@ -173,7 +173,7 @@ def plan(images: str | None, mappings: str | None, as_json: bool, **options: Any
     if images is None:
         if supposed["pairs"] is None or supposed["size"] is None or stored["source"] or stored["target"] or mappings:
             raise click.UsageError("give IMAGES with --source and --target, or --pairs and --size instead of them.")
-        from mrdist.pipeline.estimate import estimate
+        from mrdist.pipeline.training.estimate import estimate
 
         given = {name: value for name, value in supposed.items() if value is not None}
         _print_estimate(estimate(**given, **options), as_json)
@@ -186,12 +186,12 @@ def plan(images: str | None, mappings: str | None, as_json: bool, **options: Any
                 f"--{name.replace('_', '-')} describes images that do not exist yet; leave out IMAGES or this option."
             )
     if mappings or stored["target"] == "all":
-        from mrdist.pipeline.check import check_training
+        from mrdist.pipeline.training.check import check_training
 
         stored["target"] = None
         _print_cost(images, check_training(images, both_ways=mappings is not None, **stored, **options), as_json)
         return
-    from mrdist.pipeline.plan import plan
+    from mrdist.pipeline.training.plan import plan
 
     planned = plan(images, **stored, **options)
     if as_json:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mrdist.errors import LandmarkError
-from mrdist.storage.files import File
+from mrdist.storage.access.files import File
 
 Points = npt.NDArray[np.float64]
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
 
-from mrdist.storage.files import File
+from mrdist.storage.access.files import File
 
 #: Change that reading a photograph may make unasked -> how it is reported.
 CHANGES: Mapping[str, str] = MappingProxyType(

@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 
 from mrdist.errors import PhotographError, PhotographSizeError
 from mrdist.moments import unit_of
-from mrdist.storage.files import File
+from mrdist.storage.access.files import File
 
 #: uint8, uint16 or float32, shape (y, x, channel).
 Pixels: TypeAlias = npt.NDArray[Any]

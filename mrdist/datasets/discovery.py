@@ -13,8 +13,8 @@ from mrdist.datasets.layouts.records import ANGLES, LANDMARKS, Layout, Listing, 
 from mrdist.datasets.layouts.trees import composed
 from mrdist.datasets.photographs import Photograph, Take
 from mrdist.errors import DataError, ParameterError
-from mrdist.storage.files import Source
-from mrdist.storage.urls import StorageOptions
+from mrdist.storage.access.files import Source
+from mrdist.storage.access.urls import StorageOptions
 
 _NAMED = {module.LAYOUT.name: module.LAYOUT for module in (kdef, bosphorus, jaffe, london, domains)}
 #: By name; the first five are recognised by their file names.

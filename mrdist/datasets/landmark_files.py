@@ -37,7 +37,7 @@ import numpy.typing as npt
 from mrdist.datasets._landmark_json import most_confident, read_json, two_numbers
 from mrdist.datasets.landmarks import EYES, PUPILS, is_face, read_tem
 from mrdist.errors import LandmarkError
-from mrdist.storage.files import File
+from mrdist.storage.access.files import File
 
 Points = npt.NDArray[np.float64]
 Size = tuple[int, int]

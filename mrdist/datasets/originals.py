@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 from mrdist.datasets.photographs import decoding
 from mrdist.errors import PhotographError
-from mrdist.storage.files import File
+from mrdist.storage.access.files import File
 
 #: Modes whose pixels are kept as they are; any other becomes RGB, with transparency RGBA.
 _KEPT = ("L", "LA", "RGB", "RGBA")

@@ -31,7 +31,7 @@ from mrdist.datasets.depth import (
     to_gray,
 )
 from mrdist.errors import PhotographError, PhotographFormatError, PhotographSizeError
-from mrdist.storage.files import File
+from mrdist.storage.access.files import File
 
 Color = Literal["rgb", "gray"]
 Half = Literal["left", "right"]

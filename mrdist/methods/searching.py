@@ -12,7 +12,7 @@ import numpy.typing as npt
 from mrdist.errors import ParameterError
 from mrdist.methods.lesson import Lesson
 from mrdist.selection import assign_folds, choose, default_folds, standard_error
-from mrdist.storage.outputs import WeightsOutput
+from mrdist.storage.weights.output import WeightsOutput
 
 logger = logging.getLogger("mrdist")
 

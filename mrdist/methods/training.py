@@ -14,7 +14,7 @@ from mrdist.planning import Cut, Plan
 from mrdist.running.phases import Done, Output, Work, drive
 from mrdist.running.tasks import Place, RunOptions, Task
 from mrdist.storage import FaceFrame, WeightsReader, redact
-from mrdist.storage.outputs import WeightsOutput
+from mrdist.storage.weights.output import WeightsOutput
 
 
 @dataclass(frozen=True)

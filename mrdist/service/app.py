@@ -15,7 +15,7 @@ from fastapi.routing import APIRoute
 from starlette.routing import compile_path
 
 import mrdist
-from mrdist.pipeline.opened import warm_up
+from mrdist.pipeline.showing.opened import warm_up
 from mrdist.service import problems
 from mrdist.service.catalog import Catalog
 from mrdist.service.desk import Desk

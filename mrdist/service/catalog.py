@@ -21,10 +21,10 @@ from pydantic import StringConstraints
 from mrdist.errors import MrdistError, ParameterError
 from mrdist.service.refusals import RefusedError
 from mrdist.storage import StorageOptions, describe, is_local, normalize_url, redact
-from mrdist.storage.catalogs import exists, list_stores, remove_store, stamp_of
-from mrdist.storage.lease import run_url
-from mrdist.storage.places import list_names, make_folder
-from mrdist.storage.records import remove_record
+from mrdist.storage.access.catalogs import exists, list_stores, remove_store, stamp_of
+from mrdist.storage.access.places import list_names, make_folder
+from mrdist.storage.access.records import remove_record
+from mrdist.storage.making.lease import run_url
 
 Kind = Literal["datasets", "statistics", "models", "comparisons"]
 

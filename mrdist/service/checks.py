@@ -7,9 +7,9 @@ from typing import Any
 
 from mrdist.datasets.synthetic import LABELS
 from mrdist.errors import MemoryLimitError, ParameterError
-from mrdist.pipeline.check import Cost, check_comparison, check_ingest, check_training
-from mrdist.pipeline.generate import check_generation
-from mrdist.pipeline.plan import plan
+from mrdist.pipeline.ingesting.generate import check_generation
+from mrdist.pipeline.training.check import Cost, check_comparison, check_ingest, check_training
+from mrdist.pipeline.training.plan import plan
 from mrdist.planning import MIB
 from mrdist.running.workers import n_slots_of
 from mrdist.service.catalog import Catalog

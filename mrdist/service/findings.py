@@ -7,13 +7,13 @@ from concurrent.futures import Future
 from threading import Lock, Thread
 from typing import Any
 
-from mrdist.pipeline.evaluate import evaluate
-from mrdist.pipeline.facts import measure_mapping
+from mrdist.pipeline.judging.evaluate import evaluate
+from mrdist.pipeline.showing.facts import measure_mapping
 from mrdist.service.cache import Cache
 from mrdist.service.catalog import Catalog
 from mrdist.service.problems import RefusedError
 from mrdist.service.synthesis import MODEL_BYTES
-from mrdist.storage.records import read_record, remove_record, write_record
+from mrdist.storage.access.records import read_record, remove_record, write_record
 
 _MOST_WAITING = 32
 _records: Cache[dict[str, Any]] = Cache(1024)

@@ -29,10 +29,10 @@ from mrdist.service.catalog import Catalog, Kind
 from mrdist.service.job_records import JobRecord, State
 from mrdist.service.refusals import RefusedError
 from mrdist.service.work import MAKES, Verb
-from mrdist.storage.records import create_record, list_records, read_record, remove_record, write_record
+from mrdist.storage.access.records import create_record, list_records, read_record, remove_record, write_record
 
 if TYPE_CHECKING:
-    from mrdist.pipeline.check import Cost
+    from mrdist.pipeline.training.check import Cost
 
 logger = logging.getLogger("mrdist.service")
 

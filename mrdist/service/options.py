@@ -15,7 +15,7 @@ from mrdist.methods.domains import Choice, Number, Whole
 from mrdist.methods.option_table import OPTIONS, SHARED, Option
 from mrdist.methods.option_words import by_option, describe, name_default, sentence
 from mrdist.methods.registry import METHODS
-from mrdist.pipeline.evaluate import SPLITS
+from mrdist.pipeline.judging.evaluate import SPLITS
 
 _LARGEST = 2**31 - 1
 _MOST = 16  # fields, or numbers of weights, to choose from

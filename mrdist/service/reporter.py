@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from mrdist.errors import MrdistError, StoreBusyError
-from mrdist.pipeline.info import block_map
+from mrdist.pipeline.showing.info import block_map
 from mrdist.service.catalog import Catalog
 from mrdist.service.job_records import Grid, JobRecord
 from mrdist.service.jobs import Jobs

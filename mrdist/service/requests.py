@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Fiel
 
 from mrdist.datasets.discovery import LAYOUTS
 from mrdist.datasets.synthetic import LABELS
-from mrdist.pipeline.ingest import ALIGNMENTS
+from mrdist.pipeline.ingesting.ingest import ALIGNMENTS
 from mrdist.service.catalog import Name, SourcePath
 from mrdist.service.options import comparison_fields, training_fields, whole, with_fields
 

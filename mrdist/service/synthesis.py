@@ -13,7 +13,7 @@ from anyio.lowlevel import RunVar
 from anyio.to_thread import run_sync
 
 from mrdist.errors import PhotographSizeError
-from mrdist.pipeline.opened import OpenedMapping, Retouched, memory_of, upload_pixels
+from mrdist.pipeline.showing.opened import OpenedMapping, Retouched, memory_of, upload_pixels
 from mrdist.service.cache import Cache
 from mrdist.service.catalog import Catalog
 

@@ -35,15 +35,15 @@ def perform(catalog: Catalog, settings: Settings, verb: Verb, name: str, options
     if verb == "train":
         return _train(images, url, {**given, **how})
     if verb == "compare":
-        from mrdist.pipeline.compare import compare
+        from mrdist.pipeline.judging.compare import compare
 
         return compare(images, **given, out=url, **how)
     if verb == "generate":
-        from mrdist.pipeline.generate import generate
+        from mrdist.pipeline.ingesting.generate import generate
 
         generate(url, **given, **how)
         return {"images": given["images"]}
-    from mrdist.pipeline.ingest import ingest
+    from mrdist.pipeline.ingesting.ingest import ingest
 
     source = catalog.source(given.pop("source"))
     return ingest(source, url, **given, **how, src_storage_options=catalog.storage_options).to_dict()
@@ -69,9 +69,9 @@ def memory_limit(settings: Settings, options: Mapping[str, Any]) -> int:
 def _train(images: str, url: str, options: dict[str, Any]) -> dict[str, Any]:
     both_ways, target = options.pop("mappings", None) is not None, options.pop("target", None)
     if target is not None and target != "all":
-        from mrdist.pipeline.train import train
+        from mrdist.pipeline.training.train import train
 
         return train(images, url, target=target, **options).to_dict()
-    from mrdist.pipeline.train_mappings import train_mappings
+    from mrdist.pipeline.training.mappings import train_mappings
 
     return train_mappings(images, url, both_ways=both_ways, **options).to_dict()

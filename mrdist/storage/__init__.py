@@ -4,37 +4,9 @@ Only this package imports zarr, xarray and fsspec. A store carries the attribute
 ``format_version`` and whether it is ``complete``.
 """
 
-from mrdist.storage.alignment import (
-    NODES,
-    Alignment,
-    copy_alignment,
-    read_alignment,
-    read_frame,
-    write_alignment,
-    write_frame,
-)
-from mrdist.storage.csr import write_csr
-from mrdist.storage.face_frame import FaceFrame
-from mrdist.storage.fence import fenced_by
-from mrdist.storage.files import File, Source
-from mrdist.storage.growing import Addition, additions, begin_growth, check_growth, finish_growth, write_addition
-from mrdist.storage.images import Images, open_images
-from mrdist.storage.images_check import check_images
-from mrdist.storage.images_writer import (
-    check_labels,
-    chunk_shape,
-    create_images,
-    finish_images,
-    write_images,
-    write_window,
-)
-from mrdist.storage.importance import read_importance, write_importance
-from mrdist.storage.lease import Fence, Lease, run_state
-from mrdist.storage.methods import Model, WeightsReader, open_weights
-from mrdist.storage.staging import Staging
-from mrdist.storage.statistics import Accumulation, Part, Statistics, open_statistics
-from mrdist.storage.statistics_writer import statistics_output
-from mrdist.storage.urls import (
+from mrdist.storage.access.fence import fenced_by
+from mrdist.storage.access.files import File, Source
+from mrdist.storage.access.urls import (
     StorageOptions,
     check_apart,
     check_output,
@@ -45,7 +17,35 @@ from mrdist.storage.urls import (
     redact,
     stored_bytes,
 )
-from mrdist.storage.weights import Training, train_output
+from mrdist.storage.images.alignment import (
+    NODES,
+    Alignment,
+    copy_alignment,
+    read_alignment,
+    read_frame,
+    write_alignment,
+    write_frame,
+)
+from mrdist.storage.images.check import check_images
+from mrdist.storage.images.face_frame import FaceFrame
+from mrdist.storage.images.growing import Addition, additions, begin_growth, check_growth, finish_growth, write_addition
+from mrdist.storage.images.reader import Images, open_images
+from mrdist.storage.images.writer import (
+    check_labels,
+    chunk_shape,
+    create_images,
+    finish_images,
+    write_images,
+    write_window,
+)
+from mrdist.storage.making.lease import Fence, Lease, run_state
+from mrdist.storage.making.staging import Staging
+from mrdist.storage.sums.reader import Accumulation, Part, Statistics, open_statistics
+from mrdist.storage.sums.writer import statistics_output
+from mrdist.storage.weights.csr import write_csr
+from mrdist.storage.weights.importance import read_importance, write_importance
+from mrdist.storage.weights.masked import Training, train_output
+from mrdist.storage.weights.reader import Model, WeightsReader, open_weights
 
 __all__ = [
     "NODES",

@@ -19,7 +19,7 @@ from PIL import Image
 from mrdist.datasets.synthetic import render_face
 from mrdist.geometry import ReceptiveField, block_grid
 from mrdist.moments import SufficientStatistics, padded_window
-from mrdist.pipeline.plan import plan
+from mrdist.pipeline.training.plan import plan
 from mrdist.solvers import solve
 from mrdist.storage import Images, create_images, finish_images, write_images
 

@@ -13,7 +13,7 @@ from services import serving
 
 import mrdist
 from benchmarks.stores import BETWEEN, synthetic, write_store
-from mrdist.pipeline.opened import OpenedMapping
+from mrdist.pipeline.showing.opened import OpenedMapping
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 CLIENTS, REQUESTS = 8, 200

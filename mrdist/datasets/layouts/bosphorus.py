@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 
 from mrdist.datasets.layouts.records import Layout, Listing, Record, counter, read_names
-from mrdist.storage.files import Source
+from mrdist.storage.access.files import Source
 
 _LABELS = {
     "N_N": "neutral",

@@ -15,7 +15,7 @@ import re
 
 from mrdist.datasets.layouts.records import Layout, Listing, Record, counter, read_names
 from mrdist.datasets.layouts.trees import SPLITS
-from mrdist.storage.files import Source
+from mrdist.storage.access.files import Source
 
 _NAME = re.compile(r"(?P<split>train|val|valid|validation|dev|test)(?P<label>[AB])/(?P<subject>[^/]+?)(?:_(?P=label))?")
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from mrdist.datasets.layouts.records import Layout, Listing, Record, photographs
 from mrdist.datasets.layouts.trees import Place, is_expression, places, repeated, share, shared, split_of
-from mrdist.storage.files import Source
+from mrdist.storage.access.files import Source
 
 #: (subject, label, photograph of several) of a place, or None where it does not lie deep enough.
 _Reading = Callable[[Place], tuple[str, str, str] | None]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 
 from mrdist.datasets.layouts.records import EXPRESSIONS, Layout, Listing, Record, counter, read_names
-from mrdist.storage.files import Source
+from mrdist.storage.access.files import Source
 
 _NAME = re.compile(
     r"(?P<subject>[A-Z]{2})\.(?P<label>AN|DI|FE|HA|NE|SA|SU)(?P<take>[0-9])\.(?P<number>[0-9]+)", re.IGNORECASE

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 
 from mrdist.datasets.layouts.records import EXPRESSIONS, Layout, Listing, Record, counter, read_names
-from mrdist.storage.files import Source
+from mrdist.storage.access.files import Source
 
 _ANGLES = {"S": "front", "HL": "half-left", "HR": "half-right", "FL": "full-left", "FR": "full-right"}
 _NAME = re.compile(

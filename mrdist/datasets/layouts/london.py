@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 
 from mrdist.datasets.layouts.records import Layout, Listing, Record, counter, read_names
-from mrdist.storage.files import Source
+from mrdist.storage.access.files import Source
 
 _NAME = re.compile(r"(?P<label>[^/]+)_front/(?P<subject>[A-Za-z0-9]+)_(?P<shot>[0-9]+)")
 

@@ -22,7 +22,7 @@ from pathlib import PurePosixPath
 from mrdist.datasets.layouts.records import PHOTOGRAPHS, Layout, Listing, Record, photographs
 from mrdist.datasets.layouts.trees import split_of
 from mrdist.errors import DataError
-from mrdist.storage.files import Source
+from mrdist.storage.access.files import Source
 
 NAMES = ("manifest.csv", "manifest.tsv", "manifest.parquet")
 #: Of a table that is given by its own name; Excel saves tab-separated text as .txt.

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from types import MappingProxyType
 
 from mrdist.datasets.photographs import Half
-from mrdist.storage.files import Source
+from mrdist.storage.access.files import Source
 
 PHOTOGRAPHS = frozenset(
     {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".pgm", ".ppm", ".jp2", ".tga", ".npy"}

@@ -17,7 +17,7 @@ from typing import get_args
 from mrdist.datasets.layouts.records import Layout, Listing, Record, photographs
 from mrdist.datasets.layouts.trees import split_of
 from mrdist.datasets.photographs import Half
-from mrdist.storage.files import Source
+from mrdist.storage.access.files import Source
 
 
 def read(source: Source) -> Listing:

@@ -18,7 +18,7 @@ from mrdist.planning import Cut, Plan, block_bytes
 from mrdist.running.phases import Phase
 from mrdist.running.tasks import RunOptions, Task
 from mrdist.storage import Images, train_output
-from mrdist.storage.weights import TrainOutput
+from mrdist.storage.weights.masked import TrainOutput
 
 
 def masked_work(

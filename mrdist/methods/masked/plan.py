@@ -10,7 +10,7 @@ from mrdist.planning import Plan, Workload, plan_training
 from mrdist.running.tasks import RunOptions
 from mrdist.solvers import check_alpha
 from mrdist.storage import Images, Training
-from mrdist.storage.outputs import AnyTraining, chunk_side
+from mrdist.storage.weights.output import AnyTraining, chunk_side
 
 
 def describe_training(

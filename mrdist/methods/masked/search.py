@@ -43,10 +43,10 @@ from mrdist.selection import (
     standard_error,
 )
 from mrdist.storage import Images, Training
-from mrdist.storage.cross_validation import Search, SearchOutput, search_output
-from mrdist.storage.outputs import chunk_side
-from mrdist.storage.reading_back import read_back_search
-from mrdist.storage.weights import TrainOutput
+from mrdist.storage.making.reading_back import read_back_search
+from mrdist.storage.weights.cross_validation import Search, SearchOutput, search_output
+from mrdist.storage.weights.masked import TrainOutput
+from mrdist.storage.weights.output import chunk_side
 
 logger = logging.getLogger("mrdist")
 
@@ -272,7 +272,7 @@ def validate(
     Returns
     -------
     errors, best
-        As `mrdist.storage.cross_validation.SearchOutput.write_block` takes them.
+        As `mrdist.storage.weights.cross_validation.SearchOutput.write_block` takes them.
     """
     per_pixel = search.rule == "pixel"
     errors, best = [], []

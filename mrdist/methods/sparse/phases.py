@@ -36,7 +36,7 @@ from mrdist.running.tasks import RunOptions, Task
 from mrdist.selection import assign_folds, check_alphas
 from mrdist.solvers import check_alpha
 from mrdist.storage import Images, redact
-from mrdist.storage.sparse_weights import SparseOutput, SparseTraining, sparse_output
+from mrdist.storage.weights.sparse import SparseOutput, SparseTraining, sparse_output
 
 LASSO_ALPHAS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03)
 """Penalties of l1 to try by default."""
@@ -97,7 +97,7 @@ def omp_work(
 
 
 class SparseWork(TrainingWork[SparseOutput]):
-    """A training of ``l1`` or ``l0``; options are those of a `mrdist.storage.sparse_weights.SparseTraining`."""
+    """A training of ``l1`` or ``l0``; options are those of a `mrdist.storage.weights.sparse.SparseTraining`."""
 
     def __init__(self, lesson: Lesson, run: RunOptions, window: int | None, **options: Any) -> None:
         super().__init__(lesson, run)

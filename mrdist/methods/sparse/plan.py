@@ -17,8 +17,8 @@ from mrdist.planning import BASE_MEMORY, MIB, Plan, whole_block
 from mrdist.planning.cuts import touched
 from mrdist.planning.memory import READS_IN_FLIGHT
 from mrdist.storage import Images
-from mrdist.storage.outputs import chunk_side
-from mrdist.storage.sparse_weights import SparseTraining
+from mrdist.storage.weights.output import chunk_side
+from mrdist.storage.weights.sparse import SparseTraining
 
 _SIDE = 32  # of a block in pixels, where there are enough of them for all workers
 _TARGETS = 256  # output pixels that stand for all in a cross-validation

@@ -20,7 +20,7 @@ from mrdist.planning import Cut, Plan, band_cuts, band_height, block_bytes
 from mrdist.running.phases import Phase
 from mrdist.running.tasks import RunOptions, Task
 from mrdist.storage import Images
-from mrdist.storage.global_weights import GlobalOutput, GlobalTraining, global_output
+from mrdist.storage.weights.whole import GlobalOutput, GlobalTraining, global_output
 
 
 class MeanWork(TrainingWork[GlobalOutput]):

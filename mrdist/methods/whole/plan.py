@@ -13,8 +13,8 @@ from mrdist.geometry import Shape, block_grid
 from mrdist.planning import BASE_MEMORY, MIB, Plan, whole_block
 from mrdist.planning.memory import READS_IN_FLIGHT
 from mrdist.storage import Images
-from mrdist.storage.global_weights import GlobalTraining
-from mrdist.storage.outputs import chunk_side
+from mrdist.storage.weights.output import chunk_side
+from mrdist.storage.weights.whole import GlobalTraining
 
 _TILE_BYTES = 4096 * 8  # of a row, see mrdist.baselines.dual
 

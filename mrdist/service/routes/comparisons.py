@@ -10,8 +10,8 @@ from pydantic import BaseModel, Field
 from mrdist.service.catalog import NAME_PATTERN
 from mrdist.service.context import CatalogHere, DeskHere
 from mrdist.service.problems import problems
-from mrdist.storage.files import File
-from mrdist.storage.records import read_record
+from mrdist.storage.access.files import File
+from mrdist.storage.access.records import read_record
 
 router = APIRouter(tags=["comparisons"], prefix="/comparisons", responses=problems(404, 409))
 

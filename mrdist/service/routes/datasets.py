@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from mrdist.errors import MrdistError
-from mrdist.pipeline.browse import check_picture, list_rows, read_one, read_run, summarize, to_png
+from mrdist.pipeline.showing.browse import check_picture, list_rows, read_one, read_run, summarize, to_png
 from mrdist.service.cache import Cache
 from mrdist.service.catalog import NAME_PATTERN, Catalog
 from mrdist.service.context import CatalogHere, DeskHere, IdempotencyKey

@@ -15,15 +15,15 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, Field
 
 from mrdist.errors import MrdistError
-from mrdist.pipeline.explain import (
+from mrdist.pipeline.applying.export import export
+from mrdist.pipeline.showing.explain import (
     coefficients_picture,
     importance_picture,
     intercept_picture,
     weights_at,
 )
-from mrdist.pipeline.export import export
-from mrdist.pipeline.facts import describe_mapping
-from mrdist.pipeline.pack import pack
+from mrdist.pipeline.showing.facts import describe_mapping
+from mrdist.pipeline.showing.pack import pack
 from mrdist.service.cache import Cache
 from mrdist.service.catalog import NAME_PATTERN, Catalog, Name
 from mrdist.service.context import CatalogHere, DeskHere

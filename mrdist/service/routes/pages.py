@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
 from mrdist.datasets.discovery import LAYOUTS
-from mrdist.pipeline.ingest import ALIGNMENTS
+from mrdist.pipeline.ingesting.ingest import ALIGNMENTS
 from mrdist.service.problems import RefusedError
 from mrdist.service.security import Sessions, csrf_token
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
-from mrdist.pipeline.opened import Retouched
+from mrdist.pipeline.showing.opened import Retouched
 from mrdist.service.catalog import Name
 from mrdist.service.context import CatalogHere
 from mrdist.service.problems import RefusedError, problems

@@ -1,0 +1,1 @@
+"""Use a mapping: on photographs and stores, refined, exported, or written from an estimator."""

@@ -1,0 +1,206 @@
+"""Write a fitted estimator as a weights store for every verb and `mrdist.open_weights`."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.utils.validation import check_is_fitted
+
+from mrdist.arguments import Address, plain_arguments
+from mrdist.baselines.dual import images_of
+from mrdist.baselines.estimators import LassoRegression, SparseRegression
+from mrdist.baselines.global_estimators import (
+    GaussianRidge,
+    GlobalRegression,
+    GlobalRidge,
+    MeanTarget,
+    PrincipalComponentRegression,
+)
+from mrdist.baselines.image_regressor import ImageRegressor
+from mrdist.errors import DataError, ParameterError
+from mrdist.estimator import MaskedRegression
+from mrdist.geometry import Block
+from mrdist.methods.lesson import check_choices, versions
+from mrdist.running.driving import driving, hold
+from mrdist.running.workers import output_options
+from mrdist.storage import StorageOptions, Training, normalize_url, train_output
+from mrdist.storage.weights.masked import TrainOutput
+from mrdist.storage.weights.output import WeightsOutput
+from mrdist.storage.weights.sparse import SparseOutput, SparseTraining, sparse_output
+from mrdist.storage.weights.whole import GlobalOutput, GlobalTraining, global_output
+
+_DTYPES: dict[int, npt.DTypeLike] = {255: np.uint8, 65535: np.uint16}
+_GLOBAL: dict[type, str] = {
+    GlobalRidge: "l2",
+    GaussianRidge: "kernel",
+    PrincipalComponentRegression: "pca",
+    MeanTarget: "mean",
+}
+
+
+@plain_arguments
+@driving("save")
+def save(
+    model: ImageRegressor,
+    url: Address,
+    *,
+    source: str = "source",
+    target: str = "target",
+    dtype: str = "float64",
+    overwrite: bool = False,
+    storage_options: StorageOptions = None,
+) -> None:
+    """Write a fitted estimator as a weights store; opened with `mrdist.open_weights`, it predicts the same.
+
+    Parameters
+    ----------
+    model
+        A fitted `mrdist.MaskedRegression` or an estimator of `mrdist.baselines`.
+    url
+        Path or fsspec URL of the weights store.
+    source, target
+        Names for what it maps from and to, as labels of an images store, which `mrdist.evaluate` and
+        `mrdist.synthesize` look up.
+    dtype
+        Of the stored weights: float64, or float32, the default of `mrdist.train`.
+    overwrite
+        Replace an existing weights store.
+    storage_options
+        Options of the fsspec filesystem.
+
+    Raises
+    ------
+    NotFittedError
+        If the estimator has not been fitted.
+    ParameterError
+        If ``model`` is not an estimator of mrdist, or ``dtype`` is neither of the two.
+    StoreExistsError
+        If ``url`` exists and may not be replaced.
+    StoreError
+        If the store cannot be written.
+    """
+    if not isinstance(model, ImageRegressor):
+        raise ParameterError(f"model must be an estimator of mrdist, got {type(model).__name__}.")
+    check_is_fitted(model)
+    check_choices("shared", dtype=dtype)
+    url = normalize_url(url)
+    options = output_options(url, storage_options, None)
+    hold(url, options)
+    begin: dict[str, Any] = {"overwrite": overwrite, "storage_options": options}
+    training = {"source": source, "target": target, "split": "all", "dtype": dtype, **_described(model)}
+    output: WeightsOutput | None
+    if isinstance(model, MaskedRegression):
+        output = _begin_masked(model, url, training, begin)
+    elif isinstance(model, SparseRegression):
+        output = _begin_sparse(model, url, training, begin)
+    else:
+        assert isinstance(model, GlobalRegression | MeanTarget)
+        output = _begin_global(model, url, training, begin)
+    if output is not None:  # else it has been written before
+        unsolved: dict[str, Any] = {"unsolved": model.n_unsolved_} if isinstance(model, SparseRegression) else {}
+        provenance = {"images": "in memory", "estimator": repr(model), "versions": versions()}
+        output.finish(provenance, None, **unsolved)
+
+
+def _described(model: ImageRegressor) -> dict[str, Any]:
+    """Return what the descriptions of all trainings have."""
+    if not hasattr(model, "image_shape_"):
+        raise DataError("the model was fitted by an earlier mrdist, which kept too little to save it; fit it again.")
+    height, width, n_channels = model.image_shape_
+    return {
+        "color": model.fitted_params_["color"],
+        "height": height,
+        "width": width,
+        "n_channels": n_channels,
+        "n_images": model.n_images_,
+    }
+
+
+def _fingerprint(*arrays: npt.NDArray[Any]) -> str:
+    """Return a hash of the fitted arrays, in place of that of the images, which are gone."""
+    return hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)).hexdigest()
+
+
+def _begin_masked(
+    model: MaskedRegression, url: str, described: dict[str, Any], begin: dict[str, Any]
+) -> TrainOutput | None:
+    field = model.statistics_.field
+    training = Training(
+        **described,
+        images=_fingerprint(model.coef_, model.intercept_),
+        receptive_field=field.size,
+        dilation=field.dilation,
+        alpha=model.alpha_,
+        penalize_intercept=bool(model.fitted_params_["penalize_intercept"]),
+    )
+    output = train_output(url, training, training.shape, **begin)
+    if output is not None:
+        output.write_block(0, Block(0, 0, *training.shape), model.solution_)
+    return output
+
+
+def _begin_sparse(
+    model: SparseRegression, url: str, described: dict[str, Any], begin: dict[str, Any]
+) -> SparseOutput | None:
+    fitted, solution = model.fitted_params_, model.solution_
+    options: dict[str, Any] = (
+        {"method": "l1", "alpha": float(fitted["alpha"]), "max_iterations": int(fitted["max_iterations"])}
+        if isinstance(model, LassoRegression)
+        else {"method": "l0", "nonzeros": int(fitted["nonzeros"]), "tolerance": float(fitted["tolerance"])}
+    )
+    training = SparseTraining(
+        **described,
+        **options,
+        images=_fingerprint(solution.counts, solution.indices, solution.values),
+        window=None if fitted["window"] is None else int(fitted["window"]),
+    )
+    output = sparse_output(url, training, training.shape, **begin)
+    if output is not None:
+        output.write_block(0, Block(0, 0, *training.shape), solution)
+        for number in range(output.lay_out()):
+            output.write_chunk(number)
+    return output
+
+
+def _begin_global(
+    model: GlobalRegression | MeanTarget, url: str, described: dict[str, Any], begin: dict[str, Any]
+) -> GlobalOutput | None:
+    fitted = model.fitted_params_
+    components = isinstance(model, PrincipalComponentRegression)
+    training = GlobalTraining(
+        **described,
+        method=_GLOBAL[type(model)],
+        images=_fingerprint(model.intercept_, *(() if isinstance(model, MeanTarget) else (model.coef_, model.basis_))),
+        alpha=float(fitted["alpha"]) if "alpha" in fitted else None,
+        penalize_intercept=bool(fitted["penalize_intercept"]) if "penalize_intercept" in fitted else None,
+        gamma=None if fitted.get("gamma") is None else float(fitted["gamma"]),
+        components=int(fitted["components"]) if components else None,
+    )
+    frame, lead = Block(0, 0, *training.shape), (training.n_groups,)
+    unit = 255 if isinstance(model, MeanTarget) else model.unit_
+    image_dtype = _DTYPES.get(unit, np.float32)  # which holds the 20 bits that count of floats
+    output = global_output(url, training, frame.shape, image_dtype, **begin)
+    if output is None:
+        return None
+    maps = {
+        "intercept": model.intercept_.reshape(*lead, *frame.shape),
+        **dict(zip(("train_sse", "train_sst"), model.errors_, strict=True)),
+    }
+    if not isinstance(model, MeanTarget):
+        maps["coef"] = model.coef_.reshape(*lead, -1, *frame.shape)
+        rotation = np.stack([dual.rotation for dual in model.duals_])
+        if components:
+            rows = model.basis_ / model.unit_
+            maps["basis"] = (np.swapaxes(rotation, 1, 2) @ rows).reshape(*lead, -1, *frame.shape)
+        else:
+            kernel = isinstance(model, GaussianRidge)
+            gamma = {"gamma": model.gamma_} if isinstance(model, GaussianRidge) else {}
+            output.write_operators(gamma, {"rotation": rotation, **({"norms": model.norms_} if kernel else {})})
+            images = images_of(model.basis_, training.n_channels).reshape(-1, training.n_channels, *frame.shape)
+            images = np.moveaxis(images, 1, 3)
+            output.write_basis(frame, images if unit in _DTYPES else images / unit)
+    output.write_weights(frame, maps)
+    return output

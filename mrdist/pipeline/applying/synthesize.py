@@ -1,0 +1,337 @@
+"""Give photographs, or all images of a store, a new expression."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+from mrdist.arguments import Address, plain_arguments
+from mrdist.datasets.layouts.records import LANDMARKS, PHOTOGRAPHS
+from mrdist.datasets.photographs import Upload, read_photograph
+from mrdist.errors import DataError, ParameterError, StoreNotFoundError
+from mrdist.execution import progress_bar
+from mrdist.pipeline.applying._photographs import Points, Retoucher
+from mrdist.pipeline.applying.refine import importance_of
+from mrdist.pipeline.applying.synthesize_store import StoreSynthesisReport, synthesize_store
+from mrdist.refinement import Refinement
+from mrdist.running.workers import output_options
+from mrdist.storage import StorageOptions, WeightsReader, describe, redact
+from mrdist.storage.access.files import File
+from mrdist.storage.access.places import beside, find_files, make_folder, same_place, write_file
+from mrdist.storage.weights.mappings import MappingGroup, is_group
+
+CONTACT_SHEET = "contact-sheet.png"
+_THUMB = 256
+
+
+@dataclass(frozen=True)
+class SynthesisReport:
+    """What was written, and what was left out.
+
+    Attributes
+    ----------
+    written
+        Input -> picture.
+    aligned
+        Input -> how it was aligned: points, landmarks or registration. An input that was used unaligned is not
+        included.
+    left_out
+        Input -> reason.
+    contact_sheet
+        Picture of all inputs before and after, if it was asked for.
+    measures
+        Input -> how far its face is from those of the training, see `mrdist.datasets.suitability.measure_face`.
+    warnings
+        Input -> what is unusual about these, if anything is.
+    """
+
+    written: dict[str, str]
+    aligned: dict[str, str]
+    left_out: dict[str, str]
+    contact_sheet: str | None = None
+    measures: dict[str, dict[str, float]] = field(default_factory=dict)
+    warnings: dict[str, list[str]] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return what ``mrdist synthesize --json`` prints."""
+        return {
+            "written": self.written,
+            **({"aligned": self.aligned} if self.aligned else {}),
+            **({} if self.contact_sheet is None else {"contact_sheet": self.contact_sheet}),
+            **({"measures": self.measures} if self.measures else {}),
+            **({"warnings": self.warnings} if self.warnings else {}),
+            "left_out": [{"what": what, "reason": reason} for what, reason in self.left_out.items()],
+        }
+
+
+@dataclass(frozen=True)
+class GroupSynthesisReport:
+    """What was made by every mapping of a group.
+
+    Attributes
+    ----------
+    reports
+        Name of a mapping -> its report.
+    """
+
+    reports: dict[str, SynthesisReport | StoreSynthesisReport]
+
+    def to_dict(self) -> dict[str, object]:
+        """Return what ``mrdist synthesize --json`` prints."""
+        return {"mappings": {name: report.to_dict() for name, report in self.reports.items()}}
+
+
+@plain_arguments
+def synthesize(
+    weights_url: Address,
+    inputs: Address | Sequence[Address],
+    out: Address,
+    *,
+    refine: bool | Refinement = False,
+    points: Points | None = None,
+    contact_sheet: bool = False,
+    strict: bool = False,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    max_memory: str | int | None = None,
+    overwrite: bool = False,
+    progress: bool | None = None,
+    storage_options: StorageOptions = None,
+    weights_storage_options: StorageOptions = None,
+    output_storage_options: StorageOptions = None,
+) -> SynthesisReport | StoreSynthesisReport | GroupSynthesisReport:
+    """Apply a trained mapping to photographs of any size, or to an images store.
+
+    A photograph is aligned with the frame of the training by its landmarks (a file of the same stem beside it),
+    by the pupils, or by registration to the mean face of the training. The change that the mapping makes there is
+    warped back and added at the photograph's own resolution inside a feathered mask around the face; every pixel
+    outside it, alpha, depth and colour profile are the photograph's own. A photograph of exactly the trained size
+    without landmarks or points counts as aligned and becomes the output of the mapping.
+
+    Parameters
+    ----------
+    weights_url
+        A weights store.
+    inputs
+        Photographs, folders of them and patterns such as ``faces/*.jpg``, as paths or fsspec URLs; or one images store.
+    out
+        For photographs: folder for the pictures, ``<stem>.png`` each. For a store: URL of the new one, see
+        `mrdist.pipeline.applying.synthesize_store.synthesize_store`.
+    refine
+        Keep the input where the mapping does not matter: ``(1 - a) x + a y`` with the importance a that
+        `mrdist.refine` wrote to the weights store, or else the default one; or that of a `mrdist.Refinement`.
+    points
+        Of one photograph: x and y of the pupil on its left and of the one on its right, in pixels.
+    contact_sheet
+        Also write ``contact-sheet.png``, with all photographs before and after.
+    strict
+        Fail at the first photograph that cannot be used, instead of leaving it out.
+    workers, scheduler, max_memory, overwrite
+        For a store alone, as in `mrdist.train`.
+    progress
+        As in `mrdist.train`.
+    storage_options, weights_storage_options, output_storage_options
+        Options of the fsspec filesystems of the images, of the weights and of the new store (by default the same).
+
+    Returns
+    -------
+    SynthesisReport or StoreSynthesisReport
+        Or, for a group (`mrdist.train_mappings`), those of all its mappings: each writes into the folder or store of
+        its name inside ``out``.
+
+    Raises
+    ------
+    ParameterError
+        If two inputs would be written to the same picture, an input would be overwritten, or an option does not go
+        with the input.
+    DataError
+        If no photograph can be used, or, with ``strict``, one cannot; if images and weights do not fit each other.
+    MemoryLimitError
+        If not even a strip of images fits into ``max_memory``.
+    StoreError
+        If a store cannot be read or written.
+    """
+    weights_url, out = fspath(weights_url), fspath(out)
+    places = [fspath(each) for each in ([inputs] if isinstance(inputs, str | PathLike) else inputs)]
+    if weights_storage_options is None:
+        weights_storage_options = storage_options
+    if is_group(weights_url, weights_storage_options):
+        group = MappingGroup.open(weights_url, weights_storage_options)
+        reports = {}
+        for name, url in group.urls.items():
+            report = synthesize(
+                url,
+                places,
+                f"{out.rstrip('/')}/{name}",
+                refine=refine,
+                points=points,
+                contact_sheet=contact_sheet,
+                strict=strict,
+                workers=workers,
+                scheduler=scheduler,
+                max_memory=max_memory,
+                overwrite=overwrite,
+                progress=progress,
+                storage_options=storage_options,
+                weights_storage_options=weights_storage_options,
+                output_storage_options=output_storage_options,
+            )
+            assert not isinstance(report, GroupSynthesisReport)
+            reports[name] = report
+        return GroupSynthesisReport(reports)
+    given: dict[str, Any] = {
+        name: value
+        for name, value in (
+            ("workers", workers),
+            ("scheduler", scheduler),
+            ("max_memory", max_memory),
+            ("overwrite", overwrite or None),
+        )
+        if value is not None
+    }
+    if len(places) == 1 and _is_store(places[0], storage_options):
+        for name, value in (("strict", strict), ("points", points), ("contact_sheet", contact_sheet)):
+            if value:
+                raise ParameterError(f"{name} is for photographs, but {redact(places[0])} is a store; leave it out.")
+        return synthesize_store(
+            weights_url,
+            places[0],
+            out,
+            refine=refine,
+            **given,
+            progress=progress,
+            storage_options=storage_options,
+            weights_storage_options=weights_storage_options,
+            output_storage_options=output_storage_options,
+        )
+    for name in given:
+        raise ParameterError(
+            f"{name} (--{name.replace('_', '-')}) is for images stores, but {', '.join(places)} is not one; leave "
+            "it out."
+        )
+    reader = WeightsReader.open(weights_url, weights_storage_options)
+    return _synthesize_photographs(
+        Retoucher(reader.model(), reader.face_frame),
+        places,
+        out,
+        importance=importance_of(weights_url, refine, weights_storage_options),
+        points=points,
+        contact_sheet=contact_sheet,
+        strict=strict,
+        progress=progress,
+        storage_options=storage_options,
+        output_storage_options=output_options(out, output_storage_options, storage_options),
+    )
+
+
+def _is_store(url: str, options: StorageOptions) -> bool:
+    try:
+        describe(url, options)
+    except StoreNotFoundError:
+        return False
+    return True
+
+
+def _synthesize_photographs(
+    retoucher: Retoucher,
+    inputs: Sequence[str],
+    out: str,
+    *,
+    importance: npt.NDArray[np.float32] | None,
+    points: Points | None,
+    contact_sheet: bool,
+    strict: bool,
+    progress: bool | None,
+    storage_options: StorageOptions,
+    output_storage_options: StorageOptions,
+) -> SynthesisReport:
+    photographs = _pictures(inputs, out, storage_options)
+    if points is not None and len(photographs) > 1:
+        raise ParameterError(
+            f"points (--points) belong to one photograph, but there are {len(photographs)}; give one, or put a "
+            "landmark file beside each."
+        )
+    make_folder(out, output_storage_options)
+    written: dict[str, str] = {}
+    aligned: dict[str, str] = {}
+    left_out: dict[str, str] = {}
+    measures: dict[str, dict[str, float]] = {}
+    warnings: dict[str, list[str]] = {}
+    before_after: list[Image.Image] = []
+    with progress_bar(len(photographs), 0, "photograph", show=progress) as advance:
+        for name, (file, picture) in photographs.items():
+            try:
+                landmarks = None if points is not None else beside(file, sorted(LANDMARKS, reverse=True))
+                made = retoucher.picture(file, points=points, landmarks=landmarks, importance=importance)
+                write_file(picture, made.content, output_storage_options)
+                written[name] = picture
+                if made.alignment is not None:
+                    aligned[name] = made.alignment
+                if made.measures:
+                    measures[name] = made.measures
+                if made.warnings:
+                    warnings[name] = made.warnings
+                if contact_sheet:
+                    before_after.append(_before_after(file, made.content))
+            except DataError as error:
+                if strict:
+                    raise
+                left_out[name] = str(error)
+            advance(1, "")
+    if not written:
+        raise DataError(next(iter(left_out.values()), "there is no photograph to work on; give at least one."))
+    sheet = f"{out.rstrip('/')}/{CONTACT_SHEET}" if contact_sheet else None
+    if sheet is not None:
+        write_file(sheet, _sheet(before_after), output_storage_options)
+    return SynthesisReport(written, aligned, left_out, sheet, measures, warnings)
+
+
+def _pictures(inputs: Sequence[str], out: str, storage_options: StorageOptions) -> dict[str, tuple[File, str]]:
+    """Return each photograph and the picture to write, by the photograph's name; no two share a picture."""
+    files: dict[str, File] = {}
+    for place in inputs:
+        files |= find_files(place, PHOTOGRAPHS, storage_options)
+    taken: dict[str, str] = {f"{out.rstrip('/')}/{CONTACT_SHEET}": "the contact sheet"}
+    pictures: dict[str, tuple[File, str]] = {}
+    for name, file in files.items():
+        picture = f"{out.rstrip('/')}/{Path(file.name).stem}.png"
+        if picture in taken:
+            raise ParameterError(
+                f"{taken[picture]} and {name} would both become {picture}; rename one or use two folders."
+            )
+        if same_place(picture, file.url):
+            raise ParameterError(f"{name} would be overwritten by its own result; choose another --out.")
+        taken[picture] = name
+        pictures[name] = (file, picture)
+    return pictures
+
+
+def _before_after(file: File, content: bytes) -> Image.Image:
+    """Return thumbnails of a photograph and its result side by side."""
+    pictures = [read_photograph(each, "rgb") for each in (file, Upload("", content=content, max_pixels=1 << 40))]
+    pair = [ImageOps.contain(Image.fromarray(pixels), (_THUMB, _THUMB)) for pixels in pictures]
+    both = Image.new("RGB", (2 * _THUMB, _THUMB), "white")
+    for number, image in enumerate(pair):
+        both.paste(image, (number * _THUMB + (_THUMB - image.width) // 2, (_THUMB - image.height) // 2))
+    return both
+
+
+def _sheet(pairs: Sequence[Image.Image]) -> bytes:
+    columns = math.ceil(math.sqrt(len(pairs) / 2))
+    width, height = pairs[0].size
+    gap = _THUMB // 16
+    sheet = Image.new("RGB", (columns * (width + gap) - gap, -(-len(pairs) // columns) * (height + gap) - gap), "white")
+    for number, pair in enumerate(pairs):
+        sheet.paste(pair, (number % columns * (width + gap), number // columns * (height + gap)))
+    stream = io.BytesIO()
+    sheet.save(stream, format="PNG")
+    return stream.getvalue()

@@ -1,0 +1,317 @@
+"""Give every image of a store a new expression, block by block on the cluster."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mrdist.arguments import Address, plain_arguments
+from mrdist.errors import DataError, MemoryLimitError
+from mrdist.execution import open_executor, peak_memory
+from mrdist.geometry import block_grid
+from mrdist.moments import padded_window
+from mrdist.pipeline.applying.refine import importance_of
+from mrdist.pipeline.judging.evaluate import check_mapping
+from mrdist.planning import BASE_MEMORY, DEFAULT_MEMORY, MIB
+from mrdist.refinement import Refinement, blend
+from mrdist.running.driving import driving, hold, run_tasks, tracked
+from mrdist.running.workers import check_workers, output_options
+from mrdist.storage import (
+    Images,
+    StorageOptions,
+    WeightsReader,
+    check_apart,
+    chunk_shape,
+    create_images,
+    finish_images,
+    normalize_url,
+    redact,
+    write_window,
+)
+from mrdist.synthesis import to_floats, to_pixels
+
+_BATCH_BYTES = 16 * MIB
+"""Predictions, as floats, that a task holds at a time."""
+_CHUNKS_IN_FLIGHT = 10  # that zarr decodes or encodes at once
+
+
+@dataclass(frozen=True)
+class StoreSynthesisReport:
+    """What a synthesis wrote for an images store.
+
+    Attributes
+    ----------
+    url
+        The new images store.
+    label
+        Its one label.
+    images, present
+        Its rows, and how many of them have an image.
+    start_seconds, run_seconds
+        Until the workers were ready, and from then on.
+    peak_memory_bytes
+        Largest resident size of a worker.
+    """
+
+    url: str
+    label: str
+    images: int
+    present: int
+    start_seconds: float
+    run_seconds: float
+    peak_memory_bytes: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``mrdist synthesize --json`` prints."""
+        return {
+            "url": redact(self.url),
+            "label": self.label,
+            "images": self.images,
+            "present": self.present,
+            "seconds": {"start": self.start_seconds, "run": self.run_seconds},
+            "peak_memory_bytes": self.peak_memory_bytes,
+        }
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Images that fill whole chunks of the new store."""
+
+    weights_url: str
+    weights_options: StorageOptions = field(repr=False)
+    images_url: str
+    images_options: StorageOptions = field(repr=False)
+    url: str
+    storage_options: StorageOptions = field(repr=False)
+    start: int
+    stop: int
+    rows_at_a_time: int
+    importance: npt.NDArray[np.float32] | None
+
+
+@plain_arguments
+@driving("synthesize")
+def synthesize_store(
+    weights_url: Address,
+    images_url: Address,
+    url: Address,
+    *,
+    refine: bool | Refinement = False,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    max_memory: str | int = DEFAULT_MEMORY,
+    overwrite: bool = False,
+    progress: bool | None = None,
+    storage_options: StorageOptions = None,
+    weights_storage_options: StorageOptions = None,
+    output_storage_options: StorageOptions = None,
+) -> StoreSynthesisReport:
+    """Apply a trained mapping to every image of its source label and write an images store of its target label.
+
+    A task owns a run of whole images that fills chunks of the new store. It goes through them from top to bottom, in
+    strips of whole chunks as high as the memory allows, and so computes the checksum of every image as it writes.
+
+    Parameters
+    ----------
+    weights_url
+        A weights store; it knows its labels.
+    images_url
+        An images store with the source label.
+    url
+        Where the new store goes: the same rows, with pixels of the same dtype, clipped to 0..1 and rounded. A row
+        without a source image has no image there either.
+    refine
+        As in `mrdist.synthesize`.
+    workers, scheduler, max_memory, overwrite, progress
+        As in `mrdist.train`.
+    storage_options, weights_storage_options, output_storage_options
+        Options of the fsspec filesystems of the images, of the weights and of the output (by default the same).
+
+    Returns
+    -------
+    StoreSynthesisReport
+
+    Raises
+    ------
+    ParameterError
+        If the output is or is inside one of the other stores.
+    DataError
+        If images and weights do not fit each other, or no row has the source label.
+    MemoryLimitError
+        If even one row of chunks needs more than ``max_memory``.
+    StoreExistsError
+        If ``url`` exists and may not be replaced.
+    StoreError
+        If a store cannot be read or written.
+    """
+    weights_url, images_url, url = (normalize_url(each) for each in (weights_url, images_url, url))
+    for source in (weights_url, images_url):
+        check_apart(source, url)
+    limit, _ = check_workers(workers, scheduler, weights_url, images_url, url, max_memory=max_memory)
+    if weights_storage_options is None:
+        weights_storage_options = storage_options
+    output_storage_options = output_options(url, output_storage_options, storage_options)
+    model = WeightsReader.open(weights_url, weights_storage_options)
+    images = Images.open(images_url, storage_options)
+    check_mapping(model, images)
+    training = model.training
+    images.rows((training.source,), "all")
+    chunks = chunk_shape(images.n_images, images.shape, images.n_channels, images.dtype.itemsize)
+    rows_at_a_time = strip_height(model, images, chunks, limit)
+    importance = importance_of(weights_url, refine, weights_storage_options)
+    hold(url, output_storage_options)
+    create_images(
+        url,
+        labels=[training.target],
+        image=images.image.tolist(),
+        subject=images.subject.tolist(),
+        dataset=images.dataset.tolist(),
+        split=images.split.tolist(),
+        shape=images.shape,
+        n_channels=images.n_channels,
+        dtype=images.dtype,
+        overwrite=overwrite,
+        storage_options=output_storage_options,
+    )
+    n_images = images.n_images
+    tasks = [
+        _Run(
+            weights_url,
+            weights_storage_options,
+            images_url,
+            storage_options,
+            url,
+            output_storage_options,
+            start,
+            min(start + chunks[0], n_images),
+            rows_at_a_time,
+            importance,
+        )
+        for start in range(0, n_images, chunks[0])
+    ]
+    present = images.present[:, [images.column(training.source)]]
+    checksum = np.zeros(present.shape, dtype=np.uint32)
+    peak = 0
+    with (
+        open_executor(workers=workers, scheduler=scheduler, n_tasks=len(tasks), max_memory=limit) as executor,
+        tracked(n_images, 0, "image", show=progress, images_per_step=1) as advance,
+    ):
+        started = time.perf_counter()
+        for task, (sums, peak_of_task) in run_tasks(
+            executor, _synthesize_run, tasks, name="synthesize", describe=lambda t: f"images {t.start}:{t.stop}"
+        ):
+            checksum[task.start : task.stop, 0] = sums
+            peak = max(peak, peak_of_task)
+            advance(len(sums), "")
+        finish_images(
+            url,
+            present=present,
+            checksum=checksum,
+            face_mask=images.face_mask,
+            provenance={"weights": redact(weights_url), "images": redact(images_url), "source": training.source},
+            storage_options=output_storage_options,
+        )
+        run_seconds = time.perf_counter() - started
+        start_seconds = executor.start_seconds
+    return StoreSynthesisReport(
+        url=url,
+        label=training.target,
+        images=n_images,
+        present=int(present.sum()),
+        start_seconds=start_seconds,
+        run_seconds=run_seconds,
+        peak_memory_bytes=peak,
+    )
+
+
+def strip_height(model: WeightsReader, images: Images, chunks: tuple[int, int, int, int], max_memory: int) -> int:
+    """Return how many rows of pixels of a run of images a task takes at a time.
+
+    Parameters
+    ----------
+    model, images
+        What is applied to what.
+    chunks
+        Chunk shape of the new store.
+    max_memory
+        Limit on the resident bytes of one worker process.
+
+    Returns
+    -------
+    int
+        A multiple of the chunks' height, or at least all rows.
+
+    Raises
+    ------
+    MemoryLimitError
+        If one row of chunks already needs more.
+    """
+    itemsize, floats = images.dtype.itemsize, np.dtype(model.training.dtype).itemsize
+    run, unit, width = chunks[0], chunks[1], images.shape[1]
+    line = width * images.n_channels
+    # pixels as read, as written and as chunks; one image's window and predictions, clipped and not; the weights twice
+    row = 3 * run * line * itemsize + line * (itemsize + 2 * floats)
+    row += 2 * model.numbers_per_pixel * width * floats
+    halo = model.reach * (run + 1) * line * itemsize
+    in_flight = 2 * _CHUNKS_IN_FLIGHT * max(prod(images.chunks), prod(chunks)) * itemsize
+    rest = BASE_MEMORY + halo + in_flight + 3 * _BATCH_BYTES
+    height = (max_memory - rest) // row // unit * unit
+    if height < unit:
+        raise MemoryLimitError(
+            f"{run} images of {unit} x {width} pixels need {-(-(rest + unit * row) // MIB)} MiB in a worker "
+            f"({BASE_MEMORY // MIB} MiB of them before any work), but max_memory is {max_memory // MIB} MiB; raise "
+            "--max-memory."
+        )
+    return height
+
+
+def _synthesize_run(task: _Run) -> tuple[npt.NDArray[np.uint32], int]:
+    """Return the checksum of each image and the process's peak of resident bytes."""
+    images = Images.open(task.images_url, task.images_options)
+    model = WeightsReader.open(task.weights_url, task.weights_options)
+    training = model.training
+    reader = images.reader()
+    n_images = task.stop - task.start
+    chosen = np.flatnonzero(images.present[task.start : task.stop, images.column(training.source)])
+    checksum = np.zeros(n_images, dtype=np.uint32)
+    with _told_where(task):
+        codes = model.codes(images, training.source, task.start + chosen)
+    for block in block_grid(images.shape, (task.rows_at_a_time, images.shape[1])):
+        made = np.zeros((n_images, *block.shape, images.n_channels), dtype=images.dtype)
+        if len(chosen):
+            weights = model.block(block)
+            window = weights.window
+            inside = window.clipped(images.shape)
+            within = block.within(window)
+            pixels = reader.read(training.source, task.start, task.stop, inside)
+            held = 1 if task.importance is None else 3  # a blend holds the input and a difference beside the output
+            batch = max(1, _BATCH_BYTES // (held * made[0].size * np.dtype(training.dtype).itemsize))
+            for first in range(0, len(chosen), batch):
+                rows = chosen[first : first + batch]
+                x = padded_window(pixels[rows], window, (inside.y0, inside.x0))
+                with _told_where(task):
+                    output = weights.predict(x, None if codes is None else codes[first : first + batch])
+                if task.importance is not None:
+                    own = to_floats(x[:, *within], output.dtype)
+                    output = blend(own, output, task.importance[block.slices])
+                made[rows] = to_pixels(output, images.dtype)
+        write_window(task.url, training.target, task.start, block, made, task.storage_options)
+        # an image's bytes lie row by row, so its checksum goes on where the strip above ended
+        checksum[:] = [zlib.crc32(image, int(before)) for image, before in zip(made, checksum, strict=True)]
+    return checksum, peak_memory()
+
+
+@contextmanager
+def _told_where(task: _Run) -> Iterator[None]:
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"in {redact(task.images_url)}, images {task.start}:{task.stop}: {error}") from error

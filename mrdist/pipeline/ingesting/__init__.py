@@ -1,0 +1,1 @@
+"""Make images stores: from photographs, synthetic faces and other stores."""

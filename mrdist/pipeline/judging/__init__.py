@@ -1,0 +1,1 @@
+"""Judge mappings: scores, comparisons, juries and learning curves."""

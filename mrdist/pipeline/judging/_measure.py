@@ -1,0 +1,138 @@
+"""The row of a mapping in a comparison: its scores, what it takes, and the same of the identity."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mrdist.pipeline.judging._scores import score_splits
+from mrdist.pipeline.judging._verdicts import scores_of_people
+from mrdist.pipeline.judging.evaluate import check_mapping
+from mrdist.pipeline.showing.plot import read_images
+from mrdist.planning import DEFAULT_MEMORY
+from mrdist.storage import Images, StorageOptions, WeightsReader, open_weights, stored_bytes
+
+_TIMED_BYTES = 32 << 20  # of input images in a timed prediction
+_TIMED_IMAGES = 32
+
+
+def measure(
+    weights_url: str,
+    images_url: str,
+    split: str,
+    inputs: npt.NDArray[np.generic],
+    *,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    max_memory: int | str = DEFAULT_MEMORY,
+    storage_options: StorageOptions = None,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the row of a trained mapping, without the time it took to train, and that of the identity.
+
+    Parameters
+    ----------
+    weights_url, images_url
+        Stores.
+    split
+        Whose images are scored.
+    inputs
+        Images whose prediction is timed, in memory and in this process.
+    workers, scheduler, max_memory
+        As in `mrdist.evaluate`.
+    storage_options
+        Of both.
+    """
+    reader, images = WeightsReader.open(weights_url, storage_options), Images.open(images_url, storage_options)
+    check_mapping(reader, images)
+    scores = score_splits(
+        reader, images, [split], workers=workers, scheduler=scheduler, max_memory=max_memory, progress=False
+    )[split]
+    summary = scores.to_dict()
+    frame, face = summary["frame"], summary["face"]
+    model = open_weights(weights_url, storage_options)
+    training = model.attributes["training"]
+    chosen = model.attributes.get("cross_validation", {}).get("chosen", {})
+    row = {
+        "method": model.method,
+        "receptive_field": training.get("receptive_field"),
+        "dilation": training.get("dilation"),
+        "alpha": training.get("alpha") if training.get("alpha") is not None else chosen.get("alpha"),
+        **_scores(frame, face, "model"),
+        "people": scores_of_people(scores, "model"),
+        "intercept_share": frame["intercept_share"],
+        "parameters": model.n_parameters,
+        "nonzeros": model.n_nonzeros,
+        "bytes": stored_bytes(weights_url, storage_options),
+        "train_seconds": None,
+        "predict_seconds": _predict_seconds(model, inputs),
+    }
+    identity = {
+        "method": "identity",
+        **dict.fromkeys(("receptive_field", "dilation", "alpha")),
+        **_scores(frame, face, "identity"),
+        "people": scores_of_people(scores, "identity"),
+        "intercept_share": None,
+        "parameters": 0,
+        "nonzeros": 0,
+        "bytes": 0,
+        "train_seconds": 0.0,
+        "predict_seconds": 0.0,
+        "weights": None,
+    }
+    return row, identity
+
+
+def measure_all(
+    stores: Sequence[tuple[str, dict[str, Any] | None]],
+    images_url: str,
+    split: str,
+    inputs: npt.NDArray[np.generic],
+    *,
+    storage_options: StorageOptions = None,
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return the rows of several mappings and that of the identity, all of the same people.
+
+    Parameters
+    ----------
+    stores
+        Weights stores, each with its row in an earlier comparison or None. If a row scores other people, or an older
+        mrdist wrote it without them, all mappings are measured again.
+    images_url, split, inputs, storage_options
+        As for `measure`.
+    """
+    first, identity = measure(stores[0][0], images_url, split, inputs, storage_options=storage_options)
+    names = identity["people"]["names"]
+    known = all(row is None or row.get("people", {}).get("names") == names for _, row in stores)
+    rows = [(row if known else None) or (first if number == 0 else None) for number, (_, row) in enumerate(stores)]
+    return [
+        row or measure(url, images_url, split, inputs, storage_options=storage_options)[0]
+        for (url, _), row in zip(stores, rows, strict=True)
+    ], identity
+
+
+def _scores(frame: Mapping[str, Any], face: Mapping[str, Any], mapping: str) -> dict[str, Any]:
+    relative = [
+        region[mapping]["mse"] / region["identity"]["mse"] if region["identity"]["mse"] else None
+        for region in (frame, face)
+    ]
+    return {**frame[mapping], "relative_mse": relative[0], "face_relative_mse": relative[1]}
+
+
+def _predict_seconds(model: Any, inputs: npt.NDArray[np.generic]) -> float:
+    times = []
+    for _ in range(4):  # the first loads what has been compiled
+        started = time.perf_counter()
+        model.predict(inputs)
+        times.append(time.perf_counter() - started)
+    return float(np.median(times[1:])) / len(inputs)
+
+
+def timed_inputs(images: Images, label: str, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.generic]:
+    """Return images to time predictions with: few enough to lie in memory."""
+    height, width = images.shape
+    n = min(_TIMED_IMAGES, max(1, _TIMED_BYTES // (height * width * images.n_channels * images.dtype.itemsize)))
+    return read_images(images, label, rows[:n])

@@ -1,0 +1,234 @@
+"""The scores of a block of pixels: one pass over its images for all splits and regions."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mrdist._kernels.scores import sum_distances
+from mrdist.geometry import Block, Shape, block_grid
+from mrdist.moments import check_values, padded_window
+from mrdist.planning import SCORED_BATCH, SCORED_CELL
+from mrdist.refinement import blend
+from mrdist.scoring import SSIM_HALO, BlockScorer, ScoreSums, lab_chroma
+from mrdist.storage import Images, StorageOptions, WeightsReader, redact
+from mrdist.storage.weights.reader import BlockWeights, Codes
+from mrdist.synthesis import to_floats
+
+PARTS = ("face", "background")
+"""Disjoint parts of the frame, which add up to it."""
+
+
+@dataclass(frozen=True)
+class ScoringTask:
+    """A block of pixels to score.
+
+    Attributes
+    ----------
+    splits
+        Whose images.
+    slab
+        Images read at a time.
+    importance
+        Of the block and the pixels around it that SSIM sees, where results are refined.
+    """
+
+    weights_url: str
+    weights_options: StorageOptions = field(repr=False)
+    images_url: str
+    images_options: StorageOptions = field(repr=False)
+    source: str
+    target: str
+    splits: tuple[str, ...]
+    block: Block
+    slab: int
+    importance: npt.NDArray[np.float32] | None = field(repr=False)
+
+
+@dataclass(frozen=True)
+class CellScores:
+    """Of a cell of pixels and a split: score sums by part and mapping, other sums by part and what is measured."""
+
+    sums: dict[tuple[str, str], ScoreSums]
+    others: dict[tuple[str, str], float]
+
+
+def rows_to_score(
+    images: Images, labels: Sequence[str], splits: Sequence[str]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.str_]]:
+    """Return the rows of some splits that are present in all labels, in order, and the split of each."""
+    rows = np.sort(np.concatenate([images.rows(labels, split) for split in splits]))
+    return rows, images.split[rows]
+
+
+def cells_of(block: Block) -> list[Block]:
+    """Cut a block, which begins at a cell, into the cells whose sums are kept apart."""
+    return [
+        Block(cell.y0 + block.y0, cell.x0 + block.x0, cell.y1 + block.y0, cell.x1 + block.x0)
+        for cell in block_grid(block.shape, (SCORED_CELL, SCORED_CELL))
+    ]
+
+
+def score_block(task: ScoringTask, codes: Codes | None) -> dict[tuple[str, Block], CellScores]:
+    """Return the scores of a block's cells, by split and cell.
+
+    Parameters
+    ----------
+    task
+        What to score.
+    codes
+        Of the task's rows, as `WeightsReader.codes` makes them.
+    """
+    images = Images.open(task.images_url, task.images_options)
+    model = WeightsReader.open(task.weights_url, task.weights_options)
+    rows, splits = rows_to_score(images, (task.source, task.target), task.splits)
+    cells = [_Cell(task, cell, model, images) for cell in cells_of(task.block)]
+    inside, around = _hull([cell.inside for cell in cells]), _hull([cell.wide for cell in cells])
+    reader = images.reader()
+    done = 0
+    for start, stop, chosen in images.slabs(rows, task.slab):
+        which = slice(None) if len(chosen) == stop - start else chosen  # no copy where all are asked for
+        x = reader.read(task.source, start, stop, inside)[which]
+        target = reader.read(task.target, start, stop, around)[which]
+        for label, pixels in ((task.source, x), (task.target, target)):
+            check_values(pixels, f"images {label} of {redact(task.images_url)}")
+        part = slice(done, done + len(x))
+        for cell in cells:
+            cell.add(
+                padded_window(x, cell.weights.window, (inside.y0, inside.x0)),
+                padded_window(target, cell.wide, (around.y0, around.x0)),
+                None if codes is None else codes[part],
+                splits[part],
+            )
+        done += len(x)
+    return {(split, cell.block): scores for cell in cells for split, scores in cell.scores()}
+
+
+def _hull(blocks: Sequence[Block]) -> Block:
+    return Block(
+        min(block.y0 for block in blocks),
+        min(block.x0 for block in blocks),
+        max(block.y1 for block in blocks),
+        max(block.x1 for block in blocks),
+    )
+
+
+class _Cell:
+    """A cell with its weights and the sums of its scores, image after image."""
+
+    def __init__(self, task: ScoringTask, block: Block, model: WeightsReader, images: Images) -> None:
+        shape: Shape = images.shape
+        self.block = block
+        self.wide = block.grown(SSIM_HALO).clipped(shape)
+        self.weights: BlockWeights = model.block(self.wide)
+        self.inside = self.weights.window.clipped(shape)
+        self._inner = block.within(self.wide)
+        self._source = self.wide.within(self.weights.window)
+        around = task.block.grown(SSIM_HALO).clipped(shape)
+        self._importance = None if task.importance is None else task.importance[self.wide.within(around)]
+        self._n_channels = images.n_channels
+        self._intercept = _rows_of(self.weights.intercept[*self._inner], images.n_channels)
+        fits = np.zeros(shape, dtype=bool)
+        fits[SSIM_HALO : shape[0] - SSIM_HALO, SSIM_HALO : shape[1] - SSIM_HALO] = True
+        face = images.face_mask[block.slices]
+        self._masks = dict(zip(PARTS, (face, ~face), strict=True))
+        self._face = _rows_of(face[..., None], images.n_channels)
+        mappings = ("model", "identity") if task.importance is None else ("model", "identity", "refined")
+        self._scorers = {
+            split: {mapping: BlockScorer(self._inner, face, fits[block.slices]) for mapping in mappings}
+            for split in task.splits
+        }
+        self._n_images = dict.fromkeys(task.splits, 0)
+        self._others: dict[str, defaultdict[tuple[str, str], float]] = {
+            split: defaultdict(float) for split in task.splits
+        }
+
+    def add(
+        self,
+        x: npt.NDArray[np.generic],
+        target: npt.NDArray[np.generic],
+        codes: Codes | None,
+        splits: npt.NDArray[np.str_],
+    ) -> None:
+        """Add images: the mapping's windows of the sources, and the targets of the cell and what is around it."""
+        for first in range(0, len(x), SCORED_BATCH):
+            part = slice(first, first + SCORED_BATCH)
+            made = self.weights.predict(np.ascontiguousarray(x[part]), None if codes is None else codes[part])
+            for one, prediction, truth, split in zip(x[part], made, target[part], splits[part], strict=True):
+                self._add_image(one[self._source], prediction, truth, str(split))
+
+    def _add_image(
+        self,
+        source: npt.NDArray[np.generic],
+        prediction: npt.NDArray[np.floating],
+        target: npt.NDArray[np.generic],
+        split: str,
+    ) -> None:
+        identity = to_floats(source)
+        mappings = {"model": prediction.astype(np.float64, copy=False), "identity": identity}
+        if self._importance is not None:
+            mappings["refined"] = blend(identity[None], prediction[None], self._importance)[0].astype(np.float64)
+        truth = to_floats(target)
+        for mapping, made in mappings.items():
+            self._scorers[split][mapping].add_image(made, truth)
+        distances = {"weights": self._distances(mappings["model"], self._intercept)}
+        if self._importance is not None:
+            for mapping in ("model", "refined"):
+                distances[f"change {mapping}"] = self._distances(mappings[mapping], identity)
+        if self._n_channels == 3:
+            distances |= self._chroma(prediction, source, target)
+        others = self._others[split]
+        for name, sums in distances.items():
+            for part, value in zip(PARTS, sums, strict=True):
+                others[part, name] += value
+        self._n_images[split] += 1
+
+    def _distances(self, one: npt.NDArray[np.floating], other: npt.NDArray[np.floating]) -> tuple[float, float]:
+        """Return the sums of absolute differences in the face and in the background."""
+        y0, x0 = (axis.start for axis in self._inner)
+        if other.ndim == 3:
+            other = _rows_of(other[self._inner], self._n_channels)
+        rows = np.ascontiguousarray(one).reshape(len(one), -1)
+        face, background = sum_distances(rows, other, (y0, x0 * self._n_channels), self._face)
+        return face, background
+
+    def _chroma(
+        self,
+        prediction: npt.NDArray[np.floating],
+        source: npt.NDArray[np.generic],
+        target: npt.NDArray[np.generic],
+    ) -> dict[str, tuple[float, float]]:
+        """Return sums, over values, of the mean absolute difference of CIELAB's a and b, by what is compared."""
+        model, identity, truth = (lab_chroma(image[self._inner]) for image in (prediction, source, target))
+        face = np.tile(self._masks["face"].reshape(1, -1), (2, 1))
+        chroma = {}
+        for name, one, other in (("model", model, truth), ("identity", identity, truth), ("change", model, identity)):
+            sums = sum_distances(one, other, (0, 0), face)
+            chroma[f"chroma {name}"] = (sums[0] / 2 * self._n_channels, sums[1] / 2 * self._n_channels)
+        return chroma
+
+    def scores(self) -> Iterator[tuple[str, CellScores]]:
+        """Yield the scores of every split."""
+        intercept = np.abs(self._intercept)
+        for split, scorers in self._scorers.items():
+            n, others = self._n_images[split], dict(self._others[split])
+            for part, mask in zip(PARTS, (self._face, ~self._face), strict=True):
+                others[part, "values"] = float(n * mask.sum())
+                others[part, "intercept"] = float(n * intercept[mask].sum())
+            sums = {
+                (part, mapping): scorer.sums(scored=part == "face")
+                for part in PARTS
+                for mapping, scorer in scorers.items()
+            }
+            yield split, CellScores(sums, others)
+
+
+def _rows_of(values: npt.NDArray[Any], n_channels: int) -> npt.NDArray[Any]:
+    """Return values of shape (y, x, channel or 1) as rows of shape (y, x * channel); floats as float64."""
+    wide = np.broadcast_to(values, (*values.shape[:2], n_channels)).reshape(len(values), -1)
+    return wide if values.dtype == bool else wide.astype(np.float64, copy=False)

@@ -1,0 +1,399 @@
+"""Train several methods on the same people and compare their outputs for other people."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import fspath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mrdist.arguments import Address, plain_arguments
+from mrdist.errors import ParameterError
+from mrdist.methods.registry import METHODS
+from mrdist.moments import Color
+from mrdist.pipeline.judging._components import choose_components
+from mrdist.pipeline.judging._measure import measure, timed_inputs
+from mrdist.pipeline.judging._verdicts import judge, name_of
+from mrdist.pipeline.judging.evaluate import SPLITS
+from mrdist.pipeline.training._prepare import prepare
+from mrdist.pipeline.training.train import train
+from mrdist.planning import DEFAULT_MEMORY, Plan
+from mrdist.storage import (
+    Images,
+    StorageOptions,
+    check_apart,
+    check_reachable,
+    normalize_url,
+    redact,
+)
+from mrdist.storage.access.files import File
+from mrdist.storage.access.places import make_folder, write_file
+
+logger = logging.getLogger("mrdist")
+
+METHODS_COMPARED = ("mr", "l2", "l1", "l0", "pixel", "identity")
+COLUMNS = (
+    "method",
+    "receptive_field",
+    "dilation",
+    "alpha",
+    "mse",
+    "psnr",
+    "ssim",
+    "r2",
+    "relative_mse",
+    "parameters",
+    "nonzeros",
+    "bytes",
+    "train_seconds",
+    "predict_seconds",
+    "face_relative_mse",
+    "remark",
+)
+RESULTS = "compare.json"
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A method with the options it is trained with.
+
+    Attributes
+    ----------
+    method
+        As in `mrdist.train`.
+    options
+        Its own, as in `mrdist.train`.
+    """
+
+    method: str
+    options: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """What tables and pictures call it."""
+        return name_of({"method": self.method, **self.options})
+
+    @property
+    def store(self) -> str:
+        """Name of its weights store in the folder of the comparison."""
+        return f"{self.name.replace(' ', '-')}.zarr"
+
+
+@dataclass(frozen=True)
+class Contest:
+    """A comparison that can begin.
+
+    Attributes
+    ----------
+    contestants
+        Who takes part.
+    images, rows
+        An images store, and the rows of it that are scored.
+    plans
+        How the trainings are cut, one after the other.
+    """
+
+    contestants: Sequence[Contestant]
+    images: Images
+    rows: npt.NDArray[np.int64]
+    plans: Sequence[Plan]
+
+
+@plain_arguments
+def compare(
+    images_url: Address,
+    *,
+    source: str,
+    target: str,
+    methods: Sequence[str] = METHODS_COMPARED,
+    receptive_fields: Sequence[int] = (3,),
+    dilations: Sequence[int] = (1,),
+    alpha: float | str = "cv",
+    color: Color = "shared",
+    split: str = "test",
+    out: Address = "mrdist-compare",
+    workers: int | None = None,
+    scheduler: str | None = None,
+    max_memory: int | str = DEFAULT_MEMORY,
+    overwrite: bool = False,
+    progress: bool | None = None,
+    storage_options: StorageOptions = None,
+) -> dict[str, Any]:
+    """Train every method on the training people and score it on others.
+
+    Parameters
+    ----------
+    images_url
+        An images store.
+    source, target, color
+        As in `mrdist.train`.
+    methods
+        Those of `mrdist.train`, and ``identity``.
+    receptive_fields, dilations
+        Of ``mr``: each combination is a row.
+    alpha
+        Penalty of the methods that have one. ``cv`` chooses it by cross-validation among the training people; for
+        ``l1``, and the number of weights of ``l0``, on some 256 output pixels spread over the frame. The components of
+        ``pca`` are chosen on the split val, if there is one.
+    split
+        Whose images are scored.
+    out
+        Folder, which may be a URL, for the weights stores and for ``compare.json``, ``compare.csv`` and
+        ``compare.png``. Stores that an earlier comparison has finished are reused, and one that was stopped is resumed.
+    workers, scheduler, max_memory, overwrite, progress, storage_options
+        As in `mrdist.train`.
+
+    Returns
+    -------
+    dict
+        ``split``, ``source``, ``target``, ``images``, ``out``, ``people`` (names of the scored), ``verdicts`` (in
+        words, by measure: ``mse``, ``face_mse``, ``ssim``) and ``methods``: a dictionary for each row with
+        ``method``, ``receptive_field``, ``dilation`` and ``alpha`` (None where there is none), the scores of the whole
+        frame as in `mrdist.evaluate`, ``relative_mse`` (over that of the identity) and ``face_relative_mse``,
+        ``people`` (their scores, by measure), ``from_identity`` and ``from_best`` (how far they are from those of the
+        identity and of the best method, by measure, with intervals over people), ``leads`` (by measure, whether it is
+        the best or cannot be told apart from it), ``remark`` where it is no better than the identity,
+        ``intercept_share``, ``parameters`` that a prediction needs and ``nonzeros`` among them, ``bytes`` of the store,
+        ``train_seconds`` with the choice of the penalty, without the start of workers (None if the training was
+        interrupted or the store was complete before), ``predict_seconds`` for one image in memory, and ``weights``,
+        the store's name in ``out``.
+
+    Raises
+    ------
+    ParameterError
+        If a method or an option is not one of its choices, or there is nothing to train.
+    DataError, LabelError
+        If there are no pairs to train on or to score, or no such label.
+    StoreError
+        If a store or a file cannot be read or written, or a store of another training is at its place.
+    """
+    images_url, out = fspath(images_url), fspath(out)
+    contest = plan_comparison(
+        images_url,
+        source=source,
+        target=target,
+        methods=methods,
+        receptive_fields=receptive_fields,
+        dilations=dilations,
+        alpha=alpha,
+        color=color,
+        split=split,
+        workers=workers,
+        max_memory=max_memory,
+        storage_options=storage_options,
+    )
+    contestants, images = contest.contestants, contest.images
+    check_apart(images_url, out)
+    check_reachable(workers, images_url, out)
+    make_folder(out, storage_options)
+    folder = out.rstrip("/")
+    results = f"{folder}/{RESULTS}"
+    seconds = _seconds_before(results, storage_options)
+    comparison: dict[str, Any] = {
+        "split": split,
+        "source": source,
+        "target": target,
+        "images": redact(normalize_url(images_url)),
+        "shape": list(images.shape),
+        "pairs": {each: _count(images, (source, target), each) for each in SPLITS},
+        "methods": [],
+    }
+    cluster: dict[str, Any] = {"workers": workers, "scheduler": scheduler, "progress": progress}
+    inputs = timed_inputs(images, source, contest.rows)
+    identity: dict[str, Any] = {}
+    n_complete = 0
+    for number, contestant in enumerate(contestants, start=1):
+        if contestant.method == "identity":
+            continue
+        url = f"{folder}/{contestant.store}"
+        logger.info("%d/%d %s", number, len(contestants), contestant.name)
+        options = {
+            "source": source,
+            "target": target,
+            "method": contestant.method,
+            "color": color,
+            "max_memory": max_memory,
+            "overwrite": overwrite,
+            "storage_options": storage_options,
+            **contestant.options,
+            **cluster,
+        }
+        took: float | None = 0.0
+        if contestant.method == "pca" and alpha == "cv" and comparison["pairs"]["val"]:
+            options["components"], took = choose_components(
+                images_url, f"{folder}/candidates", comparison["pairs"]["train"], options
+            )
+        trained = train(images_url, url, **options)
+        if trained.already_complete:
+            n_complete += 1
+            took = seconds.get(contestant.store)
+        elif took is not None:
+            whole = trained.blocks_run == trained.blocks
+            took = took + trained.run_seconds - trained.prepare_seconds if whole else None
+        row, identity = measure(
+            url,
+            images_url,
+            split,
+            inputs,
+            workers=workers,
+            scheduler=scheduler,
+            max_memory=max_memory,
+            storage_options=storage_options,
+        )
+        comparison["methods"].append({**row, "train_seconds": took, "weights": contestant.store})
+        comparison |= judge(comparison["methods"], identity)
+        write_file(results, json.dumps(comparison, indent=2).encode(), storage_options)
+    if n_complete:
+        n_trained = len(comparison["methods"])
+        logger.info("%s: %d of %d weights stores were already complete", redact(folder), n_complete, n_trained)
+    if "identity" in methods:
+        comparison["methods"].append(identity)
+        comparison |= judge(comparison["methods"], identity)
+    write_file(results, json.dumps(comparison, indent=2).encode(), storage_options)
+    write_file(f"{folder}/compare.csv", to_csv(comparison["methods"]).encode(), storage_options)
+    write_file(f"{folder}/compare.png", draw_comparison(comparison), storage_options)
+    return {**comparison, "out": out}
+
+
+def plan_comparison(
+    images_url: Address,
+    *,
+    source: str,
+    target: str,
+    methods: Sequence[str],
+    receptive_fields: Sequence[int],
+    dilations: Sequence[int],
+    alpha: float | str,
+    color: Color,
+    split: str,
+    workers: int | None,
+    max_memory: int | str,
+    storage_options: StorageOptions,
+) -> Contest:
+    """Check the arguments of a comparison and cut all its trainings, as `compare` does before it trains the first.
+
+    Parameters and errors are those of `compare`, and of `mrdist.train`.
+    """
+    contestants = contestants_of(methods, receptive_fields, dilations, alpha)
+    if split not in SPLITS:
+        raise ParameterError(f"split must be one of {', '.join(SPLITS)}, got {split!r}.")
+    images = Images.open(images_url, storage_options)
+    images.rows((source, target), "train")
+    rows = images.rows((source, target), split)
+    plans = [
+        prepare(
+            images,
+            None,
+            source=source,
+            target=target,
+            method=each.method,
+            options=each.options,
+            color=color,
+            workers=workers,
+            max_memory=max_memory,
+        ).plan
+        for each in contestants
+        if each.method != "identity"
+    ]
+    return Contest(contestants, images, rows, plans)
+
+
+def contestants_of(
+    methods: Sequence[str], receptive_fields: Sequence[int], dilations: Sequence[int], alpha: float | str
+) -> list[Contestant]:
+    """Return the contestants that the options of `compare` ask for.
+
+    Raises
+    ------
+    ParameterError
+        If a method is not one of its choices, or there is nothing to train.
+    """
+    for method in methods:
+        if method not in (*METHODS, "identity"):
+            raise ParameterError(f"method must be one of {', '.join((*METHODS, 'identity'))}, got {method!r}.")
+    if not set(methods) - {"identity"}:
+        raise ParameterError("there is nothing to compare with the identity; name at least one method that is trained.")
+    if not (receptive_fields and dilations):
+        raise ParameterError("give at least one receptive field and one dilation.")
+    contestants = []
+    for method in dict.fromkeys(methods):
+        known = {} if method == "identity" else METHODS[method].options
+        options = {"alpha": alpha} if "alpha" in known else {}
+        if method == "l0" and alpha == "cv":
+            options["nonzeros"] = "cv"
+        if method == "mr":
+            # a single tap has no dilation
+            fields = dict.fromkeys(
+                (size, dilation if size > 1 else 1) for size in receptive_fields for dilation in dilations
+            )
+            contestants += [
+                Contestant("mr", {**options, "receptive_field": size, "dilation": dilation})
+                for size, dilation in fields
+            ]
+        else:
+            contestants.append(Contestant(method, options))
+    return contestants
+
+
+def _count(images: Images, labels: tuple[str, str], split: str) -> int:
+    paired = images.present[:, [images.column(label) for label in labels]].all(axis=1)
+    return int((paired & (images.split == split)).sum())
+
+
+def _seconds_before(url: str, storage_options: StorageOptions) -> dict[str, float | None]:
+    """Return what an earlier comparison in the same folder has measured, by store."""
+    try:
+        rows = json.loads(File(url, storage_options=storage_options).read_bytes())["methods"]
+        return {row["weights"]: row["train_seconds"] for row in rows if row["weights"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the rows of a comparison as CSV, with the columns of `COLUMNS`; a missing value is empty.
+
+    Examples
+    --------
+    >>> to_csv([{"method": "identity", "mse": 0.25}]).splitlines()[1]
+    'identity,,,,0.25,,,,,,,,,,,'
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def draw_comparison(comparison: Mapping[str, Any]) -> bytes:
+    """Draw the errors, and against them the sizes, of a comparison; return the file of a PNG."""
+    from matplotlib.figure import Figure  # slow to import
+
+    from mrdist.plotting import plot_errors, plot_sizes
+
+    rows = [row for row in comparison["methods"] if row["relative_mse"] is not None]
+    figure = Figure(figsize=(11, max(3.6, 0.9 + 0.36 * len(rows))), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    plot_errors({name_of(row): row["relative_mse"] for row in rows}, ax=left)
+    plot_sizes(sizes_and_errors(rows), ax=right)
+    figure.suptitle(f"{comparison['source']} → {comparison['target']}, {comparison['split']} people")
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=120)
+    return picture.getvalue()
+
+
+def sizes_and_errors(rows: Sequence[Mapping[str, Any]]) -> dict[str, tuple[int, float]]:
+    """Return parameters and relative error of the methods that look at their input, without dilated fields."""
+    return {
+        name_of(row): (row["parameters"], row["relative_mse"])
+        for row in rows
+        if row["method"] not in ("identity", "mean")
+        and row["dilation"] in (None, 1)
+        and row["relative_mse"] is not None
+    }

@@ -1,0 +1,1 @@
+"""Show what there is: plots, reports, explanations, and what a store holds."""

@@ -1,0 +1,190 @@
+"""A mapping that stays in memory, to work on one photograph after the other without delay."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import OrderedDict
+from functools import lru_cache
+from threading import Lock
+
+import numpy as np
+import numpy.typing as npt
+
+from mrdist.datasets.photographs import Upload, count_pixels
+from mrdist.errors import MemoryLimitError, ParameterError
+from mrdist.geometry import ReceptiveField
+from mrdist.pipeline.applying._photographs import FAST, Points, Positions, Retouched, Retoucher, to_png
+from mrdist.pipeline.applying.refine import norms_of
+from mrdist.refinement import Refinement
+from mrdist.storage import StorageOptions, WeightsReader, read_importance, redact
+from mrdist.storage.weights.whole import GlobalReader
+from mrdist.synthesis import MaskedWeights
+
+__all__ = ["OpenedMapping", "Retouched", "memory_of", "upload_pixels", "warm_up"]
+
+#: How many importance maps and places of faces are cached.
+_MAPS, _PLACES = 32, 256
+
+
+class OpenedMapping:
+    """A mapping whose weights are in memory; safe to use from several threads.
+
+    The output for a photograph is that of `mrdist.synthesize`, pixel by pixel.
+
+    Parameters
+    ----------
+    reader
+        Of a complete weights store.
+
+    Attributes
+    ----------
+    reader
+        The same.
+    model
+        The mapping.
+    """
+
+    def __init__(self, reader: WeightsReader) -> None:
+        self.reader = reader
+        self.model = reader.model()
+        self._retoucher = Retoucher(self.model, reader.face_frame)
+        self._kept = read_importance(reader.url, reader.storage_options)
+        self._norms = lru_cache(maxsize=2)(self._read_norms)
+        self._map = lru_cache(maxsize=_MAPS)(self._make_map)
+        self._places: OrderedDict[bytes, Positions] = OrderedDict()
+        self._lock = Lock()
+
+    @classmethod
+    def open(
+        cls, weights_url: str, storage_options: StorageOptions = None, *, max_memory: int | None = None
+    ) -> OpenedMapping:
+        """Open a weights store; errors are those of `mrdist.open_weights`.
+
+        Raises
+        ------
+        MemoryLimitError
+            If its weights take more than ``max_memory`` bytes.
+        """
+        reader = WeightsReader.open(weights_url, storage_options)
+        needed = memory_of(reader)
+        if max_memory is not None and needed > max_memory:
+            raise MemoryLimitError(
+                f"the weights of {redact(reader.url)} take {needed} bytes of memory, but the limit for an open mapping "
+                f"is {max_memory}; use mrdist synthesize, which reads them in parts."
+            )
+        return cls(reader)
+
+    @property
+    def is_refined(self) -> bool:
+        """Whether its pixels have importance: they must have weights of their own."""
+        return isinstance(self.model, MaskedWeights)
+
+    def retouch(
+        self,
+        content: bytes,
+        name: str = "photograph",
+        *,
+        refine: bool | Refinement = False,
+        strength: float = 1.0,
+        points: Points | None = None,
+        overlay: bool = False,
+    ) -> Retouched:
+        """Give a photograph a new expression.
+
+        Parameters
+        ----------
+        content
+            The bytes of its file: JPEG, PNG, WebP, TIFF or BMP.
+        name
+            Its name in error messages.
+        refine, points
+            As in `mrdist.synthesize`.
+        strength
+            How much of the change is taken, from 0 (none) to 1 (all).
+        overlay
+            Return the importance map instead, in gray: white takes all of the change, black nothing.
+
+        Raises
+        ------
+        ParameterError
+            If an option is invalid, or the method cannot be refined.
+        DataError
+            If the photograph cannot be used.
+        """
+        importance = self.importance(refine, strength)
+        upload = Upload(name, content=content)
+        place = None if points is not None else hashlib.sha256(content).digest()
+        with self._lock:
+            positions = self._places.get(place) if place is not None else None
+        if overlay:
+            if importance is None:
+                importance = np.ones(self.model.shape, dtype=np.float32)
+            made = self._retoucher.overlay(upload, importance, points=points, positions=positions, compression=FAST)
+        else:
+            made = self._retoucher.picture(
+                upload, points=points, positions=positions, importance=importance, compression=FAST
+            )
+        if place is not None and made.positions is not None:
+            with self._lock:
+                self._places[place] = made.positions
+                while len(self._places) > _PLACES:
+                    self._places.popitem(last=False)
+        return made
+
+    def importance(self, refine: bool | Refinement, strength: float = 1.0) -> npt.NDArray[np.float32] | None:
+        """Return how much of the change every pixel takes, None if all take all of it; see `retouch`."""
+        if not (math.isfinite(strength) and 0 <= strength <= 1):
+            raise ParameterError(f"strength must be from 0 to 1, got {strength:g}.")
+        if refine is False:
+            return None if strength == 1 else np.full(self.model.shape, strength, dtype=np.float32)
+        if refine is True and self._kept is not None:
+            importance = self._kept
+        else:
+            importance = self._map(Refinement() if refine is True else refine)
+        return (strength * importance).astype(np.float32, copy=False)
+
+    def picture(self, image: npt.NDArray[np.generic]) -> bytes:
+        """Return what the mapping makes of an image of its frame, shape (y, x, channel), as the file of a PNG.
+
+        Raises
+        ------
+        DataError
+            If size or channels are not the mapping's.
+        """
+        return to_png(self.model.predict(image[np.newaxis])[0], FAST)
+
+    def _read_norms(self, intercept: bool) -> npt.NDArray[np.float64]:
+        return norms_of(self.reader, intercept=intercept)
+
+    def _make_map(self, refinement: Refinement) -> npt.NDArray[np.float32]:
+        return refinement.importance(self._norms(refinement.intercept))
+
+
+def upload_pixels(content: bytes, name: str = "photograph") -> int:
+    """Return how many pixels a photograph has, from its head.
+
+    Raises
+    ------
+    PhotographError
+        If it is not a photograph, or has too many pixels.
+    """
+    return count_pixels(Upload(name, content=content))
+
+
+def memory_of(reader: WeightsReader) -> int:
+    """Return about how many bytes an opened mapping takes; a global one leaves its weights in the store."""
+    if isinstance(reader, GlobalReader):
+        return 0
+    height, width = reader.training.shape
+    return reader.numbers_per_pixel * height * width * np.dtype(reader.training.dtype).itemsize
+
+
+def warm_up() -> None:
+    """Load what would delay the first photograph."""
+    from matplotlib import colormaps  # noqa: F401
+
+    nothing = np.zeros((1, 1, 1, 8, 8), dtype=np.float32)
+    weights = MaskedWeights(ReceptiveField(1), "shared", 1, nothing[0, 0], nothing[0, 0, 0])
+    to_png(weights.predict(np.zeros((1, 8, 8, 1), dtype=np.uint8))[0], FAST)
+    Refinement().importance(np.eye(8))

@@ -1,0 +1,66 @@
+"""Pack a store into one file for download."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+
+from mrdist.storage import Source, StorageOptions, redact
+from mrdist.storage.access.urls import store_errors
+
+_PIECE = 1 << 20
+
+
+def pack(url: str, name: str, storage_options: StorageOptions = None) -> Iterator[bytes]:
+    """Yield a zip of all files of a store below a folder ``name``, piece by piece; they are packed as they are.
+
+    Parameters
+    ----------
+    url
+        The store.
+    name
+        Of the folder in the zip.
+    storage_options
+        Options of the fsspec filesystem.
+
+    Raises
+    ------
+    DataError, StoreError
+        If the store cannot be listed or read.
+    """
+    source = Source.open(url, storage_options)
+    return _pieces(source, name)
+
+
+def _pieces(source: Source, name: str) -> Iterator[bytes]:
+    written = _Written()
+    with zipfile.ZipFile(written, "w") as archive:  # type: ignore[call-overload]
+        for path in source.files:
+            with (
+                store_errors(f"{redact(source.url)}/{path}"),
+                source.file(path).open() as stream,
+                archive.open(zipfile.ZipInfo(f"{name}/{path}"), "w", force_zip64=True) as entry,
+            ):
+                while piece := stream.read(_PIECE):
+                    entry.write(piece)
+                    yield from written.take()
+            yield from written.take()
+    yield from written.take()
+
+
+class _Written:
+    """A buffer that a zip writes to, emptied before it grows."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def write(self, piece: bytes) -> int:
+        self._pieces.append(bytes(piece))
+        return len(piece)
+
+    def flush(self) -> None:
+        pass
+
+    def take(self) -> list[bytes]:
+        pieces, self._pieces = self._pieces, []
+        return [b"".join(pieces)] if pieces else []

@@ -1,0 +1,217 @@
+"""Mappings that are trained together: those of the same images, and as many as fit into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from mrdist.errors import MemoryLimitError
+from mrdist.execution import peak_memory
+from mrdist.geometry import Block, Shape, block_grid
+from mrdist.methods.lesson import versions
+from mrdist.methods.masked.plan import workload_of
+from mrdist.methods.masked.solving import solve_block, warm_up
+from mrdist.methods.masked.sums import sum_mappings
+from mrdist.planning import Cut, Plan, Workload, block_bytes, plan_training
+from mrdist.running.phases import Phase, Work
+from mrdist.running.tasks import Place, RunOptions, Task
+from mrdist.storage import FaceFrame, Images, Training, WeightsReader, redact, train_output
+from mrdist.storage.weights.mappings import begin_mappings, finish_mappings, mapping_name, mapping_url
+from mrdist.storage.weights.masked import TrainOutput
+
+Scores = Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Mappings that a task trains together.
+
+    Attributes
+    ----------
+    trainings
+        Of the same rows.
+    plan
+        How their blocks are cut.
+    """
+
+    trainings: tuple[Training, ...]
+    plan: Plan
+
+
+def plan_units(images: Images, trainings: Sequence[Training], **limits: Any) -> list[Unit]:
+    """Group mappings of the same rows, as many as fit into memory; limits are those of `mrdist.planning.plan_training`.
+
+    Raises
+    ------
+    MemoryLimitError
+        If a mapping does not fit alone.
+    """
+    by_rows: dict[bytes, list[Training]] = {}
+    for training in trainings:
+        rows = images.rows((training.source, training.target), training.split)
+        by_rows.setdefault(rows.tobytes(), []).append(training)
+    return [unit for same in by_rows.values() for unit in _fitting(images, same, **limits)]
+
+
+def _fitting(images: Images, trainings: Sequence[Training], **limits: Any) -> list[Unit]:
+    """Halve the mappings, which are ordered by source, until the sums of each part fit into memory."""
+    try:
+        return [Unit(tuple(trainings), plan_training(workload_of_all(images, trainings), **limits))]
+    except MemoryLimitError:
+        if len(trainings) == 1:
+            raise
+    half = len(trainings) // 2
+    return [unit for part in (trainings[:half], trainings[half:]) for unit in _fitting(images, part, **limits)]
+
+
+def workload_of_all(images: Images, trainings: Sequence[Training]) -> Workload:
+    """Return the sizes of mappings that are trained together."""
+    sources = {training.source for training in trainings}
+    targets = {training.target for training in trainings} - sources
+    return replace(
+        workload_of(images, trainings[0], trainings[0].field),
+        n_sources=len(sources),
+        n_targets=len(targets),
+        n_mappings=len(trainings),
+    )
+
+
+@dataclass(frozen=True)
+class _Members:
+    """Mappings of a unit, by name, whose stores have the same grid of blocks."""
+
+    outputs: Mapping[str, TrainOutput]
+    plan: Plan
+
+    def split(self, shape: Shape) -> list[tuple[int, Block, tuple[str, ...], bool]]:
+        """Return every block of the grid with the mappings that have not finished it, and again with those that have.
+
+        Each as its position, its pixels, the mappings, and whether they have.
+        """
+        done = {name: output.progress.done for name, output in self.outputs.items()}
+        return [
+            (index, block, names, finished)
+            for finished in (False, True)
+            for index, block in enumerate(block_grid(shape, self.plan.block))
+            if (names := tuple(name for name in done if done[name][index] == finished))
+        ]
+
+
+class MappingsWork(Work[list[_Members], dict[str, Scores]]):
+    """The training of several mappings by masked regression into one group; ``trainings`` are those of the mappings."""
+
+    def __init__(self, images: Images, trainings: Mapping[str, Training], run: RunOptions) -> None:
+        self.run = run
+        self.source = Place(images.url, images.storage_options)
+        self.images = images
+        self.trainings = trainings
+        self.units: Sequence[Unit] = ()
+
+    def plan(self, block: Shape | None) -> Plan:
+        """Cut the work of all units into blocks."""
+        limits = {"max_memory": self.run.max_memory, "n_slots": self.run.n_slots}
+        self.units = plan_units(self.images, list(self.trainings.values()), block=block, **limits)
+        self.n_images = sum(unit.trainings[0].n_images for unit in self.units)
+        return self.combined([unit.plan for unit in self.units])
+
+    def combined(self, plans: Sequence[Plan]) -> Plan:
+        """Return the plans of all units as one."""
+        return replace(
+            plans[0],
+            n_blocks=sum(plan.n_blocks for plan in plans),
+            peak_memory=max(plan.peak_memory for plan in plans),
+        )
+
+    def begin(self, cut: Cut) -> list[_Members] | None:  # noqa: ARG002 (every unit has its own)
+        """Begin or resume the group and the stores of its mappings; those that are complete are left out."""
+        described = {name: asdict(training) for name, training in self.trainings.items()}
+        group, options = self.run.output.url, self.run.output.options
+        if not begin_mappings(group, described, overwrite=self.run.overwrite, storage_options=options):
+            return None
+        begun = []
+        for unit in self.units:
+            outputs: dict[str, TrainOutput] = {}
+            for training in unit.trainings:
+                name = mapping_name(training.source, training.target)
+                url = mapping_url(group, name)
+                output = train_output(url, training, unit.plan.block, overwrite=False, storage_options=options)
+                if output is not None:
+                    outputs[name] = output
+            for grid in dict.fromkeys(output.progress.block for output in outputs.values()):
+                members = {name: output for name, output in outputs.items() if output.progress.block == grid}
+                begun.append(_Members(members, self._plan_of(unit, members, grid)))
+        return begun
+
+    def _plan_of(self, unit: Unit, members: Mapping[str, TrainOutput], grid: Shape) -> Plan:
+        if grid == unit.plan.block:
+            return unit.plan
+        # resumed: the blocks are those of the first run
+        workload = workload_of_all(self.images, [output.training for output in members.values()])
+        return plan_training(workload, max_memory=self.run.max_memory, n_slots=self.run.n_slots, block=grid)
+
+    def resume(self, output: list[_Members], cut: Cut) -> Cut:  # noqa: ARG002
+        """Return the cut: every unit has its own."""
+        return cut
+
+    def prepare(self) -> None:
+        """Compile the kernels."""
+        warm_up()
+
+    def phases(self, output: list[_Members], cut: Cut) -> Iterator[Phase]:  # noqa: ARG002
+        """Yield the one phase."""
+        group = self.run.output
+        tasks, done = [], []
+        for members in output:
+            for index, block, names, finished in members.split(self.images.shape):
+                places = tuple(Place(mapping_url(group.url, name), group.options) for name in names)
+                tasks.append(Task(index, block, places, self.source, members.plan.slab))
+                done.append(finished)
+        yield Phase("training", _train_block, tasks, done, bytes_read=self._bytes_read)
+
+    def _bytes_read(self, task: Task) -> int:
+        trainings = {mapping_url(self.run.output.url, name): training for name, training in self.trainings.items()}
+        workload = workload_of_all(self.images, [trainings[place.url] for place in task.outputs])
+        return block_bytes(workload, task.block, task.slab)
+
+    def finish(self, output: list[_Members]) -> dict[str, Scores]:
+        """Complete all mappings and the group; return the scores of each."""
+        provenance = {"images": redact(self.images.url), "versions": versions()}
+        for members in output:
+            for each in members.outputs.values():
+                each.finish(provenance, FaceFrame.of_images(self.images, each.training.source))
+        scores = self.scores()
+        finish_mappings(self.run.output.url, scores, provenance, self.run.output.options)
+        return scores
+
+    def scores(self) -> dict[str, Scores]:
+        """Return the scores of all mappings, and add to their stores what an older mrdist did not store."""
+        scores: dict[str, Scores] = {}
+        for name, training in self.trainings.items():
+            reader = WeightsReader.open(mapping_url(self.run.output.url, name), self.run.output.options)
+            reader.add_face_frame(FaceFrame.of_images(self.images, training.source))
+            scores[name] = reader.attributes["scores"]["train"]
+        return scores
+
+
+def _train_block(task: Task) -> int:
+    """Do one block of several mappings from reading to writing; return the process's peak of resident bytes."""
+    outputs = [TrainOutput.open(place.url, place.options) for place in task.outputs]
+    images = Images.open(task.source.url, task.source.options)
+    mappings = [(output.training.source, output.training.target) for output in outputs]
+    training = outputs[0].training
+    assert training.alpha is not None
+    sums = sum_mappings(
+        images,
+        mappings,
+        images.rows(mappings[0], training.split),
+        training.field,
+        task.block,
+        n_groups=training.n_groups,
+        n_inputs=training.n_inputs,
+        slab=task.slab,
+    )
+    for output, statistics in zip(outputs, sums, strict=True):
+        solution = solve_block(statistics, training.alpha, task, penalize_intercept=training.penalize_intercept)
+        output.write_block(task.index, task.block, solution)
+    return peak_memory()

@@ -1,0 +1,186 @@
+"""Solve a mapping from a statistics store, without reading the images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from mrdist.arguments import Address, plain_arguments
+from mrdist.execution import peak_memory
+from mrdist.geometry import Shape, block_grid
+from mrdist.methods.lesson import check_choices, versions
+from mrdist.methods.masked.solving import solve_block, warm_up
+from mrdist.methods.options import check_options, choose_field
+from mrdist.methods.training import Trained, TrainReport, already_trained, trained
+from mrdist.planning import DEFAULT_MEMORY, Cut, StoredSums, plan_solving
+from mrdist.running.driving import driving, hold
+from mrdist.running.phases import Phase, Work, drive
+from mrdist.running.tasks import Place, RunOptions, Task
+from mrdist.running.workers import check_workers, output_options
+from mrdist.storage import (
+    Statistics,
+    StorageOptions,
+    Training,
+    check_apart,
+    normalize_url,
+    redact,
+    train_output,
+)
+from mrdist.storage.weights.masked import TrainOutput
+from mrdist.storage.weights.output import chunk_side
+
+
+@plain_arguments
+@driving("solve")
+def solve(
+    statistics_url: Address,
+    weights_url: Address,
+    *,
+    alpha: float = 0.4,
+    receptive_field: int | None = None,
+    dilation: int | None = None,
+    penalize_intercept: bool = True,
+    dtype: str = "float32",
+    block: Shape | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    max_memory: int | str = DEFAULT_MEMORY,
+    overwrite: bool = False,
+    progress: bool | None = None,
+    storage_options: StorageOptions = None,
+    weights_storage_options: StorageOptions = None,
+) -> TrainReport:
+    """Solve a mapping from a statistics store; the weights are those of `train` on the same images, to the last bit.
+
+    Parameters
+    ----------
+    statistics_url
+        A statistics store, see `mrdist.accumulate`.
+    weights_url
+        Where the weights go. An unfinished store is resumed; a complete one is left unchanged.
+    alpha, penalize_intercept
+        As in `mrdist.MaskedRegression`.
+    receptive_field, dilation
+        A field whose taps are taps of the store's; by default the store's own.
+    dtype, block, workers, scheduler, max_memory, overwrite, progress
+        As in `mrdist.train`.
+    storage_options, weights_storage_options
+        Options of the fsspec filesystems of the statistics and of the weights (by default the same).
+
+    Returns
+    -------
+    TrainReport
+        As of `mrdist.train`; the bytes read are those of the statistics.
+
+    Raises
+    ------
+    ParameterError
+        If an option is invalid, or the field is not part of the store's.
+    StoreError
+        If a store is invalid or cannot be read.
+    MemoryLimitError
+        If no block fits into ``max_memory``.
+    ExecutionError
+        If the cluster cannot be used.
+    """
+    statistics_url, weights_url = normalize_url(statistics_url), normalize_url(weights_url)
+    weights_storage_options = output_options(weights_url, weights_storage_options, storage_options)
+    check_apart(statistics_url, weights_url)
+    check_choices("shared", dtype=dtype)
+    chosen = check_options({"alpha": alpha, "penalize_intercept": penalize_intercept})
+    limit, n_slots = check_workers(workers, scheduler, statistics_url, weights_url, max_memory=max_memory)
+    statistics = Statistics.open(statistics_url, storage_options)
+    accumulation = statistics.accumulation
+    field = choose_field(receptive_field, dilation, accumulation.field)
+    accumulation.field.check_contains(field)
+    training = Training(
+        images=statistics.fingerprint,
+        source=accumulation.source,
+        target=accumulation.target,
+        split=", ".join(sorted({part.split for part in statistics.parts})),
+        receptive_field=field.size,
+        dilation=field.dilation,
+        color=accumulation.color,
+        **chosen,
+        dtype=dtype,
+        height=accumulation.height,
+        width=accumulation.width,
+        n_channels=accumulation.n_channels,
+        n_images=statistics.n_images,
+    )
+    sums = StoredSums(
+        shape=accumulation.shape,
+        field=accumulation.field,
+        n_groups=accumulation.n_groups,
+        n_folds=statistics.n_folds,
+        itemsize=accumulation.sum_dtype.itemsize,
+        chunks=statistics.chunks,
+        n_offsets=field.n_offsets,
+        weight_itemsize=np.dtype(dtype).itemsize,
+        weight_chunk=chunk_side(accumulation.shape),
+        n_inputs=accumulation.n_inputs,
+    )
+    output = Place(weights_url, weights_storage_options)
+    run = RunOptions(output, block, workers, scheduler, limit, n_slots, overwrite, progress)
+    work = _Solving(statistics, training, sums, run)
+    cut = work.plan(block)
+    hold(weights_url, weights_storage_options)
+    done = drive(work, cut)
+    if done is None:
+        return already_trained(output, cut.n_blocks, statistics.face_frame)
+    return trained(done, output, work.counted)
+
+
+class _Solving(Work[TrainOutput, Trained]):
+    """Weights from stored sums."""
+
+    counted = "solving"
+
+    def __init__(self, statistics: Statistics, training: Training, sums: StoredSums, run: RunOptions) -> None:
+        self.run = run
+        self.source = Place(statistics.url, statistics.storage_options)
+        self.n_images = training.n_images
+        self.statistics = statistics
+        self.training = training
+        self.sums = sums
+
+    def plan(self, block: Shape | None) -> Cut:
+        """Cut the work into blocks."""
+        return plan_solving(self.sums, max_memory=self.run.max_memory, n_slots=self.run.n_slots, block=block)
+
+    def begin(self, cut: Cut) -> TrainOutput | None:
+        """Begin or resume the weights store."""
+        output = self.run.output
+        return train_output(
+            output.url, self.training, cut.block, overwrite=self.run.overwrite, storage_options=output.options
+        )
+
+    def prepare(self) -> None:
+        """Compile the kernels."""
+        warm_up()
+
+    def phases(self, output: TrainOutput, cut: Cut) -> Iterator[Phase]:
+        """Yield the one phase."""
+        share = cut.bytes_read / cut.n_blocks
+        tasks = self.tasks(block_grid(self.sums.shape, cut.block), 0)
+        yield Phase("solving", _solve_block, tasks, output.progress.done, bytes_read=lambda _: share)
+
+    def finish(self, output: TrainOutput) -> Trained:
+        """Complete the weights store."""
+        images = sorted({part.images for part in self.statistics.parts})
+        provenance = {"images": ", ".join(images), "statistics": redact(self.source.url), "versions": versions()}
+        return Trained(output.finish(provenance, self.statistics.face_frame), None)
+
+
+def _solve_block(task: Task) -> int:
+    """Do one block from reading to writing; return the process's peak of resident bytes."""
+    output = TrainOutput.open(task.output.url, task.output.options)
+    training = output.training
+    statistics = Statistics.open(task.source.url, task.source.options).read(task.block)
+    assert training.alpha is not None
+    solution = solve_block(
+        statistics.restrict(training.field), training.alpha, task, penalize_intercept=training.penalize_intercept
+    )
+    output.write_block(task.index, task.block, solution)
+    return peak_memory()

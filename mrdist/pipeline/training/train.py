@@ -1,0 +1,168 @@
+"""Train a mapping from one label of an images store to another, by any method."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from mrdist.arguments import Address, plain_arguments
+from mrdist.geometry import Shape
+from mrdist.methods.training import TrainReport
+from mrdist.moments import Color
+from mrdist.pipeline.training._prepare import prepare
+from mrdist.planning import DEFAULT_MEMORY
+from mrdist.running.driving import driving, hold
+from mrdist.storage import StorageOptions
+
+
+@plain_arguments
+@driving("train")
+def train(
+    images_url: Address,
+    weights_url: Address,
+    *,
+    source: str,
+    target: str,
+    method: str = "mr",
+    receptive_field: int | Sequence[int] | None = None,
+    dilation: int | Sequence[int] | None = None,
+    alpha: float | Literal["cv"] | None = None,
+    alphas: Sequence[float] | None = None,
+    folds: int | None = None,
+    rule: str | None = None,
+    seed: int | None = None,
+    color: Color = "shared",
+    penalize_intercept: bool | None = None,
+    gamma: float | None = None,
+    components: int | None = None,
+    window: int | None = None,
+    max_iterations: int | None = None,
+    nonzeros: int | Sequence[int] | Literal["cv"] | None = None,
+    tolerance: float | None = None,
+    split: str = "train",
+    dtype: str = "float32",
+    block: Shape | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    max_memory: int | str = DEFAULT_MEMORY,
+    overwrite: bool = False,
+    progress: bool | None = None,
+    storage_options: StorageOptions = None,
+    weights_storage_options: StorageOptions = None,
+    **method_options: Any,
+) -> TrainReport:
+    """Train a mapping from one label of an images store to another.
+
+    Parameters
+    ----------
+    images_url
+        An images store.
+    weights_url
+        Where the weights go. An unfinished store of the same training is resumed; a complete one is left
+        unchanged.
+    source, target
+        Labels.
+    method
+        ``mr``: masked regression; ``pixel``: the same with one input pixel (receptive field 1); ``l2``: ridge
+        regression on the whole image; ``kernel``: the same with a Gaussian kernel; ``pca``: regression on principal
+        components; ``l1`` and ``l0``: LASSO and orthogonal matching pursuit on the whole image; ``mean``: the mean
+        target, for every input. An option that a method does not have is an error.
+    receptive_field, dilation, alpha, color, penalize_intercept
+        As in `mrdist.MaskedRegression`, whose defaults they have (of kernel, ``alpha`` is 0.01; of l1, 0.001
+        in the convention of `mrdist.baselines.estimators.LassoRegression`). With ``alpha="cv"``,
+        cross-validation chooses the penalty, and the field where ``receptive_field`` or ``dilation`` are several, all
+        from one pass over the images.
+    alphas, folds, rule, seed
+        Of the cross-validation: penalties to try, ten from 0.001 to 30 by default (of l2 to 3000, of kernel from 1e-6);
+        number of folds, 5 by default, of people drawn by ``seed``, 0 by default; and the rule of choice: the least mean
+        error over the folds (``"min"``, the default), the simplest candidate within one standard error of it
+        (``"1se"``: the smallest field, then the largest alpha), or for every output pixel its own best alpha
+        (``"pixel"``, of mr and pixel alone). l1 and l0 are tried on some 256 output pixels spread over the image.
+    gamma
+        Of the Gaussian kernel, see `mrdist.baselines.global_estimators.GaussianRidge`.
+    components
+        Number of principal components, by default 32 or as many as the training images allow.
+    window
+        ``l1``, ``l0``: odd side of the square of input pixels around the output pixel that may be used; all by default.
+    max_iterations
+        ``l1``: limit per pixel. Pixels that reach it are counted, with a warning.
+    nonzeros, tolerance
+        ``l0``: weights of a pixel, at most, by default 10 or as many as the training images allow, and the mean squared
+        training error at which it needs no more. Of several numbers, or those from 1 to 21 that ``"cv"`` stands for,
+        cross-validation chooses one.
+    split
+        Rows to train on: train, val, test or all.
+    dtype
+        Of the stored weights, float32 or float64; both are solved in float64.
+    block
+        Height and width of the unit of work in pixels; the planner chooses one unless given.
+    workers
+        Worker processes on this machine, one per processor by default; 0 works in this process.
+    scheduler
+        Address of a running Dask scheduler.
+    max_memory
+        Limit on the resident bytes of one worker process.
+    overwrite
+        Replace an existing store.
+    progress
+        Show a progress bar; by default only in a terminal or a notebook.
+    storage_options, weights_storage_options
+        Options of the fsspec filesystems of the images and of the weights (by default the same).
+    method_options
+        Further options of the method, if it has others than these.
+
+    Returns
+    -------
+    TrainReport
+
+    Raises
+    ------
+    ParameterError
+        If an option is invalid.
+    DataError
+        If there are no pairs, or float images hold NaN or lie outside 0..1.
+    StoreError
+        If a store is invalid or cannot be read.
+    MemoryLimitError
+        If no block fits into ``max_memory``.
+    ExecutionError
+        If the cluster cannot be used.
+    """
+    prepared = prepare(
+        images_url,
+        weights_url,
+        source=source,
+        target=target,
+        method=method,
+        options={
+            "receptive_field": receptive_field,
+            "dilation": dilation,
+            "alpha": alpha,
+            "penalize_intercept": penalize_intercept,
+            "gamma": gamma,
+            "components": components,
+            "alphas": alphas,
+            "folds": folds,
+            "rule": rule,
+            "seed": seed,
+            "window": window,
+            "max_iterations": max_iterations,
+            "nonzeros": nonzeros,
+            "tolerance": tolerance,
+            **method_options,
+        },
+        color=color,
+        split=split,
+        dtype=dtype,
+        block=block,
+        workers=workers,
+        scheduler=scheduler,
+        max_memory=max_memory,
+        overwrite=overwrite,
+        progress=progress,
+        storage_options=storage_options,
+        weights_storage_options=weights_storage_options,
+    )
+    output = prepared.work.run.output
+    hold(output.url, output.options)
+    return prepared.work.train(prepared.plan)

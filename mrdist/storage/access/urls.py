@@ -1,0 +1,377 @@
+"""URLs, groups, and the errors of reading and writing them."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+import zarr.errors
+import zarr.storage
+from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
+from zarr.abc.store import ByteRequest, Store
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.core.sync import sync
+
+from mrdist.errors import (
+    ForeignStoreError,
+    MrdistError,
+    ParameterError,
+    StoreError,
+    StoreExistsError,
+    StoreFormatError,
+    StoreIncompleteError,
+    StoreNotFoundError,
+)
+from mrdist.storage.access.chunks import COMPRESSORS as COMPRESSORS
+from mrdist.storage.access.chunks import CheckedStore, parsed
+from mrdist.storage.access.fence import check_fence, fenced
+from mrdist.storage.access.remote import StorageOptions as StorageOptions
+from mrdist.storage.access.remote import asking_bucket, open_filesystem, refusal, shown, told
+from mrdist.storage.access.remote import filesystem_of as filesystem_of
+from mrdist.storage.access.remote import is_local as is_local
+from mrdist.storage.access.remote import normalize_url as normalize_url
+from mrdist.storage.access.remote import redact as redact
+from mrdist.storage.access.retries import PatientStore, patiently
+from mrdist.storage.access.strangers import foreign_group, stranger_at
+
+FORMAT_VERSION = 1
+
+
+@contextmanager
+def store_errors(url: str) -> Iterator[None]:
+    """Turn errors of the operating system or the object store into one sentence about ``url``."""
+    try:
+        yield
+    except MrdistError:
+        raise
+    except Exception as error:
+        sentence = None if is_local(url) else refusal(url, error)
+        if sentence is not None:
+            raise StoreError(sentence) from shown(error, url)
+        if isinstance(error, OSError):
+            advice = "check the address and the permissions"
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                advice = "free some space and run the same command again: what is finished is kept"
+            raise StoreError(f"{redact(url)} cannot be read or written ({told(error)}); {advice}.") from shown(
+                error, url
+            )
+        if isinstance(error, KeyError):
+            raise StoreFormatError(
+                f"{redact(url)} lacks an array that stores of its kind have; restore it from a copy or write it again."
+            ) from error
+        if isinstance(error, RuntimeError | ValueError):  # raised by codecs for damaged bytes
+            raise StoreError(
+                f"a chunk of {redact(url)} cannot be decoded; restore it from a copy or write the store again."
+            ) from error
+        raise
+
+
+def _store(url: str, options: StorageOptions, *, read_only: bool) -> Store:
+    store: Store
+    if is_local(url):
+        store = zarr.storage.LocalStore(normalize_url(url), read_only=read_only)
+    else:
+        filesystem, path = open_filesystem(url, options, asynchronous=True)
+        if not filesystem.async_impl:
+            filesystem = AsyncFileSystemWrapper(filesystem, asynchronous=True)
+        store = PatientStore(zarr.storage.FsspecStore(filesystem, path=path, read_only=read_only))
+    store = CheckedStore(store, url, whole=read_only)
+    return store if read_only else fenced(store)
+
+
+def open_group(url: str, options: StorageOptions = None, *, write: bool = False) -> zarr.Group:
+    """Open the zarr group at ``url``.
+
+    Raises
+    ------
+    StoreNotFoundError
+        If there is no zarr group.
+    StoreError
+        If the address cannot be used at all.
+    """
+    if not is_local(url) and "?" in url:
+        raise StoreNotFoundError(
+            f"{redact(url)} has a query, which addresses a single file; give the address of a store, without a query."
+        )
+    with store_errors(url), _opening(url, options):
+        store = _store(url, options, read_only=not write)
+        if write:  # a writer must see arrays as they are, not as they were when the store was last complete
+            return zarr.open_group(store, mode="r+", zarr_format=3, use_consolidated=False)
+        return zarr.open_group(store, mode="r", zarr_format=3)
+
+
+def array_of(group: zarr.Group, name: str) -> zarr.Array[Any]:
+    """Return an array of a group."""
+    array = group.get(name)
+    if not isinstance(array, zarr.Array):
+        raise StoreFormatError(f"{place_of(group)} lacks the array {name!r}; restore it or write the store again.")
+    return array
+
+
+def place_of(group: zarr.Group) -> str:
+    """Return the address of a group, fit for messages."""
+    return f"{group.store}/{group.path}".rstrip("/")
+
+
+def open_as_is(url: str, options: StorageOptions = None) -> zarr.Group:
+    """Open a store in the making to read what has been written; a chunk that is not there is an error."""
+    with store_errors(url), _opening(url, options):
+        return zarr.open_group(_store(url, options, read_only=True), mode="r", zarr_format=3, use_consolidated=False)
+
+
+def create_group(url: str, options: StorageOptions, attributes: Mapping[str, Any]) -> zarr.Group:
+    """Create an empty group with the attribute ``mrdist``; whatever is there must have been removed before."""
+    with store_errors(url), _opening(url, options):
+        store = _store(url, options, read_only=False)
+        return zarr.create_group(store, attributes={"mrdist": dict(attributes)})
+
+
+@contextmanager
+def _opening(url: str, options: StorageOptions) -> Iterator[None]:
+    """Report errors of the first contact with a store: those that concern the whole store."""
+    try:
+        with asking_bucket(url, options):
+            yield
+    except (
+        FileNotFoundError,
+        NotADirectoryError,
+        zarr.errors.GroupNotFoundError,
+        zarr.errors.ContainsArrayError,
+        json.JSONDecodeError,
+    ) as error:
+        raise stranger_at(url, options) from shown(error, url)
+
+
+def find_store(url: str, options: StorageOptions) -> dict[str, Any] | None:
+    """Return the attribute ``mrdist`` of what lies at the address of an output, None where there is nothing.
+
+    Raises
+    ------
+    StoreExistsError
+        If there is something that is not a store of mrdist.
+    """
+    try:
+        return describe(url, options)
+    except StoreNotFoundError:  # not even that may be: who clears the place for the output looks closer
+        return None
+    except ForeignStoreError as error:
+        raise _in_the_way(url) from error
+
+
+def _in_the_way(url: str) -> StoreExistsError:
+    return StoreExistsError(
+        f"{redact(url)} exists and is not a store of mrdist; remove it yourself or choose another address."
+    )
+
+
+def describe(url: str, options: StorageOptions = None) -> dict[str, Any]:
+    """Return the attribute ``mrdist`` of a store.
+
+    Raises
+    ------
+    StoreNotFoundError
+        If there is no zarr group.
+    StoreFormatError
+        If it was not made by mrdist, or by a version with a newer format.
+    """
+    return check_format(open_group(url, options), url)
+
+
+def check_format(group: zarr.Group, url: str) -> dict[str, Any]:
+    """Return the attribute ``mrdist`` of a group of a format that this version reads."""
+    attributes = group.attrs.asdict()
+    attribute = parsed(attributes.get("mrdist"))
+    if attribute is None:
+        raise foreign_group(url, attributes)
+    version = attribute.get("format_version", FORMAT_VERSION)
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise StoreFormatError(
+            f"{redact(url)} has format version {version}, but this mrdist reads up to {FORMAT_VERSION}; upgrade mrdist."
+        )
+    return {"format_version": FORMAT_VERSION, "complete": True} | attribute
+
+
+def open_kind(url: str, options: StorageOptions, kind: str, resume: str) -> zarr.Group:
+    """Open a complete store of ``kind``; ``resume`` says how an incomplete one is finished."""
+    group = open_group(url, options)
+    attributes = check_format(group, url)
+    if attributes["kind"] != kind:
+        raise StoreFormatError(f"{redact(url)} is a store of {attributes['kind']}, not of {kind}; check the address.")
+    if not attributes.get("complete"):
+        raise StoreIncompleteError(f"{redact(url)} is not complete; {resume}.")
+    return group
+
+
+def check_output(url: str, options: StorageOptions, *, kind: str, overwrite: bool) -> None:
+    """Make sure that ``url`` is free, holds an unfinished store of ``kind``, or may be overwritten.
+
+    Raises
+    ------
+    StoreExistsError
+        If something is there that may not be removed.
+    """
+    filesystem, root = filesystem_of(url, options)
+    with store_errors(url), asking_bucket(url, options):
+        filesystem.invalidate_cache()
+        if not patiently(lambda: filesystem.exists(root)):
+            return
+        if patiently(lambda: filesystem.isdir(root) and not filesystem.ls(root)):
+            return
+        try:
+            existing = describe(url, options)
+        except (StoreNotFoundError, ForeignStoreError) as error:
+            raise _in_the_way(url) from error
+        except StoreFormatError as error:
+            raise StoreExistsError(
+                f"{str(error).rstrip('.')}, remove it yourself, or choose another address."
+            ) from error
+    if not overwrite and (existing["kind"] != kind or existing.get("complete")):
+        raise StoreExistsError(
+            f"{redact(url)} already holds {existing['kind']}; use --overwrite (overwrite=True) or another address."
+        )
+
+
+def remove_output(url: str, options: StorageOptions) -> None:
+    """Remove what `check_output` has allowed to be removed."""
+    filesystem, root = filesystem_of(url, options)
+    with store_errors(url):
+        check_fence()
+        if patiently(lambda: filesystem.exists(root)):
+            patiently(lambda: filesystem.rm(root, recursive=True))
+
+
+def check_same(url: str, what: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Make sure that a store belongs to the same ``what`` (a training, an accumulation).
+
+    Raises
+    ------
+    StoreExistsError
+        If it belongs to another one, naming the first difference.
+    """
+    for name, value in now.items():
+        if before.get(name) != value:
+            raise StoreExistsError(
+                f"{redact(url)} holds the output of another {what} ({name} is {before.get(name)} there and {value} "
+                "here); choose another address, or --overwrite (overwrite=True)."
+            )
+
+
+def remove_partial_files(url: str) -> None:
+    """Remove what a killed writer has left in a local store; object stores have no half-written objects."""
+    if is_local(url):
+        for partial in Path(url).rglob("*.partial"):
+            partial.unlink(missing_ok=True)
+
+
+def check_reachable(workers: int | None, *urls: str) -> None:
+    """Make sure that worker processes would see the same stores as this one.
+
+    Raises
+    ------
+    ParameterError
+        If a store lies in this process's memory and there are to be workers.
+    """
+    if workers != 0 and any(url.startswith("memory://") for url in urls):
+        raise ParameterError("memory:// lives in one process, so it needs workers=0 (--workers 0).")
+
+
+def check_apart(source: str, output: str) -> None:
+    """Make sure that writing ``output`` cannot touch the store it is made from.
+
+    Raises
+    ------
+    ParameterError
+        If one is the other or lies inside it.
+    """
+    places = [os.path.realpath(normalize_url(url)) if is_local(url) else normalize_url(url) for url in (source, output)]
+    one, other = (f"{place}/" for place in places)
+    if one.startswith(other) or other.startswith(one):
+        raise ParameterError(
+            f"the output {redact(output)} would overwrite its input {redact(source)}; choose another address."
+        )
+
+
+def clear_output(url: str, options: StorageOptions, *, kind: str, overwrite: bool) -> None:
+    """Make room for a new store, see `check_output`."""
+    check_output(url, options, kind=kind, overwrite=overwrite)
+    remove_output(url, options)
+
+
+def stored_bytes(url: str, options: StorageOptions = None) -> int:
+    """Return the size of a store in bytes, as stored on disk or in the object store."""
+    filesystem, root = filesystem_of(url, options)
+    with store_errors(url):
+        return int(patiently(lambda: filesystem.du(root)))
+
+
+def write_array(group: zarr.Group, name: str, values: npt.NDArray[Any], *dimensions: str) -> None:
+    """Create an array of one chunk, which is written even if all values are zero: a missing chunk is an error."""
+    group.create_array(
+        name,
+        data=values,
+        chunks=tuple(max(length, 1) for length in values.shape),
+        dimension_names=dimensions,
+        compressors=COMPRESSORS,
+        config={"write_empty_chunks": True},
+    )
+
+
+def write_strings(group: zarr.Group, name: str, values: Sequence[str], dimension: str, chunk: int) -> None:
+    """Create an array of strings along one dimension."""
+    array = group.create_array(
+        name,
+        shape=(len(values),),
+        chunks=(max(chunk, 1),),
+        dtype="string",
+        dimension_names=(dimension,),
+        compressors=COMPRESSORS,
+        config={"write_empty_chunks": True},
+    )
+    array[:] = np.array(values, dtype=np.dtypes.StringDType())
+
+
+def commit(group: zarr.Group, url: str, attributes: Mapping[str, Any]) -> None:
+    """Set the attribute ``mrdist`` and gather all metadata in the root, by one write of the root."""
+    held = _HeldRoot(group.store)
+    root = zarr.open_group(held, mode="r+", use_consolidated=False)
+    root.attrs["mrdist"] = dict(attributes)
+    consolidate(root, url)
+    sync(held.release())
+
+
+class _HeldRoot(zarr.storage.WrapperStore[Store]):
+    """A store that holds back writes to the root's metadata until they are released."""
+
+    _root: Buffer | None = None
+
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
+        if key == "zarr.json" and self._root is not None:
+            return self._root
+        return await super().get(key, prototype, byte_range)
+
+    async def set(self, key: str, value: Buffer) -> None:
+        if key == "zarr.json":
+            self._root = value
+        else:
+            await super().set(key, value)
+
+    async def release(self) -> None:
+        assert self._root is not None
+        await super().set("zarr.json", self._root)
+
+
+def consolidate(group: zarr.Group, url: str) -> None:
+    """Consolidate the metadata, so that a store opens with one read; remove what killed writers left."""
+    remove_partial_files(url)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Consolidated metadata", category=zarr.errors.ZarrUserWarning)
+        zarr.consolidate_metadata(group.store)

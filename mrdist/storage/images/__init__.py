@@ -1,0 +1,1 @@
+"""Images stores: read, written, checked, grown, and where faces lie in them."""

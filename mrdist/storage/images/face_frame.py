@@ -1,0 +1,77 @@
+"""What a mapping keeps of the faces it was trained on, so that it can be applied to other photographs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+
+from mrdist.storage.access.urls import COMPRESSORS, store_errors
+from mrdist.storage.images.reader import Images
+
+DIMENSIONS = {
+    "face_mask": ("y", "x"),
+    "reference_points": ("point", "xy"),
+    "mean_face": ("y", "x", "channel"),
+}
+"""Names of the arrays of a frame, and of their axes."""
+
+
+@dataclass(frozen=True)
+class FaceFrame:
+    """Where faces lie in the images of a store, kept with the sums and weights that are made of them.
+
+    Attributes
+    ----------
+    face_mask
+        Which pixels are face, shape (y, x).
+    reference_points
+        (x, y) of the reference's landmarks in sides of the frame, shape (point, 2), or None.
+    mean_face
+        Of the source label, 1 = white, shape (y, x, channel), or None.
+    """
+
+    face_mask: npt.NDArray[np.bool_]
+    reference_points: npt.NDArray[np.float64] | None
+    mean_face: npt.NDArray[np.float32] | None
+
+    @classmethod
+    def of_images(cls, images: Images, source: str) -> FaceFrame:
+        """Return the frame of an images store, for one of its labels."""
+        group = images._group
+        with store_errors(images.url):
+            points = _values(group, "reference_points")
+            means = group.get("mean_face")
+            mean = np.asarray(means[images.column(source)]) if isinstance(means, zarr.Array) else None
+        return cls(images.face_mask, points, mean if mean is not None and np.isfinite(mean).all() else None)
+
+    @classmethod
+    def read(cls, url: str, group: zarr.Group) -> FaceFrame | None:
+        """Read what `write` has left in another store, None if there is nothing."""
+        with store_errors(url):
+            if "face_mask" not in group:
+                return None
+            return cls(*(_values(group, name) for name in DIMENSIONS))  # type: ignore[arg-type]
+
+    def write(self, group: zarr.Group) -> None:
+        """Write it, in place of what an interrupted run may have left."""
+        for name, dimensions in DIMENSIONS.items():
+            values = getattr(self, name)
+            if values is not None:
+                group.create_array(
+                    name,
+                    data=values,
+                    chunks=values.shape,
+                    dimension_names=dimensions,
+                    compressors=COMPRESSORS,
+                    config={"write_empty_chunks": True},
+                    overwrite=True,
+                )
+
+
+def _values(group: zarr.Group, name: str) -> npt.NDArray[Any] | None:
+    array = group.get(name)
+    return np.asarray(array[...]) if isinstance(array, zarr.Array) else None

@@ -1,0 +1,312 @@
+"""Images stores: one array a label, all sharing the image axis."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+from zarr.core.buffer import default_buffer_prototype
+
+from mrdist.arguments import Address, plain_arguments
+from mrdist.errors import DataError, LabelError, StoreFormatError
+from mrdist.geometry import Block, Shape
+from mrdist.storage.access.chunks import leaves_chunks_out
+from mrdist.storage.access.urls import (
+    StorageOptions,
+    array_of,
+    check_format,
+    normalize_url,
+    open_kind,
+    redact,
+    store_errors,
+)
+from mrdist.storage.images.datasets import read_dataset
+from mrdist.storage.images.layout import DIMENSIONS, OPTIONAL, labels_of, layout_problems
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+_RESUME = "run the command that makes it again, or finish it with mrdist.finish_images"
+_COORDINATES = ("subject", "dataset", "split")
+
+
+@dataclass(frozen=True)
+class Images:
+    """An images store as a training sees it before it reads a pixel; coordinates are read on first use.
+
+    Attributes
+    ----------
+    labels
+        Names of the arrays.
+    n_images, shape, n_channels, dtype, chunks
+        Of every label's array; chunks as (image, y, x, channel).
+    """
+
+    url: str
+    storage_options: StorageOptions = field(repr=False)
+    labels: tuple[str, ...]
+    n_images: int
+    shape: Shape
+    n_channels: int
+    dtype: np.dtype[Any]
+    chunks: tuple[int, int, int, int]
+    _group: zarr.Group
+    _vouched: bool = True
+    _sums: dict[str, npt.NDArray[np.int64]] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def open(cls, url: Address, storage_options: StorageOptions = None) -> Images:
+        """Open a complete images store.
+
+        Raises
+        ------
+        StoreNotFoundError, StoreFormatError, StoreIncompleteError
+            If there is none of this kind, of this format, or it is not finished.
+        """
+        url = normalize_url(url)
+        group = open_kind(url, storage_options, "images", _RESUME)
+        with store_errors(url):
+            attribute = check_format(group, url)
+            problems = list(layout_problems(url, group, attribute))
+            if problems:
+                more = f" {len(problems) - 1} more: mrdist check {redact(url)} lists all." if problems[1:] else ""
+                raise StoreFormatError(problems[0] + more)
+            labels = labels_of(group, attribute)
+            array = array_of(group, labels[0])
+            return cls(
+                url=url,
+                storage_options=storage_options,
+                labels=labels,
+                n_images=array.shape[0],
+                shape=(array.shape[1], array.shape[2]),
+                n_channels=array.shape[3],
+                dtype=np.dtype(array.dtype),
+                chunks=(array.chunks[0], array.chunks[1], array.chunks[2], array.chunks[3]),
+                _group=group,
+                _vouched=not leaves_chunks_out(attribute),
+            )
+
+    @cached_property
+    def image(self) -> npt.NDArray[np.str_]:
+        """Ids, shape (image,); row numbers if the store has no ids."""
+        return self._strings("image", [str(row) for row in range(self.n_images)])
+
+    @cached_property
+    def subject(self) -> npt.NDArray[np.str_]:
+        """Persons, shape (image,); if the store does not say, every image is of a person of its own."""
+        return self._strings("subject", self.image)
+
+    @cached_property
+    def dataset(self) -> npt.NDArray[np.str_]:
+        """Where they come from, shape (image,); empty where the store does not say."""
+        return self._strings("dataset", [""] * self.n_images)
+
+    @cached_property
+    def split(self) -> npt.NDArray[np.str_]:
+        """train, val or test, shape (image,); train where the store does not say."""
+        return self._strings("split", ["train"] * self.n_images)
+
+    @cached_property
+    def present(self) -> npt.NDArray[np.bool_]:
+        """Which images are there, shape (image, label); all where the store does not say."""
+        values = self._values("present")
+        return np.ones((self.n_images, len(self.labels)), bool) if values is None else values.astype(bool)
+
+    @cached_property
+    def face_mask(self) -> npt.NDArray[np.bool_]:
+        """Which pixels are face, shape (y, x); all where the store does not say."""
+        values = self._values("face_mask")
+        return np.ones(self.shape, bool) if values is None else values.astype(bool)
+
+    @cached_property
+    def checksum(self) -> npt.NDArray[np.uint32]:
+        """CRC-32 of the pixels, shape (image, label), see `checksums`."""
+        return self.checksums(self.labels, np.arange(self.n_images))
+
+    @cached_property
+    def kept_checksum(self) -> npt.NDArray[np.uint32] | None:
+        """Checksums kept by the writer of the pixels; None in copies by other tools, whose pixels may differ."""
+        return self._values("checksum") if self._vouched else None
+
+    def _values(self, name: str) -> npt.NDArray[Any] | None:
+        with store_errors(self.url):
+            array = self._group.get(name)
+            return np.asarray(array[...]) if isinstance(array, zarr.Array) else None
+
+    def _strings(self, name: str, default: Sequence[str] | npt.NDArray[np.str_]) -> npt.NDArray[np.str_]:
+        values = self._values(name)
+        return np.array([str(value) for value in (default if values is None else values)])
+
+    def column(self, label: str) -> int:
+        """Return the position of a label.
+
+        Raises
+        ------
+        LabelError
+            If there is none of this name.
+        """
+        if label not in self.labels:
+            raise LabelError(f"{redact(self.url)} has no label {label!r}; it has {', '.join(self.labels)}.")
+        return self.labels.index(label)
+
+    def rows(self, labels: Sequence[str], split: str) -> npt.NDArray[np.int64]:
+        """Return the rows present in all ``labels`` whose split is ``split`` (or any, for ``"all"``).
+
+        Raises
+        ------
+        LabelError
+            If a label does not exist.
+        DataError
+            If there is no such row.
+        """
+        chosen = self.present[:, [self.column(label) for label in labels]].all(axis=1)
+        if split != "all":
+            chosen &= self.split == split
+        if not chosen.any():
+            raise DataError(
+                f"{redact(self.url)} has no image of split {split!r} with {' and '.join(labels)}; "
+                "choose other labels or another split."
+            )
+        return np.flatnonzero(chosen)
+
+    def fingerprint(self, labels: Sequence[str], rows: npt.NDArray[np.int64]) -> str:
+        """Return a hash of the pixels of these rows and labels, independent of the chunks."""
+        checksum = self.checksums(labels, rows)
+        return fingerprint(self.shape, self.n_channels, str(self.dtype), self.image[rows], checksum)
+
+    def checksums(self, labels: Sequence[str], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
+        """Return the CRC-32 of the pixels of these rows and labels, shape (image, label).
+
+        If the store does not keep them, this process reads it once.
+        """
+        if self.kept_checksum is not None:
+            return self.kept_checksum[rows][:, [self.column(label) for label in labels]]
+        return np.stack([self._computed(label, rows) for label in labels], axis=1).astype(np.uint32)
+
+    def _computed(self, label: str, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        known = self._sums.setdefault(label, np.full(self.n_images, -1))
+        for start, stop, chosen in self.slabs(rows[known[rows] < 0], self.chunks[0]):
+            known[start + chosen] = crc_of_images(self.reader(), label, start, stop, self.shape, self.chunks[1])[chosen]
+        return known[rows]
+
+    def slabs(self, rows: npt.NDArray[np.int64], n_images: int) -> Iterator[tuple[int, int, npt.NDArray[np.int64]]]:
+        """Cut the image axis into runs of at most ``n_images``; chunks without any of ``rows`` are left out.
+
+        Yields
+        ------
+        start, stop, chosen
+            The run to read and the positions in it that were asked for.
+        """
+        unit = min(self.chunks[0], n_images)
+        runs: list[tuple[int, int]] = []
+        for first in (np.unique(rows // unit) * unit).tolist():
+            end = min(first + unit, self.n_images)
+            if runs and first == runs[-1][1] and end <= runs[-1][0] + n_images:
+                runs[-1] = (runs[-1][0], end)
+            else:
+                runs.append((first, end))
+        for start, stop in runs:
+            yield start, stop, rows[np.searchsorted(rows, start) : np.searchsorted(rows, stop)] - start
+
+    def n_read(self, rows: npt.NDArray[np.int64]) -> int:
+        """Return the images in all chunks that hold any of ``rows``."""
+        run = self.chunks[0]
+        firsts = np.unique(rows // run) * run
+        return int((np.minimum(firsts + run, self.n_images) - firsts).sum())
+
+    def reader(self) -> ImageReader:
+        """Return what reads pixels."""
+        return ImageReader(self.url, self._group)
+
+
+def crc_of_images(
+    reader: ImageReader, label: str, start: int, stop: int, shape: Shape, rows: int
+) -> npt.NDArray[np.int64]:
+    """Return the CRC-32 of whole images, read so many pixel rows at a time."""
+    sums = [0] * (stop - start)
+    for y in range(0, shape[0], rows):
+        strips = reader.read(label, start, stop, Block(y, 0, min(y + rows, shape[0]), shape[1]))
+        sums = [zlib.crc32(np.ascontiguousarray(strip).data, sum_) for strip, sum_ in zip(strips, sums, strict=True)]
+    return np.array(sums, dtype=np.int64)
+
+
+def fingerprint(
+    shape: Shape, n_channels: int, dtype: str, image: npt.NDArray[np.str_], checksum: npt.NDArray[np.uint32]
+) -> str:
+    """Return a hash of images by their size, type, ids and the checksums of their pixels, shape (image, label)."""
+    digest = hashlib.sha256(repr((shape, n_channels, dtype)).encode())
+    digest.update("\n".join(image).encode())
+    digest.update(np.ascontiguousarray(checksum).astype("<u4").tobytes())
+    return digest.hexdigest()
+
+
+class ImageReader:
+    """Reads rectangles of pixels of a run of images."""
+
+    def __init__(self, url: str, group: zarr.Group) -> None:
+        self._url = url
+        self._group = group
+
+    def read(self, label: str, start: int, stop: int, block: Block) -> npt.NDArray[np.generic]:
+        """Return images ``start..stop-1`` in ``block``, which lies inside the image, shape (image, y, x, channel).
+
+        Raises
+        ------
+        MissingChunkError
+            If a chunk is not there.
+        StoreError
+            If a chunk cannot be read or decoded.
+        """
+        with store_errors(f"{self._url}/{label}"):
+            return np.asarray(array_of(self._group, label)[start:stop, *block.slices])
+
+    def read_into(self, out: npt.NDArray[np.generic], label: str, start: int, block: Block) -> None:
+        """Fill ``out`` with the images from ``start`` on, as `read` returns them: no page of memory is new to it."""
+        with store_errors(f"{self._url}/{label}"):
+            array_of(self._group, label).get_basic_selection(
+                (slice(start, start + len(out)), *block.slices),
+                out=default_buffer_prototype().nd_buffer.from_ndarray_like(out),  # type: ignore[arg-type]
+            )
+
+
+@plain_arguments
+def open_images(url: Address, storage_options: StorageOptions = None) -> xr.Dataset:
+    """Open an images store as an xarray Dataset, lazily.
+
+    Parameters
+    ----------
+    url
+        Path or fsspec URL.
+    storage_options
+        Options of the fsspec filesystem.
+
+    Returns
+    -------
+    xarray.Dataset
+        One variable a label with dimensions (image, y, x, channel), as lazy Dask arrays, and in memory the coordinates
+        image, subject, dataset and split, Python strings. The attribute ``mrdist`` is JSON text. ``to_zarr(URL,
+        zarr_format=3)`` writes an images store again, also after ``sel`` or ``isel``; if these cut chunks, pass
+        ``align_chunks=True`` as well.
+
+    Raises
+    ------
+    StoreNotFoundError, StoreFormatError, StoreIncompleteError
+        If there is none of this kind, of this format, or it is not finished.
+    """
+    images = Images.open(url, storage_options)
+    group = images._group
+    dataset = read_dataset(group, images.url, {**OPTIONAL, **dict.fromkeys(images.labels, DIMENSIONS)})
+    coordinates = {name: ("image", getattr(images, name).astype(object)) for name in ("image", *_COORDINATES)}
+    small = [name for name in ("present", "checksum") if name in dataset]
+    dataset = dataset.assign_coords(coordinates).assign({name: dataset[name].load() for name in small})
+    # xarray leaves out chunks of nothing but black, so a copy must say so. JSON, since netCDF has no dictionaries.
+    attribute = check_format(group, images.url) | {"labels": list(images.labels), "missing_chunks": "fill_value"}
+    return dataset.assign_attrs(mrdist=json.dumps(attribute))

@@ -1,0 +1,130 @@
+"""Progress of a store in the making: the grid of its blocks, and which of them are done.
+
+While blocks are written, the group ``progress`` inside the store holds one done marker per block, each a chunk of its
+own, written after the block. It is removed when the store is complete, so that the bytes of a finished store do not
+depend on how the work was cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+
+from mrdist.errors import DamagedChunkError, StoreFormatError
+from mrdist.geometry import Shape
+from mrdist.storage.access.chunks import COMPRESSORS, UNCOMPRESSED
+from mrdist.storage.access.urls import array_of
+
+SEARCH = "search"
+"""Group of what a cross-validation keeps until the weights are solved (`mrdist.storage.weights.cross_validation`)."""
+_NAME = "progress"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The blocks of a store in the making.
+
+    Attributes
+    ----------
+    block
+        Height and width of a block in pixels.
+    task
+        What else the tasks share, as given to `begin`.
+    """
+
+    block: Shape
+    task: Mapping[str, Any]
+    _group: zarr.Group
+
+    @classmethod
+    def begin(
+        cls, store: zarr.Group, shape: Shape, block: Shape, rows: npt.NDArray[np.int64] | None = None, **task: Any
+    ) -> Progress:
+        """Start a grid of ``block`` over an image of ``shape``; an earlier one is dropped.
+
+        Parameters
+        ----------
+        store
+            Group of the store in the making.
+        shape, block
+            Height and width of the image and of a block.
+        rows
+            Images that the tasks share, if they do.
+        task
+            What else they share; must fit into JSON.
+        """
+        group = store.create_group(_NAME, overwrite=True)
+        grid = tuple(-(-s // b) for s, b in zip(shape, block, strict=True))
+        group.create_array("done", shape=grid, chunks=(1, 1), dtype="bool", fill_value=False, compressors=UNCOMPRESSED)
+        if rows is not None:
+            group.create_array("rows", data=rows, compressors=COMPRESSORS)
+        # The attributes come last, in one write: without them the store was never ready for its first block.
+        return cls(block, task, group.update_attributes({"block": list(block), "task": task}))
+
+    @classmethod
+    def find(cls, store: zarr.Group) -> Progress | None:
+        """Return the progress that `begin` has left, or None."""
+        group = store.get(_NAME)
+        if not isinstance(group, zarr.Group) or "block" not in group.attrs:
+            return None
+        attributes: dict[str, Any] = group.attrs.asdict()
+        height, width = attributes["block"]
+        return cls((height, width), attributes["task"], group)
+
+    @property
+    def done(self) -> npt.NDArray[np.bool_]:
+        """Which blocks are finished, in raster order; a marker that cannot be read does not count."""
+        marks = array_of(self._group, "done")
+        try:
+            return np.asarray(marks[...]).ravel()
+        except DamagedChunkError:
+            return np.array([_is_marked(marks, place) for place in np.ndindex(marks.shape)])
+
+    @property
+    def rows(self) -> npt.NDArray[np.int64]:
+        """Images that the tasks share."""
+        return np.asarray(array_of(self._group, "rows")[...])
+
+    def room(self, name: str) -> zarr.Group:
+        """Return a group for temporary data; it is removed when the store is complete."""
+        return self._group.require_group(name)
+
+    def mark(self, index: int) -> None:
+        """Note that a block is finished."""
+        done = array_of(self._group, "done").with_config({"write_empty_chunks": True})
+        done[divmod(index, done.shape[1])] = True
+
+
+def marks_seen(find: Callable[[], Progress | None]) -> tuple[Shape, npt.NDArray[np.bool_]] | None:
+    """Return the shape of a block and which blocks are done, for an observer; None if that is not known.
+
+    The writer does not wait for observers: what ``find`` returns may be removed before it is read.
+    """
+    try:
+        progress = find()
+        marks = None if progress is None else (progress.block, progress.done)
+    except (KeyError, StoreFormatError):
+        marks = None
+    return marks
+
+
+def _is_marked(marks: zarr.Array[Any], place: tuple[int, ...]) -> bool:
+    try:
+        return bool(marks[place])
+    except DamagedChunkError:
+        return False
+
+
+def remove_progress(store: zarr.Group) -> None:
+    """Remove temporary data of a store in the making; harmless to repeat.
+
+    The done markers go last: what is left of them says that this has to be repeated.
+    """
+    for name in (SEARCH, _NAME):
+        if name in store:
+            del store[name]

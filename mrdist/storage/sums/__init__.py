@@ -1,0 +1,1 @@
+"""Statistics stores: sums over images, from which weights are solved."""

@@ -1,0 +1,254 @@
+"""Statistics stores in the making: start, add images, write entry by entry and complete."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+
+from mrdist.geometry import Block, Shape
+from mrdist.moments import SufficientStatistics
+from mrdist.storage.access.urls import (
+    COMPRESSORS,
+    FORMAT_VERSION,
+    StorageOptions,
+    array_of,
+    check_format,
+    check_same,
+    clear_output,
+    consolidate,
+    create_group,
+    find_store,
+    normalize_url,
+    open_group,
+    remove_partial_files,
+    store_errors,
+    write_array,
+    write_strings,
+)
+from mrdist.storage.images.face_frame import FaceFrame
+from mrdist.storage.making.progress import Progress, remove_progress
+from mrdist.storage.sums.reader import Accumulation, Part
+from mrdist.storage.weights.output import chunk_side
+
+_IDS_PER_CHUNK = 1 << 16
+
+
+class StatisticsOutput:
+    """A statistics store in the making, or one that images are being added to."""
+
+    def __init__(self, url: str, group: zarr.Group, progress: Progress) -> None:
+        self._url = url
+        self._group = group
+        self.progress = progress
+        self.part = Part(**progress.task["part"])
+        self.accumulation = Accumulation(**check_format(group, url)["accumulation"])
+
+    @classmethod
+    def open(cls, url: str, storage_options: StorageOptions) -> StatisticsOutput:
+        """Open a store that `statistics_output` has started."""
+        group = open_group(url, storage_options, write=True)
+        progress = Progress.find(group)
+        assert progress is not None
+        return cls(url, group, progress)
+
+    def folds(self) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
+        """Yield the entries to write, each with the rows of the images store that it sums."""
+        rows = self.progress.rows
+        for number, run in enumerate(self.accumulation.folds(len(rows))):
+            yield self.progress.task["first_fold"] + number, rows[run]
+
+    def write(self, fold: int, block: Block, statistics: SufficientStatistics) -> None:
+        """Write the sums of one entry over whole chunks.
+
+        Parameters
+        ----------
+        fold
+            Entry of the leading axis.
+        block
+            Pixels to write.
+        statistics
+            Sums for the block grown by the field's halo, for which targets outside the block counted as zeros: the
+            lag maps of the block's own pixels reach that far.
+        """
+        side = chunk_side(self.accumulation.shape)
+        assert block.y0 % side == 0
+        assert block.x0 % side == 0
+        field = self.accumulation.field
+        group = 0 if self.accumulation.color == "shared" else slice(None)
+        with store_errors(self._url):
+            for name, margin in (
+                ("lag", field.reach),
+                ("source_sum", field.reach),
+                ("cross", field.halo),
+                ("target_sum", field.halo),
+                ("target_square", field.halo),
+            ):
+                own = tuple(slice(margin, margin + side) for side in block.shape)
+                array = array_of(self._group, name).with_config({"write_empty_chunks": True})
+                array[fold, ..., *block.slices] = getattr(statistics, name)[group, ..., *own]
+
+    def finish(
+        self,
+        image: Sequence[str],
+        checksum: npt.NDArray[np.uint32],
+        provenance: Mapping[str, Any],
+        face_frame: FaceFrame,
+    ) -> None:
+        """Note which images were added and let them count.
+
+        Parameters
+        ----------
+        image
+            Their ids.
+        checksum
+            CRC-32 of the pixels of source and target, shape (image, 2).
+        provenance
+            Versions of packages.
+        face_frame
+            Where the faces lie in the images; the latest addition's counts.
+        """
+        with store_errors(self._url):
+            attributes = check_format(self._group, self._url)
+            face_frame.write(self._group)
+            before = sum(part["n_images"] for part in attributes["parts"])
+            after, first_fold = before + len(image), self.progress.task["first_fold"]
+            runs = self.accumulation.folds(len(image))
+            fold_of_image = np.repeat(np.arange(len(runs)), [run.stop - run.start for run in runs]) + first_fold
+            for name, values in (
+                ("image", np.array(image, dtype=np.dtypes.StringDType())),
+                ("checksum", checksum),
+                ("fold_of_image", fold_of_image),
+            ):
+                array = array_of(self._group, name)
+                array.resize((after, *array.shape[1:]))
+                array.with_config({"write_empty_chunks": True})[before:after] = values
+            count = array_of(self._group, "count")
+            count.resize((first_fold + len(runs),))
+            count[first_fold:] = np.array([run.stop - run.start for run in runs])
+            self._group.attrs["mrdist"] = {
+                **attributes,
+                "complete": True,
+                "parts": [*attributes["parts"], asdict(self.part)],
+                "provenance": dict(provenance),
+            }
+            remove_progress(self._group)
+            consolidate(self._group, self._url)
+
+
+def statistics_output(
+    url: str,
+    accumulation: Accumulation,
+    part: Part,
+    rows: npt.NDArray[np.int64],
+    block: Shape,
+    *,
+    overwrite: bool,
+    storage_options: StorageOptions = None,
+) -> StatisticsOutput:
+    """Start a statistics store, add to a complete one, or resume an interrupted run with the same images.
+
+    Parameters
+    ----------
+    url, storage_options
+        Where.
+    accumulation
+        What the images have in common.
+    part, rows
+        The images to add, and their rows in the images store.
+    block
+        Height and width of a block; a resumed run keeps its grid.
+    overwrite
+        Remove any store of mrdist that is there.
+
+    Returns
+    -------
+    StatisticsOutput
+
+    Raises
+    ------
+    StoreExistsError
+        If ``url`` holds the output of another accumulation, or something else.
+    """
+    url = normalize_url(url)
+    existing = None if overwrite else find_store(url, storage_options)
+    if existing is not None and existing["kind"] == "statistics":
+        group = open_group(url, storage_options, write=True)
+        progress = Progress.find(group)
+        if not existing["complete"] and progress is not None:
+            check_same(url, "accumulation", existing["accumulation"], asdict(accumulation))
+            check_same(
+                url, "accumulation", {"images": progress.task["part"]["fingerprint"]}, {"images": part.fingerprint}
+            )
+        same = progress is not None and progress.task["part"]["fingerprint"] == part.fingerprint
+        # The rows are those of the images store at hand, and the same images may lie in other rows of another store.
+        if progress is not None and same and np.array_equal(progress.rows, rows):
+            remove_partial_files(url)
+            return StatisticsOutput(url, group, progress)
+        if existing["complete"]:
+            with store_errors(url):
+                return StatisticsOutput(url, group, _begin(group, accumulation, part, rows, block))
+    clear_output(url, storage_options, kind="statistics", overwrite=overwrite)
+    with store_errors(url):
+        attributes: dict[str, Any] = {
+            "kind": "statistics",
+            "format_version": FORMAT_VERSION,
+            "complete": False,
+            "accumulation": asdict(accumulation),
+            "parts": [],
+        }
+        group = create_group(url, storage_options, attributes)
+        _create_arrays(group, accumulation)
+        return StatisticsOutput(url, group, _begin(group, accumulation, part, rows, block))
+
+
+def _begin(
+    group: zarr.Group, accumulation: Accumulation, part: Part, rows: npt.NDArray[np.int64], block: Shape
+) -> Progress:
+    parts = group.attrs["mrdist"]["parts"]  # type: ignore[index, call-overload]
+    first_fold = sum(part["n_folds"] for part in parts)  # type: ignore[union-attr, index, misc, call-overload]
+    for name in _MAPS:
+        array = array_of(group, name)
+        array.resize((first_fold + part.n_folds, *array.shape[1:]))
+    return Progress.begin(group, accumulation.shape, block, rows, part=asdict(part), first_fold=first_fold)
+
+
+_MAPS = ("lag", "cross", "source_sum", "target_sum", "target_square")
+
+
+def _create_arrays(group: zarr.Group, accumulation: Accumulation) -> None:
+    field, shape = accumulation.field, accumulation.shape
+    side = min(chunk_side(shape), shape[0]), min(chunk_side(shape), shape[1])
+    n_channels = accumulation.n_channels
+    plane = {} if accumulation.color == "shared" else {"channel": n_channels}
+    pair = {"pair": n_channels**2} if accumulation.color == "joint" else plane
+    maps = {"lag": {"shift": field.n_lags}, "cross": {"offset": field.n_offsets}}
+    for name in _MAPS:
+        leading, axes = (pair, maps[name]) if name in maps else (plane, {})
+        group.create_array(
+            name,
+            shape=(0, *leading.values(), *axes.values(), *shape),
+            chunks=(1, *(1 for _ in leading), *axes.values(), *side),
+            dtype=accumulation.sum_dtype,
+            dimension_names=("fold", *leading, *axes, "y", "x"),
+            compressors=COMPRESSORS,
+        )
+    write_array(group, "shifts", field.lags, "shift", "axis")
+    write_array(group, "offsets", field.offsets, "offset", "axis")
+    group.create_array(
+        "count", shape=(0,), chunks=(1024,), dtype="int64", dimension_names=("fold",), compressors=COMPRESSORS
+    )
+    write_strings(group, "image", [], "image", _IDS_PER_CHUNK)
+    for name, dtype, last in (("checksum", "uint32", (2,)), ("fold_of_image", "int64", ())):
+        group.create_array(
+            name,
+            shape=(0, *last),
+            chunks=(_IDS_PER_CHUNK, *last),
+            dtype=dtype,
+            dimension_names=("image", *("role" for _ in last)),
+            compressors=COMPRESSORS,
+        )

@@ -1,0 +1,1 @@
+"""Weights stores: begun, resumed and completed, in three layouts, and their readers."""

@@ -1,0 +1,355 @@
+"""Cross-validation in a weights store: its data while it runs, and the table of errors that remains.
+
+There are two phases with a barrier between them. In the first, the group ``search`` of the store in the making
+collects, block by block, sums of squared errors over tiles of pixels and the sums over all images. Then one process
+adds up the tiles, chooses, and creates the arrays of the weights; the second phase solves them from the sums that
+were kept, and the group is removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+
+from mrdist.geometry import Block, ReceptiveField, Shape, common_field
+from mrdist.moments import SufficientStatistics, dtype_of_sums
+from mrdist.storage.access.chunks import UNCOMPRESSED
+from mrdist.storage.access.urls import (
+    FORMAT_VERSION,
+    StorageOptions,
+    array_of,
+    check_format,
+    check_same,
+    clear_output,
+    create_group,
+    find_store,
+    normalize_url,
+    open_group,
+    remove_partial_files,
+    store_errors,
+)
+from mrdist.storage.making.progress import SEARCH, Progress
+from mrdist.storage.weights.cv_table import write_table
+from mrdist.storage.weights.masked import Training, TrainOutput, create_arrays
+from mrdist.storage.weights.output import as_asked, chunk_side, resume_output
+
+_CHUNK_BYTES = 32 << 20
+_MAPS = ("lag", "cross", "source_sum", "target_sum", "target_square")
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a cross-validation tries, and everything else that decides its outcome.
+
+    Attributes
+    ----------
+    receptive_field, dilation
+        Of every field to try.
+    alphas
+        Penalties to try with each, ascending.
+    folds, seed
+        As for `mrdist.selection.assign_folds`.
+    rule
+        ``min``, ``1se`` or ``pixel``.
+    subjects
+        Hash of the person of every image, in order.
+    """
+
+    receptive_field: tuple[int, ...]
+    dilation: tuple[int, ...]
+    alphas: tuple[float, ...]
+    folds: int
+    seed: int
+    rule: str
+    subjects: str
+
+    @classmethod
+    def of(cls, attribute: Mapping[str, Any]) -> Search:
+        """Return what an attribute ``cross_validation`` says."""
+        values: dict[str, Any] = {name: attribute[name] for name in cls.__dataclass_fields__}
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what goes into the attribute ``cross_validation``."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    @property
+    def fields(self) -> list[ReceptiveField]:
+        """The fields to try."""
+        return [ReceptiveField(*pair) for pair in zip(self.receptive_field, self.dilation, strict=True)]
+
+    @property
+    def n_columns(self) -> int:
+        """Errors kept of every field and fold: of each penalty, and of the pixels' own choices where they have one."""
+        return len(self.alphas) + (self.rule == "pixel")
+
+
+class SearchOutput:
+    """A weights store in the making whose hyperparameters are not chosen yet."""
+
+    def __init__(self, url: str, group: zarr.Group, progress: Progress) -> None:
+        self._url = url
+        self._group = group
+        self.progress = progress
+        attributes = check_format(group, url)
+        self.search = Search.of(attributes["cross_validation"])
+        field = common_field(self.search.fields)
+        self.training = Training(
+            **{
+                **attributes["training"],
+                "alpha": None,
+                "receptive_field": field.size,
+                "dilation": field.dilation,
+            }
+        )
+        """The training to come, with the field that serves all fields that are tried."""
+
+    @classmethod
+    def open(cls, url: str, storage_options: StorageOptions) -> SearchOutput:
+        """Open a store that `search_output` has started."""
+        group = open_group(url, storage_options, write=True)
+        progress = find_search(group)
+        assert progress is not None
+        return cls(url, group, progress)
+
+    def write_block(
+        self,
+        index: int,
+        block: Block,
+        total: SufficientStatistics,
+        errors: npt.NDArray[np.float64],
+        best: npt.NDArray[np.uint16] | None,
+    ) -> None:
+        """Write the sums and errors of a block, then its done marker.
+
+        Parameters
+        ----------
+        index, block
+            The block.
+        total
+            Sums over all images.
+        errors
+            Sums of squared errors over tiles of `chunk_side` pixels, shape (tile y, tile x, field, column, fold).
+        best
+            Which penalty every pixel chooses, shape (field, group, y, x), for the rule ``pixel``.
+        """
+        side = chunk_side(self.training.shape)
+        with store_errors(self._url):
+            tiles = (slice(block.y0 // side, -(-block.y1 // side)), slice(block.x0 // side, -(-block.x1 // side)))
+            self._array("errors")[tiles] = errors
+            if best is not None:
+                self._array("best")[..., *block.slices] = best
+            for name in _MAPS:
+                values = getattr(total, name)
+                height, width = values.shape[-2:]
+                self._array(name)[index, ..., :height, :width] = values
+            self.progress.mark(index)
+
+    def read_back(self, index: int, block: Block) -> None:
+        """Read all that `write_block` has written of a block."""
+        side = chunk_side(self.training.shape)
+        self.read_total(index, block)
+        with store_errors(self._url):
+            tiles = (slice(block.y0 // side, -(-block.y1 // side)), slice(block.x0 // side, -(-block.x1 // side)))
+            self._array("errors")[tiles]
+            if self.search.rule == "pixel":
+                self._array("best")[..., *block.slices]
+
+    def read_total(self, index: int, block: Block) -> SufficientStatistics:
+        """Return the sums over all images that a block has kept."""
+        field = self.training.field
+        window = block.grown(field.halo).shape
+        with store_errors(self._url):
+            sums: dict[str, Any] = {
+                name: np.asarray(self._array(name)[index, ..., : shape[0], : shape[1]])
+                for name, shape in zip(_MAPS, (window, block.shape, window, block.shape, block.shape), strict=True)
+            }
+        n_rows = self.training.n_images * self.training.rows_per_image
+        unit: Any = self._scratch.attrs["unit"]
+        return SufficientStatistics(field=field, unit=unit, n_rows=n_rows, **sums)
+
+    def errors(self) -> npt.NDArray[np.float64]:
+        """Return the sums of squared errors over all pixels, tile by tile in raster order, as (field, column, fold)."""
+        with store_errors(self._url):
+            tiles = self._array("errors")
+            total = np.zeros(tiles.shape[2:])
+            for row in range(tiles.shape[0]):
+                for tile in np.asarray(tiles[row]):
+                    total += tile
+        return total
+
+    def conclude(
+        self, mse: npt.NDArray[np.float64], se: npt.NDArray[np.float64], n_images: npt.NDArray[np.int64],
+        chosen: Mapping[str, Any],
+    ) -> TrainOutput:  # fmt: skip
+        """Note the table of errors and what was chosen, and make room for the weights.
+
+        Parameters
+        ----------
+        mse
+            Mean squared error, shape (field, alpha, fold).
+        se
+            Standard error of its mean over the folds, shape (field, alpha).
+        n_images
+            Of every fold.
+        chosen
+            ``receptive_field``, ``dilation`` and ``alpha`` (None where every pixel has its own), and how good it is.
+
+        Returns
+        -------
+        TrainOutput
+            What the weights go into.
+        """
+        with store_errors(self._url):
+            for name in list(self._group):  # left by a run that was stopped here
+                if name != SEARCH:
+                    del self._group[name]
+            attributes = check_format(self._group, self._url)
+            picked = {name: chosen[name] for name in ("receptive_field", "dilation", "alpha")}
+            training = Training(**{**attributes["training"], **picked})
+            write_table(self._group, self.search.alphas, mse, se, n_images, self.search.fields)
+            create_arrays(self._group, training)
+            self._group.attrs["mrdist"] = {
+                **attributes,
+                "training": asdict(training),
+                "cross_validation": {**self.search.to_dict(), "chosen": dict(chosen)},
+            }
+            progress = Progress.begin(self._group, training.shape, self.progress.block)
+            return TrainOutput(self._url, self._group, progress, training)
+
+    def read_alpha(self, training: Training, block: Block) -> npt.NDArray[np.float64]:
+        """Return the penalties that the pixels of a block have chosen, shape (group, y, x)."""
+        number = self.search.fields.index(training.field)
+        with store_errors(self._url):
+            best = np.asarray(self._array("best")[number, ..., *block.slices])
+        return np.asarray(np.array(self.search.alphas)[best])
+
+    @property
+    def _scratch(self) -> zarr.Group:
+        group = self._group[SEARCH]
+        assert isinstance(group, zarr.Group)
+        return group
+
+    def _array(self, name: str) -> zarr.Array[Any]:
+        return array_of(self._scratch, name).with_config({"write_empty_chunks": True})
+
+
+def search_output(
+    url: str,
+    training: Training,
+    search: Search,
+    *,
+    unit: int,
+    block: Shape,
+    overwrite: bool,
+    storage_options: StorageOptions = None,
+) -> SearchOutput | TrainOutput | None:
+    """Start a weights store whose hyperparameters are to be chosen, or resume that of the same search.
+
+    Parameters
+    ----------
+    url, storage_options
+        Where.
+    training
+        What will be trained; alpha, receptive field and dilation are those of the search.
+    search
+        What is tried.
+    unit
+        Integer that stands for 1.0.
+    block
+        Height and width of a block; a resumed store keeps its grid.
+    overwrite
+        Remove any store of mrdist that is there.
+
+    Returns
+    -------
+    SearchOutput, TrainOutput or None
+        The output of the first phase or of the second, whichever comes next; None if the store is complete.
+
+    Raises
+    ------
+    StoreExistsError
+        If another training's output, or something else, is there.
+    """
+    url = normalize_url(url)
+    asked = as_asked(asdict(training), search.to_dict())
+    existing = None if overwrite else find_store(url, storage_options)
+    if existing is not None and existing["kind"] == "weights":
+        check_same(url, "training", as_asked(existing["training"], existing.get("cross_validation")), asked)
+        begun = resume_output(url, storage_options)
+        if begun is not None:
+            return TrainOutput(*begun, Training(**existing["training"]))
+        if existing.get("complete"):
+            return None
+        group = open_group(url, storage_options, write=True)
+        progress = find_search(group)
+        if progress is not None:
+            remove_partial_files(url)
+            return SearchOutput(url, group, progress)
+    clear_output(url, storage_options, kind="weights", overwrite=overwrite)
+    with store_errors(url):
+        attributes = {
+            "kind": "weights",
+            "format_version": FORMAT_VERSION,
+            "complete": False,
+            "layout": training.layout,
+            "training": {**asdict(training), "alpha": None},
+            "cross_validation": search.to_dict(),
+        }
+        group = create_group(url, storage_options, attributes)
+        progress = _create_scratch(group, training, search, unit, block)
+    return SearchOutput(url, group, progress)
+
+
+def find_search(group: zarr.Group) -> Progress | None:
+    """Return how far the first phase is, or None where there is none."""
+    scratch = group.get(SEARCH)
+    return Progress.find(scratch) if isinstance(scratch, zarr.Group) else None
+
+
+def _create_scratch(group: zarr.Group, training: Training, search: Search, unit: int, block: Shape) -> Progress:
+    sums = dtype_of_sums(training.n_images * training.rows_per_image, unit)
+    shape, n_groups = training.shape, training.n_groups
+    field, side = common_field(search.fields), chunk_side(shape)
+    scratch = group.create_group(SEARCH, attributes={"unit": unit})
+    grid = tuple(-(-s // b) for s, b in zip(shape, block, strict=True))
+    inside = min(block[0], shape[0]), min(block[1], shape[1])
+    window = inside[0] + field.reach, inside[1] + field.reach
+    table = len(search.fields), search.n_columns, search.folds
+    scratch.create_array(
+        "errors",
+        shape=(-(-shape[0] // side), -(-shape[1] // side), *table),
+        chunks=(-(-inside[0] // side), -(-inside[1] // side), *table),
+        dtype="float64",
+        compressors=UNCOMPRESSED,
+    )
+    if search.rule == "pixel":
+        kept = len(search.fields), n_groups
+        scratch.create_array(
+            "best", shape=(*kept, *shape), chunks=(*kept, *inside), dtype="uint16", compressors=UNCOMPRESSED
+        )
+    n_planes = n_groups * training.n_inputs
+    shapes: tuple[tuple[str, tuple[int, ...], Shape], ...] = (
+        ("lag", (n_planes * training.n_inputs, field.n_lags), window),
+        ("cross", (n_planes * training.n_inputs, field.n_offsets), inside),
+        ("source_sum", (n_planes,), window),
+        ("target_sum", (n_planes,), inside),
+        ("target_square", (n_planes,), inside),
+    )
+    for name, maps, rectangle in shapes:
+        fitting = max(1, _CHUNK_BYTES // (prod(rectangle) * sums.itemsize))
+        scratch.create_array(
+            name,
+            shape=(prod(grid), *maps, *rectangle),
+            chunks=(1, *(1 for _ in maps[1:]), min(maps[-1], fitting), *rectangle),
+            dtype=sums,
+            compressors=UNCOMPRESSED,
+        )
+    return Progress.begin(scratch, shape, block)

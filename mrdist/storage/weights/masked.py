@@ -1,0 +1,213 @@
+"""Weights stores of masked regression: written block by block, resumable, complete or refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+
+from mrdist.geometry import Block, ReceptiveField, Shape
+from mrdist.moments import check_values
+from mrdist.solvers import Solution
+from mrdist.storage.access.urls import StorageOptions, store_errors, write_array
+from mrdist.storage.weights.output import (
+    AnyTraining,
+    WeightsOutput,
+    begin_output,
+    begun,
+    chunk_side,
+    create_error_maps,
+    create_map,
+)
+from mrdist.storage.weights.reader import Codes, Model, WeightsReader
+from mrdist.synthesis import MaskedWeights
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training(AnyTraining):
+    """Everything that decides the bytes of a weights store of masked regression.
+
+    Besides what `mrdist.storage.weights.output.AnyTraining` has:
+
+    Attributes
+    ----------
+    receptive_field, dilation, alpha, penalize_intercept
+        As in `mrdist.MaskedRegression`; alpha is None where every pixel has its own.
+    """
+
+    layout = "masked"
+    method: str = "mr"
+    receptive_field: int
+    dilation: int
+    alpha: float | None
+    penalize_intercept: bool
+
+    @property
+    def field(self) -> ReceptiveField:
+        """The receptive field."""
+        return ReceptiveField(self.receptive_field, self.dilation)
+
+
+class TrainOutput(WeightsOutput):
+    """A weights store of masked regression in the making."""
+
+    training: Training
+
+    @classmethod
+    def open(cls, url: str, storage_options: StorageOptions) -> TrainOutput:
+        """Open a store that `train_output` has started."""
+        return cls(*begun(url, storage_options, Training))
+
+    def write_block(
+        self, index: int, block: Block, solution: Solution, alpha: npt.NDArray[np.float64] | None = None
+    ) -> None:
+        """Write a block's whole chunks, then its done marker.
+
+        Parameters
+        ----------
+        index
+            Position in the raster order of the grid.
+        block
+            Its pixels.
+        solution
+            Its weights.
+        alpha
+            Penalties, shape (group, y, x), where every pixel has its own.
+        """
+        side = chunk_side((self.training.height, self.training.width))
+        assert block.y0 % side == 0
+        assert block.x0 % side == 0
+        dtype = self.training.dtype
+        group = 0 if self.training.color == "shared" else slice(None)
+        coef, intercept = solution.as_stored(self.training.color)
+        with store_errors(self._url):
+            self._array("coef")[..., *block.slices] = coef.astype(dtype)
+            self._array("intercept")[..., *block.slices] = intercept.astype(dtype)
+            self._array("train_sse")[..., *block.slices] = solution.sse[group]
+            self._array("train_sst")[..., *block.slices] = solution.sst[group]
+            if alpha is not None:
+                self._array("alpha")[..., *block.slices] = np.broadcast_to(alpha, solution.intercept.shape)[group]
+            self.progress.mark(index)
+
+
+def train_output(
+    url: str,
+    training: Training,
+    block: Shape,
+    *,
+    overwrite: bool,
+    storage_options: StorageOptions = None,
+) -> TrainOutput | None:
+    """Start a weights store, or resume that of the same training.
+
+    Parameters
+    ----------
+    url, storage_options
+        Where.
+    training
+        What will be trained.
+    block
+        Height and width of a block; a resumed store keeps its grid.
+    overwrite
+        Remove any store of mrdist that is there.
+
+    Returns
+    -------
+    TrainOutput or None
+        None if the store is already complete.
+
+    Raises
+    ------
+    StoreExistsError
+        If ``url`` holds the output of another training, or something else.
+    """
+    opened = begin_output(url, training, block, create_arrays, overwrite=overwrite, storage_options=storage_options)
+    return None if opened is None else TrainOutput(*opened, training)
+
+
+def create_arrays(group: zarr.Group, training: Training) -> None:
+    """Create the arrays of the weights in a store in the making."""
+    inputs = {"channel_in": training.n_channels} if training.color == "joint" else {}
+    create_map(group, training, "coef", training.dtype, **inputs, offset=training.field.n_offsets)
+    create_map(group, training, "intercept", training.dtype)
+    create_error_maps(group, training)
+    if training.alpha is None:
+        create_map(group, training, "alpha", np.float64)
+    write_array(group, "offsets", training.field.offsets, "offset", "axis")
+
+
+@dataclass(frozen=True)
+class MaskedModel(MaskedWeights, Model):
+    """A mapping trained by masked regression: a `MaskedWeights` that knows its store."""
+
+
+@dataclass(frozen=True)
+class MaskedBlock:
+    """Weights of a block of output pixels, see `mrdist.storage.weights.reader.BlockWeights`."""
+
+    window: Block
+    weights: MaskedWeights
+
+    @property
+    def intercept(self) -> npt.NDArray[np.floating]:
+        """Shape (y, x, group)."""
+        return np.moveaxis(self.weights.intercept.reshape(-1, *self.weights.shape), 0, -1)
+
+    def predict(self, x: npt.NDArray[np.generic], codes: Codes | None) -> npt.NDArray[np.floating]:
+        """Return the block of the images whose windows are ``x``."""
+        assert codes is None
+        check_values(x)
+        return self.weights.predict_window(x)
+
+
+class MaskedReader(WeightsReader):
+    """Reads a complete weights store of masked regression whole or block by block."""
+
+    training: Training
+    training_type = Training
+
+    @property
+    def reach(self) -> int:
+        """Rows beyond a block that its windows need."""
+        return self.training.field.reach
+
+    @property
+    def numbers_per_pixel(self) -> int:
+        """Weights and intercepts of an output pixel."""
+        n_groups, n_inputs = self.training.n_groups, self.training.n_inputs
+        return n_groups * n_inputs * (n_inputs * self.training.field.n_offsets + 1)
+
+    def read(self, block: Block) -> MaskedWeights:
+        """Return the weights of a block of output pixels."""
+        training = self.training
+        return MaskedWeights(
+            training.field,
+            training.color,
+            training.n_channels,
+            self._read("coef", block),
+            self._read("intercept", block),
+        )
+
+    def block(self, block: Block) -> MaskedBlock:
+        """Return the weights of a block with the window of input pixels that it needs."""
+        return MaskedBlock(block.grown(self.training.field.halo), self.read(block))
+
+    def norms(self, block: Block, *, intercept: bool) -> npt.NDArray[np.float64]:
+        """Return the l1 norm of every output pixel's weights in a block."""
+        return self.read(block).norms(intercept=intercept)
+
+    def model(self) -> MaskedModel:
+        """Return the whole mapping."""
+        weights = self.read(self.frame)
+        return MaskedModel(
+            field=weights.field,
+            color=weights.color,
+            n_channels=weights.n_channels,
+            coef=weights.coef,
+            intercept=weights.intercept,
+            url=self.url,
+            storage_options=self.storage_options,
+            attributes=self.attributes,
+        )

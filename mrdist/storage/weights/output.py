@@ -1,0 +1,324 @@
+"""Start, resume and complete the weights stores of all methods.
+
+A method has a layout of arrays and a `WeightsOutput` that writes it block by block. Every layout has the maps
+``train_sse`` and ``train_sst``, from which the training's scores are computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+
+from mrdist.errors import StoreExistsError
+from mrdist.geometry import Shape
+from mrdist.moments import Color
+from mrdist.storage.access.urls import (
+    COMPRESSORS,
+    FORMAT_VERSION,
+    StorageOptions,
+    array_of,
+    check_format,
+    check_same,
+    clear_output,
+    consolidate,
+    create_group,
+    find_store,
+    normalize_url,
+    open_group,
+    redact,
+    remove_partial_files,
+    store_errors,
+)
+from mrdist.storage.images.face_frame import FaceFrame
+from mrdist.storage.images.mapped_images import MappedImages
+from mrdist.storage.making.progress import Progress, remove_progress
+from mrdist.storage.weights.cv_table import write_table
+
+Training = TypeVar("Training", bound="AnyTraining")
+
+DEFAULT_METHOD = "mr"
+_STRIP_BYTES = 16 << 20
+"""Of an error map, read at once when its scores are taken."""
+
+
+def chunk_side(shape: Shape) -> int:
+    """Return the side of a weights chunk in pixels: it depends on the image alone, never on the work's cut.
+
+    Examples
+    --------
+    >>> chunk_side((128, 128)), chunk_side((4096, 4096))
+    (16, 128)
+    """
+    side = 16
+    while side < 128 and side * 8 < max(shape):
+        side *= 2
+    return side
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnyTraining(MappedImages):
+    """Everything that decides the bytes of a weights store: trainings with equal fields make equal weights.
+
+    Attributes
+    ----------
+    layout
+        Name of the arrays' layout, which the store says and by which its reader is found; of all trainings of a class.
+    method
+        As in `mrdist.train`; a store that does not say is one of masked regression.
+    images
+        Fingerprint of the pixels trained on.
+    source, target, split
+        Labels and the split whose rows are used.
+    color
+        Whether the channels share their weights.
+    dtype
+        Of the stored weights.
+    height, width, n_channels
+        Of the images.
+    n_images
+        Number of pairs.
+    """
+
+    layout: ClassVar[str]
+    method: str = DEFAULT_METHOD
+    images: str
+    source: str
+    target: str
+    split: str
+    color: Color
+    dtype: str
+    height: int
+    width: int
+    n_channels: int
+    n_images: int
+
+
+class WeightsOutput:
+    """A weights store in the making."""
+
+    def __init__(self, url: str, group: zarr.Group, progress: Progress, training: AnyTraining) -> None:
+        self._url = url
+        self._group = group
+        self.progress = progress
+        self.training = training
+
+    @property
+    def chosen(self) -> dict[str, Any] | None:
+        """The choice of the cross-validation; None before it, or if there is none."""
+        search = check_format(self._group, self._url).get("cross_validation", {})
+        chosen: dict[str, Any] | None = search.get("chosen")
+        return chosen
+
+    def write_choice(
+        self,
+        parameter: str,
+        chosen: Mapping[str, Any],
+        mse: npt.NDArray[np.float64],
+        se: npt.NDArray[np.float64],
+        n_images: npt.NDArray[np.int64],
+    ) -> None:
+        """Keep what a cross-validation has chosen and its table, see `mrdist.storage.weights.cv_table.write_table`.
+
+        From now on it is the ``parameter`` of the training, ``alpha`` or ``nonzeros``.
+        """
+        grid = "alphas" if parameter == "alpha" else parameter
+        with store_errors(self._url):
+            attributes = check_format(self._group, self._url)
+            search = {name: attributes["training"][name] for name in (grid, "folds", "rule", "seed")}
+            if "cv" in self._group:  # left by a run that was stopped here
+                del self._group["cv"]
+            write_table(self._group, search[grid], mse, se, n_images, parameter=parameter)
+            self._group.attrs["mrdist"] = {
+                **attributes,
+                "training": {**attributes["training"], parameter: chosen[parameter]},
+                "cross_validation": {**search, "chosen": dict(chosen)},
+            }
+
+    def finish(
+        self, provenance: Mapping[str, Any], face_frame: FaceFrame | None, **extra: Any
+    ) -> dict[str, float | None]:
+        """Reduce the error maps to scores, mark the store complete and return the scores.
+
+        Parameters
+        ----------
+        provenance
+            Where the weights come from.
+        face_frame
+            Where the faces are in the images: needed for photographs of other sizes; None if not known.
+        extra
+            Further attributes of the store, as ``unsolved``.
+        """
+        with store_errors(self._url):
+            scores = self._scores()
+            if face_frame is not None:
+                face_frame.write(self._group)
+            self._group.attrs["mrdist"] = {
+                **check_format(self._group, self._url),
+                "complete": True,
+                **extra,
+                "scores": {"train": scores},
+                "provenance": dict(provenance),
+            }
+            remove_progress(self._group)
+            consolidate(self._group, self._url)
+        return scores
+
+    def _scores(self) -> dict[str, float | None]:
+        """Reduce the error maps strip by strip from the top, whatever the blocks were: one sum, in little memory."""
+        training = self.training
+        error = explained = 0.0
+        n_varying = 0
+        maps = [self._array(name) for name in ("train_sse", "train_sst")]
+        side = chunk_side(training.shape)
+        row = maps[0].nbytes // training.height
+        height = side * max(1, _STRIP_BYTES // (side * row))  # few reads: each waits for an object store to answer
+        for y in range(0, training.height, height):
+            sse, sst = (np.asarray(each[..., y : y + height, :]) for each in maps)
+            varies = sst > 0
+            error += float(sse.sum())
+            explained += float((1 - sse[varies] / sst[varies]).sum())
+            n_varying += int(varies.sum())
+        n_terms = training.n_images * training.height * training.width * training.n_channels
+        return {"mse": error / n_terms, "r2": explained / n_varying if n_varying else None}
+
+    def _array(self, name: str) -> zarr.Array[Any]:
+        return array_of(self._group, name).with_config({"write_empty_chunks": True})
+
+
+def begin_output(
+    url: str,
+    training: Training,
+    block: Shape,
+    create_arrays: Callable[[zarr.Group, Training], None],
+    *,
+    overwrite: bool,
+    storage_options: StorageOptions = None,
+) -> tuple[str, zarr.Group, Progress] | None:
+    """Start a weights store, or resume that of the same training.
+
+    Parameters
+    ----------
+    url, storage_options
+        Where.
+    training
+        What will be trained.
+    block
+        Height and width of a block; a resumed store keeps its grid.
+    create_arrays
+        Creates the arrays of the layout in a new group.
+    overwrite
+        Remove any store of mrdist that is there.
+
+    Returns
+    -------
+    tuple or None
+        URL, group and progress; None if the store is already complete.
+
+    Raises
+    ------
+    StoreExistsError
+        If ``url`` holds the output of another training, or something else.
+    """
+    url = normalize_url(url)
+    existing = None if overwrite else _find_same(url, training, storage_options)
+    if existing is not None:
+        output = resume_output(url, storage_options)
+        if output is not None or existing.get("complete"):
+            return output
+    clear_output(url, storage_options, kind="weights", overwrite=overwrite)
+    with store_errors(url):
+        attributes: dict[str, Any] = {
+            "kind": "weights",
+            "format_version": FORMAT_VERSION,
+            "complete": False,
+            "layout": training.layout,
+            "training": asdict(training),
+        }
+        group = create_group(url, storage_options, attributes)
+        create_arrays(group, training)
+        progress = Progress.begin(group, training.shape, block)
+    return url, group, progress
+
+
+def resume_output(url: str, storage_options: StorageOptions) -> tuple[str, zarr.Group, Progress] | None:
+    """Resume a weights store; None if it is complete, or stopped before it had a grid."""
+    group = open_group(url, storage_options, write=True)
+    progress = Progress.find(group)
+    if progress is None:
+        return None
+    if check_format(group, url).get("complete"):  # the last run was stopped between its last two steps
+        remove_progress(group)
+        consolidate(group, url)
+        return None
+    remove_partial_files(url)
+    return url, group, progress
+
+
+def as_asked(training: Mapping[str, Any], search: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return a stored training as its user asked for it: with the candidates of a search instead of its choice."""
+    described = {"method": DEFAULT_METHOD} | dict(training)
+    if search is None:
+        return described
+    asked = {name: value for name, value in search.items() if name != "chosen"}
+    return described | ({"alpha": "cv"} if "alphas" in asked else {}) | asked
+
+
+def begun(
+    url: str, storage_options: StorageOptions, training_type: type[Training]
+) -> tuple[str, zarr.Group, Progress, Training]:
+    """Return the URL, group, progress and training of a store that `begin_output` has started."""
+    group = open_group(url, storage_options, write=True)
+    progress = Progress.find(group)
+    assert progress is not None
+    return url, group, progress, training_type(**check_format(group, url)["training"])
+
+
+def _find_same(url: str, training: AnyTraining, options: StorageOptions) -> dict[str, Any] | None:
+    """Return the attributes of an output of the same training, None if there is nothing at all."""
+    existing = find_store(url, options)
+    if existing is None:
+        return None
+    if existing["kind"] != "weights":
+        raise StoreExistsError(
+            f"{redact(url)} already holds {existing['kind']}; use --overwrite (overwrite=True) or another address."
+        )
+    check_same(url, "training", as_asked(existing["training"], existing.get("cross_validation")), asdict(training))
+    return existing
+
+
+def create_map(group: zarr.Group, training: AnyTraining, name: str, dtype: npt.DTypeLike, **axes: int) -> None:
+    """Create an array over the output pixels, once an output channel unless all share their weights.
+
+    Parameters
+    ----------
+    group
+        The store.
+    training
+        What it is made of.
+    name, dtype
+        Of the array.
+    axes
+        Name and length of the axes between channel and pixels, whole in every chunk.
+    """
+    side = chunk_side(training.shape)
+    outputs = {"shared": (), "separate": ("channel",), "joint": ("channel_out",)}[training.color]
+    lead = dict.fromkeys(outputs, training.n_channels) | axes
+    group.create_array(
+        name,
+        shape=(*lead.values(), *training.shape),
+        chunks=(*lead.values(), min(side, training.height), min(side, training.width)),
+        dtype=dtype,
+        dimension_names=(*lead, "y", "x"),
+        compressors=COMPRESSORS,
+    )
+
+
+def create_error_maps(group: zarr.Group, training: AnyTraining) -> None:
+    """Create the maps of squared errors and of squared deviations of the target, 1 = white, that all layouts have."""
+    for name in ("train_sse", "train_sst"):
+        create_map(group, training, name, np.float64)
