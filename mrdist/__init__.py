@@ -66,29 +66,16 @@ __all__ = [
     "write_images",
 ]
 
-_VERBS = (
-    "accumulate",
-    "compare",
-    "demo",
-    "estimate",
-    "evaluate",
-    "export",
-    "generate",
-    "info",
-    "ingest",
-    "plan",
-    "rechunk",
-    "report",
-    "refine",
-    "save",
-    "sizes",
-    "solve",
-    "synthesize",
-    "train",
-    "train_mappings",
-)
+_ROOMS = {
+    "ingesting": ("generate", "ingest", "rechunk"),
+    "training": ("accumulate", "estimate", "plan", "solve", "train"),
+    "applying": ("export", "refine", "save", "synthesize"),
+    "judging": ("compare", "evaluate", "sizes"),
+    "showing": ("demo", "info", "report"),
+}
 _HOMES = {
-    **{verb: f"pipeline.{verb}" for verb in _VERBS},
+    **{verb: f"pipeline.{room}.{verb}" for room, verbs in _ROOMS.items() for verb in verbs},
+    "train_mappings": "pipeline.training.mappings",
     "MaskedRegression": "estimator",
     "ReceptiveField": "geometry",
     "Refinement": "refinement",

@@ -5,11 +5,8 @@ The Gram entry of two taps at an output pixel is a *lag map* at a neighbouring p
 ``d = o_a - o_b``. Neighbouring pixels share these products, so an r x r field needs ``((2r - 1)^2 + 1) / 2`` maps
 instead of ``r^2 (r^2 + 1) / 2`` sums a pixel.
 
-Images are integers: uint8 and uint16 as they are, floats in 0..1 rounded once to multiples of 2^-22. A few dozen groups
-of items at a time (`mrdist._kernels.accumulation`), the products of bytes are summed as int32 and those of more bits as
-float64, which holds 512 products of two 22-bit numbers. These sums are exact in any order, and are then added to
-integers, uint32 as long as the number of rows allows (66,051 rows of bytes) and int64 from there: the statistics do not
-depend on how the images were cut.
+Images are integers: uint8 and uint16 as they are, floats in 0..1 rounded once to multiples of 2^-22. Their products are
+summed exactly, in uint32 as far as that holds them and in int64 from there, however the images were cut.
 """
 
 from __future__ import annotations
@@ -33,7 +30,7 @@ COLORS: tuple[Color, ...] = ("shared", "separate", "joint")
 
 FIXED_POINT = 1 << 22
 """Integer units of 1.0 in float images."""
-_ROUNDED = 1 << 18  # floats that are rounded at a time
+_ROUNDED = 1 << 18  # floats at a time
 _SUMS = ("lag", "cross", "source_sum", "target_sum", "target_square")
 
 
@@ -50,12 +47,11 @@ def unit_of(dtype: npt.DTypeLike) -> int:
     >>> unit_of("uint8"), unit_of("uint16"), unit_of("float32")
     (255, 65535, 4194304)
     """
-    dtype = np.dtype(dtype)
-    if dtype in (np.uint8, np.uint16):
-        return int(np.iinfo(dtype).max)
-    if dtype.kind == "f":
+    if np.dtype(dtype) in (np.uint8, np.uint16):
+        return int(np.iinfo(np.dtype(dtype)).max)
+    if np.dtype(dtype).kind == "f":
         return FIXED_POINT
-    raise DataError(f"images must be uint8, uint16 or floats in 0..1, got {dtype}; convert them first.")
+    raise DataError(f"images must be uint8, uint16 or floats in 0..1, got {np.dtype(dtype)}; convert them first.")
 
 
 def dtype_of_sums(n_rows: int, unit: int) -> np.dtype[Any]:

@@ -188,8 +188,8 @@ class WeightsReader(ABC):
         layout = attributes.get("layout") or _LAYOUTS.get(method)
         if layout not in _READERS:
             raise StoreFormatError(
-                f"{redact(url)} was trained by the method {method!r} and has the layout {layout!r}, but this mrdist reads "
-                f"{', '.join(_READERS)}; upgrade mrdist."
+                f"{redact(url)} was trained by the method {method!r} and has the layout {layout!r}, but this mrdist "
+                f"reads {', '.join(_READERS)}; upgrade mrdist."
             )
         module, name = _READERS[layout]
         reader: WeightsReader = getattr(import_module(module), name)(url, storage_options, attributes, group)
