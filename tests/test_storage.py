@@ -25,7 +25,7 @@ from mrdist.errors import (
 )
 from mrdist.geometry import Block, ReceptiveField, block_grid
 from mrdist.solvers import solve
-from mrdist.storage import Images, Training, create_images, describe, train_output, write_csr
+from mrdist.storage import Images, MaskedTraining, create_images, describe, train_output, write_csr
 from mrdist.storage.access.urls import clear_output
 from mrdist.storage.weights.output import chunk_side
 
@@ -313,7 +313,7 @@ def test_overwriting_replaces_all(store):
 # ---------------------------------------------------------------- weights
 
 SHAPE = (20, 37)
-TRAINING = Training(
+TRAINING = MaskedTraining(
     images="0123", source="neutral", target="happy", split="train", receptive_field=3, dilation=1, alpha=0.4,
     color="shared", penalize_intercept=True, dtype="float32", height=20, width=37, n_channels=3, n_images=12,
 )  # fmt: skip

@@ -30,7 +30,7 @@ from mrdist.datasets.registration import register
 from mrdist.errors import AlignmentError, DataError, LandmarkError
 
 Method = Literal["tps", "piecewise", "affine", "three", "similarity", "pupils", "features"]
-METHODS: tuple[Method, ...] = get_args(Method)
+ALIGNERS: tuple[Method, ...] = get_args(Method)
 
 #: With 0 the spline folds between landmarks that nearly coincide (closed lips). At this value it does not fold for
 #: anybody in the London Set; landmarks miss the reference's by 0.005 sides on average, pupils by 0.002.

@@ -75,7 +75,7 @@ class Lesson:
         return FaceFrame.of_images(self.images, self.source)
 
     def describe(self) -> dict[str, Any]:
-        """Return what the descriptions of all trainings have, see `mrdist.storage.weights.output.AnyTraining`."""
+        """Return what the descriptions of all trainings have, see `mrdist.storage.weights.output.Training`."""
         return {
             "method": self.method,
             "images": self.images.fingerprint((self.source, self.target), self.rows),

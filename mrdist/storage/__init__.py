@@ -44,7 +44,7 @@ from mrdist.storage.sums.reader import Accumulation, Part, Statistics, open_stat
 from mrdist.storage.sums.writer import statistics_output
 from mrdist.storage.weights.csr import write_csr
 from mrdist.storage.weights.importance import read_importance, write_importance
-from mrdist.storage.weights.masked import Training, train_output
+from mrdist.storage.weights.masked import MaskedTraining, train_output
 from mrdist.storage.weights.reader import Model, WeightsReader, open_weights
 
 __all__ = [
@@ -57,13 +57,13 @@ __all__ = [
     "File",
     "Images",
     "Lease",
+    "MaskedTraining",
     "Model",
     "Part",
     "Source",
     "Staging",
     "Statistics",
     "StorageOptions",
-    "Training",
     "WeightsReader",
     "additions",
     "begin_growth",

@@ -9,16 +9,16 @@ from mrdist.methods.lesson import Lesson
 from mrdist.planning import Plan, Workload, plan_training
 from mrdist.running.tasks import RunOptions
 from mrdist.solvers import check_alpha
-from mrdist.storage import Images, Training
-from mrdist.storage.weights.output import AnyTraining, chunk_side
+from mrdist.storage import Images, MaskedTraining
+from mrdist.storage.weights.output import Training, chunk_side
 
 
 def describe_training(
     lesson: Lesson, *, alpha: float, penalize_intercept: bool, receptive_field: int, dilation: int
-) -> Training:
+) -> MaskedTraining:
     """Check the options and describe the training."""
     ReceptiveField(receptive_field, dilation).check_fits(lesson.images.shape)
-    return Training(
+    return MaskedTraining(
         **lesson.describe(),
         receptive_field=receptive_field,
         dilation=dilation,
@@ -27,7 +27,7 @@ def describe_training(
     )
 
 
-def workload_of(images: Images, training: AnyTraining, field: ReceptiveField) -> Workload:
+def workload_of(images: Images, training: Training, field: ReceptiveField) -> Workload:
     """Return the sizes that decide what a training with a receptive field costs."""
     return Workload(
         shape=images.shape,

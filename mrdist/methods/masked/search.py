@@ -42,7 +42,7 @@ from mrdist.selection import (
     mean_error,
     standard_error,
 )
-from mrdist.storage import Images, Training
+from mrdist.storage import Images, MaskedTraining
 from mrdist.storage.making.reading_back import read_back_search
 from mrdist.storage.weights.cross_validation import Search, SearchOutput, search_output
 from mrdist.storage.weights.masked import TrainOutput
@@ -91,7 +91,7 @@ class Grid:
         return fields
 
 
-def describe_search(lesson: Lesson, grid: Grid, *, penalize_intercept: bool) -> tuple[Training, Search, Workload]:
+def describe_search(lesson: Lesson, grid: Grid, *, penalize_intercept: bool) -> tuple[MaskedTraining, Search, Workload]:
     """Check the options; describe what will be trained, what is tried, and what decides the cost of both."""
     rule = "min" if grid.rule is None else grid.rule
     images = lesson.images

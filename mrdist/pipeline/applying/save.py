@@ -26,7 +26,7 @@ from mrdist.geometry import Block
 from mrdist.methods.lesson import check_choices, versions
 from mrdist.running.driving import driving, hold
 from mrdist.running.workers import output_options
-from mrdist.storage import StorageOptions, Training, normalize_url, train_output
+from mrdist.storage import MaskedTraining, StorageOptions, normalize_url, train_output
 from mrdist.storage.weights.masked import TrainOutput
 from mrdist.storage.weights.output import WeightsOutput
 from mrdist.storage.weights.sparse import SparseOutput, SparseTraining, sparse_output
@@ -128,7 +128,7 @@ def _begin_masked(
     model: MaskedRegression, url: str, described: dict[str, Any], begin: dict[str, Any]
 ) -> TrainOutput | None:
     field = model.statistics_.field
-    training = Training(
+    training = MaskedTraining(
         **described,
         images=_fingerprint(model.coef_, model.intercept_),
         receptive_field=field.size,

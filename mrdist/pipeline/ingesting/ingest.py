@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from typing import Literal, get_args
 
 from mrdist.arguments import Address, plain_arguments
-from mrdist.datasets.alignment import METHODS
+from mrdist.datasets.alignment import ALIGNERS
 from mrdist.datasets.changes import CHANGES
 from mrdist.datasets.depth import DEPTHS
 from mrdist.datasets.photographs import Color, Normalize
@@ -43,7 +43,7 @@ from mrdist.storage import (
 )
 
 Align = Literal["tps", "affine", "similarity", "pupils", "none"]
-ALIGNMENTS: tuple[str, ...] = (*METHODS, "none")
+ALIGNMENTS: tuple[str, ...] = (*ALIGNERS, "none")
 COLORS: tuple[str, ...] = get_args(Color)
 NORMALIZATIONS: tuple[str, ...] = get_args(Normalize)
 

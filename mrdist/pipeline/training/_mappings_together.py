@@ -16,7 +16,7 @@ from mrdist.methods.masked.sums import sum_mappings
 from mrdist.planning import Cut, Plan, Workload, block_bytes, plan_training
 from mrdist.running.phases import Phase, Work
 from mrdist.running.tasks import Place, RunOptions, Task
-from mrdist.storage import FaceFrame, Images, Training, WeightsReader, redact, train_output
+from mrdist.storage import FaceFrame, Images, MaskedTraining, WeightsReader, redact, train_output
 from mrdist.storage.weights.mappings import begin_mappings, finish_mappings, mapping_name, mapping_url
 from mrdist.storage.weights.masked import TrainOutput
 
@@ -35,11 +35,11 @@ class Unit:
         How their blocks are cut.
     """
 
-    trainings: tuple[Training, ...]
+    trainings: tuple[MaskedTraining, ...]
     plan: Plan
 
 
-def plan_units(images: Images, trainings: Sequence[Training], **limits: Any) -> list[Unit]:
+def plan_units(images: Images, trainings: Sequence[MaskedTraining], **limits: Any) -> list[Unit]:
     """Group mappings of the same rows, as many as fit into memory; limits are those of `mrdist.planning.plan_training`.
 
     Raises
@@ -47,14 +47,14 @@ def plan_units(images: Images, trainings: Sequence[Training], **limits: Any) -> 
     MemoryLimitError
         If a mapping does not fit alone.
     """
-    by_rows: dict[bytes, list[Training]] = {}
+    by_rows: dict[bytes, list[MaskedTraining]] = {}
     for training in trainings:
         rows = images.rows((training.source, training.target), training.split)
         by_rows.setdefault(rows.tobytes(), []).append(training)
     return [unit for same in by_rows.values() for unit in _fitting(images, same, **limits)]
 
 
-def _fitting(images: Images, trainings: Sequence[Training], **limits: Any) -> list[Unit]:
+def _fitting(images: Images, trainings: Sequence[MaskedTraining], **limits: Any) -> list[Unit]:
     """Halve the mappings, which are ordered by source, until the sums of each part fit into memory."""
     try:
         return [Unit(tuple(trainings), plan_training(workload_of_all(images, trainings), **limits))]
@@ -65,7 +65,7 @@ def _fitting(images: Images, trainings: Sequence[Training], **limits: Any) -> li
     return [unit for part in (trainings[:half], trainings[half:]) for unit in _fitting(images, part, **limits)]
 
 
-def workload_of_all(images: Images, trainings: Sequence[Training]) -> Workload:
+def workload_of_all(images: Images, trainings: Sequence[MaskedTraining]) -> Workload:
     """Return the sizes of mappings that are trained together."""
     sources = {training.source for training in trainings}
     targets = {training.target for training in trainings} - sources
@@ -101,7 +101,7 @@ class _Members:
 class MappingsWork(Work[list[_Members], dict[str, Scores]]):
     """The training of several mappings by masked regression into one group; ``trainings`` are those of the mappings."""
 
-    def __init__(self, images: Images, trainings: Mapping[str, Training], run: RunOptions) -> None:
+    def __init__(self, images: Images, trainings: Mapping[str, MaskedTraining], run: RunOptions) -> None:
         self.run = run
         self.source = Place(images.url, images.storage_options)
         self.images = images

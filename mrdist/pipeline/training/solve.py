@@ -19,9 +19,9 @@ from mrdist.running.phases import Phase, Work, drive
 from mrdist.running.tasks import Place, RunOptions, Task
 from mrdist.running.workers import check_workers, output_options
 from mrdist.storage import (
+    MaskedTraining,
     Statistics,
     StorageOptions,
-    Training,
     check_apart,
     normalize_url,
     redact,
@@ -94,7 +94,7 @@ def solve(
     accumulation = statistics.accumulation
     field = choose_field(receptive_field, dilation, accumulation.field)
     accumulation.field.check_contains(field)
-    training = Training(
+    training = MaskedTraining(
         images=statistics.fingerprint,
         source=accumulation.source,
         target=accumulation.target,
@@ -137,7 +137,7 @@ class _Solving(Work[TrainOutput, Trained]):
 
     counted = "solving"
 
-    def __init__(self, statistics: Statistics, training: Training, sums: StoredSums, run: RunOptions) -> None:
+    def __init__(self, statistics: Statistics, training: MaskedTraining, sums: StoredSums, run: RunOptions) -> None:
         self.run = run
         self.source = Place(statistics.url, statistics.storage_options)
         self.n_images = training.n_images

@@ -36,7 +36,7 @@ from mrdist.storage.access.urls import (
 )
 from mrdist.storage.making.progress import SEARCH, Progress
 from mrdist.storage.weights.cv_table import write_table
-from mrdist.storage.weights.masked import Training, TrainOutput, create_arrays
+from mrdist.storage.weights.masked import MaskedTraining, TrainOutput, create_arrays
 from mrdist.storage.weights.output import as_asked, chunk_side, resume_output
 
 _CHUNK_BYTES = 32 << 20
@@ -101,7 +101,7 @@ class SearchOutput:
         attributes = check_format(group, url)
         self.search = Search.of(attributes["cross_validation"])
         field = common_field(self.search.fields)
-        self.training = Training(
+        self.training = MaskedTraining(
             **{
                 **attributes["training"],
                 "alpha": None,
@@ -213,7 +213,7 @@ class SearchOutput:
                     del self._group[name]
             attributes = check_format(self._group, self._url)
             picked = {name: chosen[name] for name in ("receptive_field", "dilation", "alpha")}
-            training = Training(**{**attributes["training"], **picked})
+            training = MaskedTraining(**{**attributes["training"], **picked})
             write_table(self._group, self.search.alphas, mse, se, n_images, self.search.fields)
             create_arrays(self._group, training)
             self._group.attrs["mrdist"] = {
@@ -224,7 +224,7 @@ class SearchOutput:
             progress = Progress.begin(self._group, training.shape, self.progress.block)
             return TrainOutput(self._url, self._group, progress, training)
 
-    def read_alpha(self, training: Training, block: Block) -> npt.NDArray[np.float64]:
+    def read_alpha(self, training: MaskedTraining, block: Block) -> npt.NDArray[np.float64]:
         """Return the penalties that the pixels of a block have chosen, shape (group, y, x)."""
         number = self.search.fields.index(training.field)
         with store_errors(self._url):
@@ -243,7 +243,7 @@ class SearchOutput:
 
 def search_output(
     url: str,
-    training: Training,
+    training: MaskedTraining,
     search: Search,
     *,
     unit: int,
@@ -285,7 +285,7 @@ def search_output(
         check_same(url, "training", as_asked(existing["training"], existing.get("cross_validation")), asked)
         begun = resume_output(url, storage_options)
         if begun is not None:
-            return TrainOutput(*begun, Training(**existing["training"]))
+            return TrainOutput(*begun, MaskedTraining(**existing["training"]))
         if existing.get("complete"):
             return None
         group = open_group(url, storage_options, write=True)
@@ -314,7 +314,7 @@ def find_search(group: zarr.Group) -> Progress | None:
     return Progress.find(scratch) if isinstance(scratch, zarr.Group) else None
 
 
-def _create_scratch(group: zarr.Group, training: Training, search: Search, unit: int, block: Shape) -> Progress:
+def _create_scratch(group: zarr.Group, training: MaskedTraining, search: Search, unit: int, block: Shape) -> Progress:
     sums = dtype_of_sums(training.n_images * training.rows_per_image, unit)
     shape, n_groups = training.shape, training.n_groups
     field, side = common_field(search.fields), chunk_side(shape)

@@ -13,7 +13,7 @@ from mrdist.moments import check_values
 from mrdist.solvers import Solution
 from mrdist.storage.access.urls import StorageOptions, store_errors, write_array
 from mrdist.storage.weights.output import (
-    AnyTraining,
+    Training,
     WeightsOutput,
     begin_output,
     begun,
@@ -26,10 +26,10 @@ from mrdist.synthesis import MaskedWeights
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training(AnyTraining):
+class MaskedTraining(Training):
     """Everything that decides the bytes of a weights store of masked regression.
 
-    Besides what `mrdist.storage.weights.output.AnyTraining` has:
+    Besides what `mrdist.storage.weights.output.Training` has:
 
     Attributes
     ----------
@@ -53,12 +53,12 @@ class Training(AnyTraining):
 class TrainOutput(WeightsOutput):
     """A weights store of masked regression in the making."""
 
-    training: Training
+    training: MaskedTraining
 
     @classmethod
     def open(cls, url: str, storage_options: StorageOptions) -> TrainOutput:
         """Open a store that `train_output` has started."""
-        return cls(*begun(url, storage_options, Training))
+        return cls(*begun(url, storage_options, MaskedTraining))
 
     def write_block(
         self, index: int, block: Block, solution: Solution, alpha: npt.NDArray[np.float64] | None = None
@@ -94,7 +94,7 @@ class TrainOutput(WeightsOutput):
 
 def train_output(
     url: str,
-    training: Training,
+    training: MaskedTraining,
     block: Shape,
     *,
     overwrite: bool,
@@ -127,7 +127,7 @@ def train_output(
     return None if opened is None else TrainOutput(*opened, training)
 
 
-def create_arrays(group: zarr.Group, training: Training) -> None:
+def create_arrays(group: zarr.Group, training: MaskedTraining) -> None:
     """Create the arrays of the weights in a store in the making."""
     inputs = {"channel_in": training.n_channels} if training.color == "joint" else {}
     create_map(group, training, "coef", training.dtype, **inputs, offset=training.field.n_offsets)
@@ -165,8 +165,8 @@ class MaskedBlock:
 class MaskedReader(WeightsReader):
     """Reads a complete weights store of masked regression whole or block by block."""
 
-    training: Training
-    training_type = Training
+    training: MaskedTraining
+    training_type = MaskedTraining
 
     @property
     def reach(self) -> int:

@@ -39,7 +39,7 @@ from mrdist.storage.images.mapped_images import MappedImages
 from mrdist.storage.making.progress import Progress, remove_progress
 from mrdist.storage.weights.cv_table import write_table
 
-Training = TypeVar("Training", bound="AnyTraining")
+Described = TypeVar("Described", bound="Training")
 
 DEFAULT_METHOD = "mr"
 _STRIP_BYTES = 16 << 20
@@ -61,7 +61,7 @@ def chunk_side(shape: Shape) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnyTraining(MappedImages):
+class Training(MappedImages):
     """Everything that decides the bytes of a weights store: trainings with equal fields make equal weights.
 
     Attributes
@@ -101,7 +101,7 @@ class AnyTraining(MappedImages):
 class WeightsOutput:
     """A weights store in the making."""
 
-    def __init__(self, url: str, group: zarr.Group, progress: Progress, training: AnyTraining) -> None:
+    def __init__(self, url: str, group: zarr.Group, progress: Progress, training: Training) -> None:
         self._url = url
         self._group = group
         self.progress = progress
@@ -192,9 +192,9 @@ class WeightsOutput:
 
 def begin_output(
     url: str,
-    training: Training,
+    training: Described,
     block: Shape,
-    create_arrays: Callable[[zarr.Group, Training], None],
+    create_arrays: Callable[[zarr.Group, Described], None],
     *,
     overwrite: bool,
     storage_options: StorageOptions = None,
@@ -269,8 +269,8 @@ def as_asked(training: Mapping[str, Any], search: Mapping[str, Any] | None) -> d
 
 
 def begun(
-    url: str, storage_options: StorageOptions, training_type: type[Training]
-) -> tuple[str, zarr.Group, Progress, Training]:
+    url: str, storage_options: StorageOptions, training_type: type[Described]
+) -> tuple[str, zarr.Group, Progress, Described]:
     """Return the URL, group, progress and training of a store that `begin_output` has started."""
     group = open_group(url, storage_options, write=True)
     progress = Progress.find(group)
@@ -278,7 +278,7 @@ def begun(
     return url, group, progress, training_type(**check_format(group, url)["training"])
 
 
-def _find_same(url: str, training: AnyTraining, options: StorageOptions) -> dict[str, Any] | None:
+def _find_same(url: str, training: Training, options: StorageOptions) -> dict[str, Any] | None:
     """Return the attributes of an output of the same training, None if there is nothing at all."""
     existing = find_store(url, options)
     if existing is None:
@@ -291,7 +291,7 @@ def _find_same(url: str, training: AnyTraining, options: StorageOptions) -> dict
     return existing
 
 
-def create_map(group: zarr.Group, training: AnyTraining, name: str, dtype: npt.DTypeLike, **axes: int) -> None:
+def create_map(group: zarr.Group, training: Training, name: str, dtype: npt.DTypeLike, **axes: int) -> None:
     """Create an array over the output pixels, once an output channel unless all share their weights.
 
     Parameters
@@ -318,7 +318,7 @@ def create_map(group: zarr.Group, training: AnyTraining, name: str, dtype: npt.D
     )
 
 
-def create_error_maps(group: zarr.Group, training: AnyTraining) -> None:
+def create_error_maps(group: zarr.Group, training: Training) -> None:
     """Create the maps of squared errors and of squared deviations of the target, 1 = white, that all layouts have."""
     for name in ("train_sse", "train_sst"):
         create_map(group, training, name, np.float64)

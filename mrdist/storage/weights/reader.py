@@ -31,7 +31,7 @@ from mrdist.storage.images.datasets import read_dataset
 from mrdist.storage.images.face_frame import FaceFrame
 from mrdist.storage.images.reader import Images
 from mrdist.storage.weights.cv_table import open_table
-from mrdist.storage.weights.output import DEFAULT_METHOD, AnyTraining
+from mrdist.storage.weights.output import DEFAULT_METHOD, Training
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -91,7 +91,7 @@ class Model(ABC):
     url, storage_options
         Where it came from.
     attributes
-        Training options, scores and provenance, as stored.
+        MaskedTraining options, scores and provenance, as stored.
     """
 
     url: str
@@ -166,8 +166,8 @@ class WeightsReader(ABC):
         What was trained.
     """
 
-    training_type: ClassVar[type[AnyTraining]]
-    training: AnyTraining
+    training_type: ClassVar[type[Training]]
+    training: Training
 
     def __init__(
         self, url: str, storage_options: StorageOptions, attributes: Mapping[str, Any], group: zarr.Group

@@ -22,7 +22,7 @@ from mrdist.geometry import Block, Shape, block_grid
 from mrdist.moments import check_values
 from mrdist.storage.access.urls import COMPRESSORS, StorageOptions, array_of, store_errors
 from mrdist.storage.weights.csr import CHUNK
-from mrdist.storage.weights.output import AnyTraining, WeightsOutput, begin_output, begun, chunk_side, create_error_maps
+from mrdist.storage.weights.output import Training, WeightsOutput, begin_output, begun, chunk_side, create_error_maps
 from mrdist.storage.weights.reader import Codes, Model, WeightsReader
 
 _SCRATCH = "progress"  # goes when the store is complete
@@ -30,10 +30,10 @@ _PARTS = ("counts", "indices", "data", "unsolved")
 
 
 @dataclass(frozen=True, kw_only=True)
-class SparseTraining(AnyTraining):
+class SparseTraining(Training):
     """Everything that decides the bytes of a weights store of l1 or l0.
 
-    Besides what `mrdist.storage.weights.output.AnyTraining` has:
+    Besides what `mrdist.storage.weights.output.Training` has:
 
     Attributes
     ----------

@@ -32,7 +32,7 @@ from mrdist.moments import check_values
 from mrdist.storage.access.urls import COMPRESSORS, StorageOptions, array_of, check_format, store_errors
 from mrdist.storage.images.reader import Images
 from mrdist.storage.weights.output import (
-    AnyTraining,
+    Training,
     WeightsOutput,
     begin_output,
     begun,
@@ -48,10 +48,10 @@ _BASIS_CHUNK = 2 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class GlobalTraining(AnyTraining):
+class GlobalTraining(Training):
     """Everything that decides the bytes of a weights store of a method that sees the whole image.
 
-    Besides what `mrdist.storage.weights.output.AnyTraining` has:
+    Besides what `mrdist.storage.weights.output.Training` has:
 
     Attributes
     ----------
