@@ -12,7 +12,7 @@ from PIL import Image
 from scipy import ndimage
 from skimage.transform import SimilarityTransform, warp
 
-from mrdist.datasets.alignment import FRAME_PUPILS, METHODS, align_take, hull_mask, reference_shape
+from mrdist.datasets.alignment import ALIGNERS, FRAME_PUPILS, align_take, hull_mask, reference_shape
 from mrdist.datasets.discovery import discover
 from mrdist.datasets.landmarks import MOUTH, N_POINTS, OUTLINE, PUPILS, read_tem
 from mrdist.datasets.photographs import Photograph, Take, photograph_size, read_photograph
@@ -235,7 +235,7 @@ def take(tmp_path, reference) -> Take:
     return Take("1", paths, {"neutral": write_tem(tmp_path / "1_03.tem", landmarks)})
 
 
-@pytest.mark.parametrize("method", [method for method in METHODS if method != "features"])
+@pytest.mark.parametrize("method", [method for method in ALIGNERS if method != "features"])
 @pytest.mark.parametrize(("size", "color"), [(96, "gray"), (260, "rgb")])
 def test_alignment_undoes_a_known_similarity(take, reference, method, size, color):
     aligned = align_take(take, reference, size=size, color=color, method=method)
