@@ -29,20 +29,25 @@ class GlobalSizes:
         What is trained.
     chunks, itemsize, n_stored
         Of the images: chunk shape, bytes of a number, and images in all chunks that are read.
-    labels
-        How many times a label is read: once for its inner products, once for the weights.
+    summed
+        Labels whose inner products are summed.
     """
 
     training: GlobalTraining
     chunks: tuple[int, int, int, int]
     itemsize: int
     n_stored: int
-    labels: int
+    summed: int
 
     @classmethod
-    def of(cls, images: Images, rows_read: int, training: GlobalTraining, labels: int) -> GlobalSizes:
+    def of(cls, images: Images, rows_read: int, training: GlobalTraining, summed: int) -> GlobalSizes:
         """Return the sizes of a training on an images store of which ``rows_read`` images are decoded."""
-        return cls(training, images.chunks, images.dtype.itemsize, rows_read, labels)
+        return cls(training, images.chunks, images.dtype.itemsize, rows_read, summed)
+
+    @property
+    def labels(self) -> int:
+        """How many times a label is read: for its inner products, and for the weights, of components the source too."""
+        return self.summed + 1 + (self.training.components is not None)
 
     @property
     def matrices(self) -> int:
