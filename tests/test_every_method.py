@@ -43,6 +43,7 @@ PASSES = (SEARCHED, SUMMED, ERRORS, SOLVED)  # over all images: no part of one i
 STEPS_OF = {  # by the folder of the methods; the steps of a search are left out where there is none
     "masked": [SEARCHED, CHOSEN, SOLVED],
     "whole": [SUMMED, CHOSEN, OPERATORS, SOLVED],
+    "reduced_rank": [SUMMED, CHOSEN, OPERATORS, SOLVED],
     "sparse": [ERRORS, CHOSEN, SOLVED, LAID_OUT],
 }
 
