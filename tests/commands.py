@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from forks import Fork
 
+from mrdist.methods.registry import METHODS
 from mrdist.storage import create_images, finish_images, write_images
 
 MRDIST = str(Path(sys.executable).with_name("mrdist"))
@@ -108,6 +109,11 @@ def wait_until(condition, what, seconds=SECONDS):
             return value
         time.sleep(0.002)
     raise AssertionError(f"waited {seconds} s in vain for {what}")
+
+
+def known(method, **options):
+    """Return those of some options that a method has."""
+    return {name: value for name, value in options.items() if name in METHODS[method].options}
 
 
 def blocks_done(weights):

@@ -9,6 +9,7 @@ import pytest
 from commands import failure, report, succeed, warm
 
 import mrdist
+from mrdist.methods import registry
 from mrdist.pipeline.judging.compare import COLUMNS
 from mrdist.storage import stored_bytes
 
@@ -200,7 +201,7 @@ def test_usage_is_told():
 def test_every_method_can_be_compared_and_reported(tmp_path):
     url, out = str(tmp_path / "faces.zarr"), tmp_path / "out"
     mrdist.generate(url, images=40, size=32, labels=["neutral", "happy"], color="gray", workers=0, progress=False)
-    methods = ["mr", "pixel", "l2", "kernel", "pca", "l1", "l0", "mean", "identity"]
+    methods = [*registry.METHODS, "identity"]
     found = mrdist.compare(
         url, source="neutral", target="happy", methods=methods, out=str(out), workers=0, progress=False
     )
@@ -208,7 +209,7 @@ def test_every_method_can_be_compared_and_reported(tmp_path):
     ratio = {row["method"]: row["relative_mse"] for row in found["methods"]}
     assert ratio["mr"] < 1 == ratio["identity"] < ratio["mean"]
     alphas = {row["method"]: row["alpha"] for row in found["methods"]}
-    assert all(alphas[method] > 0 for method in ("mr", "pixel", "l2", "kernel", "l1"))
+    assert all(alphas[name] > 0 for name, method in registry.METHODS.items() if "alpha" in method.options)
     assert mrdist.report(str(out), str(tmp_path / "report.html"), people=1)
     page = (tmp_path / "report.html").read_text()
     assert all(f"<td>{name}</td>" in page for name in ("mr 3x3", *methods[1:]))

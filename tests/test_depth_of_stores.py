@@ -19,7 +19,6 @@ from mrdist.pipeline.showing.plot import plot_faces
 from mrdist.storage import Images
 
 HEIGHT, WIDTH = 24, 16
-OPTIONS = {"pca": {"components": 3}, "l1": {"alpha": 1e-3}, "l0": {"nonzeros": 2}}
 #: Largest difference of a prediction from float images: they are rounded to 2^-22, or 2^-20 by global methods.
 CLOSE = 2e-4
 
@@ -50,7 +49,7 @@ def trained(stores, tmp_path_factory):
     def train(method, dtype):
         if (method, dtype) not in urls:
             urls[method, dtype] = url = str(folder / f"{method}-{dtype}.zarr")
-            options = OPTIONS.get(method, {})
+            options = commands.known(method, components=3, nonzeros=2)
             labels = {"source": "neutral", "target": "happy"}
             mrdist.train(stores[dtype], url, method=method, workers=0, progress=False, **labels, **options)
         return urls[method, dtype]

@@ -17,6 +17,7 @@ from PIL import Image
 import mrdist
 from mrdist.errors import DamagedChunkError, MissingChunkError
 from mrdist.geometry import Block
+from mrdist.methods.registry import METHODS
 from mrdist.storage import Images
 from mrdist.storage.access.remote import CONNECTIONS
 
@@ -29,6 +30,11 @@ COMPARE = (
     *("--out", "s3://all/cmp", "--workers", 0),
 )
 MADE_BY = {"s3://all/sums.zarr": ACCUMULATE, "s3://all/cmp": COMPARE}
+
+
+def few(method):
+    """Return the options of a method that make its training short."""
+    return [f"--{name}={value}" for name, value in commands.known(method, components=4, window=3, nonzeros=2).items()]
 
 
 @pytest.fixture(scope="module")
@@ -59,19 +65,12 @@ def there(name):
         (("rechunk", "s3://all/images.zarr", "s3://all/re.zarr", "--chunks", "4,16,16", "--workers", 0), "re.zarr/"),
         *(
             pytest.param(
-                ("train", "s3://all/more.zarr", f"s3://all/{m}.zarr", "--method", m, *o, *PAIR, "--workers", 0),
+                ("train", "s3://all/more.zarr", f"s3://all/{m}.zarr", "--method", m, *few(m), *PAIR, "--workers", 0),
                 f"{m}.zarr/zarr.json",
                 marks=() if m in ("l2", "l0") else pytest.mark.slow,
             )
-            for m, o in (
-                ("pixel", ()),
-                ("l2", ()),
-                ("kernel", ()),
-                ("pca", ("--components", 4)),
-                ("l1", ("--window", 3)),
-                ("l0", ("--window", 3, "--nonzeros", 2)),
-                ("mean", ()),
-            )
+            for m in METHODS
+            if m != "mr"
         ),
         pytest.param(
             ("train", "s3://all/images.zarr", "s3://all/cv.zarr", "--alpha", "cv", *PAIR, "--workers", 0),

@@ -25,14 +25,13 @@ from mrdist.storage.weights.mappings import MappingGroup
 LABELS = {"source": "neutral", "target": "happy"}
 SIZE, SIDE, CORNER = 32, 80, (21, 13)  # of a frame, of the face in a photograph, and (x, y) of its corner there
 PUPILS = tuple((CORNER + FRAME_PUPILS * SIDE - 0.5).ravel().tolist())
-FEW = {"pca": {"components": 5}}
 SEARCHED = {
     f"{name} by cross-validation": (name, {"alpha" if "alphas" in method.options else "nonzeros": "cv", "folds": 2})
     for name, method in METHODS.items()
     if "folds" in method.options
 }
 ALONE = {
-    **{name: (name, FEW.get(name, {})) for name in METHODS},
+    **{name: (name, commands.known(name, components=5)) for name in METHODS},
     **SEARCHED,
     "mr by pixel": ("mr", {"alpha": "cv", "folds": 2, "rule": "pixel"}),
     "mr of several fields": ("mr", {"alpha": "cv", "folds": 2, "receptive_field": [1, 3]}),
@@ -84,9 +83,8 @@ def _train(faces, way, url):
     if way in TOGETHER:
         mrdist.train_mappings(faces.images, url, source="neutral", both_ways=True, **TOGETHER[way], **alone)
         return list(MappingGroup.open(url).urls.values())
-    methods = [name for name in METHODS if name not in FEW]
-    rows = mrdist.compare(faces.images, out=url, methods=methods, alpha=0.1, **LABELS, **alone)["methods"]
-    assert len(rows) == len(methods)
+    rows = mrdist.compare(faces.images, out=url, methods=[*METHODS], alpha=0.1, **LABELS, **alone)["methods"]
+    assert len(rows) == len(METHODS)
     return [f"{url}/{row['weights']}" for row in rows]
 
 

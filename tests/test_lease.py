@@ -24,6 +24,7 @@ from PIL import Image
 
 import mrdist
 from mrdist.errors import StoreBusyError
+from mrdist.methods.registry import METHODS
 from mrdist.pipeline.applying.export import export
 from mrdist.pipeline.applying.refine import refine
 from mrdist.pipeline.applying.synthesize_store import synthesize_store
@@ -225,11 +226,11 @@ def made(tmp_path_factory):
 
 VERBS = {
     **{
-        method: lambda made, out, method=method: mrdist.train(made.images, out, **PAIR, method=method, workers=0)
-        for method in ("mr", "pixel", "l2", "kernel", "mean", "l1")
+        method: lambda made, out, method=method: mrdist.train(
+            made.images, out, **PAIR, method=method, **commands.known(method, components=2, nonzeros=2), workers=0
+        )
+        for method in METHODS
     },
-    "pca": lambda made, out: mrdist.train(made.images, out, **PAIR, method="pca", components=2, workers=0),
-    "l0": lambda made, out: mrdist.train(made.images, out, **PAIR, method="l0", nonzeros=2, workers=0),
     "cv": lambda made, out: mrdist.train(made.images, out, **PAIR, alpha="cv", folds=2, workers=0),
     "mappings": lambda made, out: train_mappings(made.images, out, source="neutral", workers=0),
     "mappings apart": lambda made, out: train_mappings(made.images, out, source="neutral", method="l2", workers=0),

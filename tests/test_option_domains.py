@@ -67,7 +67,6 @@ GOOD = {
     "tolerance": np.float32(0.25),
 }
 SEARCH = {"folds": np.int64(2), "seed": np.int64(1), "rule": np.str_("1se")}
-FEW = {"pca": {"components": 3}, "l0": {"nonzeros": 2}}  # of ten people
 OF_ALL = {
     "block": BLOCKS,
     "workers": (-1,),
@@ -78,13 +77,17 @@ OF_ALL = {
 }
 
 
+def few(method):
+    """Return what must be given so that ten people are enough."""
+    return commands.known(method, components=3, nonzeros=2)
+
+
 def searching(method, name):
     """Return what else must be given so that an option is read."""
-    if method in FEW and name not in (*FEW[method], "folds", "rule", "seed"):
-        return FEW[method]
+    others = {option: value for option, value in few(method).items() if option != name}
     if name not in ("alphas", "folds", "rule", "seed"):
-        return {}
-    return {"alpha": "cv"} if "alphas" in METHODS[method].options else {"nonzeros": [1, 2]}
+        return others
+    return others | ({"alpha": "cv"} if "alphas" in METHODS[method].options else {"nonzeros": [1, 2]})
 
 
 CASES = [
@@ -200,7 +203,7 @@ def test_options_of_the_other_verbs(stores, tmp_path, verb, name):
 @pytest.mark.parametrize("block", [(20, 20), (16, 1000), (10**12, 1)])
 @pytest.mark.parametrize("method", METHODS)
 def test_a_block_is_rounded_up_to_chunks_and_no_larger_than_the_image(stores, method, block):
-    cost = check_training(stores.images, method=method, **LABELS, block=block, workers=0, **FEW.get(method, {}))
+    cost = check_training(stores.images, method=method, **LABELS, block=block, workers=0, **few(method))
     height, width = (min(-(-side // 16) * 16, SIZE) for side in block)
     assert cost.blocks == (SIZE // height) * (SIZE // width)
 

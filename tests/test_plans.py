@@ -27,13 +27,17 @@ from mrdist.service.settings import Settings
 
 SIZE, N_IMAGES = 32, 12
 LABELS = {"source": "neutral", "target": "happy"}
-FEW = {"pca": {"components": 3}, "l0": {"nonzeros": 2}}  # of few people
 SEARCH = {
     "alpha": {"alpha": "cv", "alphas": [0.1, 1.0], "folds": 2},
     "nonzeros": {"nonzeros": [1, 2], "folds": 2},
 }
 ABOUT = ("face_mask", "mean_face", "reference_points", "offsets")  # of any weights, and few bytes
 TIMED = ("mr", "pixel", "mean")
+
+
+def few(method):
+    """Return what must be given so that few people are enough."""
+    return commands.known(method, components=3, nonzeros=2)
 
 
 def searching(method):
@@ -43,7 +47,7 @@ def searching(method):
 
 
 TRAININGS = {
-    **{method: {"method": method, **FEW.get(method, {})} for method in METHODS},
+    **{method: {"method": method, **few(method)} for method in METHODS},
     **{f"{method} cv": {"method": method, **found} for method in METHODS if (found := searching(method))},
     "mr fields": {"method": "mr", "receptive_field": [1, 3], **SEARCH["alpha"]},
     "mr joint": {"method": "mr", "color": "joint"},
@@ -164,7 +168,7 @@ def test_a_plan_refuses_in_the_words_of_the_training(stores, tmp_path, method):
     out = str(tmp_path / "w.zarr")
     for wrong, word in REFUSED:
         search = searching(method) if set(wrong) & {"folds", "rule"} else None
-        options = {**LABELS, "method": method, "workers": 0, **(search or FEW.get(method, {})), **wrong}
+        options = {**LABELS, "method": method, "workers": 0, **(search or few(method)), **wrong}
         sentence = sentence_of(mrdist.train, stores.images, out, **options)
         assert word in sentence
         assert sentence_of(mrdist.plan, stores.images, **options) == sentence
@@ -181,7 +185,7 @@ def test_a_plan_refuses_in_the_words_of_the_training(stores, tmp_path, method):
 @pytest.mark.parametrize("method", METHODS)
 def test_all_mappings_refuse_in_the_words_of_their_training(stores, tmp_path, method):
     out = str(tmp_path / "group")
-    given = {"source": "neutral", "method": method, "workers": 0, **FEW.get(method, {})}
+    given = {"source": "neutral", "method": method, "workers": 0, **few(method)}
     for wrong in ({"source": "angry"}, {"split": "exam"}, {"max_memory": "1MiB"}, {"block": (0, 1)}, {"gamma": -1.0}):
         sentence = sentence_of(mrdist.train_mappings, stores.images, out, **{**given, **wrong})
         assert sentence_of(check_training, stores.images, **{**given, **wrong}) == sentence

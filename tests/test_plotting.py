@@ -12,6 +12,7 @@ from matplotlib.text import Text
 import mrdist.plotting
 from mrdist import MaskedRegression, ReceptiveField
 from mrdist.analysis import WeightSurvey
+from mrdist.methods import registry
 from mrdist.plotting import (
     plot_cv,
     plot_errors,
@@ -27,6 +28,7 @@ from mrdist.plotting import (
     plot_receptive_fields,
     plot_sizes,
 )
+from mrdist.plotting.style import color_of
 
 METHODS = ("mr 3x3", "mr 5x5", "mr 7x7", "l2", "kernel", "pca", "l1", "l0", "pixel")
 NEAR = {name: (40_000 + 900 * k, 0.70 + 0.004 * k) for k, name in enumerate(METHODS)}  # nine points in one place
@@ -174,3 +176,10 @@ def test_a_map_far_brighter_than_the_others_does_not_darken_them():
     ax = plot_maps({"mr": np.full((4, 4), 0.1), "mean": np.full((4, 4), 5.0)}, scale="magnitude", label="error")
     assert ax.images[0].get_clim() == (0, pytest.approx(0.16))
     assert ax.images[0].colorbar.extend == "max"
+
+
+def test_every_method_has_a_colour_of_its_own():
+    """Also one that no palette knows."""
+    colors = {color_of(name) for name in registry.METHODS}
+    assert len(colors) == len(registry.METHODS)
+    assert color_of("of tomorrow") == color_of("of tomorrow") not in {color_of(name) for name in ("pca", "mr", "l2")}

@@ -19,7 +19,7 @@ def images(tmp_path_factory):
 
 
 def train(images, url, method, **options):
-    few = {"pca": {"components": 2}, "l0": {"nonzeros": 2}, "l1": {"window": 3}}.get(method, {})
+    few = commands.known(method, components=2, nonzeros=2, window=3)
     mrdist.train(images, url, source="neutral", target="happy", method=method, workers=0, **few, **options)
     return mrdist.open_weights(url)
 

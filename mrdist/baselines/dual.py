@@ -14,6 +14,7 @@ every entry of K; a free one centres rows and targets.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -222,7 +223,7 @@ class Spectrum:
     def ridge(self, alpha: float) -> Dual:
         """Return ridge regression with a penalty."""
         scaled = self.vectors / np.sqrt(self.values + alpha)
-        return self._dual(scaled, scaled, alpha**2 / (self.values + alpha), 0.0)
+        return self.dual(scaled, scaled, alpha**2 / (self.values + alpha), 0.0)
 
     def components(self, count: int) -> Dual:
         """Return regression on the ``count`` principal components of the training rows.
@@ -240,9 +241,18 @@ class Spectrum:
             )
         values, vectors = self.values[::-1][:count], self.vectors[:, ::-1][:, :count]
         scaled = vectors / np.sqrt(values)
-        return self._dual(scaled, scaled, -values, 1.0)
+        return self.dual(scaled, scaled, -values, 1.0)
 
-    def _dual(self, rotation: Matrix, projector: Matrix, errors: Matrix, deviation: float) -> Dual:
+    def dual(self, rotation: Matrix, projector: Matrix, errors: Matrix, deviation: float) -> Dual:
+        """Return a regression by its linear maps, with the intercept that belongs to them.
+
+        Parameters
+        ----------
+        rotation, projector
+            From the kernel to codes and from codes to targets, both of shape (row, component), without the intercept.
+        errors, deviation
+            As in `Dual`.
+        """
         if self.penalize_intercept:
             intercept = rotation.sum(axis=0) @ projector.T
         else:
@@ -264,8 +274,8 @@ class Dual:
     intercept
         From targets to the intercept, shape (row,).
     errors, deviation
-        A pixel's squared training error is the sum of ``errors * coef^2``, plus ``deviation`` times the squared
-        deviations of its target from their mean.
+        A pixel's squared training error is the sum of ``errors * coef^2`` (of a matrix, the quadratic form), plus
+        ``deviation`` times the squared deviations of its target from their mean.
     """
 
     rotation: Matrix
@@ -291,13 +301,25 @@ class Dual:
         """
         values = targets / unit
         coef = self.projector @ values
-        return coef, self.intercept @ values, self.errors @ np.square(coef)
+        form = self.errors
+        errors = form @ np.square(coef) if form.ndim == 1 else np.sum(coef * (form @ coef), axis=0)
+        return coef, self.intercept @ values, errors
+
+
+Solver = Callable[[Matrix, Matrix | None], Callable[[float], Dual]]
+"""Returns, of the kernel of the rows and the inner products of their targets, what solves for a penalty."""
 
 
 def held_out_errors(
-    kernel: Matrix, targets: Matrix, fold: npt.NDArray[np.int64], alphas: tuple[float, ...], *, penalize_intercept: bool
+    kernel: Matrix,
+    targets: Matrix,
+    fold: npt.NDArray[np.int64],
+    alphas: tuple[float, ...],
+    *,
+    penalize_intercept: bool = True,
+    solver: Solver | None = None,
 ) -> Matrix:
-    """Return squared errors on every fold of ridge regressions on the others, summed over its rows and all pixels.
+    """Return squared errors on every fold of regressions on the others, summed over its rows and all pixels.
 
     No pixel is looked at again: the errors are quadratic in the targets, so their Gram matrix has all that is needed,
     and one eigendecomposition a fold serves every penalty.
@@ -311,6 +333,10 @@ def held_out_errors(
         Of every row, shape (row,).
     alphas
         Penalties.
+    penalize_intercept
+        The convention of ridge regression.
+    solver
+        Of another regression than that.
 
     Returns
     -------
@@ -320,10 +346,11 @@ def held_out_errors(
     errors = np.zeros((len(alphas), int(fold.max()) + 1))
     for number in range(errors.shape[1]):
         held, kept = np.flatnonzero(fold == number), np.flatnonzero(fold != number)
-        spectrum = Spectrum.of(kernel[np.ix_(kept, kept)], penalize_intercept=penalize_intercept)
+        inner = kernel[np.ix_(kept, kept)]
         seen, across, own = (targets[np.ix_(i, j)] for i, j in ((kept, kept), (kept, held), (held, held)))
+        solve = solver(inner, seen) if solver else Spectrum.of(inner, penalize_intercept=penalize_intercept).ridge
         for position, alpha in enumerate(alphas):
-            dual = spectrum.ridge(alpha)
+            dual = solve(alpha)
             # held out rows are predicted from the kept targets times this
             weights = (kernel[np.ix_(held, kept)] @ dual.rotation) @ dual.projector + dual.intercept
             error = np.sum((weights @ seen) * weights) - 2 * np.sum(weights * across.T) + np.trace(own)

@@ -214,9 +214,7 @@ OPTIONS: dict[str, Option] = {
             chosen="cv chooses it by cross-validation",
             prominent=True,
         ),
-        Option(
-            "components", "Components", "number of principal components", Whole(1), "K", usual="32, or as many as fit"
-        ),
+        Option("components", "Components", "number of components", Whole(1), "K", usual="32, or as many as fit"),
         Option(
             "nonzeros",
             "Weights per pixel",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mrdist.methods import masked, sparse, whole
+from mrdist.methods import masked, reduced_rank, sparse, whole
 from mrdist.methods.method import Method
 
 METHODS: dict[str, Method] = {
@@ -11,6 +11,7 @@ METHODS: dict[str, Method] = {
     "l2": whole.L2,
     "kernel": whole.KERNEL,
     "pca": whole.PCA,
+    "rrr": reduced_rank.RRR,
     "mean": whole.MEAN,
     "l1": sparse.L1,
     "l0": sparse.L0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 import numpy as np
 
@@ -28,6 +29,7 @@ _COLORS = {
     "mean": "#8A8A8A",
     "identity": "#8A8A8A",
 }
+_OTHERS = ("#999933", "#B03A5B", "#4C4CB8", "#5F7A8A")  # of methods that have no colour of their own
 _FIELDS = {"5x5": "#9C3D00", "7x7": "#F0A06A", "9x9": "#6B2A00", "11x11": "#F7C9A5"}  # shades of mr's
 
 
@@ -40,7 +42,8 @@ def color_of(name: str) -> str:
     (True, False)
     """
     method, _, rest = name.partition(" ")
-    return _FIELDS.get(rest.partition(" ")[0], _COLORS.get(method, "#009E73"))
+    other = _OTHERS[crc32(method.encode()) % len(_OTHERS)]
+    return _FIELDS.get(rest.partition(" ")[0], _COLORS.get(method, other))
 
 
 def plain(ax: Axes, *, grid: str | None = None) -> None:

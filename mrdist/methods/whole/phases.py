@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ from mrdist.errors import DataError
 from mrdist.execution import peak_memory
 from mrdist.geometry import Block, Shape, block_grid
 from mrdist.methods.lesson import Lesson
+from mrdist.methods.method import SEARCH
 from mrdist.methods.options import check_fixed
 from mrdist.methods.searching import check_search, settle
 from mrdist.methods.training import TrainingWork
@@ -46,53 +48,66 @@ from mrdist.storage.making.reading_back import read_back_sums
 from mrdist.storage.weights.output import chunk_side
 from mrdist.storage.weights.whole import GlobalOutput, GlobalTraining, global_output
 
-GRIDS = {
-    "l2": (*DEFAULT_ALPHAS, 100.0, 300.0, 1000.0, 3000.0),
-    "kernel": tuple(alpha / 1000 for alpha in DEFAULT_ALPHAS),
-}
-"""Penalties to try by default: inner products of images are thousands, entries of a Gaussian kernel at most 1."""
+PENALTIES = (*DEFAULT_ALPHAS, 100.0, 300.0, 1000.0, 3000.0)
+"""Penalties to try by default: inner products of images are thousands."""
+GAUSSIAN_PENALTIES = tuple(alpha / 1000 for alpha in DEFAULT_ALPHAS)
+"""The same of a Gaussian kernel, whose entries are at most 1."""
 
 
-def describe_global(
-    lesson: Lesson,
-    *,
-    alpha: float | str | None = None,
-    penalize_intercept: bool | None = None,
-    gamma: float | None = None,
-    components: int | None = None,
-    **search: Any,
-) -> GlobalTraining:
-    """Check the options that a method has and describe the training."""
+def describe_global(lesson: Lesson, **options: Any) -> GlobalTraining:
+    """Check the options that a method has, and no others, and describe the training."""
+    search = {name: options.pop(name) for name in SEARCH if name in options}
+    alpha = options.get("alpha")
     if alpha == "cv":
+        default = GAUSSIAN_PENALTIES if "gamma" in options else PENALTIES
         alphas = search.pop("alphas")
-        grid = check_alphas(GRIDS[lesson.method] if alphas is None else alphas)
-        search = {"alphas": list(grid), **check_search(lesson, **search)}
+        search = {"alphas": list(check_alphas(default if alphas is None else alphas)), **check_search(lesson, **search)}
     else:
         check_fixed(receptive_field=1, dilation=1, **search)
-        alpha = None if alpha is None else check_alpha(float(alpha))
-    training = GlobalTraining(
-        **lesson.describe(),
-        **search,
-        alpha=alpha,
-        penalize_intercept=penalize_intercept,
-        gamma=check_gamma(gamma),
-        components=components,
-    )
-    if lesson.method == "pca":
-        components = default_components(training.n_rows) if components is None else components
+        options |= {} if alpha is None else {"alpha": check_alpha(float(alpha))}
+    check_gamma(options.get("gamma"))
+    training = GlobalTraining(**lesson.describe(), **search, **options)
+    if "components" in options:
+        components = default_components(training.n_rows) if training.components is None else training.components
         training = replace(training, components=check_components(components, training.n_rows))
     check_pixels(training.height * training.width, gram_unit(lesson.images.dtype))
     return training
 
 
 class WholeWork(TrainingWork[GlobalOutput]):
-    """A training of ``l2``, ``kernel`` or ``pca``; options are those of `describe_global`."""
+    """A training of ``l2``, ``kernel`` or ``pca``; options are those of `describe_global`.
+
+    Methods that solve otherwise override `summed` and `solver`.
+    """
 
     def __init__(self, lesson: Lesson, run: RunOptions, **options: Any) -> None:
         super().__init__(lesson, run)
         self.training = describe_global(lesson, **options)
-        labels = 2 + (self.training.components is not None) + (self.training.alphas is not None)
-        self.sizes = GlobalSizes.of(lesson.images, lesson.images.n_read(lesson.rows), self.training, labels)
+        read = lesson.images.n_read(lesson.rows)
+        self.sizes = GlobalSizes.of(lesson.images, read, self.training, len(self.summed))
+
+    @property
+    def summed(self) -> Sequence[str]:
+        """Labels whose inner products are summed: the source, and the target where the solution depends on it."""
+        lesson = self.lesson
+        return [lesson.source] if self.training.alphas is None else [lesson.source, lesson.target]
+
+    def solver(self, kernel: Matrix, targets: Matrix | None) -> Callable[[Any], Dual]:  # noqa: ARG002
+        """Return what solves for a penalty, or for None where the method has none.
+
+        Parameters
+        ----------
+        kernel
+            Of the rows of the source, shape (row, row).
+        targets
+            Inner products of the rows of the target, images in 0..1, shape (row, row); None if they are not summed.
+        """
+        training = self.training
+        spectrum = Spectrum.of(kernel, penalize_intercept=bool(training.penalize_intercept))
+        if training.components is None:
+            return spectrum.ridge
+        components = training.components
+        return lambda _: spectrum.components(components)
 
     def plan(self, block: Shape | None) -> Plan:
         """Cut the work into blocks."""
@@ -115,15 +130,63 @@ class WholeWork(TrainingWork[GlobalOutput]):
 
     def phases(self, output: GlobalOutput, cut: Cut) -> Iterator[Phase]:
         """Yield the sums of inner products, which end with a decomposition, and the weights."""
-        lesson, images = self.lesson, self.lesson.images
+        images = self.lesson.images
         tasks = self.blocks(cut, images.chunks[0])
         of_label = cut.bytes_read / (self.sizes.labels * cut.n_blocks)
-        output.begin_sums([lesson.source] if self.training.alphas is None else [lesson.source, lesson.target])
-        yield Phase("summing", _sum_block, tasks, output.summed, read_back_sums, lambda _: of_label)
+        output.begin_sums(self.summed)
+        n_summed, sum_block = self.sizes.summed, partial(_sum_block, self.summed)
+        yield Phase("summing", sum_block, tasks, output.summed, read_back_sums, lambda _: n_summed * of_label)
         if output.operators is None:
-            _solve(output, images, lesson.rows)
-        bytes_read = (self.sizes.labels - 1) * of_label
+            self.solve(output)
+        bytes_read = (self.sizes.labels - n_summed) * of_label
         yield Phase("training", _train_block, tasks, output.progress.done, bytes_read=lambda _: bytes_read)
+
+    def solve(self, output: GlobalOutput) -> None:
+        """Between the passes: one eigendecomposition a group, from which all weights follow."""
+        training, unit = self.training, gram_unit(self.lesson.images.dtype)
+        kernels = output.total_sums(training.source) / unit**2
+        norms = np.diagonal(kernels, axis1=1, axis2=2)
+        attributes: dict[str, Any] = {}
+        kept: dict[str, Matrix] = {}
+        if training.method == "kernel":
+            gamma = default_gamma(kernels) if training.gamma is None else training.gamma
+            attributes["gamma"], kept["norms"] = gamma, norms
+            kernels = np.stack([gaussian(each, own, own, gamma) for each, own in zip(kernels, norms, strict=True)])
+        targets = output.total_sums(training.target) / unit**2 if len(self.summed) > 1 else None
+        alpha = training.alpha
+        if training.alphas is not None:
+            assert targets is not None
+            alpha = self.choose_alpha(output, kernels, targets)
+        duals = [
+            self.solver(kernel, None if targets is None else targets[group])(alpha)
+            for group, kernel in enumerate(kernels)
+        ]
+        operators = {field.name: np.stack([getattr(dual, field.name) for dual in duals]) for field in fields(Dual)}
+        if training.components is None:
+            kept["rotation"] = operators["rotation"]
+        output.write_operators(attributes, kept, **operators)
+
+    def choose_alpha(self, output: GlobalOutput, kernels: Matrix, targets: Matrix) -> float:
+        """Choose the penalty of all pixels by cross-validation and store the table of errors.
+
+        Errors follow from the inner products alone, see `mrdist.baselines.dual.held_out_errors`. The kernel is that of
+        all images, as is the gamma of its default.
+        """
+        training, subject = self.training, self.lesson.images.subject[self.lesson.rows]
+        assert training.alphas is not None
+        assert training.folds is not None
+        assert training.seed is not None
+        alphas = tuple(training.alphas)
+        folds = assign_folds(subject.tolist(), training.folds, training.seed)
+        fold = np.repeat(folds, training.n_rows // training.n_images)
+        with threadpool_limits(1):
+            sse = sum(
+                held_out_errors(kernel, target, fold, alphas, solver=self.solver)
+                for kernel, target in zip(kernels, targets, strict=True)
+            )
+        n_images = np.bincount(folds)
+        mse = np.asarray(sse) / (n_images * (training.height * training.width * training.n_channels))
+        return float(settle(output, "alpha", alphas, mse, n_images, rule=training.rule))
 
 
 def read_rows(images: Images, label: str, rows: npt.NDArray[np.int64], block: Block) -> Array:
@@ -144,75 +207,19 @@ def _integers(images: Images, label: str, block: Block, pixels: Array) -> Array:
         raise DataError(f"in {redact(images.url)}, {block}: {error}") from error
 
 
-def _sum_block(task: Task) -> int:
-    """Store the inner products of a block's source pixels, and the pixels themselves if predictions need them."""
+def _sum_block(labels: Sequence[str], task: Task) -> int:
+    """Store the inner products of a block's pixels by label, and those of the source if predictions need them."""
     output, images = _open(task)
     training = output.training
-    pixels = read_rows(images, training.source, _rows(images, training), task.block)
-    if training.components is None:
-        output.write_basis(task.block, pixels)
-    with threadpool_limits(1):  # a process has one processor
-        rows = rows_of(_integers(images, training.source, task.block, pixels), training.n_groups)
-        grams = {training.source: inner_products(rows)}
-        if training.alphas is not None:
-            pixels = read_rows(images, training.target, _rows(images, training), task.block)
-            rows = rows_of(_integers(images, training.target, task.block, pixels), training.n_groups)
-            grams[training.target] = inner_products(rows)
-        output.write_sums(task.index, grams)
+    grams = {}
+    for label in labels:
+        pixels = read_rows(images, label, _rows(images, training), task.block)
+        if label == training.source and training.components is None:
+            output.write_basis(task.block, pixels)
+        with threadpool_limits(1):  # a process has one processor
+            grams[label] = inner_products(rows_of(_integers(images, label, task.block, pixels), training.n_groups))
+    output.write_sums(task.index, grams)
     return peak_memory()
-
-
-def _solve(output: GlobalOutput, images: Images, rows: npt.NDArray[np.int64]) -> None:
-    """Between the passes: one eigendecomposition a group, from which all weights follow."""
-    training, unit = output.training, gram_unit(images.dtype)
-    grams = output.total_sums(training.source) / unit**2
-    norms = np.diagonal(grams, axis1=1, axis2=2)
-    attributes: dict[str, Any] = {}
-    kept: dict[str, Matrix] = {}
-    if training.method == "kernel":
-        gamma = default_gamma(grams) if training.gamma is None else training.gamma
-        attributes["gamma"], kept["norms"] = gamma, norms
-        grams = np.stack([gaussian(gram, own, own, gamma) for gram, own in zip(grams, norms, strict=True)])
-    alpha = training.alpha
-    if training.alphas is not None:
-        alpha = choose_alpha(output, grams, unit, images.subject[rows])
-    duals = [_dual(training, gram, alpha) for gram in grams]
-    operators = {field.name: np.stack([getattr(dual, field.name) for dual in duals]) for field in fields(Dual)}
-    if training.components is None:
-        kept["rotation"] = operators["rotation"]
-    output.write_operators(attributes, kept, **operators)
-
-
-def choose_alpha(output: GlobalOutput, kernels: Matrix, unit: int, subject: npt.NDArray[np.str_]) -> float:
-    """Choose the penalty of all pixels by cross-validation and store the table of errors.
-
-    Errors follow from the inner products alone, see `mrdist.baselines.dual.held_out_errors`. The kernel is that of all
-    images, as is the gamma of its default.
-    """
-    training = output.training
-    assert training.alphas is not None
-    assert training.folds is not None
-    assert training.seed is not None
-    alphas = tuple(training.alphas)
-    targets = output.total_sums(training.target) / unit**2
-    folds = assign_folds(subject.tolist(), training.folds, training.seed)
-    fold = np.repeat(folds, training.n_rows // training.n_images)
-    with threadpool_limits(1):
-        sse = sum(
-            held_out_errors(kernel, target, fold, alphas, penalize_intercept=bool(training.penalize_intercept))
-            for kernel, target in zip(kernels, targets, strict=True)
-        )
-    n_images = np.bincount(folds)
-    mse = np.asarray(sse) / (n_images * (training.height * training.width * training.n_channels))
-    return float(settle(output, "alpha", alphas, mse, n_images, rule=training.rule))
-
-
-def _dual(training: GlobalTraining, kernel: Matrix, alpha: float | str | None) -> Dual:
-    if training.components is not None:
-        return Spectrum.of(kernel, penalize_intercept=False).components(training.components)
-    assert training.penalize_intercept is not None
-    assert isinstance(alpha, float)
-    return Spectrum.of(kernel, penalize_intercept=training.penalize_intercept).ridge(alpha)
 
 
 def _train_block(task: Task) -> int:

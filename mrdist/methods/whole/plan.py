@@ -29,20 +29,25 @@ class GlobalSizes:
         What is trained.
     chunks, itemsize, n_stored
         Of the images: chunk shape, bytes of a number, and images in all chunks that are read.
-    labels
-        How many times a label is read: once for its inner products, once for the weights.
+    summed
+        Labels whose inner products are summed.
     """
 
     training: GlobalTraining
     chunks: tuple[int, int, int, int]
     itemsize: int
     n_stored: int
-    labels: int
+    summed: int
 
     @classmethod
-    def of(cls, images: Images, rows_read: int, training: GlobalTraining, labels: int) -> GlobalSizes:
+    def of(cls, images: Images, rows_read: int, training: GlobalTraining, summed: int) -> GlobalSizes:
         """Return the sizes of a training on an images store of which ``rows_read`` images are decoded."""
-        return cls(training, images.chunks, images.dtype.itemsize, rows_read, labels)
+        return cls(training, images.chunks, images.dtype.itemsize, rows_read, summed)
+
+    @property
+    def labels(self) -> int:
+        """How many times a label is read: for its inner products, and for the weights, of components the source too."""
+        return self.summed + 1 + (self.training.components is not None)
 
     @property
     def matrices(self) -> int:
@@ -54,12 +59,11 @@ class GlobalSizes:
         training, side = self.training, chunk_side(self.training.shape)
         image = training.n_channels * self.itemsize
         pixels = prod(block)
-        # a block's images and once more by row; floats as integers too, and of a cross-validation both labels
-        copies = 2 + (self.itemsize > 2 or training.folds is not None)
+        # a block's images and once more by row; floats as integers too, and both labels where both are summed
+        copies = 2 + (self.itemsize > 2 or self.summed > 1)
         held = pixels * image * (copies * training.n_images + min(self.chunks[0], self.n_stored))
         reading = READS_IN_FLIGHT * 2 * prod(self.chunks) * self.itemsize
-        n_sums = 4 if training.folds is None else 5
-        summing = 3 * training.n_rows * _TILE_BYTES + n_sums * self.matrices
+        summing = 3 * training.n_rows * _TILE_BYTES + (3 + self.summed) * self.matrices
         strip = training.n_groups * (training.n_components + 3) * side * block[1] * np.dtype(training.dtype).itemsize
         tile = 8 * side**2 * (2 * training.n_rows + 3 * training.n_components)
         solving = 3 * strip + tile + 2 * self.matrices
@@ -74,13 +78,12 @@ class GlobalSizes:
             basis, solved = training.n_images * training.n_channels * self.itemsize, self.matrices
         else:
             basis, solved = training.n_groups * codes, 0
-        n_summed = 1 if training.alphas is None else 2
-        return prod(training.shape) * (maps + basis) + solved + n_blocks * n_summed * self.matrices
+        return prod(training.shape) * (maps + basis) + solved + n_blocks * self.summed * self.matrices
 
     @property
     def barrier_memory(self) -> int:
-        """Return what this process holds between the passes: sums, eigenvectors and their workspace, and of folds."""
-        return BASE_MEMORY + (8 if self.training.folds is None else 12) * self.matrices
+        """Return what this process holds between the passes: sums, eigenvectors, their workspace and those of folds."""
+        return BASE_MEMORY + 4 * (1 + self.summed) * self.matrices
 
 
 def plan_global(sizes: GlobalSizes, *, max_memory: int, n_slots: int, block: Shape | None = None) -> Plan:

@@ -1,4 +1,4 @@
-"""How many principal components a comparison gives to pca, the one method that does not choose by itself."""
+"""How many components a comparison gives to the methods that have them, which do not choose by themselves."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def choose_components(
     errors: list[tuple[float, int]] = []
     seconds: float | None = 0.0
     for components in [1, *(candidate for candidate in _CANDIDATES if candidate < n_pairs)]:
-        url = f"{folder}/pca-{components}.zarr"
+        url = f"{folder}/{options['method']}-{components}.zarr"
         trained = train(images_url, url, **options, components=components)
         whole = trained.blocks_run == trained.blocks
         seconds = seconds + trained.run_seconds - trained.prepare_seconds if whole and seconds is not None else None

@@ -140,8 +140,8 @@ def compare(
         Of ``mr``: each combination is a row.
     alpha
         Penalty of the methods that have one. ``cv`` chooses it by cross-validation among the training people; for
-        ``l1``, and the number of weights of ``l0``, on some 256 output pixels spread over the frame. The components of
-        ``pca`` are chosen on the split val, if there is one.
+        ``l1``, and the number of weights of ``l0``, on some 256 output pixels spread over the frame. Components
+        are chosen on the split val, if there is one.
     split
         Whose images are scored.
     out
@@ -226,7 +226,8 @@ def compare(
             **cluster,
         }
         took: float | None = 0.0
-        if contestant.method == "pca" and alpha == "cv" and comparison["pairs"]["val"]:
+        has_components = "components" in METHODS[contestant.method].options
+        if has_components and alpha == "cv" and comparison["pairs"]["val"]:
             options["components"], took = choose_components(
                 images_url, f"{folder}/candidates", comparison["pairs"]["train"], options
             )
@@ -326,15 +327,15 @@ def contestants_of(
     for method in dict.fromkeys(methods):
         known = {} if method == "identity" else METHODS[method].options
         options = {"alpha": alpha} if "alpha" in known else {}
-        if method == "l0" and alpha == "cv":
+        if "nonzeros" in known and alpha == "cv":
             options["nonzeros"] = "cv"
-        if method == "mr":
+        if "receptive_field" in known:
             # a single tap has no dilation
             fields = dict.fromkeys(
                 (size, dilation if size > 1 else 1) for size in receptive_fields for dilation in dilations
             )
             contestants += [
-                Contestant("mr", {**options, "receptive_field": size, "dilation": dilation})
+                Contestant(method, {**options, "receptive_field": size, "dilation": dilation})
                 for size, dilation in fields
             ]
         else:
@@ -388,12 +389,15 @@ def draw_comparison(comparison: Mapping[str, Any]) -> bytes:
     return picture.getvalue()
 
 
+def looks(row: Mapping[str, Any]) -> bool:
+    """Return whether the method of a row is one that learns something from its input."""
+    return row["method"] not in ("identity", "mean")
+
+
 def sizes_and_errors(rows: Sequence[Mapping[str, Any]]) -> dict[str, tuple[int, float]]:
     """Return parameters and relative error of the methods that look at their input, without dilated fields."""
     return {
         name_of(row): (row["parameters"], row["relative_mse"])
         for row in rows
-        if row["method"] not in ("identity", "mean")
-        and row["dilation"] in (None, 1)
-        and row["relative_mse"] is not None
+        if looks(row) and row["dilation"] in (None, 1) and row["relative_mse"] is not None
     }

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from mrdist.analysis import Roles, WeightSurvey
 from mrdist.geometry import ReceptiveField
 from mrdist.pipeline.judging._verdicts import name_of
-from mrdist.pipeline.judging.compare import sizes_and_errors
+from mrdist.pipeline.judging.compare import looks, sizes_and_errors
 from mrdist.synthesis import to_floats
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def draw_field_sizes(rows: Rows, shape: tuple[int, int]) -> Themes | None:
 
     curves: dict[int, dict[int, float]] = {}
     for row in rows:
-        if row["method"] in ("mr", "pixel") and row["relative_mse"] is not None:
+        if row["receptive_field"] is not None and row["relative_mse"] is not None:
             across = (row["receptive_field"] - 1) * row["dilation"] + 1
             curves.setdefault(row["dilation"] if across > 1 else 1, {})[across] = row["relative_mse"]
     if sum(map(len, curves.values())) < 3:
@@ -83,7 +83,7 @@ def draw_field_sizes(rows: Rows, shape: tuple[int, int]) -> Themes | None:
     others = {
         name_of(row): row["relative_mse"]
         for row in rows
-        if row["method"] in ("l2", "l1", "l0", "kernel", "pca") and row["relative_mse"] is not None
+        if row["receptive_field"] is None and looks(row) and row["relative_mse"] is not None
     }
     curves = dict(sorted(curves.items()))
     return _themed((8.5, 4.2), lambda ax: plot_field_sizes(curves, others, max(shape), ax=ax))
