@@ -33,9 +33,10 @@ from mrdist.pipeline.ingesting.rechunk import rechunk
 from mrdist.pipeline.training.accumulate import accumulate
 from mrdist.pipeline.training.mappings import train_mappings
 from mrdist.pipeline.training.solve import solve
-from mrdist.storage import Lease, fenced_by, lease, run_state
+from mrdist.storage import Lease, fenced_by, run_state
 from mrdist.storage.access.records import read_record, write_record
 from mrdist.storage.access.urls import create_group, open_group, remove_output
+from mrdist.storage.making import lease
 
 PAIR = {"source": "neutral", "target": "happy"}
 OPTIONS = ("--source", "neutral", "--target", "happy", "--receptive-field", 5)

@@ -15,7 +15,7 @@ from PIL import Image
 
 import mrdist
 from mrdist.errors import StoreError
-from mrdist.storage import retries
+from mrdist.storage.access import retries
 
 
 @pytest.fixture(scope="module")

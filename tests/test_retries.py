@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError, NoCredenti
 
 import mrdist
 from mrdist.errors import StoreError
-from mrdist.storage import retries
+from mrdist.storage.access import retries
 from mrdist.storage.access.retries import Waits, may_pass
 
 
