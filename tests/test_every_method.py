@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import commands
+import numpy as np
 import pytest
 
 import mrdist
@@ -129,3 +130,15 @@ def test_killed_while_it_is_completed(name, images, whole, tmp_path):
     commands.killed(*train, *BLOCK, at=("/w.zarr/face_mask/zarr.json", 1))
     assert commands.report(*train)["blocks_run"] == 0
     commands.assert_equal_bytes(tmp_path / "w.zarr", whole(name))
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_labels_may_have_the_names_of_what_is_inside(name, whole, draw_images, tmp_path):
+    renamed = {"neutral": "summed", "happy": "progress"}
+    pixels = {label: draw_images((12, *SHAPE, 3), seed=seed) for seed, label in enumerate(renamed.values())}
+    url = commands.write_store(tmp_path / "images.zarr", pixels)
+    train = command(name, url, tmp_path / "w.zarr")
+    commands.succeed(*(renamed.get(word, word) if isinstance(word, str) else word for word in train), *SERIAL)
+    ours, theirs = (mrdist.open_weights(each).to_xarray() for each in (tmp_path / "w.zarr", whole(name)))
+    for array in theirs.data_vars:
+        np.testing.assert_array_equal(ours[array].values, theirs[array].values)

@@ -103,7 +103,8 @@ class GlobalOutput(WeightsOutput):
         with store_errors(self._url):
             for label in labels:
                 shape = (n_blocks, training.n_groups, training.n_rows, training.n_rows)
-                room.require_array(label, shape=shape, chunks=(1, *shape[1:]), dtype="int64", compressors=COMPRESSORS)
+                name, chunks = _room_of(label), (1, *shape[1:])
+                room.require_array(name, shape=shape, chunks=chunks, dtype="int64", compressors=COMPRESSORS)
             room.require_array("summed", shape=(n_blocks,), chunks=(1,), dtype="bool", compressors=COMPRESSORS)
 
     def write_basis(self, block: Block, images: Array) -> None:
@@ -115,17 +116,14 @@ class GlobalOutput(WeightsOutput):
         """Keep the inner products of a block, by label, shape (group, row, row)."""
         with store_errors(self._url):
             for label, gram in grams.items():
-                self._kept(label)[index] = gram
+                self._kept(_room_of(label))[index] = gram
             self._kept("summed")[index] = True
 
     def total_sums(self, label: str) -> npt.NDArray[np.int64]:
         """Return the inner products over all blocks, shape (group, row, row)."""
         with store_errors(self._url):
-            kept = self._kept(label)
-            total = np.zeros(kept.shape[1:], dtype=np.int64)
-            for index in range(kept.shape[0]):
-                total += np.asarray(kept[index])
-        return total
+            kept = self._kept(_room_of(label))
+            return np.asarray(sum(np.asarray(kept[index]) for index in range(kept.shape[0])))
 
     @property
     def operators(self) -> dict[str, Matrix] | None:
@@ -172,6 +170,10 @@ class GlobalOutput(WeightsOutput):
 
     def _kept(self, name: str) -> zarr.Array[Any]:
         return array_of(self.progress.room("gram"), name).with_config({"write_empty_chunks": True})
+
+
+def _room_of(label: str) -> str:
+    return label if label != "summed" else "summed images"  # beside the marker of that name
 
 
 def global_output(
