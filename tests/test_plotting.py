@@ -129,7 +129,7 @@ def test_no_text_lies_on_another_or_outside(draw):
         if min(a.x1, b.x1) - max(a.x0, b.x0) > 1 and min(a.y1, b.y1) - max(a.y0, b.y0) > 1
     ]
     assert clashes == []
-    frame = figure.bbox.padded(2, 1)
+    frame = figure.bbox.padded(1)
     inside = {text.get_text(): frame.containsx(b.x0) and frame.containsx(b.x1) for text, b in boxes.items()}
     assert all(inside.values()), inside
     assert all(frame.containsy(b.y0) and frame.containsy(b.y1) for b in boxes.values())

@@ -70,8 +70,8 @@ def new_axes(aspect: float, height: float = 4.2) -> Axes:
     import matplotlib.pyplot as plt  # slow to import
 
     figure, ax = plt.subplots(figsize=(max(2.0, height * aspect), height), layout="constrained")
-    # more than its default, which leaves names of two lines above a picture outside
-    figure.get_layout_engine().set(h_pad=_PAD)  # type: ignore[call-arg, union-attr]
+    # more than its default, which leaves names beside and above a picture outside
+    figure.get_layout_engine().set(w_pad=_PAD, h_pad=_PAD)  # type: ignore[call-arg, union-attr]
     return ax
 
 
