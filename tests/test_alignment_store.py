@@ -201,6 +201,7 @@ def test_landmarks_of_another_template_are_taken_for_pupils_and_mouth(folder, tm
     np.testing.assert_allclose(found, few, atol=3)
 
 
+@pytest.mark.slow
 def test_a_landmark_file_can_be_the_reference(folder, tmp_path):
     points = 300 * shape_of_points() + 20
     points[MOUTH] += [0, 24]

@@ -348,6 +348,7 @@ def test_chunks_and_the_order_of_the_grid(stores, tmp_path):
     commands.assert_equal_bytes(weights, stores.weights)
 
 
+@pytest.mark.slow
 def test_killed_in_either_phase_it_goes_on(stores, tmp_path):
     weights = tmp_path / "w.zarr"
     begin = ("train", stores.images, weights, *BETWEEN, *GRID, *HERE)

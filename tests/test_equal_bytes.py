@@ -166,6 +166,7 @@ def test_scheduler_that_loses_a_worker(stores, weights, cluster):
 # --- whatever dies -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_worker_killed(stores, weights):
     command = ("train", stores.images, weights, *OPTIONS, *BLOCK, "--workers", "2", "--json")
     with commands.running(*command) as process:
@@ -200,6 +201,7 @@ def test_driver_killed_with_its_workers_at_work(stores, weights):
     resume(stores, weights, kill_driver(stores, weights, "2", least=2))
 
 
+@pytest.mark.slow
 def test_driver_killed_twice(stores, weights):
     done = kill_driver(stores, weights, "0", least=2)
     resume(stores, weights, kill_driver(stores, weights, "0", least=done + 2))

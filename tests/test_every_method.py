@@ -123,6 +123,7 @@ def test_killed_and_resumed(name, step, images, whole, tmp_path):
     assert commands.report(*train)["already_complete"] is True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRAININGS)
 def test_killed_while_it_is_completed(name, images, whole, tmp_path):
     """An array of the face frame that has no chunk yet does not make finished blocks damaged."""
@@ -132,6 +133,7 @@ def test_killed_while_it_is_completed(name, images, whole, tmp_path):
     commands.assert_equal_bytes(tmp_path / "w.zarr", whole(name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRAININGS)
 def test_labels_may_have_the_names_of_what_is_inside(name, whole, draw_images, tmp_path):
     renamed = {"neutral": "summed", "happy": "progress"}

@@ -159,6 +159,7 @@ def test_a_training_asks_for_each_needed_chunk_once(s3):
     assert not [path for method, path in s3.requests if method == "HEAD" and "/c/" in path]
 
 
+@pytest.mark.slow
 def test_requests_under_way_never_pass_the_bound(s3, monkeypatch):
     commands.succeed("rechunk", "s3://all/images.zarr", "s3://all/fine.zarr", "--chunks", "1,8,8", "--workers", 0)
     images = Images.open("s3://all/fine.zarr", s3.options)

@@ -269,6 +269,7 @@ def test_a_killed_append_leaves_the_store_and_is_repeated(folders, tmp_path):
     assert commands.files(out) == commands.files(quiet)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("MRDIST_TEST_DATA" not in os.environ, reason="MRDIST_TEST_DATA is not set")
 def test_who_is_appended_is_aligned_to_the_reference_of_the_store(tmp_path):
     london = Path(os.environ["MRDIST_TEST_DATA"]) / "london"

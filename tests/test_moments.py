@@ -73,6 +73,7 @@ def test_white_bytes_with_a_rest_of_less_than_four(n_images, n_channels, color, 
     assert_exact(statistics_of(images, images, field, color), images, images, field, color)
 
 
+@pytest.mark.slow
 def test_white_bytes_beyond_32_bits(statistics_of):
     images = np.full((70_000, 1, 2, 1), 255, dtype=np.uint8)
     field = ReceptiveField(1)

@@ -166,6 +166,7 @@ def test_chroma_is_that_of_cielab(stores):
 # --- pictures ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_plots_are_pictures(stores, tmp_path):
     for name, *args in (
         ("faces", stores.shared, stores.images, "--count", 2, "--refine"),

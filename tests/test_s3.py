@@ -121,6 +121,7 @@ def test_photographs_and_archives_on_s3_are_ingested_as_from_disk(bucket, tmp_pa
     )
 
 
+@pytest.mark.slow
 def test_an_output_on_s3_belongs_to_one_run(bucket, tmp_path):
     """A second one is refused while the first lives; killed, it is gone on with at once, and nothing else is left."""
     images, weights = f"{bucket}/leased-images.zarr", f"{bucket}/leased.zarr"

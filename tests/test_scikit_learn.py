@@ -271,6 +271,7 @@ def test_a_store_predicts_what_the_estimator_does(model, pairs, stores):
     assert type(model).__name__ in store.attributes["provenance"]["estimator"]
 
 
+@pytest.mark.slow
 @every_estimator
 @pytest.mark.parametrize("color", ["shared", "separate", "joint"])
 @pytest.mark.parametrize("dtype", ["uint8", "float64"])

@@ -97,6 +97,7 @@ def test_the_store_holds_the_sums_of_the_equations(color, tmp_path, draw_images)
     assert found["lag"].dtype == np.uint32
 
 
+@pytest.mark.slow
 def test_the_bytes_do_not_depend_on_how_the_work_is_cut(stores, two_workers, tmp_path):
     rechunked = tmp_path / "rechunked.zarr"
     commands.succeed("rechunk", stores.all, rechunked, "--chunks", "4,17,31", *HERE)
