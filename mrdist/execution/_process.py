@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,8 +11,11 @@ from tqdm.std import tqdm
 
 
 def n_processors() -> int:
-    """Return the processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return the processors that this process may use, by its affinity and by the quota of its container."""
+    from dask.system import cpu_count  # not needed by a run in one process
+
+    n: int = cpu_count()
+    return n
 
 
 @contextmanager

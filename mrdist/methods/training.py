@@ -12,29 +12,20 @@ from mrdist.geometry import Shape, block_grid
 from mrdist.methods.lesson import Lesson
 from mrdist.planning import Cut, Plan
 from mrdist.running.phases import Done, Output, Work, drive
+from mrdist.running.reports import RunReport
 from mrdist.running.tasks import Place, RunOptions, Task
-from mrdist.storage import FaceFrame, WeightsReader, redact
+from mrdist.storage import FaceFrame, WeightsReader
 from mrdist.storage.weights.output import WeightsOutput
 
 
 @dataclass(frozen=True)
-class TrainReport:
+class TrainReport(RunReport):
     """What a training did.
+
+    Besides what `mrdist.running.reports.RunReport` has:
 
     Attributes
     ----------
-    url
-        The weights store.
-    already_complete
-        Whether the store was complete before.
-    start_seconds, run_seconds
-        Until the workers were there, and all the rest.
-    bytes_read
-        Decoded bytes of all chunks that were read.
-    blocks, blocks_run
-        Blocks of the mapping, and those that this run solved.
-    peak_memory_bytes
-        Largest resident size of a worker.
     scores
         MSE and R2 on the training images.
     cross_validation
@@ -43,30 +34,13 @@ class TrainReport:
         The part of ``run_seconds`` in which kernels were compiled and loaded.
     """
 
-    url: str
-    already_complete: bool
-    start_seconds: float
-    run_seconds: float
-    bytes_read: int
-    blocks: int
-    blocks_run: int
-    peak_memory_bytes: int
     scores: Mapping[str, float | None]
     cross_validation: Mapping[str, Any] | None = None
     prepare_seconds: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``mrdist train --json`` prints."""
-        report = {
-            "url": redact(self.url),
-            "already_complete": self.already_complete,
-            "seconds": {"start": self.start_seconds, "run": self.run_seconds},
-            "bytes_read": self.bytes_read,
-            "blocks": self.blocks,
-            "blocks_run": self.blocks_run,
-            "peak_memory_bytes": self.peak_memory_bytes,
-            "scores": dict(self.scores),
-        }
+        report = {**self.figures, "scores": dict(self.scores)}
         return report if self.cross_validation is None else {**report, "cross_validation": dict(self.cross_validation)}
 
 

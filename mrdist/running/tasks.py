@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from mrdist.geometry import Block, Shape
 from mrdist.storage import StorageOptions
@@ -38,6 +39,11 @@ class RunOptions:
     n_slots: int
     overwrite: bool
     progress: bool | None
+
+    @property
+    def opening(self) -> dict[str, Any]:
+        """How the output is begun or resumed: arguments of the functions of storage that do it."""
+        return {"overwrite": self.overwrite, "storage_options": self.output.options}
 
 
 @dataclass(frozen=True)

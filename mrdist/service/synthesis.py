@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import PurePath
@@ -13,6 +12,7 @@ from anyio.lowlevel import RunVar
 from anyio.to_thread import run_sync
 
 from mrdist.errors import PhotographSizeError
+from mrdist.execution import n_processors
 from mrdist.pipeline.showing.opened import OpenedMapping, Retouched, memory_of, upload_pixels
 from mrdist.service.cache import Cache
 from mrdist.service.catalog import Catalog
@@ -21,7 +21,7 @@ MODEL_BYTES = 1 << 30
 """Limit of the weights that stay in memory."""
 LARGE_PIXELS = 1 << 22
 """Photographs with more pixels, which take up to a gigabyte, are processed one at a time."""
-THREADS = 2 * min(os.cpu_count() or 1, 8)
+THREADS = 2 * min(n_processors(), 8)
 """Photographs processed at a time."""
 
 _opened: Cache[OpenedMapping] = Cache(MODEL_BYTES, size=lambda opened: memory_of(opened.reader))

@@ -52,10 +52,7 @@ class MaskedWork(TrainingWork[TrainOutput]):
 
     def begin(self, cut: Cut) -> TrainOutput | None:
         """Begin or resume the weights store."""
-        output = self.run.output
-        return train_output(
-            output.url, self.training, cut.block, overwrite=self.run.overwrite, storage_options=output.options
-        )
+        return train_output(self.run.output.url, self.training, cut.block, **self.run.opening)
 
     def prepare(self) -> None:
         """Compile the kernels."""

@@ -152,8 +152,7 @@ class SearchWork(TrainingWork[SearchOutput | TrainOutput]):
             self.search,
             unit=unit_of(self.lesson.images.dtype),
             block=cut.block,
-            overwrite=self.run.overwrite,
-            storage_options=self.run.output.options,
+            **self.run.opening,
         )
 
     def prepare(self) -> None:

@@ -111,10 +111,7 @@ class SparseWork(TrainingWork[SparseOutput]):
 
     def begin(self, cut: Cut) -> SparseOutput | None:
         """Begin or resume the weights store."""
-        output = self.run.output
-        return sparse_output(
-            output.url, self.training, cut.block, overwrite=self.run.overwrite, storage_options=output.options
-        )
+        return sparse_output(self.run.output.url, self.training, cut.block, **self.run.opening)
 
     def prepare(self) -> None:
         """Compile the kernels."""

@@ -39,14 +39,8 @@ class MeanWork(TrainingWork[GlobalOutput]):
 
     def begin(self, cut: Cut) -> GlobalOutput | None:
         """Begin or resume the weights store."""
-        return global_output(
-            self.run.output.url,
-            self.training,
-            cut.block,
-            self.lesson.images.dtype,
-            overwrite=self.run.overwrite,
-            storage_options=self.run.output.options,
-        )
+        dtype = self.lesson.images.dtype
+        return global_output(self.run.output.url, self.training, cut.block, dtype, **self.run.opening)
 
     def phases(self, output: GlobalOutput, cut: Cut) -> Iterator[Phase]:
         """Yield the one phase."""

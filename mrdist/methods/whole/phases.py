@@ -115,14 +115,8 @@ class WholeWork(TrainingWork[GlobalOutput]):
 
     def begin(self, cut: Cut) -> GlobalOutput | None:
         """Begin or resume the weights store."""
-        return global_output(
-            self.run.output.url,
-            self.training,
-            cut.block,
-            self.lesson.images.dtype,
-            overwrite=self.run.overwrite,
-            storage_options=self.run.output.options,
-        )
+        dtype = self.lesson.images.dtype
+        return global_output(self.run.output.url, self.training, cut.block, dtype, **self.run.opening)
 
     def prepare(self) -> None:
         """Load LAPACK, so that the first block does not include that time."""

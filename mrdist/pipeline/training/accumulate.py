@@ -22,6 +22,7 @@ from mrdist.moments import Color, check_rows
 from mrdist.planning import DEFAULT_MEMORY, Cut, Plan, Workload, block_bytes, plan_training
 from mrdist.running.driving import driving, hold
 from mrdist.running.phases import Phase, Work, drive
+from mrdist.running.reports import RunReport
 from mrdist.running.tasks import Place, RunOptions, Task
 from mrdist.running.workers import check_workers, output_options
 from mrdist.storage import (
@@ -44,42 +45,23 @@ logger = logging.getLogger("mrdist")
 
 
 @dataclass(frozen=True)
-class AccumulateReport:
+class AccumulateReport(RunReport):
     """What an accumulation did.
+
+    Besides what `mrdist.running.reports.RunReport` has:
 
     Attributes
     ----------
-    url
-        The statistics store.
-    already_complete
-        Whether the store was complete before.
     images, images_added
         Images in the store, and those that this run has added.
-    start_seconds, run_seconds
-        Until the workers were ready, and from then on.
-    bytes_read
-        Decoded bytes of all chunks that were read.
-    blocks, blocks_run
-        Blocks of the image, and those that this run summed.
-    peak_memory_bytes
-        Largest resident size of a worker.
     """
 
-    url: str
-    already_complete: bool
     images: int
     images_added: int
-    start_seconds: float
-    run_seconds: float
-    bytes_read: int
-    blocks: int
-    blocks_run: int
-    peak_memory_bytes: int
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``mrdist accumulate --json`` prints."""
-        report = asdict(self) | {"url": redact(self.url)}
-        return report | {"seconds": {"start": report.pop("start_seconds"), "run": report.pop("run_seconds")}}
+        return {**self.figures, "images": self.images, "images_added": self.images_added}
 
 
 @plain_arguments
@@ -166,7 +148,7 @@ def accumulate(
         rows = _missing(images, labels, rows, known, append=append)
         if not len(rows):
             known.tidy()
-            return AccumulateReport(statistics_url, True, known.n_images, 0, 0.0, 0.0, 0, 0, 0, peak_memory())
+            return AccumulateReport(statistics_url, True, 0.0, 0.0, 0, 0, 0, peak_memory(), known.n_images, 0)
     n_before = known.n_images if known is not None else 0
     check_rows((n_before + len(rows)) * accumulation.rows_per_image, accumulation.unit)
     output = Place(statistics_url, statistics_storage_options)
@@ -214,8 +196,7 @@ class _Accumulation(Work[StatisticsOutput, None]):
             self.part,
             self.rows,
             cut.block,
-            overwrite=self.run.overwrite,
-            storage_options=self.run.output.options,
+            **self.run.opening,
         )
 
     def prepare(self) -> None:

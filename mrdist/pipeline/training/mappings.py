@@ -19,6 +19,7 @@ from mrdist.pipeline.training._prepare import prepare_mappings
 from mrdist.planning import DEFAULT_MEMORY
 from mrdist.running.driving import driving, hold
 from mrdist.running.phases import drive
+from mrdist.running.reports import RunReport
 from mrdist.storage import StorageOptions, redact
 from mrdist.storage.weights.mappings import finish_mappings, mapping_url
 
@@ -28,37 +29,19 @@ METHODS_THAT_SHARE = ("mr", "pixel")
 
 
 @dataclass(frozen=True)
-class MappingsReport:
-    """What the training of many mappings did.
+class MappingsReport(RunReport):
+    """What the training of many mappings did; a block serves all mappings that share its images.
+
+    Besides what `mrdist.running.reports.RunReport` has:
 
     Attributes
     ----------
-    url
-        The group.
-    already_complete
-        Whether the group was complete before.
-    start_seconds, run_seconds
-        Until the workers were ready, and from then on.
-    bytes_read
-        Decoded bytes of all chunks that were read.
-    blocks, blocks_run
-        Tasks of all mappings, and those that this run did; a task serves all mappings that share its images.
-    peak_memory_bytes
-        Largest resident size of a worker.
     scores
         Name of a mapping -> MSE and R2 on its training images.
     left_out
         Mappings that have no pairs.
     """
 
-    url: str
-    already_complete: bool
-    start_seconds: float
-    run_seconds: float
-    bytes_read: int
-    blocks: int
-    blocks_run: int
-    peak_memory_bytes: int
     scores: Mapping[str, Mapping[str, float | None]]
     left_out: Sequence[str]
 
@@ -71,13 +54,7 @@ class MappingsReport:
         """Return what ``mrdist train --json`` prints."""
         url = redact(self.url)
         return {
-            "url": url,
-            "already_complete": self.already_complete,
-            "seconds": {"start": self.start_seconds, "run": self.run_seconds},
-            "bytes_read": self.bytes_read,
-            "blocks": self.blocks,
-            "blocks_run": self.blocks_run,
-            "peak_memory_bytes": self.peak_memory_bytes,
+            **self.figures,
             "scores": self.mean_scores,
             "mappings": {
                 name: {"url": mapping_url(url, name), "scores": dict(scores)} for name, scores in self.scores.items()
