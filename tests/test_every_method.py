@@ -60,6 +60,14 @@ def steps_of(name):
 STEPS = {name: steps_of(name) for name in TRAININGS}
 
 
+# One of each kind is tried in every run of the tests, the others with the slow ones.
+QUICK = {"mr", "mr cv", "l2 cv", "pca", "mean", "l1 window", "l0 cv", "rrr"}
+
+
+def case(name, *more):
+    return pytest.param(name, *more, marks=() if name in QUICK else pytest.mark.slow)
+
+
 def command(name, images, weights):
     return ("train", images, weights, *LABELS, "--method", name.split()[0], *TRAININGS[name])
 
@@ -88,20 +96,20 @@ def whole(images):
     return train
 
 
-@pytest.mark.parametrize("name", TRAININGS)
+@pytest.mark.parametrize("name", map(case, TRAININGS))
 def test_blocks_and_chunks(name, images, whole, tmp_path):
     report = commands.report(*command(name, images / "images.zarr", tmp_path / "w.zarr"), *BLOCK, *SERIAL)
     assert report["blocks"] == report["blocks_run"] == N_BLOCKS
     commands.assert_equal_bytes(tmp_path / "w.zarr", whole(name))
 
 
-@pytest.mark.parametrize("name", TRAININGS)
+@pytest.mark.parametrize("name", map(case, TRAININGS))
 def test_workers(name, images, whole, two_workers, tmp_path):
     commands.succeed(*command(name, images / "images.zarr", tmp_path / "w.zarr"), *BLOCK, "--scheduler", two_workers)
     commands.assert_equal_bytes(tmp_path / "w.zarr", whole(name))
 
 
-@pytest.mark.parametrize(("name", "step"), [(name, step) for name, steps in STEPS.items() for step in steps])
+@pytest.mark.parametrize(("name", "step"), [case(name, step) for name, steps in STEPS.items() for step in steps])
 def test_killed_and_resumed(name, step, images, whole, tmp_path):
     """Killed in a step, the same command does what is left, ends with the same bytes and has then nothing to do."""
     weights = tmp_path / "w.zarr"

@@ -53,6 +53,7 @@ def test_an_item_that_kills_every_worker_is_named_and_the_others_are_done(execut
     assert sorted(done) == [0, 1, 3, 4, 5, 6, 7, 8]
 
 
+@pytest.mark.slow
 def test_items_that_all_kill_are_not_all_tried(executor, monkeypatch):
     monkeypatch.setattr(_window, "_HOPELESS", 2)
     with pytest.raises(ExecutionError, match=r"every worker that tried block \d+, block \d+ was killed; most blocks"):
@@ -68,6 +69,7 @@ def scheduler(tmp_path_factory):
         yield address
 
 
+@pytest.mark.slow
 def test_workers_may_come_late_and_find_themselves_warmed_up(scheduler, monkeypatch, caplog):
     monkeypatch.setattr(_window, "_PATIENT_SECONDS", 0.1)
     caplog.set_level(logging.INFO, "mrdist")
@@ -102,6 +104,7 @@ def test_no_worker_comes(scheduler, monkeypatch):
         list(executor.run(abs, range(9), name="look"))
 
 
+@pytest.mark.slow
 def test_all_workers_go(scheduler, monkeypatch):
     monkeypatch.setattr(_window, "WORKER_SECONDS", 1)
     with (
@@ -116,6 +119,7 @@ def test_all_workers_go(scheduler, monkeypatch):
             list(results)
 
 
+@pytest.mark.slow
 def test_a_worker_with_other_packages_joins_late(scheduler, tmp_path):
     with open_executor(scheduler=scheduler, n_tasks=9, max_memory=10**9) as executor:
         results = executor.run(abs, range(9), name="look")
@@ -126,6 +130,7 @@ def test_a_worker_with_other_packages_joins_late(scheduler, tmp_path):
             list(results)
 
 
+@pytest.mark.slow
 def test_events(scheduler):
     stream = io.StringIO()
     with (

@@ -88,6 +88,7 @@ def test_training_onto_a_full_disk(stores, limited):
     commands.assert_equal_bytes(weights, stores.weights)
 
 
+@pytest.mark.slow
 def test_generating_and_exporting_onto_a_full_disk(stores, limited):
     images, sparse, npz = (limited.place / name for name in ("images.zarr", "sparse.zarr", "sparse.npz"))
     commands_ = {

@@ -71,6 +71,7 @@ def test_a_worker_with_other_packages(images, scheduler, tmp_path, package, foun
     assert not weights.exists()
 
 
+@pytest.mark.slow
 def test_a_scheduler_with_other_packages(images, tmp_path):
     with clusters.scheduler(tmp_path, env=clusters.other_packages(tmp_path, "distributed")) as (address, _):
         said = commands.failure("train", images, tmp_path / "weights.zarr", *LABELS, "--scheduler", address)
@@ -112,6 +113,7 @@ def certificates(tmp_path_factory):
     return found
 
 
+@pytest.mark.slow
 def test_tls(images, certificates, tmp_path):
     weights = tmp_path / "weights.zarr"
     options = {
@@ -145,6 +147,7 @@ def test_certificates_that_are_none(images, tmp_path):
     assert "do not trust each other" in said
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_anyone_can_reach_is_warned_of(images, tmp_path):
     with clusters.scheduler(tmp_path, host="0.0.0.0") as (address, _):
         assert not address.startswith("tcp://127.")

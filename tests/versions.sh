@@ -8,7 +8,7 @@
 # takes the Python. It gets the newest libraries; with @lowest behind it, the lowest that pyproject.toml allows of those
 # that it names. What is tested is the last commit. Needs git, bash, a Python with venv, PyPI, and Debian's archive.
 #
-# PYTEST_ADDOPTS   arguments for pytest instead of `-n 2 --dist worksteal`, such as `-n 1 tests/test_storage.py`
+# PYTEST_ADDOPTS   arguments for pytest instead of `-n 3 --dist worksteal`, such as `-n 1 tests/test_storage.py`
 # VERSIONS_DIR     where environments, stores and logs stay; without it they go into a temporary folder
 # MRDIST_TEST_DATA the photographs of the tests
 set -euo pipefail
@@ -21,7 +21,7 @@ else
     folder=$(mktemp -d)
     trap 'rm -rf --one-file-system "$folder"' EXIT
 fi
-export PYTEST_ADDOPTS=${PYTEST_ADDOPTS:--n 2 --dist worksteal}
+export PYTEST_ADDOPTS=${PYTEST_ADDOPTS:--n 3 --dist worksteal}
 export PYTHONWARNINGS= UV_CACHE_DIR=$folder/cache UV_LINK_MODE=copy
 uv=$folder/tool/bin/uv
 mkdir -p "$folder/stores"
