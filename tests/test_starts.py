@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 import time
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -18,11 +20,14 @@ import mrdist
 from mrdist.calibration import predict_start
 from mrdist.errors import DataError, ParameterError, StoreFormatError
 from mrdist.execution import open_executor
+from mrdist.methods.choosing import choose_options, work_of
+from mrdist.methods.lesson import Lesson
 from mrdist.methods.registry import METHODS
 from mrdist.running.phases import Work
+from mrdist.running.tasks import Place, RunOptions
 from mrdist.scoring import neg_mean_squared_error
 from mrdist.service.routes.comparisons import Comparison
-from mrdist.storage import create_images, finish_images, write_images
+from mrdist.storage import Images, create_images, finish_images, write_images
 from mrdist.storage.images.writer import write_rows
 
 SLOW = 0.3
@@ -68,7 +73,7 @@ def prepare_slowly(monkeypatch, seconds):
     kinds = [Work]
     for kind in kinds:
         kinds.extend(kind.__subclasses__())
-        monkeypatch.setattr(kind, "prepare", lambda _: time.sleep(seconds))
+        monkeypatch.setattr(kind, "prepare", property(lambda _: partial(time.sleep, seconds)))
 
 
 # --- start and run ----------------------------------------------------------------------------------
@@ -81,6 +86,19 @@ def searches(*options):
         for method, known in METHODS.items()
         for search in ({}, *({name: "cv"} for name in options if name in known.options))
     ]
+
+
+@pytest.mark.parametrize(("method", "options"), searches("alpha"))
+def test_what_prepares_workers_holds_nothing_of_the_work(images, method, options):
+    """It is sent to all of them, and may be logged; options of storage may be secret."""
+    opened = Images.open(images, {"auto_mkdir": False})
+    split = {"split": "train", "color": "shared", "dtype": "float32"}
+    lesson = Lesson.of(opened, method=method, source="neutral", target="happy", **split)
+    run = RunOptions(Place("", {"secret": "hidden"}), None, 0, None, 1 << 31, 1, False, False)
+    work = work_of(lesson, run, choose_options(method, options))
+    sent = pickle.dumps(work.prepare)
+    assert len(sent) < 200
+    assert b"auto_mkdir" not in sent
 
 
 @pytest.mark.parametrize(("method", "options"), searches("alpha"))

@@ -20,7 +20,7 @@ How a method is added
    - ``plan(block)``: how the image is cut into blocks, with the memory of each, or the error that none fits;
    - ``begin(cut)``: begins the weights store or resumes it; None if it is complete;
    - ``phases(output, cut)``: yields the phases that are left, see below;
-   - ``prepare()``: compiles and loads what the tasks need, if anything;
+   - ``prepare``: a function of a module that compiles and loads what the tasks need, if anything;
    - ``finish(output)``: completes the store, which `TrainingWork` does for all.
 
    `mrdist.running.phases.drive` does the rest: workers, progress, what a killed run has left, times, the report. A work

@@ -103,8 +103,13 @@ class Work(ABC, Generic[Output, Result]):
         block = output.progress.block
         return cut if block == cut.block else self.plan(block)
 
-    def prepare(self) -> None:
-        """Load what the tasks need: once in this process, then in every worker."""
+    @property
+    def prepare(self) -> Callable[[], None] | None:
+        """Function of a module that loads what the tasks need: called in this process, then in every worker.
+
+        It holds nothing of the work: what is sent to all workers may be logged, and options of storage may be secret.
+        """
+        return None
 
     def n_tasks(self, cut: Cut) -> int:
         """Return the number of tasks of the longest phase: more workers would have nothing to do."""

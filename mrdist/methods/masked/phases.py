@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 from mrdist.execution import peak_memory
@@ -54,9 +54,10 @@ class MaskedWork(TrainingWork[TrainOutput]):
         """Begin or resume the weights store."""
         return train_output(self.run.output.url, self.training, cut.block, **self.run.opening)
 
-    def prepare(self) -> None:
-        """Compile the kernels."""
-        warm_up()
+    @property
+    def prepare(self) -> Callable[[], None]:
+        """What compiles the kernels."""
+        return warm_up
 
     def phases(self, output: TrainOutput, cut: Cut) -> Iterator[Phase]:
         """Yield the one phase."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import product
@@ -155,12 +155,10 @@ class SearchWork(TrainingWork[SearchOutput | TrainOutput]):
             **self.run.opening,
         )
 
-    def prepare(self) -> None:
-        """Compile the kernels."""
-        warm_up()
-        pixel = np.zeros((2, 1, 1, 1), dtype=np.uint8)
-        statistics = SufficientStatistics.zeros(ReceptiveField(1), (1, 1), n_groups=1, unit=255).update(pixel, pixel)
-        sum_tiles(validation_errors(statistics, statistics, [1.0]).sse, 1)
+    @property
+    def prepare(self) -> Callable[[], None]:
+        """What compiles the kernels."""
+        return _warm_up
 
     def phases(self, output: SearchOutput | TrainOutput, cut: Cut) -> Iterator[Phase]:
         """Yield the search, which ends with a choice, and the solve.
@@ -375,3 +373,11 @@ def _solve_block(task: Task) -> int:
     solution = solve_block(statistics, alpha, task, penalize_intercept=training.penalize_intercept)
     output.write_block(task.index, task.block, solution, alphas)
     return peak_memory()
+
+
+def _warm_up() -> None:
+    """Compile the kernels once and leave them on disk for the workers."""
+    warm_up()
+    pixel = np.zeros((2, 1, 1, 1), dtype=np.uint8)
+    statistics = SufficientStatistics.zeros(ReceptiveField(1), (1, 1), n_groups=1, unit=255).update(pixel, pixel)
+    sum_tiles(validation_errors(statistics, statistics, [1.0]).sse, 1)

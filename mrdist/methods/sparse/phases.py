@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -113,12 +113,10 @@ class SparseWork(TrainingWork[SparseOutput]):
         """Begin or resume the weights store."""
         return sparse_output(self.run.output.url, self.training, cut.block, **self.run.opening)
 
-    def prepare(self) -> None:
-        """Compile the kernels."""
-        pixels = np.eye(TILE_SIDE, dtype=np.uint8).reshape(TILE_SIDE, TILE_SIDE, 1, 1)
-        solver = omp_solver(1, 0.0) if self.training.max_iterations is None else lasso_solver(0.001, TOLERANCE, 10)
-        block = Block(0, 0, TILE_SIDE, 1)
-        fit_block(pixels, pixels, block, (TILE_SIDE, 1), 255, solver, window=None, color="shared")
+    @property
+    def prepare(self) -> Callable[[], None]:
+        """What compiles the kernels."""
+        return _warm_up_pursuit if self.training.max_iterations is None else _warm_up_lasso
 
     def n_tasks(self, cut: Cut) -> int:
         """Return the number of tasks of the longest phase."""
@@ -254,3 +252,19 @@ def _read(images: Images, training: SparseTraining, label: str, block: Block) ->
         return to_integers(pixels, label)
     except DataError as error:
         raise DataError(f"in {redact(images.url)}, {block}: {error}") from error
+
+
+def _warm_up_lasso() -> None:
+    """Compile the kernels once and leave them on disk for the workers."""
+    _fit_a_tile(lasso_solver(0.001, TOLERANCE, 10))
+
+
+def _warm_up_pursuit() -> None:
+    """Compile the kernels once and leave them on disk for the workers."""
+    _fit_a_tile(omp_solver(1, 0.0))
+
+
+def _fit_a_tile(solver: Solver) -> None:
+    pixels = np.eye(TILE_SIDE, dtype=np.uint8).reshape(TILE_SIDE, TILE_SIDE, 1, 1)
+    block = Block(0, 0, TILE_SIDE, 1)
+    fit_block(pixels, pixels, block, (TILE_SIDE, 1), 255, solver, window=None, color="shared")

@@ -118,9 +118,10 @@ class WholeWork(TrainingWork[GlobalOutput]):
         dtype = self.lesson.images.dtype
         return global_output(self.run.output.url, self.training, cut.block, dtype, **self.run.opening)
 
-    def prepare(self) -> None:
-        """Load LAPACK, so that the first block does not include that time."""
-        Spectrum.of(np.eye(2), penalize_intercept=True)
+    @property
+    def prepare(self) -> Callable[[], None]:
+        """What loads LAPACK, so that the first block does not include that time."""
+        return _warm_up
 
     def phases(self, output: GlobalOutput, cut: Cut) -> Iterator[Phase]:
         """Yield the sums of inner products, which end with a decomposition, and the weights."""
@@ -291,3 +292,7 @@ def _open(task: Task) -> tuple[GlobalOutput, Images]:
 
 def _rows(images: Images, training: GlobalTraining) -> npt.NDArray[np.int64]:
     return images.rows((training.source, training.target), training.split)
+
+
+def _warm_up() -> None:
+    Spectrum.of(np.eye(2), penalize_intercept=True)

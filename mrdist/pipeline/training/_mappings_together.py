@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -154,9 +154,10 @@ class MappingsWork(Work[list[_Members], dict[str, Scores]]):
         """Return the cut: every unit has its own."""
         return cut
 
-    def prepare(self) -> None:
-        """Compile the kernels."""
-        warm_up()
+    @property
+    def prepare(self) -> Callable[[], None]:
+        """What compiles the kernels."""
+        return warm_up
 
     def phases(self, output: list[_Members], cut: Cut) -> Iterator[Phase]:  # noqa: ARG002
         """Yield the one phase."""

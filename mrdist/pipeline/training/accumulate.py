@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -199,9 +199,10 @@ class _Accumulation(Work[StatisticsOutput, None]):
             **self.run.opening,
         )
 
-    def prepare(self) -> None:
-        """Compile the kernels."""
-        warm_up()
+    @property
+    def prepare(self) -> Callable[[], None]:
+        """What compiles the kernels."""
+        return warm_up
 
     def phases(self, output: StatisticsOutput, cut: Cut) -> Iterator[Phase]:
         """Yield the one phase."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -153,9 +153,10 @@ class _Solving(Work[TrainOutput, Trained]):
         """Begin or resume the weights store."""
         return train_output(self.run.output.url, self.training, cut.block, **self.run.opening)
 
-    def prepare(self) -> None:
-        """Compile the kernels."""
-        warm_up()
+    @property
+    def prepare(self) -> Callable[[], None]:
+        """What compiles the kernels."""
+        return warm_up
 
     def phases(self, output: TrainOutput, cut: Cut) -> Iterator[Phase]:
         """Yield the one phase."""
