@@ -96,14 +96,14 @@ def whole(images):
     return train
 
 
-@pytest.mark.parametrize("name", map(case, TRAININGS))
+@pytest.mark.parametrize("name", [case(name) for name in TRAININGS])
 def test_blocks_and_chunks(name, images, whole, tmp_path):
     report = commands.report(*command(name, images / "images.zarr", tmp_path / "w.zarr"), *BLOCK, *SERIAL)
     assert report["blocks"] == report["blocks_run"] == N_BLOCKS
     commands.assert_equal_bytes(tmp_path / "w.zarr", whole(name))
 
 
-@pytest.mark.parametrize("name", map(case, TRAININGS))
+@pytest.mark.parametrize("name", [case(name) for name in TRAININGS])
 def test_workers(name, images, whole, two_workers, tmp_path):
     commands.succeed(*command(name, images / "images.zarr", tmp_path / "w.zarr"), *BLOCK, "--scheduler", two_workers)
     commands.assert_equal_bytes(tmp_path / "w.zarr", whole(name))
