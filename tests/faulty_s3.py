@@ -124,6 +124,17 @@ class _Handler(WSGIRequestHandler):
         pass
 
 
+def make_bucket(name):
+    """Make an empty bucket at the server that the environment names.
+
+    All servers of a process share what they hold, and a fixture of a module may be set up twice in one.
+    """
+    import boto3
+
+    boto3.client("s3").create_bucket(Bucket=name)
+    boto3.resource("s3").Bucket(name).objects.all().delete()
+
+
 @contextlib.contextmanager
 def serve(bucket, context=None):
     """Run a server with an empty bucket, named in the environment as users name theirs, and yield its faults.
@@ -144,10 +155,8 @@ def serve(bucket, context=None):
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
-        import boto3
-
         if context is None:
-            boto3.client("s3").create_bucket(Bucket=bucket)
+            make_bucket(bucket)
         yield layer.faults
     server.shutdown()
     thread.join()

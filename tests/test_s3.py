@@ -6,6 +6,7 @@ import zipfile
 
 import boto3
 import commands
+import faulty_s3
 import numpy as np
 import pytest
 from moto.server import ThreadedMotoServer
@@ -29,7 +30,7 @@ def bucket():
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
-        boto3.client("s3").create_bucket(Bucket="faces")
+        faulty_s3.make_bucket("faces")
         yield "s3://faces"
     server.stop()
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 import boto3
+import faulty_s3
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
@@ -175,7 +176,7 @@ def bucket(monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key-of-the-test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-of-the-test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    boto3.client("s3").create_bucket(Bucket="lab")
+    faulty_s3.make_bucket("lab")
     yield "s3://lab/catalog"
     server.stop()
 
