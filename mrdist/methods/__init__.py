@@ -42,7 +42,7 @@ How a method is added
    `mrdist.storage.weights.reader.WeightsReader`, and a line in the table of readers of that module.
 
 5. **The options.** An option that another method has is there already. A new one is an entry in
-   `mrdist.methods.option_table`, with its domain and its help, and a parameter of `mrdist.train`.
+   `mrdist.methods.option_table`, with its domain and its help, and a line in `mrdist.methods.arguments.MethodOptions`.
 
 6. **The line** in `mrdist.methods.registry.METHODS`.
 

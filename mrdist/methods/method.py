@@ -31,6 +31,8 @@ class Method:
         Its name for people, a phrase, and what it is in a sentence.
     knows_joint
         Whether its outputs can see all input channels.
+    shares_sums
+        Whether mappings of the same people share their sums, and are trained together.
     """
 
     home: tuple[str, str]
@@ -38,6 +40,7 @@ class Method:
     label: str
     help: str
     knows_joint: bool = False
+    shares_sums: bool = False
 
     @property
     def work(self) -> Callable[..., TrainingWork[Any]]:

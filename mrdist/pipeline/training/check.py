@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Unpack
 
-from mrdist.geometry import Shape
+from mrdist.methods.arguments import PlanArguments
 from mrdist.moments import Color
 from mrdist.pipeline.ingesting._looks import check_size
 from mrdist.pipeline.ingesting._sources import find_people
@@ -58,14 +58,9 @@ def check_training(
     target: str | None = None,
     both_ways: bool = False,
     method: str = "mr",
-    color: Color = "shared",
     split: str = "train",
-    dtype: str = "float32",
-    block: Shape | None = None,
-    workers: int | None = None,
-    max_memory: int | str = DEFAULT_MEMORY,
     storage_options: StorageOptions = None,
-    **method_options: Any,
+    **how: Unpack[PlanArguments],
 ) -> Cost:
     """Raise what `mrdist.train` would raise before it begins its output.
 
@@ -77,23 +72,13 @@ def check_training(
         Labels; without a target, what `mrdist.train_mappings` would train is checked.
     both_ways
         As in `mrdist.train_mappings`.
-    method, color, split, dtype, block, workers, max_memory, storage_options, method_options
+    method, split, storage_options, how
         As in `mrdist.train`.
     """
-    given: dict[str, Any] = {
-        "method": method,
-        "options": method_options,
-        "color": color,
-        "split": split,
-        "dtype": dtype,
-        "block": block,
-        "workers": workers,
-        "max_memory": max_memory,
-        "storage_options": storage_options,
-    }
+    given: dict[str, Any] = {"method": method, "split": split, "storage_options": storage_options}
     if target is None:
-        return Cost.of_all(prepare_mappings(images_url, None, source=source, both_ways=both_ways, **given).plans)
-    return Cost.of_all([prepare(images_url, None, source=source, target=target, **given).plan])
+        return Cost.of_all(prepare_mappings(images_url, None, how, source=source, both_ways=both_ways, **given).plans)
+    return Cost.of_all([prepare(images_url, None, how, source=source, target=target, **given).plan])
 
 
 def check_comparison(
