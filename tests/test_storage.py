@@ -25,7 +25,7 @@ from mrdist.errors import (
 )
 from mrdist.geometry import Block, ReceptiveField, block_grid
 from mrdist.solvers import solve
-from mrdist.storage import Images, MaskedTraining, create_images, describe, train_output, write_csr
+from mrdist.storage import Images, MaskedTraining, TrainOutput, create_images, describe, write_csr
 from mrdist.storage.access.urls import clear_output
 from mrdist.storage.weights.output import chunk_side
 
@@ -325,7 +325,7 @@ def pairs(draw_images):
 
 
 def begin(url, training=TRAINING, block=(16, 16), overwrite=False):
-    return train_output(str(url), training, block, overwrite=overwrite)
+    return TrainOutput.begin(str(url), training, training.arrays, block, overwrite=overwrite)
 
 
 def write_blocks(output, pairs, statistics_of, chosen=slice(None)):

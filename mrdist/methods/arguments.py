@@ -8,6 +8,7 @@ from typing import Any, Literal, TypedDict
 from mrdist.methods.option_table import SHARED
 from mrdist.moments import Color
 from mrdist.running.arguments import RUNNING, Cutting, Running
+from mrdist.storage import StorageOptions
 
 
 class MethodOptions(TypedDict, total=False):
@@ -36,17 +37,26 @@ class TrainingOptions(MethodOptions, total=False):
     dtype: str
 
 
-class PlanArguments(TrainingOptions, Cutting, total=False):
+class EstimateArguments(TrainingOptions, Cutting, total=False):
+    """Of an estimate."""
+
+
+class PlanArguments(EstimateArguments, total=False):
     """Of a plan."""
+
+    split: str
+    storage_options: StorageOptions
 
 
 class TrainArguments(TrainingOptions, Running, total=False):
     """Of a training."""
 
+    split: str
+
 
 TRAINING: Mapping[str, Any] = {
     **dict.fromkeys(MethodOptions.__annotations__),
-    **{name: SHARED[name] for name in TrainingOptions.__annotations__ if name in SHARED},
+    **{name: SHARED[name] for name in ("color", "dtype", "split")},
     **RUNNING,
 }
 """Defaults."""
@@ -54,5 +64,5 @@ TRAINING: Mapping[str, Any] = {
 
 def options_of(how: Mapping[str, Any]) -> dict[str, Any]:
     """Return those arguments that are options of methods: all that not every training has."""
-    shared = {"color", "dtype", *RUNNING}
+    shared = {*SHARED, *RUNNING}
     return {name: value for name, value in how.items() if name not in shared}

@@ -27,6 +27,7 @@ class Running(Cutting, total=False):
     scheduler: str | None
     overwrite: bool
     progress: bool | None
+    storage_options: StorageOptions
 
 
 RUNNING: Mapping[str, Any] = {
@@ -36,6 +37,7 @@ RUNNING: Mapping[str, Any] = {
     "scheduler": None,
     "overwrite": False,
     "progress": None,
+    "storage_options": None,
 }
 """Defaults."""
 
@@ -44,8 +46,6 @@ def run_options(
     reads: Address,
     writes: Address | None,
     how: Mapping[str, Any],
-    *,
-    storage_options: StorageOptions = None,
     output_storage_options: StorageOptions = None,
 ) -> RunOptions:
     """Check, before anything is touched, where a run reads and writes and who works on it.
@@ -56,8 +56,8 @@ def run_options(
         Addresses; None if nothing is written.
     how
         Arguments of `Running`; others are passed over.
-    storage_options, output_storage_options
-        Options of the filesystems of the input and of the output, which has those of the input unless it is local.
+    output_storage_options
+        Options of the filesystem of the output, which has those of the input unless it is local.
 
     Raises
     ------
@@ -67,6 +67,7 @@ def run_options(
         If the scheduler cannot be used.
     """
     told = {name: how.get(name, default) for name, default in RUNNING.items()}
+    storage_options = told.pop("storage_options")
     urls, output = [normalize_url(reads)], Place("")
     if writes is not None:
         urls.append(normalize_url(writes))

@@ -83,8 +83,6 @@ def prepare(
     source: str,
     target: str,
     method: str = "mr",
-    split: str = "train",
-    storage_options: StorageOptions = None,
     weights_storage_options: StorageOptions = None,
 ) -> Prepared:
     """Check the arguments of a training and cut its work, as `mrdist.train` does before it begins; touch nothing.
@@ -97,11 +95,11 @@ def prepare(
         Where the weights go; None for a plan.
     how
         Arguments of `mrdist.methods.arguments.TrainArguments`, or some of them.
-    source, target, method, split, storage_options, weights_storage_options
+    source, target, method, weights_storage_options
         As in `mrdist.train`.
     """
-    shared, chosen = _shared(how, split), choose_options(method, options_of(how))
-    images, run = _open(images, weights_url, how, storage_options, weights_storage_options)
+    shared, chosen = _shared(how), choose_options(method, options_of(how))
+    images, run = _open(images, weights_url, how, weights_storage_options)
     lesson = Lesson.of(images, method=method, source=source, target=target, **shared)
     work = work_of(lesson, run, chosen)
     return Prepared(work, work.plan(run.block))
@@ -115,17 +113,15 @@ def prepare_mappings(
     source: str,
     both_ways: bool = False,
     method: str = "mr",
-    split: str = "train",
-    storage_options: StorageOptions = None,
     weights_storage_options: StorageOptions = None,
 ) -> PreparedMappings:
     """Check the arguments of a training of many mappings and cut its work, as `mrdist.train_mappings` does.
 
     Parameters are those of `prepare`, and ``both_ways``.
     """
-    shared, chosen = _shared(how, split), choose_options(method, options_of(how))
-    images, run = _open(images, group_url, how, storage_options, weights_storage_options)
-    pairs, left_out = label_pairs(images, source, split, both_ways=both_ways)
+    shared, chosen = _shared(how), choose_options(method, options_of(how))
+    images, run = _open(images, group_url, how, weights_storage_options)
+    pairs, left_out = label_pairs(images, source, shared["split"], both_ways=both_ways)
     lessons = {
         mapping_name(one, other): Lesson.of(images, method=method, source=one, target=other, **shared)
         for one, other in pairs
@@ -149,27 +145,16 @@ def _open(
     images: Address | Images,
     output_url: Address | None,
     how: Mapping[str, Any],
-    storage_options: StorageOptions,
     output_storage_options: StorageOptions,
 ) -> tuple[Images, RunOptions]:
     images_url = images.url if isinstance(images, Images) else normalize_url(images)
-    run = run_options(
-        images_url,
-        output_url,
-        how,
-        storage_options=storage_options,
-        output_storage_options=output_storage_options,
-    )
-    return (images if isinstance(images, Images) else Images.open(images_url, storage_options)), run
+    run = run_options(images_url, output_url, how, output_storage_options)
+    return (images if isinstance(images, Images) else Images.open(images_url, how.get("storage_options"))), run
 
 
-def _shared(how: Mapping[str, Any], split: str) -> dict[str, Any]:
+def _shared(how: Mapping[str, Any]) -> dict[str, Any]:
     """Return what all lessons of a training share, checked."""
-    shared = {
-        "color": how.get("color", TRAINING["color"]),
-        "dtype": how.get("dtype", TRAINING["dtype"]),
-        "split": split,
-    }
+    shared = {name: how.get(name, TRAINING[name]) for name in ("color", "split", "dtype")}
     check_choices(**shared)
     return shared
 

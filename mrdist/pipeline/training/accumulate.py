@@ -76,7 +76,6 @@ def accumulate(
     color: Color | None = None,
     split: str = "train",
     append: bool = False,
-    storage_options: StorageOptions = None,
     statistics_storage_options: StorageOptions = None,
     **how: Unpack[Running],
 ) -> AccumulateReport:
@@ -99,10 +98,10 @@ def accumulate(
     append
         Add the images that are not in the store yet, without reading the others again. An image is in it if the
         store has one with the same id and the same pixels. Without a store, one is created.
-    how
+    block, workers, scheduler, max_memory, overwrite, progress, storage_options
         As in `mrdist.train`.
-    storage_options, statistics_storage_options
-        Options of the fsspec filesystems of the images and of the statistics (by default the same).
+    statistics_storage_options
+        Options of the fsspec filesystem of the statistics, by default those of the images.
 
     Returns
     -------
@@ -129,11 +128,10 @@ def accumulate(
         images_url,
         statistics_url,
         how,
-        storage_options=storage_options,
-        output_storage_options=statistics_storage_options,
+        statistics_storage_options,
     )
     output = run.output
-    images = Images.open(images_url, storage_options)
+    images = Images.open(images_url, how["storage_options"])
     hold(output.url, output.options)
     known = None if run.overwrite else Statistics.find(output.url, output.options)
     accumulation = _describe(

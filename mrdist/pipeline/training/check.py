@@ -58,8 +58,6 @@ def check_training(
     target: str | None = None,
     both_ways: bool = False,
     method: str = "mr",
-    split: str = "train",
-    storage_options: StorageOptions = None,
     **how: Unpack[PlanArguments],
 ) -> Cost:
     """Raise what `mrdist.train` would raise before it begins its output.
@@ -72,13 +70,13 @@ def check_training(
         Labels; without a target, what `mrdist.train_mappings` would train is checked.
     both_ways
         As in `mrdist.train_mappings`.
-    method, split, storage_options, how
+    method, how
         As in `mrdist.train`.
     """
-    given: dict[str, Any] = {"method": method, "split": split, "storage_options": storage_options}
     if target is None:
-        return Cost.of_all(prepare_mappings(images_url, None, how, source=source, both_ways=both_ways, **given).plans)
-    return Cost.of_all([prepare(images_url, None, how, source=source, target=target, **given).plan])
+        group = prepare_mappings(images_url, None, how, source=source, both_ways=both_ways, method=method)
+        return Cost.of_all(group.plans)
+    return Cost.of_all([prepare(images_url, None, how, source=source, target=target, method=method).plan])
 
 
 def check_comparison(

@@ -15,7 +15,7 @@ import numpy as np
 from mrdist.arguments import plain_arguments, shared_arguments
 from mrdist.calibration import Rates, measure_kernels, predict_seconds, predict_start
 from mrdist.errors import ParameterError
-from mrdist.methods.arguments import TRAINING, PlanArguments
+from mrdist.methods.arguments import TRAINING, EstimateArguments
 from mrdist.pipeline.training._prepare import prepare
 from mrdist.pipeline.training.plan import measure_reading
 from mrdist.planning import Plan, Workload, count_requests, parse_bytes
@@ -81,7 +81,7 @@ def estimate(
     price_per_hour: float | None = None,
     price_per_tb: float | None = None,
     price_per_million_requests: float | None = None,
-    **how: Unpack[PlanArguments],
+    **how: Unpack[EstimateArguments],
 ) -> Estimate:
     """Return what a training would read, write, hold in memory and cost, before its images exist.
 
@@ -124,10 +124,10 @@ def estimate(
     prices = {"hour": price_per_hour, "tb": price_per_tb, "million_requests": price_per_million_requests}
     _check(pairs, size, channels, prices)
     speed = None if bandwidth is None else parse_bytes(bandwidth)
-    given: dict[str, Any] = {**dict(zip(("source", "target"), _LABELS, strict=True)), "method": method, "split": "all"}
+    given: dict[str, Any] = {**dict(zip(("source", "target"), _LABELS, strict=True)), "method": method}
     stored = chunk_shape(pairs, (size, size), channels, 1, chunks)
     images = suppose_images(_LABELS, pairs, (size, size), channels, stored)
-    prepared = prepare(images, None, how, **given)
+    prepared = prepare(images, None, {**how, "split": "all"}, **given)
     plan, n_slots = prepared.plan, prepared.work.run.n_slots
     start_seconds = predict_start(how["workers"], plan.n_blocks, n_processors=n_slots)
     if prepared.workload is None:
@@ -185,12 +185,12 @@ def _span(workload: Workload) -> int:
 
 
 def _measure_reading(
-    n_images: int, side: int, chunks: tuple[int, int, int, int], how: PlanArguments, given: Mapping[str, Any]
+    n_images: int, side: int, chunks: tuple[int, int, int, int], how: EstimateArguments, given: Mapping[str, Any]
 ) -> tuple[float, float]:
     """Return what `measure_reading` does of a small store of noise, for a training with the same arguments."""
     with tempfile.TemporaryDirectory() as folder:
         images = _sample(str(Path(folder) / "sample"), n_images, side, chunks)
-        sample = prepare(images, None, {**how, "block": None, "workers": 1}, **given)
+        sample = prepare(images, None, {**how, "split": "all", "block": None, "workers": 1}, **given)
         assert sample.workload is not None
         return measure_reading(sample.work.lesson, sample.workload, sample.plan)
 

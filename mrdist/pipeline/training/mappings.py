@@ -69,8 +69,6 @@ def train_mappings(
     source: str,
     both_ways: bool = False,
     method: str = "mr",
-    split: str = "train",
-    storage_options: StorageOptions = None,
     weights_storage_options: StorageOptions = None,
     **how: Unpack[TrainArguments],
 ) -> MappingsReport:
@@ -91,8 +89,9 @@ def train_mappings(
         Label of the inputs.
     both_ways
         Also train from every other label to ``source``: with the talk's seven expressions, its twelve mappings.
-    method, split, storage_options, weights_storage_options, how
-        As in `mrdist.train`, the same for every mapping. Mappings that do not fit into ``max_memory`` together are
+    method, block, workers, scheduler, max_memory, overwrite, progress, storage_options,
+    weights_storage_options
+        As in `mrdist.train`, and so are the options of methods, the same for every mapping. Mappings that do not fit into ``max_memory`` together are
         trained apart, as are those of a method without sums to share, or whose alpha is to be chosen by
         cross-validation, each its own.
 
@@ -113,14 +112,12 @@ def train_mappings(
         source=source,
         both_ways=both_ways,
         method=method,
-        split=split,
-        storage_options=storage_options,
         weights_storage_options=weights_storage_options,
     )
     left_out, work = prepared.left_out, prepared.work
     group_url, weights_storage_options = prepared.run.output.url, prepared.run.output.options
     for name in left_out:
-        logger.warning("left out %s: no image of split %r has both labels", name, split)
+        logger.warning("left out %s: no image of split %r has both labels", name, how["split"])
     if not isinstance(work, MappingsWork):
         unfinished, reports = train_apart(prepared, work)
         scores = {name: report.scores for name, report in reports.items()}

@@ -16,7 +16,6 @@ from mrdist.methods.lesson import Lesson
 from mrdist.methods.masked.sums import BandReader
 from mrdist.pipeline.training._prepare import prepare
 from mrdist.planning import Plan, Workload, block_bytes
-from mrdist.storage import StorageOptions
 
 
 @plain_arguments
@@ -27,8 +26,6 @@ def plan(
     source: str,
     target: str,
     method: str = "mr",
-    split: str = "train",
-    storage_options: StorageOptions = None,
     **how: Unpack[PlanArguments],
 ) -> Plan:
     """Return what `train` with the same arguments would read, write, hold in memory and take.
@@ -42,16 +39,7 @@ def plan(
     -------
     Plan
     """
-    prepared = prepare(
-        images_url,
-        None,
-        how,
-        source=source,
-        target=target,
-        method=method,
-        split=split,
-        storage_options=storage_options,
-    )
+    prepared = prepare(images_url, None, how, source=source, target=target, method=method)
     planned, workload, n_slots = prepared.plan, prepared.workload, prepared.work.run.n_slots
     start_seconds = predict_start(how["workers"], planned.n_blocks, n_processors=n_processors())
     if workload is None:

@@ -24,7 +24,6 @@ from mrdist.storage import (
     Statistics,
     StorageOptions,
     redact,
-    train_output,
 )
 from mrdist.storage.weights.masked import TrainOutput
 from mrdist.storage.weights.output import chunk_side
@@ -42,7 +41,6 @@ def solve(
     dilation: int | None = None,
     penalize_intercept: bool = True,
     dtype: str = "float32",
-    storage_options: StorageOptions = None,
     weights_storage_options: StorageOptions = None,
     **how: Unpack[Running],
 ) -> TrainReport:
@@ -58,10 +56,10 @@ def solve(
         As in `mrdist.MaskedRegression`.
     receptive_field, dilation
         A field whose taps are taps of the store's; by default the store's own.
-    dtype, how
+    dtype, block, workers, scheduler, max_memory, overwrite, progress, storage_options
         As in `mrdist.train`.
-    storage_options, weights_storage_options
-        Options of the fsspec filesystems of the statistics and of the weights (by default the same).
+    weights_storage_options
+        Options of the fsspec filesystem of the weights, by default those of the statistics.
 
     Returns
     -------
@@ -85,10 +83,9 @@ def solve(
         statistics_url,
         weights_url,
         how,
-        storage_options=storage_options,
-        output_storage_options=weights_storage_options,
+        weights_storage_options,
     )
-    statistics = Statistics.open(statistics_url, storage_options)
+    statistics = Statistics.open(statistics_url, how["storage_options"])
     accumulation = statistics.accumulation
     field = choose_field(receptive_field, dilation, accumulation.field)
     accumulation.field.check_contains(field)
@@ -147,7 +144,9 @@ class _Solving(Work[TrainOutput, Trained]):
 
     def begin(self, cut: Cut) -> TrainOutput | None:
         """Begin or resume the weights store."""
-        return train_output(self.run.output.url, self.training, cut.block, **self.run.opening)
+        return TrainOutput.begin(
+            self.run.output.url, self.training, self.training.arrays, cut.block, **self.run.opening
+        )
 
     @property
     def prepare(self) -> Callable[[], None]:

@@ -22,8 +22,6 @@ def train(
     source: str,
     target: str,
     method: str = "mr",
-    split: str = "train",
-    storage_options: StorageOptions = None,
     weights_storage_options: StorageOptions = None,
     **how: Unpack[TrainArguments],
 ) -> TrainReport:
@@ -109,8 +107,6 @@ def train(
         source=source,
         target=target,
         method=method,
-        split=split,
-        storage_options=storage_options,
         weights_storage_options=weights_storage_options,
     )
     output = prepared.work.run.output
