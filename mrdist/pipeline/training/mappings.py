@@ -61,7 +61,7 @@ class MappingsReport(RunReport):
 
 @plain_arguments
 @driving("train")
-@shared_arguments(TRAINING)
+@shared_arguments(TRAINING, others="method_options")
 def train_mappings(
     images_url: Address,
     group_url: Address,
@@ -89,11 +89,10 @@ def train_mappings(
         Label of the inputs.
     both_ways
         Also train from every other label to ``source``: with the talk's seven expressions, its twelve mappings.
-    method, block, workers, scheduler, max_memory, overwrite, progress, storage_options,
-    weights_storage_options
-        As in `mrdist.train`, and so are the options of methods, the same for every mapping. Mappings that do not fit into ``max_memory`` together are
-        trained apart, as are those of a method without sums to share, or whose alpha is to be chosen by
-        cross-validation, each its own.
+    method, block, workers, scheduler, max_memory, overwrite, progress, storage_options, weights_storage_options
+        As in `mrdist.train`, and so are the options of methods, the same for every mapping. Mappings that do not fit
+        into ``max_memory`` together are trained apart, as are those of a method without sums to share, or whose alpha
+        is to be chosen by cross-validation, each its own.
 
     Returns
     -------

@@ -19,7 +19,7 @@ from mrdist.planning import Plan, Workload, block_bytes
 
 
 @plain_arguments
-@shared_arguments(TRAINING)
+@shared_arguments(TRAINING, others="method_options")
 def plan(
     images_url: Address,
     *,

@@ -14,7 +14,7 @@ from mrdist.storage import StorageOptions
 
 @plain_arguments
 @driving("train")
-@shared_arguments(TRAINING)
+@shared_arguments(TRAINING, others="method_options")
 def train(
     images_url: Address,
     weights_url: Address,
@@ -82,6 +82,9 @@ def train(
         Show a progress bar; by default only in a terminal or a notebook.
     storage_options, weights_storage_options
         Options of the fsspec filesystems of the images and of the weights (by default the same).
+
+    method_options
+        Further options of the method, if it has others than these.
 
     Returns
     -------
