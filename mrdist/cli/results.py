@@ -20,7 +20,7 @@ from mrdist.cli.options import (
     seed_option,
     strict_option,
 )
-from mrdist.cli.training_options import shared_option, table_option
+from mrdist.cli.training_options import shared_option, usual_option
 
 if TYPE_CHECKING:
     from mrdist.pipeline.applying.synthesize import GroupSynthesisReport, SynthesisReport
@@ -256,7 +256,7 @@ def demo(out: str, as_json: bool, **options: Any) -> None:
 @click.option(
     "--size", type=int, default=128, show_default=True, metavar="S", help="Side of the image: a multiple of 128."
 )
-@table_option("receptive_field", default=3, show_default=True)
+@usual_option("receptive_field")
 @json_option
 def sizes(size: int, receptive_field: int, as_json: bool) -> None:
     """Measure size and speed of masked regression and, with PyTorch (the extra `gan`), of GAN generators."""

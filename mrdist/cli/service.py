@@ -19,7 +19,7 @@ from mrdist.cli.options import (
     seed_option,
     strict_option,
 )
-from mrdist.cli.training_options import MethodCommand, training_options
+from mrdist.cli.training_options import MethodCommand, mappings_option, training_options
 from mrdist.errors import MrdistError
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def submit() -> None:
 @click.argument("images")
 @click.argument("weights", metavar="MODEL")
 @training_options(required=True)
-@click.option("--mappings", type=click.Choice(["all"]), help="all: the source to every label and back.")
+@mappings_option
 @_service_options
 @json_option
 def submit_train(images: str, weights: str, **options: Any) -> None:
