@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from types import SimpleNamespace
 
 import commands
@@ -114,6 +115,16 @@ def test_a_model_is_told_with_what_people_call_its_method_and_with_its_layout(se
     assert one["training"]["method"] == method
     for name in METHODS[method].options.keys() & CHOSEN.keys() & one["training"].keys():
         assert one["training"][name] == CHOSEN[name]
+
+
+def test_a_model_of_an_older_mrdist_is_told_with_its_layout_too(service):
+    older = service.catalog.url_of("models", "older")
+    shutil.copytree(url_of(service, next(iter(METHODS))), older)
+    commands.damage(older, "layout", lambda _: None)
+    commands.damage(older, "training", lambda training: {k: v for k, v in training.items() if k != "method"})
+    model = told(service.client.get(f"{API}/models/older"))
+    assert (model["method"], model["method_label"], model["layout"]) == ("mr", METHODS["mr"].label, "masked")
+    service.catalog.remove("models", "older")
 
 
 @pytest.mark.parametrize("method", METHODS)

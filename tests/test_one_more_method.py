@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from dataclasses import replace
 from importlib import import_module, reload
+from pathlib import Path
 
 import click
 import numpy as np
@@ -27,6 +29,7 @@ from mrdist.service.catalog import Catalog
 from mrdist.service.runner import Order, run
 from mrdist.service.settings import Settings
 
+PACKAGE = Path(mrdist.__file__).parent
 LABELS = {"source": "neutral", "target": "happy"}
 NAME, LABEL, HELP = "another", "another regression", "It is only here to be found."
 COPIED = {"mr": {"receptive_field": 3}, "rrr": {"components": 2}, "l1": {"window": 3, "alpha": 0.01}}  # a layout each
@@ -173,3 +176,25 @@ def test_options_of_its_own_are_told_and_checked(add, images, tmp_path):
     parameters = {each.name: each for each in train.get_params(click.Context(train))}
     with pytest.raises(click.BadParameter, match="shrinkage must be a number, got 'much'"):
         parameters["shrinkage"].type.convert("much", None, None)
+
+
+# Words that are also names of methods, where they mean something else.
+NO_NAMES = {".py": {"mean"}, ".js": set(), ".jinja": set(), ".css": set()}
+
+
+@pytest.mark.parametrize("room", ["service", "cli", "pipeline/showing"])
+def test_nothing_that_people_look_at_names_a_method(room):
+    files = [path for path in (PACKAGE / room).rglob("*") if path.suffix in NO_NAMES]
+    assert len(files) >= 9
+    for path in files:
+        names = "|".join(METHODS.keys() - NO_NAMES[path.suffix])
+        assert not re.search(rf"""["'`](?:{names})["'`]|\b(?:{names}):\s*["'`]""", path.read_text()), path
+
+
+def test_what_the_shell_compares_is_what_python_compares():
+    asked = inspect.signature(mrdist.compare).parameters
+    for command in (shell.commands["compare"], shell.commands["submit"].commands["compare"]):
+        context, options = click.Context(command), {option.name: option for option in command.params}
+        for name in ("methods", "receptive_fields", "dilations", "alpha", "color", "split"):
+            default = options[name].type_cast_value(context, options[name].get_default(context))
+            assert default == asked[name].default, name

@@ -21,6 +21,7 @@ from mrdist.cli.options import (
 )
 from mrdist.cli.training_options import MethodCommand, mappings_option, training_options
 from mrdist.errors import MrdistError
+from mrdist.methods.option_table import SHARED
 
 if TYPE_CHECKING:
     from mrdist.service.client import Client
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 @click.option("--max-running", type=int, default=1, show_default=True, metavar="N", help="Running jobs at most.")
 @click.option(
     "--max-memory",
-    default="2GiB",
+    default=SHARED["max_memory"],
     show_default=True,
     metavar="SIZE",
     help="Largest memory limit of a worker process that a job may request.",

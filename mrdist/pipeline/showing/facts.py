@@ -26,7 +26,7 @@ def describe_mapping(weights_url: str, storage_options: StorageOptions = None) -
         raise StoreFormatError(
             f"{redact(weights_url)} is a store of {description['kind']}, not of weights; give a weights store."
         )
-    if description["complete"] and "layout" not in description:
+    if description["complete"] and description.get("layout") is None:
         description["layout"] = WeightsReader.open(weights_url, storage_options).training.layout
     return description | {"created": modified_at(weights_url, storage_options)}
 
