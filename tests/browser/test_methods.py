@@ -82,6 +82,7 @@ def test_a_model_of_a_new_method_is_shown_by_its_label_and_layout(open_page, tra
     assert row.locator("td").nth(1).inner_text() == "another regression"
     assert page.locator(".who[data-model=happy-5x5] small").inner_text() == "another regression"
     assert page.locator("#detail").get_by_text("All weights, tap by tap").count() == (layout == "masked")
+    assert "false" not in page.locator("#detail").inner_text()
     assert page.locator("#detail .map").count() == (2 if layout == "masked" else 1)
     assert page.get_by_role("link", name="Download sparse matrix").count() == (layout != "global")
     assert page.locator(".explorer .weights").count() == (layout != "global")

@@ -25,7 +25,7 @@ export async function showDetail(model, dataset, deleted) {
         h("div", {}, h("h3", {}, "Where it comes from"), list),
       ),
     ),
-    hasField(model) && h("details", { class: "part" }, h("summary", {}, "All weights, tap by tap"), h("div", { class: "scroll" }, h("img", { src: modelPath(model.name, "coefficients.png"), alt: "A picture of the weights for each place in the receptive field", loading: "lazy" }))),
+    ...(hasField(model) ? [h("details", { class: "part" }, h("summary", {}, "All weights, tap by tap"), h("div", { class: "scroll" }, h("img", { src: modelPath(model.name, "coefficients.png"), alt: "A picture of the weights for each place in the receptive field", loading: "lazy" })))] : []),
   );
   tellFacts(list, model, {});
   get(`/models/${part(model.name)}`).then((details) => box.dataset.model === model.name && tellFacts(list, details, details.provenance ?? {}));
