@@ -90,36 +90,30 @@ def draw_field_sizes(rows: Rows, shape: tuple[int, int]) -> Themes | None:
 
 
 def draw_error_maps(
-    made: Mapping[str, npt.NDArray[np.floating]],
-    inputs: npt.NDArray[np.generic],
-    targets: npt.NDArray[np.generic],
-    roles: Mapping[str, Roles],
+    made: Mapping[str, npt.NDArray[np.floating]], inputs: npt.NDArray[np.generic], targets: npt.NDArray[np.generic]
 ) -> Themes:
-    """Draw the root mean square error of every pixel over some images, of the identity and of methods with weights."""
+    """Draw the root mean square error of every pixel over some images, of each method and of the identity."""
     wanted = to_floats(targets)
-    outputs = {"identity": to_floats(inputs), **{name: made[name] for name in _with_weights(roles)}}
+    outputs = {"identity": to_floats(inputs), **made}
     maps = {name: np.sqrt(np.square(each - wanted).mean(axis=(0, 3))) for name, each in outputs.items()}
+    maps.pop("mean", None)
     return _draw_maps(maps, "magnitude", "root mean square error")
 
 
 def draw_intercepts(roles: Mapping[str, Roles]) -> Themes | None:
     """Draw the intercepts of the methods that have weights too; None if there is no such method."""
-    maps = {name: each.intercept.mean(axis=2) for name, each in _with_weights(roles).items()}
+    maps = {name: each.intercept.mean(axis=2) for name, each in roles.items() if each.maps[0].any()}
     return _draw_maps(maps, "around zero", "intercept (1 = white)") if maps else None
 
 
 def draw_ratios(roles: Mapping[str, Roles]) -> Themes | None:
     """Draw what the weights put out over the intercept, pixel by pixel; None if no method has weights."""
     maps = {}
-    for name, each in _with_weights(roles).items():
+    for name, each in roles.items():
         weights, intercept = each.maps
-        maps[name] = weights / np.maximum(intercept, 1e-12)
+        if weights.any():
+            maps[name] = weights / np.maximum(intercept, 1e-12)
     return _draw_maps(maps, "ratio", "weights / intercept") if maps else None
-
-
-def _with_weights(roles: Mapping[str, Roles]) -> dict[str, Roles]:
-    """Return those of mappings whose output depends on the input."""
-    return {name: each for name, each in roles.items() if each.maps[0].any()}
 
 
 def _draw_maps(maps: Mapping[str, npt.NDArray[np.floating]], scale: Any, label: str) -> Themes:

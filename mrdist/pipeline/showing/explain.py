@@ -159,5 +159,5 @@ def _around_zero(values: Floats) -> bytes:
 def _without_fields(opened: OpenedMapping) -> ParameterError:
     return ParameterError(
         f"{redact(opened.model.url)} was trained by the method {opened.model.method}, which has no receptive fields; "
-        "choose a mapping of masked regression or of learned sparsity."
+        "choose a mapping trained by mr, l1 or l0."
     )

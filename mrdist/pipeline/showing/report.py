@@ -200,7 +200,7 @@ def _render(
         errors=draw_errors(table),
         sizes=draw_sizes(table),
         field_sizes=draw_field_sizes([entry.row for entry in entries], images.shape),
-        error_maps=draw_error_maps(made, inputs, targets, roles),
+        error_maps=draw_error_maps(made, inputs, targets),
         fields=draw_fields(fields, titles),
         reach=draw_reach(surveys),
         surveys={name: survey.to_dict() for name, survey in surveys.items()},
