@@ -17,8 +17,7 @@ from mrdist.cli.options import (
     print_json,
     print_table,
 )
-from mrdist.cli.training_options import defaults_of, label_options, shared_option, table_option, usual_option
-from mrdist.methods.registry import METHODS
+from mrdist.cli.training_options import label_options, shared_option, table_option, usual_option
 
 
 class Names(click.ParamType[tuple[str, ...]]):
@@ -42,12 +41,10 @@ _comparison_options: tuple[Decorator, ...] = (
         help="Methods of `mrdist train`, or identity.",
     ),
     *(
-        usual_option(
-            name, to=f"{name}s", single=False, several=True, chosen="each is a row", having=defaults_of(METHODS)[name]
-        )
+        usual_option(name, to=f"{name}s", single=False, several=True, chosen="each is a row", some=True)
         for name in ("receptive_field", "dilation")
     ),
-    table_option("alpha", cv=True, having=defaults_of(METHODS)["alpha"], default="cv", show_default=True),
+    table_option("alpha", cv=True, some=True, default="cv", show_default=True),
     shared_option("color"),
     table_option("split", help="split whose images are scored", default="test", show_default=True),
     shared_option("max_memory"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -64,7 +64,7 @@ def table_option(
     several: bool = False,
     cv: bool = False,
     chosen: str | None = None,
-    having: Iterable[str] = (),
+    some: bool = False,
     help: str | None = None,  # noqa: A002 (as click calls it)
     usual: str = "",
     **settings: Any,
@@ -79,8 +79,8 @@ def table_option(
         Whether it may be one value, a list, or cv, here.
     chosen
         What several values do here, a phrase; by default that of the table.
-    having
-        Methods that have it, to be told.
+    some
+        Whether only some methods have it here, which are told.
     help
         What it is here, a phrase; by default that of the table.
     usual, settings
@@ -89,7 +89,8 @@ def table_option(
     known = OPTIONS[name]
     chosen = known.chosen if chosen is None else chosen
     option = replace(known, single=single, several=several, cv=cv, chosen=chosen)
-    words = sentence(help) if help else describe(option, list(having), list(METHODS))
+    having = list(defaults_of(METHODS)[name]) if some else []
+    words = sentence(help) if help else describe(option, having, list(METHODS))
     switches, arguments = spell(option, words, usual, **settings)
     return click.option(*switches, **arguments)
 
