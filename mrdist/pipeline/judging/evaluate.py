@@ -12,10 +12,10 @@ import numpy.typing as npt
 from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import DataError, ParameterError
 from mrdist.pipeline.applying.refine import importance_of
-from mrdist.pipeline.judging._averages import mean_scores
 from mrdist.pipeline.judging._scores import score_splits, without_people
 from mrdist.planning import DEFAULT_MEMORY
 from mrdist.refinement import Refinement
+from mrdist.scoring import mean_scores
 from mrdist.storage import Images, StorageOptions, WeightsReader, redact
 from mrdist.storage.weights.mappings import MappingGroup, is_group
 

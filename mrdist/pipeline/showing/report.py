@@ -30,7 +30,6 @@ from mrdist.pipeline.showing._report_figures import (
     draw_reach,
     draw_sizes,
 )
-from mrdist.pipeline.showing.plot import read_images
 from mrdist.storage import (
     File,
     Images,
@@ -170,7 +169,7 @@ def _render(
     from jinja2 import Environment  # slow to import
 
     shown = _shown(entries)
-    inputs, targets = (read_images(images, label, rows) for label in labels)
+    inputs, targets = (images.read(label, rows) for label in labels)
     training = entries[0].model.attributes["training"]
     made = {entry.name: entry.model.predict(inputs) for entry in shown}
     weights = {entry.name: _rows_of(entry.model, images.shape) for entry in shown}
