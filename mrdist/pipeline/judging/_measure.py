@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mrdist.pipeline.applying.check import check_mapping
 from mrdist.pipeline.judging._scores import score_splits
 from mrdist.pipeline.judging._verdicts import scores_of_people
-from mrdist.pipeline.judging.evaluate import check_mapping
 from mrdist.planning import DEFAULT_MEMORY
 from mrdist.storage import Images, StorageOptions, WeightsReader, open_weights, stored_bytes
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import ParameterError
 from mrdist.geometry import ReceptiveField
+from mrdist.pipeline.applying.check import check_mapping
 from mrdist.pipeline.applying.refine import importance_of, norms_of
-from mrdist.pipeline.judging.evaluate import check_mapping
 from mrdist.pipeline.showing.info import info
 from mrdist.refinement import Refinement, blend
 from mrdist.storage import Images, StorageOptions, WeightsReader, is_local, normalize_url, open_weights, redact

@@ -14,10 +14,10 @@ import numpy.typing as npt
 from mrdist.analysis import Roles, WeightSurvey, patches, spread_pixels
 from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import ParameterError, StoreError
+from mrdist.pipeline.applying.check import check_mapping
 from mrdist.pipeline.judging._measure import measure_all, timed_inputs
 from mrdist.pipeline.judging._verdicts import interval_text, judge, name_of, sentences
 from mrdist.pipeline.judging.compare import RESULTS
-from mrdist.pipeline.judging.evaluate import check_mapping
 from mrdist.pipeline.showing._report_figures import (
     draw_error_maps,
     draw_errors,
