@@ -19,8 +19,6 @@ from mrdist.pipeline.training._prepare import prepare
 from mrdist.planning import Plan
 from mrdist.storage import Images, StorageOptions
 
-METHODS_COMPARED = ("mr", "l2", "l1", "l0", "pixel", "identity")
-
 
 @dataclass(frozen=True)
 class Contestant:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mrdist.methods.registry import METHODS_COMPARED
 from mrdist.moments import Color
-from mrdist.pipeline.judging._contest import METHODS_COMPARED, plan_comparison
+from mrdist.pipeline.judging._contest import plan_comparison
 from mrdist.pipeline.training.check import Cost
 from mrdist.planning import DEFAULT_MEMORY
 from mrdist.storage import StorageOptions

@@ -11,10 +11,10 @@ from os import fspath
 from typing import Any
 
 from mrdist.arguments import Address, plain_arguments
-from mrdist.methods.registry import METHODS
+from mrdist.methods.registry import METHODS, METHODS_COMPARED
 from mrdist.moments import Color
 from mrdist.pipeline.judging._components import choose_components
-from mrdist.pipeline.judging._contest import METHODS_COMPARED, plan_comparison
+from mrdist.pipeline.judging._contest import plan_comparison
 from mrdist.pipeline.judging._measure import measure, timed_inputs
 from mrdist.pipeline.judging._verdicts import judge, name_of
 from mrdist.pipeline.judging.evaluate import SPLITS
@@ -251,8 +251,15 @@ def draw_comparison(comparison: Mapping[str, Any]) -> bytes:
 
 
 def looks(row: Mapping[str, Any]) -> bool:
-    """Return whether the method of a row is one that learns something from its input."""
-    return row["method"] not in ("identity", "mean")
+    """Return whether the method of a row is one that learns something from its input.
+
+    Examples
+    --------
+    >>> looks({"method": "mr"}), looks({"method": "mean"}), looks({"method": "identity"})
+    (True, False, False)
+    """
+    method = METHODS.get(row["method"])  # None of the identity, and of a method of another mrdist
+    return row["method"] != "identity" if method is None else method.uses_input
 
 
 def sizes_and_errors(rows: Sequence[Mapping[str, Any]]) -> dict[str, tuple[int, float]]:

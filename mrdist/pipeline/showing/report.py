@@ -17,7 +17,7 @@ from mrdist.errors import ParameterError, StoreError
 from mrdist.pipeline.applying.check import check_mapping
 from mrdist.pipeline.judging._measure import measure_all, timed_inputs
 from mrdist.pipeline.judging._verdicts import interval_text, judge, name_of, sentences
-from mrdist.pipeline.judging.compare import RESULTS
+from mrdist.pipeline.judging.compare import RESULTS, looks
 from mrdist.pipeline.showing._report_figures import (
     draw_error_maps,
     draw_errors,
@@ -199,7 +199,7 @@ def _render(
         errors=draw_errors(table),
         sizes=draw_sizes(table),
         field_sizes=draw_field_sizes([entry.row for entry in entries], images.shape),
-        error_maps=draw_error_maps(made, inputs, targets),
+        error_maps=draw_error_maps({each.name: made[each.name] for each in shown if looks(each.row)}, inputs, targets),
         fields=draw_fields(fields, titles),
         reach=draw_reach(surveys),
         surveys={name: survey.to_dict() for name, survey in surveys.items()},

@@ -15,6 +15,7 @@ from mrdist.methods.choosing import choose_options, work_of
 from mrdist.methods.lesson import Lesson, check_choices
 from mrdist.methods.masked.plan import describe_training
 from mrdist.methods.options import check_fixed
+from mrdist.methods.registry import METHODS
 from mrdist.methods.training import TrainingWork
 from mrdist.moments import Color
 from mrdist.pipeline.training._mappings_together import MappingsWork
@@ -23,8 +24,6 @@ from mrdist.running.tasks import Place, RunOptions
 from mrdist.running.workers import check_workers, output_options
 from mrdist.storage import Images, StorageOptions, check_apart, normalize_url, redact
 from mrdist.storage.weights.mappings import mapping_name, mapping_url
-
-METHODS_THAT_SHARE = ("mr", "pixel")
 
 
 @dataclass(frozen=True)
@@ -146,7 +145,7 @@ def prepare_mappings(
         )
         for one, other in pairs
     }
-    if method in METHODS_THAT_SHARE and chosen["alpha"] != "cv":
+    if METHODS[method].shares_sums and chosen["alpha"] != "cv":
         fixed = {name: chosen[name] for name in ("alpha", "penalize_intercept")}
         others = {name: value for name, value in chosen.items() if name not in fixed}
         fixed |= check_fixed(**{"receptive_field": 1, "dilation": 1, **others})

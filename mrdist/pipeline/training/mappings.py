@@ -25,8 +25,6 @@ from mrdist.storage.weights.mappings import finish_mappings, mapping_url
 
 logger = logging.getLogger("mrdist")
 
-METHODS_THAT_SHARE = ("mr", "pixel")
-
 
 @dataclass(frozen=True)
 class MappingsReport(RunReport):
