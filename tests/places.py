@@ -1,4 +1,4 @@
-"""What lies at an address: all its bytes, and things that mrdist did not write."""
+"""What lies at an address: its bytes, and things that mrdist did not write."""
 
 from __future__ import annotations
 
@@ -30,3 +30,12 @@ def content(path):
     path = Path(path)
     files = [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
     return {str(each.relative_to(path)): each.read_bytes() for each in files}
+
+
+def chunks(store, *arrays):
+    """Return the bytes of every chunk of a store, by path; of some of its arrays, if any are named."""
+    return {
+        name: data
+        for name, data in content(store).items()
+        if "/c/" in name and (not arrays or name.split("/")[0] in arrays)
+    }
