@@ -281,7 +281,7 @@ def _masked(weights_url: str, storage_options: StorageOptions) -> MaskedWeights:
     if not isinstance(model, MaskedWeights):
         raise ParameterError(
             f"{redact(model.url)} was trained by the method {model.method}, which has no receptive fields to draw; "
-            "choose a mapping trained by mr."
+            "choose a mapping of masked regression."
         )
     return model
 
