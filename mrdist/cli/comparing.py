@@ -18,6 +18,7 @@ from mrdist.cli.options import (
     print_table,
 )
 from mrdist.cli.training_options import label_options, shared_option, table_option, usual_option
+from mrdist.methods.registry import METHODS_COMPARED
 
 
 class Names(click.ParamType[tuple[str, ...]]):
@@ -35,7 +36,7 @@ _comparison_options: tuple[Decorator, ...] = (
     click.option(
         "--methods",
         type=Names(),
-        default="mr,l2,l1,l0,pixel,identity",
+        default=",".join(METHODS_COMPARED),
         show_default=True,
         metavar="M,...",
         help="Methods of `mrdist train`, or identity.",

@@ -9,10 +9,11 @@ How a method is added
 `reduced_rank` is a small example to read beside this; `masked`, `whole` and `sparse` are three families.
 
 1. **The declaration**, in the ``__init__.py`` of the new folder: a `mrdist.methods.method.Method`, with the module and
-   the name of its work, its options with their defaults, what people read of it, and whether outputs may see all colour
-   channels. The module is imported when somebody trains, so whatever takes long to import belongs there. A default is
-   None where it follows from the images. Add ``SEARCH`` to the options of a method whose penalty cross-validation can
-   choose.
+   the name of its work, its options with their defaults, what people read of it, and what else `Method` asks: whether
+   outputs may see all colour channels, whether they depend on the input, whether mappings share sums, and the estimator
+   that fits the same to images in memory. The module is imported when somebody trains, so whatever takes long to import
+   belongs there. A default is None where it follows from the images. Add ``SEARCH`` to the options of a method whose
+   penalty cross-validation can choose.
 
 2. **The work**, a `mrdist.methods.training.TrainingWork`, is made of a lesson (images, labels, rows, colour), of how to
    run, and of all options by keyword. It checks in ``__init__`` what depends on the images, touches nothing, and has

@@ -2,6 +2,10 @@
 
 Only this package imports zarr, xarray and fsspec. A store carries the attribute ``mrdist`` with its ``kind``,
 ``format_version`` and whether it is ``complete``.
+
+Its wings stand on one another: ``access`` to places and chunks; then ``images``, and what all stores in the ``making``
+share; ``weights``; ``sums``. `mrdist.storage.reading_back` is above them all: it knows what every kind of store in the
+making keeps.
 """
 
 from mrdist.storage.access.fence import fenced_by

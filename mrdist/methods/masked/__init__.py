@@ -11,6 +11,7 @@ MR = Method(
     help="Each pixel from the few around it: small, fast, and good with a few dozen pairs.",
     knows_joint=True,
     shares_sums=True,
+    estimator=("mrdist.estimator", "MaskedRegression"),
 )
 PIXEL = Method(
     _HOME,

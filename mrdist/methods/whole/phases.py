@@ -44,7 +44,7 @@ from mrdist.running.tasks import RunOptions, Task
 from mrdist.selection import DEFAULT_ALPHAS, assign_folds, check_alphas
 from mrdist.solvers import check_alpha
 from mrdist.storage import Images, redact
-from mrdist.storage.making.reading_back import read_back_sums
+from mrdist.storage.reading_back import read_back_sums
 from mrdist.storage.weights.output import chunk_side
 from mrdist.storage.weights.whole import GlobalOutput, GlobalTraining
 

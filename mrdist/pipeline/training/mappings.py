@@ -11,13 +11,13 @@ from mrdist.arguments import Address, plain_arguments, shared_arguments
 from mrdist.execution import peak_memory
 from mrdist.methods.arguments import TRAINING, TrainArguments
 from mrdist.methods.lesson import versions
-from mrdist.pipeline.judging._averages import mean_scores
 from mrdist.pipeline.training._mappings_apart import train_apart
 from mrdist.pipeline.training._mappings_together import MappingsWork
 from mrdist.pipeline.training._prepare import prepare_mappings
 from mrdist.running.driving import driving, hold
 from mrdist.running.phases import drive
 from mrdist.running.reports import RunReport
+from mrdist.scoring import mean_scores
 from mrdist.storage import StorageOptions, redact
 from mrdist.storage.weights.mappings import finish_mappings, mapping_url
 

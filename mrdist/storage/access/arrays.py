@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,7 @@ class ArraySpec:
     dtype: npt.DTypeLike
     chunks: tuple[int, ...] | None = None
     values: npt.NDArray[Any] | None = None
-    compressors: Any = COMPRESSORS
+    compressors: Any = field(default_factory=lambda: COMPRESSORS)
 
     @classmethod
     def holding(cls, name: str, values: npt.NDArray[Any], *dimensions: str) -> ArraySpec:
