@@ -212,7 +212,7 @@ def test_killed_in_either_phase_it_goes_on(stores, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "where", ["mrdist.storage.weights.cross_validation.create_arrays", "mrdist.storage.weights.output.consolidate"]
+    "where", ["mrdist.storage.weights.masked.ArraySpec.holding", "mrdist.storage.weights.output.consolidate"]
 )
 def test_stopped_between_two_steps_it_goes_on(stores, tmp_path, monkeypatch, where):
     """At the barrier, half-way through the choice; and at the very end, when all is written."""

@@ -95,7 +95,7 @@ def test_a_row_of_what_is_not_in_the_registry(method):
 
 @every_method
 def test_mappings_share_sums_as_declared_and_are_those_of_train(method, images, tmp_path):
-    prepared = prepare_mappings(images, None, source="a", method=method, options={}, workers=0)
+    prepared = prepare_mappings(images, None, {"workers": 0}, source="a", method=method)
     assert isinstance(prepared.work, MappingsWork) == METHODS[method].shares_sums
     mrdist.train_mappings(images, tmp_path / "m.zarr", source="a", method=method, workers=0)
     mrdist.train(images, tmp_path / "w.zarr", source="a", target="c", method=method, workers=0)

@@ -16,7 +16,7 @@ from mrdist import MaskedRegression, open_weights
 from mrdist.errors import MissingChunkError, StoreError, StoreExistsError, StoreIncompleteError
 from mrdist.geometry import ReceptiveField, block_grid
 from mrdist.solvers import solve
-from mrdist.storage import MaskedTraining, describe, train_output, write_csr
+from mrdist.storage import MaskedTraining, TrainOutput, describe, write_csr
 from mrdist.storage.weights.output import chunk_side
 
 SHAPE = (20, 37)
@@ -32,7 +32,7 @@ def pairs(draw_images):
 
 
 def begin(url, training=TRAINING, block=(16, 16), overwrite=False):
-    return train_output(str(url), training, block, overwrite=overwrite)
+    return TrainOutput.begin(str(url), training, training.arrays, block, overwrite=overwrite)
 
 
 def write_blocks(output, pairs, statistics_of, chosen=slice(None)):

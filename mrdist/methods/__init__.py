@@ -39,11 +39,13 @@ How a method is added
    everything that decides the bytes, and names the layout of the arrays: ``masked`` (weights of a receptive field),
    ``global`` (codes of the whole image and their weights) or ``sparse`` (a CSR matrix). A method that keeps to one of
    these needs nothing more: whatever opens weights finds the reader by the layout, not by the method. A new layout is a
-   description, a `mrdist.storage.weights.output.WeightsOutput` that creates and writes its arrays, a
-   `mrdist.storage.weights.reader.WeightsReader`, and a line in the table of readers of that module.
+   description that says which arrays there are, each a `mrdist.storage.access.arrays.ArraySpec`, a
+   `mrdist.storage.weights.output.WeightsOutput` that writes them, a `mrdist.storage.weights.reader.WeightsReader`, and
+   a line in the table of readers of that module.
 
 5. **The options.** An option that another method has is there already. A new one is an entry in
-   `mrdist.methods.option_table`, with its domain and its help, and a parameter of `mrdist.train`.
+   `mrdist.methods.option_table`, with its domain and its help; with a line in
+   `mrdist.methods.arguments.MethodOptions`, editors and type checkers know it too.
 
 6. **The line** in `mrdist.methods.registry.METHODS`.
 

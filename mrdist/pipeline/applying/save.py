@@ -24,11 +24,11 @@ from mrdist.methods.option_table import OPTIONS
 from mrdist.methods.registry import METHODS
 from mrdist.running.driving import driving, hold
 from mrdist.running.workers import output_options
-from mrdist.storage import MaskedTraining, StorageOptions, normalize_url, train_output
+from mrdist.storage import MaskedTraining, StorageOptions, normalize_url
 from mrdist.storage.weights.masked import TrainOutput
 from mrdist.storage.weights.output import WeightsOutput
-from mrdist.storage.weights.sparse import SparseOutput, SparseTraining, sparse_output
-from mrdist.storage.weights.whole import GlobalOutput, GlobalTraining, global_output
+from mrdist.storage.weights.sparse import SparseOutput, SparseTraining
+from mrdist.storage.weights.whole import GlobalOutput, GlobalTraining
 
 _DTYPES: dict[int, npt.DTypeLike] = {255: np.uint8, 65535: np.uint16}
 
@@ -148,7 +148,7 @@ def _begin_masked(
         alpha=model.alpha_,
         penalize_intercept=bool(model.fitted_params_["penalize_intercept"]),
     )
-    output = train_output(url, training, training.shape, **begin)
+    output = TrainOutput.begin(url, training, training.arrays, training.shape, **begin)
     if output is not None:
         output.write_block(0, Block(0, 0, *training.shape), model.solution_)
     return output
@@ -163,7 +163,7 @@ def _begin_sparse(
         **_options_of(described["method"], model.fitted_params_),
         images=_fingerprint(solution.counts, solution.indices, solution.values),
     )
-    output = sparse_output(url, training, training.shape, **begin)
+    output = SparseOutput.begin(url, training, training.error_maps, training.shape, **begin)
     if output is not None:
         output.write_block(0, Block(0, 0, *training.shape), solution)
         for number in range(output.lay_out()):
@@ -182,7 +182,7 @@ def _begin_global(
     frame, lead = Block(0, 0, *training.shape), (training.n_groups,)
     unit = 255 if isinstance(model, MeanTarget) else model.unit_
     image_dtype = _DTYPES.get(unit, np.float32)  # which holds the 20 bits that count of floats
-    output = global_output(url, training, frame.shape, image_dtype, **begin)
+    output = GlobalOutput.begin(url, training, training.arrays(image_dtype), frame.shape, **begin)
     if output is None:
         return None
     maps = {

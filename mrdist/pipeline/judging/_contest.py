@@ -95,13 +95,10 @@ def plan_comparison(
         prepare(
             images,
             None,
+            {**each.options, "color": color, "workers": workers, "max_memory": max_memory},
             source=source,
             target=target,
             method=each.method,
-            options=each.options,
-            color=color,
-            workers=workers,
-            max_memory=max_memory,
         ).plan
         for each in contestants
         if each.method != "identity"

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Unpack
 
-from mrdist.geometry import Shape
-from mrdist.moments import Color
+from mrdist.methods.arguments import PlanArguments
 from mrdist.pipeline.training._prepare import prepare, prepare_mappings
-from mrdist.planning import DEFAULT_MEMORY, Cut
-from mrdist.storage import StorageOptions
+from mrdist.planning import Cut
 
 
 @dataclass(frozen=True)
@@ -54,14 +52,7 @@ def check_training(
     target: str | None = None,
     both_ways: bool = False,
     method: str = "mr",
-    color: Color = "shared",
-    split: str = "train",
-    dtype: str = "float32",
-    block: Shape | None = None,
-    workers: int | None = None,
-    max_memory: int | str = DEFAULT_MEMORY,
-    storage_options: StorageOptions = None,
-    **method_options: Any,
+    **how: Unpack[PlanArguments],
 ) -> Cost:
     """Raise what `mrdist.train` would raise before it begins its output.
 
@@ -73,20 +64,10 @@ def check_training(
         Labels; without a target, what `mrdist.train_mappings` would train is checked.
     both_ways
         As in `mrdist.train_mappings`.
-    method, color, split, dtype, block, workers, max_memory, storage_options, method_options
+    method, how
         As in `mrdist.train`.
     """
-    given: dict[str, Any] = {
-        "method": method,
-        "options": method_options,
-        "color": color,
-        "split": split,
-        "dtype": dtype,
-        "block": block,
-        "workers": workers,
-        "max_memory": max_memory,
-        "storage_options": storage_options,
-    }
     if target is None:
-        return Cost.of_all(prepare_mappings(images_url, None, source=source, both_ways=both_ways, **given).plans)
-    return Cost.of_all([prepare(images_url, None, source=source, target=target, **given).plan])
+        group = prepare_mappings(images_url, None, how, source=source, both_ways=both_ways, method=method)
+        return Cost.of_all(group.plans)
+    return Cost.of_all([prepare(images_url, None, how, source=source, target=target, method=method).plan])
