@@ -376,4 +376,3 @@ class GlobalModel(Model):
             f"weights of method {self.method} are dense, not sparse; export a mapping with receptive fields, or one of "
             "learned sparsity."
         )
-
