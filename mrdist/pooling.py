@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from itertools import pairwise
 from math import comb
 from typing import Any, Self
 
@@ -29,35 +30,10 @@ import numpy.typing as npt
 
 from mrdist._kernels.lanes_strict import SOLVE_LANES
 from mrdist._kernels.pooling import pool_gram, pool_products
-from mrdist.geometry import Block, ReceptiveField, Shape
+from mrdist.geometry import POOLED_COLUMNS, Block, ReceptiveField, Shape, pooled_rows
 from mrdist.moments import SufficientStatistics
 
 Array = npt.NDArray[Any]
-
-POOLED_BYTES = 16 << 20
-"""Of the systems that are pooled at a time, unless one row of a tile has more."""
-_TILE_ROWS = 32
-_TILE_COLUMNS = 128
-
-
-def lenders(block: Block, radius: int, shape: Shape) -> Block:
-    """Return the pixels whose sums a block of output pixels needs.
-
-    Parameters
-    ----------
-    block
-        The output pixels.
-    radius
-        Of the kernel.
-    shape
-        Height and width of the image.
-
-    Examples
-    --------
-    >>> lenders(Block(0, 16, 16, 32), 8, (64, 64))
-    Block(y0=0, x0=8, y1=24, x1=40)
-    """
-    return block.grown(radius).clipped(shape)
 
 
 @dataclass(frozen=True)
@@ -80,14 +56,14 @@ class Pool:
 
     @classmethod
     def of(cls, block: Block, radius: int, shape: Shape, summed: Block) -> Self:
-        """Return the pool of a block whose sums reach over ``summed``, which holds its `lenders`.
+        """Return the pool of a block whose sums reach over ``summed``, which holds its lenders.
 
         Examples
         --------
         >>> Pool.of(Block(0, 16, 16, 32), 8, (64, 64), summed=Block(0, 8, 24, 40)).block
         Block(y0=0, x0=8, y1=16, x1=24)
         """
-        return cls(radius, _shifted(block, summed), _shifted(Block(0, 0, *shape), summed))
+        return cls(radius, block.seen_from(summed), Block(0, 0, *shape).seen_from(summed))
 
     @classmethod
     def alone(cls, statistics: SufficientStatistics) -> Self:
@@ -108,15 +84,16 @@ class Pool:
         return np.array([comb(2 * radius, k) / 4**radius for k in range(2 * radius + 1)])
 
     def tiles(self, n_unknowns: int) -> list[Block]:
-        """Cut the output pixels into rectangles whose systems are pooled at a time."""
-        row = 8 * _n_entries(n_unknowns) * _TILE_COLUMNS
-        height = max(1, min(_TILE_ROWS, POOLED_BYTES // row))
+        """Cut the output pixels into rectangles whose systems are pooled at a time: apart along the image's border.
+
+        Where all neighbours are in the image, taps share their work.
+        """
         y0, x0, y1, x1 = _corners(self.block)
-        return [
-            Block(y, x, min(y + height, y1), min(x + _TILE_COLUMNS, x1))
-            for y in range(y0, y1, height)
-            for x in range(x0, x1, _TILE_COLUMNS)
-        ]
+        top, left, bottom, right = _corners(self.image)
+        margin = max(self.radius, SOLVE_LANES)
+        rows = _cuts(y0, y1, top + self.radius, bottom - self.radius, pooled_rows(n_unknowns))
+        columns = _cuts(x0, x1, left + margin, right - margin, POOLED_COLUMNS)
+        return [Block(y, x, y_end, x_end) for y, y_end in pairwise(rows) for x, x_end in pairwise(columns)]
 
     def systems(self, statistics: SufficientStatistics, tile: Block) -> tuple[Array, Array]:
         """Return the systems of a tile's pixels, from the sums of all that lend to them.
@@ -185,22 +162,14 @@ def crop(statistics: SufficientStatistics, part: Block) -> SufficientStatistics:
     )
 
 
-def pooled_bytes(n_unknowns: int, n_targets: int) -> int:
-    """Return the bytes of the systems that are pooled at a time, of ``n_targets`` that share theirs."""
-    row = 8 * (_n_entries(n_unknowns) + n_targets * n_unknowns) * _TILE_COLUMNS
-    return max(row, min(_TILE_ROWS * row, 2 * POOLED_BYTES))
-
-
-def _n_entries(n_unknowns: int) -> int:
-    return n_unknowns * (n_unknowns + 1) // 2
+def _cuts(start: int, stop: int, low: int, high: int, most: int) -> list[int]:
+    """Cut a range at ``low`` and ``high``, and into parts that are no longer than ``most``."""
+    ends = sorted({start, stop, *(cut for cut in (low, high) if start < cut < stop)})
+    return [*(cut for one, other in pairwise(ends) for cut in range(one, other, most)), stop]
 
 
 def _corners(block: Block) -> tuple[int, int, int, int]:
     return block.y0, block.x0, block.y1, block.x1
-
-
-def _shifted(block: Block, origin: Block) -> Block:
-    return Block(block.y0 - origin.y0, block.x0 - origin.x0, block.y1 - origin.y0, block.x1 - origin.x0)
 
 
 @lru_cache(maxsize=8)

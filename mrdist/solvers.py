@@ -33,6 +33,7 @@ from mrdist.pooling import Pool, crop
 
 Array = npt.NDArray[Any]
 Prior = Literal["zero", "identity"]
+PRIORS: tuple[Prior, ...] = ("zero", "identity")
 
 
 @dataclass(frozen=True)

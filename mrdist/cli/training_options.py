@@ -143,6 +143,8 @@ def solving_options(command: Command) -> Command:
         command,
         *_field_options,
         table_option("alpha", default=0.4, show_default=True),
+        table_option("pool", default=0, show_default=True),
+        table_option("prior", default="zero", show_default=True),
         table_option("penalize_intercept", default=True, show_default=True),
         *map(shared_option, ("dtype", "block", "max_memory")),
     )

@@ -6,10 +6,12 @@ import numpy as np
 import numpy.typing as npt
 
 from mrdist.errors import ExecutionError, SolveError
-from mrdist.geometry import ReceptiveField
+from mrdist.geometry import Block, ReceptiveField
 from mrdist.moments import SufficientStatistics
+from mrdist.pooling import Pool, crop
 from mrdist.running.tasks import Task
 from mrdist.solvers import Solution, solve
+from mrdist.storage import MaskedTraining
 
 
 def warm_up() -> None:
@@ -27,13 +29,33 @@ def warm_up() -> None:
 
 def solve_block(
     statistics: SufficientStatistics,
-    alpha: float | npt.NDArray[np.float64],
+    training: MaskedTraining,
     task: Task,
     *,
-    penalize_intercept: bool,
+    summed: Block | None = None,
+    alpha: npt.NDArray[np.float64] | None = None,
 ) -> Solution:
-    """Solve a block; an error names it."""
+    """Solve a block; an error names it.
+
+    Parameters
+    ----------
+    statistics
+        Sums of the training's field.
+    training
+        What is trained.
+    task
+        The block.
+    summed
+        Pixels of the sums, by default those that the block needs.
+    alpha
+        Penalties, shape (group, y, x), where every pixel has its own.
+    """
+    summed = training.lenders(task.block) if summed is None else summed
+    pool = Pool.of(task.block, training.pool, training.shape, summed) if training.pool else None
+    sums = statistics if pool else crop(statistics, task.block.seen_from(summed))
+    penalty = training.alpha if alpha is None else alpha
+    assert penalty is not None
     try:
-        return solve(statistics, alpha, penalize_intercept=penalize_intercept)
+        return solve(sums, penalty, penalize_intercept=training.penalize_intercept, pool=pool, prior=training.prior)
     except SolveError as error:
         raise SolveError(f"in block {task.index} ({task.block}), {error}") from error

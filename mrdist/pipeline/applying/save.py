@@ -135,6 +135,8 @@ def _begin_masked(
         dilation=field.dilation,
         alpha=model.alpha_,
         penalize_intercept=bool(model.fitted_params_["penalize_intercept"]),
+        pool=int(model.fitted_params_.get("pool", 0)),
+        prior=model.fitted_params_.get("prior", "zero"),
     )
     output = train_output(url, training, training.shape, **begin)
     if output is not None:

@@ -79,6 +79,8 @@ def estimate(
     method: str = "mr",
     receptive_field: int | Sequence[int] | None = None,
     dilation: int | Sequence[int] | None = None,
+    pool: int | Sequence[int] | None = None,
+    prior: str | None = None,
     alpha: float | Literal["cv"] | None = None,
     alphas: Sequence[float] | None = None,
     folds: int | None = None,
@@ -112,8 +114,8 @@ def estimate(
         Of the uint8 images to train on: number of pairs, side in pixels, and 1 or 3 channels.
     chunks
         Images, rows and columns of a chunk, by default those that `mrdist.ingest` would choose.
-    method, receptive_field, dilation, alpha, alphas, folds, rule, seed, color, penalize_intercept, gamma, components,
-    window, max_iterations, nonzeros, tolerance, dtype, block
+    method, receptive_field, dilation, pool, prior, alpha, alphas, folds, rule, seed, color, penalize_intercept, gamma,
+    components, window, max_iterations, nonzeros, tolerance, dtype, block
         As in `mrdist.plan`.
     workers, max_memory
         As in `mrdist.plan`.
@@ -148,6 +150,8 @@ def estimate(
         "options": {
             "receptive_field": receptive_field,
             "dilation": dilation,
+            "pool": pool,
+            "prior": prior,
             "alpha": alpha,
             "penalize_intercept": penalize_intercept,
             "gamma": gamma,

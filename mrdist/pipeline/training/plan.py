@@ -29,6 +29,8 @@ def plan(
     method: str = "mr",
     receptive_field: int | Sequence[int] | None = None,
     dilation: int | Sequence[int] | None = None,
+    pool: int | Sequence[int] | None = None,
+    prior: str | None = None,
     alpha: float | Literal["cv"] | None = None,
     alphas: Sequence[float] | None = None,
     folds: int | None = None,
@@ -70,6 +72,8 @@ def plan(
         options={
             "receptive_field": receptive_field,
             "dilation": dilation,
+            "pool": pool,
+            "prior": prior,
             "alpha": alpha,
             "penalize_intercept": penalize_intercept,
             "gamma": gamma,
@@ -111,7 +115,8 @@ def measure_reading(lesson: Lesson, workload: Workload, plan: Plan) -> tuple[flo
     n_bytes = block_bytes(replace(workload, n_stored=slab), middle, slab)
     starts = cycle(range(0, workload.n_stored - slab + 1, slab))
     mapping = lesson.source if workload.n_sources else lesson.target, lesson.target
-    reader = BandReader(images, [mapping], workload.field, middle, slab)
+    summed = middle.lenders(workload.pool, images.shape)
+    reader = BandReader(images, [mapping], workload.field, summed, slab)
 
     def read(start: int) -> None:
         for band in range(reader.n_bands):

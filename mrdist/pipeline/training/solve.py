@@ -40,6 +40,8 @@ def solve(
     alpha: float = 0.4,
     receptive_field: int | None = None,
     dilation: int | None = None,
+    pool: int = 0,
+    prior: str = "zero",
     penalize_intercept: bool = True,
     dtype: str = "float32",
     block: Shape | None = None,
@@ -59,7 +61,7 @@ def solve(
         A statistics store, see `mrdist.accumulate`.
     weights_url
         Where the weights go. An unfinished store is resumed; a complete one is left unchanged.
-    alpha, penalize_intercept
+    alpha, pool, prior, penalize_intercept
         As in `mrdist.MaskedRegression`.
     receptive_field, dilation
         A field whose taps are taps of the store's; by default the store's own.
@@ -88,7 +90,7 @@ def solve(
     weights_storage_options = output_options(weights_url, weights_storage_options, storage_options)
     check_apart(statistics_url, weights_url)
     check_choices("shared", dtype=dtype)
-    chosen = check_options({"alpha": alpha, "penalize_intercept": penalize_intercept})
+    chosen = check_options({"alpha": alpha, "penalize_intercept": penalize_intercept, "pool": pool, "prior": prior})
     limit, n_slots = check_workers(workers, scheduler, statistics_url, weights_url, max_memory=max_memory)
     statistics = Statistics.open(statistics_url, storage_options)
     accumulation = statistics.accumulation
@@ -120,6 +122,7 @@ def solve(
         weight_itemsize=np.dtype(dtype).itemsize,
         weight_chunk=chunk_side(accumulation.shape),
         n_inputs=accumulation.n_inputs,
+        pool=training.pool,
     )
     output = Place(weights_url, weights_storage_options)
     run = RunOptions(output, block, workers, scheduler, limit, n_slots, overwrite, progress)
@@ -175,10 +178,6 @@ def _solve_block(task: Task) -> int:
     """Do one block from reading to writing; return the process's peak of resident bytes."""
     output = TrainOutput.open(task.output.url, task.output.options)
     training = output.training
-    statistics = Statistics.open(task.source.url, task.source.options).read(task.block)
-    assert training.alpha is not None
-    solution = solve_block(
-        statistics.restrict(training.field), training.alpha, task, penalize_intercept=training.penalize_intercept
-    )
-    output.write_block(task.index, task.block, solution)
+    statistics = Statistics.open(task.source.url, task.source.options).read(training.lenders(task.block))
+    output.write_block(task.index, task.block, solve_block(statistics.restrict(training.field), training, task))
     return peak_memory()

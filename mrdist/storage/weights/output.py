@@ -42,6 +42,8 @@ from mrdist.storage.weights.cv_table import write_table
 Described = TypeVar("Described", bound="Training")
 
 DEFAULT_METHOD = "mr"
+_UNSAID = {"method": DEFAULT_METHOD, "pool": 0, "prior": "zero"}
+"""What a stored training means that does not say it."""
 _STRIP_BYTES = 16 << 20
 """Of an error map, read at once when its scores are taken."""
 
@@ -96,6 +98,10 @@ class Training(MappedImages):
     width: int
     n_channels: int
     n_images: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what goes into the attribute ``training``."""
+        return asdict(self)
 
 
 class WeightsOutput:
@@ -237,7 +243,7 @@ def begin_output(
             "format_version": FORMAT_VERSION,
             "complete": False,
             "layout": training.layout,
-            "training": asdict(training),
+            "training": training.to_dict(),
         }
         group = create_group(url, storage_options, attributes)
         create_arrays(group, training)
@@ -261,7 +267,7 @@ def resume_output(url: str, storage_options: StorageOptions) -> tuple[str, zarr.
 
 def as_asked(training: Mapping[str, Any], search: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return a stored training as its user asked for it: with the candidates of a search instead of its choice."""
-    described = {"method": DEFAULT_METHOD} | dict(training)
+    described = _UNSAID | dict(training)
     if search is None:
         return described
     asked = {name: value for name, value in search.items() if name != "chosen"}

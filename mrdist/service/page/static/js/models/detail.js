@@ -79,7 +79,7 @@ function tellFacts(list, model, provenance) {
   const chosen = model.cross_validation?.chosen;
   facts(list, [
     ["Method", methodName(model.method)],
-    ["Receptive field", model.receptive_field ? `${model.receptive_field} × ${model.receptive_field}${model.dilation > 1 ? `, dilation ${model.dilation}` : ""}` : null],
+    ["Receptive field", model.receptive_field ? `${model.receptive_field} × ${model.receptive_field}${model.dilation > 1 ? `, dilation ${model.dilation}` : ""}${model.pool ? `, pool ${model.pool}` : ""}` : null],
     ["Alpha", model.alpha === null || model.alpha === undefined ? null : `${model.alpha}${chosen ? " (cross-validation)" : ""}`],
     ["Colour", model.channels > 1 ? model.color : "gray"],
     ["Image", `${model.shape.join(" × ")} pixels`],
