@@ -42,7 +42,7 @@ BAD = {
     "receptive_field": (0, 2, -3, *NO_WHOLE, [3, 4], [], [1.5], SIZE * 2 + 1),
     "dilation": (0, -1, *NO_WHOLE, [0], [], SIZE),
     "pool": (-1, 129, *NO_WHOLE, [2, -1], [], SIZE * 10),
-    "prior": ("one", 0, None.__class__, ["zero"]),
+    "prior": ("one", 1, ["zero"]),
     "alpha": (0, -1, NAN, INF, *NO_NUMBER, [0.1]),
     "penalize_intercept": (1, 0, "no", 0.5),
     "gamma": (0, -1, NAN, INF, *NO_NUMBER),

@@ -255,8 +255,8 @@ def test_without_a_pool_stores_say_what_they_said(small_images_store, tmp_path):
         commands.succeed(*train)
         found = commands.attributes(tmp_path / f"{name}.zarr")
         assert not {"pool", "prior"} & {*found["training"], *found.get("cross_validation", ())}
-        assert "already complete" in commands.succeed(*train, "--pool", 0, "--prior", "zero").out
-        for other, there in ((("--pool", 2), "pool is 0 there and 2 here"), (("--prior", "identity"), "prior is zero")):
+        assert "already complete" in commands.succeed(*train, "--pool", 0, "--prior", "zero").stdout
+        for other, there in ((("--pool", 2), "pool is 0 there and"), (("--prior", "identity"), "prior is zero")):
             assert there in commands.failure(*train, *other)
     assert "pool is 0 there and [0, 2] here" in commands.failure(*train, "--pool", "0,2")
 

@@ -72,7 +72,8 @@ def _search_bytes(workload: Workload, search: SearchSizes, block: Shape) -> int:
     """Return the bytes of what a block needs besides the sums of its folds and their total."""
     others = [field for field in search.fields if field != workload.field]  # their sums are copied from the whole
     copies = [3 * total_bytes(workload, block, field) for field in others]  # of the total, a fold and the rest
-    rest = [total_bytes(workload, block)] if workload.field in search.fields else []
+    own = 2 if workload.pool else 1  # without margins, those of a fold are copied
+    rest = [own * total_bytes(workload, block)] if workload.field in search.fields else []
     n_maps = search.n_alphas * ((search.n_folds if search.per_pixel else 0) + 2) + 2
     return (
         max(copies + rest)

@@ -10,7 +10,7 @@ from mrdist.geometry import Shape
 from mrdist.methods.lesson import Lesson
 from mrdist.methods.masked.plan import describe_training, plan_blocks, workload_of
 from mrdist.methods.masked.search import SearchWork
-from mrdist.methods.masked.solving import solve_block, warm_up
+from mrdist.methods.masked.solving import solve_block, warm_up_for
 from mrdist.methods.masked.sums import sum_images
 from mrdist.methods.options import check_fixed
 from mrdist.methods.training import TrainingWork
@@ -61,7 +61,7 @@ class MaskedWork(TrainingWork[TrainOutput]):
     @property
     def prepare(self) -> Callable[[], None]:
         """What compiles the kernels."""
-        return warm_up
+        return warm_up_for(self.training)
 
     def phases(self, output: TrainOutput, cut: Cut) -> Iterator[Phase]:
         """Yield the one phase."""

@@ -23,7 +23,7 @@ from mrdist.execution import peak_memory
 from mrdist.geometry import ReceptiveField, Shape, check_pool, common_field
 from mrdist.methods.lesson import Lesson
 from mrdist.methods.masked.plan import describe_training, plan_blocks, workload_of
-from mrdist.methods.masked.solving import solve_block, warm_up
+from mrdist.methods.masked.solving import is_lent, solve_block, warm_up, warm_up_lent
 from mrdist.methods.masked.sums import sum_folds
 from mrdist.methods.options import as_list
 from mrdist.methods.training import Trained, TrainingWork
@@ -176,7 +176,7 @@ class SearchWork(TrainingWork[SearchOutput | TrainOutput]):
     @property
     def prepare(self) -> Callable[[], None]:
         """What compiles the kernels."""
-        return _warm_up
+        return _warm_up_lent if is_lent(self.training) else _warm_up
 
     def phases(self, output: SearchOutput | TrainOutput, cut: Cut) -> Iterator[Phase]:
         """Yield the search, which ends with a choice, and the solve.
@@ -294,18 +294,16 @@ def validate(
     """
     per_pixel = search.rule == "pixel"
     errors, best = [], []
-    summed = training.lenders(task.block)
-    block = task.block.seen_from(summed)
     for field, radius in search.models:
-        whole = total.restrict(field)
-        pool = Pool.of(task.block, radius, training.shape, summed) if radius else None
+        needed = task.block.lenders(radius, training.shape)
+        part, block = needed.seen_from(training.lenders(task.block)), task.block.seen_from(needed)
+        pool = Pool.of(task.block, radius, training.shape, needed) if radius else None
+        whole = crop(total, part).restrict(field)
         maps = []
         columns = []
         for fold in folds:
-            held_out = fold.restrict(field)
-            others = whole.subtract(held_out)
-            others = others if pool else crop(others, block)
-            sse = _errors(others, crop(held_out, block), search.alphas, pool, training, task)
+            held_out = crop(fold, part).restrict(field)
+            sse = _errors(whole.subtract(held_out), crop(held_out, block), search.alphas, pool, training, task)
             columns.append(sum_tiles(sse, side))
             if per_pixel:
                 maps.append(sse)
@@ -406,6 +404,17 @@ def _solve_block(task: Task) -> int:
 def _warm_up() -> None:
     """Compile the kernels once and leave them on disk for the workers."""
     warm_up()
+    _try_errors("zero")
+
+
+def _warm_up_lent() -> None:
+    """Compile the kernels of pools and priors, too."""
+    warm_up_lent()
+    _try_errors("zero", "identity")
+
+
+def _try_errors(*priors: Prior) -> None:
     pixel = np.zeros((2, 1, 1, 1), dtype=np.uint8)
     statistics = SufficientStatistics.zeros(ReceptiveField(1), (1, 1), n_groups=1, unit=255).update(pixel, pixel)
-    sum_tiles(validation_errors(statistics, statistics, [1.0]).sse, 1)
+    for prior in priors:
+        sum_tiles(validation_errors(statistics, statistics, [1.0], prior=prior).sse, 1)

@@ -11,7 +11,7 @@ from mrdist.execution import peak_memory
 from mrdist.geometry import Block, Shape, block_grid
 from mrdist.methods.lesson import versions
 from mrdist.methods.masked.plan import workload_of
-from mrdist.methods.masked.solving import solve_block, warm_up
+from mrdist.methods.masked.solving import solve_block, warm_up_for
 from mrdist.methods.masked.sums import sum_mappings
 from mrdist.planning import Cut, Plan, Workload, block_bytes, plan_training
 from mrdist.running.phases import Phase, Work
@@ -157,7 +157,7 @@ class MappingsWork(Work[list[_Members], dict[str, Scores]]):
     @property
     def prepare(self) -> Callable[[], None]:
         """What compiles the kernels."""
-        return warm_up
+        return warm_up_for(*self.trainings.values())
 
     def phases(self, output: list[_Members], cut: Cut) -> Iterator[Phase]:  # noqa: ARG002
         """Yield the one phase."""

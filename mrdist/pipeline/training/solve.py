@@ -10,7 +10,7 @@ from mrdist.arguments import Address, plain_arguments
 from mrdist.execution import peak_memory
 from mrdist.geometry import Shape, block_grid
 from mrdist.methods.lesson import check_choices, versions
-from mrdist.methods.masked.solving import solve_block, warm_up
+from mrdist.methods.masked.solving import solve_block, warm_up_for
 from mrdist.methods.options import check_options, choose_field
 from mrdist.methods.training import Trained, TrainReport, already_trained, trained
 from mrdist.planning import DEFAULT_MEMORY, Cut, StoredSums, plan_solving
@@ -159,7 +159,7 @@ class _Solving(Work[TrainOutput, Trained]):
     @property
     def prepare(self) -> Callable[[], None]:
         """What compiles the kernels."""
-        return warm_up
+        return warm_up_for(self.training)
 
     def phases(self, output: TrainOutput, cut: Cut) -> Iterator[Phase]:
         """Yield the one phase."""
