@@ -147,6 +147,8 @@ def _begin_masked(
         dilation=field.dilation,
         alpha=model.alpha_,
         penalize_intercept=bool(model.fitted_params_["penalize_intercept"]),
+        pool=int(model.fitted_params_.get("pool", 0)),
+        prior=model.fitted_params_.get("prior", "zero"),
     )
     output = TrainOutput.begin(url, training, training.arrays, training.shape, **begin)
     if output is not None:
