@@ -115,8 +115,8 @@ class _Ingest(click.Command):
 @click.option(
     "--faces",
     metavar="one|largest",
-    help="Of a photograph with several faces, with --align landmarks: one, the default, leaves it out unless the others "
-    "are less than half as large; largest takes the largest.",
+    help="Of a photograph with several faces, with --align landmarks: one, the default, leaves it out unless the "
+    "others are less than half as large; largest takes the largest.",
 )
 @click.option(
     "--landmark-model", metavar="FILE", help="With --align landmarks: a .task file of MediaPipe's face landmarker."

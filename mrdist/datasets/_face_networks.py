@@ -11,10 +11,14 @@ MediaPipe's own library is not used: it reports its use to its makers over the n
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -126,11 +130,20 @@ class Networks:
                 f"landmark model {path} cannot be read as a face landmarker of MediaPipe, a .task file with "
                 f"{', '.join(_NETWORKS)}: {error}."
             ) from error
-        from ai_edge_litert.interpreter import Interpreter  # brings 60 MB
+        try:
+            from ai_edge_litert.interpreter import Interpreter  # brings 60 MB
+        except (ImportError, OSError) as error:
+            raise ParameterError(
+                f"the package ai-edge-litert, which finds faces, cannot be loaded: {error}."
+            ) from error
 
-        self._networks = [Interpreter(model_content=content, num_threads=1) for content in contents]
-        for network in self._networks:
-            network.allocate_tensors()
+        try:
+            with _quiet():
+                self._networks = [Interpreter(model_content=content, num_threads=1) for content in contents]
+                for network in self._networks:
+                    network.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise ParameterError(f"landmark model {path} holds networks that cannot be run: {error}.") from error
         self._lock = threading.Lock()
 
     def _run(self, number: int, values: npt.NDArray[np.floating]) -> list[npt.NDArray[np.float32]]:
@@ -144,14 +157,14 @@ class Networks:
         """Look for faces in a window of a picture; those of at least this score are returned, all of them."""
         seen = window.cut(picture, _SEEN)
         numbers, scores = self._run(0, np.asarray(seen) / 127.5 - 1)
-        scores = _sigmoid(scores[0, :, 0])
-        chosen = np.flatnonzero(scores >= least)
+        sure = _sigmoid(scores[0, :, 0])
+        chosen = np.flatnonzero(sure >= least)
         pairs = numbers[0, chosen].astype(np.float64).reshape(-1, 8, 2) / _SEEN
         places = _PLACES[chosen]
         middles, halves = pairs[:, 0] + places, pairs[:, 1] / 2
         points = pairs[:, 2:] + places[:, np.newaxis]
         boxes = []
-        for score, middle, half, six in zip(scores[chosen], middles, halves, points, strict=True):
+        for score, middle, half, six in zip(sure[chosen], middles, halves, points, strict=True):
             corners = window.to_picture(np.stack([middle - half, middle + half]))
             boxes.append(Box(float(score), corners, window.to_picture(six)))
         return boxes
@@ -225,6 +238,27 @@ def _places() -> Floats:
 _PLACES = _places()
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep a line on how networks are run from stderr; LiteRT writes it past Python and cannot be told not to."""
+    with tempfile.TemporaryFile() as written:
+        try:
+            stderr = os.dup(2)
+        except OSError:  # closed
+            yield
+            return
+        os.dup2(written.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            written.seek(0)
+            rest = b"".join(line for line in written if not line.startswith(b"INFO: Created TensorFlow Lite"))
+            with suppress(OSError):
+                os.write(stderr, rest)
+            os.close(stderr)
+
+
 @lru_cache(maxsize=1)
 def _load(path: str, modified: int, process: int) -> Networks:  # noqa: ARG001
     return Networks(path)
@@ -233,7 +267,7 @@ def _load(path: str, modified: int, process: int) -> Networks:  # noqa: ARG001
 def load(path: str) -> Networks:
     """Return the networks of a ``.task`` file; the process keeps those that it used last."""
     try:
-        modified = os.stat(path).st_mtime_ns
+        modified = Path(path).stat().st_mtime_ns
     except OSError:
         modified = 0  # reading it tells what is wrong
     return _load(path, modified, os.getpid())

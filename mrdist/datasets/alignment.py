@@ -61,8 +61,7 @@ class AlignedTake:
         and the others have
 
         ``inliers``
-            Number of matched features, or of points found on both faces, that agree on the movement of the head; more
-            is better.
+            Number of matched features that agree on the movement of the head; more is better.
         ``residual``
             Their mean distance in pupil distances; less is better.
         ``correlation``
@@ -71,8 +70,11 @@ class AlignedTake:
             Factor of the gray levels and, of 255, the offset added afterwards, to match the anchor's; 1 and 0 if the
             light was the same.
 
-        and all of them, where points were found on the photographs,
+        and where points were found on the photographs
 
+        ``still``
+            Instead of the first two, the mean distance of points that no expression moves, after the movement of the
+            head, in pupil distances; less is better.
         ``confidence``
             How sure these are, see `mrdist.datasets.detection.Face`; more is better.
     positions : dict of str to float64 array of shape (4225, 2)
@@ -247,7 +249,10 @@ def align_take(
         positions[label] = registration.mapping(positions[anchor])
         image = resample(photographs[label], positions[label], size)
         images[label] = _to_uint8(image * registration.exposure + registration.offset)
-        measures[label] = {name: float(getattr(registration, name)) for name in _MEASURES}
+        names = _MEASURES if pairs is None else _MEASURES[2:]
+        measures[label] = {name: float(getattr(registration, name)) for name in names}
+        if pairs is not None:
+            measures[label]["still"] = registration.residual
     for label in set(marks) & set(measures):
         measures[label]["confidence"] = marks[label].confidence
     sizes = {label: photograph.shape[:2] for label, photograph in photographs.items()}
@@ -258,7 +263,7 @@ _MEASURES = ("inliers", "residual", "correlation", "exposure", "offset")
 #: What `AlignedTake.quality` may hold.
 MEASURES = ("landmarks", "likeness", *_MEASURES)
 #: And where points were found on the photographs.
-MARKED = ("confidence",)
+MARKED = ("still", "confidence")
 #: Measure -> its unit and the usual values, within which 95 of 100 photographs of the London Set lie. Look at others.
 MEANINGS: Labelled[str, tuple[str, str]] = {
     "landmarks": ("sides of the frame", "at most 0.007"),
@@ -268,6 +273,7 @@ MEANINGS: Labelled[str, tuple[str, str]] = {
     "correlation": ("correlation", "at least 0.9"),
     "exposure": ("factor", "0.96 to 1.02"),
     "offset": ("gray levels of 255", "-6 to 7"),
+    "still": ("pupil distances", "at most 0.035"),
     "confidence": ("0 to 1", "at least 0.94"),
 }
 
@@ -282,7 +288,7 @@ def badness(measure: str, value: float) -> float:
     >>> badness("exposure", 0.8) > badness("exposure", 1.1)
     True
     """
-    if measure in ("landmarks", "residual"):
+    if measure in ("landmarks", "residual", "still"):
         return value
     if measure in ("exposure", "offset"):
         return abs(value - (measure == "exposure"))

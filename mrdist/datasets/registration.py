@@ -1,8 +1,8 @@
 """How a person moved between two photographs: from one photograph's pixels to the other's.
 
-A similarity from matched features, or from points found on both faces, takes up the movement of the head; a smooth flow takes up its turning,
-which shifts nose, ears and outline against each other. Neither looks at the mouth, and inside the face the
-flow is so smooth that it can follow a turning head but not a moving cheek: the expression stays. The flow
+A similarity from matched features, or from points found on both faces, takes up the movement of the head; a smooth flow
+takes up its turning, which shifts nose, ears and outline against each other. Neither looks at the mouth, and inside the
+face the flow is so smooth that it can follow a turning head but not a moving cheek: the expression stays. The flow
 inside the face is estimated from the face alone, since hair and outline have the most contrast.
 """
 

