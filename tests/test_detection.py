@@ -77,7 +77,7 @@ def test_several_faces(astronaut):
     faces = find_faces(np.asarray(scene), thorough=True)
     assert [round(face.points[:, 0].mean()) // 550 for face in faces] == [0, 1]
     assert faces[0].pupil_distance == pytest.approx(4 * faces[1].pupil_distance, rel=0.05)
-    assert find_faces(np.asarray(scene))[0].pupil_distance == pytest.approx(faces[0].pupil_distance)
+    assert find_faces(np.asarray(scene))[0].pupil_distance == pytest.approx(faces[0].pupil_distance, rel=0.02)
 
 
 def test_other_things_show_no_face():

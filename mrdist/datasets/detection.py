@@ -106,9 +106,9 @@ def find_faces(
 ) -> list[Face]:
     """Find the faces of a photograph.
 
-    Faces are found from about a twentieth of the photograph's longer side on, turned to a side by up to about 45 degrees
-    or tilted by up to about 80, also drawn ones. The answer depends on the photograph alone, and in the last digits on
-    the kind of processor.
+    Faces are found from about a twentieth of the photograph's longer side on, turned to a side by up to about 45
+    degrees or tilted by up to about 80, also drawn ones. The answer depends on the photograph alone, and in the last
+    digits on the kind of processor.
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ def _settled(networks: Networks, picture: Image.Image, window: Window) -> tuple[
 
 
 def _searches(size: tuple[int, int]) -> Iterator[list[Window]]:
-    """Yield where boxes are looked for: the whole photograph, and squares of a half and a quarter of its longer side."""
+    """Yield where boxes are looked for: the photograph, and squares of a half and of a quarter of its longer side."""
     longest = max(size)
     yield [Window(np.array(size) / 2, float(longest))]
     for side in (longest / 2, longest / 4):
