@@ -353,9 +353,9 @@ def test_a_model_that_is_too_large_to_stay_open(studio, monkeypatch):
 
 
 def test_positions_of_the_frame_are_those_of_its_pupils():
-    from mrdist.pipeline.applying._photographs import Retouched
+    from mrdist.pipeline.applying._photographs import Place, Retouched
 
-    made = Retouched(b"", "points", place_frame(PUPILS, None), {})
+    made = Retouched(b"", Place(place_frame(PUPILS, None), "points"), {})
     np.testing.assert_allclose(made.pupils, PUPILS.ravel(), atol=1e-6)
 
 

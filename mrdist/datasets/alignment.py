@@ -274,8 +274,8 @@ MEANINGS: Labelled[str, tuple[str, str]] = {
     "correlation": ("correlation", "at least 0.9"),
     "exposure": ("factor", "0.96 to 1.02"),
     "offset": ("gray levels of 255", "-6 to 7"),
-    "still": ("pupil distances", "at most 0.035"),
-    "confidence": ("0 to 1", "at least 0.94"),
+    "still": ("pupil distances", "at most 0.028"),
+    "confidence": ("0 to 1", "at least 0.95"),
 }
 
 
