@@ -206,7 +206,7 @@ def test_each_measure_has_a_warning_of_its_own(name):
 
 def test_how_a_face_lies_has_warnings_too():
     assert unusual({"yaw": 0.0, "pupils": 32.0, "outside": 0.0}) == []
-    small, cut = unusual({"yaw": -30.0, "pupils": 31.5, "outside": 0.25})
+    small, cut = unusual({"yaw": -20.0, "pupils": 31.5, "outside": 0.25})
     assert small.startswith("pupils 31.50 (usual at least 32): too small")
     assert cut.startswith("outside 0.25 (usual 0 to 0.02): cut by")
 

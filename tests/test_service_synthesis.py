@@ -127,6 +127,25 @@ def test_the_picture_is_that_of_the_command_line(studio, tmp_path, monkeypatch, 
     np.testing.assert_array_equal(pixels_of(answer.content), made)
 
 
+def test_all_faces_need_a_detector(studio, monkeypatch):
+    choose_detector(monkeypatch, NO_DETECTOR)
+    assert "pip install 'mrdist[landmarks]'" in refusal(post(studio, studio.scene, faces="all"), 422)
+    refusal(post(studio, studio.scene, faces="some"), 422)
+
+
+@pytest.mark.skipif(not is_installed(), reason="needs the extra landmarks")
+def test_all_faces_of_a_photograph_change(studio, monkeypatch):
+    choose_detector(monkeypatch, {})
+    scene = pixels_of(studio.scene)
+    two = as_png(np.concatenate([scene, scene], axis=1))
+    whole = post(studio, studio.scene)
+    assert whole.headers["x-mrdist-alignment"] == "detection"
+    halves = np.split(pixels_of(post(studio, two, faces="all").content), 2, axis=1)
+    assert [bool((half != scene).any()) for half in halves] == [True, True]
+    halves = np.split(pixels_of(post(studio, two).content), 2, axis=1)
+    assert sorted(bool((half != scene).any()) for half in halves) == [False, True]
+
+
 def test_a_face_found_once_is_found_again_at_the_same_place(studio):
     first, again = (post(studio, studio.scene) for _ in range(2))
     assert first.content == again.content

@@ -28,7 +28,7 @@ USUAL: Mapping[str, tuple[float, float, str]] = {
 #: The same of how a face lies in a photograph: degrees by which it is turned to the photograph's right, pixels between
 #: the pupils, and the share of it that lies outside.
 LYING: Mapping[str, tuple[float, float, str]] = {
-    "yaw": (-30.0, 30.0, "turned to a side"),
+    "yaw": (-20.0, 20.0, "turned to a side"),
     "pupils": (32.0, np.inf, "too small, its pupils are so few pixels apart"),
     "outside": (0.0, 0.02, "cut by the photograph's border"),
 }
