@@ -25,6 +25,13 @@ USUAL: Mapping[str, tuple[float, float, str]] = {
     "symmetry": (0.48, 1.0, "turned to a side, or not located exactly"),
     "roll": (-20.0, 20.0, "tilted"),
 }
+#: The same of how a face lies in a photograph: degrees by which it is turned to the photograph's right, pixels between
+#: the pupils, and the share of it that lies outside.
+LYING: Mapping[str, tuple[float, float, str]] = {
+    "yaw": (-20.0, 20.0, "turned to a side"),
+    "pupils": (32.0, np.inf, "too small, its pupils are so few pixels apart"),
+    "outside": (0.0, 0.02, "cut by the photograph's border"),
+}
 
 
 def measure_face(
@@ -78,7 +85,11 @@ def measure_face(
 def unusual(measures: Mapping[str, float]) -> list[str]:
     """Return a sentence for each measure outside its usual range."""
     return [
-        f"{name} {measures[name]:.2f} (usual {least:g} to {most:g}): {guess}"
-        for name, (least, most, guess) in USUAL.items()
+        f"{name} {measures[name]:.2f} (usual {_range(least, most)}): {guess}"
+        for name, (least, most, guess) in {**USUAL, **LYING}.items()
         if name in measures and not least <= measures[name] <= most
     ]
+
+
+def _range(least: float, most: float) -> str:
+    return f"{least:g} to {most:g}" if most < np.inf else f"at least {least:g}"
