@@ -131,14 +131,14 @@ def _centre(
     n = np.float64(n_rows)
     exact = n_rows * unit <= EXACT
     for i in range(out.shape[0]):
-        a, b, c = sums[row + i], ones[row_1 + i], others[row_2 + i]
+        # Slices: where an index might be negative, Numba makes no vector code.
+        a, b, c, to = sums[row + i, column:], ones[row_1 + i, column_1:], others[row_2 + i, column_2:], out[i]
         if exact:
-            for j in range(out.shape[1]):
-                product = np.float64(b[column_1 + j]) * np.float64(c[column_2 + j])
-                out[i, j] = n * np.float64(a[column + j]) - product
+            for j in range(len(to)):
+                to[j] = n * np.float64(a[j]) - np.float64(b[j]) * np.float64(c[j])
         else:
-            for j in range(out.shape[1]):
-                out[i, j] = centred(n_rows, a[column + j], b[column_1 + j], c[column_2 + j])
+            for j in range(len(to)):
+                to[j] = centred(n_rows, a[j], b[j], c[j])
 
 
 @jit
@@ -167,14 +167,15 @@ def _add_columns(
     """Add up the weighed columns around column first, first + 1, ...: those from ``low`` up to ``high``."""
     radius = len(kernel) // 2
     for i in range(n_rows):
-        lent, total = values[row + i], out[i]
         for j in range(n_columns):
-            total[j] = 0.0
+            out[i, j] = 0.0
         for k in range(len(kernel)):
             weight = kernel[k]
             shift = first + k - radius
-            for j in range(max(0, low - shift), min(n_columns, high - shift)):
-                total[j] += weight * lent[j + shift - origin]
+            start, stop = max(0, low - shift), min(n_columns, high - shift)
+            lent, total = values[row + i, start + shift - origin :], out[i, start:]
+            for j in range(stop - start):
+                total[j] += weight * lent[j]
 
 
 @jit
