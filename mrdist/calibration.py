@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mrdist.baselines.mean import TargetSums
-from mrdist.geometry import Block, block_grid
+from mrdist.geometry import Block, block_grid, pool_radius
 from mrdist.moments import SufficientStatistics, to_integers, unit_of
 from mrdist.paths import validation_errors
 from mrdist.planning import Plan, Workload
@@ -111,7 +111,7 @@ def measure_kernels(workload: Workload, dtype: npt.DTypeLike) -> tuple[float, fl
         As in `Rates`.
     """
     block = Block(0, 0, min(workload.shape[0], 16), min(workload.shape[1], 160))
-    summed = block.grown(workload.pool)
+    summed = block.grown(pool_radius(workload.pool))
     shape = summed.shape
     window = (shape[0] + workload.field.reach, shape[1] + workload.field.reach)
     n_images, n_channels = min(workload.n_images, 256), workload.n_channels
@@ -131,16 +131,16 @@ def measure_kernels(workload: Workload, dtype: npt.DTypeLike) -> tuple[float, fl
     )
     accumulate = _seconds(lambda: statistics.update(to_integers(source), to_integers(target)))
     seen = statistics.update(to_integers(source), to_integers(target))
-    place, image = block.seen_from(summed), summed.seen_from(summed).grown(workload.pool)
+    place, image = block.seen_from(summed), summed.seen_from(summed).grown(pool_radius(workload.pool))
 
-    def pooled(radius: int, sums: SufficientStatistics) -> tuple[SufficientStatistics, Pool | None]:
-        return (sums, Pool(radius, place, image)) if radius else (crop(sums, place), None)
+    def pooled(pool: int, sums: SufficientStatistics) -> tuple[SufficientStatistics, Pool | None]:
+        return (sums, Pool(pool_radius(pool), place, image)) if pool else (crop(sums, place), None)
 
     sums, pool = pooled(workload.pool, seen)
     solving = _seconds(lambda: solve(sums, 1.0, pool=pool))
     if workload.search is not None:
-        for field, radius in product(workload.search.fields, workload.search.pools):
-            sums, pool = pooled(radius, seen.restrict(field))
+        for field, tried in product(workload.search.fields, workload.search.pools):
+            sums, pool = pooled(tried, seen.restrict(field))
             held_out, alphas = crop(seen.restrict(field), place), [1.0] * workload.search.n_alphas
             trying = partial(validation_errors, sums, held_out, alphas, pool=pool)
             solving += workload.search.n_folds * _seconds(trying)

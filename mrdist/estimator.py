@@ -40,8 +40,8 @@ class MaskedRegression(ImageRegressor):
     penalize_intercept
         Penalise the intercept like any weight (the paper); False gives the convention of scikit-learn's Ridge.
     pool
-        Pixels on every side that lend their sums, weighed by a binomial kernel of variance ``pool / 2``, see
-        `mrdist.pooling`; 0: every pixel learns from itself.
+        Standard deviation in pixels over which neighbours lend each other their sums, see `mrdist.pooling`; 0: every
+        pixel learns from itself.
     prior
         What the penalty shrinks the weights to: ``"zero"``, or ``"identity"``, 1 of the input pixel itself and 0 of all
         others: ``alpha`` then weighs the change.

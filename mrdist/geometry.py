@@ -19,8 +19,8 @@ Shape = tuple[int, int]
 _REACH = 2**31  # pixels, more than any image has on a side: offsets and their differences are 64-bit integers
 
 
-MAX_POOL = 128
-"""Largest radius over which sums are pooled, a deviation of 8 pixels."""
+MAX_POOL = 8
+"""Largest standard deviation over which sums are pooled, in pixels."""
 POOLED_COLUMNS = 128
 """Of a tile, whose systems are pooled at a time."""
 _POOLED_ROWS = 32
@@ -213,7 +213,7 @@ def common_field(fields: Sequence[ReceptiveField]) -> ReceptiveField:
 
 
 def check_pool(pool: Any) -> int:
-    """Return the radius over which neighbouring pixels lend each other their sums, see `mrdist.pooling`.
+    """Return the standard deviation, in pixels, over which neighbours lend each other their sums, see `mrdist.pooling`.
 
     Raises
     ------
@@ -222,18 +222,29 @@ def check_pool(pool: Any) -> int:
 
     Examples
     --------
-    >>> check_pool(8)
-    8
+    >>> check_pool(2)
+    2
     """
-    radius = plain(pool)
-    if isinstance(radius, bool) or not isinstance(radius, int):
+    deviation = plain(pool)
+    if isinstance(deviation, bool) or not isinstance(deviation, int):
         raise ParameterError(f"pool must be a whole number, got {shown(pool)}.")
-    if not 0 <= radius <= MAX_POOL:
+    if not 0 <= deviation <= MAX_POOL:
         raise ParameterError(
-            f"pool must be from 0, which turns it off, to {MAX_POOL} pixels on every side, got {radius}; 2 or 8 suit "
-            "photographs of faces."
+            f"pool must be from 0, which turns it off, to {MAX_POOL} pixels of standard deviation, got {deviation}; 2 "
+            "suits photographs of faces of 128 pixels."
         )
-    return radius
+    return deviation
+
+
+def pool_radius(pool: int) -> int:
+    """Return how far the neighbours are, at most, whose sums are pooled with a standard deviation of ``pool`` pixels.
+
+    Examples
+    --------
+    >>> [pool_radius(pool) for pool in (0, 1, 2, 4)]
+    [0, 2, 8, 32]
+    """
+    return 2 * pool**2
 
 
 def pooled_rows(n_unknowns: int) -> int:
@@ -287,15 +298,15 @@ class Block:
         """Return the block in the rows and columns of another."""
         return Block(self.y0 - other.y0, self.x0 - other.x0, self.y1 - other.y0, self.x1 - other.x0)
 
-    def lenders(self, radius: int, shape: Shape) -> Block:
+    def lenders(self, pool: int, shape: Shape) -> Block:
         """Return the pixels of an image of ``shape`` that lend this block their sums, see `mrdist.pooling`.
 
         Examples
         --------
-        >>> Block(0, 16, 16, 32).lenders(8, (64, 64))
+        >>> Block(0, 16, 16, 32).lenders(2, (64, 64))
         Block(y0=0, x0=8, y1=24, x1=40)
         """
-        return self.grown(radius).clipped(shape)
+        return self.grown(pool_radius(pool)).clipped(shape)
 
     def within(self, other: Block) -> tuple[slice, slice]:
         """Return the slices that cut this block out of an array over ``other``, which holds it."""

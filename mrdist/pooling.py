@@ -1,19 +1,19 @@
 """Pooled sums: neighbouring pixels lend each other what they have learnt.
 
 A pixel's weights need not be estimated from its own values alone, since those of its neighbours are nearly the same.
-With pooling of radius P, the weights of pixel p minimise
+With sums pooled over P pixels, the weights of pixel p minimise
 
     sum_q K(q - p) |t_q - mean t_q - (X_q - mean X_q) w|^2 / sum_q K(q - p)  +  n (b - mean (t_p - X_p w))^2
     +  alpha (|w|^2 + b^2)
 
-over the pixels q of the image, with ``K(dy, dx) = C(2 P, P + dy) C(2 P, P + dx)``: binomial coefficients, of a variance
-of P / 2 along each axis. X_q are the n images in the receptive field of q, t_q their targets. Each pixel has means of
+over the pixels q of the image, with ``K(dy, dx) = C(2 R, R + dy) C(2 R, R + dx)``, R = 2 P^2: binomial coefficients, of
+a standard deviation of P pixels along each axis. X_q are the n images in the receptive field of q, t_q their targets. Each pixel has means of
 its own, so that the intercept b is the pixel's own; a free one has no penalty. With P = 0 this is the ridge regression
 of `mrdist.solvers`. Pixels outside the image lend nothing, a column that a neighbour lacks at the border is zero there,
 and the weight of a tap of p outside the image is 0.
 
 Equal bits for all blocks: a centred sum ``n S - s s'`` is an integer, and rounded once to float64. Their weighed sums
-exceed 64-bit integers (with 1000 images of bytes and P = 8 they need 69 bits), so these are floats, too, added in one
+exceed 64-bit integers (with 1000 images of bytes and P = 2 they need 69 bits), so these are floats, too, added in one
 order: the same bits, wherever the blocks end.
 """
 
@@ -30,7 +30,7 @@ import numpy.typing as npt
 
 from mrdist._kernels.lanes_strict import SOLVE_LANES
 from mrdist._kernels.pooling import pool_gram, pool_products
-from mrdist.geometry import POOLED_COLUMNS, Block, ReceptiveField, Shape, pooled_rows
+from mrdist.geometry import POOLED_COLUMNS, Block, ReceptiveField, Shape, pool_radius, pooled_rows
 from mrdist.moments import SufficientStatistics
 
 Array = npt.NDArray[Any]
@@ -43,7 +43,7 @@ class Pool:
     Attributes
     ----------
     radius
-        Of the kernel, P.
+        Of the kernel, R.
     block
         The output pixels, in rows and columns of the sums' block.
     image
@@ -55,15 +55,15 @@ class Pool:
     image: Block
 
     @classmethod
-    def of(cls, block: Block, radius: int, shape: Shape, summed: Block) -> Self:
-        """Return the pool of a block whose sums reach over ``summed``, which holds its lenders.
+    def of(cls, block: Block, pool: int, shape: Shape, summed: Block) -> Self:
+        """Return the pool of a block, of P pixels, whose sums reach over ``summed``, which holds its lenders.
 
         Examples
         --------
-        >>> Pool.of(Block(0, 16, 16, 32), 8, (64, 64), summed=Block(0, 8, 24, 40)).block
+        >>> Pool.of(Block(0, 16, 16, 32), 2, (64, 64), summed=Block(0, 8, 24, 40)).block
         Block(y0=0, x0=8, y1=16, x1=24)
         """
-        return cls(radius, block.seen_from(summed), Block(0, 0, *shape).seen_from(summed))
+        return cls(pool_radius(pool), block.seen_from(summed), Block(0, 0, *shape).seen_from(summed))
 
     @classmethod
     def alone(cls, statistics: SufficientStatistics) -> Self:

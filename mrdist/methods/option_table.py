@@ -213,8 +213,8 @@ OPTIONS: dict[str, Option] = {
         Option(
             "pool",
             "Pooled neighbours",
-            "pixels on every side that lend their sums, 0 for none",
-            Whole(0, 128, rule=_check_pool),
+            "standard deviation in pixels over which neighbours lend each other their sums, 0 for none",
+            Whole(0, 8, rule=_check_pool),
             "P",
             several=True,
             chosen="with alpha cv, several to choose from",

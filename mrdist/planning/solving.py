@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mrdist.geometry import Shape, block_grid
+from mrdist.geometry import Shape, block_grid, pool_radius
 from mrdist.planning.cuts import Cut, fastest, find_blocks, too_large, touched
 from mrdist.planning.memory import READS_IN_FLIGHT
 from mrdist.planning.units import BASE_MEMORY
@@ -38,7 +38,7 @@ def _cut_sums(sums: StoredSums, block: Shape) -> Cut:
     field, halo = sums.field, sums.field.halo
     blocks = block_grid(sums.shape, block)
     window_maps, block_maps = count_maps(sums)
-    height, width = block[0] + 2 * sums.pool, block[1] + 2 * sums.pool
+    height, width = (side + 2 * pool_radius(sums.pool) for side in block)
     maps = window_maps * (height + field.reach) * (width + field.reach) + block_maps * height * width
     entry = sums.itemsize
     # The sums of an entry as read and padded, and the total to which they are added; or those and a smaller field's.
@@ -47,7 +47,7 @@ def _cut_sums(sums: StoredSums, block: Shape) -> Cut:
     lag_maps = field.n_lags * sums.n_inputs**2
     reading = READS_IN_FLIGHT * 2 * sums.chunks[0] * sums.chunks[1] * lag_maps * sums.itemsize
     decoded = sum(
-        window_maps * touched(part.grown(halo + sums.pool).clipped(sums.shape), sums.chunks, sums.shape)
+        window_maps * touched(part.grown(halo + pool_radius(sums.pool)).clipped(sums.shape), sums.chunks, sums.shape)
         + block_maps * touched(part.lenders(sums.pool, sums.shape), sums.chunks, sums.shape)
         for part in blocks
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from mrdist.geometry import ReceptiveField, Shape, pooled_bytes
+from mrdist.geometry import ReceptiveField, Shape, pool_radius, pooled_bytes
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Workload:
     n_inputs
         Channels that a system sees and predicts.
     pool
-        Pixels on every side whose sums are pooled, at most.
+        Standard deviation in pixels over which sums are pooled, at most.
     search
         Of a cross-validation, if there is one.
     """
@@ -94,7 +94,7 @@ class Workload:
     @property
     def margin(self) -> int:
         """Pixels beyond the block for which sums are taken, on every side."""
-        return self.field.halo if self.keeps_sums else self.pool
+        return self.field.halo if self.keeps_sums else pool_radius(self.pool)
 
     @property
     def n_rows(self) -> int:

@@ -208,10 +208,10 @@ def validate(
     """
     per_pixel = search.rule == "pixel"
     errors, best = [], []
-    for field, radius in search.models:
-        needed = task.block.lenders(radius, training.shape)
+    for field, reach in search.models:
+        needed = task.block.lenders(reach, training.shape)
         part, block = needed.seen_from(training.lenders(task.block)), task.block.seen_from(needed)
-        pool = Pool.of(task.block, radius, training.shape, needed) if radius else None
+        pool = Pool.of(task.block, reach, training.shape, needed) if reach else None
         whole = crop(total, part).restrict(field)
         maps = []
         columns = []

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
-from mrdist.geometry import Block, ReceptiveField, Shape, common_field
+from mrdist.geometry import Block, ReceptiveField, Shape, common_field, pool_radius
 from mrdist.moments import SufficientStatistics, dtype_of_sums
 from mrdist.storage.access.arrays import ArraySpec, create_arrays
 from mrdist.storage.access.chunks import UNCOMPRESSED
@@ -50,7 +50,7 @@ class Search:
     Attributes
     ----------
     receptive_field, dilation, pool
-        Of every model to try: a field, and the radius over which its sums are pooled; no pool stands for 0 of all.
+        Of every model to try: a field, and over how many pixels its sums are pooled; no pool stands for 0 of all.
     alphas
         Penalties to try with each, ascending.
     folds, seed
@@ -332,7 +332,8 @@ def _scratch_arrays(training: MaskedTraining, search: Search, unit: int, block: 
     (height, width), n_groups = training.shape, training.n_groups
     field, side = search.field, chunk_side(training.shape)
     inside = min(block[0], height), min(block[1], width)
-    summed = min(inside[0] + 2 * training.pool, height), min(inside[1] + 2 * training.pool, width)
+    lent = 2 * pool_radius(training.pool)
+    summed = min(inside[0] + lent, height), min(inside[1] + lent, width)
     window = summed[0] + field.reach, summed[1] + field.reach
     table = {"model": len(search.models), "column": search.n_columns, "fold": search.folds}
     yield ArraySpec(
