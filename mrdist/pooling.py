@@ -6,9 +6,9 @@ With sums pooled over P pixels, the weights of pixel p minimise
     sum_q K(q - p) |t_q - mean t_q - (X_q - mean X_q) w|^2 / sum_q K(q - p)  +  n (b - mean (t_p - X_p w))^2
     +  alpha (|w|^2 + b^2)
 
-over the pixels q of the image, with ``K(dy, dx) = C(2 R, R + dy) C(2 R, R + dx)``, R = 2 P^2: binomial coefficients, of
-a standard deviation of P pixels along each axis. X_q are the n images in the receptive field of q, t_q their targets. Each pixel has means of
-its own, so that the intercept b is the pixel's own; a free one has no penalty. With P = 0 this is the ridge regression
+over the pixels q of the image, with ``K(dy, dx) = C(2 R, R + dy) C(2 R, R + dx)`` and R = 2 P^2: binomial coefficients,
+of a standard deviation of P pixels along each axis. X_q are the n images in the receptive field of q, t_q their
+targets. Each pixel has means of its own, so that the intercept b is the pixel's own; a free one has no penalty. With P = 0 this is the ridge regression
 of `mrdist.solvers`. Pixels outside the image lend nothing, a column that a neighbour lacks at the border is zero there,
 and the weight of a tap of p outside the image is 0.
 
