@@ -8,9 +8,9 @@ With sums pooled over P pixels, the weights of pixel p minimise
 
 over the pixels q of the image, with ``K(dy, dx) = C(2 R, R + dy) C(2 R, R + dx)`` and R = 2 P^2: binomial coefficients,
 of a standard deviation of P pixels along each axis. X_q are the n images in the receptive field of q, t_q their
-targets. Each pixel has means of its own, so that the intercept b is the pixel's own; a free one has no penalty. With P = 0 this is the ridge regression
-of `mrdist.solvers`. Pixels outside the image lend nothing, a column that a neighbour lacks at the border is zero there,
-and the weight of a tap of p outside the image is 0.
+targets. Each pixel has means of its own, so that the intercept b is the pixel's own; a free one has no penalty. With P
+= 0 this is the ridge regression of `mrdist.solvers`. Pixels outside the image lend nothing, a column that a neighbour
+lacks at the border is zero there, and the weight of a tap of p outside the image is 0.
 
 Equal bits for all blocks: a centred sum ``n S - s s'`` is an integer, and rounded once to float64. Their weighed sums
 exceed 64-bit integers (with 1000 images of bytes and P = 2 they need 69 bits), so these are floats, too, added in one
