@@ -21,7 +21,8 @@ def bump(squared: float, radius: float) -> float:
     share = np.sqrt(squared) / radius
     rest = max(0.0, 1.0 - share)
     rest *= rest
-    return rest * rest * (4.0 * share + 1.0)
+    height: float = rest * rest * (4.0 * share + 1.0)
+    return height
 
 
 @jit
@@ -105,7 +106,13 @@ def spread(points: Array, coefficients: Array, radius: float, step: float, out: 
 
 @jit
 def look_up(
-    image: Array, displacement: Array, step: float, affine: Array, corner: tuple[int, int], shape: tuple[int, int], out: Array
+    image: Array,
+    displacement: Array,
+    step: float,
+    affine: Array,
+    corner: tuple[int, int],
+    shape: tuple[int, int],
+    out: Array,
 ) -> None:
     """Write for every pixel what the image shows where the pixel is mapped to, by cubic convolution (Keys, -1/2).
 
@@ -132,22 +139,23 @@ def look_up(
     n_rows, n_columns = displacement.shape[1:]
     flat = image.reshape(-1)
     across, along = np.empty(n_columns), np.empty(n_columns)
-    index_x, index_y = np.empty(4, np.int64), np.empty(4, np.int64)
+    reach, row = 4 * n_channels, np.uint64(width * n_channels)
+    taps = np.empty(reach)
     for y in range(shape[0]):
-        row = min(int(y / step), n_rows - 2)
-        down = y / step - row
+        node = min(int(y / step), n_rows - 2)
+        down = y / step - node
         for j in range(n_columns):
-            across[j] = (1.0 - down) * displacement[0, row, j] + down * displacement[0, row + 1, j]
-            along[j] = (1.0 - down) * displacement[1, row, j] + down * displacement[1, row + 1, j]
+            across[j] = (1.0 - down) * displacement[0, node, j] + down * displacement[0, node + 1, j]
+            along[j] = (1.0 - down) * displacement[1, node, j] + down * displacement[1, node + 1, j]
         v = float(y + corner[0])
         for x in range(shape[1]):
-            column = min(int(x / step), n_columns - 2)
-            right = x / step - column
+            side = min(int(x / step), n_columns - 2)
+            right = x / step - side
             u = float(x + corner[1])
             px = affine[0, 0] * u + affine[0, 1] * v + affine[0, 2]
             py = affine[1, 0] * u + affine[1, 1] * v + affine[1, 2]
-            px += (1.0 - right) * across[column] + right * across[column + 1]
-            py += (1.0 - right) * along[column] + right * along[column + 1]
+            px += (1.0 - right) * across[side] + right * across[side + 1]
+            py += (1.0 - right) * along[side] + right * along[side + 1]
             px, py = min(max(px, 0.0), width - 1.0), min(max(py, 0.0), height - 1.0)
             left, top = int(px), int(py)
             s, t = px - left, py - top
@@ -155,22 +163,32 @@ def look_up(
                 for c in range(n_channels):
                     out[y, x, c] = image[top, left, c]
                 continue
-            for k in range(4):
-                index_x[k] = min(max(left + k - 1, 0), width - 1) * n_channels
-                index_y[k] = min(max(top + k - 1, 0), height - 1) * width * n_channels
             a0, a1, a2, a3 = _weights(s)
             b0, b1, b2, b3 = _weights(t)
-            for c in range(n_channels):
-                total = 0.0
-                for k, share in enumerate((b0, b1, b2, b3)):
-                    line = np.uint64(index_y[k] + c)
-                    total += share * (
-                        a0 * flat[line + np.uint64(index_x[0])]
-                        + a1 * flat[line + np.uint64(index_x[1])]
-                        + a2 * flat[line + np.uint64(index_x[2])]
-                        + a3 * flat[line + np.uint64(index_x[3])]
+            if 1 <= left < width - 2 and 1 <= top < height - 2:
+                first = np.uint64(((top - 1) * width + left - 1) * n_channels)
+                for k in range(reach):
+                    i = first + np.uint64(k)
+                    taps[k] = (
+                        b0 * flat[i] + b1 * flat[i + row] + b2 * flat[i + row + row] + b3 * flat[i + row + row + row]
                     )
-                out[y, x, c] = total
+            else:
+                for j in range(4):
+                    column = min(max(left + j - 1, 0), width - 1)
+                    for c in range(n_channels):
+                        taps[j * n_channels + c] = (
+                            b0 * image[max(top - 1, 0), column, c]
+                            + b1 * image[top, column, c]
+                            + b2 * image[min(top + 1, height - 1), column, c]
+                            + b3 * image[min(top + 2, height - 1), column, c]
+                        )
+            for c in range(n_channels):
+                out[y, x, c] = (
+                    a0 * taps[c]
+                    + a1 * taps[c + n_channels]
+                    + a2 * taps[c + 2 * n_channels]
+                    + a3 * taps[c + 3 * n_channels]
+                )
 
 
 @jit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,13 @@ import numpy.typing as npt
 
 from mrdist.morphing.mouths import Mouth
 from mrdist.morphing.shapes import Expression, Shapes
-from mrdist.morphing.warps import IDENTITY, Controls, Warp, Window, inverse, moved, similarity
+from mrdist.morphing.warps import IDENTITY, Controls, Window, inverse, moved, similarity
 from mrdist.synthesis import MaskedWeights, to_floats
 
 Floats = npt.NDArray[np.floating[Any]]
 
 _STEP = 1 / 128  # between the nodes of a warp, in sides of the frame
+_MARGIN = 0.02  # around the lips, in sides of the frame
 _PARTED = 0.5  # share of the usual opening from which on the picture between the lips covers what lies there
 
 
@@ -77,52 +79,46 @@ class Morph:
         shown = in_frame + shapes.displacement(expression)
         resting = np.zeros_like(shapes.anchors)
         targets = moved(to_image, shown)
-        controls = Controls(
-            np.concatenate([targets, moved(to_image, shapes.anchors)]), shapes.radius * scale
-        )
-        window = _around(controls, image.shape)
+        controls = Controls(np.concatenate([targets, moved(to_image, shapes.anchors)]), shapes.radius * scale)
+        window = _around(controls.points, controls.radius, image.shape)
         if window is None:
             return out
         step = max(1.0, _STEP * max(shapes.size) * scale)
         warped = controls.warp(np.concatenate([own - targets, resting]), window, step).apply(photograph)
-        canonical = self.canonical(photograph, in_frame, to_image, scale)
-        change = self.weights.predict(np.clip(canonical, 0, 1)) - np.clip(canonical, 0, 1)
-        change *= shapes.face()[..., np.newaxis]
-        back = controls.warp(np.concatenate([shapes.canonical - shown, resting]), window, step, to_frame)
-        if self.mouth is not None:
-            region = self.mouth.region
-            change[region.window.slices] *= 1 - region.mask[..., np.newaxis]
-        warped += np.float32(expression.strength / shapes.mean_strength) * back.apply(change.astype(np.float32))
-        if self.mouth is not None:
-            self._part(warped, canonical + change, back, expression)
+        canonical = to_canonical(shapes, photograph, in_frame, to_image, scale)
+        np.clip(canonical, 0, 1, out=canonical)
+        changed = self.weights.predict(canonical)
+        change = (changed - canonical) * self._where
+        to_canon = np.concatenate([shapes.canonical - shown, resting])
+        back = controls.warp(to_canon, window, step, to_frame)
+        warped += np.float32(expression.strength / shapes.mean_strength) * back.apply(change)
         out[window.slices] = warped
+        parted = self._parted(expression)
+        if self.mouth is not None and parted > 0:
+            lips = targets[list(shapes.ring)]
+            inside = _around(lips, _MARGIN * max(shapes.size) * scale, image.shape)
+            if inside is not None:
+                region = self.mouth.region
+                layers = np.concatenate([self.mouth.tinted(changed), region.mask[..., np.newaxis]], axis=-1)
+                to_region = to_frame - np.array([[0, 0, region.window.x], [0, 0, region.window.y]])
+                seen = controls.warp(to_canon, inside, step, to_region).apply(layers)
+                cover = np.float32(parted) * np.clip(seen[..., -1:], 0, 1)
+                out[inside.slices] += cover * (seen[..., :-1] - out[inside.slices])
         return out
 
-    def canonical(
-        self,
-        photograph: npt.NDArray[np.float32],
-        in_frame: Floats,
-        to_image: npt.NDArray[np.float64] = IDENTITY,
-        scale: float = 1.0,
-    ) -> npt.NDArray[np.float32]:
-        """Return a photograph in the canonical frame, given its points of control in the frame; 1 = white."""
-        return to_canonical(self.shapes, photograph, in_frame, to_image, scale)
+    @cached_property
+    def _where(self) -> npt.NDArray[np.float32]:
+        """How much of the change in appearance applies to every pixel of the canonical frame, shape (y, x, 1)."""
+        where = self.shapes.face.astype(np.float32)[..., np.newaxis]
+        if self.mouth is not None:
+            region = self.mouth.region
+            where[region.window.slices] *= 1 - region.mask[..., np.newaxis]
+        return where
 
-    def _part(
-        self, warped: npt.NDArray[np.float32], changed: Floats, back: Warp, expression: Expression
-    ) -> None:
-        """Show what lies between the lips."""
-        assert self.mouth is not None
+    def _parted(self, expression: Expression) -> float:
+        """Return how much the picture between the lips covers what lies there."""
         usual = self.shapes.rates[1]
-        share = np.clip(expression.opening / (_PARTED * usual), 0, 1) if usual > 0 else 0.0
-        if share == 0:
-            return
-        region = self.mouth.region
-        layers = np.concatenate([self.mouth.tinted(changed), region.mask[..., np.newaxis]], axis=-1)
-        shifted = back.affine - np.array([[0, 0, region.window.x], [0, 0, region.window.y]])
-        seen = Warp(back.nodes, back.step, back.window, shifted).apply(layers)
-        cover = np.float32(share) * np.clip(seen[..., -1:], 0, 1)
-        warped += cover * (seen[..., :-1] - warped)
+        return min(max(expression.opening / (_PARTED * usual), 0.0), 1.0) if usual > 0 else 0.0
 
 
 def to_canonical(
@@ -152,17 +148,18 @@ def to_canonical(
         photograph = _shrunk(photograph, factor)
         to_image = to_image / factor
         to_image[:, 2] += 0.5 / factor - 0.5
-    controls = Controls(np.concatenate([shapes.canonical, shapes.anchors]), shapes.radius)
-    displacements = np.concatenate([moved(to_image, in_frame) - moved(to_image, shapes.canonical), np.zeros_like(shapes.anchors)])
+    displacements = np.concatenate(
+        [moved(to_image, in_frame) - moved(to_image, shapes.canonical), np.zeros_like(shapes.anchors)]
+    )
     height, width = shapes.size
     step = max(1.0, _STEP * max(shapes.size))
-    return controls.warp(displacements, Window(0, 0, height, width), step, to_image).apply(photograph)
+    return shapes.frame_controls.warp(displacements, Window(0, 0, height, width), step, to_image).apply(photograph)
 
 
-def _around(controls: Controls, shape: tuple[int, ...]) -> Window | None:
-    """Return the pixels of an image that points of control reach, if any."""
-    low = np.floor(controls.points.min(axis=0) - controls.radius).astype(int)
-    high = np.ceil(controls.points.max(axis=0) + controls.radius).astype(int) + 1
+def _around(points: Floats, margin: float, shape: tuple[int, ...]) -> Window | None:
+    """Return the pixels of an image that lie within reach of points, if any."""
+    low = np.floor(points.min(axis=0) - margin).astype(int)
+    high = np.ceil(points.max(axis=0) + margin).astype(int) + 1
     x0, y0 = np.maximum(low, 0)
     x1, y1 = np.minimum(high, shape[1::-1])
     return Window(int(y0), int(x0), int(y1 - y0), int(x1 - x0)) if x0 < x1 and y0 < y1 else None

@@ -178,7 +178,6 @@ class Mouth:
         picture = mean / unit + gain * blurred / _LEVELS * region.mask[..., np.newaxis]
         n_channels = mean.shape[2]
         sizes = n_channels * np.array([region.core.sum(), region.around.sum()])
-        product, square = sums.tone_products / n - np.prod(sums.tones / n), 0.0
         product = sums.tone_products[0] / n - (sums.tones[0] / n) * (sums.tones[1] / n)
         square = sums.tone_products[1] / n - (sums.tones[1] / n) ** 2
         tint = 0.0

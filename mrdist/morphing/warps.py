@@ -126,9 +126,9 @@ def similarity(source: Floats, target: Floats) -> npt.NDArray[np.float64]:
     Examples
     --------
     >>> square = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
-    >>> similarity(square, 2 * square + (3, 5))
-    array([[ 2.,  0.,  3.],
-           [-0.,  2.,  5.]])
+    >>> similarity(square, np.array([[5.0, 5.0], [5.0, 7.0], [3.0, 7.0], [3.0, 5.0]]))
+    array([[ 0., -2.,  5.],
+           [ 2.,  0.,  5.]])
     """
     mean_s, mean_t = source.mean(axis=0), target.mean(axis=0)
     s, t = source - mean_s, target - mean_t
@@ -166,9 +166,7 @@ def moved(affine: npt.NDArray[np.float64], points: Floats) -> npt.NDArray[np.flo
     return np.stack([row[0] * x + row[1] * y + row[2] for row in affine], axis=-1)
 
 
-def soft_polygon(
-    corners: Floats, shape: tuple[int, int], soft: float, grown: float = 0.0
-) -> npt.NDArray[np.float64]:
+def soft_polygon(corners: Floats, shape: tuple[int, int], soft: float, grown: float = 0.0) -> npt.NDArray[np.float64]:
     """Return how far pixels lie inside a polygon: 0 outside, 1 inside, linear across the border.
 
     Parameters
