@@ -84,6 +84,54 @@ def plain_arguments(function: Callable[P, R]) -> Callable[P, R]:
     return called
 
 
+def shared_arguments(
+    defaults: Mapping[str, Any], others: str | None = None
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorate a function with ``**how: Unpack[Arguments]``, a ``TypedDict`` of arguments that functions share.
+
+    It is called, completed and documented as if each of them stood in its own signature, and gets all of them.
+
+    Parameters
+    ----------
+    defaults
+        Of the arguments; it may know more.
+    others
+        Name under which the signature shows that further arguments are taken; by default none are.
+
+    Examples
+    --------
+    >>> from typing import TypedDict, Unpack
+    >>> class Paint(TypedDict, total=False):
+    ...     color: str
+    >>> @shared_arguments({"color": "red", "size": 3})
+    ... def draw(name: str, **how: Unpack[Paint]) -> str:
+    ...     return f"{how['color']} {name}"
+    >>> draw("house"), str(signature(draw))
+    ('red house', "(name: 'str', *, color: 'str' = 'red') -> 'str'")
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        own = signature(function)
+        *parameters, how = own.parameters.values()
+        shared = function.__globals__[how.annotation.removeprefix("Unpack[").removesuffix("]")].__annotations__
+        given = {name: defaults[name] for name in shared}
+
+        @wraps(function)
+        def called(*args: P.args, **kwargs: P.kwargs) -> R:
+            return function(*args, **{**given, **kwargs})
+
+        parameters += [
+            Parameter(name, Parameter.KEYWORD_ONLY, default=given[name], annotation=kind.__forward_arg__)
+            for name, kind in shared.items()
+        ]
+        if others is not None:
+            parameters.append(Parameter(others, Parameter.VAR_KEYWORD, annotation="Any"))
+        called.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+        return called
+
+    return decorate
+
+
 def plain_fields(instance: Any) -> None:
     """Do the same with the fields of a frozen dataclass, in its ``__post_init__``."""
     for field in fields(instance):

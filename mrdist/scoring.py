@@ -6,6 +6,7 @@ scikit-learn's `GridSearchCV`, `cross_val_score` and the like: its own scorers w
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any, Protocol
@@ -117,6 +118,35 @@ def r2(prediction: Floats, target: Floats) -> float:
     sst = np.square(target - target.mean(axis=0)).sum(axis=0)
     varies = target.max(axis=0) > target.min(axis=0)
     return float((1 - sse[varies] / sst[varies]).mean()) if varies.any() else float("nan")
+
+
+def mean_score(values: Iterable[float | None]) -> float | None:
+    """Return the mean of the scores that are defined, None if there is none.
+
+    Examples
+    --------
+    >>> mean_score([1.0, None, 2.0]), mean_score([None])
+    (1.5, None)
+    """
+    defined = [value for value in values if value is not None]
+    return sum(defined) / len(defined) if defined else None
+
+
+def mean_scores(results: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Average dictionaries of scores of the same form number by number, each over the dictionaries that have it.
+
+    Examples
+    --------
+    >>> mean_scores([{"test": {"mse": 1.0, "r2": None}}, {"test": {"mse": 3.0, "r2": 0.5}}])
+    {'test': {'mse': 2.0, 'r2': 0.5}}
+    """
+    results = list(results)
+    averaged: dict[str, Any] = {}
+    for name in dict.fromkeys(name for result in results for name in result):
+        values = [result[name] for result in results if name in result]
+        inner = [value for value in values if isinstance(value, Mapping)]
+        averaged[name] = mean_scores(inner) if inner else mean_score(values)
+    return averaged
 
 
 def chroma_difference(prediction: npt.NDArray[np.generic], target: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:

@@ -20,7 +20,7 @@ from mrdist.datasets.changes import noting
 from mrdist.datasets.depth import encode_deep_colors, resize, to_depth, to_gray
 from mrdist.datasets.photographs import Upload, read_head, read_photograph, read_pixels
 from mrdist.errors import DataError, ParameterError, PhotographError
-from mrdist.pipeline.training.check import check_ingest
+from mrdist.pipeline.ingesting.check import check_ingest
 
 HEIGHT, WIDTH = 24, 16
 

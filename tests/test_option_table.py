@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from dataclasses import replace
-from importlib import import_module, reload
 from pathlib import Path
 
-import click
 import pytest
 from click.testing import CliRunner
 from fastapi.testclient import TestClient
@@ -19,11 +16,9 @@ from mrdist.baselines.dual import PCA_COMPONENTS
 from mrdist.cli.main import commands as shell
 from mrdist.errors import ParameterError
 from mrdist.methods.domains import Choice, Flag, Number, Whole
-from mrdist.methods.method import Method
-from mrdist.methods.option_table import OPTIONS, SHARED, Option
+from mrdist.methods.option_table import OPTIONS, SHARED
 from mrdist.methods.options import check_options
 from mrdist.methods.registry import METHODS
-from mrdist.methods.whole.mean import MeanWork
 from mrdist.moments import COLORS
 from mrdist.planning import DEFAULT_MEMORY, parse_bytes
 from mrdist.selection import DEFAULT_ALPHAS, DEFAULT_FOLDS
@@ -191,69 +186,3 @@ def test_requests_have_limits_of_their_own(tmp_path, options, limit):
     assert answer.status_code == 422
     assert limit in answer.json()["detail"]
     assert len(answer.json()["detail"]) < 400
-
-
-# --- one more method ------------------------------------------------------------------------------------
-
-
-class ShrunkWork(MeanWork):
-    """It has been asked with all options, checked."""
-
-    def __init__(self, lesson, run, *, shrinkage, depth):
-        assert (shrinkage, depth) == (0.5, 3)
-        super().__init__(lesson, run)
-
-
-@pytest.fixture
-def one_more(monkeypatch):
-    """A method and two options that nothing but the registry and the table know."""
-    shrinkage = Option("shrinkage", "Shrinkage", "how far weights are drawn to zero", Number(minimum=0), "S")
-    depth = replace(OPTIONS["window"], name="depth", label="Depth", help="how deep it looks", usual="as deep as it can")
-    with monkeypatch.context() as patch:
-        for option in (shrinkage, depth):
-            patch.setitem(OPTIONS, option.name, option)
-        method = Method(
-            (__name__, "ShrunkWork"), {"shrinkage": 0.25, "depth": None}, label="shrunk ridge", help="Shrinks."
-        )
-        patch.setitem(METHODS, "shrunk", method)
-        _make_again()
-        yield
-    _make_again()
-
-
-def _make_again():
-    for name in MADE_ONCE:
-        reload(import_module(f"mrdist.service.{name}"))
-
-
-def test_one_more_method_is_known_everywhere(one_more, tmp_path):
-    said = help_of("train")
-    assert "shrunk (shrunk ridge)" in said["--method"]
-    assert said["--shrinkage"] == "S shrunk: how far weights are drawn to zero. [default: (0.25)]"
-    assert said["--depth"] == "R shrunk: how deep it looks. [default: (as deep as it can)]"
-    client = service(tmp_path)
-    methods, described = of_service(client)
-    assert (
-        methods["shrunk"]["shrinkage"] | {"default": 0.25, "minimum": 0, "kind": "number"}
-        == (methods["shrunk"]["shrinkage"])
-    )
-    assert set(methods["shrunk"]) == {"shrinkage", "depth", *SHARED}
-    assert forms(described["shrinkage"]) == [{"type": "number", "minimum": 0}]
-    assert "shrunk" in forms(described["method"])[0]["enum"]
-
-    mrdist.generate(
-        str(tmp_path / "catalog/datasets/faces.zarr"), images=4, size=16, labels=[*LABELS.values()], workers=0
-    )
-    asked = {"images": "faces", **LABELS, "method": "shrunk", "shrinkage": 0.5, "depth": 3.0}
-    answer = client.post("/api/v1/plans", json={"options": asked})
-    assert (answer.status_code, answer.json()["n_blocks"]) == (200, 1)
-    answer = client.post("/api/v1/plans", json={"options": {**asked, "shrinkage": -1}})
-    sentence = "shrinkage must be a finite number of at least 0, got -1.0."
-    assert (answer.status_code, answer.json()["detail"]) == (422, sentence)
-    with pytest.raises(ParameterError, match=re.escape(sentence)):
-        check_options({"shrinkage": -1})
-    parameters = {
-        each.name: each for each in shell.commands["train"].get_params(click.Context(shell.commands["train"]))
-    }
-    with pytest.raises(click.BadParameter, match="shrinkage must be a number, got 'much'"):
-        parameters["shrinkage"].type.convert("much", None, None)

@@ -19,7 +19,8 @@ from mrdist.errors import MrdistError
 from mrdist.methods.option_table import OPTIONS
 from mrdist.methods.registry import METHODS
 from mrdist.moments import FIXED_POINT, to_integers
-from mrdist.pipeline.training.check import check_comparison, check_training
+from mrdist.pipeline.judging.check import check_comparison
+from mrdist.pipeline.training.check import check_training
 from mrdist.planning import BASE_MEMORY, MIB
 from mrdist.service.app import create_app
 from mrdist.service.catalog import Catalog

@@ -8,7 +8,7 @@
 # takes the Python. It gets the newest libraries; with @lowest behind it, the lowest that pyproject.toml allows of those
 # that it names. What is tested is the last commit. Needs git, bash, a Python with venv, PyPI, and Debian's archive.
 #
-# PYTEST_ADDOPTS   arguments for pytest instead of `-n 3 --dist worksteal`, such as `-n 1 tests/test_storage.py`
+# PYTEST_ADDOPTS   arguments for pytest instead of `-n 3 --dist worksteal`, such as `-n 1 tests/test_images_stores.py`
 # VERSIONS_DIR     where environments, stores and logs stay; without it they go into a temporary folder
 # MRDIST_TEST_DATA the photographs of the tests
 set -euo pipefail

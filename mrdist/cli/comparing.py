@@ -17,7 +17,8 @@ from mrdist.cli.options import (
     print_json,
     print_table,
 )
-from mrdist.cli.training_options import label_options, shared_option, table_option
+from mrdist.cli.training_options import label_options, shared_option, table_option, usual_option
+from mrdist.methods.registry import METHODS_COMPARED
 
 
 class Names(click.ParamType[tuple[str, ...]]):
@@ -35,32 +36,16 @@ _comparison_options: tuple[Decorator, ...] = (
     click.option(
         "--methods",
         type=Names(),
-        default="mr,l2,l1,l0,pixel,identity",
+        default=",".join(METHODS_COMPARED),
         show_default=True,
         metavar="M,...",
         help="Methods of `mrdist train`, or identity.",
     ),
-    table_option(
-        "receptive_field",
-        to="receptive_fields",
-        single=False,
-        several=True,
-        help="odd sides of the receptive field of mr; each is a row",
-        default="3",
-        show_default=True,
+    *(
+        usual_option(name, to=f"{name}s", single=False, several=True, chosen="each is a row", some=True)
+        for name in ("receptive_field", "dilation")
     ),
-    table_option(
-        "dilation",
-        to="dilations",
-        single=False,
-        several=True,
-        help="dilations of the receptive field of mr",
-        default="1",
-        show_default=True,
-    ),
-    table_option(
-        "alpha", cv=True, help="penalty of the weights; cv chooses it for each method", default="cv", show_default=True
-    ),
+    table_option("alpha", cv=True, some=True, default="cv", show_default=True),
     shared_option("color"),
     table_option("split", help="split whose images are scored", default="test", show_default=True),
     shared_option("max_memory"),

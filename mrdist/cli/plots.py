@@ -17,7 +17,7 @@ from mrdist.cli.options import (
     refine_option,
     seed_option,
 )
-from mrdist.cli.training_options import mapping_options, table_option
+from mrdist.cli.training_options import mapping_options, table_option, usual_option
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -130,8 +130,8 @@ def cv(weights: str, out: str, as_json: bool) -> None:
 
 @plot.command()
 @click.option("--size", type=int, default=5, show_default=True, metavar="S", help="Side of the image in pixels.")
-@table_option("receptive_field", default=3, show_default=True)
-@table_option("dilation", default=1, show_default=True)
+@usual_option("receptive_field")
+@usual_option("dilation")
 @out_option
 @json_option
 def mask(out: str, as_json: bool, **options: Any) -> None:
@@ -150,16 +150,8 @@ def mask(out: str, as_json: bool, **options: Any) -> None:
     metavar="N,...",
     help="Numbers of training pairs; by default 5, 10, 20, ... up to all.",
 )
-@table_option(
-    "receptive_field",
-    to="receptive_fields",
-    single=False,
-    several=True,
-    help="odd sides of the receptive field",
-    default="3",
-    show_default=True,
-)
-@table_option("alpha", default=0.4, show_default=True)
+@usual_option("receptive_field", to="receptive_fields", single=False, several=True, chosen="each is a curve")
+@usual_option("alpha")
 @table_option("split", help="split whose images are scored", default="test", show_default=True)
 @seed_option
 @cluster_options

@@ -20,7 +20,8 @@ from mrdist.cli.options import (
     seed_option,
     strict_option,
 )
-from mrdist.cli.training_options import shared_option, table_option
+from mrdist.cli.training_options import shared_option, table_option, usual_option
+from mrdist.methods.option_table import OPTIONS, SHARED
 
 if TYPE_CHECKING:
     from mrdist.pipeline.applying.synthesize import GroupSynthesisReport, SynthesisReport
@@ -40,7 +41,7 @@ logger = logging.getLogger("mrdist")
 @click.option("--contact-sheet", is_flag=True, help="Also write contact-sheet.png: photographs before and after.")
 @strict_option
 @cluster_options
-@click.option("--max-memory", metavar="SIZE", help="Memory limit of a worker process, for a store; 2GiB by default.")
+@table_option("max_memory", help=f"{OPTIONS['max_memory'].help}, for a store", usual=SHARED["max_memory"])
 @overwrite_option
 @json_option
 def synthesize(weights: str, inputs: tuple[str, ...], out: str, as_json: bool, **options: Any) -> None:
@@ -256,7 +257,7 @@ def demo(out: str, as_json: bool, **options: Any) -> None:
 @click.option(
     "--size", type=int, default=128, show_default=True, metavar="S", help="Side of the image: a multiple of 128."
 )
-@table_option("receptive_field", default=3, show_default=True)
+@usual_option("receptive_field")
 @json_option
 def sizes(size: int, receptive_field: int, as_json: bool) -> None:
     """Measure size and speed of masked regression and, with PyTorch (the extra `gan`), of GAN generators."""

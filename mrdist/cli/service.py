@@ -19,8 +19,9 @@ from mrdist.cli.options import (
     seed_option,
     strict_option,
 )
-from mrdist.cli.training_options import MethodCommand, training_options
+from mrdist.cli.training_options import MethodCommand, mappings_option, training_options
 from mrdist.errors import MrdistError
+from mrdist.methods.option_table import SHARED
 
 if TYPE_CHECKING:
     from mrdist.service.client import Client
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 @click.option("--max-running", type=int, default=1, show_default=True, metavar="N", help="Running jobs at most.")
 @click.option(
     "--max-memory",
-    default="2GiB",
+    default=SHARED["max_memory"],
     show_default=True,
     metavar="SIZE",
     help="Largest memory limit of a worker process that a job may request.",
@@ -116,7 +117,7 @@ def submit() -> None:
 @click.argument("images")
 @click.argument("weights", metavar="MODEL")
 @training_options(required=True)
-@click.option("--mappings", type=click.Choice(["all"]), help="all: the source to every label and back.")
+@mappings_option
 @_service_options
 @json_option
 def submit_train(images: str, weights: str, **options: Any) -> None:

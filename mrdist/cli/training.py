@@ -20,6 +20,7 @@ from mrdist.cli.options import (
 from mrdist.cli.training_options import (
     MethodCommand,
     accumulation_options,
+    mappings_option,
     solving_options,
     training_options,
 )
@@ -37,11 +38,7 @@ if TYPE_CHECKING:
 @click.argument("images")
 @click.argument("weights")
 @training_options(required=True)
-@click.option(
-    "--mappings",
-    type=click.Choice(["all"]),
-    help="all: the source to every other label and every other label to the source.",
-)
+@mappings_option
 @cluster_options
 @overwrite_option
 @json_option
@@ -151,9 +148,7 @@ def _what_ran(report: TrainReport | MappingsReport | AccumulateReport) -> str:
 @click.option("--channels", type=int, show_default="3", metavar="C", help="Without IMAGES: 1 (gray) or 3.")
 @click.option("--chunks", type=Sizes(3), metavar="N,Y,X", help="Without IMAGES: images, rows and columns of a chunk.")
 @training_options(required=False)
-@click.option(
-    "--mappings", type=click.Choice(["all"]), help="all: the source to every other label and every other to the source."
-)
+@mappings_option
 @click.option("--workers", type=int, metavar="N", help="Worker processes; by default one per processor.")
 @click.option("--bandwidth", metavar="SIZE", help="Without IMAGES: bytes per second from the store to a worker.")
 @click.option("--price-per-hour", type=float, metavar="P", help="Without IMAGES: price of a worker per hour.")

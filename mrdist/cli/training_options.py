@@ -63,6 +63,8 @@ def table_option(
     single: bool = True,
     several: bool = False,
     cv: bool = False,
+    chosen: str | None = None,
+    some: bool = False,
     help: str | None = None,  # noqa: A002 (as click calls it)
     usual: str = "",
     **settings: Any,
@@ -75,19 +77,41 @@ def table_option(
         In the table.
     single, several, cv
         Whether it may be one value, a list, or cv, here.
+    chosen
+        What several values do here, a phrase; by default that of the table.
+    some
+        Whether only some methods have it here, which are told.
     help
         What it is here, a phrase; by default that of the table.
     usual, settings
         As in `spell`.
     """
-    option = replace(OPTIONS[name], single=single, several=several, cv=cv)
-    switches, arguments = spell(option, sentence(help) if help else describe(option), usual, **settings)
+    known = OPTIONS[name]
+    chosen = known.chosen if chosen is None else chosen
+    option = replace(known, single=single, several=several, cv=cv, chosen=chosen)
+    having = list(defaults_of(METHODS)[name]) if some else []
+    words = sentence(help) if help else describe(option, having, list(METHODS))
+    switches, arguments = spell(option, words, usual, **settings)
     return click.option(*switches, **arguments)
 
 
 def shared_option(name: str) -> Decorator:
     """Return the decorator that adds an option that all methods have, with its default."""
     return table_option(name, **({} if SHARED[name] is None else {"default": SHARED[name], "show_default": True}))
+
+
+def usual_option(name: str, **settings: Any) -> Decorator:
+    """Return the decorator that adds an option with the default of the method that is trained unless one is named.
+
+    Parameters
+    ----------
+    name, settings
+        As in `table_option`.
+    """
+    default = next(iter(METHODS.values())).options[name]
+    if settings.get("single") is False:
+        default = str(default)  # to be read as a list of one
+    return table_option(name, **{"default": default, "show_default": True, **settings})
 
 
 class MethodCommand(click.Command):
@@ -100,13 +124,18 @@ class MethodCommand(click.Command):
         return [*own[:at], *_method_options(METHODS), *own[at:]]
 
 
+def defaults_of(methods: Mapping[str, Method]) -> dict[str, dict[str, Any]]:
+    """Return the defaults of the methods that have an option, by option."""
+    return by_option({name: method.options for name, method in methods.items()})
+
+
 def _method_options(methods: Mapping[str, Method]) -> list[click.Parameter]:
     usual = next(iter(methods))
     names = ", ".join(f"{name} ({method.label})" if method.label else name for name, method in methods.items())
     made: list[click.Parameter] = [
         click.Option(["--method"], default=usual, show_default=True, metavar="M", help=f"Method: {names}.")
     ]
-    for name, defaults in by_option({name: method.options for name, method in methods.items()}).items():
+    for name, defaults in defaults_of(methods).items():
         option = OPTIONS[name]
         words = describe(option, list(defaults), list(methods))
         if isinstance(option.domain, Flag):
@@ -142,8 +171,7 @@ def solving_options(command: Command) -> Command:
     return add_options(
         command,
         *_field_options,
-        table_option("alpha", default=0.4, show_default=True),
-        table_option("penalize_intercept", default=True, show_default=True),
+        *map(usual_option, ("alpha", "penalize_intercept")),
         *map(shared_option, ("dtype", "block", "max_memory")),
     )
 
@@ -154,6 +182,13 @@ def label_options(*, source: bool = False, target: bool = False) -> list[Decorat
         click.option("--source", required=source, metavar="LABEL", help="Label of the inputs."),
         click.option("--target", required=target, metavar="LABEL", help="Label of the outputs."),
     ]
+
+
+mappings_option = click.option(
+    "--mappings",
+    type=click.Choice(["all"]),
+    help="all: the source to every other label and every other label to the source.",
+)
 
 
 def mapping_options(command: Command) -> Command:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from mrdist.errors import ExecutionError, ParameterError
-from mrdist.execution._executor import Executor, failure
+from mrdist.execution._executor import Executor
+from mrdist.execution._failures import failure
 from mrdist.execution._process import n_processors
 
 if TYPE_CHECKING:

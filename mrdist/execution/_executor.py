@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mrdist.errors import ExecutionError, MrdistError
+from mrdist.errors import MrdistError
+from mrdist.execution._failures import failure
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -80,19 +81,3 @@ class Executor:
             except OSError as error:
                 raise failure(error, describe(item)) from error
             yield item, result
-
-
-def failure(error: BaseException, what: str) -> MrdistError:
-    """Return the error to raise for a task that failed."""
-    if isinstance(error, MrdistError):
-        return error
-    if isinstance(error, ImportError) and (error.name or "").partition(".")[0] == "mrdist":
-        return ExecutionError(
-            f"a worker cannot import its task ({error}); install the same mrdist wherever workers run."
-        )
-    wrapped = ExecutionError(
-        f"{what} failed with {type(error).__name__} ({error}); fix that and repeat the command: what is finished is "
-        "kept."
-    )
-    wrapped.__cause__ = error
-    return wrapped

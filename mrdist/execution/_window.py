@@ -17,7 +17,7 @@ from distributed.scheduler import KilledWorker
 
 from mrdist.errors import ExecutionError, MrdistError
 from mrdist.events import emit
-from mrdist.execution._executor import failure
+from mrdist.execution._failures import failure
 from mrdist.execution._worker import own_versions, pack, unpack, work
 
 Item = TypeVar("Item")

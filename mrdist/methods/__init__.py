@@ -9,10 +9,11 @@ How a method is added
 `reduced_rank` is a small example to read beside this; `masked`, `whole` and `sparse` are three families.
 
 1. **The declaration**, in the ``__init__.py`` of the new folder: a `mrdist.methods.method.Method`, with the module and
-   the name of its work, its options with their defaults, what people read of it, and whether outputs may see all colour
-   channels. The module is imported when somebody trains, so whatever takes long to import belongs there. A default is
-   None where it follows from the images. Add ``SEARCH`` to the options of a method whose penalty cross-validation can
-   choose.
+   the name of its work, its options with their defaults, what people read of it, and what else `Method` asks: whether
+   outputs may see all colour channels, whether they depend on the input, whether mappings share sums, and the estimator
+   that fits the same to images in memory. The module is imported when somebody trains, so whatever takes long to import
+   belongs there. A default is None where it follows from the images. Add ``SEARCH`` to the options of a method whose
+   penalty cross-validation can choose.
 
 2. **The work**, a `mrdist.methods.training.TrainingWork`, is made of a lesson (images, labels, rows, colour), of how to
    run, and of all options by keyword. It checks in ``__init__`` what depends on the images, touches nothing, and has
@@ -38,11 +39,13 @@ How a method is added
    everything that decides the bytes, and names the layout of the arrays: ``masked`` (weights of a receptive field),
    ``global`` (codes of the whole image and their weights) or ``sparse`` (a CSR matrix). A method that keeps to one of
    these needs nothing more: whatever opens weights finds the reader by the layout, not by the method. A new layout is a
-   description, a `mrdist.storage.weights.output.WeightsOutput` that creates and writes its arrays, a
-   `mrdist.storage.weights.reader.WeightsReader`, and a line in the table of readers of that module.
+   description that says which arrays there are, each a `mrdist.storage.access.arrays.ArraySpec`, a
+   `mrdist.storage.weights.output.WeightsOutput` that writes them, a `mrdist.storage.weights.reader.WeightsReader`, and
+   a line in the table of readers of that module.
 
 5. **The options.** An option that another method has is there already. A new one is an entry in
-   `mrdist.methods.option_table`, with its domain and its help, and a parameter of `mrdist.train`.
+   `mrdist.methods.option_table`, with its domain and its help; with a line in
+   `mrdist.methods.arguments.MethodOptions`, editors and type checkers know it too.
 
 6. **The line** in `mrdist.methods.registry.METHODS`.
 

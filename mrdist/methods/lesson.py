@@ -52,16 +52,13 @@ class Lesson:
     def of(
         cls, images: Images, *, method: str, source: str, target: str, split: str, color: Color, dtype: str
     ) -> Lesson:
-        """Check the choices and find the rows.
+        """Find the rows.
 
         Raises
         ------
-        ParameterError
-            If an option is not one of its choices.
         LabelError, DataError
             If a label does not exist, or there are no pairs.
         """
-        check_choices(color, split, dtype)
         return cls(method, images, images.rows((source, target), split), source, target, split, color, dtype)
 
     @property

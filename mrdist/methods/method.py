@@ -31,6 +31,13 @@ class Method:
         Its name for people, a phrase, and what it is in a sentence.
     knows_joint
         Whether its outputs can see all input channels.
+    uses_input
+        Whether its output depends on the input; if not, it is a baseline without a place among those that do.
+    shares_sums
+        Whether mappings of the same people are trained together from shared sums, if their alpha is given: it then
+        takes the options of masked regression.
+    estimator
+        Module and name of its class for images in memory, if there is one; what that has fitted can be saved.
     """
 
     home: tuple[str, str]
@@ -38,6 +45,9 @@ class Method:
     label: str
     help: str
     knows_joint: bool = False
+    uses_input: bool = True
+    shares_sums: bool = False
+    estimator: tuple[str, str] | None = None
 
     @property
     def work(self) -> Callable[..., TrainingWork[Any]]:

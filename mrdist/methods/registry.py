@@ -16,3 +16,5 @@ METHODS: dict[str, Method] = {
     "l1": sparse.L1,
     "l0": sparse.L0,
 }
+METHODS_COMPARED = ("mr", "l2", "l1", "l0", "pixel", "identity")
+"""What a comparison compares unless told otherwise: methods of the paper, and the input as it is."""

@@ -23,7 +23,7 @@ from mrdist.planning import Cut, Plan
 from mrdist.running.driving import run_tasks, tracked
 from mrdist.running.resuming import ReadBack, tasks_left
 from mrdist.running.tasks import Place, RunOptions, Task
-from mrdist.storage.making.reading_back import read_back
+from mrdist.storage.reading_back import read_back
 
 logger = logging.getLogger("mrdist")
 
@@ -44,7 +44,7 @@ class Phase:
     done
         Which of them an earlier run has marked done; None if none is, or nothing says so.
     read_back
-        Reads what a part has left (`mrdist.storage.making.reading_back`); damaged parts are done again. None where what
+        Reads what a part has left (`mrdist.storage.reading_back`); damaged parts are done again. None where what
         is marked done has just been read.
     bytes_read
         Decoded bytes of the chunks that a part reads.

@@ -39,7 +39,7 @@ def tasks_left(
     progress
         As in `mrdist.train`.
     read
-        Reads what belongs to a block, see `mrdist.storage.making.reading_back`; None believes the marks.
+        Reads what belongs to a block, see `mrdist.storage.reading_back`; None believes the marks.
     """
     written: list[Task] = []
     left: list[Task] = []

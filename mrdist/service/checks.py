@@ -7,8 +7,10 @@ from typing import Any
 
 from mrdist.datasets.synthetic import LABELS
 from mrdist.errors import MemoryLimitError, ParameterError
+from mrdist.pipeline.ingesting.check import check_ingest
 from mrdist.pipeline.ingesting.generate import check_generation
-from mrdist.pipeline.training.check import Cost, check_comparison, check_ingest, check_training
+from mrdist.pipeline.judging.check import check_comparison
+from mrdist.pipeline.training.check import Cost, check_training
 from mrdist.pipeline.training.plan import plan
 from mrdist.planning import MIB
 from mrdist.running.workers import n_slots_of

@@ -13,7 +13,7 @@ from mrdist.service.jobs import Jobs
 from mrdist.service.refusals import RefusedError
 from mrdist.service.settings import Settings
 from mrdist.service.supervisor import Supervisor
-from mrdist.service.work import Verb
+from mrdist.service.work import NEEDS_IMAGES, Verb
 from mrdist.storage import run_state
 
 
@@ -42,6 +42,8 @@ class Desk:
         """
         record = None if key is None else self.jobs.of_key(key, verb, name, options)
         if record is None:
+            if verb in NEEDS_IMAGES:
+                self.jobs.check_made(options["images"])
             cost = check(self.catalog, self.settings, verb, name, options)
             record = self.jobs.submit(verb, name, options, cost, key)
             self.supervisor.wake()

@@ -97,11 +97,9 @@ class Jobs:
             active = self.active()
             if len(active) >= _QUEUE:
                 raise RefusedError(429, f"the queue is full with {_QUEUE} jobs; wait until some have ended.")
-            for other in active:
-                if (MAKES[other.verb], other.name) == (MAKES[verb], name):
-                    raise RefusedError(
-                        409, f"job {other.id} makes {name!r} already; wait for it, or choose another name."
-                    )
+            other = _maker_of(MAKES[verb], name, active)
+            if other is not None:
+                raise RefusedError(409, f"job {other.id} makes {name!r} already; wait for it, or choose another name.")
             record = JobRecord(
                 id=job,
                 verb=verb,
@@ -277,9 +275,9 @@ class Jobs:
         if record.state not in ("failed", "cancelled"):
             raise RefusedError(409, f"job {job} is {record.state}; only failed or cancelled jobs can be resumed.")
         with self._submitting:
-            for other in self.active():
-                if (MAKES[other.verb], other.name) == (MAKES[record.verb], record.name):
-                    raise RefusedError(409, f"job {other.id} makes {record.name!r} already; wait for it.")
+            other = _maker_of(MAKES[record.verb], record.name, self.active())
+            if other is not None:
+                raise RefusedError(409, f"job {other.id} makes {record.name!r} already; wait for it.")
             record.state, record.finished, record.last_error, record.crashes = "queued", None, None, 0
             self.forget_stop(job)
             self.write(record)
@@ -301,6 +299,24 @@ class Jobs:
         for ending in (_STOP, _RESULT, ".run", _RECORD):  # the record last: the others are found by it
             remove_record(f"{self._folder}/{job}{ending}", self._options)
 
+    def check_made(self, dataset: str) -> None:
+        """Check that no job is still making a dataset.
+
+        Raises
+        ------
+        RefusedError
+            If a job is.
+        """
+        if self._catalog.is_complete("datasets", dataset):
+            return
+        maker = _maker_of("datasets", dataset, self.active())
+        if maker is not None:
+            raise RefusedError(
+                409,
+                f"dataset {dataset!r} is not complete yet: job {maker.id}, which makes it, is {maker.state}; wait "
+                f"until it is done (`mrdist jobs {maker.id}` shows its progress) and ask again.",
+            )
+
     def check_unused(self, kind: Kind, name: str) -> None:
         """Check that no job needs a store.
 
@@ -312,6 +328,11 @@ class Jobs:
         for record in self.active():
             if record.uses(kind, name):
                 raise RefusedError(409, f"job {record.id} is {record.state} and needs {name!r}; cancel it first.")
+
+
+def _maker_of(kind: Kind, name: str, jobs: Iterable[JobRecord]) -> JobRecord | None:
+    """Return the first of some jobs that makes a store, None if there is none."""
+    return next((job for job in jobs if (MAKES[job.verb], job.name) == (kind, name)), None)
 
 
 def _hash(text: str) -> str:

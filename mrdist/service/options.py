@@ -86,8 +86,10 @@ def comparison_fields() -> dict[str, Any]:
     names = Choice({**{name: known.label for name, known in METHODS.items()}, "identity": "the unchanged image"})
     described = {
         "methods": replace(METHOD, domain=names, help="methods to compare", single=False, several=True),
-        "receptive_fields": _tried("receptive_field", "odd sides of mr's receptive field"),
-        "dilations": _tried("dilation", "dilations of mr's receptive field"),
+        **{
+            f"{name}s": replace(OPTIONS[name], single=False, chosen="each is a row")
+            for name in ("receptive_field", "dilation")
+        },
         "alpha": OPTIONS["alpha"],
         "color": OPTIONS["color"],
         "split": replace(
@@ -95,8 +97,8 @@ def comparison_fields() -> dict[str, Any]:
         ),
         "max_memory": OPTIONS["max_memory"],
     }
-    return {name: field_of(option, describe(option)) for name, option in described.items()}
-
-
-def _tried(name: str, words: str) -> Option:
-    return replace(OPTIONS[name], help=words, single=False, chosen="")
+    having = by_option({name: method.options for name, method in METHODS.items()})
+    return {
+        name: field_of(option, describe(option, list(having.get(option.name, ())), list(METHODS)))
+        for name, option in described.items()
+    }

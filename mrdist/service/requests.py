@@ -17,6 +17,8 @@ from mrdist.service.catalog import Name, SourcePath
 from mrdist.service.options import comparison_fields, training_fields, whole, with_fields
 
 Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
+Images = Annotated[Name, Field(description="Name of a dataset.")]
+Source = Annotated[Label, Field(description="Label of the inputs.")]
 Whole = Annotated[int, Field(ge=-(2**31), le=2**31 - 1), BeforeValidator(whole)]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1), BeforeValidator(whole)]
 People = Annotated[int, Field(ge=1, le=100_000, description="Each has every label."), BeforeValidator(whole)]
@@ -35,8 +37,8 @@ class _Options(BaseModel):
 class TrainOptions(_Options):
     """Options of `mrdist train`; either target or mappings must be given."""
 
-    images: Annotated[Name, Field(description="Name of a dataset.")]
-    source: Annotated[Label, Field(description="Label of the inputs.")]
+    images: Images
+    source: Source
     target: Annotated[Label | None, Field(description="Label of the outputs; all: every other label.")] = None
     mappings: Annotated[Literal["all"] | None, Field(description="all: the source to every label and back.")] = None
 
@@ -45,8 +47,8 @@ class TrainOptions(_Options):
 class CompareOptions(_Options):
     """Options of `mrdist compare`."""
 
-    images: Annotated[Name, Field(description="Name of a dataset.")]
-    source: Annotated[Label, Field(description="Label of the inputs.")]
+    images: Images
+    source: Source
     target: Annotated[Label, Field(description="Label of the outputs.")]
 
 

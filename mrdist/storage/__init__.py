@@ -2,6 +2,10 @@
 
 Only this package imports zarr, xarray and fsspec. A store carries the attribute ``mrdist`` with its ``kind``,
 ``format_version`` and whether it is ``complete``.
+
+Its wings stand on one another: ``access`` to places and chunks; then ``images``, and what all stores in the ``making``
+share; ``weights``; ``sums``. `mrdist.storage.reading_back` is above them all: it knows what every kind of store in the
+making keeps.
 """
 
 from mrdist.storage.access.fence import fenced_by
@@ -44,7 +48,7 @@ from mrdist.storage.sums.reader import Accumulation, Part, Statistics, open_stat
 from mrdist.storage.sums.writer import statistics_output
 from mrdist.storage.weights.csr import write_csr
 from mrdist.storage.weights.importance import read_importance, write_importance
-from mrdist.storage.weights.masked import MaskedTraining, train_output
+from mrdist.storage.weights.masked import MaskedTraining, TrainOutput
 from mrdist.storage.weights.reader import Model, WeightsReader, open_weights
 
 __all__ = [
@@ -64,6 +68,7 @@ __all__ = [
     "Staging",
     "Statistics",
     "StorageOptions",
+    "TrainOutput",
     "WeightsReader",
     "additions",
     "begin_growth",
@@ -92,7 +97,6 @@ __all__ = [
     "run_state",
     "statistics_output",
     "stored_bytes",
-    "train_output",
     "write_addition",
     "write_alignment",
     "write_csr",

@@ -83,7 +83,7 @@ def pictures():
 )
 def test_codecs_and_chunks(meter, pictures, tmp_path, monkeypatch, codec, chunks):
     kind, n_images, picture = pictures
-    monkeypatch.setattr("mrdist.storage.images.writer.COMPRESSORS", CODECS[codec])
+    monkeypatch.setattr("mrdist.storage.access.arrays.COMPRESSORS", CODECS[codec])
     url = write_store(str(tmp_path / "images.zarr"), n_images, picture, chunks)
     reports = []
     read_all(url)

@@ -79,7 +79,7 @@ def test_the_explorer_shows_the_weights_of_the_pixel_one_is_at(models, trained):
 
 def test_a_method_without_weights_of_pixels_says_so(models):
     models.get_by_role("link", name="happy-l2").click()
-    models.wait_for_selector("#detail :text('every pixel depends on the whole face')")
+    models.wait_for_selector("#detail :text('no pixel has weights of its own')")
     settled(models)
 
 

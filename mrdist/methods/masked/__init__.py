@@ -10,6 +10,8 @@ MR = Method(
     label="masked regression",
     help="Each pixel from the few around it: small, fast, and good with a few dozen pairs.",
     knows_joint=True,
+    shares_sums=True,
+    estimator=("mrdist.estimator", "MaskedRegression"),
 )
 PIXEL = Method(
     _HOME,
@@ -17,4 +19,5 @@ PIXEL = Method(
     label="one pixel",
     help="Each pixel from itself alone; a baseline.",
     knows_joint=True,
+    shares_sums=True,
 )

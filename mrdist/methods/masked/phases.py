@@ -17,7 +17,7 @@ from mrdist.methods.training import TrainingWork
 from mrdist.planning import Cut, Plan, block_bytes
 from mrdist.running.phases import Phase
 from mrdist.running.tasks import RunOptions, Task
-from mrdist.storage import Images, train_output
+from mrdist.storage import Images
 from mrdist.storage.weights.masked import TrainOutput
 
 
@@ -52,7 +52,9 @@ class MaskedWork(TrainingWork[TrainOutput]):
 
     def begin(self, cut: Cut) -> TrainOutput | None:
         """Begin or resume the weights store."""
-        return train_output(self.run.output.url, self.training, cut.block, **self.run.opening)
+        return TrainOutput.begin(
+            self.run.output.url, self.training, self.training.arrays, cut.block, **self.run.opening
+        )
 
     @property
     def prepare(self) -> Callable[[], None]:

@@ -43,7 +43,7 @@ from mrdist.selection import (
     standard_error,
 )
 from mrdist.storage import Images, MaskedTraining
-from mrdist.storage.making.reading_back import read_back_search
+from mrdist.storage.reading_back import read_back_search
 from mrdist.storage.weights.cross_validation import Search, SearchOutput, search_output
 from mrdist.storage.weights.masked import TrainOutput
 from mrdist.storage.weights.output import chunk_side

@@ -36,7 +36,7 @@ from mrdist.running.tasks import RunOptions, Task
 from mrdist.selection import assign_folds, check_alphas
 from mrdist.solvers import check_alpha
 from mrdist.storage import Images, redact
-from mrdist.storage.weights.sparse import SparseOutput, SparseTraining, sparse_output
+from mrdist.storage.weights.sparse import SparseOutput, SparseTraining
 
 LASSO_ALPHAS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03)
 """Penalties of l1 to try by default."""
@@ -111,7 +111,9 @@ class SparseWork(TrainingWork[SparseOutput]):
 
     def begin(self, cut: Cut) -> SparseOutput | None:
         """Begin or resume the weights store."""
-        return sparse_output(self.run.output.url, self.training, cut.block, **self.run.opening)
+        return SparseOutput.begin(
+            self.run.output.url, self.training, self.training.error_maps, cut.block, **self.run.opening
+        )
 
     @property
     def prepare(self) -> Callable[[], None]:

@@ -20,7 +20,7 @@ from mrdist.planning import Cut, Plan, band_cuts, band_height, block_bytes
 from mrdist.running.phases import Phase
 from mrdist.running.tasks import RunOptions, Task
 from mrdist.storage import Images
-from mrdist.storage.weights.whole import GlobalOutput, GlobalTraining, global_output
+from mrdist.storage.weights.whole import GlobalOutput, GlobalTraining
 
 
 class MeanWork(TrainingWork[GlobalOutput]):
@@ -40,7 +40,9 @@ class MeanWork(TrainingWork[GlobalOutput]):
     def begin(self, cut: Cut) -> GlobalOutput | None:
         """Begin or resume the weights store."""
         dtype = self.lesson.images.dtype
-        return global_output(self.run.output.url, self.training, cut.block, dtype, **self.run.opening)
+        return GlobalOutput.begin(
+            self.run.output.url, self.training, self.training.arrays(dtype), cut.block, **self.run.opening
+        )
 
     def phases(self, output: GlobalOutput, cut: Cut) -> Iterator[Phase]:
         """Yield the one phase."""

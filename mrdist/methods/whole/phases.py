@@ -44,9 +44,9 @@ from mrdist.running.tasks import RunOptions, Task
 from mrdist.selection import DEFAULT_ALPHAS, assign_folds, check_alphas
 from mrdist.solvers import check_alpha
 from mrdist.storage import Images, redact
-from mrdist.storage.making.reading_back import read_back_sums
+from mrdist.storage.reading_back import read_back_sums
 from mrdist.storage.weights.output import chunk_side
-from mrdist.storage.weights.whole import GlobalOutput, GlobalTraining, global_output
+from mrdist.storage.weights.whole import GlobalOutput, GlobalTraining
 
 PENALTIES = (*DEFAULT_ALPHAS, 100.0, 300.0, 1000.0, 3000.0)
 """Penalties to try by default: inner products of images are thousands."""
@@ -116,7 +116,9 @@ class WholeWork(TrainingWork[GlobalOutput]):
     def begin(self, cut: Cut) -> GlobalOutput | None:
         """Begin or resume the weights store."""
         dtype = self.lesson.images.dtype
-        return global_output(self.run.output.url, self.training, cut.block, dtype, **self.run.opening)
+        return GlobalOutput.begin(
+            self.run.output.url, self.training, self.training.arrays(dtype), cut.block, **self.run.opening
+        )
 
     @property
     def prepare(self) -> Callable[[], None]:

@@ -3,42 +3,34 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.utils.validation import check_is_fitted
 
-from mrdist.arguments import Address, plain_arguments
+from mrdist.arguments import Address, plain, plain_arguments
 from mrdist.baselines.dual import images_of
-from mrdist.baselines.estimators import LassoRegression, SparseRegression
-from mrdist.baselines.global_estimators import (
-    GaussianRidge,
-    GlobalRegression,
-    GlobalRidge,
-    MeanTarget,
-    PrincipalComponentRegression,
-)
+from mrdist.baselines.estimators import SparseRegression
+from mrdist.baselines.global_estimators import GaussianRidge, GlobalRegression, MeanTarget
 from mrdist.baselines.image_regressor import ImageRegressor
 from mrdist.errors import DataError, ParameterError
 from mrdist.estimator import MaskedRegression
 from mrdist.geometry import Block
+from mrdist.methods.domains import Flag
 from mrdist.methods.lesson import check_choices, versions
+from mrdist.methods.option_table import OPTIONS
+from mrdist.methods.registry import METHODS
 from mrdist.running.driving import driving, hold
 from mrdist.running.workers import output_options
-from mrdist.storage import MaskedTraining, StorageOptions, normalize_url, train_output
+from mrdist.storage import MaskedTraining, StorageOptions, normalize_url
 from mrdist.storage.weights.masked import TrainOutput
 from mrdist.storage.weights.output import WeightsOutput
-from mrdist.storage.weights.sparse import SparseOutput, SparseTraining, sparse_output
-from mrdist.storage.weights.whole import GlobalOutput, GlobalTraining, global_output
+from mrdist.storage.weights.sparse import SparseOutput, SparseTraining
+from mrdist.storage.weights.whole import GlobalOutput, GlobalTraining
 
 _DTYPES: dict[int, npt.DTypeLike] = {255: np.uint8, 65535: np.uint16}
-_GLOBAL: dict[type, str] = {
-    GlobalRidge: "l2",
-    GaussianRidge: "kernel",
-    PrincipalComponentRegression: "pca",
-    MeanTarget: "mean",
-}
 
 
 @plain_arguments
@@ -82,15 +74,15 @@ def save(
     StoreError
         If the store cannot be written.
     """
-    if not isinstance(model, ImageRegressor):
-        raise ParameterError(f"model must be an estimator of mrdist, got {type(model).__name__}.")
+    method = _method_of(model)
     check_is_fitted(model)
     check_choices("shared", dtype=dtype)
     url = normalize_url(url)
     options = output_options(url, storage_options, None)
     hold(url, options)
     begin: dict[str, Any] = {"overwrite": overwrite, "storage_options": options}
-    training = {"source": source, "target": target, "split": "all", "dtype": dtype, **_described(model)}
+    labels = {"source": source, "target": target, "split": "all"}
+    training = {"method": method, **labels, "dtype": dtype, **_described(model)}
     output: WeightsOutput | None
     if isinstance(model, MaskedRegression):
         output = _begin_masked(model, url, training, begin)
@@ -103,6 +95,26 @@ def save(
         unsolved: dict[str, Any] = {"unsolved": model.n_unsolved_} if isinstance(model, SparseRegression) else {}
         provenance = {"images": "in memory", "estimator": repr(model), "versions": versions()}
         output.finish(provenance, None, **unsolved)
+
+
+def _method_of(model: ImageRegressor) -> str:
+    """Return the method that an estimator, or one derived from it, fits."""
+    classes = [(each.__module__, each.__qualname__) for each in type(model).__mro__]
+    for name, method in METHODS.items():
+        if method.estimator in classes:
+            return name
+    raise ParameterError(f"model must be an estimator of mrdist, got {type(model).__name__}.")
+
+
+def _options_of(method: str, fitted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a method that an estimator was fitted with, as plain values."""
+
+    def stored(name: str, value: Any) -> Any:
+        option = OPTIONS[name]
+        return bool(value) if isinstance(option.domain, Flag) else option.check(plain(value))
+
+    own = {name: fitted[name] for name in METHODS[method].options if name in fitted}
+    return {name: None if value is None else stored(name, value) for name, value in own.items()}
 
 
 def _described(model: ImageRegressor) -> dict[str, Any]:
@@ -136,7 +148,7 @@ def _begin_masked(
         alpha=model.alpha_,
         penalize_intercept=bool(model.fitted_params_["penalize_intercept"]),
     )
-    output = train_output(url, training, training.shape, **begin)
+    output = TrainOutput.begin(url, training, training.arrays, training.shape, **begin)
     if output is not None:
         output.write_block(0, Block(0, 0, *training.shape), model.solution_)
     return output
@@ -145,19 +157,13 @@ def _begin_masked(
 def _begin_sparse(
     model: SparseRegression, url: str, described: dict[str, Any], begin: dict[str, Any]
 ) -> SparseOutput | None:
-    fitted, solution = model.fitted_params_, model.solution_
-    options: dict[str, Any] = (
-        {"method": "l1", "alpha": float(fitted["alpha"]), "max_iterations": int(fitted["max_iterations"])}
-        if isinstance(model, LassoRegression)
-        else {"method": "l0", "nonzeros": int(fitted["nonzeros"]), "tolerance": float(fitted["tolerance"])}
-    )
+    solution = model.solution_
     training = SparseTraining(
         **described,
-        **options,
+        **_options_of(described["method"], model.fitted_params_),
         images=_fingerprint(solution.counts, solution.indices, solution.values),
-        window=None if fitted["window"] is None else int(fitted["window"]),
     )
-    output = sparse_output(url, training, training.shape, **begin)
+    output = SparseOutput.begin(url, training, training.error_maps, training.shape, **begin)
     if output is not None:
         output.write_block(0, Block(0, 0, *training.shape), solution)
         for number in range(output.lay_out()):
@@ -168,21 +174,15 @@ def _begin_sparse(
 def _begin_global(
     model: GlobalRegression | MeanTarget, url: str, described: dict[str, Any], begin: dict[str, Any]
 ) -> GlobalOutput | None:
-    fitted = model.fitted_params_
-    components = isinstance(model, PrincipalComponentRegression)
     training = GlobalTraining(
         **described,
-        method=_GLOBAL[type(model)],
+        **_options_of(described["method"], model.fitted_params_),
         images=_fingerprint(model.intercept_, *(() if isinstance(model, MeanTarget) else (model.coef_, model.basis_))),
-        alpha=float(fitted["alpha"]) if "alpha" in fitted else None,
-        penalize_intercept=bool(fitted["penalize_intercept"]) if "penalize_intercept" in fitted else None,
-        gamma=None if fitted.get("gamma") is None else float(fitted["gamma"]),
-        components=int(fitted["components"]) if components else None,
     )
     frame, lead = Block(0, 0, *training.shape), (training.n_groups,)
     unit = 255 if isinstance(model, MeanTarget) else model.unit_
     image_dtype = _DTYPES.get(unit, np.float32)  # which holds the 20 bits that count of floats
-    output = global_output(url, training, frame.shape, image_dtype, **begin)
+    output = GlobalOutput.begin(url, training, training.arrays(image_dtype), frame.shape, **begin)
     if output is None:
         return None
     maps = {
@@ -192,7 +192,7 @@ def _begin_global(
     if not isinstance(model, MeanTarget):
         maps["coef"] = model.coef_.reshape(*lead, -1, *frame.shape)
         rotation = np.stack([dual.rotation for dual in model.duals_])
-        if components:
+        if training.components is not None:
             rows = model.basis_ / model.unit_
             maps["basis"] = (np.swapaxes(rotation, 1, 2) @ rows).reshape(*lead, -1, *frame.shape)
         else:

@@ -18,8 +18,8 @@ from mrdist.errors import DataError, MemoryLimitError
 from mrdist.execution import open_executor, peak_memory
 from mrdist.geometry import block_grid
 from mrdist.moments import padded_window
+from mrdist.pipeline.applying.check import check_mapping
 from mrdist.pipeline.applying.refine import importance_of
-from mrdist.pipeline.judging.evaluate import check_mapping
 from mrdist.planning import BASE_MEMORY, DEFAULT_MEMORY, MIB
 from mrdist.refinement import Refinement, blend
 from mrdist.running.driving import driving, hold, run_tasks, tracked

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mrdist.pipeline.applying.check import check_mapping
 from mrdist.pipeline.judging._scores import score_splits
 from mrdist.pipeline.judging._verdicts import scores_of_people
-from mrdist.pipeline.judging.evaluate import check_mapping
-from mrdist.pipeline.showing.plot import read_images
 from mrdist.planning import DEFAULT_MEMORY
 from mrdist.storage import Images, StorageOptions, WeightsReader, open_weights, stored_bytes
 
@@ -135,4 +134,4 @@ def timed_inputs(images: Images, label: str, rows: npt.NDArray[np.int64]) -> npt
     """Return images to time predictions with: few enough to lie in memory."""
     height, width = images.shape
     n = min(_TIMED_IMAGES, max(1, _TIMED_BYTES // (height * width * images.n_channels * images.dtype.itemsize)))
-    return read_images(images, label, rows[:n])
+    return images.read(label, rows[:n])

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mrdist.methods.registry import METHODS
 from mrdist.paired import Difference, paired_difference, paired_ratio, rank
 from mrdist.pipeline.judging._scores import SplitScores
 
@@ -23,11 +24,13 @@ def name_of(row: Mapping[str, Any]) -> str:
     --------
     >>> name_of({"method": "mr", "receptive_field": 5, "dilation": 2})
     'mr 5x5 d2'
+    >>> name_of({"method": "pixel", "receptive_field": 1})
+    'pixel'
     """
-    size, dilation = row.get("receptive_field"), row.get("dilation")
-    if row["method"] != "mr" or size is None:
-        return str(row["method"])
-    return f"mr {size}x{size}" + (f" d{dilation}" if dilation and dilation > 1 else "")
+    name, size, dilation = str(row["method"]), row.get("receptive_field"), row.get("dilation")
+    if size is None or name not in METHODS or "receptive_field" not in METHODS[name].options:
+        return name
+    return f"{name} {size}x{size}" + (f" d{dilation}" if dilation and dilation > 1 else "")
 
 
 def scores_of_people(scores: SplitScores, mapping: str) -> dict[str, Any]:

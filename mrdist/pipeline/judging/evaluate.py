@@ -11,11 +11,12 @@ import numpy.typing as npt
 
 from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import DataError, ParameterError
+from mrdist.pipeline.applying.check import check_mapping
 from mrdist.pipeline.applying.refine import importance_of
-from mrdist.pipeline.judging._averages import mean_scores
 from mrdist.pipeline.judging._scores import score_splits, without_people
 from mrdist.planning import DEFAULT_MEMORY
 from mrdist.refinement import Refinement
+from mrdist.scoring import mean_scores
 from mrdist.storage import Images, StorageOptions, WeightsReader, redact
 from mrdist.storage.weights.mappings import MappingGroup, is_group
 
@@ -166,23 +167,6 @@ def evaluate(
         **people,
         **({} if outside is None else {"on": {**elsewhere, "images": redact(outside.url)}}),
     }
-
-
-def check_mapping(model: WeightsReader, images: Images) -> None:
-    """Check that the images have the size and channels that the weights map.
-
-    Raises
-    ------
-    DataError
-        If they do not.
-    """
-    training = model.training
-    if (images.shape, images.n_channels) != ((training.height, training.width), training.n_channels):
-        raise DataError(
-            f"{redact(model.url)} maps images of {training.height} x {training.width} pixels and "
-            f"{training.n_channels} channel(s), but {redact(images.url)} has {images.shape[0]} x {images.shape[1]} and "
-            f"{images.n_channels}; ingest the images at that size and colour."
-        )
 
 
 def _paired(images: Images, labels: tuple[str, str]) -> npt.NDArray[np.bool_]:

@@ -96,7 +96,6 @@ def draw_error_maps(
     wanted = to_floats(targets)
     outputs = {"identity": to_floats(inputs), **made}
     maps = {name: np.sqrt(np.square(each - wanted).mean(axis=(0, 3))) for name, each in outputs.items()}
-    maps.pop("mean", None)
     return _draw_maps(maps, "magnitude", "root mean square error")
 
 

@@ -87,7 +87,7 @@ def read_run(images: Images, label: str, run: int) -> npt.NDArray[np.generic]:
 
 def read_one(images: Images, label: str, row: int) -> npt.NDArray[np.generic]:
     """Return one image of a label, shape (y, x, channel)."""
-    image: npt.NDArray[np.generic] = images.reader().read(label, row, row + 1, Block(0, 0, *images.shape))[0]
+    image: npt.NDArray[np.generic] = images.read(label, [row])[0]
     return image
 
 

@@ -9,10 +9,7 @@ from dataclasses import dataclass
 from os import fspath
 from typing import Any
 
-import numpy as np
-
 from mrdist.arguments import Address, plain_arguments
-from mrdist.geometry import Block
 from mrdist.pipeline.applying._photographs import to_png
 from mrdist.pipeline.ingesting.generate import generate
 from mrdist.pipeline.judging.evaluate import evaluate
@@ -108,10 +105,7 @@ def _draw(images_url: str, weights_url: str, faces: str, picture: str) -> None:
 
     images, model = Images.open(images_url), open_weights(weights_url)
     rows = images.rows(("neutral", "happy"), "test")[:_SHOWN]
-    reader, frame = images.reader(), Block(0, 0, *images.shape)
-    inputs, targets = (
-        np.concatenate([reader.read(label, row, row + 1, frame) for row in rows]) for label in ("neutral", "happy")
-    )
+    inputs, targets = (images.read(label, rows) for label in ("neutral", "happy"))
     outputs = model.predict(inputs)
     for row, output in zip(rows, outputs, strict=True):
         write_file(f"{faces}/{images.image[row]}.png", to_png(output))

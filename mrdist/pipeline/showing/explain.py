@@ -90,7 +90,7 @@ def weights_at(opened: OpenedMapping, y: int, x: int, *, channel: int = 0, sourc
         offsets = np.stack(np.divmod(places[taps], width), axis=1) - np.array([y, x])
         own = values[taps]
         return PixelWeights(offsets, own, np.ones(len(own), dtype=bool), float(values[~taps].sum()))
-    raise _without_fields(opened)
+    raise _without_fields(opened, "masked regression or learned sparsity")
 
 
 def importance_picture(opened: OpenedMapping, refine: bool | Refinement = True, strength: float = 1.0) -> bytes:
@@ -127,7 +127,7 @@ def coefficients_picture(opened: OpenedMapping, *, channel: int = 0) -> bytes:
     """
     model = opened.model
     if not isinstance(model, MaskedWeights):
-        raise _without_fields(opened)
+        raise _without_fields(opened, "masked regression")
     coef = model.coef[np.newaxis] if model.color == "shared" else model.coef
     group = _group(opened, len(coef), channel)
     maps = coef[group, channel] if model.color == "joint" else coef[group]
@@ -156,8 +156,8 @@ def _around_zero(values: Floats) -> bytes:
     return encode(Image.fromarray(pixels), FAST)
 
 
-def _without_fields(opened: OpenedMapping) -> ParameterError:
+def _without_fields(opened: OpenedMapping, having: str) -> ParameterError:
     return ParameterError(
         f"{redact(opened.model.url)} was trained by the method {opened.model.method}, which has no receptive fields; "
-        "choose a mapping trained by mr, l1 or l0."
+        f"choose a mapping of {having}."
     )

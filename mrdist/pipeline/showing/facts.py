@@ -14,6 +14,8 @@ from mrdist.storage.access.catalogs import modified_at
 def describe_mapping(weights_url: str, storage_options: StorageOptions = None) -> dict[str, Any]:
     """Describe a weights store, finished or not, as `mrdist.info` does, and say when it was ``created``.
 
+    A complete store has its ``layout``, also one of an older mrdist that did not write it.
+
     Raises
     ------
     StoreNotFoundError, StoreFormatError
@@ -24,6 +26,8 @@ def describe_mapping(weights_url: str, storage_options: StorageOptions = None) -
         raise StoreFormatError(
             f"{redact(weights_url)} is a store of {description['kind']}, not of weights; give a weights store."
         )
+    if description["complete"] and description.get("layout") is None:
+        description["layout"] = WeightsReader.open(weights_url, storage_options).training.layout
     return description | {"created": modified_at(weights_url, storage_options)}
 
 

@@ -8,14 +8,11 @@ from os import fspath
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
 from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import ParameterError
-from mrdist.geometry import Block, ReceptiveField
+from mrdist.geometry import ReceptiveField
+from mrdist.pipeline.applying.check import check_mapping
 from mrdist.pipeline.applying.refine import importance_of, norms_of
-from mrdist.pipeline.judging.evaluate import check_mapping
 from mrdist.pipeline.showing.info import info
 from mrdist.refinement import Refinement, blend
 from mrdist.storage import Images, StorageOptions, WeightsReader, is_local, normalize_url, open_weights, redact
@@ -82,7 +79,7 @@ def plot_faces(
     reader = WeightsReader.open(weights_url, storage_options)
     check_mapping(reader, images)
     labels = (reader.training.source, reader.training.target)
-    inputs, targets = (read_images(images, label, images.rows(labels, split)[:count]) for label in labels)
+    inputs, targets = (images.read(label, images.rows(labels, split)[:count]) for label in labels)
     made = model.predict(inputs)
     rows = {"input": list(inputs), "output": list(made)}
     importance = importance_of(weights_url, refine, storage_options)
@@ -147,7 +144,7 @@ def plot_refinement(
     if images_url is not None:
         images = Images.open(images_url, storage_options)
         check_mapping(reader, images)
-        image = read_images(images, reader.training.source, images.rows((reader.training.source,), "test")[:1])[0]
+        image = images.read(reader.training.source, images.rows((reader.training.source,), "test")[:1])[0]
     norms = norms_of(reader, intercept=base.intercept)
     figure = new_figure(1.8 * len(smoothings) + 0.5, 1.8 * len(radii) * norms.shape[0] / norms.shape[1] + 0.5)
     ax = figure.subplots()
@@ -284,7 +281,7 @@ def _masked(weights_url: str, storage_options: StorageOptions) -> MaskedWeights:
     if not isinstance(model, MaskedWeights):
         raise ParameterError(
             f"{redact(model.url)} was trained by the method {model.method}, which has no receptive fields to draw; "
-            "choose a mapping trained by mr."
+            "choose a mapping of masked regression."
         )
     return model
 
@@ -354,12 +351,6 @@ def plot_learning_curve(images_url: Address, out: Address, **options: Any) -> di
     plot_learning_curve(curve["pairs"], curve["curves"], curve["identity"], ax=figure.subplots())
     save(figure, out, options.get("storage_options"))
     return curve
-
-
-def read_images(images: Images, label: str, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.generic]:
-    """Return whole images of a label, shape (image, y, x, channel)."""
-    reader, frame = images.reader(), Block(0, 0, *images.shape)
-    return np.concatenate([reader.read(label, row, row + 1, frame) for row in rows])
 
 
 def new_figure(width: float, height: float) -> Figure:

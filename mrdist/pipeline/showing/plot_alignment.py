@@ -10,7 +10,7 @@ import numpy as np
 from mrdist.arguments import Address, plain_arguments
 from mrdist.datasets.alignment import MEANINGS, badness
 from mrdist.errors import DataError, ParameterError
-from mrdist.pipeline.showing.plot import new_figure, read_images, save
+from mrdist.pipeline.showing.plot import new_figure, save
 from mrdist.storage import Images, StorageOptions, read_alignment, redact
 
 #: The first of these that a store has decides which are worst.
@@ -104,9 +104,7 @@ def plot_alignment(
         worst.append(Worst(str(images.image[row]), images.labels[column], photograph, value, measure))
     height, width = images.shape
     figure = new_figure(1.5 * len(rows) + 0.4, 1.5 * len(images.labels) * height / width + 0.6)
-    ax = plot_faces(
-        {label: list(read_images(images, label, np.array(rows))) for label in images.labels}, ax=figure.subplots()
-    )
+    ax = plot_faces({label: list(images.read(label, rows)) for label in images.labels}, ax=figure.subplots())
     titles = [f"{one.image}\n{one.value:.3g}" for one in worst]
     ax.set_xticks([(k + 0.5) * width - 0.5 for k in range(len(rows))], titles)
     ax.set_xlabel(f"{measure} of {', '.join(sorted({one.label for one in worst}))}; {meaning_of(measure)}")

@@ -14,10 +14,10 @@ import numpy.typing as npt
 from mrdist.analysis import Roles, WeightSurvey, patches, spread_pixels
 from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import ParameterError, StoreError
+from mrdist.pipeline.applying.check import check_mapping
 from mrdist.pipeline.judging._measure import measure_all, timed_inputs
 from mrdist.pipeline.judging._verdicts import interval_text, judge, name_of, sentences
-from mrdist.pipeline.judging.compare import RESULTS
-from mrdist.pipeline.judging.evaluate import check_mapping
+from mrdist.pipeline.judging.compare import RESULTS, looks
 from mrdist.pipeline.showing._report_figures import (
     draw_error_maps,
     draw_errors,
@@ -30,7 +30,6 @@ from mrdist.pipeline.showing._report_figures import (
     draw_reach,
     draw_sizes,
 )
-from mrdist.pipeline.showing.plot import read_images
 from mrdist.storage import (
     File,
     Images,
@@ -170,7 +169,7 @@ def _render(
     from jinja2 import Environment  # slow to import
 
     shown = _shown(entries)
-    inputs, targets = (read_images(images, label, rows) for label in labels)
+    inputs, targets = (images.read(label, rows) for label in labels)
     training = entries[0].model.attributes["training"]
     made = {entry.name: entry.model.predict(inputs) for entry in shown}
     weights = {entry.name: _rows_of(entry.model, images.shape) for entry in shown}
@@ -200,7 +199,7 @@ def _render(
         errors=draw_errors(table),
         sizes=draw_sizes(table),
         field_sizes=draw_field_sizes([entry.row for entry in entries], images.shape),
-        error_maps=draw_error_maps(made, inputs, targets),
+        error_maps=draw_error_maps({each.name: made[each.name] for each in shown if looks(each.row)}, inputs, targets),
         fields=draw_fields(fields, titles),
         reach=draw_reach(surveys),
         surveys={name: survey.to_dict() for name, survey in surveys.items()},

@@ -16,7 +16,7 @@ from mrdist.methods.masked.sums import sum_mappings
 from mrdist.planning import Cut, Plan, Workload, block_bytes, plan_training
 from mrdist.running.phases import Phase, Work
 from mrdist.running.tasks import Place, RunOptions, Task
-from mrdist.storage import FaceFrame, Images, MaskedTraining, WeightsReader, redact, train_output
+from mrdist.storage import FaceFrame, Images, MaskedTraining, WeightsReader, redact
 from mrdist.storage.weights.mappings import begin_mappings, finish_mappings, mapping_name, mapping_url
 from mrdist.storage.weights.masked import TrainOutput
 
@@ -135,7 +135,9 @@ class MappingsWork(Work[list[_Members], dict[str, Scores]]):
             for training in unit.trainings:
                 name = mapping_name(training.source, training.target)
                 url = mapping_url(group, name)
-                output = train_output(url, training, unit.plan.block, overwrite=False, storage_options=options)
+                output = TrainOutput.begin(
+                    url, training, training.arrays, unit.plan.block, overwrite=False, storage_options=options
+                )
                 if output is not None:
                     outputs[name] = output
             for grid in dict.fromkeys(output.progress.block for output in outputs.values()):

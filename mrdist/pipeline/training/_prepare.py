@@ -10,21 +10,19 @@ import numpy as np
 
 from mrdist.arguments import Address
 from mrdist.errors import DataError
-from mrdist.geometry import Shape
+from mrdist.methods.arguments import TRAINING, options_of
 from mrdist.methods.choosing import choose_options, work_of
 from mrdist.methods.lesson import Lesson, check_choices
 from mrdist.methods.masked.plan import describe_training
 from mrdist.methods.options import check_fixed
+from mrdist.methods.registry import METHODS
 from mrdist.methods.training import TrainingWork
-from mrdist.moments import Color
 from mrdist.pipeline.training._mappings_together import MappingsWork
-from mrdist.planning import DEFAULT_MEMORY, Plan, Workload
+from mrdist.planning import Plan, Workload
+from mrdist.running.arguments import run_options
 from mrdist.running.tasks import Place, RunOptions
-from mrdist.running.workers import check_workers, output_options
-from mrdist.storage import Images, StorageOptions, check_apart, normalize_url, redact
+from mrdist.storage import Images, StorageOptions, normalize_url, redact
 from mrdist.storage.weights.mappings import mapping_name, mapping_url
-
-METHODS_THAT_SHARE = ("mr", "pixel")
 
 
 @dataclass(frozen=True)
@@ -80,15 +78,12 @@ class PreparedMappings:
 def prepare(
     images: Address | Images,
     weights_url: Address | None,
+    how: Mapping[str, Any],
     *,
     source: str,
     target: str,
     method: str = "mr",
-    options: Mapping[str, Any],
-    color: Color = "shared",
-    split: str = "train",
-    dtype: str = "float32",
-    **how: Any,
+    weights_storage_options: StorageOptions = None,
 ) -> Prepared:
     """Check the arguments of a training and cut its work, as `mrdist.train` does before it begins; touch nothing.
 
@@ -96,16 +91,16 @@ def prepare(
     ----------
     images
         An images store, or its URL.
-    source, target, method, color, split, dtype, how
-        As in `mrdist.train`; ``how`` are those of `_run_of`.
     weights_url
         Where the weights go; None for a plan.
-    options
-        Those of the method that are given.
+    how
+        Arguments of `mrdist.methods.arguments.TrainArguments`, or some of them.
+    source, target, method, weights_storage_options
+        As in `mrdist.train`.
     """
-    chosen = choose_options(method, options)
-    opened, run = _run_of(images, weights_url, **how)
-    lesson = Lesson.of(opened, method=method, source=source, target=target, split=split, color=color, dtype=dtype)
+    shared, chosen = _shared(how), choose_options(method, options_of(how))
+    images, run = _open(images, weights_url, how, weights_storage_options)
+    lesson = Lesson.of(images, method=method, source=source, target=target, **shared)
     work = work_of(lesson, run, chosen)
     return Prepared(work, work.plan(run.block))
 
@@ -113,78 +108,55 @@ def prepare(
 def prepare_mappings(
     images: Address | Images,
     group_url: Address | None,
+    how: Mapping[str, Any],
     *,
     source: str,
     both_ways: bool = False,
     method: str = "mr",
-    options: Mapping[str, Any],
-    color: Color = "shared",
-    split: str = "train",
-    dtype: str = "float32",
-    **how: Any,
+    weights_storage_options: StorageOptions = None,
 ) -> PreparedMappings:
     """Check the arguments of a training of many mappings and cut its work, as `mrdist.train_mappings` does.
 
-    Parameters
-    ----------
-    images
-        An images store, or its URL.
-    source, both_ways, method, color, split, dtype, how
-        As in `mrdist.train_mappings`; ``how`` are those of `_run_of`.
-    group_url
-        Where the weights go; None for a plan.
-    options
-        Those of the method that are given.
+    Parameters are those of `prepare`, and ``both_ways``.
     """
-    check_choices(color, split, dtype)
-    chosen = choose_options(method, options)
-    opened, run = _run_of(images, group_url, **how)
-    pairs, left_out = label_pairs(opened, source, split, both_ways=both_ways)
+    shared, chosen = _shared(how), choose_options(method, options_of(how))
+    images, run = _open(images, group_url, how, weights_storage_options)
+    pairs, left_out = label_pairs(images, source, shared["split"], both_ways=both_ways)
     lessons = {
-        mapping_name(one, other): Lesson.of(
-            opened, method=method, source=one, target=other, split=split, color=color, dtype=dtype
-        )
+        mapping_name(one, other): Lesson.of(images, method=method, source=one, target=other, **shared)
         for one, other in pairs
     }
-    if method in METHODS_THAT_SHARE and chosen["alpha"] != "cv":
+    if METHODS[method].shares_sums and chosen["alpha"] != "cv":
         fixed = {name: chosen[name] for name in ("alpha", "penalize_intercept")}
         others = {name: value for name, value in chosen.items() if name not in fixed}
         fixed |= check_fixed(**{"receptive_field": 1, "dilation": 1, **others})
-        shared = MappingsWork(opened, {name: describe_training(one, **fixed) for name, one in lessons.items()}, run)
-        shared.plan(run.block)
-        return PreparedMappings(opened, run, chosen, shared, [unit.plan for unit in shared.units], left_out)
+        together = MappingsWork(images, {name: describe_training(one, **fixed) for name, one in lessons.items()}, run)
+        together.plan(run.block)
+        return PreparedMappings(images, run, chosen, together, [unit.plan for unit in together.units], left_out)
     works: dict[str, TrainingWork[Any]] = {}
     for name, lesson in lessons.items():
         place = Place(mapping_url(run.output.url, name), run.output.options)
         works[name] = work_of(lesson, replace(run, output=place, overwrite=False), chosen)  # its own mappings resume
     plans = [work.plan(run.block) for work in works.values()]
-    return PreparedMappings(opened, run, chosen, works, plans, left_out)
+    return PreparedMappings(images, run, chosen, works, plans, left_out)
 
 
-def _run_of(
+def _open(
     images: Address | Images,
     output_url: Address | None,
-    *,
-    block: Shape | None = None,
-    workers: int | None = None,
-    scheduler: str | None = None,
-    max_memory: int | str = DEFAULT_MEMORY,
-    overwrite: bool = False,
-    progress: bool | None = None,
-    storage_options: StorageOptions = None,
-    weights_storage_options: StorageOptions = None,
+    how: Mapping[str, Any],
+    output_storage_options: StorageOptions,
 ) -> tuple[Images, RunOptions]:
-    """Return the opened images and the options of the run; parameters are those of `mrdist.train`."""
     images_url = images.url if isinstance(images, Images) else normalize_url(images)
-    urls, output = [images_url], Place("")
-    if output_url is not None:
-        output_url = normalize_url(output_url)
-        output = Place(output_url, output_options(output_url, weights_storage_options, storage_options))
-        check_apart(images_url, output_url)
-        urls.append(output_url)
-    limit, n_slots = check_workers(workers, scheduler, *urls, max_memory=max_memory)
-    opened = images if isinstance(images, Images) else Images.open(images_url, storage_options)
-    return opened, RunOptions(output, block, workers, scheduler, limit, n_slots, overwrite, progress)
+    run = run_options(images_url, output_url, how, output_storage_options)
+    return (images if isinstance(images, Images) else Images.open(images_url, how.get("storage_options"))), run
+
+
+def _shared(how: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what all lessons of a training share, checked."""
+    shared = {name: how.get(name, TRAINING[name]) for name in ("color", "split", "dtype")}
+    check_choices(**shared)
+    return shared
 
 
 def label_pairs(images: Images, source: str, split: str, *, both_ways: bool) -> tuple[list[tuple[str, str]], list[str]]:

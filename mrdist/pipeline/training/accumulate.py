@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
-from mrdist.arguments import Address, plain_arguments
+from mrdist.arguments import Address, plain_arguments, shared_arguments
 from mrdist.errors import ParameterError, StoreExistsError
 from mrdist.execution import peak_memory
 from mrdist.geometry import ReceptiveField, Shape, block_grid
@@ -19,12 +19,12 @@ from mrdist.methods.masked.solving import warm_up
 from mrdist.methods.masked.sums import sum_images
 from mrdist.methods.options import choose_field
 from mrdist.moments import Color, check_rows
-from mrdist.planning import DEFAULT_MEMORY, Cut, Plan, Workload, block_bytes, plan_training
+from mrdist.planning import Cut, Plan, Workload, block_bytes, plan_training
+from mrdist.running.arguments import RUNNING, Running, run_options
 from mrdist.running.driving import driving, hold
 from mrdist.running.phases import Phase, Work, drive
 from mrdist.running.reports import RunReport
 from mrdist.running.tasks import Place, RunOptions, Task
-from mrdist.running.workers import check_workers, output_options
 from mrdist.storage import (
     Accumulation,
     FaceFrame,
@@ -32,8 +32,6 @@ from mrdist.storage import (
     Part,
     Statistics,
     StorageOptions,
-    check_apart,
-    normalize_url,
     redact,
     statistics_output,
 )
@@ -66,6 +64,7 @@ class AccumulateReport(RunReport):
 
 @plain_arguments
 @driving("accumulate")
+@shared_arguments(RUNNING)
 def accumulate(
     images_url: Address,
     statistics_url: Address,
@@ -77,14 +76,8 @@ def accumulate(
     color: Color | None = None,
     split: str = "train",
     append: bool = False,
-    block: Shape | None = None,
-    workers: int | None = None,
-    scheduler: str | None = None,
-    max_memory: int | str = DEFAULT_MEMORY,
-    overwrite: bool = False,
-    progress: bool | None = None,
-    storage_options: StorageOptions = None,
     statistics_storage_options: StorageOptions = None,
+    **how: Unpack[Running],
 ) -> AccumulateReport:
     """Sum over the pairs of an images store, exactly, into a statistics store.
 
@@ -105,10 +98,10 @@ def accumulate(
     append
         Add the images that are not in the store yet, without reading the others again. An image is in it if the
         store has one with the same id and the same pixels. Without a store, one is created.
-    block, workers, scheduler, max_memory, overwrite, progress
+    block, workers, scheduler, max_memory, overwrite, progress, storage_options
         As in `mrdist.train`.
-    storage_options, statistics_storage_options
-        Options of the fsspec filesystems of the images and of the statistics (by default the same).
+    statistics_storage_options
+        Options of the fsspec filesystem of the statistics, by default those of the images.
 
     Returns
     -------
@@ -129,35 +122,36 @@ def accumulate(
     ExecutionError
         If the cluster cannot be used.
     """
-    images_url, statistics_url = normalize_url(images_url), normalize_url(statistics_url)
-    statistics_storage_options = output_options(statistics_url, statistics_storage_options, storage_options)
-    check_apart(images_url, statistics_url)
-    if append and overwrite:
+    if append and how["overwrite"]:
         raise ParameterError("append adds to a store, but overwrite replaces it; give only one of them.")
-    limit, n_slots = check_workers(workers, scheduler, images_url, statistics_url, max_memory=max_memory)
-    images = Images.open(images_url, storage_options)
-    hold(statistics_url, statistics_storage_options)
-    known = None if overwrite else Statistics.find(statistics_url, statistics_storage_options)
+    run = run_options(
+        images_url,
+        statistics_url,
+        how,
+        statistics_storage_options,
+    )
+    output = run.output
+    images = Images.open(images_url, how["storage_options"])
+    hold(output.url, output.options)
+    known = None if run.overwrite else Statistics.find(output.url, output.options)
     accumulation = _describe(
         images, source, target, receptive_field, dilation, color, split, known.accumulation if known else None
     )
     labels = accumulation.source, accumulation.target
     rows = images.rows(labels, split)
     if known is not None:
-        check_same(statistics_url, "accumulation", asdict(known.accumulation), asdict(accumulation))
+        check_same(output.url, "accumulation", asdict(known.accumulation), asdict(accumulation))
         rows = _missing(images, labels, rows, known, append=append)
         if not len(rows):
             known.tidy()
-            return AccumulateReport(statistics_url, True, 0.0, 0.0, 0, 0, 0, peak_memory(), known.n_images, 0)
+            return AccumulateReport(output.url, True, 0.0, 0.0, 0, 0, 0, peak_memory(), known.n_images, 0)
     n_before = known.n_images if known is not None else 0
     check_rows((n_before + len(rows)) * accumulation.rows_per_image, accumulation.unit)
-    output = Place(statistics_url, statistics_storage_options)
-    run = RunOptions(output, block, workers, scheduler, limit, n_slots, overwrite, progress)
     work = _Accumulation(images, accumulation, split, rows, run)
-    done = drive(work, work.plan(block))
+    done = drive(work, work.plan(run.block))
     assert done is not None
     return AccumulateReport(
-        url=statistics_url,
+        url=output.url,
         **done.figures,
         images=n_before + len(rows),
         images_added=len(rows),

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Unpack
 
 import numpy as np
 
-from mrdist.arguments import plain_arguments
+from mrdist.arguments import plain_arguments, shared_arguments
 from mrdist.calibration import Rates, measure_kernels, predict_seconds, predict_start
 from mrdist.errors import ParameterError
-from mrdist.geometry import Shape
-from mrdist.moments import Color
+from mrdist.methods.arguments import TRAINING, EstimateArguments
 from mrdist.pipeline.training._prepare import prepare
 from mrdist.pipeline.training.plan import measure_reading
-from mrdist.planning import DEFAULT_MEMORY, Plan, Workload, count_requests, parse_bytes
+from mrdist.planning import Plan, Workload, count_requests, parse_bytes
 from mrdist.storage import Images, chunk_shape, create_images, finish_images, write_images
 from mrdist.storage.images.supposed import suppose_images
 
@@ -70,6 +69,7 @@ class Estimate:
 
 
 @plain_arguments
+@shared_arguments(TRAINING)
 def estimate(
     *,
     pairs: int,
@@ -77,29 +77,11 @@ def estimate(
     channels: int = 3,
     chunks: tuple[int, int, int] | None = None,
     method: str = "mr",
-    receptive_field: int | Sequence[int] | None = None,
-    dilation: int | Sequence[int] | None = None,
-    alpha: float | Literal["cv"] | None = None,
-    alphas: Sequence[float] | None = None,
-    folds: int | None = None,
-    rule: str | None = None,
-    seed: int | None = None,
-    color: Color = "shared",
-    penalize_intercept: bool | None = None,
-    gamma: float | None = None,
-    components: int | None = None,
-    window: int | None = None,
-    max_iterations: int | None = None,
-    nonzeros: int | Sequence[int] | Literal["cv"] | None = None,
-    tolerance: float | None = None,
-    dtype: str = "float32",
-    block: Shape | None = None,
-    workers: int | None = None,
-    max_memory: int | str = DEFAULT_MEMORY,
     bandwidth: int | str | None = None,
     price_per_hour: float | None = None,
     price_per_tb: float | None = None,
     price_per_million_requests: float | None = None,
+    **how: Unpack[EstimateArguments],
 ) -> Estimate:
     """Return what a training would read, write, hold in memory and cost, before its images exist.
 
@@ -142,40 +124,20 @@ def estimate(
     prices = {"hour": price_per_hour, "tb": price_per_tb, "million_requests": price_per_million_requests}
     _check(pairs, size, channels, prices)
     speed = None if bandwidth is None else parse_bytes(bandwidth)
-    given: dict[str, Any] = {
-        **dict(zip(("source", "target"), _LABELS, strict=True)),
-        "method": method,
-        "options": {
-            "receptive_field": receptive_field,
-            "dilation": dilation,
-            "alpha": alpha,
-            "penalize_intercept": penalize_intercept,
-            "gamma": gamma,
-            "components": components,
-            "alphas": alphas,
-            "folds": folds,
-            "rule": rule,
-            "seed": seed,
-            "window": window,
-            "max_iterations": max_iterations,
-            "nonzeros": nonzeros,
-            "tolerance": tolerance,
-        },
-        "color": color,
-        "split": "all",
-        "dtype": dtype,
-        "max_memory": max_memory,
-    }
+    given: dict[str, Any] = {**dict(zip(("source", "target"), _LABELS, strict=True)), "method": method}
     stored = chunk_shape(pairs, (size, size), channels, 1, chunks)
     images = suppose_images(_LABELS, pairs, (size, size), channels, stored)
-    prepared = prepare(images, None, block=block, workers=workers, **given)
+    prepared = prepare(images, None, {**how, "split": "all"}, **given)
     plan, n_slots = prepared.plan, prepared.work.run.n_slots
-    start_seconds = predict_start(workers, plan.n_blocks, n_processors=n_slots)
+    start_seconds = predict_start(how["workers"], plan.n_blocks, n_processors=n_slots)
     if prepared.workload is None:
         requests, seconds, hours = -(-plan.bytes_read // prod(stored)), None, None
     else:
-        sample = min(pairs, max(stored[0], 16, folds or 0)), max(2 * stored[1], 2 * stored[2], _span(prepared.workload))
-        decode, decode_cpu = _measure_reading(sample[0], min(size, sample[1]), stored, given)
+        sample = (
+            min(pairs, max(stored[0], 16, how["folds"] or 0)),
+            max(2 * stored[1], 2 * stored[2], _span(prepared.workload)),
+        )
+        decode, decode_cpu = _measure_reading(sample[0], min(size, sample[1]), stored, how, given)
         kernels = measure_kernels(prepared.workload, images.dtype)
         rates = Rates(decode if speed is None else max(decode, 1 / speed), decode_cpu, *kernels)
         seconds = predict_seconds(prepared.workload, plan, rates, n_slots=n_slots, n_processors=n_slots)
@@ -223,11 +185,12 @@ def _span(workload: Workload) -> int:
 
 
 def _measure_reading(
-    n_images: int, side: int, chunks: tuple[int, int, int, int], given: Mapping[str, Any]
+    n_images: int, side: int, chunks: tuple[int, int, int, int], how: EstimateArguments, given: Mapping[str, Any]
 ) -> tuple[float, float]:
     """Return what `measure_reading` does of a small store of noise, for a training with the same arguments."""
     with tempfile.TemporaryDirectory() as folder:
-        sample = prepare(_sample(str(Path(folder) / "sample"), n_images, side, chunks), None, workers=1, **given)
+        images = _sample(str(Path(folder) / "sample"), n_images, side, chunks)
+        sample = prepare(images, None, {**how, "split": "all", "block": None, "workers": 1}, **given)
         assert sample.workload is not None
         return measure_reading(sample.work.lesson, sample.workload, sample.plan)
 

@@ -5,27 +5,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
-from mrdist.arguments import Address, plain_arguments
+from mrdist.arguments import Address, plain_arguments, shared_arguments
 from mrdist.execution import peak_memory
-from mrdist.geometry import Shape
+from mrdist.methods.arguments import TRAINING, TrainArguments
 from mrdist.methods.lesson import versions
-from mrdist.moments import Color
-from mrdist.pipeline.judging._averages import mean_scores
 from mrdist.pipeline.training._mappings_apart import train_apart
 from mrdist.pipeline.training._mappings_together import MappingsWork
 from mrdist.pipeline.training._prepare import prepare_mappings
-from mrdist.planning import DEFAULT_MEMORY
 from mrdist.running.driving import driving, hold
 from mrdist.running.phases import drive
 from mrdist.running.reports import RunReport
+from mrdist.scoring import mean_scores
 from mrdist.storage import StorageOptions, redact
 from mrdist.storage.weights.mappings import finish_mappings, mapping_url
 
 logger = logging.getLogger("mrdist")
-
-METHODS_THAT_SHARE = ("mr", "pixel")
 
 
 @dataclass(frozen=True)
@@ -65,6 +61,7 @@ class MappingsReport(RunReport):
 
 @plain_arguments
 @driving("train")
+@shared_arguments(TRAINING, others="method_options")
 def train_mappings(
     images_url: Address,
     group_url: Address,
@@ -72,18 +69,8 @@ def train_mappings(
     source: str,
     both_ways: bool = False,
     method: str = "mr",
-    color: Color = "shared",
-    split: str = "train",
-    dtype: str = "float32",
-    block: Shape | None = None,
-    workers: int | None = None,
-    scheduler: str | None = None,
-    max_memory: int | str = DEFAULT_MEMORY,
-    overwrite: bool = False,
-    progress: bool | None = None,
-    storage_options: StorageOptions = None,
     weights_storage_options: StorageOptions = None,
-    **method_options: Any,
+    **how: Unpack[TrainArguments],
 ) -> MappingsReport:
     """Train the mappings from one label of an images store to every other.
 
@@ -102,11 +89,10 @@ def train_mappings(
         Label of the inputs.
     both_ways
         Also train from every other label to ``source``: with the talk's seven expressions, its twelve mappings.
-    method, color, split, dtype, block, workers, scheduler, max_memory, overwrite, progress, storage_options,
-    weights_storage_options, method_options
-        As in `mrdist.train`, the same for every mapping; ``method_options`` are those of the method, such as
-        ``receptive_field`` and ``alpha``. Mappings that do not fit into ``max_memory`` together are trained apart, as
-        are those of a method without sums to share, or whose alpha is to be chosen by cross-validation, each its own.
+    method, block, workers, scheduler, max_memory, overwrite, progress, storage_options, weights_storage_options
+        As in `mrdist.train`, and so are the options of methods, the same for every mapping. Mappings that do not fit
+        into ``max_memory`` together are trained apart, as are those of a method without sums to share, or whose alpha
+        is to be chosen by cross-validation, each its own.
 
     Returns
     -------
@@ -121,26 +107,16 @@ def train_mappings(
     prepared = prepare_mappings(
         images_url,
         group_url,
+        how,
         source=source,
         both_ways=both_ways,
         method=method,
-        options=method_options,
-        color=color,
-        split=split,
-        dtype=dtype,
-        block=block,
-        workers=workers,
-        scheduler=scheduler,
-        max_memory=max_memory,
-        overwrite=overwrite,
-        progress=progress,
-        storage_options=storage_options,
         weights_storage_options=weights_storage_options,
     )
     left_out, work = prepared.left_out, prepared.work
     group_url, weights_storage_options = prepared.run.output.url, prepared.run.output.options
     for name in left_out:
-        logger.warning("left out %s: no image of split %r has both labels", name, split)
+        logger.warning("left out %s: no image of split %r has both labels", name, how["split"])
     if not isinstance(work, MappingsWork):
         unfinished, reports = train_apart(prepared, work)
         scores = {name: report.scores for name, report in reports.items()}

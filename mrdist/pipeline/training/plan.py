@@ -3,52 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from itertools import cycle
-from typing import Any, Literal
+from typing import Unpack
 
-from mrdist.arguments import Address, plain_arguments
+from mrdist.arguments import Address, plain_arguments, shared_arguments
 from mrdist.calibration import Rates, measure_kernels, predict_seconds, predict_start
 from mrdist.execution import n_processors
-from mrdist.geometry import Shape, block_grid
+from mrdist.geometry import block_grid
+from mrdist.methods.arguments import TRAINING, PlanArguments
 from mrdist.methods.lesson import Lesson
 from mrdist.methods.masked.sums import BandReader
-from mrdist.moments import Color
 from mrdist.pipeline.training._prepare import prepare
-from mrdist.planning import DEFAULT_MEMORY, Plan, Workload, block_bytes
-from mrdist.storage import StorageOptions
+from mrdist.planning import Plan, Workload, block_bytes
 
 
 @plain_arguments
+@shared_arguments(TRAINING, others="method_options")
 def plan(
     images_url: Address,
     *,
     source: str,
     target: str,
     method: str = "mr",
-    receptive_field: int | Sequence[int] | None = None,
-    dilation: int | Sequence[int] | None = None,
-    alpha: float | Literal["cv"] | None = None,
-    alphas: Sequence[float] | None = None,
-    folds: int | None = None,
-    rule: str | None = None,
-    seed: int | None = None,
-    color: Color = "shared",
-    penalize_intercept: bool | None = None,
-    gamma: float | None = None,
-    components: int | None = None,
-    window: int | None = None,
-    max_iterations: int | None = None,
-    nonzeros: int | Sequence[int] | Literal["cv"] | None = None,
-    tolerance: float | None = None,
-    split: str = "train",
-    dtype: str = "float32",
-    block: Shape | None = None,
-    workers: int | None = None,
-    max_memory: int | str = DEFAULT_MEMORY,
-    storage_options: StorageOptions = None,
-    **method_options: Any,
+    **how: Unpack[PlanArguments],
 ) -> Plan:
     """Return what `train` with the same arguments would read, write, hold in memory and take.
 
@@ -61,39 +39,9 @@ def plan(
     -------
     Plan
     """
-    prepared = prepare(
-        images_url,
-        None,
-        source=source,
-        target=target,
-        method=method,
-        options={
-            "receptive_field": receptive_field,
-            "dilation": dilation,
-            "alpha": alpha,
-            "penalize_intercept": penalize_intercept,
-            "gamma": gamma,
-            "components": components,
-            "alphas": alphas,
-            "folds": folds,
-            "rule": rule,
-            "seed": seed,
-            "window": window,
-            "max_iterations": max_iterations,
-            "nonzeros": nonzeros,
-            "tolerance": tolerance,
-            **method_options,
-        },
-        color=color,
-        split=split,
-        dtype=dtype,
-        block=block,
-        workers=workers,
-        max_memory=max_memory,
-        storage_options=storage_options,
-    )
+    prepared = prepare(images_url, None, how, source=source, target=target, method=method)
     planned, workload, n_slots = prepared.plan, prepared.workload, prepared.work.run.n_slots
-    start_seconds = predict_start(workers, planned.n_blocks, n_processors=n_processors())
+    start_seconds = predict_start(how["workers"], planned.n_blocks, n_processors=n_processors())
     if workload is None:
         return replace(planned, start_seconds=start_seconds)
     lesson = prepared.work.lesson

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Unpack
 
 import numpy as np
 
-from mrdist.arguments import Address, plain_arguments
+from mrdist.arguments import Address, plain_arguments, shared_arguments
 from mrdist.execution import peak_memory
 from mrdist.geometry import Shape, block_grid
 from mrdist.methods.lesson import check_choices, versions
 from mrdist.methods.masked.solving import solve_block, warm_up
 from mrdist.methods.options import check_options, choose_field
 from mrdist.methods.training import Trained, TrainReport, already_trained, trained
-from mrdist.planning import DEFAULT_MEMORY, Cut, StoredSums, plan_solving
+from mrdist.planning import Cut, StoredSums, plan_solving
+from mrdist.running.arguments import RUNNING, Running, run_options
 from mrdist.running.driving import driving, hold
 from mrdist.running.phases import Phase, Work, drive
 from mrdist.running.tasks import Place, RunOptions, Task
-from mrdist.running.workers import check_workers, output_options
 from mrdist.storage import (
     MaskedTraining,
     Statistics,
     StorageOptions,
-    check_apart,
-    normalize_url,
     redact,
-    train_output,
 )
 from mrdist.storage.weights.masked import TrainOutput
 from mrdist.storage.weights.output import chunk_side
@@ -33,6 +31,7 @@ from mrdist.storage.weights.output import chunk_side
 
 @plain_arguments
 @driving("solve")
+@shared_arguments(RUNNING)
 def solve(
     statistics_url: Address,
     weights_url: Address,
@@ -42,14 +41,8 @@ def solve(
     dilation: int | None = None,
     penalize_intercept: bool = True,
     dtype: str = "float32",
-    block: Shape | None = None,
-    workers: int | None = None,
-    scheduler: str | None = None,
-    max_memory: int | str = DEFAULT_MEMORY,
-    overwrite: bool = False,
-    progress: bool | None = None,
-    storage_options: StorageOptions = None,
     weights_storage_options: StorageOptions = None,
+    **how: Unpack[Running],
 ) -> TrainReport:
     """Solve a mapping from a statistics store; the weights are those of `train` on the same images, to the last bit.
 
@@ -63,10 +56,10 @@ def solve(
         As in `mrdist.MaskedRegression`.
     receptive_field, dilation
         A field whose taps are taps of the store's; by default the store's own.
-    dtype, block, workers, scheduler, max_memory, overwrite, progress
+    dtype, block, workers, scheduler, max_memory, overwrite, progress, storage_options
         As in `mrdist.train`.
-    storage_options, weights_storage_options
-        Options of the fsspec filesystems of the statistics and of the weights (by default the same).
+    weights_storage_options
+        Options of the fsspec filesystem of the weights, by default those of the statistics.
 
     Returns
     -------
@@ -84,13 +77,15 @@ def solve(
     ExecutionError
         If the cluster cannot be used.
     """
-    statistics_url, weights_url = normalize_url(statistics_url), normalize_url(weights_url)
-    weights_storage_options = output_options(weights_url, weights_storage_options, storage_options)
-    check_apart(statistics_url, weights_url)
     check_choices("shared", dtype=dtype)
     chosen = check_options({"alpha": alpha, "penalize_intercept": penalize_intercept})
-    limit, n_slots = check_workers(workers, scheduler, statistics_url, weights_url, max_memory=max_memory)
-    statistics = Statistics.open(statistics_url, storage_options)
+    run = run_options(
+        statistics_url,
+        weights_url,
+        how,
+        weights_storage_options,
+    )
+    statistics = Statistics.open(statistics_url, how["storage_options"])
     accumulation = statistics.accumulation
     field = choose_field(receptive_field, dilation, accumulation.field)
     accumulation.field.check_contains(field)
@@ -121,15 +116,13 @@ def solve(
         weight_chunk=chunk_side(accumulation.shape),
         n_inputs=accumulation.n_inputs,
     )
-    output = Place(weights_url, weights_storage_options)
-    run = RunOptions(output, block, workers, scheduler, limit, n_slots, overwrite, progress)
     work = _Solving(statistics, training, sums, run)
-    cut = work.plan(block)
-    hold(weights_url, weights_storage_options)
+    cut = work.plan(run.block)
+    hold(run.output.url, run.output.options)
     done = drive(work, cut)
     if done is None:
-        return already_trained(output, cut.n_blocks, statistics.face_frame)
-    return trained(done, output, work.counted)
+        return already_trained(run.output, cut.n_blocks, statistics.face_frame)
+    return trained(done, run.output, work.counted)
 
 
 class _Solving(Work[TrainOutput, Trained]):
@@ -151,7 +144,9 @@ class _Solving(Work[TrainOutput, Trained]):
 
     def begin(self, cut: Cut) -> TrainOutput | None:
         """Begin or resume the weights store."""
-        return train_output(self.run.output.url, self.training, cut.block, **self.run.opening)
+        return TrainOutput.begin(
+            self.run.output.url, self.training, self.training.arrays, cut.block, **self.run.opening
+        )
 
     @property
     def prepare(self) -> Callable[[], None]:

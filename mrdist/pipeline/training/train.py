@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Unpack
 
-from mrdist.arguments import Address, plain_arguments
-from mrdist.geometry import Shape
+from mrdist.arguments import Address, plain_arguments, shared_arguments
+from mrdist.methods.arguments import TRAINING, TrainArguments
 from mrdist.methods.training import TrainReport
-from mrdist.moments import Color
 from mrdist.pipeline.training._prepare import prepare
-from mrdist.planning import DEFAULT_MEMORY
 from mrdist.running.driving import driving, hold
 from mrdist.storage import StorageOptions
 
 
 @plain_arguments
 @driving("train")
+@shared_arguments(TRAINING, others="method_options")
 def train(
     images_url: Address,
     weights_url: Address,
@@ -24,32 +22,8 @@ def train(
     source: str,
     target: str,
     method: str = "mr",
-    receptive_field: int | Sequence[int] | None = None,
-    dilation: int | Sequence[int] | None = None,
-    alpha: float | Literal["cv"] | None = None,
-    alphas: Sequence[float] | None = None,
-    folds: int | None = None,
-    rule: str | None = None,
-    seed: int | None = None,
-    color: Color = "shared",
-    penalize_intercept: bool | None = None,
-    gamma: float | None = None,
-    components: int | None = None,
-    window: int | None = None,
-    max_iterations: int | None = None,
-    nonzeros: int | Sequence[int] | Literal["cv"] | None = None,
-    tolerance: float | None = None,
-    split: str = "train",
-    dtype: str = "float32",
-    block: Shape | None = None,
-    workers: int | None = None,
-    scheduler: str | None = None,
-    max_memory: int | str = DEFAULT_MEMORY,
-    overwrite: bool = False,
-    progress: bool | None = None,
-    storage_options: StorageOptions = None,
     weights_storage_options: StorageOptions = None,
-    **method_options: Any,
+    **how: Unpack[TrainArguments],
 ) -> TrainReport:
     """Train a mapping from one label of an images store to another.
 
@@ -108,6 +82,7 @@ def train(
         Show a progress bar; by default only in a terminal or a notebook.
     storage_options, weights_storage_options
         Options of the fsspec filesystems of the images and of the weights (by default the same).
+
     method_options
         Further options of the method, if it has others than these.
 
@@ -131,36 +106,10 @@ def train(
     prepared = prepare(
         images_url,
         weights_url,
+        how,
         source=source,
         target=target,
         method=method,
-        options={
-            "receptive_field": receptive_field,
-            "dilation": dilation,
-            "alpha": alpha,
-            "penalize_intercept": penalize_intercept,
-            "gamma": gamma,
-            "components": components,
-            "alphas": alphas,
-            "folds": folds,
-            "rule": rule,
-            "seed": seed,
-            "window": window,
-            "max_iterations": max_iterations,
-            "nonzeros": nonzeros,
-            "tolerance": tolerance,
-            **method_options,
-        },
-        color=color,
-        split=split,
-        dtype=dtype,
-        block=block,
-        workers=workers,
-        scheduler=scheduler,
-        max_memory=max_memory,
-        overwrite=overwrite,
-        progress=progress,
-        storage_options=storage_options,
         weights_storage_options=weights_storage_options,
     )
     output = prepared.work.run.output

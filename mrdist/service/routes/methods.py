@@ -54,6 +54,7 @@ class MethodAnswer(BaseModel):
 
     name: str
     label: Annotated[str, Field(description="Its name for people.")]
+    phrase: Annotated[str, Field(description="The same in the middle of a sentence.")]
     help: Annotated[str, Field(description="What it is, in a sentence.")]
     options: list[OptionAnswer]
 
@@ -75,7 +76,8 @@ def list_methods(settings: SettingsHere) -> MethodList:
 def _describe(name: str, method: Method, memory: str) -> MethodAnswer:
     given = {**method.options, **SHARED, "max_memory": memory}
     options = [_option(option, given[option], method) for option in OPTIONS if option in given]
-    return MethodAnswer(name=name, label=_titled(method.label or name), help=method.help, options=options)
+    phrase = method.label or name
+    return MethodAnswer(name=name, label=_titled(phrase), phrase=phrase, help=method.help, options=options)
 
 
 def _option(name: str, default: Any, method: Method) -> OptionAnswer:

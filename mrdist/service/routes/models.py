@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, Field
 
 from mrdist.errors import MrdistError
+from mrdist.methods.registry import METHODS
 from mrdist.pipeline.applying.export import export
 from mrdist.pipeline.showing.explain import (
     coefficients_picture,
@@ -33,6 +34,7 @@ from mrdist.service.refining import Refining
 from mrdist.service.routes.datasets import DatasetName, Pair, Split, open_dataset, read_picture
 from mrdist.service.synthesis import open_model
 from mrdist.storage import redact
+from mrdist.storage.weights.output import DEFAULT_METHOD
 
 router = APIRouter(tags=["models"], prefix="/models", responses=problems(404, 409))
 
@@ -55,6 +57,16 @@ class Model(BaseModel):
     name: str
     complete: bool
     method: str | None = None
+    method_label: Annotated[
+        str | None, Field(description="What people call its method, in the middle of a sentence.")
+    ] = None
+    layout: Annotated[
+        str | None,
+        Field(
+            description="Its arrays: masked, weights of the receptive field of every pixel; global, codes of whole "
+            "images and their weights; sparse, a sparse matrix of learnt weights."
+        ),
+    ] = None
     source: Annotated[str | None, Field(description="Label of the inputs.")] = None
     target: Annotated[str | None, Field(description="Label of the outputs.")] = None
     receptive_field: int | None = None
@@ -314,10 +326,14 @@ def _description_of(catalog: Catalog, name: str) -> dict[str, Any]:
 
 def _summary(catalog: Catalog, name: str, described: dict[str, Any]) -> dict[str, Any]:
     training = described["training"]
-    same = ("method", "source", "target", "receptive_field", "dilation", "alpha", "color")
+    method = training.get("method", DEFAULT_METHOD)
+    same = ("source", "target", "receptive_field", "dilation", "alpha", "color")
     summary = {key: training.get(key) for key in same} | {
         "name": name,
         "complete": described["complete"],
+        "method": method,
+        "method_label": METHODS[method].label if method in METHODS else method,
+        "layout": described.get("layout"),
         "shape": (training["height"], training["width"]),
         "channels": training["n_channels"],
         "created": described["created"],

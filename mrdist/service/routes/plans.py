@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from mrdist.service.checks import plan_request
-from mrdist.service.context import CatalogHere, SettingsHere
+from mrdist.service.context import CatalogHere, JobsHere, SettingsHere
 from mrdist.service.problems import problems
 from mrdist.service.requests import PlanRequest
 
@@ -35,7 +35,8 @@ class PlanAnswer(BaseModel):
 
 
 @router.post("")
-def plan_training(request: PlanRequest, catalog: CatalogHere, settings: SettingsHere) -> PlanAnswer:
+def plan_training(request: PlanRequest, catalog: CatalogHere, settings: SettingsHere, jobs: JobsHere) -> PlanAnswer:
     """Estimate what a training reads, writes and holds in memory, and how long it takes."""
+    jobs.check_made(request.options.images)
     planned: dict[str, Any] = plan_request(catalog, settings, request.options.given())
     return PlanAnswer(**planned)

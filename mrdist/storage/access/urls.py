@@ -128,11 +128,11 @@ def open_as_is(url: str, options: StorageOptions = None) -> zarr.Group:
         return zarr.open_group(_store(url, options, read_only=True), mode="r", zarr_format=3, use_consolidated=False)
 
 
-def create_group(url: str, options: StorageOptions, attributes: Mapping[str, Any]) -> zarr.Group:
-    """Create an empty group with the attribute ``mrdist``; whatever is there must have been removed before."""
+def create_group(url: str, options: StorageOptions, kind: str, **attributes: Any) -> zarr.Group:
+    """Create the group of an unfinished store, without arrays; whatever is there must have been removed before."""
+    described = {"kind": kind, "format_version": FORMAT_VERSION, "complete": False, **attributes}
     with store_errors(url), _opening(url, options):
-        store = _store(url, options, read_only=False)
-        return zarr.create_group(store, attributes={"mrdist": dict(attributes)})
+        return zarr.create_group(_store(url, options, read_only=False), attributes={"mrdist": described})
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -225,6 +225,11 @@ class Images:
     def reader(self) -> ImageReader:
         """Return what reads pixels."""
         return ImageReader(self.url, self._group)
+
+    def read(self, label: str, rows: Iterable[int]) -> npt.NDArray[np.generic]:
+        """Return whole images of a label, shape (image, y, x, channel); errors are those of `ImageReader.read`."""
+        reader, frame = self.reader(), Block(0, 0, *self.shape)
+        return np.concatenate([reader.read(label, row, row + 1, frame) for row in rows])
 
 
 def crc_of_images(

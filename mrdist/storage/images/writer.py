@@ -14,9 +14,8 @@ from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import ParameterError, StoreExistsError
 from mrdist.geometry import Block, Shape
 from mrdist.moments import unit_of
+from mrdist.storage.access.arrays import ArraySpec, create_arrays
 from mrdist.storage.access.urls import (
-    COMPRESSORS,
-    FORMAT_VERSION,
     StorageOptions,
     array_of,
     check_format,
@@ -190,41 +189,18 @@ def create_images(
     for name, values in (("subject", subject), ("dataset", dataset), ("split", split)):
         if len(values) != n_images:
             raise ParameterError(f"{name} must have one entry for each of the {n_images} images, got {len(values)}.")
-    full = (n_images, *shape, n_channels)
     shape_of_chunk = chunk_shape(n_images, shape, n_channels, np.dtype(dtype).itemsize, chunks)
     clear_output(url, storage_options, kind="images", overwrite=overwrite)
-    attributes = {
-        "kind": "images",
-        "format_version": FORMAT_VERSION,
-        "complete": False,
-        "labels": list(labels),
-    }
     with store_errors(url):
-        group = create_group(url, storage_options, attributes)
+        group = create_group(url, storage_options, "images", labels=list(labels))
         group.attrs["coordinates"] = "subject dataset split"
         for name, values in (("image", image), ("subject", subject), ("dataset", dataset), ("split", split)):
             write_strings(group, name, values, "image", n_images)
         write_strings(group, "label", labels, "label", len(labels))
-        for name, kind in (("present", "bool"), ("checksum", "uint32")):
-            group.create_array(
-                name,
-                shape=(n_images, len(labels)),
-                chunks=(max(n_images, 1), len(labels)),
-                dtype=kind,
-                dimension_names=("image", "label"),
-                compressors=COMPRESSORS,
-                config={"write_empty_chunks": True},
-            )
-        for label in labels:
-            group.create_array(
-                label,
-                shape=full,
-                chunks=shape_of_chunk,
-                dtype=np.dtype(dtype),
-                dimension_names=DIMENSIONS,
-                compressors=COMPRESSORS,
-                config={"write_empty_chunks": True},
-            )
+        of_each = {"image": n_images, "label": len(labels)}
+        create_arrays(group, [ArraySpec("present", of_each, np.bool_), ArraySpec("checksum", of_each, np.uint32)])
+        pixels = dict(zip(DIMENSIONS, (n_images, *shape, n_channels), strict=True))
+        create_arrays(group, [ArraySpec(label, pixels, dtype, shape_of_chunk) for label in labels])
     return shape_of_chunk
 
 

@@ -1,1 +1,1 @@
-"""Make a store: its lease, its progress, what an earlier run has left, and files written whole."""
+"""Make a store: its lease, its progress, and staged images."""

@@ -13,7 +13,6 @@ import zarr
 from mrdist.geometry import Shape
 from mrdist.storage.access.chunks import UNCOMPRESSED
 from mrdist.storage.access.urls import (
-    FORMAT_VERSION,
     StorageOptions,
     array_of,
     check_output,
@@ -45,9 +44,8 @@ class Staging:
     def create(self, n_images: int, n_labels: int, shape: Shape, n_channels: int, dtype: str = "uint8") -> None:
         """Create the staging, replacing what an interrupted run has left."""
         self.remove()
-        attributes = {"kind": "staging", "format_version": FORMAT_VERSION, "complete": False}
         with store_errors(self._place):
-            create_group(self._place, self.storage_options, attributes).create_array(
+            create_group(self._place, self.storage_options, "staging").create_array(
                 "images",
                 shape=(n_labels, n_images, *shape, n_channels),
                 chunks=(1, 1, *shape, n_channels),

@@ -12,9 +12,8 @@ import zarr
 
 from mrdist.geometry import Block, Shape
 from mrdist.moments import SufficientStatistics
+from mrdist.storage.access.arrays import ArraySpec, create_arrays
 from mrdist.storage.access.urls import (
-    COMPRESSORS,
-    FORMAT_VERSION,
     StorageOptions,
     array_of,
     check_format,
@@ -27,7 +26,6 @@ from mrdist.storage.access.urls import (
     open_group,
     remove_partial_files,
     store_errors,
-    write_array,
     write_strings,
 )
 from mrdist.storage.images.face_frame import FaceFrame
@@ -194,15 +192,9 @@ def statistics_output(
                 return StatisticsOutput(url, group, _begin(group, accumulation, part, rows, block))
     clear_output(url, storage_options, kind="statistics", overwrite=overwrite)
     with store_errors(url):
-        attributes: dict[str, Any] = {
-            "kind": "statistics",
-            "format_version": FORMAT_VERSION,
-            "complete": False,
-            "accumulation": asdict(accumulation),
-            "parts": [],
-        }
-        group = create_group(url, storage_options, attributes)
-        _create_arrays(group, accumulation)
+        group = create_group(url, storage_options, "statistics", accumulation=asdict(accumulation), parts=[])
+        create_arrays(group, _arrays(accumulation))
+        write_strings(group, "image", [], "image", _IDS_PER_CHUNK)
         return StatisticsOutput(url, group, _begin(group, accumulation, part, rows, block))
 
 
@@ -220,35 +212,20 @@ def _begin(
 _MAPS = ("lag", "cross", "source_sum", "target_sum", "target_square")
 
 
-def _create_arrays(group: zarr.Group, accumulation: Accumulation) -> None:
+def _arrays(accumulation: Accumulation) -> Iterator[ArraySpec]:
+    """Yield the layout of the sums, with no images yet."""
     field, shape = accumulation.field, accumulation.shape
-    side = min(chunk_side(shape), shape[0]), min(chunk_side(shape), shape[1])
-    n_channels = accumulation.n_channels
+    side, n_channels = chunk_side(shape), accumulation.n_channels
+    pixels = {"y": shape[0], "x": shape[1]}
     plane = {} if accumulation.color == "shared" else {"channel": n_channels}
     pair = {"pair": n_channels**2} if accumulation.color == "joint" else plane
     maps = {"lag": {"shift": field.n_lags}, "cross": {"offset": field.n_offsets}}
     for name in _MAPS:
         leading, axes = (pair, maps[name]) if name in maps else (plane, {})
-        group.create_array(
-            name,
-            shape=(0, *leading.values(), *axes.values(), *shape),
-            chunks=(1, *(1 for _ in leading), *axes.values(), *side),
-            dtype=accumulation.sum_dtype,
-            dimension_names=("fold", *leading, *axes, "y", "x"),
-            compressors=COMPRESSORS,
-        )
-    write_array(group, "shifts", field.lags, "shift", "axis")
-    write_array(group, "offsets", field.offsets, "offset", "axis")
-    group.create_array(
-        "count", shape=(0,), chunks=(1024,), dtype="int64", dimension_names=("fold",), compressors=COMPRESSORS
-    )
-    write_strings(group, "image", [], "image", _IDS_PER_CHUNK)
-    for name, dtype, last in (("checksum", "uint32", (2,)), ("fold_of_image", "int64", ())):
-        group.create_array(
-            name,
-            shape=(0, *last),
-            chunks=(_IDS_PER_CHUNK, *last),
-            dtype=dtype,
-            dimension_names=("image", *("role" for _ in last)),
-            compressors=COMPRESSORS,
-        )
+        chunks = (1, *(1 for _ in leading), *axes.values(), *(min(side, length) for length in shape))
+        yield ArraySpec(name, {"fold": 0, **leading, **axes, **pixels}, accumulation.sum_dtype, chunks)
+    yield ArraySpec.holding("shifts", field.lags, "shift", "axis")
+    yield ArraySpec.holding("offsets", field.offsets, "offset", "axis")
+    yield ArraySpec("count", {"fold": 0}, np.int64, (1024,))
+    yield ArraySpec("checksum", {"image": 0, "role": 2}, np.uint32, (_IDS_PER_CHUNK, 2))
+    yield ArraySpec("fold_of_image", {"image": 0}, np.int64, (_IDS_PER_CHUNK,))

@@ -8,7 +8,7 @@ were kept, and the group is removed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any
@@ -19,9 +19,9 @@ import zarr
 
 from mrdist.geometry import Block, ReceptiveField, Shape, common_field
 from mrdist.moments import SufficientStatistics, dtype_of_sums
+from mrdist.storage.access.arrays import ArraySpec, create_arrays
 from mrdist.storage.access.chunks import UNCOMPRESSED
 from mrdist.storage.access.urls import (
-    FORMAT_VERSION,
     StorageOptions,
     array_of,
     check_format,
@@ -36,7 +36,7 @@ from mrdist.storage.access.urls import (
 )
 from mrdist.storage.making.progress import SEARCH, Progress
 from mrdist.storage.weights.cv_table import write_table
-from mrdist.storage.weights.masked import MaskedTraining, TrainOutput, create_arrays
+from mrdist.storage.weights.masked import MaskedTraining, TrainOutput
 from mrdist.storage.weights.output import as_asked, chunk_side, resume_output
 
 _CHUNK_BYTES = 32 << 20
@@ -215,7 +215,7 @@ class SearchOutput:
             picked = {name: chosen[name] for name in ("receptive_field", "dilation", "alpha")}
             training = MaskedTraining(**{**attributes["training"], **picked})
             write_table(self._group, self.search.alphas, mse, se, n_images, self.search.fields)
-            create_arrays(self._group, training)
+            create_arrays(self._group, training.arrays)
             self._group.attrs["mrdist"] = {
                 **attributes,
                 "training": asdict(training),
@@ -255,18 +255,13 @@ def search_output(
 
     Parameters
     ----------
-    url, storage_options
-        Where.
-    training
-        What will be trained; alpha, receptive field and dilation are those of the search.
+    url, training, block, overwrite, storage_options
+        As in `mrdist.storage.weights.output.WeightsOutput.begin`; alpha, receptive field and dilation of the training
+        are those of the search.
     search
         What is tried.
     unit
         Integer that stands for 1.0.
-    block
-        Height and width of a block; a resumed store keeps its grid.
-    overwrite
-        Remove any store of mrdist that is there.
 
     Returns
     -------
@@ -283,9 +278,9 @@ def search_output(
     existing = None if overwrite else find_store(url, storage_options)
     if existing is not None and existing["kind"] == "weights":
         check_same(url, "training", as_asked(existing["training"], existing.get("cross_validation")), asked)
-        begun = resume_output(url, storage_options)
-        if begun is not None:
-            return TrainOutput(*begun, MaskedTraining(**existing["training"]))
+        resumed = resume_output(url, storage_options)
+        if resumed is not None:
+            return TrainOutput(url, *resumed, MaskedTraining(**existing["training"]))
         if existing.get("complete"):
             return None
         group = open_group(url, storage_options, write=True)
@@ -295,16 +290,17 @@ def search_output(
             return SearchOutput(url, group, progress)
     clear_output(url, storage_options, kind="weights", overwrite=overwrite)
     with store_errors(url):
-        attributes = {
-            "kind": "weights",
-            "format_version": FORMAT_VERSION,
-            "complete": False,
-            "layout": training.layout,
-            "training": {**asdict(training), "alpha": None},
-            "cross_validation": search.to_dict(),
-        }
-        group = create_group(url, storage_options, attributes)
-        progress = _create_scratch(group, training, search, unit, block)
+        group = create_group(
+            url,
+            storage_options,
+            "weights",
+            layout=training.layout,
+            training={**asdict(training), "alpha": None},
+            cross_validation=search.to_dict(),
+        )
+        scratch = group.create_group(SEARCH, attributes={"unit": unit})
+        create_arrays(scratch, _scratch_arrays(training, search, unit, block))
+        progress = Progress.begin(scratch, training.shape, block)
     return SearchOutput(url, group, progress)
 
 
@@ -314,42 +310,38 @@ def find_search(group: zarr.Group) -> Progress | None:
     return Progress.find(scratch) if isinstance(scratch, zarr.Group) else None
 
 
-def _create_scratch(group: zarr.Group, training: MaskedTraining, search: Search, unit: int, block: Shape) -> Progress:
+def _scratch_arrays(training: MaskedTraining, search: Search, unit: int, block: Shape) -> Iterator[ArraySpec]:
+    """Yield what the first phase keeps: errors of tiles, what every pixel chooses, and sums of blocks."""
     sums = dtype_of_sums(training.n_images * training.rows_per_image, unit)
-    shape, n_groups = training.shape, training.n_groups
-    field, side = common_field(search.fields), chunk_side(shape)
-    scratch = group.create_group(SEARCH, attributes={"unit": unit})
-    grid = tuple(-(-s // b) for s, b in zip(shape, block, strict=True))
-    inside = min(block[0], shape[0]), min(block[1], shape[1])
+    (height, width), n_groups = training.shape, training.n_groups
+    field, side = common_field(search.fields), chunk_side(training.shape)
+    inside = min(block[0], height), min(block[1], width)
     window = inside[0] + field.reach, inside[1] + field.reach
-    table = len(search.fields), search.n_columns, search.folds
-    scratch.create_array(
+    table = {"field": len(search.fields), "column": search.n_columns, "fold": search.folds}
+    yield ArraySpec(
         "errors",
-        shape=(-(-shape[0] // side), -(-shape[1] // side), *table),
-        chunks=(-(-inside[0] // side), -(-inside[1] // side), *table),
-        dtype="float64",
+        {"tile_y": -(-height // side), "tile_x": -(-width // side), **table},
+        np.float64,
+        (-(-inside[0] // side), -(-inside[1] // side), *table.values()),
         compressors=UNCOMPRESSED,
     )
     if search.rule == "pixel":
-        kept = len(search.fields), n_groups
-        scratch.create_array(
-            "best", shape=(*kept, *shape), chunks=(*kept, *inside), dtype="uint16", compressors=UNCOMPRESSED
-        )
-    n_planes = n_groups * training.n_inputs
-    shapes: tuple[tuple[str, tuple[int, ...], Shape], ...] = (
-        ("lag", (n_planes * training.n_inputs, field.n_lags), window),
-        ("cross", (n_planes * training.n_inputs, field.n_offsets), inside),
-        ("source_sum", (n_planes,), window),
-        ("target_sum", (n_planes,), inside),
-        ("target_square", (n_planes,), inside),
+        kept = {"field": len(search.fields), "group": n_groups}
+        axes, chunks = {**kept, "y": height, "x": width}, (*kept.values(), *inside)
+        yield ArraySpec("best", axes, np.uint16, chunks, compressors=UNCOMPRESSED)
+    n_blocks = -(-height // block[0]) * -(-width // block[1])
+    planes = {"plane": n_groups * training.n_inputs}
+    pairs = {"pair": n_groups * training.n_inputs**2}
+    shapes: tuple[tuple[str, dict[str, int], Shape], ...] = (
+        ("lag", {**pairs, "shift": field.n_lags}, window),
+        ("cross", {**pairs, "offset": field.n_offsets}, inside),
+        ("source_sum", planes, window),
+        ("target_sum", planes, inside),
+        ("target_square", planes, inside),
     )
     for name, maps, rectangle in shapes:
+        lengths = tuple(maps.values())
         fitting = max(1, _CHUNK_BYTES // (prod(rectangle) * sums.itemsize))
-        scratch.create_array(
-            name,
-            shape=(prod(grid), *maps, *rectangle),
-            chunks=(1, *(1 for _ in maps[1:]), min(maps[-1], fitting), *rectangle),
-            dtype=sums,
-            compressors=UNCOMPRESSED,
-        )
-    return Progress.begin(scratch, shape, block)
+        axes = {"block": n_blocks, **maps, "y": rectangle[0], "x": rectangle[1]}
+        chunks = (1, *(1 for _ in lengths[1:]), min(lengths[-1], fitting), *rectangle)
+        yield ArraySpec(name, axes, sums, chunks, compressors=UNCOMPRESSED)

@@ -8,8 +8,8 @@ import scipy.sparse
 
 from mrdist.storage.access.urls import (
     COMPRESSORS,
-    FORMAT_VERSION,
     StorageOptions,
+    check_format,
     clear_output,
     create_group,
     store_errors,
@@ -42,9 +42,8 @@ def write_csr(
         If ``url`` holds something else, or a complete store and ``overwrite`` is False.
     """
     clear_output(url, storage_options, kind="csr", overwrite=overwrite)
-    attributes: dict[str, Any] = {"kind": "csr", "format_version": FORMAT_VERSION, "complete": False}
     with store_errors(url):
-        root = create_group(url, storage_options, attributes)
+        root = create_group(url, storage_options, "csr")
         single = not isinstance(matrix, list)
         matrices: dict[str, Any] = {"": matrix} if single else {f"channel_{c}": m for c, m in enumerate(matrix)}
         for name, values in matrices.items():
@@ -67,4 +66,4 @@ def write_csr(
                     "shape": [int(n) for n in values.shape],
                 }
             )
-        root.attrs["mrdist"] = {**attributes, "complete": True}
+        root.attrs["mrdist"] = {**check_format(root, url), "complete": True}

@@ -9,7 +9,6 @@ from typing import Any
 from mrdist.arguments import Address
 from mrdist.errors import StoreExistsError
 from mrdist.storage.access.urls import (
-    FORMAT_VERSION,
     StorageOptions,
     check_format,
     check_same,
@@ -123,14 +122,8 @@ def begin_mappings(
         remove_partial_files(url)
         return not existing["complete"]
     clear_output(url, storage_options, kind="mappings", overwrite=overwrite)
-    attributes = {
-        "kind": "mappings",
-        "format_version": FORMAT_VERSION,
-        "complete": False,
-        "mappings": list(trainings),
-        "trainings": {name: dict(training) for name, training in trainings.items()},
-    }
-    create_group(url, storage_options, attributes)
+    described = {name: dict(training) for name, training in trainings.items()}
+    create_group(url, storage_options, "mappings", mappings=list(trainings), trainings=described)
     return True
 
 

@@ -6,21 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import zarr
 
-from mrdist.geometry import Block, ReceptiveField, Shape
+from mrdist.geometry import Block, ReceptiveField
 from mrdist.moments import check_values
 from mrdist.solvers import Solution
-from mrdist.storage.access.urls import StorageOptions, store_errors, write_array
-from mrdist.storage.weights.output import (
-    Training,
-    WeightsOutput,
-    begin_output,
-    begun,
-    chunk_side,
-    create_error_maps,
-    create_map,
-)
+from mrdist.storage.access.arrays import ArraySpec
+from mrdist.storage.access.urls import store_errors
+from mrdist.storage.weights.output import Training, WeightsOutput, chunk_side
 from mrdist.storage.weights.reader import Codes, Model, WeightsReader
 from mrdist.synthesis import MaskedWeights
 
@@ -49,16 +41,24 @@ class MaskedTraining(Training):
         """The receptive field."""
         return ReceptiveField(self.receptive_field, self.dilation)
 
+    @property
+    def arrays(self) -> list[ArraySpec]:
+        """The layout of the weights."""
+        inputs = {"channel_in": self.n_channels} if self.color == "joint" else {}
+        return [
+            self.array_of_pixels("coef", self.dtype, **inputs, offset=self.field.n_offsets),
+            self.array_of_pixels("intercept", self.dtype),
+            *self.error_maps,
+            *([self.array_of_pixels("alpha", np.float64)] if self.alpha is None else []),
+            ArraySpec.holding("offsets", self.field.offsets, "offset", "axis"),
+        ]
+
 
 class TrainOutput(WeightsOutput):
     """A weights store of masked regression in the making."""
 
     training: MaskedTraining
-
-    @classmethod
-    def open(cls, url: str, storage_options: StorageOptions) -> TrainOutput:
-        """Open a store that `train_output` has started."""
-        return cls(*begun(url, storage_options, MaskedTraining))
+    training_type = MaskedTraining
 
     def write_block(
         self, index: int, block: Block, solution: Solution, alpha: npt.NDArray[np.float64] | None = None
@@ -90,52 +90,6 @@ class TrainOutput(WeightsOutput):
             if alpha is not None:
                 self._array("alpha")[..., *block.slices] = np.broadcast_to(alpha, solution.intercept.shape)[group]
             self.progress.mark(index)
-
-
-def train_output(
-    url: str,
-    training: MaskedTraining,
-    block: Shape,
-    *,
-    overwrite: bool,
-    storage_options: StorageOptions = None,
-) -> TrainOutput | None:
-    """Start a weights store, or resume that of the same training.
-
-    Parameters
-    ----------
-    url, storage_options
-        Where.
-    training
-        What will be trained.
-    block
-        Height and width of a block; a resumed store keeps its grid.
-    overwrite
-        Remove any store of mrdist that is there.
-
-    Returns
-    -------
-    TrainOutput or None
-        None if the store is already complete.
-
-    Raises
-    ------
-    StoreExistsError
-        If ``url`` holds the output of another training, or something else.
-    """
-    opened = begin_output(url, training, block, create_arrays, overwrite=overwrite, storage_options=storage_options)
-    return None if opened is None else TrainOutput(*opened, training)
-
-
-def create_arrays(group: zarr.Group, training: MaskedTraining) -> None:
-    """Create the arrays of the weights in a store in the making."""
-    inputs = {"channel_in": training.n_channels} if training.color == "joint" else {}
-    create_map(group, training, "coef", training.dtype, **inputs, offset=training.field.n_offsets)
-    create_map(group, training, "intercept", training.dtype)
-    create_error_maps(group, training)
-    if training.alpha is None:
-        create_map(group, training, "alpha", np.float64)
-    write_array(group, "offsets", training.field.offsets, "offset", "axis")
 
 
 @dataclass(frozen=True)
@@ -207,7 +161,5 @@ class MaskedReader(WeightsReader):
             n_channels=weights.n_channels,
             coef=weights.coef,
             intercept=weights.intercept,
-            url=self.url,
-            storage_options=self.storage_options,
-            attributes=self.attributes,
+            **self.known,
         )

@@ -6,9 +6,9 @@ A method has a layout of arrays and a `WeightsOutput` that writes it block by bl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +17,8 @@ import zarr
 from mrdist.errors import StoreExistsError
 from mrdist.geometry import Shape
 from mrdist.moments import Color
+from mrdist.storage.access.arrays import ArraySpec, create_arrays
 from mrdist.storage.access.urls import (
-    COMPRESSORS,
-    FORMAT_VERSION,
     StorageOptions,
     array_of,
     check_format,
@@ -38,8 +37,6 @@ from mrdist.storage.images.face_frame import FaceFrame
 from mrdist.storage.images.mapped_images import MappedImages
 from mrdist.storage.making.progress import Progress, remove_progress
 from mrdist.storage.weights.cv_table import write_table
-
-Described = TypeVar("Described", bound="Training")
 
 DEFAULT_METHOD = "mr"
 _STRIP_BYTES = 16 << 20
@@ -97,15 +94,102 @@ class Training(MappedImages):
     n_channels: int
     n_images: int
 
+    def array_of_pixels(self, name: str, dtype: npt.DTypeLike, **axes: int) -> ArraySpec:
+        """Return an array over the output pixels, once an output channel unless all share their weights.
+
+        Parameters
+        ----------
+        name, dtype
+            Of the array.
+        axes
+            Name and length of the axes between channel and pixels, whole in every chunk.
+        """
+        outputs = {"shared": (), "separate": ("channel",), "joint": ("channel_out",)}[self.color]
+        lead = dict.fromkeys(outputs, self.n_channels) | axes
+        side = chunk_side(self.shape)
+        chunks = (*lead.values(), min(side, self.height), min(side, self.width))
+        return ArraySpec(name, {**lead, "y": self.height, "x": self.width}, dtype, chunks)
+
+    @property
+    def error_maps(self) -> list[ArraySpec]:
+        """The maps of squared errors and of squared deviations of the target, 1 = white, that all layouts have."""
+        return [self.array_of_pixels(name, np.float64) for name in ("train_sse", "train_sst")]
+
 
 class WeightsOutput:
-    """A weights store in the making."""
+    """A weights store in the making.
+
+    Attributes
+    ----------
+    training_type
+        What describes its training; of all outputs of a class.
+    """
+
+    training_type: ClassVar[type[Training]]
 
     def __init__(self, url: str, group: zarr.Group, progress: Progress, training: Training) -> None:
         self._url = url
         self._group = group
         self.progress = progress
         self.training = training
+
+    @classmethod
+    def open(cls, url: str, storage_options: StorageOptions) -> Self:
+        """Open a store that `begin` has started."""
+        group = open_group(url, storage_options, write=True)
+        progress = Progress.find(group)
+        assert progress is not None
+        return cls(url, group, progress, cls.training_type(**check_format(group, url)["training"]))
+
+    @classmethod
+    def begin(
+        cls,
+        url: str,
+        training: Training,
+        arrays: Iterable[ArraySpec],
+        block: Shape,
+        *,
+        overwrite: bool,
+        storage_options: StorageOptions = None,
+    ) -> Self | None:
+        """Start a weights store, or resume that of the same training.
+
+        Parameters
+        ----------
+        url, storage_options
+            Where.
+        training
+            What will be trained, of the ``training_type``.
+        arrays
+            Those of its layout.
+        block
+            Height and width of a block; a resumed store keeps its grid.
+        overwrite
+            Remove any store of mrdist that is there.
+
+        Returns
+        -------
+        WeightsOutput or None
+            None if the store is already complete.
+
+        Raises
+        ------
+        StoreExistsError
+            If ``url`` holds the output of another training, or something else.
+        """
+        url = normalize_url(url)
+        existing = None if overwrite else _find_same(url, training, storage_options)
+        if existing is not None:
+            resumed = resume_output(url, storage_options)
+            if resumed is not None:
+                return cls(url, *resumed, training)
+            if existing.get("complete"):
+                return None
+        clear_output(url, storage_options, kind="weights", overwrite=overwrite)
+        with store_errors(url):
+            group = create_group(url, storage_options, "weights", layout=training.layout, training=asdict(training))
+            create_arrays(group, arrays)
+            return cls(url, group, Progress.begin(group, training.shape, block), training)
 
     @property
     def chosen(self) -> dict[str, Any] | None:
@@ -190,62 +274,7 @@ class WeightsOutput:
         return array_of(self._group, name).with_config({"write_empty_chunks": True})
 
 
-def begin_output(
-    url: str,
-    training: Described,
-    block: Shape,
-    create_arrays: Callable[[zarr.Group, Described], None],
-    *,
-    overwrite: bool,
-    storage_options: StorageOptions = None,
-) -> tuple[str, zarr.Group, Progress] | None:
-    """Start a weights store, or resume that of the same training.
-
-    Parameters
-    ----------
-    url, storage_options
-        Where.
-    training
-        What will be trained.
-    block
-        Height and width of a block; a resumed store keeps its grid.
-    create_arrays
-        Creates the arrays of the layout in a new group.
-    overwrite
-        Remove any store of mrdist that is there.
-
-    Returns
-    -------
-    tuple or None
-        URL, group and progress; None if the store is already complete.
-
-    Raises
-    ------
-    StoreExistsError
-        If ``url`` holds the output of another training, or something else.
-    """
-    url = normalize_url(url)
-    existing = None if overwrite else _find_same(url, training, storage_options)
-    if existing is not None:
-        output = resume_output(url, storage_options)
-        if output is not None or existing.get("complete"):
-            return output
-    clear_output(url, storage_options, kind="weights", overwrite=overwrite)
-    with store_errors(url):
-        attributes: dict[str, Any] = {
-            "kind": "weights",
-            "format_version": FORMAT_VERSION,
-            "complete": False,
-            "layout": training.layout,
-            "training": asdict(training),
-        }
-        group = create_group(url, storage_options, attributes)
-        create_arrays(group, training)
-        progress = Progress.begin(group, training.shape, block)
-    return url, group, progress
-
-
-def resume_output(url: str, storage_options: StorageOptions) -> tuple[str, zarr.Group, Progress] | None:
+def resume_output(url: str, storage_options: StorageOptions) -> tuple[zarr.Group, Progress] | None:
     """Resume a weights store; None if it is complete, or stopped before it had a grid."""
     group = open_group(url, storage_options, write=True)
     progress = Progress.find(group)
@@ -256,7 +285,7 @@ def resume_output(url: str, storage_options: StorageOptions) -> tuple[str, zarr.
         consolidate(group, url)
         return None
     remove_partial_files(url)
-    return url, group, progress
+    return group, progress
 
 
 def as_asked(training: Mapping[str, Any], search: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -266,16 +295,6 @@ def as_asked(training: Mapping[str, Any], search: Mapping[str, Any] | None) -> d
         return described
     asked = {name: value for name, value in search.items() if name != "chosen"}
     return described | ({"alpha": "cv"} if "alphas" in asked else {}) | asked
-
-
-def begun(
-    url: str, storage_options: StorageOptions, training_type: type[Described]
-) -> tuple[str, zarr.Group, Progress, Described]:
-    """Return the URL, group, progress and training of a store that `begin_output` has started."""
-    group = open_group(url, storage_options, write=True)
-    progress = Progress.find(group)
-    assert progress is not None
-    return url, group, progress, training_type(**check_format(group, url)["training"])
 
 
 def _find_same(url: str, training: Training, options: StorageOptions) -> dict[str, Any] | None:
@@ -289,36 +308,3 @@ def _find_same(url: str, training: Training, options: StorageOptions) -> dict[st
         )
     check_same(url, "training", as_asked(existing["training"], existing.get("cross_validation")), asdict(training))
     return existing
-
-
-def create_map(group: zarr.Group, training: Training, name: str, dtype: npt.DTypeLike, **axes: int) -> None:
-    """Create an array over the output pixels, once an output channel unless all share their weights.
-
-    Parameters
-    ----------
-    group
-        The store.
-    training
-        What it is made of.
-    name, dtype
-        Of the array.
-    axes
-        Name and length of the axes between channel and pixels, whole in every chunk.
-    """
-    side = chunk_side(training.shape)
-    outputs = {"shared": (), "separate": ("channel",), "joint": ("channel_out",)}[training.color]
-    lead = dict.fromkeys(outputs, training.n_channels) | axes
-    group.create_array(
-        name,
-        shape=(*lead.values(), *training.shape),
-        chunks=(*lead.values(), min(side, training.height), min(side, training.width)),
-        dtype=dtype,
-        dimension_names=(*lead, "y", "x"),
-        compressors=COMPRESSORS,
-    )
-
-
-def create_error_maps(group: zarr.Group, training: Training) -> None:
-    """Create the maps of squared errors and of squared deviations of the target, 1 = white, that all layouts have."""
-    for name in ("train_sse", "train_sst"):
-        create_map(group, training, name, np.float64)

@@ -215,6 +215,11 @@ class WeightsReader(ABC):
             consolidate(group, self.url)
 
     @property
+    def known(self) -> dict[str, Any]:
+        """What every `Model` says of its store."""
+        return {"url": self.url, "storage_options": self.storage_options, "attributes": self.attributes}
+
+    @property
     @abstractmethod
     def reach(self) -> int:
         """Rows that the window of a block of whole rows has beyond the block's, at most."""

@@ -20,9 +20,10 @@ from mrdist.baselines.sparse import Floats, SparseSolution, SparseWeights, predi
 from mrdist.errors import DamagedChunkError
 from mrdist.geometry import Block, Shape, block_grid
 from mrdist.moments import check_values
-from mrdist.storage.access.urls import COMPRESSORS, StorageOptions, array_of, store_errors
+from mrdist.storage.access.arrays import ArraySpec
+from mrdist.storage.access.urls import COMPRESSORS, array_of, store_errors
 from mrdist.storage.weights.csr import CHUNK
-from mrdist.storage.weights.output import Training, WeightsOutput, begin_output, begun, chunk_side, create_error_maps
+from mrdist.storage.weights.output import Training, WeightsOutput, chunk_side
 from mrdist.storage.weights.reader import Codes, Model, WeightsReader
 
 _SCRATCH = "progress"  # goes when the store is complete
@@ -64,6 +65,20 @@ class SparseTraining(Training):
         return self.height * self.width
 
     @property
+    def index_dtype(self) -> np.dtype[Any]:
+        """Of column numbers."""
+        return np.dtype(np.int32 if self.n_pixels < 2**31 - 1 else np.int64)
+
+    def matrix(self, pointers: npt.NDArray[np.int64]) -> list[ArraySpec]:
+        """Return the layout of the CSR matrix with these row pointers."""
+        n = {"nonzero": int(pointers[-1])}
+        return [
+            ArraySpec("indptr", {"pointer": len(pointers)}, np.int64, (CHUNK,), pointers),
+            ArraySpec("indices", n, self.index_dtype, (CHUNK,)),
+            ArraySpec("data", n, self.dtype, (CHUNK,)),
+        ]
+
+    @property
     def most_nonzeros(self) -> int:
         """Largest number of weights of a pixel for l0; 0 for l1."""
         return max(self.nonzeros) if isinstance(self.nonzeros, Sequence) else self.nonzeros or 0
@@ -73,11 +88,7 @@ class SparseOutput(WeightsOutput):
     """A weights store of learned sparsity in the making."""
 
     training: SparseTraining
-
-    @classmethod
-    def open(cls, url: str, storage_options: StorageOptions) -> SparseOutput:
-        """Open a store that `sparse_output` has started."""
-        return cls(*begun(url, storage_options, SparseTraining))
+    training_type = SparseTraining
 
     def write_block(self, index: int, block: Block, solution: SparseSolution) -> None:
         """Write a block's error maps and keep its rows, then its done marker.
@@ -97,7 +108,7 @@ class SparseOutput(WeightsOutput):
         group = 0 if self.training.color == "shared" else slice(None)
         parts = (
             solution.counts,
-            solution.indices.astype(_index_dtype(self.training)),
+            solution.indices.astype(self.training.index_dtype),
             solution.values.astype(self.training.dtype),
             np.array([solution.unsolved]),
         )
@@ -165,9 +176,8 @@ class SparseOutput(WeightsOutput):
                 counts[:, *block.slices] = self._kept("counts", index)
             pointers = np.concatenate([[0], np.cumsum(counts.ravel())])
             n = int(pointers[-1])
-            self._create("indptr", len(pointers), np.int64)[...] = pointers
-            for name, dtype in (("indices", _index_dtype(training)), ("data", training.dtype)):
-                self._create(name, n, dtype)
+            for array in training.matrix(pointers):
+                array.create(self._group, overwrite=True)
             self._group.update_attributes(
                 {
                     "encoding-type": "csr_matrix",
@@ -187,7 +197,7 @@ class SparseOutput(WeightsOutput):
             last = int(np.searchsorted(pointers, stop, side="left"))
             base = int(pointers[first])
             merged = {
-                "indices": np.empty(int(pointers[last]) - base, dtype=_index_dtype(training)),
+                "indices": np.empty(int(pointers[last]) - base, dtype=training.index_dtype),
                 "data": np.empty(int(pointers[last]) - base, dtype=training.dtype),
             }
             for index, block in enumerate(self._blocks):
@@ -225,18 +235,6 @@ class SparseOutput(WeightsOutput):
     def _kept(self, name: str, index: int) -> npt.NDArray[Any]:
         return np.asarray(array_of(self._scratch, f"{name}-{index}")[...])
 
-    def _create(self, name: str, size: int, dtype: npt.DTypeLike) -> zarr.Array[Any]:
-        return self._group.create_array(
-            name,
-            shape=(size,),
-            chunks=(CHUNK,),
-            dtype=dtype,
-            dimension_names=("pointer" if name == "indptr" else "nonzero",),
-            compressors=COMPRESSORS,
-            config={"write_empty_chunks": True},
-            overwrite=True,
-        )
-
 
 def _errors_of(kept: zarr.Array[Any], part: int) -> npt.NDArray[np.float64]:
     try:
@@ -251,22 +249,10 @@ def kept_parts(group: zarr.Group, index: int) -> list[zarr.Array[Any]]:
     return [array for array in arrays if isinstance(array, zarr.Array)]
 
 
-def _index_dtype(training: SparseTraining) -> np.dtype[Any]:
-    return np.dtype(np.int32 if training.n_pixels < 2**31 - 1 else np.int64)
-
-
 def _rows_of(block: Block, training: SparseTraining) -> npt.NDArray[np.int64]:
     """Return the matrix rows of a block's pixels, in the order in which it keeps them."""
     pixels = np.arange(training.n_pixels).reshape(training.shape)[block.slices].ravel()
     return (np.arange(training.n_groups)[:, None] * training.n_pixels + pixels).ravel()
-
-
-def sparse_output(
-    url: str, training: SparseTraining, block: Shape, *, overwrite: bool, storage_options: StorageOptions = None
-) -> SparseOutput | None:
-    """Start a weights store of learned sparsity, or resume one, see `mrdist.storage.weights.output.begin_output`."""
-    opened = begin_output(url, training, block, create_error_maps, overwrite=overwrite, storage_options=storage_options)
-    return None if opened is None else SparseOutput(*opened, training)
 
 
 @dataclass(frozen=True)
@@ -361,9 +347,7 @@ class SparseReader(WeightsReader):
     def model(self) -> SparseModel:
         """Return the whole mapping."""
         return SparseModel(
-            url=self.url,
-            storage_options=self.storage_options,
-            attributes=self.attributes,
+            **self.known,
             n_channels=self.training.n_channels,
             weights=self.read(self.frame),
         )

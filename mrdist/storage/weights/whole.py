@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,17 +28,10 @@ from mrdist.baselines.global_weights import Floats, GlobalWeights
 from mrdist.errors import ParameterError
 from mrdist.geometry import Block, Shape, block_grid
 from mrdist.moments import check_values
-from mrdist.storage.access.urls import COMPRESSORS, StorageOptions, array_of, check_format, store_errors
+from mrdist.storage.access.arrays import ArraySpec
+from mrdist.storage.access.urls import COMPRESSORS, array_of, check_format, store_errors
 from mrdist.storage.images.reader import Images
-from mrdist.storage.weights.output import (
-    Training,
-    WeightsOutput,
-    begin_output,
-    begun,
-    chunk_side,
-    create_error_maps,
-    create_map,
-)
+from mrdist.storage.weights.output import Training, WeightsOutput, chunk_side
 from mrdist.storage.weights.reader import Codes, Model, WeightsReader
 from mrdist.synthesis import check_images, to_floats
 
@@ -81,16 +73,37 @@ class GlobalTraining(Training):
         """Codes of an image's channel."""
         return 0 if self.method == "mean" else self.components or self.n_rows
 
+    def arrays(self, image_dtype: npt.DTypeLike) -> list[ArraySpec]:
+        """Return the layout of the weights; the basis of the methods that keep the source images has their dtype."""
+        maps = [self.array_of_pixels("intercept", self.dtype), *self.error_maps]
+        if not self.n_components:
+            return maps
+        maps.append(self.array_of_pixels("coef", self.dtype, component=self.n_components))
+        if self.components is not None:
+            return [*maps, self.array_of_pixels("basis", self.dtype, component=self.components)]
+        lead = {} if self.color == "shared" else {"channel": self.n_channels}
+        rows, components = {"row": self.n_rows}, {"component": self.n_components}
+        norms = [ArraySpec("norms", lead | rows, np.float64)] if self.method == "kernel" else []
+        height, width = (min(chunk_side(self.shape), size) for size in self.shape)
+        image = height * width * self.n_channels * np.dtype(image_dtype).itemsize
+        return [
+            *maps,
+            ArraySpec("rotation", lead | rows | components, np.float64),
+            *norms,
+            ArraySpec(
+                "basis",
+                {"image": self.n_images, "y": self.height, "x": self.width, "channel": self.n_channels},
+                image_dtype,
+                (min(self.n_images, max(1, _BASIS_CHUNK // image)), height, width, self.n_channels),
+            ),
+        ]
+
 
 class GlobalOutput(WeightsOutput):
     """A weights store in the making: the first pass leaves inner products and the source images, the second weights."""
 
     training: GlobalTraining
-
-    @classmethod
-    def open(cls, url: str, storage_options: StorageOptions) -> GlobalOutput:
-        """Open a store that `global_output` has started."""
-        return cls(*begun(url, storage_options, GlobalTraining))
+    training_type = GlobalTraining
 
     @property
     def summed(self) -> npt.NDArray[np.bool_]:
@@ -174,50 +187,6 @@ class GlobalOutput(WeightsOutput):
 
 def _room_of(label: str) -> str:
     return label if label != "summed" else "summed images"  # beside the marker of that name
-
-
-def global_output(
-    url: str,
-    training: GlobalTraining,
-    block: Shape,
-    image_dtype: npt.DTypeLike,
-    *,
-    overwrite: bool,
-    storage_options: StorageOptions = None,
-) -> GlobalOutput | None:
-    """Start a weights store of a global method, or resume one, see `mrdist.storage.weights.output.begin_output`."""
-    create = partial(_create_arrays, image_dtype=image_dtype)
-    opened = begin_output(url, training, block, create, overwrite=overwrite, storage_options=storage_options)
-    return None if opened is None else GlobalOutput(*opened, training)
-
-
-def _create_arrays(group: zarr.Group, training: GlobalTraining, *, image_dtype: npt.DTypeLike) -> None:
-    create_map(group, training, "intercept", training.dtype)
-    create_error_maps(group, training)
-    if not training.n_components:
-        return
-    create_map(group, training, "coef", training.dtype, component=training.n_components)
-    if training.components is not None:
-        create_map(group, training, "basis", training.dtype, component=training.components)
-        return
-    lead = {} if training.color == "shared" else {"channel": training.n_channels}
-    sizes = {"row": training.n_rows, "component": training.n_components}
-    for name, axes in (("rotation", lead | sizes), ("norms", lead | {"row": training.n_rows})):
-        if name == "rotation" or training.method == "kernel":
-            shape = tuple(axes.values())
-            group.create_array(
-                name, shape=shape, chunks=shape, dtype="float64", dimension_names=tuple(axes), compressors=COMPRESSORS
-            )
-    height, width = (min(chunk_side(training.shape), size) for size in training.shape)
-    image = height * width * training.n_channels * np.dtype(image_dtype).itemsize
-    group.create_array(
-        "basis",
-        shape=(training.n_images, *training.shape, training.n_channels),
-        chunks=(max(1, min(training.n_images, _BASIS_CHUNK // image)), height, width, training.n_channels),
-        dtype=np.dtype(image_dtype),
-        dimension_names=("image", "y", "x", "channel"),
-        compressors=COMPRESSORS,
-    )
 
 
 @dataclass(frozen=True)
@@ -328,9 +297,7 @@ class GlobalReader(WeightsReader):
     def model(self) -> GlobalModel:
         """Return the whole mapping."""
         return GlobalModel(
-            url=self.url,
-            storage_options=self.storage_options,
-            attributes=self.attributes,
+            **self.known,
             n_channels=self.training.n_channels,
             reader=self,
         )

@@ -1,8 +1,9 @@
 // Models: scores and faces side by side, and the details of one.
 import { get, modelPath, part, rowsWith, thumbnail } from "./lib/api.js";
 import { $, h } from "./lib/dom.js";
-import { kind, plural } from "./lib/format.js";
+import { plural } from "./lib/format.js";
 import { offerFaces, offerTraining } from "./lib/begin.js";
+import { how, loadMethods } from "./lib/methods.js";
 import "./lib/shell.js";
 import { showDetail } from "./models/detail.js";
 import { ScoreTable } from "./models/table.js";
@@ -58,7 +59,7 @@ async function showGallery(shown) {
   gallery.replaceChildren(
     ...line(h("span", { class: "who end" }, source), (row) => thumbnail(dataset, row.row, source, 192), source),
     ...shown.slice(0, 8).flatMap((model) =>
-      line(h("span", { class: "who", "data-model": model.name }, model.name, h("small", {}, kind(model).split(", ").at(-1))), (row) => modelPath(model.name, `faces/${part(dataset)}/${row.row}.png`), `${target} by ${model.name}`),
+      line(h("span", { class: "who", "data-model": model.name }, model.name, h("small", {}, how(model))), (row) => modelPath(model.name, `faces/${part(dataset)}/${row.row}.png`), `${target} by ${model.name}`),
     ),
     ...line(h("span", { class: "who end" }, target), (row) => thumbnail(dataset, row.row, target, 192), target),
   );
@@ -66,7 +67,7 @@ async function showGallery(shown) {
 }
 
 async function load() {
-  const [listed, sets] = await Promise.all([get("/models"), get("/datasets")]);
+  const [listed, sets] = await Promise.all([get("/models"), get("/datasets"), loadMethods()]);
   models = listed.models.filter((one) => one.complete);
   datasets = sets.datasets;
   $("models").hidden = models.length === 0;

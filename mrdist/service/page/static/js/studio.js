@@ -1,8 +1,9 @@
 // Studio: a photograph, a model, and the result.
 import { get, part, request, rowsWith, thumbnail } from "./lib/api.js";
 import { $, facts, h, latest, message, roving, ruled, speak } from "./lib/dom.js";
-import { hasField, kind, plural } from "./lib/format.js";
+import { plural } from "./lib/format.js";
 import { offerFaces, offerTraining } from "./lib/begin.js";
+import { hasField, kind, loadMethods } from "./lib/methods.js";
 import "./lib/shell.js";
 import { Picture, drawFace } from "./studio/picture.js";
 import { Pupils } from "./studio/pupils.js";
@@ -298,7 +299,7 @@ $("download").addEventListener("click", async () => {
 
 // ---- the beginning
 
-const [listed, sets] = await Promise.all([get("/models"), get("/datasets")]);
+const [listed, sets] = await Promise.all([get("/models"), get("/datasets"), loadMethods()]);
 models = listed.models.filter((one) => one.complete);
 datasets = sets.datasets;
 if (models.length === 0) {

@@ -1,8 +1,9 @@
 // Train: a new training, the job being watched, and all jobs.
 import { get, part } from "./lib/api.js";
 import { $, h } from "./lib/dom.js";
-import { ago, kind } from "./lib/format.js";
+import { ago } from "./lib/format.js";
 import { offerFaces } from "./lib/begin.js";
+import { loadMethods, work } from "./lib/methods.js";
 import "./lib/shell.js";
 import { TrainForm } from "./train/form.js";
 import { Watch, jobActions, stateName } from "./train/watch.js";
@@ -52,7 +53,7 @@ function jobRow(job) {
     "tr",
     { "data-job": job.id },
     h("td", {}, h("a", { class: "name", href: `/train?job=${part(job.id)}`, onclick: open }, job.name)),
-    h("td", { class: "soft" }, job.options.source ? kind({ method: "mr", receptive_field: 3, ...job.options }) : job.verb),
+    h("td", { class: "soft" }, work(job)),
     h("td", {}, h("span", { class: `state ${job.state}` }, stateName(job)), job.last_error && h("p", { class: "error" }, job.last_error)),
     h("td", { class: "part-done" }, h("div", { class: "bar-of", role: "progressbar", "aria-label": `${job.name}, blocks solved`, "aria-valuemin": "0", "aria-valuemax": "100", "aria-valuenow": String(share) }, h("i", { style: { "--share": `${share}%` } }))),
     h("td", { class: "soft" }, ago(job.submitted)),
@@ -67,7 +68,7 @@ document.querySelector('.sections a[aria-current="page"]').addEventListener("cli
   show(null);
 });
 
-const [{ datasets }, { methods }, { models }] = await Promise.all([get("/datasets"), get("/methods"), get("/models")]);
+const [{ datasets }, methods, { models }] = await Promise.all([get("/datasets"), loadMethods(), get("/models")]);
 const ready = datasets.filter((one) => one.complete && one.labels.length > 1);
 const asked = new URLSearchParams(location.search).get("job");
 if (ready.length) {

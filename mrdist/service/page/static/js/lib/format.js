@@ -43,16 +43,3 @@ export function ago(time) {
 export function moment(time) {
   return time ? new Date(time).toLocaleString("en", { dateStyle: "medium", timeStyle: "short" }) : null;
 }
-
-const METHODS = { mr: "masked regression", l2: "ridge, whole image", kernel: "kernel ridge", pca: "principal components", l1: "LASSO", l0: "matching pursuit", pixel: "one pixel", mean: "mean face" };
-export const methodName = (method) => METHODS[method] ?? method;
-
-/** Whether each pixel of a model has its own few weights: only such models have an importance map. */
-export const hasField = (model) => ["mr", "pixel"].includes(model.method);
-
-/** A short description of a model: "neutral → happy, 3 × 3". */
-export function kind(model) {
-  const side = model.receptive_field;
-  const how = model.method === "mr" && side ? `${side} × ${side}${model.dilation > 1 ? `, dilation ${model.dilation}` : ""}` : methodName(model.method);
-  return `${model.source} → ${model.target}, ${how}`;
-}

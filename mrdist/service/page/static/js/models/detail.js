@@ -1,7 +1,8 @@
 // One model: weights, maps, provenance and actions.
 import { get, modelPath, part, remove, rowsWith, thumbnail } from "../lib/api.js";
 import { $, confirmed, facts, h, message } from "../lib/dom.js";
-import { bytes, count, hasField, kind, methodName, moment } from "../lib/format.js";
+import { bytes, count, moment } from "../lib/format.js";
+import { fieldName, hasField, hasWeights, kind, methodName } from "../lib/methods.js";
 import { loadBitmap } from "../train/watch.js";
 import { Explorer } from "./explorer.js";
 
@@ -24,12 +25,12 @@ export async function showDetail(model, dataset, deleted) {
         h("div", {}, h("h3", {}, "Where it comes from"), list),
       ),
     ),
-    hasField(model) && h("details", { class: "part" }, h("summary", {}, "All weights, tap by tap"), h("div", { class: "scroll" }, h("img", { src: modelPath(model.name, "coefficients.png"), alt: "A picture of the weights for each place in the receptive field", loading: "lazy" }))),
+    ...(hasField(model) ? [h("details", { class: "part" }, h("summary", {}, "All weights, tap by tap"), h("div", { class: "scroll" }, h("img", { src: modelPath(model.name, "coefficients.png"), alt: "A picture of the weights for each place in the receptive field", loading: "lazy" })))] : []),
   );
   tellFacts(list, model, {});
   get(`/models/${part(model.name)}`).then((details) => box.dataset.model === model.name && tellFacts(list, details, details.provenance ?? {}));
-  if (["l2", "kernel", "pca", "mean"].includes(model.method)) {
-    explorer.replaceChildren(h("p", { class: "soft" }, `In ${methodName(model.method)} every pixel depends on the whole face, so there is no receptive field to show.`));
+  if (!hasWeights(model)) {
+    explorer.replaceChildren(h("p", { class: "soft" }, `In ${methodName(model.method)} no pixel has weights of its own, so there is no receptive field to show.`));
     return;
   }
   try {
@@ -69,7 +70,7 @@ function actions(model, deleted) {
     "div",
     { class: "row" },
     h("a", { class: "button slim", href: modelPath(model.name, "download?format=zip"), download: "" }, "Download store"),
-    ["mr", "pixel", "l1", "l0"].includes(model.method) && h("a", { class: "button slim", href: modelPath(model.name, "download?format=csr"), download: "" }, "Download sparse matrix"),
+    hasWeights(model) && h("a", { class: "button slim", href: modelPath(model.name, "download?format=csr"), download: "" }, "Download sparse matrix"),
     h("button", { class: "button slim danger", type: "button", onclick: forget }, "Delete"),
     h("a", { class: "button slim main", href: `/?model=${part(model.name)}` }, "Try it in the Studio"),
   );
@@ -79,7 +80,7 @@ function tellFacts(list, model, provenance) {
   const chosen = model.cross_validation?.chosen;
   facts(list, [
     ["Method", methodName(model.method)],
-    ["Receptive field", model.receptive_field ? `${model.receptive_field} × ${model.receptive_field}${model.dilation > 1 ? `, dilation ${model.dilation}` : ""}` : null],
+    ["Receptive field", fieldName(model)],
     ["Alpha", model.alpha === null || model.alpha === undefined ? null : `${model.alpha}${chosen ? " (cross-validation)" : ""}`],
     ["Colour", model.channels > 1 ? model.color : "gray"],
     ["Image", `${model.shape.join(" × ")} pixels`],

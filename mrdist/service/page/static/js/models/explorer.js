@@ -174,7 +174,8 @@ export class Explorer {
     this.scale[1].textContent = `+${figure(limit, 2)}`;
     const sum = weights.reduce((total, one) => total + one, 0);
     this.caption.textContent = `Sum of the weights ${figure(sum)}, intercept ${figure(this.field.intercept).replace("-", "−")}`;
-    this.weights.setAttribute("aria-label", `Weights of pixel ${this.x}, ${this.y}: ${weights.length} of them, from ${figure(Math.min(...weights))} to ${figure(Math.max(...weights))}`);
+    const range = weights.length ? `, from ${figure(Math.min(...weights))} to ${figure(Math.max(...weights))}` : "";
+    this.weights.setAttribute("aria-label", `Weights of pixel ${this.x}, ${this.y}: ${weights.length} of them${range}`);
   }
 
   #tell() {

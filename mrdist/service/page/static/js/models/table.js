@@ -1,12 +1,13 @@
 // Scores side by side, sorted by any column. No score is marked as the best: that takes evidence over people.
 import { part, testScores } from "../lib/api.js";
 import { h } from "../lib/dom.js";
-import { bytes, count, figure, methodName } from "../lib/format.js";
+import { bytes, count, figure } from "../lib/format.js";
+import { how } from "../lib/methods.js";
 
 const of = (name) => (model) => model.test?.model?.[name] ?? null;
 const COLUMNS = [
   { name: "Model", value: (model) => model.name, text: true },
-  { name: "Method", value: (model) => (model.method === "mr" ? `${model.receptive_field} × ${model.receptive_field}${model.dilation > 1 ? ` / ${model.dilation}` : ""}` : methodName(model.method)), text: true },
+  { name: "Method", value: how, text: true },
   { name: "Error", hint: "MSE relative to that of the unchanged face", value: (model) => (model.test?.identity ? model.test.model.mse / model.test.identity.mse : null), show: (value) => `${(100 * value).toFixed(1)} %` },
   { name: "MSE", value: of("mse"), show: figure },
   { name: "PSNR", hint: "in decibels", value: of("psnr"), show: (value) => value.toFixed(2) },

@@ -1,7 +1,8 @@
 // The view of a job: its map, its progress, and its scores at the end.
 import { follow, get, part, post, remove, rowsWith, testScores, thumbnail } from "../lib/api.js";
 import { $, confirmed, facts, figures, h, message, speak } from "../lib/dom.js";
-import { count, figure, kind, plural, seconds } from "../lib/format.js";
+import { count, figure, plural, seconds } from "../lib/format.js";
+import { work } from "../lib/methods.js";
 import { BlockMap } from "./blocks.js";
 
 const STATES = { queued: "Waiting for its turn", running: "Running", stopping: "Stopping", done: "Done", failed: "Failed", cancelled: "Stopped" };
@@ -89,7 +90,7 @@ export class Watch {
     this.#readFaces();
     const { options } = job;
     $("watch-title").textContent = job.name;
-    $("watch-what").textContent = options.source ? `${options.images}: ${kind({ method: "mr", receptive_field: 3, ...options })}` : job.verb;
+    $("watch-what").textContent = options.images ? `${options.images}: ${work(job)}` : work(job);
     $("watch-state").className = `state ${job.state}`;
     $("watch-state").textContent = STATES[job.state];
     const share = job.state === "done" ? 100 : job.blocks ? Math.floor((100 * job.blocks_done) / job.blocks) : 0;

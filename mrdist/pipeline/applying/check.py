@@ -1,0 +1,23 @@
+"""Check that a mapping can be applied to the images of a store."""
+
+from __future__ import annotations
+
+from mrdist.errors import DataError
+from mrdist.storage import Images, WeightsReader, redact
+
+
+def check_mapping(model: WeightsReader, images: Images) -> None:
+    """Check that the images have the size and channels that the weights map.
+
+    Raises
+    ------
+    DataError
+        If they do not.
+    """
+    training = model.training
+    if (images.shape, images.n_channels) != ((training.height, training.width), training.n_channels):
+        raise DataError(
+            f"{redact(model.url)} maps images of {training.height} x {training.width} pixels and "
+            f"{training.n_channels} channel(s), but {redact(images.url)} has {images.shape[0]} x {images.shape[1]} and "
+            f"{images.n_channels}; ingest the images at that size and colour."
+        )
