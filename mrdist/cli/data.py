@@ -108,7 +108,18 @@ class _Ingest(click.Command):
 @click.option(
     "--align",
     metavar="HOW",
-    help="Alignment: tps (the default), piecewise, affine, three, similarity, pupils, features or none.",
+    help="Alignment: tps (the default), piecewise, affine, three, similarity, pupils, features, landmarks or none. "
+    "landmarks finds the face on every photograph and keeps its points (pip install 'mrdist[landmarks]'); it is the "
+    "default if it is installed and there is no landmark file.",
+)
+@click.option(
+    "--faces",
+    metavar="one|largest",
+    help="Of a photograph with several faces, with --align landmarks: one, the default, leaves it out unless the "
+    "others are less than half as large; largest takes the largest.",
+)
+@click.option(
+    "--landmark-model", metavar="FILE", help="With --align landmarks: a .task file of MediaPipe's face landmarker."
 )
 @click.option("--reference", metavar="FILE|STORE", help="Landmark file or images store to align to.")
 @click.option("--rename", multiple=True, metavar="OLD=NEW", help="Rename a label in the store.")

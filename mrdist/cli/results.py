@@ -38,6 +38,12 @@ logger = logging.getLogger("mrdist")
 @click.option(
     "--points", type=Numbers(4), metavar="X1,Y1,X2,Y2", help="Pupils of the photograph in pixels, the left one first."
 )
+@click.option(
+    "--faces",
+    metavar="largest|all",
+    help="Of a photograph with several faces, which ones change: the largest (the default) or all.",
+)
+@click.option("--landmark-model", metavar="FILE", help="A .task file of MediaPipe's face landmarker, to find faces.")
 @click.option("--contact-sheet", is_flag=True, help="Also write contact-sheet.png: photographs before and after.")
 @strict_option
 @cluster_options
@@ -47,8 +53,9 @@ logger = logging.getLogger("mrdist")
 def synthesize(weights: str, inputs: tuple[str, ...], out: str, as_json: bool, **options: Any) -> None:
     """Apply WEIGHTS to the photographs INPUTS, and write DIR/<stem>.png for each; or to one images store.
 
-    A photograph may have any size. A landmark file beside it or --points locate the face; otherwise it is detected.
-    Only the face changes. A photograph of the trained size without landmarks or points counts as aligned. INPUTS may
+    A photograph may have any size. A landmark file beside it or --points locate the face; otherwise it is detected
+    (best after pip install 'mrdist[landmarks]'), and a photograph without a face is left out. Only the face changes. A
+    photograph of the trained size without landmarks or points counts as aligned. INPUTS may
     be folders and patterns. A face that is dark, turned or unlike the
     training's gives a warning; --json has the measures of all faces.
 

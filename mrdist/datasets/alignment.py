@@ -22,14 +22,14 @@ from scipy.interpolate import LinearNDInterpolator, RBFInterpolator
 from skimage.transform import estimate_transform
 
 from mrdist.datasets._warping import GRID, Floats, Mapping, frame_side, hull, resample
-from mrdist.datasets.landmark_files import read_landmarks
 from mrdist.datasets.landmarks import FRAME_PUPILS, PUPILS, lies_in, middle_of_mouth, outline_of
 from mrdist.datasets.locating import locate
-from mrdist.datasets.photographs import Color, Take, photograph_size, read_photograph
+from mrdist.datasets.marks import Marks, anchor_of, landmarks_of, still_pairs, with_pupils
+from mrdist.datasets.photographs import Color, Take, read_photograph
 from mrdist.datasets.registration import register
 from mrdist.errors import AlignmentError, DataError, LandmarkError
 
-Method = Literal["tps", "piecewise", "affine", "three", "similarity", "pupils", "features"]
+Method = Literal["tps", "piecewise", "affine", "three", "similarity", "pupils", "features", "landmarks"]
 ALIGNERS: tuple[Method, ...] = get_args(Method)
 
 #: With 0 the spline folds between landmarks that nearly coincide (closed lips). At this value it does not fold for
@@ -69,6 +69,14 @@ class AlignedTake:
         ``exposure``, ``offset``
             Factor of the gray levels and, of 255, the offset added afterwards, to match the anchor's; 1 and 0 if the
             light was the same.
+
+        and where points were found on the photographs
+
+        ``still``
+            Instead of the first two, the mean distance of points that no expression moves, after the movement of the
+            head, in pupil distances; less is better.
+        ``confidence``
+            How sure these are, see `mrdist.datasets.detection.Face`; more is better.
     positions : dict of str to float64 array of shape (4225, 2)
         Label -> where the nodes of `mrdist.datasets._warping.GRID` lie in the photograph, (x, y) in pixels.
     sizes : dict of str to (int, int)
@@ -160,6 +168,8 @@ def align_take(
     color: Color = "gray",
     method: Method = "tps",
     faces: Labelled[str, Floats] | None = None,
+    marks: Labelled[str, Marks] | None = None,
+    mean_marks: Floats | None = None,
 ) -> AlignedTake:
     """Align one person's photographs to the reference frame.
 
@@ -175,15 +185,22 @@ def align_take(
         Side of the frame in pixels.
     color : {"gray", "rgb"}
         One channel or three.
-    method : {"tps", "piecewise", "affine", "three", "similarity", "pupils", "features"}
+    method : {"tps", "piecewise", "affine", "three", "similarity", "pupils", "features", "landmarks"}
         How the anchor's landmarks are moved to the reference's: a thin-plate spline through (nearly) all
         of them, affine maps of the triangles between them, the nearest affine map, the affine map that fits the
         pupils and the middle of the mouth, the similarity nearest in these three, or the one that fits the pupils
         alone. Landmarks of another template than the reference's are used for these three only. ``"features"`` uses no
-        landmarks: the anchor is located by its likeness to the mean face.
+        landmarks: the anchor is located by its likeness to the mean face. ``"landmarks"`` is ``"tps"`` with the points
+        that were found on every photograph, ``marks``, where there is no landmark file, and moves the others to the
+        anchor by those, too.
     faces : dict of str to array of shape (side, side), optional
         Label -> mean face in the frame, gray, 1 = white: they also locate a person without landmarks. The anchor
         is the first photograph whose label has a mean face, or else the first one, with the first mean face.
+    marks : dict of str to Marks, optional
+        Label -> points that were found on the photograph. The anchor is the first photograph with a landmark file, or
+        else the neutral one or the first.
+    mean_marks : array of shape (478, 2), optional
+        Mean of such points of other anchors in the frame, for anchors whose template is not the reference's.
 
     Returns
     -------
@@ -201,14 +218,19 @@ def align_take(
     """
     photographs = {label: read_photograph(path, color) for label, path in take.photographs.items()}
     gray = {label: _luminance(photograph) for label, photograph in photographs.items()}
-    anchor = next((label for label in take.photographs if label in take.landmarks), None)
+    by_marks, marks = method == "landmarks", marks or {}
+    anchor = anchor_of(take, marks)
     if anchor is None or method == "features":
         anchor, to_anchor, quality = _locate_anchor(take, gray, faces or {})
         landmarks = to_anchor(reference)
     else:
-        path = take.landmarks[anchor]
-        landmarks = read_landmarks(path, lambda: photograph_size(take.photographs[anchor]))
-        _check(landmarks, path, photographs[anchor])
+        landmarks = landmarks_of(take, anchor, marks)
+        if anchor in take.landmarks:
+            _check(landmarks, take.landmarks[anchor], photographs[anchor])
+        if by_marks:
+            method = "tps"
+            if mean_marks is not None and len(landmarks) != len(reference) and anchor in marks:
+                reference, landmarks = with_pupils(mean_marks), with_pupils(marks[anchor].points)
         method, theirs, own = _common(method, reference, landmarks)
         to_anchor = _frame_mapping(method, theirs, own)
         misses = np.linalg.norm(to_anchor(theirs) - own, axis=1)
@@ -218,22 +240,30 @@ def align_take(
     images = {anchor: _to_uint8(resample(photographs[anchor], positions[anchor], size))}
 
     for label in (label for label in photographs if label != anchor):
+        pairs = still_pairs(take, marks, anchor, label) if by_marks else None
         try:
-            registration = register(gray[anchor], gray[label], landmarks)
+            registration = register(gray[anchor], gray[label], landmarks, pairs)
         except AlignmentError as error:
             path, to = take.photographs[label], take.photographs[anchor]
             raise AlignmentError(f"Photograph {path} could not be registered to {to}: {error}.") from error
         positions[label] = registration.mapping(positions[anchor])
         image = resample(photographs[label], positions[label], size)
         images[label] = _to_uint8(image * registration.exposure + registration.offset)
-        measures[label] = {name: float(getattr(registration, name)) for name in _MEASURES}
+        names = _MEASURES if pairs is None else _MEASURES[2:]
+        measures[label] = {name: float(getattr(registration, name)) for name in names}
+        if pairs is not None:
+            measures[label]["still"] = registration.residual
+    for label in set(marks) & set(measures):
+        measures[label]["confidence"] = marks[label].confidence
     sizes = {label: photograph.shape[:2] for label, photograph in photographs.items()}
     return AlignedTake(take.subject, images, measures, positions, sizes)
 
 
 _MEASURES = ("inliers", "residual", "correlation", "exposure", "offset")
-#: All that `AlignedTake.quality` may hold.
+#: What `AlignedTake.quality` may hold.
 MEASURES = ("landmarks", "likeness", *_MEASURES)
+#: And where points were found on the photographs.
+MARKED = ("still", "confidence")
 #: Measure -> its unit and the usual values, within which 95 of 100 photographs of the London Set lie. Look at others.
 MEANINGS: Labelled[str, tuple[str, str]] = {
     "landmarks": ("sides of the frame", "at most 0.007"),
@@ -243,6 +273,8 @@ MEANINGS: Labelled[str, tuple[str, str]] = {
     "correlation": ("correlation", "at least 0.9"),
     "exposure": ("factor", "0.96 to 1.02"),
     "offset": ("gray levels of 255", "-6 to 7"),
+    "still": ("pupil distances", "at most 0.035"),
+    "confidence": ("0 to 1", "at least 0.94"),
 }
 
 
@@ -256,7 +288,7 @@ def badness(measure: str, value: float) -> float:
     >>> badness("exposure", 0.8) > badness("exposure", 1.1)
     True
     """
-    if measure in ("landmarks", "residual"):
+    if measure in ("landmarks", "residual", "still"):
         return value
     if measure in ("exposure", "offset"):
         return abs(value - (measure == "exposure"))

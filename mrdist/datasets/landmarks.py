@@ -67,6 +67,39 @@ _OUTLINES: dict[int, Sequence[int]] = {
     470: _OVAL_OF_MEDIAPIPE,
     480: _OVAL_OF_MEDIAPIPE,
 }
+#: Points of MediaPipe's that no expression moves much: bridge of the nose, corners of the eyes, forehead and temples.
+_STILL_OF_MEDIAPIPE = tuple(
+    2 + number
+    for number in (
+        *(
+            168,
+            6,
+            197,
+            195,
+            5,
+            122,
+            351,
+            133,
+            362,
+            33,
+            263,
+            10,
+            109,
+            338,
+            67,
+            297,
+            103,
+            332,
+            54,
+            284,
+            21,
+            251,
+            162,
+            389,
+        ),
+        *(127, 356, 151, 9, 8, 108, 337, 69, 299, 104, 333, 68, 298),
+    )
+)
 #: Where the middle of a mouth may lie when the pupils are at `FRAME_PUPILS`. A head that is turned has its pupils
 #: nearer to each other, so that this is wide; x and y in the wrong order put the mouth above the eyes.
 _MOUTH_RANGE = (-0.5, 1.5), (0.55, 1.6)
@@ -101,6 +134,20 @@ def outline_of(points: Points) -> Points:
     """Return points on the face's own outline, by the template or by the pupils."""
     outline = _OUTLINES.get(len(points))
     return _oval(points, *_FACE_OVAL) if outline is None else points[list(outline)]
+
+
+def still_of(points: Points) -> list[int]:
+    """Return which points of a template an expression moves least: in most templates those that are not on the mouth.
+
+    Examples
+    --------
+    >>> still_of(np.zeros((5, 2)))
+    [0, 1, 2]
+    """
+    if len(points) in (470, 480):
+        return list(_STILL_OF_MEDIAPIPE)
+    mouth = set(_MOUTHS.get(len(points), ()))
+    return [number for number in range(len(points)) if number not in mouth]
 
 
 def is_face(points: Points) -> bool:

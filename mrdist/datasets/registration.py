@@ -1,8 +1,8 @@
 """How a person moved between two photographs: from one photograph's pixels to the other's.
 
-A similarity from matched features takes up the movement of the head; a smooth flow takes up its turning,
-which shifts nose, ears and outline against each other. Neither looks at the mouth, and inside the face the
-flow is so smooth that it can follow a turning head but not a moving cheek: the expression stays. The flow
+A similarity from matched features, or from points found on both faces, takes up the movement of the head; a smooth flow
+takes up its turning, which shifts nose, ears and outline against each other. Neither looks at the mouth, and inside the
+face the flow is so smooth that it can follow a turning head but not a moving cheek: the expression stays. The flow
 inside the face is estimated from the face alone, since hair and outline have the most contrast.
 """
 
@@ -73,7 +73,9 @@ class Registration:
     correlation: float
 
 
-def register(anchor: Photograph, moving: Photograph, landmarks: Floats) -> Registration:
+def register(
+    anchor: Photograph, moving: Photograph, landmarks: Floats, pairs: tuple[Floats, Floats, Floats] | None = None
+) -> Registration:
     """Register a photograph to another one of the same person, and leave the expression alone.
 
     Parameters
@@ -82,6 +84,9 @@ def register(anchor: Photograph, moving: Photograph, landmarks: Floats) -> Regis
         The photographs in gray.
     landmarks : array of shape (n, 2)
         The anchor's, (x, y) in pixels; pupils first.
+    pairs : tuple of arrays of shape (n, 2), (n, 2) and (m, 2), optional
+        Points of the anchor that an expression does not move, where they are in the other photograph, and points
+        around the mouth there. By default points are matched by how the photographs look around them.
 
     Returns
     -------
@@ -97,9 +102,15 @@ def register(anchor: Photograph, moving: Photograph, landmarks: Floats) -> Regis
     own = frame.inverse(landmarks)
     mouth, face = hull(mouth_of(own), _SIDE, _MOUTH_MARGIN / wide), hull(outline_of(own), _SIDE)
 
-    points, moved = _matches(anchor, moving, landmarks)
-    away = ~_look_up(mouth, frame.inverse(points))
-    similarity, inliers, residual = _similarity(points[away], moved[away], landmarks)
+    if pairs is None:
+        points, moved = _matches(anchor, moving, landmarks)
+        away = ~_look_up(mouth, frame.inverse(points))
+        similarity, inliers, residual = _similarity(points[away], moved[away], landmarks)
+    else:
+        points, moved, other_mouth = pairs
+        similarity = estimate_transform("similarity", points, moved)
+        inliers, residual = len(points), _residual(similarity, points, moved, landmarks)
+        mouth |= hull(frame.inverse(similarity.inverse(other_mouth)), _SIDE, _MOUTH_MARGIN / wide)
     first = resample(anchor, frame(GRID), _SIDE)[..., 0]
     second = resample(moving, similarity(frame(GRID)), _SIDE)[..., 0]
     flow = _smooth_flow(first, second, mouth, face)
@@ -181,8 +192,13 @@ def _similarity(points: Floats, moved: Floats, landmarks: Floats) -> tuple[Any, 
         raise AlignmentError(
             f"{count} of {len(points)} matched features agree on a movement of the head, but {_MIN_INLIERS} are needed"
         )
-    residuals = np.linalg.norm(similarity(points[inliers]) - moved[inliers], axis=1)
-    return similarity, count, float(residuals.mean() / distance)
+    return similarity, count, _residual(similarity, points[inliers], moved[inliers], landmarks)
+
+
+def _residual(similarity: Any, points: Floats, moved: Floats, landmarks: Floats) -> float:
+    """Return the mean distance that a similarity leaves, in pupil distances."""
+    distances = np.linalg.norm(similarity(points) - moved, axis=1)
+    return float(distances.mean() / np.linalg.norm(np.subtract(*landmarks[PUPILS])))
 
 
 def _smooth_flow(first: Floats, second: Floats, mouth: Masks, face: Masks) -> Floats:

@@ -158,7 +158,7 @@ def _places(positions: Floats, shape: tuple[int, ...], size: int) -> Iterator[_P
     if (low >= high).any():
         return
     axes = [np.linspace(first, last - 1, _BOX_NODES) for first, last in zip(low, high, strict=True)]
-    back = _into_frame(np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2), positions) * size - 0.5
+    back = into_frame(np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2), positions) * size - 0.5
     splines = [RectBivariateSpline(axes[1], axes[0], back[:, axis].reshape(_BOX_NODES, _BOX_NODES)) for axis in (1, 0)]
     columns = slice(int(low[0]), int(high[0]))
     for top in range(int(low[1]), int(high[1]), _STRIP):
@@ -167,7 +167,7 @@ def _places(positions: Floats, shape: tuple[int, ...], size: int) -> Iterator[_P
         yield _Place(rows, columns, np.stack([spline(y, x) for spline in splines]))
 
 
-def _into_frame(points: Floats, positions: Floats) -> Floats:
+def into_frame(points: Floats, positions: Floats) -> Floats:
     """Find the points of the frame that a warp brings to points of the photograph, by Newton's method.
 
     Beyond the frame the warp continues as the affine map that is nearest to it.

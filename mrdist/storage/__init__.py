@@ -33,6 +33,7 @@ from mrdist.storage.images.alignment import (
 from mrdist.storage.images.check import check_images
 from mrdist.storage.images.face_frame import FaceFrame
 from mrdist.storage.images.growing import Addition, additions, begin_growth, check_growth, finish_growth, write_addition
+from mrdist.storage.images.landmarks import Landmarks, write_landmarks
 from mrdist.storage.images.reader import Images, open_images
 from mrdist.storage.images.writer import (
     check_labels,
@@ -60,6 +61,7 @@ __all__ = [
     "Fence",
     "File",
     "Images",
+    "Landmarks",
     "Lease",
     "MaskedTraining",
     "Model",
@@ -103,5 +105,6 @@ __all__ = [
     "write_frame",
     "write_images",
     "write_importance",
+    "write_landmarks",
     "write_window",
 ]

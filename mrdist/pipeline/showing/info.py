@@ -66,6 +66,12 @@ def info(url: Address, storage_options: StorageOptions = None) -> dict[str, Any]
             "present": {label: int(n) for label, n in zip(images.labels, images.present.sum(axis=0), strict=True)},
             "splits": dict(sorted(Counter(map(str, images.split)).items())),
         }
+        if images.landmark_confidence is not None:
+            seen = (images.landmark_confidence > 0).sum(axis=0)
+            description["landmarks"] = {
+                "scheme": images.landmark_scheme,
+                "found": {label: int(n) for label, n in zip(images.labels, seen, strict=True)},
+            }
     if description["kind"] == "statistics" and description["complete"]:
         statistics = Statistics.open(url, storage_options)
         description |= {"images": statistics.n_images, "folds": statistics.n_folds}

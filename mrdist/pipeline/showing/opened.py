@@ -11,10 +11,11 @@ from threading import Lock
 import numpy as np
 import numpy.typing as npt
 
+from mrdist.datasets.detection import model_path
 from mrdist.datasets.photographs import Upload, count_pixels
 from mrdist.errors import MemoryLimitError, ParameterError
 from mrdist.geometry import ReceptiveField
-from mrdist.pipeline.applying._photographs import FAST, Points, Positions, Retouched, Retoucher, to_png
+from mrdist.pipeline.applying._photographs import FAST, Faces, Place, Points, Retouched, Retoucher, to_png
 from mrdist.pipeline.applying.refine import norms_of
 from mrdist.refinement import Refinement
 from mrdist.storage import StorageOptions, WeightsReader, read_importance, redact
@@ -52,7 +53,7 @@ class OpenedMapping:
         self._kept = read_importance(reader.url, reader.storage_options)
         self._norms = lru_cache(maxsize=2)(self._read_norms)
         self._map = lru_cache(maxsize=_MAPS)(self._make_map)
-        self._places: OrderedDict[bytes, Positions] = OrderedDict()
+        self._places: OrderedDict[bytes, Place] = OrderedDict()
         self._lock = Lock()
 
     @classmethod
@@ -88,6 +89,7 @@ class OpenedMapping:
         refine: bool | Refinement = False,
         strength: float = 1.0,
         points: Points | None = None,
+        faces: Faces = "largest",
         overlay: bool = False,
     ) -> Retouched:
         """Give a photograph a new expression.
@@ -98,7 +100,7 @@ class OpenedMapping:
             The bytes of its file: JPEG, PNG, WebP, TIFF or BMP.
         name
             Its name in error messages.
-        refine, points
+        refine, points, faces
             As in `mrdist.synthesize`.
         strength
             How much of the change is taken, from 0 (none) to 1 (all).
@@ -114,20 +116,23 @@ class OpenedMapping:
         """
         importance = self.importance(refine, strength)
         upload = Upload(name, content=content)
-        place = None if points is not None else hashlib.sha256(content).digest()
+        if faces == "all":
+            model_path()
+        # where the largest face lies is remembered; all of them are looked for again
+        key = None if points is not None or (faces == "all" and not overlay) else hashlib.sha256(content).digest()
         with self._lock:
-            positions = self._places.get(place) if place is not None else None
+            place = self._places.get(key) if key is not None else None
         if overlay:
             if importance is None:
                 importance = np.ones(self.model.shape, dtype=np.float32)
-            made = self._retoucher.overlay(upload, importance, points=points, positions=positions, compression=FAST)
+            made = self._retoucher.overlay(upload, importance, points=points, place=place, compression=FAST)
         else:
             made = self._retoucher.picture(
-                upload, points=points, positions=positions, importance=importance, compression=FAST
+                upload, points=points, place=place, importance=importance, faces=faces, compression=FAST
             )
-        if place is not None and made.positions is not None:
+        if key is not None and made.place is not None:
             with self._lock:
-                self._places[place] = made.positions
+                self._places[key] = made.place
                 while len(self._places) > _PLACES:
                     self._places.popitem(last=False)
         return made

@@ -39,6 +39,9 @@ class Synthesis(Refining):
         str | None,
         Field(pattern=rf"^{_NUMBER}(,{_NUMBER}){{3}}$", description="x and y of the pupils: left one, right one."),
     ] = None
+    faces: Annotated[
+        Literal["largest", "all"], Field(description="Which faces change; all needs a detector of faces.")
+    ] = "largest"
     overlay: Annotated[
         Literal["importance"] | None,
         Field(description="Return a gray map of the change's weight instead of the picture."),
@@ -60,6 +63,7 @@ class Synthesis(Refining):
             refine=self.refinement or self.refine,
             strength=self.strength,
             points=points,
+            faces=self.faces,
             overlay=self.overlay is not None,
         )
         return made
@@ -69,7 +73,7 @@ class Picture(BaseModel):
     """The picture that a model made of the photograph."""
 
     model: str
-    alignment: Literal["aligned", "points", "registration"]
+    alignment: Literal["aligned", "points", "detection", "registration"]
     points: Annotated[
         list[float] | None, Field(min_length=4, max_length=4, description="Position of the pupils that was used.")
     ]
@@ -107,7 +111,7 @@ def _schema() -> dict[str, Any]:
             "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
             "headers": {
                 "Server-Timing": {"schema": {"type": "string"}, "description": "Milliseconds of each stage."},
-                "X-Mrdist-Alignment": {"schema": {"enum": ["aligned", "points", "registration"]}},
+                "X-Mrdist-Alignment": {"schema": {"enum": ["aligned", "points", "detection", "registration"]}},
                 "X-Mrdist-Points": {
                     "schema": {"type": "string"},
                     "description": "Position of the pupils that was used.",
@@ -128,7 +132,8 @@ async def synthesize(request: Request, catalog: CatalogHere) -> Response:
     """Give a photograph a new expression.
 
     A photograph of the size that the model was trained on, without points, counts as aligned. In any other, the points
-    or the likeness to the mean face of the training locate the face, and only the face changes.
+    or a detector of faces locate the face, or, where none is installed, its likeness to the mean face of the training;
+    only the face changes.
     """
     async with _form(request) as (photograph, options):
         made = await retouch_all(

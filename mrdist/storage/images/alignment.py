@@ -23,6 +23,7 @@ from mrdist.storage.access.urls import (
     write_array,
     write_strings,
 )
+from mrdist.storage.images.layout import LANDMARKS
 from mrdist.storage.images.reader import Images
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -31,7 +32,7 @@ NODES = 17
 #: Number of training images that make the mean face; more would not change it.
 _MEAN_OF = 256
 _ORIGIN = ("photograph", "photograph_size", "warp", "measure", "quality")
-_FRAME = ("reference_points", "mean_face")
+_FRAME = ("reference_points", "mean_face", *LANDMARKS)
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,9 @@ def write_frame(
     with store_errors(url):
         group = open_group(url, storage_options, write=True)
         if len(reference):
-            write_array(group, "reference_points", reference, "point", "xy")
+            # the landmarks of the images may be other ones, and an axis has one length in a store
+            axis = "reference_point" if "landmarks" in group else "point"
+            write_array(group, "reference_points", reference, axis, "xy")
         labels: list[str] = check_format(group, url)["labels"]
         first = array_of(group, labels[0])
         height, width, n_channels = first.shape[1:]
@@ -220,5 +223,6 @@ def copy_alignment(images: Images, url: str, storage_options: StorageOptions = N
                     dimension_names=array.metadata.to_dict()["dimension_names"],  # type: ignore[arg-type]
                     compressors=COMPRESSORS,
                     config={"write_empty_chunks": True},
+                    attributes=dict(array.attrs),
                 )
                 copy[...] = array[...]

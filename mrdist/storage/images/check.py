@@ -69,7 +69,7 @@ def check_images(url: Address, storage_options: StorageOptions = None, *, pixels
         if problems:
             return problems
         images = Images.open(url, storage_options)
-        return [*_of_rows(images), *(_of_pixels(images) if pixels else ())]
+        return [*_of_rows(images), *_of_landmarks(images), *(_of_pixels(images) if pixels else ())]
     except StoreError as error:
         return [str(error)]
 
@@ -92,6 +92,21 @@ def _of_rows(images: Images) -> Iterator[str]:
     for column, label in enumerate(images.labels):
         if not images.present[:, column].any():
             yield f"no image of label {label!r} of {place} is present; remove the label, or correct 'present'."
+
+
+def _of_landmarks(images: Images) -> Iterator[str]:
+    points, confidence = images.landmarks, images.landmark_confidence
+    if points is None or confidence is None:
+        return
+    lost = images.present & (confidence > 0) & ~np.isfinite(points).all(axis=(2, 3))
+    for column, label in enumerate(images.labels):
+        rows = np.flatnonzero(lost[:, column])
+        if len(rows):
+            yield (
+                f"the array 'landmarks' of {redact(images.url)} lacks points of label {label!r} in rows "
+                f"{_some([str(row) for row in rows])}, which 'landmark_confidence' says are there; set it to 0 there, "
+                "or remove both arrays."
+            )
 
 
 def _of_pixels(images: Images) -> Iterator[str]:

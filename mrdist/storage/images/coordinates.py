@@ -24,6 +24,7 @@ _MEANINGS = {
     "face_mask": ("pixels of the face", "1"),
     "mean_face": ("mean of the source images", "1 = white"),
     "reference_points": ("landmarks of the reference", "sides of the frame"),
+    "mean_landmarks": ("mean landmarks of the source images", "sides of the frame"),
     "offsets": ("inputs relative to the output pixel, (dy, dx)", _PIXELS),
     "y": ("row", _PIXELS),
     "x": ("column", _PIXELS),

@@ -16,6 +16,7 @@ DIMENSIONS = {
     "face_mask": ("y", "x"),
     "reference_points": ("point", "xy"),
     "mean_face": ("y", "x", "channel"),
+    "mean_landmarks": ("landmark", "xy"),
 }
 """Names of the arrays of a frame, and of their axes."""
 
@@ -32,11 +33,15 @@ class FaceFrame:
         (x, y) of the reference's landmarks in sides of the frame, shape (point, 2), or None.
     mean_face
         Of the source label, 1 = white, shape (y, x, channel), or None.
+    mean_landmarks
+        Mean of the points on the faces of the source label's training images, (x, y) in sides of the frame, shape
+        (point, 2), or None where the images have none.
     """
 
     face_mask: npt.NDArray[np.bool_]
     reference_points: npt.NDArray[np.float64] | None
     mean_face: npt.NDArray[np.float32] | None
+    mean_landmarks: npt.NDArray[np.float64] | None = None
 
     @classmethod
     def of_images(cls, images: Images, source: str) -> FaceFrame:
@@ -46,7 +51,8 @@ class FaceFrame:
             points = _values(group, "reference_points")
             means = group.get("mean_face")
             mean = np.asarray(means[images.column(source)]) if isinstance(means, zarr.Array) else None
-        return cls(images.face_mask, points, mean if mean is not None and np.isfinite(mean).all() else None)
+        seen = mean is not None and np.isfinite(mean).all()
+        return cls(images.face_mask, points, mean if seen else None, _mean_landmarks(images, source))
 
     @classmethod
     def read(cls, url: str, group: zarr.Group) -> FaceFrame | None:
@@ -70,6 +76,15 @@ class FaceFrame:
                     config={"write_empty_chunks": True},
                     overwrite=True,
                 )
+
+
+def _mean_landmarks(images: Images, source: str) -> npt.NDArray[np.float64] | None:
+    if images.landmarks is None:
+        return None
+    points = images.landmarks[images.split == "train", images.column(source)].astype(np.float64)
+    points = points[np.isfinite(points).all(axis=(1, 2))]
+    height, width = images.shape
+    return np.asarray((points.mean(axis=0) + 0.5) / [width, height]) if len(points) else None
 
 
 def _values(group: zarr.Group, name: str) -> npt.NDArray[Any] | None:

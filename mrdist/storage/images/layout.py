@@ -15,13 +15,18 @@ DIMENSIONS = ("image", "y", "x", "channel")
 RESERVED = {*DIMENSIONS, "subject", "dataset", "split", "label", "present", "checksum", "face_mask", "all"}
 #: What `mrdist.storage.images.alignment` adds.
 RESERVED |= {"reference_points", "mean_face", "photograph", "photograph_size", "warp", "measure", "quality"}
-RESERVED |= {"point", "xy", "node_y", "node_x", "extent"}
+RESERVED |= {"point", "xy", "node_y", "node_x", "extent", "reference_point"}
+
+#: What `mrdist.storage.images.landmarks` adds.
+LANDMARKS = {"landmarks": ("image", "label", "point", "xy"), "landmark_confidence": ("image", "label")}
+RESERVED |= {*LANDMARKS}
 
 OPTIONAL = {
     **dict.fromkeys(("image", "subject", "dataset", "split"), ("image",)),
     **dict.fromkeys(("present", "checksum"), ("image", "label")),
     "face_mask": ("y", "x"),
     "mean_face": ("label", "y", "x", "channel"),
+    **LANDMARKS,
 }
 
 
@@ -66,11 +71,14 @@ def layout_problems(url: str, group: zarr.Group, attribute: Mapping[str, Any]) -
                 f"all labels of {place} must agree, but {first!r} has shape {images.shape} and dtype {images.dtype} "
                 f"and {label!r} {array.shape} and {array.dtype}; write the store again."
             )
-    sizes = dict(zip(DIMENSIONS, images.shape, strict=True)) | {"label": len(labels)}
+    sizes = dict(zip(DIMENSIONS, images.shape, strict=True)) | {"label": len(labels), "xy": 2}
     for name, axes in OPTIONAL.items():
         array = group.get(name)
-        wanted = tuple(sizes[axis] for axis in axes)
-        if isinstance(array, zarr.Array) and array.shape != wanted:
+        if name in labels or not isinstance(array, zarr.Array):
+            continue
+        # any number of points will do
+        wanted = tuple(sizes.get(axis, array.shape[n] if n < array.ndim else 1) for n, axis in enumerate(axes))
+        if array.shape != wanted:
             yield (
                 f"the array {name!r} of {place} has shape {array.shape}, but must have {wanted} for the axes "
                 f"{_axes(axes)}; correct it, or remove it."

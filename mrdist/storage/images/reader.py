@@ -127,6 +127,29 @@ class Images:
         return np.ones(self.shape, bool) if values is None else values.astype(bool)
 
     @cached_property
+    def landmarks(self) -> npt.NDArray[np.float32] | None:
+        """Points on the faces, shape (image, label, point, xy); None where the store has none.
+
+        (x, y) in pixels of the image, pixel centres at integers; NaN where there is no image or no point was found.
+        """
+        return self._marks("landmarks")
+
+    @cached_property
+    def landmark_confidence(self) -> npt.NDArray[np.float32] | None:
+        """How sure the points are, 0..1, shape (image, label); None where the store has none."""
+        return self._marks("landmark_confidence")
+
+    @property
+    def landmark_scheme(self) -> str | None:
+        """Name of the meaning of the points, such as ``mediapipe-478``; None where the store has none."""
+        array = None if "landmarks" in self.labels else self._group.get("landmarks")
+        return str(array.attrs.get("scheme", f"points-{array.shape[2]}")) if isinstance(array, zarr.Array) else None
+
+    def _marks(self, name: str) -> npt.NDArray[np.float32] | None:
+        values = None if name in self.labels else self._values(name)
+        return None if values is None else values.astype(np.float32, copy=False)
+
+    @cached_property
     def checksum(self) -> npt.NDArray[np.uint32]:
         """CRC-32 of the pixels, shape (image, label), see `checksums`."""
         return self.checksums(self.labels, np.arange(self.n_images))
