@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -58,7 +59,7 @@ class TrainOutput(WeightsOutput):
     """A weights store of masked regression in the making."""
 
     training: MaskedTraining
-    training_type = MaskedTraining
+    training_type: ClassVar[type[MaskedTraining]] = MaskedTraining
 
     def write_block(
         self, index: int, block: Block, solution: Solution, alpha: npt.NDArray[np.float64] | None = None
@@ -120,7 +121,7 @@ class MaskedReader(WeightsReader):
     """Reads a complete weights store of masked regression whole or block by block."""
 
     training: MaskedTraining
-    training_type = MaskedTraining
+    training_type: ClassVar[type[MaskedTraining]] = MaskedTraining
 
     @property
     def reach(self) -> int:

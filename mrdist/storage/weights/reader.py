@@ -45,6 +45,7 @@ _READERS = {
     "masked": ("mrdist.storage.weights.masked", "MaskedReader"),
     "global": ("mrdist.storage.weights.whole", "GlobalReader"),
     "sparse": ("mrdist.storage.weights.sparse", "SparseReader"),
+    "morph": ("mrdist.storage.weights.morph_reader", "MorphReader"),
 }
 _LAYOUTS = {  # of the methods whose stores did not say it
     **dict.fromkeys(("mr", "pixel"), "masked"),
