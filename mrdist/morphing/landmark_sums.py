@@ -41,7 +41,8 @@ class Lips:
 LIPS = {
     "mediapipe-478": Lips(
         (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95), 78, 308, 13, 14
-    )
+    ),
+    "synthetic-61": Lips(tuple(range(12)), left=0, right=6, upper=3, lower=9),
 }
 """The inner lips by the name of a scheme of landmarks."""
 

@@ -7,4 +7,5 @@ MORPH = Method(
     {"receptive_field": 3, "dilation": 1, "alpha": 6.0, "penalize_intercept": True},
     label="shape and appearance",
     help="The photograph's own pixels, moved and changed: sharp; needs landmarks.",
+    needs_landmarks=True,
 )

@@ -21,7 +21,7 @@ from mrdist.morphing.mouths import Mouth, MouthRegion, MouthSums
 from mrdist.morphing.shapes import Shapes
 from mrdist.storage.access.arrays import ArraySpec, create_arrays
 from mrdist.storage.access.chunks import UNCOMPRESSED
-from mrdist.storage.access.urls import StorageOptions, array_of, open_as_is, store_errors
+from mrdist.storage.access.urls import StorageOptions, array_of, check_format, open_as_is, store_errors
 from mrdist.storage.images.reader import Images
 from mrdist.storage.images.writer import create_images, finish_images, write_images
 from mrdist.storage.making.progress import Progress
@@ -161,11 +161,14 @@ class MorphOutput(TrainOutput):
     def finish_warping(self, region: MouthRegion | None, options: StorageOptions) -> None:
         """Complete the images store of warped pairs and write what opened lips show; it may be repeated."""
         training = self.training
-        finish_images(
-            self.warped_url,
-            checksum=np.zeros((training.n_images, 2), dtype=np.uint32),  # nobody asks for them
-            storage_options=options,
-        )
+        with store_errors(self._url):
+            complete = check_format(self.progress.room(_WARPED), self.warped_url)["complete"]
+        if not complete:
+            finish_images(
+                self.warped_url,
+                checksum=np.zeros((training.n_images, 2), dtype=np.uint32),  # nobody asks for them
+                storage_options=options,
+            )
         if region is None:
             return
         with store_errors(self._url):
