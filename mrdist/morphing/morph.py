@@ -87,7 +87,7 @@ class Morph:
         warped = controls.warp(np.concatenate([own - targets, resting]), window, step).apply(photograph)
         canonical = to_canonical(shapes, photograph, in_frame, to_image, scale)
         np.clip(canonical, 0, 1, out=canonical)
-        changed = self.weights.predict(canonical)
+        changed = self._changed(canonical)
         change = (changed - canonical) * self._where
         to_canon = np.concatenate([shapes.canonical - shown, resting])
         back = controls.warp(to_canon, window, step, to_frame)
@@ -99,12 +99,20 @@ class Morph:
             inside = _around(lips, _MARGIN * max(shapes.size) * scale, image.shape)
             if inside is not None:
                 region = self.mouth.region
-                layers = np.concatenate([self.mouth.tinted(changed), region.mask[..., np.newaxis]], axis=-1)
+                picture = np.broadcast_to(self.mouth.tinted(changed), (*region.mask.shape, out.shape[2]))
+                layers = np.concatenate([picture, region.mask[..., np.newaxis]], axis=-1)
                 to_region = to_frame - np.array([[0, 0, region.window.x], [0, 0, region.window.y]])
                 seen = controls.warp(to_canon, inside, step, to_region).apply(layers)
                 cover = np.float32(parted) * np.clip(seen[..., -1:], 0, 1)
                 out[inside.slices] += cover * (seen[..., :-1] - out[inside.slices])
         return out
+
+    def _changed(self, canonical: npt.NDArray[np.float32]) -> Floats:
+        """Return the new appearance of a face in the canonical frame; one mapping of gray serves all colours."""
+        if self.weights.n_channels == canonical.shape[2]:
+            return self.weights.predict(canonical)
+        planes = np.moveaxis(canonical, -1, 0)[..., np.newaxis]
+        return np.moveaxis(self.weights.predict(np.ascontiguousarray(planes))[..., 0], 0, -1)
 
     @cached_property
     def _where(self) -> npt.NDArray[np.float32]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
@@ -12,6 +13,8 @@ import zarr
 
 from mrdist.errors import DataError, ParameterError, StoreError
 from mrdist.geometry import Block, Shape
+from mrdist.morphing.dials import AS_TRAINED, Dials
+from mrdist.morphing.landmark_sums import Lips
 from mrdist.morphing.morph import Morph
 from mrdist.morphing.mouths import Mouth, MouthRegion
 from mrdist.morphing.shapes import Expression
@@ -36,10 +39,13 @@ class MorphModel(Model):
         What applies it.
     training
         What was trained.
+    dials
+        How strongly it is applied.
     """
 
     morph: Morph
     training: MorphTraining
+    dials: Dials = AS_TRAINED
 
     @property
     def shape(self) -> Shape:
@@ -74,26 +80,16 @@ class MorphModel(Model):
         )
 
     def apply(
-        self,
-        image: npt.NDArray[np.generic],
-        landmarks: Floats,
-        *,
-        strength: float = 1.0,
-        mouth: str = "auto",
-        in_frame: bool = False,
+        self, image: npt.NDArray[np.generic], landmarks: Floats, *, in_frame: bool = False
     ) -> npt.NDArray[np.float32]:
-        """Return a photograph with the expression of the target.
+        """Return a photograph with the expression of the target, as strong as the `dials` say.
 
         Parameters
         ----------
         image
-            uint8, uint16 or floats in 0..1, shape (y, x, channel), of any size.
+            uint8, uint16 or floats in 0..1, shape (y, x, channel), of any size, gray or RGB.
         landmarks
             (x, y) in pixels of the image, shape (point, 2), of the scheme trained on.
-        strength
-            0 gives the photograph, 1 the root mean square of the training targets.
-        mouth
-            ``open``, ``closed``, or ``auto``: open where a third of the training targets were.
         in_frame
             Whether the image is aligned as the images of the store are; else landmarks say where its face lies.
 
@@ -107,15 +103,22 @@ class MorphModel(Model):
         DataError
             If there are other landmarks, or some are not numbers.
         ParameterError
-            If no training target had such a mouth.
+            If no training target had such a mouth, or the strength is that of a target.
         """
         wanted = (self.training.n_points, 2)
         if np.shape(landmarks) != wanted:
             raise DataError(
                 f"landmarks must have shape {wanted}, those of {self.training.scheme}, got {np.shape(landmarks)}."
             )
-        expression = self.morph.shapes.expression(strength, mouth)
-        return self.morph.apply(image, np.asarray(landmarks), expression, IDENTITY if in_frame else None)
+        if self.dials.strength == "own":
+            raise ParameterError(
+                "strength must be a number for a photograph: own is measured from a target's landmarks."
+            )
+        expression = self.morph.shapes.expression(self.dials.strength, self.dials.mouth)
+        n_channels, to_frame = image.shape[2], IDENTITY if in_frame else None
+        seen = np.repeat(image, 3, axis=2) if n_channels == 1 and self.n_channels == 3 else image
+        made = self.morph.apply(seen, np.asarray(landmarks), expression, to_frame)
+        return made if made.shape[2] == n_channels else made.mean(axis=2, keepdims=True)
 
     def to_scipy(self) -> scipy.sparse.csr_array | list[scipy.sparse.csr_array]:
         """Return the masked regression of the canonical frame, see `mrdist.synthesis.MaskedWeights.to_scipy`."""
@@ -129,7 +132,8 @@ class MorphBlock:
     window: Block
     block: Block
     morph: Morph
-    expression: Expression
+    dials: Dials
+    lips: Lips | None
 
     @property
     def intercept(self) -> npt.NDArray[np.floating]:
@@ -140,12 +144,17 @@ class MorphBlock:
     def predict(self, x: npt.NDArray[np.generic], codes: Codes | None) -> npt.NDArray[np.floating]:
         """Return the block of the images ``x``; an image without landmarks stays as it is."""
         assert codes is not None
-        points = codes.reshape(len(x), -1, 2)
-        made = [
-            self.morph.apply(image, own, self.expression if np.isfinite(own).all() else Expression(0.0, 0.0), IDENTITY)
-            for image, own in zip(x, points, strict=True)
-        ]
+        made = []
+        for image, points in zip(x, codes.reshape(len(x), codes.shape[1], -1, 2), strict=True):
+            expression = self._expression(points) if np.isfinite(points).all() else Expression(0.0, 0.0)
+            made.append(self.morph.apply(image, points[0], expression, IDENTITY))
         return np.stack(made)[:, *self.block.slices]
+
+    def _expression(self, points: Floats) -> Expression:
+        shapes, strength = self.morph.shapes, self.dials.strength
+        if strength == "own":
+            return shapes.measure(points[0], points[1], self.lips)
+        return shapes.expression(strength, self.dials.mouth)
 
 
 class MorphReader(MaskedReader):
@@ -158,6 +167,24 @@ class MorphReader(MaskedReader):
     def reach(self) -> int:
         """Rows beyond a block that its windows need: all."""
         return self.training.height
+
+    dials: Dials = AS_TRAINED
+
+    def turned(self, dials: Dials | None) -> MorphReader:
+        """Return a reader that applies the expression as strongly as asked.
+
+        Raises
+        ------
+        ParameterError
+            If no training target had such a mouth.
+        """
+        if dials is None:
+            return self
+        if dials.strength != "own":
+            self.morph.shapes.expression(dials.strength, dials.mouth)
+        other = copy(self)
+        other.dials = dials
+        return other
 
     @cached_property
     def morph(self) -> Morph:
@@ -175,7 +202,7 @@ class MorphReader(MaskedReader):
         return Morph(shapes, self.read(self.frame), mouth)
 
     def codes(self, images: Images, label: str, rows: npt.NDArray[np.int64]) -> Codes:
-        """Return the landmarks of images, shape (image, 1, coordinate).
+        """Return the landmarks of images, shape (image, 1, coordinate), or, for their own strength, of both labels.
 
         Raises
         ------
@@ -183,12 +210,14 @@ class MorphReader(MaskedReader):
             If the store has none of the scheme trained on.
         """
         points = landmarks_of(images, self.training.scheme, self.training.n_points)
-        codes: Codes = points[rows, images.column(label)].astype(np.float64).reshape(len(rows), 1, -1)
+        labels = [label, *([self.training.target] if self.dials.strength == "own" else [])]
+        columns = [images.column(each) for each in labels]
+        codes: Codes = points[rows][:, columns].astype(np.float64).reshape(len(rows), len(labels), -1)
         return codes
 
     def block(self, block: Block) -> MorphBlock:  # type: ignore[override]
         """Return what makes a block, from whole images."""
-        return MorphBlock(self.frame, block, self.morph, self.morph.shapes.expression(1.0))
+        return MorphBlock(self.frame, block, self.morph, self.dials, self.training.lips)
 
     def norms(self, block: Block, *, intercept: bool) -> npt.NDArray[np.float64]:
         """Refuse, as methods without weights of pixels do."""
@@ -196,7 +225,13 @@ class MorphReader(MaskedReader):
 
     def model(self) -> MorphModel:  # type: ignore[override]
         """Return the whole mapping."""
-        return MorphModel(n_channels=self.training.n_channels, morph=self.morph, training=self.training, **self.known)
+        return MorphModel(
+            n_channels=self.training.n_channels,
+            morph=self.morph,
+            training=self.training,
+            dials=self.dials,
+            **self.known,
+        )
 
 
 def landmarks_of(images: Images, scheme: str | None = None, n_points: int | None = None) -> npt.NDArray[np.float32]:
