@@ -170,7 +170,7 @@ def drawn_landmarks(n_images, height, width, n_labels=2):
     return Landmarks(pixels, np.ones(pixels.shape[:2], np.float32), SCHEME)
 
 
-def write_store(url, pixels, *, split=None, present=None):
+def write_store(url, pixels, *, split=None, present=None, landmarks=True):
     """Write a complete images store through mrdist.storage; pixels by label, shape (image, y, x, channel)."""
     first = next(iter(pixels.values()))
     names = [f"image-{n}" for n in range(len(first))]
@@ -187,7 +187,8 @@ def write_store(url, pixels, *, split=None, present=None):
         chunks=(len(first), 8, 8),
     )
     checksum = np.stack([write_images(str(url), label, 0, images) for label, images in pixels.items()], axis=1)
-    write_landmarks(str(url), drawn_landmarks(*first.shape[:3], len(pixels)))
+    if landmarks:
+        write_landmarks(str(url), drawn_landmarks(*first.shape[:3], len(pixels)))
     finish_images(
         str(url),
         present=np.ones(checksum.shape, dtype=bool) if present is None else present,
