@@ -6,14 +6,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
+from math import prod
 
 import numpy as np
 import numpy.typing as npt
 
 from mrdist.baselines.mean import TargetSums
+from mrdist.geometry import Block, block_grid
 from mrdist.moments import SufficientStatistics, to_integers, unit_of
 from mrdist.paths import validation_errors
 from mrdist.planning import Plan, Workload
+from mrdist.pooling import Pool, crop
 from mrdist.solvers import solve
 
 START_SECONDS = 1.0
@@ -60,7 +64,8 @@ def predict_seconds(workload: Workload, plan: Plan, rates: Rates, *, n_slots: in
     [0.62, 0.44]
     """
     pixels = workload.shape[0] * workload.shape[1]
-    accumulate = rates.accumulate * pixels * workload.n_images * workload.n_channels
+    summed = [block.lenders(workload.pool, workload.shape) for block in block_grid(workload.shape, plan.block)]
+    accumulate = rates.accumulate * sum(prod(block.shape) for block in summed) * workload.n_images * workload.n_channels
     solve = rates.solve * pixels * workload.n_groups
     rounds = -(-plan.n_blocks // n_slots)
     alone = max(rates.decode * plan.bytes_read, accumulate) + solve
@@ -105,7 +110,9 @@ def measure_kernels(workload: Workload, dtype: npt.DTypeLike) -> tuple[float, fl
     accumulate, solve : float
         As in `Rates`.
     """
-    shape = (min(workload.shape[0], 16), min(workload.shape[1], 160))
+    block = Block(0, 0, min(workload.shape[0], 16), min(workload.shape[1], 160))
+    summed = block.grown(workload.pool)
+    shape = summed.shape
     window = (shape[0] + workload.field.reach, shape[1] + workload.field.reach)
     n_images, n_channels = min(workload.n_images, 256), workload.n_channels
     pixels = shape[0] * shape[1]
@@ -123,14 +130,21 @@ def measure_kernels(workload: Workload, dtype: npt.DTypeLike) -> tuple[float, fl
         unit=unit_of(source.dtype),
     )
     accumulate = _seconds(lambda: statistics.update(to_integers(source), to_integers(target)))
-    solving = _seconds(lambda: solve(statistics, 1.0))
+    seen = statistics.update(to_integers(source), to_integers(target))
+    place, image = block.seen_from(summed), summed.seen_from(summed).grown(workload.pool)
+
+    def pooled(radius: int, sums: SufficientStatistics) -> tuple[SufficientStatistics, Pool | None]:
+        return (sums, Pool(radius, place, image)) if radius else (crop(sums, place), None)
+
+    sums, pool = pooled(workload.pool, seen)
+    solving = _seconds(lambda: solve(sums, 1.0, pool=pool))
     if workload.search is not None:
-        seen = statistics.update(to_integers(source), to_integers(target))
-        for field in workload.search.fields:
-            sums = seen.restrict(field)
-            alphas = [1.0] * workload.search.n_alphas
-            solving += workload.search.n_folds * _seconds(partial(validation_errors, sums, sums, alphas))
-    return accumulate / (pixels * n_images * n_channels), solving / (pixels * workload.n_groups)
+        for field, radius in product(workload.search.fields, workload.search.pools):
+            sums, pool = pooled(radius, seen.restrict(field))
+            held_out, alphas = crop(seen.restrict(field), place), [1.0] * workload.search.n_alphas
+            trying = partial(validation_errors, sums, held_out, alphas, pool=pool)
+            solving += workload.search.n_folds * _seconds(trying)
+    return accumulate / (pixels * n_images * n_channels), solving / (prod(block.shape) * workload.n_groups)
 
 
 def _seconds(call: Callable[[], object]) -> float:

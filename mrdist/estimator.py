@@ -14,11 +14,12 @@ from sklearn.utils.validation import check_is_fitted
 from mrdist.arguments import plain, shown
 from mrdist.baselines.image_regressor import ImageRegressor, Images, Pairs, pairs_of
 from mrdist.errors import DataError, ParameterError
-from mrdist.geometry import Block, ReceptiveField
+from mrdist.geometry import Block, ReceptiveField, Shape, check_pool
 from mrdist.moments import COLORS, Color, SufficientStatistics, groups_of, padded_window, to_integers, unit_of
 from mrdist.paths import validation_errors
+from mrdist.pooling import Pool
 from mrdist.selection import DEFAULT_ALPHAS, DEFAULT_FOLDS, Rule, assign_folds, check_alphas, choose
-from mrdist.solvers import Solution, check_alpha, solve
+from mrdist.solvers import PRIORS, Prior, Solution, check_alpha, solve
 from mrdist.synthesis import MaskedWeights
 
 _RULES = ("min", "1se")
@@ -38,6 +39,12 @@ class MaskedRegression(ImageRegressor):
         that cross-validation chooses, from the sums of one pass over the images, as `mrdist.train` does.
     penalize_intercept
         Penalise the intercept like any weight (the paper); False gives the convention of scikit-learn's Ridge.
+    pool
+        Pixels on every side that lend their sums, weighed by a binomial kernel of variance ``pool / 2``, see
+        `mrdist.pooling`; 0: every pixel learns from itself.
+    prior
+        What the penalty shrinks the weights to: ``"zero"``, or ``"identity"``, 1 of the input pixel itself and 0 of all
+        others: ``alpha`` then weighs the change.
     color
         ``"shared"``: one set of weights for all channels (Khan et al. 2020, eq. 10); ``"separate"``: one a channel;
         ``"joint"``: every output channel sees all input channels.
@@ -111,6 +118,8 @@ class MaskedRegression(ImageRegressor):
         folds: int = DEFAULT_FOLDS,
         rule: Rule = "min",
         seed: int = 0,
+        pool: int = 0,
+        prior: Prior = "zero",
     ) -> None:
         self.receptive_field = receptive_field
         self.dilation = dilation
@@ -121,6 +130,8 @@ class MaskedRegression(ImageRegressor):
         self.folds = folds
         self.rule = rule
         self.seed = seed
+        self.pool = pool
+        self.prior = prior
 
     def fit(self, X: Images, Y: Images, groups: Sequence[Any] | npt.NDArray[Any] | None = None) -> Self:
         """Learn the mapping from images ``X`` to images ``Y``.
@@ -190,6 +201,9 @@ class MaskedRegression(ImageRegressor):
             raise ParameterError(f"color must be one of {', '.join(COLORS)}, got {self.color!r}.")
         if not isinstance(plain(self.penalize_intercept), bool):
             raise ParameterError(f"penalize_intercept must be True or False, got {shown(self.penalize_intercept)}.")
+        if self.prior not in PRIORS:
+            raise ParameterError(f"prior must be one of {', '.join(PRIORS)}, got {shown(self.prior)}.")
+        check_pool(self.pool)
         pairs = pairs_of(X, Y)
         ReceptiveField(self.receptive_field, self.dilation).check_fits(pairs.source.shape[1:3])
         return pairs
@@ -206,18 +220,23 @@ class MaskedRegression(ImageRegressor):
         window = padded_window(to_integers(pairs.source, "X"), Block(0, 0, *shape).grown(field.halo))
         return empty.update(window, to_integers(pairs.target, "Y"), chosen)
 
+    def _how(self, shape: Shape) -> dict[str, Any]:
+        frame = Block(0, 0, *shape)
+        pool = Pool.of(frame, check_pool(self.pool), shape, frame) if self.pool else None
+        return {"penalize_intercept": self.penalize_intercept, "pool": pool, "prior": self.prior}
+
     def _held_out(
         self, total: SufficientStatistics, part: SufficientStatistics, alphas: tuple[float, ...]
     ) -> npt.NDArray[np.float64]:
         """Return the squared errors on a fold after training on the others, for every penalty."""
-        errors = validation_errors(total.subtract(part), part, alphas, penalize_intercept=self.penalize_intercept)
+        errors = validation_errors(total.subtract(part), part, alphas, **self._how(total.shape))
         squares: npt.NDArray[np.float64] = errors.sse.sum(axis=(1, 2, 3))
         return squares
 
     def _finish(self, statistics: SufficientStatistics, alpha: float, pairs: Pairs) -> Self:
         """Solve; an earlier fit is kept if that fails."""
         n_channels = pairs.source.shape[3]
-        solution = solve(statistics, alpha, penalize_intercept=self.penalize_intercept)
+        solution = solve(statistics, alpha, **self._how(statistics.shape))
         for name in ("alphas_", "mse_path_"):
             self.__dict__.pop(name, None)
         self.statistics_, self.solution_, self.alpha_ = statistics, solution, alpha

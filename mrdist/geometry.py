@@ -6,16 +6,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import gcd
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mrdist.arguments import plain_fields
+from mrdist.arguments import plain, plain_fields, shown
 from mrdist.errors import ParameterError
 
 Shape = tuple[int, int]
 
 _REACH = 2**31  # pixels, more than any image has on a side: offsets and their differences are 64-bit integers
+
+
+MAX_POOL = 128
+"""Largest radius over which sums are pooled, a deviation of 8 pixels."""
+POOLED_COLUMNS = 128
+"""Of a tile, whose systems are pooled at a time."""
+_POOLED_ROWS = 32
+_POOLED_BYTES = 16 << 20  # of a tile, unless one row has more
 
 
 @dataclass(frozen=True)
@@ -203,6 +212,50 @@ def common_field(fields: Sequence[ReceptiveField]) -> ReceptiveField:
     return ReceptiveField(2 * (halo // dilation) + 1, dilation)
 
 
+def check_pool(pool: Any) -> int:
+    """Return the radius over which neighbouring pixels lend each other their sums, see `mrdist.pooling`.
+
+    Raises
+    ------
+    ParameterError
+        If it is not a whole number of 0 to `MAX_POOL`.
+
+    Examples
+    --------
+    >>> check_pool(8)
+    8
+    """
+    radius = plain(pool)
+    if isinstance(radius, bool) or not isinstance(radius, int):
+        raise ParameterError(f"pool must be a whole number, got {shown(pool)}.")
+    if not 0 <= radius <= MAX_POOL:
+        raise ParameterError(
+            f"pool must be from 0, which turns it off, to {MAX_POOL} pixels on every side, got {radius}; 2 or 8 suit "
+            "photographs of faces."
+        )
+    return radius
+
+
+def pooled_rows(n_unknowns: int) -> int:
+    """Return the rows of a tile whose systems are pooled at a time."""
+    return max(1, min(_POOLED_ROWS, _POOLED_BYTES // _pooled_row(n_unknowns)))
+
+
+def pooled_bytes(n_unknowns: int) -> int:
+    """Return the bytes of a tile, of its systems and of what they are made of.
+
+    Examples
+    --------
+    >>> pooled_bytes(9), pooled_bytes(147)
+    (3538944, 22579200)
+    """
+    return 2 * pooled_rows(n_unknowns) * _pooled_row(n_unknowns)
+
+
+def _pooled_row(n_unknowns: int) -> int:
+    return 8 * n_unknowns * (n_unknowns + 3) // 2 * POOLED_COLUMNS
+
+
 @dataclass(frozen=True, order=True)
 class Block:
     """A rectangle of output pixels, ``y0 <= y < y1`` and ``x0 <= x < x1``: the unit of work."""
@@ -229,6 +282,20 @@ class Block:
     def clipped(self, shape: Shape) -> Block:
         """Return the part inside an image of ``shape``."""
         return Block(max(self.y0, 0), max(self.x0, 0), min(self.y1, shape[0]), min(self.x1, shape[1]))
+
+    def seen_from(self, other: Block) -> Block:
+        """Return the block in the rows and columns of another."""
+        return Block(self.y0 - other.y0, self.x0 - other.x0, self.y1 - other.y0, self.x1 - other.x0)
+
+    def lenders(self, radius: int, shape: Shape) -> Block:
+        """Return the pixels of an image of ``shape`` that lend this block their sums, see `mrdist.pooling`.
+
+        Examples
+        --------
+        >>> Block(0, 16, 16, 32).lenders(8, (64, 64))
+        Block(y0=0, x0=8, y1=24, x1=40)
+        """
+        return self.grown(radius).clipped(shape)
 
     def within(self, other: Block) -> tuple[slice, slice]:
         """Return the slices that cut this block out of an array over ``other``, which holds it."""

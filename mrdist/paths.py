@@ -16,11 +16,22 @@ import numpy.typing as npt
 
 from mrdist._kernels.lanes import jit
 from mrdist._kernels.lanes_strict import SOLVE_LANES, aligned, copy_lanes
-from mrdist._kernels.systems import assemble_centred, load_sums, training_error
+from mrdist._kernels.systems import assemble_centred, load_lent_products, load_sums, training_error
 from mrdist._kernels.tridiagonal import solve_batch, squared_error, workspace
 from mrdist.errors import ParameterError
+from mrdist.geometry import Block
 from mrdist.moments import SufficientStatistics
-from mrdist.solvers import Solution, batchable, check_alpha, not_positive_definite, systems_of, unit_ratio
+from mrdist.pooling import Pool, crop
+from mrdist.solvers import (
+    Prior,
+    Solution,
+    batchable,
+    check_alpha,
+    not_positive_definite,
+    prior_weight,
+    systems_of,
+    unit_ratio,
+)
 
 Array = npt.NDArray[Any]
 
@@ -115,6 +126,8 @@ def validation_errors(
     alphas: Sequence[float],
     *,
     penalize_intercept: bool = True,
+    pool: Pool | None = None,
+    prior: Prior = "zero",
 ) -> Errors:
     """Return the errors on some images of weights trained on others, for many penalties.
 
@@ -127,10 +140,10 @@ def validation_errors(
     training
         Sums over the training images.
     validation
-        Sums over the validation images, of the same field and block.
+        Sums over the validation images, of the same field and block; of the block of ``pool`` if there is one.
     alphas
         Ridge penalties for images in 0..1, not scaled by their number.
-    penalize_intercept
+    penalize_intercept, pool, prior
         As for `mrdist.solvers.solve`.
 
     Returns
@@ -158,14 +171,40 @@ def validation_errors(
     >>> errors.sse.mean(axis=(1, 2, 3)) / errors.sst.mean() < [0.01, 0.1, 0.9]
     array([ True,  True,  True])
     """
-    training.check_combines(validation)
+    own = training if pool is None else crop(training, pool.block)
+    own.check_combines(validation)
     penalties = _checked(training, alphas)
     _checked(validation, alphas)
+    pool = Pool.alone(training) if pool is None and prior != "zero" else pool
+    square = unit_ratio(training) ** 2
+    if pool is None:
+        return Errors(*(part * square for part in _validate_part(own, validation, penalties, penalize_intercept)))
+    n_planes, n_taps = len(training.target_sum), training.n_inputs * training.field.n_offsets
+    sse, sst = (np.empty((*lead, n_planes, *validation.shape)) for lead in ((len(penalties),), ()))
+    for tile in pool.tiles(n_taps):
+        lent = (*pool.systems(training, tile), prior_weight(training, prior))
+        inside = tile.within(pool.block)
+        held_out = crop(validation, Block(inside[0].start, inside[1].start, inside[0].stop, inside[1].stop))
+        parts = _validate_part(crop(training, tile), held_out, penalties, penalize_intercept, inside, lent)
+        for whole, part in zip((sse, sst), parts, strict=True):
+            whole[..., *inside] = part
+    return Errors(sse * square, sst * square)
+
+
+def _validate_part(
+    training: SufficientStatistics,
+    validation: SufficientStatistics,
+    alphas: npt.NDArray[np.float64],
+    penalize_intercept: bool,
+    inside: tuple[slice, slice] = (slice(0, None), slice(0, None)),
+    lent: tuple[Array, Array, float] | None = None,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the errors of a part of a block in the units of `Errors`, see `mrdist.solvers.solve`."""
     width = training.shape[1]
     wide, others = batchable(training), batchable(validation)
     sums, lookup, taps = systems_of(wide)
     block = wide.target_sum.shape
-    sse, sst = np.empty((len(penalties), *block)), np.empty(block)
+    sse, sst = np.empty((len(alphas), *block)), np.empty(block)
     failed = _validate(
         sums,
         systems_of(others)[0],
@@ -174,15 +213,16 @@ def validation_errors(
         wide.n_rows,
         others.n_rows,
         wide.unit,
-        penalties,
+        alphas,
         penalize_intercept,
         min(width, SOLVE_LANES),
         sse,
         sst,
+        lent,
     )
-    _check_solved(failed, penalties)
-    square = unit_ratio(training) ** 2
-    return Errors(*(np.ascontiguousarray(part[..., :width]) * square for part in (sse, sst)))
+    penalty, y, x = failed
+    _check_solved((penalty, y + inside[0].start, x + inside[1].start), alphas)
+    return np.ascontiguousarray(sse[..., :width]), np.ascontiguousarray(sst[..., :width])
 
 
 def sum_tiles(maps: npt.NDArray[np.float64], side: int) -> npt.NDArray[np.float64]:
@@ -253,7 +293,7 @@ def _solve_path(
                 )  # fmt: skip
                 penalty, lane = solve_batch(
                     lag[group], source_sum[group], sums, products, target[0], lookup, taps, n_rows, unit, alphas,
-                    penalize_intercept, y, x, lanes, space, weights, b,
+                    penalize_intercept, y, x, lanes, space, weights, b, None,
                 )  # fmt: skip
                 if penalty >= 0:
                     return penalty, y, x + lane
@@ -279,9 +319,13 @@ def _solve_path(
 def _validate(
     training: tuple[Array, Array, Array, Array, Array], validation: tuple[Array, Array, Array, Array, Array],
     lookup: Array, taps: Array, n_rows: int, n_held_out: int, unit: int, alphas: Array, penalize_intercept: bool,
-    lanes: int, sse: Array, sst: Array,
+    lanes: int, sse: Array, sst: Array, lent: tuple[Array, Array, float] | None,
 ) -> tuple[int, int, int]:  # fmt: skip
-    """Fill the results; return penalty, row and column of a system that is not positive definite, or -1s."""
+    """Fill the results; return penalty, row and column of a system that is not positive definite, or -1s.
+
+    ``lent`` are systems from `mrdist.pooling.Pool.systems` and the weight of the prior, or None; Numba compiles the
+    function for each of them.
+    """
     lag, cross, source_sum, target_sum, target_square = training
     lag_out, cross_out, source_out, target_out, square_out = validation
     n_alphas, n_planes, height, width = sse.shape
@@ -292,8 +336,11 @@ def _validate(
     weights, b = aligned((n_taps + 1, n_alphas, SOLVE_LANES)), aligned((n_alphas, SOLVE_LANES))
     weights[n_taps] = -1.0
     work, error = aligned((2, n_alphas, SOLVE_LANES)), aligned((n_alphas, SOLVE_LANES))
+    rest = aligned((1, n_taps, SOLVE_LANES))
     for plane in range(n_planes):
         group = plane // n_targets
+        n_offsets = n_taps // n_targets
+        centre = plane % n_targets * n_offsets + n_offsets // 2
         for y in range(height):
             for x0 in range(0, width, SOLVE_LANES):
                 x = min(x0, width - SOLVE_LANES)  # a ragged last batch overlaps the one before
@@ -301,10 +348,22 @@ def _validate(
                     cross[plane], source_sum[group], target_sum[plane], target_square[plane], taps, n_rows, unit,
                     y, x, sums, products, target,
                 )  # fmt: skip
-                penalty, lane = solve_batch(
-                    lag[group], source_sum[group], sums, products, target[0], lookup, taps, n_rows, unit, alphas,
-                    penalize_intercept, y, x, lanes, space, weights, b,
-                )  # fmt: skip
+                if lent is None:
+                    penalty, lane = solve_batch(
+                        lag[group], source_sum[group], sums, products, target[0], lookup, taps, n_rows, unit, alphas,
+                        penalize_intercept, y, x, lanes, space, weights, b, None,
+                    )  # fmt: skip
+                else:
+                    gram, prior = lent[0][group], lent[2]
+                    load_lent_products(lent[1][plane], gram, centre, prior, y, x, rest, 0)
+                    products[:] = rest[0]
+                    for k in range(SOLVE_LANES):
+                        target[0, k] -= prior * sums[centre, k]
+                    penalty, lane = solve_batch(
+                        lag[group], source_sum[group], sums, products, target[0], lookup, taps, n_rows, unit, alphas,
+                        penalize_intercept, y, x, lanes, space, weights, b, gram,
+                    )  # fmt: skip
+                    weights[centre] += prior
                 if penalty >= 0:
                     return penalty, y, x + lane
                 load_sums(

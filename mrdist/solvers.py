@@ -11,19 +11,29 @@ each pixel sees one fixed sequence of +, -, x, / and square roots, in float64, w
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from mrdist._kernels.cholesky import factorise, substitute
 from mrdist._kernels.lanes import jit
-from mrdist._kernels.lanes_strict import SOLVE_LANES, SOLVE_ROWS, aligned, copy_lanes, subtract_products
-from mrdist._kernels.systems import assemble, assemble_centred, assemble_target, load_sums, training_error
+from mrdist._kernels.lanes_strict import SOLVE_LANES, aligned, copy_lanes, subtract_products
+from mrdist._kernels.lent_systems import solve_lent
+from mrdist._kernels.systems import (
+    assemble,
+    assemble_centred,
+    assemble_target,
+    load_sums,
+    training_error,
+)
 from mrdist.errors import ParameterError, SolveError
 from mrdist.moments import Color, SufficientStatistics
+from mrdist.pooling import Pool, crop
 
 Array = npt.NDArray[Any]
-_EPSILON = float(np.finfo(np.float64).eps)
+Prior = Literal["zero", "identity"]
+PRIORS: tuple[Prior, ...] = ("zero", "identity")
 
 
 @dataclass(frozen=True)
@@ -86,7 +96,12 @@ def check_alpha(alpha: float) -> float:
 
 
 def solve(
-    statistics: SufficientStatistics, alpha: float | npt.NDArray[np.float64], *, penalize_intercept: bool = True
+    statistics: SufficientStatistics,
+    alpha: float | npt.NDArray[np.float64],
+    *,
+    penalize_intercept: bool = True,
+    pool: Pool | None = None,
+    prior: Prior = "zero",
 ) -> Solution:
     """Solve the ridge regression of every pixel of a block.
 
@@ -100,6 +115,12 @@ def solve(
     penalize_intercept
         Penalise the intercept like any weight, as the paper does; False gives the convention of
         `sklearn.linear_model.Ridge`.
+    pool
+        The output pixels to solve, with the sums that their neighbours lend them, see `mrdist.pooling`; by default all,
+        each from its own.
+    prior
+        What weights are shrunk to: ``"zero"``, or ``"identity"``: 1 of the pixel itself, 0 of all others. The penalty
+        of the identity is ``alpha |w - w0|^2``.
 
     Returns
     -------
@@ -113,35 +134,59 @@ def solve(
     SolveError
         If a system is not positive definite in float64 (``alpha`` is too small), naming the pixel.
     """
-    width = statistics.shape[1]
     for extreme in (np.min(alpha), np.max(alpha)) if isinstance(alpha, np.ndarray) else (alpha,):
         check_alpha(extreme)
-    penalties = np.full((statistics.n_groups, *statistics.shape), alpha, dtype=np.float64)
+    pool = Pool.alone(statistics) if pool is None and prior != "zero" else pool
+    shape = statistics.shape if pool is None else pool.block.shape
+    penalties = np.full((statistics.n_groups, *shape), alpha, dtype=np.float64)
+    if pool is None:
+        return Solution(*_solve_part(statistics, penalties, penalize_intercept)).scaled(unit_ratio(statistics))
+    n_planes, n_taps = len(statistics.target_sum), statistics.n_inputs * statistics.field.n_offsets
+    solution = Solution(np.empty((n_planes, n_taps, *shape)), *(np.empty((n_planes, *shape)) for _ in range(3)))
+    for tile in pool.tiles(n_taps):
+        lent = (*pool.systems(statistics, tile), prior_weight(statistics, prior))
+        inside = tile.within(pool.block)
+        parts = _solve_part(crop(statistics, tile), penalties, penalize_intercept, inside, lent)
+        for whole, part in zip(vars(solution).values(), parts, strict=True):
+            whole[..., *inside] = part
+    return solution.scaled(unit_ratio(statistics))
+
+
+def _solve_part(
+    statistics: SufficientStatistics,
+    alpha: npt.NDArray[np.float64],
+    penalize_intercept: bool,
+    inside: tuple[slice, slice] = (slice(0, None), slice(0, None)),
+    lent: tuple[Array, Array, float] | None = None,
+) -> tuple[npt.NDArray[np.float64], ...]:
+    """Solve a part of a block, whose place among the penalties is ``inside``; return the arrays of a `Solution`.
+
+    ``lent`` are systems from `Pool.systems` and the weight of the prior, if they are not the pixels' own.
+    """
+    width = statistics.shape[1]
     wide = batchable(statistics)
     sums, lookup, taps = systems_of(wide)
     n_planes, (height, columns) = len(wide.target_sum), wide.shape
-    penalties = np.pad(penalties, [(0, 0), (0, 0), (0, columns - width)], mode="edge")
+    penalties = np.pad(alpha[:, *inside], [(0, 0), (0, 0), (0, columns - width)], mode="edge")
     coef = np.empty((n_planes, len(taps), height, columns))
     intercept, sse, sst = (np.empty((n_planes, height, columns)) for _ in range(3))
-    failed: int = _solve(
-        sums,
-        lookup,
-        taps,
-        wide.n_rows,
-        wide.unit,
-        penalties,
-        penalize_intercept,
-        min(width, SOLVE_LANES),
-        coef,
-        intercept,
-        sse,
-        sst,
-    )
+    results = (coef, intercept, sse, sst)
+    how = (wide.n_rows, wide.unit, penalties, penalize_intercept, min(width, SOLVE_LANES))
+    failed: int
+    if lent is None:
+        failed = _solve(sums, lookup, taps, *how, *results)
+    else:
+        failed = solve_lent(sums, lookup, taps, *how, *results, *lent)
     if failed >= 0:
         group, y, x = np.unravel_index(failed, penalties.shape)
-        raise not_positive_definite(int(y), int(x), float(penalties[group, y, x]))
-    solution = Solution(*(np.ascontiguousarray(part[..., :width]) for part in (coef, intercept, sse, sst)))
-    return solution.scaled(unit_ratio(statistics))
+        place = int(y) + inside[0].start, int(x) + inside[1].start
+        raise not_positive_definite(*place, float(penalties[group, y, x]))
+    return tuple(np.ascontiguousarray(part[..., :width]) for part in results)
+
+
+def prior_weight(statistics: SufficientStatistics, prior: Prior) -> float:
+    """Return the weight of a pixel itself to which weights are shrunk, as the kernels count: 0, or the identity's."""
+    return 1 / unit_ratio(statistics) if prior == "identity" else 0.0
 
 
 def unit_ratio(statistics: SufficientStatistics) -> float:
@@ -257,11 +302,11 @@ def _solve(
                             system[a, a, k] += scale * scale * alpha[k] * n
                         for t in range(n_targets):
                             system[n_taps + t, a] = products[t, a]
-                bad = _factorise(system, lanes)
+                bad = factorise(system, lanes)
                 if bad >= 0:
                     return int((group * height + y) * width + x + bad)
                 for t in range(n_targets):
-                    _substitute(system, unknowns + t)
+                    substitute(system, unknowns + t)
                     weights = system[unknowns + t].reshape(unknowns, 1, SOLVE_LANES)
                     if penalize_intercept:
                         b[0] = weights[n_taps, 0]
@@ -283,51 +328,3 @@ def _solve(
                     for k in range(SOLVE_LANES):
                         sst[plane, y, x + k] = target[t, 1, k] / (n * scale * scale)
     return -1
-
-
-@jit
-def _factorise(system: Array, lanes: int) -> int:
-    """Replace lower triangles by Cholesky factors; return a lane that is not positive definite, or -1.
-
-    Column by column, every entry the system's entry minus products in ascending order of the column, times the
-    reciprocal of the pivot. The diagonal then holds these reciprocals. The right-hand sides, the last rows, meet
-    the same operations, which are those of the forward substitution.
-    """
-    n_rows, m = system.shape[:2]
-    row = m * SOLVE_LANES
-    # A pivot that should be 0 comes out as a rounding error of its diagonal entry, of either sign.
-    floor = np.empty((m, SOLVE_LANES))
-    for j in range(m):
-        for k in range(SOLVE_LANES):
-            floor[j, k] = system[j, j, k] * (m * _EPSILON)
-    for j in range(m):
-        for i in range(j, n_rows, SOLVE_ROWS):
-            start = i * row + j * SOLVE_LANES
-            rows = min(SOLVE_ROWS, n_rows - i)
-            subtract_products(
-                system, start, row, system, i * row, row, SOLVE_LANES, system, j * row, SOLVE_LANES, j, rows
-            )
-        for k in range(lanes):
-            if not system[j, j, k] > floor[j, k]:
-                return k
-        for k in range(SOLVE_LANES):
-            system[j, j, k] = 1.0 / np.sqrt(system[j, j, k])
-        for i in range(j + 1, n_rows):
-            for k in range(SOLVE_LANES):
-                system[i, j, k] *= system[j, j, k]
-    return -1
-
-
-@jit
-def _substitute(system: Array, which: int) -> None:
-    """Replace row ``which`` by the solutions, with the transposes of the factors."""
-    m = system.shape[1]
-    row = m * SOLVE_LANES
-    for i in range(m - 1, -1, -1):
-        below = i + 1
-        subtract_products(
-            system, which * row + i * SOLVE_LANES, 0, system, below * row + i * SOLVE_LANES, 0, row,
-            system, which * row + below * SOLVE_LANES, SOLVE_LANES, m - below, 1,
-        )  # fmt: skip
-        for k in range(SOLVE_LANES):
-            system[which, i, k] *= system[i, i, k]

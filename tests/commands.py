@@ -24,6 +24,8 @@ from mrdist.storage import Landmarks, create_images, finish_images, write_images
 
 MRDIST = str(Path(sys.executable).with_name("mrdist"))
 SECONDS = 120  # a command that takes longer hangs
+#: What a fork is told so that it finds no detector of faces, see `forks.Fork`.
+NO_DETECTOR = {"mrdist.datasets.detection.RUNTIME": "not_installed"}
 
 
 def cold(*args, **options):

@@ -67,7 +67,7 @@ def test_what_an_estimator_has_fitted_is_saved_as_its_method(method, pixels, tmp
         opened = mrdist.open_weights(tmp_path / f"{number}.zarr")
         assert opened.method == method
         np.testing.assert_allclose(opened.predict(pixels["c"]), fitted.predict(pixels["c"]), rtol=0, atol=1e-12)
-        options, search = opened.attributes["training"], {"alphas", "folds", "rule", "seed"}
+        options, search = METHODS[method].options | opened.attributes["training"], {"alphas", "folds", "rule", "seed"}
         own = fitted.get_params().keys() & METHODS[method].options.keys() - search
         assert {name: options[name] for name in own} == {name: fitted.get_params()[name] for name in own}
 

@@ -76,6 +76,8 @@ def test_the_defaults_are_the_papers():
         "folds": 5,
         "rule": "min",
         "seed": 0,
+        "pool": 0,
+        "prior": "zero",
     }
 
 

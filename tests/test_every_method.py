@@ -21,7 +21,9 @@ TRAININGS = {
     **{f"{name} cv": SEARCH for name, method in METHODS.items() if "alphas" in method.options},
     "mr": ("--receptive-field", 5),
     "mr joint": ("--method", "mr", "--color", "joint"),
+    "mr pooled": ("--pool", 3, "--prior", "identity"),
     "mr cv": (*SEARCH, "--receptive-field", "1,3"),
+    "mr cv pooled": (*SEARCH, "--receptive-field", "1,3", "--pool", "0,2,5", "--rule", "pixel"),
     "kernel cv": (*SEARCH, "--color", "separate"),
     "pca": ("--components", 4),
     "l1": ("--alpha", 0.1),
@@ -63,7 +65,7 @@ STEPS = {name: steps_of(name) for name in TRAININGS}
 
 
 # One of each kind is tried in every run of the tests, the others with the slow ones.
-QUICK = {"mr", "mr cv", "l2 cv", "pca", "mean", "l1 window", "l0 cv", "rrr", "morph"}
+QUICK = {"mr", "mr cv", "mr cv pooled", "l2 cv", "pca", "mean", "l1 window", "l0 cv", "rrr", "morph"}
 
 
 def case(name, *more):

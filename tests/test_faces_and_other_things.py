@@ -17,7 +17,7 @@ from scipy import ndimage
 import mrdist
 from mrdist.datasets.locating import SURE, likeness_of, locate, symmetry_of
 from mrdist.datasets.retouching import to_luminance
-from mrdist.datasets.suitability import USUAL, measure_face, unusual
+from mrdist.datasets.suitability import LYING, USUAL, measure_face, unusual
 from mrdist.errors import AlignmentError
 
 REAL = os.environ.get("MRDIST_TEST_DATA")
@@ -204,6 +204,13 @@ def test_each_measure_has_a_warning_of_its_own(name):
     assert sentence.startswith(f"{name} {USUAL[name][0] - 0.1:.2f} (usual {USUAL[name][0]:g} to ")
 
 
+def test_how_a_face_lies_has_warnings_too():
+    assert unusual({"yaw": 0.0, "pupils": 32.0, "outside": 0.0}) == []
+    small, cut = unusual({"yaw": -20.0, "pupils": 31.5, "outside": 0.25})
+    assert small.startswith("pupils 31.50 (usual at least 32): too small")
+    assert cut.startswith("outside 0.25 (usual 0 to 0.02): cut by")
+
+
 def test_synthesize_tells_measures_and_warns_of_a_dark_face(drawn, tmp_path):
     images, weights = drawn
     face = mrdist.open_images(images)["neutral"].values[0, ..., 0]
@@ -216,7 +223,7 @@ def test_synthesize_tells_measures_and_warns_of_a_dark_face(drawn, tmp_path):
         command = ("synthesize", weights, photograph, "--points", points, "--out", tmp_path / "made")
         done = commands.warm(*command, "--json")
         found = json.loads(done.stdout)
-        assert set(found["measures"][photograph]) == set(USUAL)
+        assert set(found["measures"][photograph]) == set(USUAL) | set(LYING) - {"yaw"}
         assert found["measures"][photograph]["roll"] == pytest.approx(0, abs=0.1)
         told = [text for text in found.get("warnings", {}).get(photograph, []) if text.startswith("brightness")]
         assert bool(told) == warned

@@ -13,9 +13,6 @@ import mrdist
 from mrdist.datasets._face_landmarks import face_landmarks
 from mrdist.datasets.synthetic import render_face
 from mrdist.errors import DataError, LandmarkError, ParameterError
-from mrdist.geometry import Block, ReceptiveField
-from mrdist.methods.morph.solving import of_change, solve_to_identity
-from mrdist.moments import SufficientStatistics, padded_window
 from mrdist.morphing.dials import Dials
 from mrdist.morphing.landmark_sums import LIPS, ShapeSums
 from mrdist.morphing.morph import to_canonical
@@ -81,32 +78,6 @@ def test_it_learns_what_its_equations_say(weights, lesson):
         assert_allclose(coef[:, row, column], change_weights[:9] + np.eye(9)[4], atol=1e-5)
         assert_allclose(reader.morph.weights.intercept[row, column], change_weights[9], atol=1e-5)
     assert reader.morph.mouth is not None
-
-
-@pytest.mark.parametrize(("size", "groups"), [(1, 1), (3, 1), (3, 2), (5, 1)])
-def test_sums_of_a_change_are_those_of_such_images(size, groups):
-    field, random = ReceptiveField(size), np.random.default_rng(size)
-    x, t = (random.integers(0, 256, (7, 6, 5, groups)).astype(np.uint8) for _ in range(2))
-    halo = field.halo
-    window = padded_window(x, Block(-halo, -halo, 6 + halo, 5 + halo))
-    zeros = SufficientStatistics.zeros(field, (6, 5), n_groups=groups, unit=255)
-    made = of_change(zeros.update(window, t))
-    change = t.astype(np.int64) - x
-    assert_array_equal(made.target_sum, np.moveaxis(change.sum(axis=0), -1, 0))
-    assert_array_equal(made.target_square, np.moveaxis((change**2).sum(axis=0), -1, 0))
-    for tap, (dy, dx) in enumerate(field.offsets):
-        seen = window[:, halo + dy : halo + dy + 6, halo + dx : halo + dx + 5].astype(np.int64)
-        assert_array_equal(made.cross[:, tap], np.moveaxis((seen * change).sum(axis=0), -1, 0))
-
-
-def test_a_huge_penalty_leaves_the_pixel_itself():
-    field, random = ReceptiveField(3), np.random.default_rng(0)
-    x, t = (random.integers(0, 256, (9, 8, 8, 1)).astype(np.uint8) for _ in range(2))
-    zeros = SufficientStatistics.zeros(field, (8, 8), n_groups=1, unit=255)
-    solution = solve_to_identity(zeros.update(padded_window(x, Block(-1, -1, 9, 9)), t), 1e12, penalize_intercept=True)
-    assert_allclose(solution.coef[0], np.eye(9)[4][:, None, None] * np.ones((9, 8, 8)), atol=1e-9)
-    assert_allclose(solution.sse[0], ((t / 255 - x / 255) ** 2).sum(axis=(0, 3)), rtol=1e-6)
-    assert_allclose(solution.sst[0], ((t / 255 - (t / 255).mean(axis=0)) ** 2).sum(axis=(0, 3)))
 
 
 def test_it_is_better_than_the_photograph_and_best_at_the_own_strength(faces, weights):

@@ -41,6 +41,8 @@ NO_NUMBER = ("1", True, None.__class__, {}, np.ones((2, 2)))
 BAD = {
     "receptive_field": (0, 2, -3, *NO_WHOLE, [3, 4], [], [1.5], SIZE * 2 + 1),
     "dilation": (0, -1, *NO_WHOLE, [0], [], SIZE),
+    "pool": (-1, 129, *NO_WHOLE, [2, -1], [], SIZE * 10),
+    "prior": ("one", 1, ["zero"]),
     "alpha": (0, -1, NAN, INF, *NO_NUMBER, [0.1]),
     "penalize_intercept": (1, 0, "no", 0.5),
     "gamma": (0, -1, NAN, INF, *NO_NUMBER),
@@ -57,6 +59,8 @@ BAD = {
 GOOD = {
     "receptive_field": np.int64(1),
     "dilation": np.uint8(1),
+    "pool": np.uint8(2),
+    "prior": np.str_("identity"),
     "alpha": np.float32(0.5),
     "penalize_intercept": np.True_,
     "gamma": np.float64(0.5),

@@ -8,6 +8,7 @@ import commands
 import fsspec
 import numpy as np
 import pytest
+from commands import NO_DETECTOR
 from PIL import Image, ImageCms
 
 import mrdist
@@ -192,7 +193,7 @@ def test_a_face_without_landmarks_is_found_by_the_mean_face(stores, tmp_path, tu
     middle = CORNER + SIDE / 2
     photograph = tmp_path / "scene.png"
     scene.rotate(-turn, Image.Resampling.BICUBIC, center=tuple(middle)).save(photograph)
-    found = commands.report("synthesize", stores.gray, photograph, "--out", tmp_path / "made")
+    found = commands.report("synthesize", stores.gray, photograph, "--out", tmp_path / "made", constants=NO_DETECTOR)
     assert found["aligned"] == {str(photograph): "registration"}
     frame = mrdist.open_weights(stores.gray).to_xarray()
     gray = np.asarray(opened(photograph).convert("L"))[..., np.newaxis]
@@ -208,7 +209,7 @@ def test_no_face_in_a_photograph(stores, tmp_path, kind):
     if kind == "noise":
         pixels = np.random.default_rng(0).integers(0, 256, pixels.shape, dtype=np.uint8)
     photograph = save(pixels, tmp_path / "nobody.png")
-    sentence = commands.failure("synthesize", stores.rgb, photograph, "--out", tmp_path / "made")
+    sentence = commands.failure("synthesize", stores.rgb, photograph, "--out", tmp_path / "made", constants=NO_DETECTOR)
     for part in (str(photograph), "150 x 120", "likeness to the mean face", "--points"):
         assert part in sentence
 

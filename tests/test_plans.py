@@ -51,6 +51,8 @@ TRAININGS = {
     **{method: {"method": method, **few(method)} for method in METHODS},
     **{f"{method} cv": {"method": method, **found} for method in METHODS if (found := searching(method))},
     "mr fields": {"method": "mr", "receptive_field": [1, 3], **SEARCH["alpha"]},
+    "mr pooled": {"method": "mr", "pool": 5, "prior": "identity"},
+    "mr pools": {"method": "mr", "pool": [0, 3], "receptive_field": [1, 3], **SEARCH["alpha"]},
     "mr joint": {"method": "mr", "color": "joint"},
     "l2 separate": {"method": "l2", "color": "separate"},
     "l1 window": {"method": "l1", "window": 5},
@@ -88,7 +90,7 @@ def test_a_training_does_what_is_planned(stores, tmp_path, name):
     assert (plan.seconds is not None) == (options["method"] in TIMED)
     arrays = dict(zarr.open_group(tmp_path / "w.zarr", mode="r").arrays())
     written = sum(array.nbytes for key, array in arrays.items() if key not in ABOUT)
-    if name in ("mr", "mr joint", "pixel", "mean"):
+    if name in ("mr", "mr pooled", "mr joint", "pixel", "mean"):
         assert plan.bytes_written == written
     elif options["method"] != "l1":  # whose data decide how many weights there are
         assert written <= plan.bytes_written < 6 * written  # with what is kept for a later phase

@@ -14,6 +14,8 @@ import mrdist
 from mrdist.geometry import Block, ReceptiveField
 from mrdist.moments import SufficientStatistics, padded_window, to_integers, unit_of
 from mrdist.paths import solve_path, validation_errors
+from mrdist.pooling import Pool
+from mrdist.solvers import solve
 
 rng = np.random.default_rng(0)
 digest = hashlib.sha256()
@@ -31,6 +33,10 @@ for dtype, size in (("uint8", 5), ("uint8", 7), ("float32", 3)):
     for penalize in (True, False):
         path = solve_path(statistics, [0.01, 0.4, 7], penalize_intercept=penalize)
         errors = validation_errors(statistics, statistics, [0.01, 0.4, 7], penalize_intercept=penalize)
+        pool = Pool(3, block, block)
+        pooled = solve(statistics, 0.4, penalize_intercept=penalize, pool=pool, prior="identity")
+        tried = validation_errors(statistics, statistics, [0.01, 7], penalize_intercept=penalize, pool=pool)
+        digest.update(pooled.coef.tobytes() + pooled.intercept.tobytes() + pooled.sse.tobytes() + tried.sse.tobytes())
         digest.update(path.coef.tobytes() + path.intercept.tobytes() + path.sse.tobytes() + errors.sse.tobytes())
 images = rng.integers(0, 256, (259, 19, 33, 3), dtype=np.uint8)
 for size, n_groups in ((3, 1), (7, 3)):

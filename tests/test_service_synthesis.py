@@ -14,15 +14,18 @@ from types import SimpleNamespace
 import commands
 import numpy as np
 import pytest
+from commands import NO_DETECTOR
 from fastapi.testclient import TestClient
 from PIL import Image
 
 import mrdist
 from mrdist.datasets.alignment import place_frame
+from mrdist.datasets.detection import is_installed
 from mrdist.datasets.landmarks import FRAME_PUPILS
-from mrdist.datasets.suitability import USUAL
+from mrdist.datasets.suitability import LYING, USUAL
 from mrdist.service import synthesis
 from mrdist.service.app import create_app
+from mrdist.service.cache import Cache
 from mrdist.service.catalog import Catalog
 from mrdist.service.settings import Settings
 
@@ -54,6 +57,13 @@ def studio(tmp_path_factory):
     )
 
 
+def choose_detector(monkeypatch, constants):
+    """Open the models anew, with the detector of faces that is installed or with none."""
+    for address, value in constants.items():
+        monkeypatch.setattr(address, value)
+    monkeypatch.setattr(synthesis, "_opened", Cache(10, size=lambda _: 1))
+
+
 def as_png(pixels, **options):
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, format="PNG", **options)
@@ -77,11 +87,13 @@ def refusal(answer, status):
     return detail
 
 
-def at_the_command_line(studio, content, tmp_path, *options):
+def at_the_command_line(studio, content, tmp_path, *options, constants=None):
     """Return the pixels that ``mrdist synthesize`` makes of the same file."""
     (tmp_path / "photograph.png").write_bytes(content)
     weights = studio.catalog.url_of("models", "happy")
-    commands.succeed("synthesize", weights, tmp_path / "photograph.png", "--out", tmp_path / "made", *options)
+    commands.succeed(
+        "synthesize", weights, tmp_path / "photograph.png", "--out", tmp_path / "made", *options, constants=constants
+    )
     return pixels_of((tmp_path / "made" / "photograph.png").read_bytes())
 
 
@@ -89,8 +101,12 @@ def at_the_command_line(studio, content, tmp_path, *options):
 
 
 @pytest.mark.parametrize("refine", [False, True])
-@pytest.mark.parametrize("which", ["aligned", "registration", "points"])
-def test_the_picture_is_that_of_the_command_line(studio, tmp_path, which, refine):
+@pytest.mark.parametrize("which", ["aligned", "detection", "registration", "points"])
+def test_the_picture_is_that_of_the_command_line(studio, tmp_path, monkeypatch, which, refine):
+    if which == "detection":
+        pytest.importorskip("ai_edge_litert")
+    constants = {} if which == "detection" else NO_DETECTOR
+    choose_detector(monkeypatch, constants)
     content = studio.face if which == "aligned" else studio.scene
     points = {"points": POINTS} if which == "points" else {}
     answer = post(studio, content, refine=str(refine).lower(), **points)
@@ -98,7 +114,8 @@ def test_the_picture_is_that_of_the_command_line(studio, tmp_path, which, refine
     assert answer.headers["content-type"] == "image/png"
     assert answer.headers["x-mrdist-alignment"] == which
     measures = dict(measure.split("=") for measure in answer.headers["x-mrdist-measures"].split(", "))
-    assert set(measures) == set(USUAL) - ({"roll"} if which == "aligned" else set())
+    lying = {"aligned": set(), "detection": set(LYING)}.get(which, set(LYING) - {"yaw"})
+    assert set(measures) == set(USUAL) - ({"roll"} if which == "aligned" else set()) | lying
     assert float(measures["likeness"]) > 0.5
     stages = [stage.partition(";dur=") for stage in answer.headers["server-timing"].split(", ")]
     assert {name for name, _, _ in stages} == {"decode", "model", "encode"} | (
@@ -106,7 +123,27 @@ def test_the_picture_is_that_of_the_command_line(studio, tmp_path, which, refine
     )
     assert all(float(milliseconds) >= 0 for _, _, milliseconds in stages)
     options = [*(["--refine"] if refine else []), *(["--points", POINTS] if points else [])]
-    np.testing.assert_array_equal(pixels_of(answer.content), at_the_command_line(studio, content, tmp_path, *options))
+    made = at_the_command_line(studio, content, tmp_path, *options, constants=constants)
+    np.testing.assert_array_equal(pixels_of(answer.content), made)
+
+
+def test_all_faces_need_a_detector(studio, monkeypatch):
+    choose_detector(monkeypatch, NO_DETECTOR)
+    assert "pip install 'mrdist[landmarks]'" in refusal(post(studio, studio.scene, faces="all"), 422)
+    refusal(post(studio, studio.scene, faces="some"), 422)
+
+
+@pytest.mark.skipif(not is_installed(), reason="needs the extra landmarks")
+def test_all_faces_of_a_photograph_change(studio, monkeypatch):
+    choose_detector(monkeypatch, {})
+    scene = pixels_of(studio.scene)
+    two = as_png(np.concatenate([scene, scene], axis=1))
+    whole = post(studio, studio.scene)
+    assert whole.headers["x-mrdist-alignment"] == "detection"
+    halves = np.split(pixels_of(post(studio, two, faces="all").content), 2, axis=1)
+    assert [bool((half != scene).any()) for half in halves] == [True, True]
+    halves = np.split(pixels_of(post(studio, two).content), 2, axis=1)
+    assert sorted(bool((half != scene).any()) for half in halves) == [False, True]
 
 
 def test_a_face_found_once_is_found_again_at_the_same_place(studio):
@@ -316,9 +353,12 @@ def test_a_body_that_is_too_large(studio, streamed):
     assert "the limit of 10000 bytes" in refusal(answer, 413)
 
 
-def test_a_face_that_is_not_found_asks_for_the_pupils(studio):
+@pytest.mark.parametrize("detector", [True, False])
+def test_a_face_that_is_not_found_asks_for_the_pupils(studio, monkeypatch, detector):
+    choose_detector(monkeypatch, {} if detector else NO_DETECTOR)
     answer = post(studio, as_png(np.full((120, 150), 99, dtype=np.uint8)))
-    assert "likeness to the mean face" in refusal(answer, 422)
+    said = "shows no face" if detector and is_installed() else "likeness to the mean face"
+    assert said in refusal(answer, 422)
     assert answer.json()["type"] == "urn:mrdist:problem:alignment"
 
 
@@ -332,9 +372,9 @@ def test_a_model_that_is_too_large_to_stay_open(studio, monkeypatch):
 
 
 def test_positions_of_the_frame_are_those_of_its_pupils():
-    from mrdist.pipeline.applying._photographs import Retouched
+    from mrdist.pipeline.applying._photographs import Place, Retouched
 
-    made = Retouched(b"", "points", place_frame(PUPILS, None), {})
+    made = Retouched(b"", Place(place_frame(PUPILS, None), "points"), {})
     np.testing.assert_allclose(made.pupils, PUPILS.ravel(), atol=1e-6)
 
 

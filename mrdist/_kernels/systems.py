@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mrdist._kernels.lanes import jit
-from mrdist._kernels.lanes_strict import SOLVE_LANES, centre_lanes, copy_lanes, subtract_products
+from mrdist._kernels.lanes_strict import SOLVE_LANES, aligned, centre_lanes, copy_lanes, subtract_products
 
 Array = npt.NDArray[Any]
 
-_EXACT = 94906265  # the largest whose square is at most 2^53
+EXACT = 94906265  # the largest whose square is at most 2^53
 
 
 @jit
@@ -55,7 +55,7 @@ def assemble_centred(
     window_height, window_width = lag.shape[1:]
     row = gram.shape[1] * SOLVE_LANES
     n = np.float64(n_rows)
-    exact = n_rows * unit <= _EXACT
+    exact = n_rows * unit <= EXACT
     for a in range(len(taps)):
         for b in range(a + 1):
             row_b, column_b = y + lookup[a, b, 1], x + lookup[a, b, 2]
@@ -74,6 +74,33 @@ def assemble_centred(
 
 
 @jit
+def load_lent(gram: Array, y: int, x: int, system: Array) -> None:
+    """Fill the lower triangles of systems from a map of each entry, row by row of the triangle."""
+    height, width = gram.shape[1:]
+    row = system.shape[1] * SOLVE_LANES
+    a = b = 0
+    for entry in range(len(gram)):
+        copy_lanes(gram, (entry * height + y) * width + x, system, a * row + b * SOLVE_LANES)
+        a, b = (a + 1, 0) if b == a else (a, b + 1)
+
+
+@jit
+def load_lent_products(
+    products: Array, gram: Array, centre: int, prior: float, y: int, x: int, system: Array, which: int
+) -> None:
+    """Fill row ``which`` of systems from a map of each tap, less what the prior of the pixel's own weight explains."""
+    n_taps, height, width = products.shape
+    lent = aligned((1, SOLVE_LANES))
+    for a in range(n_taps):
+        copy_lanes(products, (a * height + y) * width + x, system, (which * system.shape[1] + a) * SOLVE_LANES)
+        if prior != 0.0:
+            i, j = max(a, centre), min(a, centre)
+            copy_lanes(gram, ((i * (i + 1) // 2 + j) * height + y) * width + x, lent, 0)
+            for k in range(SOLVE_LANES):
+                system[which, a, k] -= prior * lent[0, k]
+
+
+@jit
 def load_sums(
     cross: Array, source_sum: Array, target_sum: Array, target_square: Array, taps: Array, n_rows: int, unit: int,
     y: int, x: int, sums: Array, products: Array, target: Array,
@@ -85,7 +112,7 @@ def load_sums(
     n_taps, height, width = cross.shape
     window_width = source_sum.shape[1]
     n = np.float64(n_rows)
-    exact = n_rows * unit <= _EXACT
+    exact = n_rows * unit <= EXACT
     copy_lanes(target_sum, y * width + x, target, 0)
     if exact:
         centre_lanes(target_square, y * width + x, n, target, 0, target, 0, target, SOLVE_LANES)

@@ -28,7 +28,7 @@ from mrdist._kernels.lanes_tridiagonal import (
     subtract_projections,
     update_and_multiply,
 )
-from mrdist._kernels.systems import assemble_centred
+from mrdist._kernels.systems import assemble_centred, load_lent
 
 Array = npt.NDArray[Any]
 _EPSILON = float(np.finfo(np.float64).eps)
@@ -183,14 +183,20 @@ def solve_batch(
     lag: Array, source_sum: Array, sums: Array, products: Array, target: Array, lookup: Array, taps: Array,
     n_rows: int, unit: int, alphas: Array, penalize_intercept: bool, y: int, x: int, lanes: int,
     space: tuple[Array, Array, Array, Array, Array, Array, Array], weights: Array, intercept: Array,
+    gram: Array | None,
 ) -> tuple[int, int]:  # fmt: skip
     """Fill weights (tap or more, alpha, lane) and intercepts (alpha, lane) of the pixels from (y, x) on.
+
+    ``gram`` holds systems that neighbours have a part in, or None; Numba compiles the function for each of them.
 
     Return penalty and lane of a system that is not positive definite, or (-1, -1).
     """
     system, reflectors, vectors, tridiagonal, rhs, work, rows = space
     m = len(taps)
-    assemble_centred(lag, source_sum, sums, lookup, taps, n_rows, unit, y, x, system)
+    if gram is None:
+        assemble_centred(lag, source_sum, sums, lookup, taps, n_rows, unit, y, x, system)
+    else:
+        load_lent(gram, y, x, system)
     for i in range(m):
         for k in range(SOLVE_LANES):
             system[m, i, k] = products[i, k]
@@ -205,7 +211,10 @@ def solve_batch(
     transform_back(reflectors, m, weights)
     for i in range(m):
         for k in range(SOLVE_LANES):
-            if sums[i, k] == 0.0:  # a tap that never saw light: the reflections left rounding errors there
+            dark = sums[i, k] == 0.0
+            if gram is not None:
+                dark = dark and gram[i * (i + 3) // 2, y, x + k] == 0.0
+            if dark:  # a tap that never saw light: the reflections left rounding errors there
                 for q in range(len(alphas)):
                     weights[i, q, k] = 0.0
     return -1, -1

@@ -171,7 +171,7 @@ def solving_options(command: Command) -> Command:
     return add_options(
         command,
         *_field_options,
-        *map(usual_option, ("alpha", "penalize_intercept")),
+        *map(usual_option, ("alpha", "pool", "prior", "penalize_intercept")),
         *map(shared_option, ("dtype", "block", "max_memory")),
     )
 

@@ -5,7 +5,8 @@ picture and answers with boxes and six points on each face (BlazeFace: Bazarevsk
 second at 256 x 256 pixels of an upright face and answers with 478 points and whether there is a face (Kartynnik et al.
 2019, arXiv 1907.06724; irises: Ablavatski et al. 2020, arXiv 2006.11341), the third turns points into 52 blendshapes.
 
-MediaPipe's own library is not used: it reports its use to its makers over the network and cannot be told not to.
+MediaPipe's own library is not used: since version 1 it reports how it is used to its makers over the network, and its
+Python interface has no switch for that.
 """
 
 from __future__ import annotations

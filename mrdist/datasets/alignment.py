@@ -22,6 +22,7 @@ from scipy.interpolate import LinearNDInterpolator, RBFInterpolator
 from skimage.transform import estimate_transform
 
 from mrdist.datasets._warping import GRID, Floats, Mapping, frame_side, hull, resample
+from mrdist.datasets.detection import REMEDY
 from mrdist.datasets.landmarks import FRAME_PUPILS, PUPILS, lies_in, middle_of_mouth, outline_of
 from mrdist.datasets.locating import locate
 from mrdist.datasets.marks import Marks, anchor_of, landmarks_of, still_pairs, with_pupils
@@ -122,7 +123,7 @@ def reference_shape(landmarks: Sequence[Floats]) -> Floats:
     if not landmarks:
         raise DataError(
             "The reference shape is a mean of landmarks, but no person has landmarks: give a landmark file or an "
-            "images store with --reference."
+            f"images store with --reference, or find them with --align landmarks ({REMEDY})."
         )
     counts = sorted({len(shape) for shape in landmarks})
     if len(counts) > 1:
@@ -229,7 +230,7 @@ def align_take(
             _check(landmarks, take.landmarks[anchor], photographs[anchor])
         if by_marks:
             method = "tps"
-            if mean_marks is not None and len(landmarks) != len(reference) and anchor in marks:
+            if mean_marks is not None and len(landmarks) != len(reference) and anchor not in take.landmarks:
                 reference, landmarks = with_pupils(mean_marks), with_pupils(marks[anchor].points)
         method, theirs, own = _common(method, reference, landmarks)
         to_anchor = _frame_mapping(method, theirs, own)
@@ -273,8 +274,8 @@ MEANINGS: Labelled[str, tuple[str, str]] = {
     "correlation": ("correlation", "at least 0.9"),
     "exposure": ("factor", "0.96 to 1.02"),
     "offset": ("gray levels of 255", "-6 to 7"),
-    "still": ("pupil distances", "at most 0.035"),
-    "confidence": ("0 to 1", "at least 0.94"),
+    "still": ("pupil distances", "at most 0.028"),
+    "confidence": ("0 to 1", "at least 0.95"),
 }
 
 

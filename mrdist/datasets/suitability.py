@@ -24,7 +24,11 @@ USUAL: Mapping[str, tuple[float, float, str]] = {
     "contrast": (0.6, 2.2, "too flat or too harsh"),
     "symmetry": (0.48, 1.0, "turned to a side, or not located exactly"),
     "roll": (-20.0, 20.0, "tilted"),
-    "yaw": (-30.0, 30.0, "turned to a side"),
+}
+#: The same of how a face lies in a photograph: degrees by which it is turned to the photograph's right, pixels between
+#: the pupils, and the share of it that lies outside.
+LYING: Mapping[str, tuple[float, float, str]] = {
+    "yaw": (-20.0, 20.0, "turned to a side"),
     "pupils": (32.0, np.inf, "too small, its pupils are so few pixels apart"),
     "outside": (0.0, 0.02, "cut by the photograph's border"),
 }
@@ -82,7 +86,7 @@ def unusual(measures: Mapping[str, float]) -> list[str]:
     """Return a sentence for each measure outside its usual range."""
     return [
         f"{name} {measures[name]:.2f} (usual {_range(least, most)}): {guess}"
-        for name, (least, most, guess) in USUAL.items()
+        for name, (least, most, guess) in {**USUAL, **LYING}.items()
         if name in measures and not least <= measures[name] <= most
     ]
 

@@ -16,6 +16,8 @@ class MethodOptions(TypedDict, total=False):
 
     receptive_field: int | Sequence[int] | None
     dilation: int | Sequence[int] | None
+    pool: int | Sequence[int] | None
+    prior: str | None
     alpha: float | Literal["cv"] | None
     alphas: Sequence[float] | None
     folds: int | None

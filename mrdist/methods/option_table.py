@@ -167,6 +167,12 @@ def _check_dilation(dilation: int) -> None:
     ReceptiveField(1, dilation)
 
 
+def _check_pool(pool: int) -> None:
+    from mrdist.geometry import check_pool
+
+    check_pool(pool)
+
+
 def _check_alpha(alpha: float) -> None:
     from mrdist.solvers import check_alpha  # with Numba
 
@@ -203,6 +209,22 @@ OPTIONS: dict[str, Option] = {
             "D",
             several=True,
             chosen="with alpha cv, several to choose from",
+        ),
+        Option(
+            "pool",
+            "Pooled neighbours",
+            "pixels on every side that lend their sums, 0 for none",
+            Whole(0, 128, rule=_check_pool),
+            "P",
+            several=True,
+            chosen="with alpha cv, several to choose from",
+        ),
+        Option(
+            "prior",
+            "Prior of the weights",
+            "what the penalty shrinks the weights to",
+            Choice({"zero": "0", "identity": "the input pixel itself"}),
+            "PRIOR",
         ),
         Option(
             "alpha",

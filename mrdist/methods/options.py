@@ -33,8 +33,8 @@ def check_options(given: Mapping[str, Any]) -> dict[str, Any]:
     return {name: OPTIONS[name].check(plain(value)) for name, value in given.items()}
 
 
-def check_fixed(*, receptive_field: Any, dilation: Any, **search: object) -> dict[str, int]:
-    """Return the one field of a training without cross-validation.
+def check_fixed(*, receptive_field: Any, dilation: Any, pool: Any = 0, **search: object) -> dict[str, int]:
+    """Return the one field and pool of a training without cross-validation.
 
     Raises
     ------
@@ -42,16 +42,16 @@ def check_fixed(*, receptive_field: Any, dilation: Any, **search: object) -> dic
         If there are several, or an option of cross-validation is given.
     """
     check_unsearched("--alpha cv (alpha='cv')", **search)
-    field: dict[str, int] = {}
-    for name, choices in (("receptive_field", receptive_field), ("dilation", dilation)):
+    fixed: dict[str, int] = {}
+    for name, choices in (("receptive_field", receptive_field), ("dilation", dilation), ("pool", pool)):
         values = as_list(choices)
         if len(values) != 1:
             raise ParameterError(
                 f"{name} must be one number, got {', '.join(map(str, values))}; add --alpha cv (alpha='cv') "
                 "to choose one of several by cross-validation."
             )
-        field[name] = values[0]
-    return field
+        fixed[name] = values[0]
+    return fixed
 
 
 def choose_field(receptive_field: int | None, dilation: int | None, default: ReceptiveField) -> ReceptiveField:

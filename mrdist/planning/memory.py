@@ -8,7 +8,7 @@ from mrdist.geometry import ReceptiveField, Shape
 from mrdist.planning.bands import BAND_BYTES, band_height
 from mrdist.planning.cuts import round_up
 from mrdist.planning.units import BASE_MEMORY
-from mrdist.planning.workloads import SearchSizes, Workload, chunk_bytes, count_maps, solution_bytes
+from mrdist.planning.workloads import SearchSizes, Workload, chunk_bytes, count_maps, pooling_bytes, solution_bytes
 
 READS_IN_FLIGHT = 10  # chunks that zarr fetches and decodes at once
 ROWS_IN_32_BITS = (2**32 - 1) // 255**2  # of bytes, see mrdist.moments
@@ -36,8 +36,7 @@ def _window(workload: Workload, block: Shape) -> Shape:
 
 def peak_memory(workload: Workload, block: Shape, slab: int) -> int:
     """Return the peak of resident bytes of a worker that trains a block."""
-    margin, (height, width) = 2 * workload.margin, _window(workload, block)
-    pixels = (block[0] + margin) * (block[1] + margin)
+    height, width = _window(workload, block)
     statistics = total_bytes(workload, block)
     slab = min(slab, workload.n_stored)
     image = workload.n_channels * workload.itemsize
@@ -50,7 +49,7 @@ def peak_memory(workload: Workload, block: Shape, slab: int) -> int:
         bands += workload.n_labels * slab * workload.n_channels * 16 * rows * width
     chunks = -(-slab // workload.chunks[0]) * (-(-width // workload.chunks[2]) + 1)
     reading = min(READS_IN_FLIGHT, chunks) * 2 * chunk_bytes(workload)
-    solution = 0 if workload.keeps_sums else solution_bytes(workload, pixels)
+    solution = 0 if workload.keeps_sums else solution_bytes(workload, block[0] * block[1]) + pooling_bytes(workload)
     if workload.search is None:
         return BASE_MEMORY + statistics + max(bands + reading, solution)
     summing = workload.n_folds * statistics + bands + reading
@@ -73,6 +72,11 @@ def _search_bytes(workload: Workload, search: SearchSizes, block: Shape) -> int:
     """Return the bytes of what a block needs besides the sums of its folds and their total."""
     others = [field for field in search.fields if field != workload.field]  # their sums are copied from the whole
     copies = [3 * total_bytes(workload, block, field) for field in others]  # of the total, a fold and the rest
-    rest = [total_bytes(workload, block)] if workload.field in search.fields else []
+    own = 2 if workload.pool else 1  # without margins, those of a fold are copied
+    rest = [own * total_bytes(workload, block)] if workload.field in search.fields else []
     n_maps = search.n_alphas * ((search.n_folds if search.per_pixel else 0) + 2) + 2
-    return max(copies + rest) + 8 * n_maps * workload.n_groups * workload.n_inputs * block[0] * block[1]
+    return (
+        max(copies + rest)
+        + pooling_bytes(workload)
+        + 8 * n_maps * workload.n_groups * workload.n_inputs * block[0] * block[1]
+    )

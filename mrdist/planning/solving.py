@@ -6,7 +6,7 @@ from mrdist.geometry import Shape, block_grid
 from mrdist.planning.cuts import Cut, fastest, find_blocks, too_large, touched
 from mrdist.planning.memory import READS_IN_FLIGHT
 from mrdist.planning.units import BASE_MEMORY
-from mrdist.planning.workloads import StoredSums, count_maps, solution_bytes, weight_bytes
+from mrdist.planning.workloads import StoredSums, count_maps, pooling_bytes, solution_bytes, weight_bytes
 
 
 def plan_solving(sums: StoredSums, *, max_memory: int, n_slots: int, block: Shape | None = None) -> Cut:
@@ -38,22 +38,23 @@ def _cut_sums(sums: StoredSums, block: Shape) -> Cut:
     field, halo = sums.field, sums.field.halo
     blocks = block_grid(sums.shape, block)
     window_maps, block_maps = count_maps(sums)
-    pixels = block[0] * block[1]
-    maps = window_maps * (block[0] + field.reach) * (block[1] + field.reach) + block_maps * pixels
+    height, width = block[0] + 2 * sums.pool, block[1] + 2 * sums.pool
+    maps = window_maps * (height + field.reach) * (width + field.reach) + block_maps * height * width
     entry = sums.itemsize
     # The sums of an entry as read and padded, and the total to which they are added; or those and a smaller field's.
     statistics = entry * maps * (2 if sums.n_folds == 1 else 3)
+    solving = solution_bytes(sums, block[0] * block[1]) + pooling_bytes(sums)
     lag_maps = field.n_lags * sums.n_inputs**2
     reading = READS_IN_FLIGHT * 2 * sums.chunks[0] * sums.chunks[1] * lag_maps * sums.itemsize
     decoded = sum(
-        window_maps * touched(part.grown(halo).clipped(sums.shape), sums.chunks, sums.shape)
-        + block_maps * touched(part, sums.chunks, sums.shape)
+        window_maps * touched(part.grown(halo + sums.pool).clipped(sums.shape), sums.chunks, sums.shape)
+        + block_maps * touched(part.lenders(sums.pool, sums.shape), sums.chunks, sums.shape)
         for part in blocks
     )
     return Cut(
         block=block,
         n_blocks=len(blocks),
-        peak_memory=BASE_MEMORY + max(statistics + reading, entry * maps * 2 + solution_bytes(sums, pixels)),
+        peak_memory=BASE_MEMORY + max(statistics + reading, entry * maps * 2 + solving),
         bytes_read=sums.n_folds * entry * decoded,
         bytes_written=weight_bytes(sums),
     )

@@ -209,7 +209,8 @@ def _chunks_of_block(workload: Workload, block: Block) -> int:
         return (-(-part.y1 // height) - part.y0 // height) * (-(-part.x1 // width) - part.x0 // width)
 
     window = block.grown(workload.field.halo + workload.margin).clipped(workload.shape)
-    return workload.n_sources * count(window) + workload.n_targets * count(block)
+    of_target = block.lenders(workload.pool, workload.shape)
+    return workload.n_sources * count(window) + workload.n_targets * count(of_target)
 
 
 def _decoded_images(workload: Workload, slab: int) -> int:
@@ -223,5 +224,6 @@ def _decoded_pixels(workload: Workload, block: Block) -> int:
     """Pixels of all chunks that a block touches, of all labels."""
     window = block.grown(workload.field.halo + workload.margin).clipped(workload.shape)
     chunks = workload.chunks[1], workload.chunks[2]
-    of_source, of_target = (touched(part, chunks, workload.shape) for part in (window, block))
+    targets = block.lenders(workload.pool, workload.shape)
+    of_source, of_target = (touched(part, chunks, workload.shape) for part in (window, targets))
     return workload.n_sources * of_source + workload.n_targets * of_target

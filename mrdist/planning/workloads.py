@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from mrdist.geometry import ReceptiveField, Shape
+from mrdist.geometry import ReceptiveField, Shape, pooled_bytes
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,8 @@ class SearchSizes:
     ----------
     fields, n_alphas, n_folds
         Of the grid.
+    pools
+        Of the grid: pixels on every side whose sums are pooled.
     per_pixel
         Whether every pixel chooses its penalty: the errors of all folds are then held at once.
     """
@@ -24,6 +26,7 @@ class SearchSizes:
     n_alphas: int
     n_folds: int
     per_pixel: bool
+    pools: tuple[int, ...] = (0,)
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class Workload:
         Labels that are sources, those that are targets only, and mappings between them that a block serves at once.
     n_inputs
         Channels that a system sees and predicts.
+    pool
+        Pixels on every side whose sums are pooled, at most.
     search
         Of a cross-validation, if there is one.
     """
@@ -67,6 +72,7 @@ class Workload:
     n_targets: int = 1
     n_mappings: int = 1
     n_inputs: int = 1
+    pool: int = 0
 
     @property
     def n_labels(self) -> int:
@@ -88,7 +94,7 @@ class Workload:
     @property
     def margin(self) -> int:
         """Pixels beyond the block for which sums are taken, on every side."""
-        return self.field.halo if self.keeps_sums else 0
+        return self.field.halo if self.keeps_sums else self.pool
 
     @property
     def n_rows(self) -> int:
@@ -112,6 +118,8 @@ class StoredSums:
         Of the weights: taps, bytes of a number and side of a chunk in pixels.
     n_inputs
         Channels that a system sees and predicts.
+    pool
+        Pixels on every side whose sums are pooled.
     """
 
     shape: Shape
@@ -124,6 +132,7 @@ class StoredSums:
     weight_itemsize: int
     weight_chunk: int
     n_inputs: int = 1
+    pool: int = 0
 
 
 def count_maps(work: Workload | StoredSums) -> tuple[int, int]:
@@ -136,6 +145,11 @@ def solution_bytes(work: Workload | StoredSums, pixels: int) -> int:
     """Return the bytes of the weights of so many pixels, as solved and as stored."""
     n_planes, n_taps = work.n_groups * work.n_inputs, work.n_inputs * work.n_offsets
     return n_planes * pixels * (n_taps + 3) * (8 + work.weight_itemsize)
+
+
+def pooling_bytes(work: Workload | StoredSums) -> int:
+    """Return the bytes of the systems that are pooled at a time, if any are."""
+    return pooled_bytes(work.n_inputs * work.n_offsets) if work.pool else 0
 
 
 def weight_bytes(work: Workload | StoredSums) -> int:

@@ -22,7 +22,7 @@ def plot_cv(rows: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any], *, ax:
     ----------
     rows
         The table of a weights store, one row per candidate: ``alpha`` (or ``nonzeros``, for l0), ``mse``, ``se`` and,
-        where fields were tried, ``receptive_field`` and ``dilation``.
+        where fields were tried, ``receptive_field``, ``dilation`` and ``pool``.
     chosen
         The chosen candidate, with the same names; ``alpha`` is None where every pixel has its own.
     ax
@@ -97,4 +97,5 @@ def _field_of(row: Mapping[str, Any]) -> str:
     if "receptive_field" not in row:
         return ""
     size, dilation = row["receptive_field"], row["dilation"]
-    return f"{size} x {size}" + (f", dilation {dilation}" if dilation > 1 else "")
+    words = f"{size} x {size}" + (f", dilation {dilation}" if dilation > 1 else "")
+    return words + (f", pool {row['pool']}" if "pool" in row else "")

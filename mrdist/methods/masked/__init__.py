@@ -6,7 +6,15 @@ _HOME = ("mrdist.methods.masked.phases", "masked_work")
 
 MR = Method(
     _HOME,
-    {"receptive_field": 3, "dilation": 1, "alpha": 0.4, "penalize_intercept": True, **SEARCH},
+    {
+        "receptive_field": 3,
+        "dilation": 1,
+        "alpha": 0.4,
+        "penalize_intercept": True,
+        "pool": 0,
+        "prior": "zero",
+        **SEARCH,
+    },
     label="masked regression",
     help="Each pixel from the few around it: small, fast, and good with a few dozen pairs.",
     knows_joint=True,

@@ -10,13 +10,14 @@ from mrdist.geometry import Shape
 from mrdist.methods.lesson import Lesson
 from mrdist.methods.masked.plan import describe_training, plan_blocks, workload_of
 from mrdist.methods.masked.search import SearchWork
-from mrdist.methods.masked.solving import solve_block, warm_up
+from mrdist.methods.masked.solving import solve_block, warm_up_for
 from mrdist.methods.masked.sums import sum_images
 from mrdist.methods.options import check_fixed
 from mrdist.methods.training import TrainingWork
 from mrdist.planning import Cut, Plan, block_bytes
 from mrdist.running.phases import Phase
 from mrdist.running.tasks import RunOptions, Task
+from mrdist.solvers import Prior
 from mrdist.storage import Images
 from mrdist.storage.weights.masked import TrainOutput
 
@@ -29,13 +30,16 @@ def masked_work(
     penalize_intercept: bool,
     receptive_field: int | Sequence[int] = 1,
     dilation: int | Sequence[int] = 1,
+    pool: int | Sequence[int] = 0,
+    prior: Prior = "zero",
     **search: Any,
 ) -> TrainingWork[Any]:
-    """Return the training by masked regression, of ``mr`` and ``pixel``, which has no options of a field."""
-    field = {"receptive_field": receptive_field, "dilation": dilation}
+    """Return the training by masked regression, of ``mr`` and ``pixel``, which sees one pixel."""
+    sums: dict[str, Any] = {"receptive_field": receptive_field, "dilation": dilation, "pool": pool}
+    fixed: dict[str, Any] = {"penalize_intercept": penalize_intercept, "prior": prior}
     if alpha == "cv":
-        return SearchWork(lesson, run, penalize_intercept=penalize_intercept, **field, **search)
-    return MaskedWork(lesson, run, alpha=alpha, penalize_intercept=penalize_intercept, **check_fixed(**field, **search))
+        return SearchWork(lesson, run, **fixed, **sums, **search)
+    return MaskedWork(lesson, run, alpha=alpha, **fixed, **check_fixed(**sums, **search))
 
 
 class MaskedWork(TrainingWork[TrainOutput]):
@@ -44,7 +48,7 @@ class MaskedWork(TrainingWork[TrainOutput]):
     def __init__(self, lesson: Lesson, run: RunOptions, **options: Any) -> None:
         super().__init__(lesson, run)
         self.training = describe_training(lesson, **options)
-        self.workload = workload_of(lesson.images, self.training, self.training.field)
+        self.workload = workload_of(lesson.images, self.training, self.training.field, self.training.pool)
 
     def plan(self, block: Shape | None) -> Plan:
         """Cut the work into blocks."""
@@ -59,7 +63,7 @@ class MaskedWork(TrainingWork[TrainOutput]):
     @property
     def prepare(self) -> Callable[[], None]:
         """What compiles the kernels."""
-        return warm_up
+        return warm_up_for(self.training)
 
     def phases(self, output: TrainOutput, cut: Cut) -> Iterator[Phase]:
         """Yield the one phase."""
@@ -84,12 +88,10 @@ def _train_block(task: Task) -> int:
         labels,
         images.rows(labels, training.split),
         training.field,
-        task.block,
+        training.lenders(task.block),
         n_groups=training.n_groups,
         n_inputs=training.n_inputs,
         slab=task.slab,
     )
-    assert training.alpha is not None
-    solution = solve_block(statistics, training.alpha, task, penalize_intercept=training.penalize_intercept)
-    output.write_block(task.index, task.block, solution)
+    output.write_block(task.index, task.block, solve_block(statistics, training, task))
     return peak_memory()

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 
-from mrdist.geometry import ReceptiveField, Shape
+from mrdist.geometry import ReceptiveField, Shape, check_pool
 from mrdist.methods.lesson import Lesson
 from mrdist.planning import Plan, Workload, plan_training
 from mrdist.running.tasks import RunOptions
-from mrdist.solvers import check_alpha
+from mrdist.solvers import Prior, check_alpha
 from mrdist.storage import Images, MaskedTraining
 from mrdist.storage.weights.output import Training, chunk_side
 
 
 def describe_training(
-    lesson: Lesson, *, alpha: float, penalize_intercept: bool, receptive_field: int, dilation: int
+    lesson: Lesson,
+    *,
+    alpha: float,
+    penalize_intercept: bool,
+    receptive_field: int,
+    dilation: int,
+    pool: int = 0,
+    prior: Prior = "zero",
 ) -> MaskedTraining:
     """Check the options and describe the training."""
     ReceptiveField(receptive_field, dilation).check_fits(lesson.images.shape)
@@ -24,11 +31,13 @@ def describe_training(
         dilation=dilation,
         alpha=check_alpha(alpha),
         penalize_intercept=penalize_intercept,
+        pool=check_pool(pool),
+        prior=prior,
     )
 
 
-def workload_of(images: Images, training: Training, field: ReceptiveField) -> Workload:
-    """Return the sizes that decide what a training with a receptive field costs."""
+def workload_of(images: Images, training: Training, field: ReceptiveField, pool: int = 0) -> Workload:
+    """Return the sizes that decide what a training with a receptive field costs, whose neighbours lend their sums."""
     return Workload(
         shape=images.shape,
         n_channels=images.n_channels,
@@ -41,6 +50,7 @@ def workload_of(images: Images, training: Training, field: ReceptiveField) -> Wo
         weight_itemsize=np.dtype(training.dtype).itemsize,
         weight_chunk=chunk_side(images.shape),
         n_inputs=training.n_inputs,
+        pool=pool,
     )
 
 

@@ -20,16 +20,17 @@ import numpy.typing as npt
 
 from mrdist.errors import ParameterError, SolveError
 from mrdist.execution import peak_memory
-from mrdist.geometry import ReceptiveField, Shape, common_field
+from mrdist.geometry import ReceptiveField, Shape, check_pool, common_field
 from mrdist.methods.lesson import Lesson
 from mrdist.methods.masked.plan import describe_training, plan_blocks, workload_of
-from mrdist.methods.masked.solving import solve_block, warm_up
+from mrdist.methods.masked.solving import is_lent, solve_block, warm_up, warm_up_lent
 from mrdist.methods.masked.sums import sum_folds
 from mrdist.methods.options import as_list
 from mrdist.methods.training import Trained, TrainingWork
 from mrdist.moments import SufficientStatistics, unit_of
 from mrdist.paths import sum_tiles, validation_errors
 from mrdist.planning import Cut, Plan, SearchSizes, Workload, block_bytes
+from mrdist.pooling import Pool, crop
 from mrdist.running.phases import Phase
 from mrdist.running.tasks import RunOptions, Task
 from mrdist.selection import (
@@ -42,6 +43,7 @@ from mrdist.selection import (
     mean_error,
     standard_error,
 )
+from mrdist.solvers import Prior
 from mrdist.storage import Images, MaskedTraining
 from mrdist.storage.reading_back import read_back_search
 from mrdist.storage.weights.cross_validation import Search, SearchOutput, search_output
@@ -59,14 +61,15 @@ class Grid:
 
     Attributes
     ----------
-    receptive_field, dilation
-        Every pair of them is a field to try.
+    receptive_field, dilation, pool
+        Every field that two of them make is tried with every pool.
     alphas, folds, rule, seed
         As in `mrdist.train`.
     """
 
     receptive_field: int | Sequence[int]
     dilation: int | Sequence[int]
+    pool: int | Sequence[int] = 0
     alphas: Sequence[float] | None = None
     folds: int | None = None
     rule: str | None = None
@@ -90,12 +93,20 @@ class Grid:
             raise ParameterError("receptive_field and dilation must name at least one field to try, got none.")
         return fields
 
+    @property
+    def pools(self) -> list[int]:
+        """The pools to try, each once."""
+        return list(dict.fromkeys(map(check_pool, as_list(self.pool))))
 
-def describe_search(lesson: Lesson, grid: Grid, *, penalize_intercept: bool) -> tuple[MaskedTraining, Search, Workload]:
+
+def describe_search(
+    lesson: Lesson, grid: Grid, *, penalize_intercept: bool, prior: Prior = "zero"
+) -> tuple[MaskedTraining, Search, Workload]:
     """Check the options; describe what will be trained, what is tried, and what decides the cost of both."""
     rule = "min" if grid.rule is None else grid.rule
     images = lesson.images
-    fields = grid.fields(images.shape)
+    fields, pools = grid.fields(images.shape), grid.pools
+    models = list(product(fields, pools))
     alphas = check_alphas(DEFAULT_ALPHAS if grid.alphas is None else grid.alphas)
     field = common_field(fields)
     training = describe_training(
@@ -104,21 +115,24 @@ def describe_search(lesson: Lesson, grid: Grid, *, penalize_intercept: bool) -> 
         penalize_intercept=penalize_intercept,
         receptive_field=field.size,
         dilation=field.dilation,
+        pool=max(pools),
+        prior=prior,
     )
     subject = images.subject[lesson.rows]
     n_folds, seed = default_folds(subject) if grid.folds is None else grid.folds, grid.seed or 0
     assign_folds(subject, n_folds, seed)
     search = Search(
-        receptive_field=tuple(field.size for field in fields),
-        dilation=tuple(field.dilation for field in fields),
+        receptive_field=tuple(field.size for field, _ in models),
+        dilation=tuple(field.dilation for field, _ in models),
+        pool=tuple(pool for _, pool in models) if any(pools) else (),
         alphas=alphas,
         folds=n_folds,
         seed=seed,
         rule=rule,
         subjects=hashlib.sha256("\n".join(subject).encode()).hexdigest(),
     )
-    sizes = SearchSizes(tuple(fields), len(alphas), n_folds, per_pixel=rule == "pixel")
-    return training, search, replace(workload_of(images, training, field), search=sizes)
+    sizes = SearchSizes(tuple(fields), len(alphas), n_folds, per_pixel=rule == "pixel", pools=tuple(pools))
+    return training, search, replace(workload_of(images, training, field, max(pools)), search=sizes)
 
 
 class SearchWork(TrainingWork[SearchOutput | TrainOutput]):
@@ -134,11 +148,15 @@ class SearchWork(TrainingWork[SearchOutput | TrainOutput]):
         penalize_intercept: bool,
         receptive_field: int | Sequence[int],
         dilation: int | Sequence[int],
+        pool: int | Sequence[int],
+        prior: Prior,
         **search: Any,
     ) -> None:
         super().__init__(lesson, run)
-        grid = Grid(receptive_field, dilation, **search)
-        self.training, self.search, self.workload = describe_search(lesson, grid, penalize_intercept=penalize_intercept)
+        grid = Grid(receptive_field, dilation, pool, **search)
+        self.training, self.search, self.workload = describe_search(
+            lesson, grid, penalize_intercept=penalize_intercept, prior=prior
+        )
 
     def plan(self, block: Shape | None) -> Plan:
         """Cut the work into blocks."""
@@ -158,7 +176,7 @@ class SearchWork(TrainingWork[SearchOutput | TrainOutput]):
     @property
     def prepare(self) -> Callable[[], None]:
         """What compiles the kernels."""
-        return _warm_up
+        return _warm_up_lent if is_lent(self.training) else _warm_up
 
     def phases(self, output: SearchOutput | TrainOutput, cut: Cut) -> Iterator[Phase]:
         """Yield the search, which ends with a choice, and the solve.
@@ -203,22 +221,24 @@ def conclude(output: SearchOutput, n_images: npt.NDArray[np.int64]) -> TrainOutp
     values = n_images * (training.height * training.width * training.n_channels)
     errors = output.errors() / values
     table = errors[:, : len(search.alphas)]
-    sizes = [field.n_offsets for field in search.fields]
+    order = sorted({(field.n_offsets, -pool) for field, pool in search.models})  # the simplest first
+    sizes = [order.index((field.n_offsets, -pool)) for field, pool in search.models]
     choice = choose(table, rule="1se" if search.rule == "1se" else "min", size=sizes)
     edge = choice.edge
     if search.rule == "pixel":
         choice = choose(errors[:, len(search.alphas) :])
-    field = search.fields[choice.model]
+    field, pool = search.models[choice.model]
     alpha = None if search.rule == "pixel" else search.alphas[choice.alpha]
     chosen = {
         "receptive_field": field.size,
         "dilation": field.dilation,
+        **({"pool": pool} if search.pool else {}),
         "alpha": alpha,
         "mse": choice.error,
         "se": choice.standard_error,
         "edge": edge,
     }
-    logger.info(_sentence(search, choice, field, alpha))
+    logger.info(_sentence(search, choice, field, pool, alpha))
     if edge is not None:
         extreme, other = (search.alphas[0], "smaller") if edge == "lower" else (search.alphas[-1], "larger")
         logger.warning(
@@ -230,11 +250,12 @@ def conclude(output: SearchOutput, n_images: npt.NDArray[np.int64]) -> TrainOutp
     return output.conclude(table, standard_error(table), n_images, chosen)
 
 
-def _sentence(search: Search, choice: Choice, field: ReceptiveField, alpha: float | None) -> str:
+def _sentence(search: Search, choice: Choice, field: ReceptiveField, pool: int, alpha: float | None) -> str:
     dilated = f" with dilation {field.dilation}" if field.dilation > 1 else ""
+    pooled = f", pool {pool}" if search.pool else ""
     penalty = "an alpha of its own for every pixel" if alpha is None else f"alpha {alpha:g}"
     return (
-        f"chosen: receptive field {field.size}{dilated} and {penalty}, MSE {choice.error:.3g} +- "
+        f"chosen: receptive field {field.size}{dilated}{pooled} and {penalty}, MSE {choice.error:.3g} +- "
         f"{choice.standard_error:.1g} over {search.folds} folds"
     )
 
@@ -245,7 +266,7 @@ def validate(
     search: Search,
     task: Task,
     *,
-    penalize_intercept: bool,
+    training: MaskedTraining,
     n_images: npt.NDArray[np.int64],
     side: int,
 ) -> tuple[Errors, npt.NDArray[np.uint16] | None]:
@@ -254,13 +275,13 @@ def validate(
     Parameters
     ----------
     folds, total
-        Sums over the images of every fold, and over all.
+        Sums over the images of every fold, and over all, of the block and of all pixels that lend to it.
     search
         What is tried.
     task
-        The block, for error messages.
-    penalize_intercept
-        As for `mrdist.solvers.solve`.
+        The block.
+    training
+        The training to come.
     n_images
         Of every fold.
     side
@@ -273,13 +294,16 @@ def validate(
     """
     per_pixel = search.rule == "pixel"
     errors, best = [], []
-    for field in search.fields:
-        whole = total.restrict(field)
+    for field, radius in search.models:
+        needed = task.block.lenders(radius, training.shape)
+        part, block = needed.seen_from(training.lenders(task.block)), task.block.seen_from(needed)
+        pool = Pool.of(task.block, radius, training.shape, needed) if radius else None
+        whole = crop(total, part).restrict(field)
         maps = []
         columns = []
         for fold in folds:
-            held_out = fold.restrict(field)
-            sse = _errors(whole.subtract(held_out), held_out, search.alphas, penalize_intercept, task)
+            held_out = crop(fold, part).restrict(field)
+            sse = _errors(whole.subtract(held_out), crop(held_out, block), search.alphas, pool, training, task)
             columns.append(sum_tiles(sse, side))
             if per_pixel:
                 maps.append(sse)
@@ -307,11 +331,14 @@ def _errors(
     training: SufficientStatistics,
     held_out: SufficientStatistics,
     alphas: Sequence[float],
-    penalize_intercept: bool,
+    pool: Pool | None,
+    how: MaskedTraining,
     task: Task,
 ) -> Errors:
     try:
-        return validation_errors(training, held_out, alphas, penalize_intercept=penalize_intercept).sse
+        return validation_errors(
+            training, held_out, alphas, penalize_intercept=how.penalize_intercept, pool=pool, prior=how.prior
+        ).sse
     except SolveError as error:
         raise SolveError(f"in block {task.index} ({task.block}), {error}") from error
 
@@ -325,7 +352,7 @@ def search_block(output: SearchOutput, folds: list[SufficientStatistics], n_imag
         total,
         output.search,
         task,
-        penalize_intercept=training.penalize_intercept,
+        training=training,
         n_images=n_images,
         side=chunk_side(training.shape),
     )
@@ -352,7 +379,7 @@ def _search_block(task: Task) -> int:
         rows,
         fold,
         training.field,
-        task.block,
+        training.lenders(task.block),
         n_groups=training.n_groups,
         n_inputs=training.n_inputs,
         slab=task.slab,
@@ -368,9 +395,8 @@ def _solve_block(task: Task) -> int:
     training = output.training
     statistics = search.read_total(task.index, task.block).restrict(training.field)
     alphas = search.read_alpha(training, task.block) if training.alpha is None else None
-    alpha = alphas if training.alpha is None else training.alpha
-    assert alpha is not None
-    solution = solve_block(statistics, alpha, task, penalize_intercept=training.penalize_intercept)
+    summed = search.training.lenders(task.block)
+    solution = solve_block(statistics, training, task, summed=summed, alpha=alphas)
     output.write_block(task.index, task.block, solution, alphas)
     return peak_memory()
 
@@ -378,6 +404,17 @@ def _solve_block(task: Task) -> int:
 def _warm_up() -> None:
     """Compile the kernels once and leave them on disk for the workers."""
     warm_up()
+    _try_errors("zero")
+
+
+def _warm_up_lent() -> None:
+    """Compile the kernels of pools and priors, too."""
+    warm_up_lent()
+    _try_errors("zero", "identity")
+
+
+def _try_errors(*priors: Prior) -> None:
     pixel = np.zeros((2, 1, 1, 1), dtype=np.uint8)
     statistics = SufficientStatistics.zeros(ReceptiveField(1), (1, 1), n_groups=1, unit=255).update(pixel, pixel)
-    sum_tiles(validation_errors(statistics, statistics, [1.0]).sse, 1)
+    for prior in priors:
+        sum_tiles(validation_errors(statistics, statistics, [1.0], prior=prior).sse, 1)

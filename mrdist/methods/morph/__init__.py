@@ -4,7 +4,7 @@ from mrdist.methods.method import Method
 
 MORPH = Method(
     ("mrdist.methods.morph.phases", "MorphWork"),
-    {"receptive_field": 3, "dilation": 1, "alpha": 6.0, "penalize_intercept": True},
+    {"receptive_field": 3, "dilation": 1, "alpha": 6.0, "penalize_intercept": True, "pool": 0},
     label="shape and appearance",
     help="The photograph's own pixels, moved and changed: sharp; needs landmarks.",
     needs_landmarks=True,

@@ -16,9 +16,8 @@ from mrdist.execution import peak_memory
 from mrdist.geometry import Block, Shape
 from mrdist.methods.lesson import Lesson
 from mrdist.methods.masked.plan import describe_training, plan_blocks, workload_of
-from mrdist.methods.masked.solving import warm_up
+from mrdist.methods.masked.solving import solve_block, warm_up_for
 from mrdist.methods.masked.sums import sum_images
-from mrdist.methods.morph.solving import solve_to_identity
 from mrdist.methods.training import TrainingWork
 from mrdist.methods.whole.phases import read_rows
 from mrdist.moments import unit_of
@@ -56,7 +55,7 @@ class MorphWork(TrainingWork[MorphOutput]):
                 "photographs that show them, with --align landmarks."
             )
         super().__init__(replace(lesson, rows=lesson.rows[there]), run)
-        described = describe_training(self.lesson, **options)
+        described = describe_training(self.lesson, prior="identity", **options)
         points = np.ascontiguousarray(np.stack([source[there], target[there]]), dtype="<f4")
         self.training = MorphTraining(
             **asdict(described),
@@ -69,7 +68,7 @@ class MorphWork(TrainingWork[MorphOutput]):
         dtype = warped_dtype(images.dtype)
         chunks = chunk_shape(self.n_images, images.shape, images.n_channels, dtype.itemsize)
         self.workload = replace(
-            workload_of(images, self.training, self.training.field),
+            workload_of(images, self.training, self.training.field, self.training.pool),
             itemsize=dtype.itemsize,
             chunks=chunks,
             n_stored=self.n_images,
@@ -101,7 +100,7 @@ class MorphWork(TrainingWork[MorphOutput]):
     @property
     def prepare(self) -> Callable[[], None]:
         """What compiles the kernels."""
-        return warm_up
+        return warm_up_for(self.training)
 
     def phases(self, output: MorphOutput, cut: Cut) -> Iterator[Phase]:
         """Yield the warping of the pairs, which begins with their shapes, and the regression on them."""
@@ -211,11 +210,9 @@ def _train_block(task: Task) -> int:
         (training.source, training.target),
         np.arange(images.n_images),
         training.field,
-        task.block,
+        training.lenders(task.block),
         n_groups=training.n_groups,
         slab=task.slab,
     )
-    assert training.alpha is not None
-    solution = solve_to_identity(statistics, training.alpha, penalize_intercept=training.penalize_intercept)
-    output.write_block(task.index, task.block, solution)
+    output.write_block(task.index, task.block, solve_block(statistics, training, task))
     return peak_memory()

@@ -83,6 +83,7 @@ class WholeWork(TrainingWork[GlobalOutput]):
     def __init__(self, lesson: Lesson, run: RunOptions, **options: Any) -> None:
         super().__init__(lesson, run)
         self.training = describe_global(lesson, **options)
+        self.is_kernel = "gamma" in options
         read = lesson.images.n_read(lesson.rows)
         self.sizes = GlobalSizes.of(lesson.images, read, self.training, len(self.summed))
 
@@ -115,10 +116,8 @@ class WholeWork(TrainingWork[GlobalOutput]):
 
     def begin(self, cut: Cut) -> GlobalOutput | None:
         """Begin or resume the weights store."""
-        dtype = self.lesson.images.dtype
-        return GlobalOutput.begin(
-            self.run.output.url, self.training, self.training.arrays(dtype), cut.block, **self.run.opening
-        )
+        arrays = self.training.arrays(self.lesson.images.dtype, with_norms=self.is_kernel)
+        return GlobalOutput.begin(self.run.output.url, self.training, arrays, cut.block, **self.run.opening)
 
     @property
     def prepare(self) -> Callable[[], None]:
@@ -145,7 +144,7 @@ class WholeWork(TrainingWork[GlobalOutput]):
         norms = np.diagonal(kernels, axis1=1, axis2=2)
         attributes: dict[str, Any] = {}
         kept: dict[str, Matrix] = {}
-        if training.method == "kernel":
+        if self.is_kernel:
             gamma = default_gamma(kernels) if training.gamma is None else training.gamma
             attributes["gamma"], kept["norms"] = gamma, norms
             kernels = np.stack([gaussian(each, own, own, gamma) for each, own in zip(kernels, norms, strict=True)])

@@ -349,8 +349,8 @@ class Retoucher:
         found = find_faces(photograph, model=self.landmark_model, thorough=faces == "all")
         if not found:
             raise AlignmentError(
-                f"{file} shows no face; give the pupils with --points, or put a landmark file of the same name beside "
-                "it."
+                f"{file} of {photograph.shape[1]} x {photograph.shape[0]} pixels shows no face; give the pupils with "
+                "--points, or put a landmark file of the same name beside it."
             )
         chosen = found if faces == "all" else found[:1]
         return [Place(self._placed(face.landmarks), "detection", face.yaw, face.points) for face in chosen]

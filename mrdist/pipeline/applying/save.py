@@ -147,6 +147,8 @@ def _begin_masked(
         dilation=field.dilation,
         alpha=model.alpha_,
         penalize_intercept=bool(model.fitted_params_["penalize_intercept"]),
+        pool=int(model.fitted_params_.get("pool", 0)),
+        prior=model.fitted_params_.get("prior", "zero"),
     )
     output = TrainOutput.begin(url, training, training.arrays, training.shape, **begin)
     if output is not None:
@@ -182,7 +184,9 @@ def _begin_global(
     frame, lead = Block(0, 0, *training.shape), (training.n_groups,)
     unit = 255 if isinstance(model, MeanTarget) else model.unit_
     image_dtype = _DTYPES.get(unit, np.float32)  # which holds the 20 bits that count of floats
-    output = GlobalOutput.begin(url, training, training.arrays(image_dtype), frame.shape, **begin)
+    output = GlobalOutput.begin(
+        url, training, training.arrays(image_dtype, with_norms=isinstance(model, GaussianRidge)), frame.shape, **begin
+    )
     if output is None:
         return None
     maps = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,7 +11,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from mrdist.datasets.changes import noting
-from mrdist.datasets.detection import Face, find_faces, model_path
+from mrdist.datasets.detection import REMEDY, Face, find_faces, is_installed, model_path
 from mrdist.datasets.landmark_files import read_landmarks
 from mrdist.datasets.marks import SCHEME, Marks, scheme_of, without_pupils
 from mrdist.datasets.photographs import Take, photograph_size, read_photograph
@@ -18,6 +19,10 @@ from mrdist.errors import AlignmentError, DataError, PhotographError
 from mrdist.execution import Executor
 from mrdist.running.driving import run_tasks, tracked
 
+logger = logging.getLogger("mrdist")
+
+#: The alignment that finds points on every photograph and keeps them.
+BY_LANDMARKS = "landmarks"
 Several = Literal["one", "largest"]
 SEVERAL: tuple[str, ...] = get_args(Several)
 #: A face of less than this share of the largest one's size is somebody in the background.
@@ -51,6 +56,47 @@ class _Search:
 def needs_detector(takes: Sequence[Take]) -> bool:
     """Tell whether any photograph has no landmark file."""
     return any(label not in take.landmarks for take in takes for label in take.photographs)
+
+
+def alignment_of(takes: Sequence[Take], align: str, is_open: bool, is_fresh: bool, model: str | None) -> str:
+    """Return how an ingest aligns, and say it where a detector that is not installed would do better.
+
+    Parameters
+    ----------
+    takes
+        The people.
+    align
+        As it was asked for, or the default.
+    is_open
+        Nothing was asked for. Points are then found where there are no others and a detector is installed.
+    is_fresh
+        The faces are not aligned to those of a store or a file.
+    model
+        A landmark model, if one is given.
+
+    Raises
+    ------
+    ParameterError
+        If points are asked for, a photograph has none and no detector is installed.
+    """
+    by_hand = sum(bool(take.landmarks) for take in takes)
+    if align == BY_LANDMARKS:
+        if needs_detector(takes):
+            model_path(model)
+        return align
+    if align == "none" or by_hand == len(takes):
+        return align
+    if is_installed(model):
+        return BY_LANDMARKS if is_open and not by_hand else align
+    if by_hand or not is_fresh:
+        logger.warning(
+            "%d of %d people have no landmark file and are located by their likeness to a mean face; --align landmarks "
+            "finds faces, after %s.",
+            len(takes) - by_hand,
+            len(takes),
+            REMEDY,
+        )
+    return align
 
 
 def find_marks(

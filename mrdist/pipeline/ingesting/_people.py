@@ -19,12 +19,9 @@ from mrdist.datasets.photographs import Color, Normalize, Take, read_pixels
 from mrdist.datasets.retouching import into_frame
 from mrdist.errors import DataError, PhotographError
 from mrdist.geometry import Shape
-from mrdist.pipeline.ingesting._faces import Marked, without_faceless
+from mrdist.pipeline.ingesting._faces import BY_LANDMARKS, Marked, without_faceless
 from mrdist.pipeline.ingesting._reference import Reference
 from mrdist.storage import NODES, Alignment, Landmarks, Staging
-
-#: The alignment that finds points on every photograph and keeps them.
-BY_LANDMARKS = "landmarks"
 
 
 @dataclass(frozen=True)

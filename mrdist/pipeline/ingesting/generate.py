@@ -125,8 +125,8 @@ def generate(
             done += len(sums)
             advance(len(sums), f"{done / (time.perf_counter() - started):.0f} images/s")
     present = np.ones((images, len(labels)), dtype=bool)
-    write_frame(url, REFERENCE, present, split, storage_options)
     write_landmarks(url, _landmarks(images, labels, size, seed), storage_options)
+    write_frame(url, REFERENCE, present, split, storage_options)
     finish_images(
         url,
         present=present,

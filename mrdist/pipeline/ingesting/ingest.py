@@ -14,11 +14,10 @@ from mrdist.arguments import Address, plain_arguments
 from mrdist.datasets.alignment import ALIGNERS
 from mrdist.datasets.changes import CHANGES
 from mrdist.datasets.depth import DEPTHS
-from mrdist.datasets.detection import REMEDY, is_installed, model_path
-from mrdist.datasets.photographs import Color, Normalize, Take
+from mrdist.datasets.photographs import Color, Normalize
 from mrdist.errors import DataError, ParameterError
 from mrdist.execution import open_executor
-from mrdist.pipeline.ingesting._faces import SEVERAL, Marked, find_marks, needs_detector
+from mrdist.pipeline.ingesting._faces import BY_LANDMARKS, SEVERAL, Marked, alignment_of, find_marks
 from mrdist.pipeline.ingesting._looks import (
     check_size,
     depth_of,
@@ -27,11 +26,11 @@ from mrdist.pipeline.ingesting._looks import (
     square_side,
     stretched,
 )
-from mrdist.pipeline.ingesting._people import BY_LANDMARKS, Person, PersonReport, align_person, warm_up
+from mrdist.pipeline.ingesting._people import Person, PersonReport, align_person, warm_up
 from mrdist.pipeline.ingesting._reference import find_reference
 from mrdist.pipeline.ingesting._report import IngestReport
 from mrdist.pipeline.ingesting._sources import People, find_people
-from mrdist.pipeline.ingesting._store import Frame, Staged, frame_of, grow_store, more_people, open_store, write_store
+from mrdist.pipeline.ingesting._store import Staged, frame_of, grow_store, more_people, open_store, write_store
 from mrdist.planning import DEFAULT_MEMORY
 from mrdist.running.driving import driving, hold, run_tasks, tracked
 from mrdist.running.workers import check_workers
@@ -199,7 +198,8 @@ def ingest(
             return _report(store, 0, (0.0, 0.0), {}, people, people.left_out, {})
     check_labels(people.labels)
     model = None if landmark_model is None else os.fspath(landmark_model)
-    frame = _with_detector(frame, people.takes, align, reference, model)
+    is_fresh = store is None and reference is None
+    frame = replace(frame, align=alignment_of(people.takes, frame.align, is_fresh and align is None, is_fresh, model))
     for name, value in (("faces", faces), ("landmark_model", model)):
         if value is not None and frame.align != BY_LANDMARKS:
             raise ParameterError(
@@ -331,26 +331,6 @@ def _warn(changes: Mapping[str, list[str]], n_photographs: int, *, is_aligned: b
             photographs[0],
             remedy,
         )
-
-
-def _with_detector(
-    frame: Frame, takes: Sequence[Take], align: str | None, reference: Address | None, model: str | None
-) -> Frame:
-    """Return a frame that is aligned by landmarks where nothing else is possible; say it where that would be better."""
-    by_hand = sum(bool(take.landmarks) for take in takes)
-    if frame.align == BY_LANDMARKS and needs_detector(takes):
-        model_path(model)
-    elif frame.shape is None and align is None and reference is None and not by_hand and is_installed(model):
-        return replace(frame, align=BY_LANDMARKS)
-    elif frame.align not in ("none", BY_LANDMARKS) and by_hand < len(takes) and not is_installed(model):
-        logger.warning(
-            "%d of %d people have no landmark file and are located by their likeness to a mean face; their faces would "
-            "be found with --align landmarks after %s.",
-            len(takes) - by_hand,
-            len(takes),
-            REMEDY,
-        )
-    return frame
 
 
 def check_choices(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mrdist.errors import MemoryLimitError
@@ -11,7 +11,7 @@ from mrdist.execution import peak_memory
 from mrdist.geometry import Block, Shape, block_grid
 from mrdist.methods.lesson import versions
 from mrdist.methods.masked.plan import workload_of
-from mrdist.methods.masked.solving import solve_block, warm_up
+from mrdist.methods.masked.solving import solve_block, warm_up_for
 from mrdist.methods.masked.sums import sum_mappings
 from mrdist.planning import Cut, Plan, Workload, block_bytes, plan_training
 from mrdist.running.phases import Phase, Work
@@ -70,7 +70,7 @@ def workload_of_all(images: Images, trainings: Sequence[MaskedTraining]) -> Work
     sources = {training.source for training in trainings}
     targets = {training.target for training in trainings} - sources
     return replace(
-        workload_of(images, trainings[0], trainings[0].field),
+        workload_of(images, trainings[0], trainings[0].field, trainings[0].pool),
         n_sources=len(sources),
         n_targets=len(targets),
         n_mappings=len(trainings),
@@ -125,7 +125,7 @@ class MappingsWork(Work[list[_Members], dict[str, Scores]]):
 
     def begin(self, cut: Cut) -> list[_Members] | None:  # noqa: ARG002 (every unit has its own)
         """Begin or resume the group and the stores of its mappings; those that are complete are left out."""
-        described = {name: asdict(training) for name, training in self.trainings.items()}
+        described = {name: training.to_dict() for name, training in self.trainings.items()}
         group, options = self.run.output.url, self.run.output.options
         if not begin_mappings(group, described, overwrite=self.run.overwrite, storage_options=options):
             return None
@@ -159,7 +159,7 @@ class MappingsWork(Work[list[_Members], dict[str, Scores]]):
     @property
     def prepare(self) -> Callable[[], None]:
         """What compiles the kernels."""
-        return warm_up
+        return warm_up_for(*self.trainings.values())
 
     def phases(self, output: list[_Members], cut: Cut) -> Iterator[Phase]:  # noqa: ARG002
         """Yield the one phase."""
@@ -203,18 +203,17 @@ def _train_block(task: Task) -> int:
     images = Images.open(task.source.url, task.source.options)
     mappings = [(output.training.source, output.training.target) for output in outputs]
     training = outputs[0].training
-    assert training.alpha is not None
     sums = sum_mappings(
         images,
         mappings,
         images.rows(mappings[0], training.split),
         training.field,
-        task.block,
+        training.lenders(task.block),
         n_groups=training.n_groups,
         n_inputs=training.n_inputs,
         slab=task.slab,
     )
     for output, statistics in zip(outputs, sums, strict=True):
-        solution = solve_block(statistics, training.alpha, task, penalize_intercept=training.penalize_intercept)
+        solution = solve_block(statistics, training, task)
         output.write_block(task.index, task.block, solution)
     return peak_memory()

@@ -127,7 +127,8 @@ def prepare_mappings(
         for one, other in pairs
     }
     if METHODS[method].shares_sums and chosen["alpha"] != "cv":
-        fixed = {name: chosen[name] for name in ("alpha", "penalize_intercept")}
+        settled = ("alpha", "penalize_intercept", "prior")
+        fixed = {name: value for name, value in chosen.items() if name in settled}
         others = {name: value for name, value in chosen.items() if name not in fixed}
         fixed |= check_fixed(**{"receptive_field": 1, "dilation": 1, **others})
         together = MappingsWork(images, {name: describe_training(one, **fixed) for name, one in lessons.items()}, run)

@@ -94,8 +94,8 @@ def estimate(
         Of the uint8 images to train on: number of pairs, side in pixels, and 1 or 3 channels.
     chunks
         Images, rows and columns of a chunk, by default those that `mrdist.ingest` would choose.
-    method, receptive_field, dilation, alpha, alphas, folds, rule, seed, color, penalize_intercept, gamma, components,
-    window, max_iterations, nonzeros, tolerance, dtype, block
+    method, receptive_field, dilation, pool, prior, alpha, alphas, folds, rule, seed, color, penalize_intercept, gamma,
+    components, window, max_iterations, nonzeros, tolerance, dtype, block
         As in `mrdist.plan`.
     workers, max_memory
         As in `mrdist.plan`.

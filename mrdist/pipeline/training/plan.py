@@ -59,7 +59,8 @@ def measure_reading(lesson: Lesson, workload: Workload, plan: Plan) -> tuple[flo
     n_bytes = block_bytes(replace(workload, n_stored=slab), middle, slab)
     starts = cycle(range(0, workload.n_stored - slab + 1, slab))
     mapping = lesson.source if workload.n_sources else lesson.target, lesson.target
-    reader = BandReader(images, [mapping], workload.field, middle, slab)
+    summed = middle.lenders(workload.pool, images.shape)
+    reader = BandReader(images, [mapping], workload.field, summed, slab)
 
     def read(start: int) -> None:
         for band in range(reader.n_bands):

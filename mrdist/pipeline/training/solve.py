@@ -11,7 +11,7 @@ from mrdist.arguments import Address, plain_arguments, shared_arguments
 from mrdist.execution import peak_memory
 from mrdist.geometry import Shape, block_grid
 from mrdist.methods.lesson import check_choices, versions
-from mrdist.methods.masked.solving import solve_block, warm_up
+from mrdist.methods.masked.solving import solve_block, warm_up_for
 from mrdist.methods.options import check_options, choose_field
 from mrdist.methods.training import Trained, TrainReport, already_trained, trained
 from mrdist.planning import Cut, StoredSums, plan_solving
@@ -39,6 +39,8 @@ def solve(
     alpha: float = 0.4,
     receptive_field: int | None = None,
     dilation: int | None = None,
+    pool: int = 0,
+    prior: str = "zero",
     penalize_intercept: bool = True,
     dtype: str = "float32",
     weights_storage_options: StorageOptions = None,
@@ -52,7 +54,7 @@ def solve(
         A statistics store, see `mrdist.accumulate`.
     weights_url
         Where the weights go. An unfinished store is resumed; a complete one is left unchanged.
-    alpha, penalize_intercept
+    alpha, pool, prior, penalize_intercept
         As in `mrdist.MaskedRegression`.
     receptive_field, dilation
         A field whose taps are taps of the store's; by default the store's own.
@@ -78,7 +80,7 @@ def solve(
         If the cluster cannot be used.
     """
     check_choices("shared", dtype=dtype)
-    chosen = check_options({"alpha": alpha, "penalize_intercept": penalize_intercept})
+    chosen = check_options({"alpha": alpha, "penalize_intercept": penalize_intercept, "pool": pool, "prior": prior})
     run = run_options(
         statistics_url,
         weights_url,
@@ -115,6 +117,7 @@ def solve(
         weight_itemsize=np.dtype(dtype).itemsize,
         weight_chunk=chunk_side(accumulation.shape),
         n_inputs=accumulation.n_inputs,
+        pool=training.pool,
     )
     work = _Solving(statistics, training, sums, run)
     cut = work.plan(run.block)
@@ -151,7 +154,7 @@ class _Solving(Work[TrainOutput, Trained]):
     @property
     def prepare(self) -> Callable[[], None]:
         """What compiles the kernels."""
-        return warm_up
+        return warm_up_for(self.training)
 
     def phases(self, output: TrainOutput, cut: Cut) -> Iterator[Phase]:
         """Yield the one phase."""
@@ -170,10 +173,6 @@ def _solve_block(task: Task) -> int:
     """Do one block from reading to writing; return the process's peak of resident bytes."""
     output = TrainOutput.open(task.output.url, task.output.options)
     training = output.training
-    statistics = Statistics.open(task.source.url, task.source.options).read(task.block)
-    assert training.alpha is not None
-    solution = solve_block(
-        statistics.restrict(training.field), training.alpha, task, penalize_intercept=training.penalize_intercept
-    )
-    output.write_block(task.index, task.block, solution)
+    statistics = Statistics.open(task.source.url, task.source.options).read(training.lenders(task.block))
+    output.write_block(task.index, task.block, solve_block(statistics.restrict(training.field), training, task))
     return peak_memory()

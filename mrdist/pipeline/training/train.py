@@ -41,16 +41,16 @@ def train(
         regression on the whole image; ``kernel``: the same with a Gaussian kernel; ``pca``: regression on principal
         components; ``rrr``: reduced-rank ridge regression; ``l1`` and ``l0``: LASSO and orthogonal matching pursuit on
         the whole image; ``mean``: the mean target, for every input. An option that a method does not have is an error.
-    receptive_field, dilation, alpha, color, penalize_intercept
+    receptive_field, dilation, pool, prior, alpha, color, penalize_intercept
         As in `mrdist.MaskedRegression`, whose defaults they have (of kernel, ``alpha`` is 0.01; of l1, 0.001
         in the convention of `mrdist.baselines.estimators.LassoRegression`). With ``alpha="cv"``,
-        cross-validation chooses the penalty, and the field where ``receptive_field`` or ``dilation`` are several, all
-        from one pass over the images.
+        cross-validation chooses the penalty, and field and pool where ``receptive_field``, ``dilation`` or ``pool`` are
+        several, all from one pass over the images.
     alphas, folds, rule, seed
         Of the cross-validation: penalties to try, ten from 0.001 to 30 by default (l2, rrr to 3000, kernel from 1e-6);
         number of folds, 5 by default, of people drawn by ``seed``, 0 by default; and the rule of choice: the least mean
         error over the folds (``"min"``, the default), the simplest candidate within one standard error of it
-        (``"1se"``: the smallest field, then the largest alpha), or for every output pixel its own best alpha
+        (``"1se"``: the smallest field, then the largest pool and alpha), or for every output pixel its own best alpha
         (``"pixel"``, of mr and pixel alone). l1 and l0 are tried on some 256 output pixels spread over the image.
     gamma
         Of the Gaussian kernel, see `mrdist.baselines.global_estimators.GaussianRidge`.

@@ -71,6 +71,7 @@ class Model(BaseModel):
     target: Annotated[str | None, Field(description="Label of the outputs.")] = None
     receptive_field: int | None = None
     dilation: int | None = None
+    pool: Annotated[int | None, Field(description="Pixels on every side that lend their sums, if any.")] = None
     alpha: Annotated[float | str | None, Field(description="Null if every pixel has its own.")] = None
     color: str | None = None
     shape: Annotated[Pair | None, Field(description="Height and width in pixels.")] = None
@@ -327,7 +328,7 @@ def _description_of(catalog: Catalog, name: str) -> dict[str, Any]:
 def _summary(catalog: Catalog, name: str, described: dict[str, Any]) -> dict[str, Any]:
     training = described["training"]
     method = training.get("method", DEFAULT_METHOD)
-    same = ("source", "target", "receptive_field", "dilation", "alpha", "color")
+    same = ("source", "target", "receptive_field", "dilation", "pool", "alpha", "color")
     summary = {key: training.get(key) for key in same} | {
         "name": name,
         "complete": described["complete"],

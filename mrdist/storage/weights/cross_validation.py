@@ -49,8 +49,8 @@ class Search:
 
     Attributes
     ----------
-    receptive_field, dilation
-        Of every field to try.
+    receptive_field, dilation, pool
+        Of every model to try: a field, and the radius over which its sums are pooled; no pool stands for 0 of all.
     alphas
         Penalties to try with each, ascending.
     folds, seed
@@ -68,26 +68,39 @@ class Search:
     seed: int
     rule: str
     subjects: str
+    pool: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, attribute: Mapping[str, Any]) -> Search:
         """Return what an attribute ``cross_validation`` says."""
-        values: dict[str, Any] = {name: attribute[name] for name in cls.__dataclass_fields__}
+        values: dict[str, Any] = {name: attribute[name] for name in cls.__dataclass_fields__ if name in attribute}
         values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what goes into the attribute ``cross_validation``."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        said = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        if not self.pool:
+            del said["pool"]  # as it was before there were pools
+        return said
 
     @property
-    def fields(self) -> list[ReceptiveField]:
-        """The fields to try."""
-        return [ReceptiveField(*pair) for pair in zip(self.receptive_field, self.dilation, strict=True)]
+    def models(self) -> list[tuple[ReceptiveField, int]]:
+        """The fields to try, each with a pool."""
+        pools = self.pool or (0,) * len(self.receptive_field)
+        return [
+            (ReceptiveField(size, dilation), pool)
+            for size, dilation, pool in zip(self.receptive_field, self.dilation, pools, strict=True)
+        ]
+
+    @property
+    def field(self) -> ReceptiveField:
+        """The field that serves all of them."""
+        return common_field([field for field, _ in self.models])
 
     @property
     def n_columns(self) -> int:
-        """Errors kept of every field and fold: of each penalty, and of the pixels' own choices where they have one."""
+        """Errors kept of every model and fold: of each penalty, and of the pixels' own choices where they have one."""
         return len(self.alphas) + (self.rule == "pixel")
 
 
@@ -100,16 +113,17 @@ class SearchOutput:
         self.progress = progress
         attributes = check_format(group, url)
         self.search = Search.of(attributes["cross_validation"])
-        field = common_field(self.search.fields)
+        field = self.search.field
         self.training = MaskedTraining(
             **{
                 **attributes["training"],
                 "alpha": None,
                 "receptive_field": field.size,
                 "dilation": field.dilation,
+                "pool": max(self.search.pool, default=0),
             }
         )
-        """The training to come, with the field that serves all fields that are tried."""
+        """The training to come, with the field and the pool whose sums serve all that are tried."""
 
     @classmethod
     def open(cls, url: str, storage_options: StorageOptions) -> SearchOutput:
@@ -136,9 +150,9 @@ class SearchOutput:
         total
             Sums over all images.
         errors
-            Sums of squared errors over tiles of `chunk_side` pixels, shape (tile y, tile x, field, column, fold).
+            Sums of squared errors over tiles of `chunk_side` pixels, shape (tile y, tile x, model, column, fold).
         best
-            Which penalty every pixel chooses, shape (field, group, y, x), for the rule ``pixel``.
+            Which penalty every pixel chooses, shape (model, group, y, x), for the rule ``pixel``.
         """
         side = chunk_side(self.training.shape)
         with store_errors(self._url):
@@ -163,20 +177,21 @@ class SearchOutput:
                 self._array("best")[..., *block.slices]
 
     def read_total(self, index: int, block: Block) -> SufficientStatistics:
-        """Return the sums over all images that a block has kept."""
+        """Return the sums over all images that a block has kept, of all pixels that lend to it."""
         field = self.training.field
-        window = block.grown(field.halo).shape
+        summed = self.training.lenders(block)
+        window, inside = summed.grown(field.halo).shape, summed.shape
         with store_errors(self._url):
             sums: dict[str, Any] = {
                 name: np.asarray(self._array(name)[index, ..., : shape[0], : shape[1]])
-                for name, shape in zip(_MAPS, (window, block.shape, window, block.shape, block.shape), strict=True)
+                for name, shape in zip(_MAPS, (window, inside, window, inside, inside), strict=True)
             }
         n_rows = self.training.n_images * self.training.rows_per_image
         unit: Any = self._scratch.attrs["unit"]
         return SufficientStatistics(field=field, unit=unit, n_rows=n_rows, **sums)
 
     def errors(self) -> npt.NDArray[np.float64]:
-        """Return the sums of squared errors over all pixels, tile by tile in raster order, as (field, column, fold)."""
+        """Return the sums of squared errors over all pixels, tile by tile in raster order, as (model, column, fold)."""
         with store_errors(self._url):
             tiles = self._array("errors")
             total = np.zeros(tiles.shape[2:])
@@ -194,13 +209,14 @@ class SearchOutput:
         Parameters
         ----------
         mse
-            Mean squared error, shape (field, alpha, fold).
+            Mean squared error, shape (model, alpha, fold).
         se
-            Standard error of its mean over the folds, shape (field, alpha).
+            Standard error of its mean over the folds, shape (model, alpha).
         n_images
             Of every fold.
         chosen
-            ``receptive_field``, ``dilation`` and ``alpha`` (None where every pixel has its own), and how good it is.
+            ``receptive_field``, ``dilation``, ``pool`` where there are several, ``alpha`` (None where every pixel has
+            its own), and how good it is.
 
         Returns
         -------
@@ -212,13 +228,13 @@ class SearchOutput:
                 if name != SEARCH:
                     del self._group[name]
             attributes = check_format(self._group, self._url)
-            picked = {name: chosen[name] for name in ("receptive_field", "dilation", "alpha")}
+            picked = {name: chosen[name] for name in ("receptive_field", "dilation", "pool", "alpha") if name in chosen}
             training = MaskedTraining(**{**attributes["training"], **picked})
-            write_table(self._group, self.search.alphas, mse, se, n_images, self.search.fields)
+            write_table(self._group, self.search.alphas, mse, se, n_images, self.search.models)
             create_arrays(self._group, training.arrays)
             self._group.attrs["mrdist"] = {
                 **attributes,
-                "training": asdict(training),
+                "training": training.to_dict(),
                 "cross_validation": {**self.search.to_dict(), "chosen": dict(chosen)},
             }
             progress = Progress.begin(self._group, training.shape, self.progress.block)
@@ -226,7 +242,7 @@ class SearchOutput:
 
     def read_alpha(self, training: MaskedTraining, block: Block) -> npt.NDArray[np.float64]:
         """Return the penalties that the pixels of a block have chosen, shape (group, y, x)."""
-        number = self.search.fields.index(training.field)
+        number = self.search.models.index((training.field, training.pool))
         with store_errors(self._url):
             best = np.asarray(self._array("best")[number, ..., *block.slices])
         return np.asarray(np.array(self.search.alphas)[best])
@@ -295,7 +311,7 @@ def search_output(
             storage_options,
             "weights",
             layout=training.layout,
-            training={**asdict(training), "alpha": None},
+            training={**training.to_dict(), "alpha": None},
             cross_validation=search.to_dict(),
         )
         scratch = group.create_group(SEARCH, attributes={"unit": unit})
@@ -314,10 +330,11 @@ def _scratch_arrays(training: MaskedTraining, search: Search, unit: int, block: 
     """Yield what the first phase keeps: errors of tiles, what every pixel chooses, and sums of blocks."""
     sums = dtype_of_sums(training.n_images * training.rows_per_image, unit)
     (height, width), n_groups = training.shape, training.n_groups
-    field, side = common_field(search.fields), chunk_side(training.shape)
+    field, side = search.field, chunk_side(training.shape)
     inside = min(block[0], height), min(block[1], width)
-    window = inside[0] + field.reach, inside[1] + field.reach
-    table = {"field": len(search.fields), "column": search.n_columns, "fold": search.folds}
+    summed = min(inside[0] + 2 * training.pool, height), min(inside[1] + 2 * training.pool, width)
+    window = summed[0] + field.reach, summed[1] + field.reach
+    table = {"model": len(search.models), "column": search.n_columns, "fold": search.folds}
     yield ArraySpec(
         "errors",
         {"tile_y": -(-height // side), "tile_x": -(-width // side), **table},
@@ -326,7 +343,7 @@ def _scratch_arrays(training: MaskedTraining, search: Search, unit: int, block: 
         compressors=UNCOMPRESSED,
     )
     if search.rule == "pixel":
-        kept = {"field": len(search.fields), "group": n_groups}
+        kept = {"model": len(search.models), "group": n_groups}
         axes, chunks = {**kept, "y": height, "x": width}, (*kept.values(), *inside)
         yield ArraySpec("best", axes, np.uint16, chunks, compressors=UNCOMPRESSED)
     n_blocks = -(-height // block[0]) * -(-width // block[1])
@@ -334,10 +351,10 @@ def _scratch_arrays(training: MaskedTraining, search: Search, unit: int, block: 
     pairs = {"pair": n_groups * training.n_inputs**2}
     shapes: tuple[tuple[str, dict[str, int], Shape], ...] = (
         ("lag", {**pairs, "shift": field.n_lags}, window),
-        ("cross", {**pairs, "offset": field.n_offsets}, inside),
+        ("cross", {**pairs, "offset": field.n_offsets}, summed),
         ("source_sum", planes, window),
-        ("target_sum", planes, inside),
-        ("target_square", planes, inside),
+        ("target_sum", planes, summed),
+        ("target_square", planes, summed),
     )
     for name, maps, rectangle in shapes:
         lengths = tuple(maps.values())

@@ -24,7 +24,7 @@ def write_table(
     mse: npt.NDArray[np.float64],
     se: npt.NDArray[np.float64],
     n_images: npt.NDArray[np.int64],
-    fields: Sequence[ReceptiveField] = (),
+    models: Sequence[tuple[ReceptiveField, int]] = (),
     *,
     parameter: str = "alpha",
 ) -> None:
@@ -37,13 +37,13 @@ def write_table(
     candidates
         Penalties (or what else ``parameter`` is) that were tried, ascending.
     mse
-        Mean squared error on the images held out, shape (field, candidate, fold); 1 = white.
+        Mean squared error on the images held out, shape (model, candidate, fold); 1 = white.
     se
-        Standard error of its mean over the folds, shape (field, candidate).
+        Standard error of its mean over the folds, shape (model, candidate).
     n_images
         Images of every fold.
-    fields
-        Receptive fields that were tried, if the method has any; otherwise the axis has one entry.
+    models
+        Receptive fields and pools that were tried, if the method has any; otherwise the axis ``field`` has one entry.
     parameter
         ``alpha``, or ``nonzeros`` of l0: name of the axis of candidates.
     """
@@ -54,9 +54,11 @@ def write_table(
         parameter: (np.array(candidates), (parameter,)),
         "n_images": (n_images, ("fold",)),
     }
-    if fields:
-        columns["receptive_field"] = np.array([field.size for field in fields]), ("field",)
-        columns["dilation"] = np.array([field.dilation for field in fields]), ("field",)
+    if models:
+        columns["receptive_field"] = np.array([field.size for field, _ in models]), ("field",)
+        columns["dilation"] = np.array([field.dilation for field, _ in models]), ("field",)
+    if any(pool for _, pool in models):
+        columns["pool"] = np.array([pool for _, pool in models]), ("field",)
     for name, (values, dimensions) in columns.items():
         table.create_array(
             name,
@@ -77,7 +79,7 @@ def open_table(group: zarr.Group) -> xr.Dataset | None:
     import xarray as xr  # brings pandas, which a worker does not need
 
     with xr.open_zarr(group.store, group=_NAME, consolidated=False) as dataset:
-        names = [name for name in ("receptive_field", "dilation", "n_images") if name in dataset]
+        names = [name for name in ("receptive_field", "dilation", "pool", "n_images") if name in dataset]
         table: xr.Dataset = dataset.set_coords(names).load()
     return table
 
@@ -87,7 +89,7 @@ def table_rows(group: zarr.Group) -> list[dict[str, Any]] | None:
     table = open_table(group)
     if table is None:
         return None
-    fields = [name for name in ("receptive_field", "dilation") if name in table]
+    fields = [name for name in ("receptive_field", "dilation", "pool") if name in table]
     parameter = str(table["mse"].dims[1])
     return [
         {name: int(table[name][field]) for name in fields}

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from mrdist.geometry import Block, ReceptiveField
 from mrdist.moments import check_values
-from mrdist.solvers import Solution
+from mrdist.solvers import Prior, Solution
 from mrdist.storage.access.arrays import ArraySpec
 from mrdist.storage.access.urls import store_errors
 from mrdist.storage.weights.output import Training, WeightsOutput, chunk_side
 from mrdist.storage.weights.reader import Codes, Model, WeightsReader
 from mrdist.synthesis import MaskedWeights
+
+_LATER = {"pool": 0, "prior": "zero"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +30,8 @@ class MaskedTraining(Training):
     ----------
     receptive_field, dilation, alpha, penalize_intercept
         As in `mrdist.MaskedRegression`; alpha is None where every pixel has its own.
+    pool, prior
+        Likewise. A stored training that does not say them, such as one of an earlier mrdist, has these defaults.
     """
 
     layout = "masked"
@@ -36,6 +40,17 @@ class MaskedTraining(Training):
     dilation: int
     alpha: float | None
     penalize_intercept: bool
+    pool: int = 0
+    prior: Prior = "zero"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what goes into the attribute ``training``: without pool and prior, what it was before these."""
+        said = super().to_dict()
+        return {name: value for name, value in said.items() if name not in _LATER or value != _LATER[name]}
+
+    def lenders(self, block: Block) -> Block:
+        """Return the pixels whose sums a block of output pixels needs."""
+        return block.lenders(self.pool, self.shape)
 
     @property
     def field(self) -> ReceptiveField:

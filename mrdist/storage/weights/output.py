@@ -39,6 +39,8 @@ from mrdist.storage.making.progress import Progress, remove_progress
 from mrdist.storage.weights.cv_table import write_table
 
 DEFAULT_METHOD = "mr"
+_UNSAID = {"method": DEFAULT_METHOD, "pool": 0, "prior": "zero"}
+"""What a stored training means that does not say it."""
 _STRIP_BYTES = 16 << 20
 """Of an error map, read at once when its scores are taken."""
 
@@ -93,6 +95,10 @@ class Training(MappedImages):
     width: int
     n_channels: int
     n_images: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what goes into the attribute ``training``."""
+        return asdict(self)
 
     def array_of_pixels(self, name: str, dtype: npt.DTypeLike, **axes: int) -> ArraySpec:
         """Return an array over the output pixels, once an output channel unless all share their weights.
@@ -187,7 +193,7 @@ class WeightsOutput:
                 return None
         clear_output(url, storage_options, kind="weights", overwrite=overwrite)
         with store_errors(url):
-            group = create_group(url, storage_options, "weights", layout=training.layout, training=asdict(training))
+            group = create_group(url, storage_options, "weights", layout=training.layout, training=training.to_dict())
             create_arrays(group, arrays)
             return cls(url, group, Progress.begin(group, training.shape, block), training)
 
@@ -290,7 +296,7 @@ def resume_output(url: str, storage_options: StorageOptions) -> tuple[zarr.Group
 
 def as_asked(training: Mapping[str, Any], search: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return a stored training as its user asked for it: with the candidates of a search instead of its choice."""
-    described = {"method": DEFAULT_METHOD} | dict(training)
+    described = _UNSAID | dict(training)
     if search is None:
         return described
     asked = {name: value for name, value in search.items() if name != "chosen"}

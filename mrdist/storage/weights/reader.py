@@ -285,8 +285,8 @@ class WeightsReader(ABC):
             If the method has no weights of pixels.
         """
         raise ParameterError(
-            f"{redact(self.url)} was trained by the method {self.training.method}, but only mappings trained by mr or "
-            "pixel can be refined; use one of those, or leave the refinement out."
+            f"{redact(self.url)} was trained by the method {self.training.method}, but only mappings with receptive "
+            "fields can be refined; use one of those, or leave the refinement out."
         )
 
     def _read(self, name: str, block: Block) -> Any:

@@ -71,10 +71,18 @@ class GlobalTraining(Training):
     @property
     def n_components(self) -> int:
         """Codes of an image's channel."""
-        return 0 if self.method == "mean" else self.components or self.n_rows
+        return self.components or (0 if self.alpha is None else self.n_rows)
 
-    def arrays(self, image_dtype: npt.DTypeLike) -> list[ArraySpec]:
-        """Return the layout of the weights; the basis of the methods that keep the source images has their dtype."""
+    def arrays(self, image_dtype: npt.DTypeLike, *, with_norms: bool = False) -> list[ArraySpec]:
+        """Return the layout of the weights.
+
+        Parameters
+        ----------
+        image_dtype
+            Of the source images, which are the basis unless there are components.
+        with_norms
+            Whether there are squared norms of the source images, of which a Gaussian kernel is made.
+        """
         maps = [self.array_of_pixels("intercept", self.dtype), *self.error_maps]
         if not self.n_components:
             return maps
@@ -83,7 +91,7 @@ class GlobalTraining(Training):
             return [*maps, self.array_of_pixels("basis", self.dtype, component=self.components)]
         lead = {} if self.color == "shared" else {"channel": self.n_channels}
         rows, components = {"row": self.n_rows}, {"component": self.n_components}
-        norms = [ArraySpec("norms", lead | rows, np.float64)] if self.method == "kernel" else []
+        norms = [ArraySpec("norms", lead | rows, np.float64)] if with_norms else []
         height, width = (min(chunk_side(self.shape), size) for size in self.shape)
         image = height * width * self.n_channels * np.dtype(image_dtype).itemsize
         return [
@@ -270,7 +278,7 @@ class GlobalReader(WeightsReader):
         if training.components is None:
             unit = gram_unit(dtype)
             total = total / (unit * gram_unit(self._group["basis"].dtype))  # type: ignore[union-attr]
-            if training.method == "kernel":
+            if "norms" in self._group:
                 gamma, own = self.attributes["gamma"], self._whole("norms", 1)
                 total = np.stack(
                     [gaussian(k, n / unit**2, m, gamma) for k, n, m in zip(total, norms, own, strict=True)]
@@ -364,4 +372,7 @@ class GlobalModel(Model):
 
     def to_scipy(self) -> Any:
         """Raise ParameterError: the weights are dense."""
-        raise ParameterError(f"weights of method {self.method} are dense, not sparse; export those of mr, l1 or l0.")
+        raise ParameterError(
+            f"weights of method {self.method} are dense, not sparse; export a mapping with receptive fields, or one of "
+            "learned sparsity."
+        )

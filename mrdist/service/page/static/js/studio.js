@@ -87,7 +87,7 @@ const synthesise = latest(async () => {
 });
 
 function tellReadout({ alignment, warning, timing, total }) {
-  const how = { aligned: "already aligned", points: "located by the pupils", landmarks: "located by landmarks", registration: "located by likeness" }[alignment];
+  const how = { aligned: "already aligned", points: "located by the pupils", landmarks: "located by landmarks", detection: "found by the detector", registration: "located by likeness" }[alignment];
   facts($("readout"), [
     ["Picture", `${Math.round(picture.bitmap.width / picture.scale)} × ${Math.round(picture.bitmap.height / picture.scale)}`],
     ["Face", how],

@@ -20,10 +20,12 @@ export const hasField = (model) => model.layout === "masked";
 export const hasWeights = (model) => hasField(model) || model.layout === "sparse";
 
 /** A receptive field, or several to choose from: "3 × 3, dilation 2". */
-export function fieldName({ receptive_field: sides, dilation }) {
+export function fieldName({ receptive_field: sides, dilation, pool }) {
   if (sides === undefined || sides === null) return null;
-  const apart = [dilation ?? []].flat();
-  return [sides].flat().map((side) => `${side} × ${side}`).join(" or ") + (apart.some((taps) => taps > 1) ? `, dilation ${apart.join(" or ")}` : "");
+  const [apart, pools] = [[dilation ?? []].flat(), [pool ?? []].flat()];
+  return [sides].flat().map((side) => `${side} × ${side}`).join(" or ")
+    + (apart.some((taps) => taps > 1) ? `, dilation ${apart.join(" or ")}` : "")
+    + (pools.some((reach) => reach > 0) ? `, pool ${pools.join(" or ")}` : "");
 }
 
 /** How a model is trained: its method, and its receptive field if the method has a choice of them, which says enough of the usual method. */
