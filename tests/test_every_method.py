@@ -37,7 +37,7 @@ TRAININGS = {
 # Objects whose writing belongs to a step of a training.
 SEARCHED = "/search/progress/done/c/"
 SUMMED = "/progress/gram/summed/c/"
-WARPED = "/progress/warping/done/c/"
+WARPED = "/w.zarr/warping/done/c/"
 OPERATORS = "/progress/operators/errors/c/"
 ERRORS = "/progress/errors/c/"
 CHOSEN = "/cv/n_images/c/"
@@ -49,7 +49,7 @@ STEPS_OF = {  # by the folder of the methods; the steps of a search are left out
     "whole": [SUMMED, CHOSEN, OPERATORS, SOLVED],
     "reduced_rank": [SUMMED, CHOSEN, OPERATORS, SOLVED],
     "sparse": [ERRORS, CHOSEN, SOLVED, LAID_OUT],
-    "morph": [WARPED, SOLVED],
+    "morph": [WARPED, SEARCHED, CHOSEN, SOLVED],
 }
 
 

@@ -15,27 +15,22 @@ from mrdist.errors import DataError
 from mrdist.execution import peak_memory
 from mrdist.geometry import Block, Shape
 from mrdist.methods.lesson import Lesson
-from mrdist.methods.masked.plan import describe_training, plan_blocks, workload_of
-from mrdist.methods.masked.solving import solve_block, warm_up_for
-from mrdist.methods.masked.sums import sum_images
-from mrdist.methods.training import TrainingWork
+from mrdist.methods.masked.phases import masked_work
+from mrdist.methods.training import Trained, TrainingWork
 from mrdist.methods.whole.phases import read_rows
 from mrdist.moments import unit_of
 from mrdist.morphing.landmark_sums import ShapeSums, is_open
 from mrdist.morphing.morph import to_canonical
 from mrdist.morphing.mouths import MouthRegion, MouthSums
 from mrdist.morphing.shapes import Shapes
-from mrdist.planning import BASE_MEMORY, Cut, Plan, block_bytes
+from mrdist.planning import BASE_MEMORY, Cut, Plan
 from mrdist.running.phases import Phase
 from mrdist.running.tasks import Place, RunOptions, Task
 from mrdist.storage import Images, redact
 from mrdist.storage.images.writer import chunk_shape
-from mrdist.storage.weights.morph import (
-    MorphOutput,
-    MorphTraining,
-    read_back_warped,
-    warped_dtype,
-)
+from mrdist.storage.weights.cross_validation import SearchOutput
+from mrdist.storage.weights.masked import MorphTraining, TrainOutput
+from mrdist.storage.weights.morph import Warping, read_back_warped, warped_dtype
 from mrdist.storage.weights.morph_reader import landmarks_of
 
 _SLAB = 4096  # pairs whose landmarks are summed at a time
@@ -43,8 +38,13 @@ _SLAB = 4096  # pairs whose landmarks are summed at a time
 Points = npt.NDArray[np.float32]
 
 
-class MorphWork(TrainingWork[MorphOutput]):
-    """A training of the method ``morph``; options are those of `describe_training`."""
+class MorphWork(TrainingWork[TrainOutput | SearchOutput]):
+    """A training of the method ``morph``; options are those of masked regression, but for its prior.
+
+    The work of the regression on warped pairs is that of masked regression.
+    """
+
+    _regression: Any  # whose description and sizes are set here
 
     def __init__(self, lesson: Lesson, run: RunOptions, **options: Any) -> None:
         source, target = _landmarks(lesson)
@@ -55,34 +55,34 @@ class MorphWork(TrainingWork[MorphOutput]):
                 "photographs that show them, with --align landmarks."
             )
         super().__init__(replace(lesson, rows=lesson.rows[there]), run)
-        described = describe_training(self.lesson, prior="identity", **options)
-        points = np.ascontiguousarray(np.stack([source[there], target[there]]), dtype="<f4")
-        self.training = MorphTraining(
-            **asdict(described),
-            landmarks=hashlib.sha256(points.tobytes()).hexdigest(),
-            scheme=str(lesson.images.landmark_scheme),
+        self._points = np.ascontiguousarray(np.stack([source[there], target[there]]), dtype="<f4")
+        self._regression = masked_work(self.lesson, run, prior="identity", **options)
+        self.counted = self._regression.counted
+        images = self.lesson.images
+        self.training = self._regression.training = MorphTraining(
+            **asdict(self._regression.training),
+            landmarks=hashlib.sha256(self._points.tobytes()).hexdigest(),
+            scheme=str(images.landmark_scheme),
             n_points=source.shape[1],
         )
-        images = self.lesson.images
-        self._points = points
         dtype = warped_dtype(images.dtype)
         chunks = chunk_shape(self.n_images, images.shape, images.n_channels, dtype.itemsize)
-        self.workload = replace(
-            workload_of(images, self.training, self.training.field, self.training.pool),
-            itemsize=dtype.itemsize,
-            chunks=chunks,
-            n_stored=self.n_images,
+        self.workload = self._regression.workload = replace(
+            self._regression.workload, itemsize=dtype.itemsize, chunks=chunks, n_stored=self.n_images
         )
 
     def plan(self, block: Shape | None) -> Plan:
         """Cut the work into blocks."""
-        plan = plan_blocks(self.run, self.workload, block)
+        plan: Plan = self._regression.plan(block)
         images, run = self.lesson.images, self.workload.chunks[0]
         pixels = prod(images.shape) * images.n_channels
         # a run of images as they are and as they are warped, what is decoded at once, and an image in floats
         warping = BASE_MEMORY + run * pixels * (2 * images.dtype.itemsize + self.workload.itemsize) + 40 * pixels
         return replace(
-            plan, peak_memory=max(plan.peak_memory, warping), bytes_read=plan.bytes_read + self._bytes_to_warp
+            plan,
+            peak_memory=max(plan.peak_memory, warping),
+            bytes_read=plan.bytes_read + self._bytes_to_warp,
+            bytes_written=plan.bytes_written + 2 * self.n_images * pixels * self.workload.itemsize,
         )
 
     @property
@@ -91,45 +91,48 @@ class MorphWork(TrainingWork[MorphOutput]):
         read = images.n_read(self.lesson.rows)
         return 2 * read * prod(images.shape) * images.n_channels * images.dtype.itemsize
 
-    def begin(self, cut: Cut) -> MorphOutput | None:
+    def begin(self, cut: Cut) -> TrainOutput | SearchOutput | None:
         """Begin or resume the weights store."""
-        return MorphOutput.begin(
-            self.run.output.url, self.training, self.training.arrays, cut.block, **self.run.opening
-        )
+        output: TrainOutput | SearchOutput | None = self._regression.begin(cut)
+        return output
 
     @property
-    def prepare(self) -> Callable[[], None]:
+    def prepare(self) -> Callable[[], None] | None:
         """What compiles the kernels."""
-        return warm_up_for(self.training)
+        prepare: Callable[[], None] | None = self._regression.prepare
+        return prepare
 
-    def phases(self, output: MorphOutput, cut: Cut) -> Iterator[Phase]:
-        """Yield the warping of the pairs, which begins with their shapes, and the regression on them."""
-        assert isinstance(cut, Plan)
-        options, shapes = self.run.output.options, output.shapes
+    def phases(self, output: TrainOutput | SearchOutput, cut: Cut) -> Iterator[Phase]:
+        """Yield the warping of the pairs, which begins with their shapes, and what the regression on them does."""
+        warping = Warping.open(self.run.output.url, self.run.output.options)
+        shapes = warping.shapes
         if shapes is None:
             shapes = self._shapes()
-            output.write_shapes(shapes)
-        region = MouthRegion.of(shapes)
-        run = output.begin_warping(self.lesson.images, self.lesson.rows, region, options)
+            warping.write_shapes(shapes)
+        run = warping.begin(self.lesson.images, self.lesson.rows, MouthRegion.of(shapes))
         frame, starts = Block(0, 0, *self.lesson.images.shape), range(0, self.n_images, run)
         bytes_read = self._bytes_to_warp / len(starts)
         yield Phase(
             "warping",
             _warp_run,
             self.tasks([frame] * len(starts), run),
-            output.warped,
+            warping.done,
             read_back_warped,
             bytes_read=lambda _: bytes_read,
         )
-        output.finish_warping(region, options)
-        warped = Place(output.warped_url, options)
-        yield Phase(
-            "training",
-            _train_block,
-            [replace(task, source=warped) for task in self.blocks(cut, cut.slab)],
-            output.progress.done,
-            bytes_read=lambda task: block_bytes(self.workload, task.block, task.slab),
-        )
+        warping.finish()
+        warped = Place(warping.images_url, self.run.output.options)
+        for phase in self._regression.phases(output, cut):
+            yield replace(phase, tasks=[replace(task, source=warped) for task in phase.tasks])
+
+    def finish(self, output: Any) -> Trained:
+        """Complete the weights store."""
+        warping = Warping.open(self.run.output.url, self.run.output.options)
+        shapes = warping.shapes
+        assert shapes is not None
+        warping.settle(MouthRegion.of(shapes))
+        trained: Trained = self._regression.finish(output)
+        return trained
 
     def _shapes(self) -> Shapes:
         lips, (source, target) = self.training.lips, self._points
@@ -149,9 +152,9 @@ def _landmarks(lesson: Lesson) -> tuple[Points, Points]:
 
 def _warp_run(task: Task) -> int:
     """Warp a run of pairs; return the process's peak of resident bytes."""
-    output = MorphOutput.open(task.output.url, task.output.options)
+    warping = Warping.open(task.output.url, task.output.options)
     images = Images.open(task.source.url, task.source.options)
-    training, shapes = output.training, output.shapes
+    training, shapes = warping.training, warping.shapes
     assert shapes is not None
     region = MouthRegion.of(shapes)
     lesson = Lesson(
@@ -176,7 +179,7 @@ def _warp_run(task: Task) -> int:
         opened = is_open(points[training.target], training.lips)
         mouths = pairs[training.target][opened][:, *region.window.slices]
         sums = MouthSums.zeros(region, images.n_channels).update(mouths, region)
-    output.write_warped(task.index, start, pairs, sums, task.output.options)
+    warping.write(task.index, start, pairs, sums)
     return peak_memory()
 
 
@@ -198,21 +201,3 @@ def _rows(images: Images, training: MorphTraining) -> npt.NDArray[np.int64]:
 def _marked(points: Points) -> npt.NDArray[np.bool_]:
     """Return which images have all landmarks."""
     return np.asarray(np.isfinite(points).all(axis=(1, 2)))
-
-
-def _train_block(task: Task) -> int:
-    """Do one block from reading to writing; return the process's peak of resident bytes."""
-    output = MorphOutput.open(task.output.url, task.output.options)
-    images = Images.open(task.source.url, task.source.options)
-    training = output.training
-    statistics = sum_images(
-        images,
-        (training.source, training.target),
-        np.arange(images.n_images),
-        training.field,
-        training.lenders(task.block),
-        n_groups=training.n_groups,
-        slab=task.slab,
-    )
-    output.write_block(task.index, task.block, solve_block(statistics, training, task))
-    return peak_memory()

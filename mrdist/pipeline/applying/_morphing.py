@@ -8,7 +8,7 @@ import numpy.typing as npt
 from mrdist.datasets.detection import N_POINTS, REMEDY, find_faces, is_installed
 from mrdist.errors import LandmarkError
 from mrdist.storage.access.files import File
-from mrdist.storage.weights.morph import MorphTraining
+from mrdist.storage.weights.masked import MorphTraining
 from mrdist.storage.weights.morph_reader import MorphModel
 from mrdist.synthesis import to_pixels
 

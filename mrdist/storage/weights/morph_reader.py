@@ -21,8 +21,8 @@ from mrdist.morphing.shapes import Expression
 from mrdist.morphing.warps import IDENTITY
 from mrdist.storage.access.urls import array_of, redact, store_errors
 from mrdist.storage.images.reader import Images
-from mrdist.storage.weights.masked import MaskedReader, MaskedTraining
-from mrdist.storage.weights.morph import MOUTH, SHAPE, MorphTraining, read_shapes
+from mrdist.storage.weights.masked import MaskedReader, MaskedTraining, MorphTraining
+from mrdist.storage.weights.morph import MOUTH, SHAPE, read_shapes
 from mrdist.storage.weights.reader import Codes, Floats, Model
 
 if TYPE_CHECKING:
