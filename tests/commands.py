@@ -20,7 +20,16 @@ from forks import Fork
 
 from mrdist.datasets._face_landmarks import SCHEME, face_landmarks
 from mrdist.methods.registry import METHODS
-from mrdist.storage import Landmarks, create_images, finish_images, write_images, write_landmarks
+from mrdist.moments import padded_window
+from mrdist.storage import (
+    Images,
+    Landmarks,
+    WeightsReader,
+    create_images,
+    finish_images,
+    write_images,
+    write_landmarks,
+)
 
 MRDIST = str(Path(sys.executable).with_name("mrdist"))
 SECONDS = 120  # a command that takes longer hangs
@@ -162,6 +171,15 @@ def damage(store, name, change):
     metadata = json.loads(path.read_text())
     metadata["attributes"]["mrdist"][name] = change(metadata["attributes"]["mrdist"][name])
     path.write_text(json.dumps(metadata))
+
+
+def applied(weights, images, label):
+    """Return what a mapping of any method makes of all images of a label, shape (image, y, x, channel)."""
+    reader, store = WeightsReader.open(str(weights)), Images.open(str(images))
+    weights = reader.block(reader.frame)
+    pixels = store.reader().read(label, 0, store.n_images, reader.frame)
+    codes = reader.codes(store, label, np.arange(store.n_images))
+    return weights.predict(padded_window(pixels, weights.window), codes)
 
 
 def drawn_landmarks(n_images, height, width, n_labels=2):

@@ -67,22 +67,22 @@ class MorphWork(TrainingWork[TrainOutput | SearchOutput]):
         )
         dtype = warped_dtype(images.dtype)
         chunks = chunk_shape(self.n_images, images.shape, images.n_channels, dtype.itemsize)
-        self.workload = self._regression.workload = replace(
+        self._regression.workload = replace(
             self._regression.workload, itemsize=dtype.itemsize, chunks=chunks, n_stored=self.n_images
         )
 
     def plan(self, block: Shape | None) -> Plan:
         """Cut the work into blocks."""
         plan: Plan = self._regression.plan(block)
-        images, run = self.lesson.images, self.workload.chunks[0]
-        pixels = prod(images.shape) * images.n_channels
+        images, warped = self.lesson.images, self._regression.workload
+        pixels, run = prod(images.shape) * images.n_channels, warped.chunks[0]
         # a run of images as they are and as they are warped, what is decoded at once, and an image in floats
-        warping = BASE_MEMORY + run * pixels * (2 * images.dtype.itemsize + self.workload.itemsize) + 40 * pixels
+        warping = BASE_MEMORY + run * pixels * (2 * images.dtype.itemsize + warped.itemsize) + 40 * pixels
         return replace(
             plan,
             peak_memory=max(plan.peak_memory, warping),
             bytes_read=plan.bytes_read + self._bytes_to_warp,
-            bytes_written=plan.bytes_written + 2 * self.n_images * pixels * self.workload.itemsize,
+            bytes_written=plan.bytes_written + 2 * self.n_images * pixels * warped.itemsize,
         )
 
     @property
