@@ -18,8 +18,18 @@ from pathlib import Path
 import numpy as np
 from forks import Fork
 
+from mrdist.datasets._face_landmarks import SCHEME, face_landmarks
 from mrdist.methods.registry import METHODS
-from mrdist.storage import create_images, finish_images, write_images
+from mrdist.moments import padded_window
+from mrdist.storage import (
+    Images,
+    Landmarks,
+    WeightsReader,
+    create_images,
+    finish_images,
+    write_images,
+    write_landmarks,
+)
 
 MRDIST = str(Path(sys.executable).with_name("mrdist"))
 SECONDS = 120  # a command that takes longer hangs
@@ -163,7 +173,24 @@ def damage(store, name, change):
     path.write_text(json.dumps(metadata))
 
 
-def write_store(url, pixels, *, split=None, present=None):
+def applied(weights, images, label):
+    """Return what a mapping of any method makes of all images of a label, shape (image, y, x, channel)."""
+    reader, store = WeightsReader.open(str(weights)), Images.open(str(images))
+    weights = reader.block(reader.frame)
+    pixels = store.reader().read(label, 0, store.n_images, reader.frame)
+    codes = reader.codes(store, label, np.arange(store.n_images))
+    return weights.predict(padded_window(pixels, weights.window), codes)
+
+
+def drawn_landmarks(n_images, height, width, n_labels=2):
+    """Return landmarks of synthetic people: neutral in the first label, happy in the others."""
+    faces = ["neutral"] + ["happy"] * (n_labels - 1)
+    points = np.array([[face_landmarks(person, label) for label in faces] for person in range(n_images)])
+    pixels = (points * (width, height) - 0.5).astype(np.float32)
+    return Landmarks(pixels, np.ones(pixels.shape[:2], np.float32), SCHEME)
+
+
+def write_store(url, pixels, *, split=None, present=None, landmarks=True):
     """Write a complete images store through mrdist.storage; pixels by label, shape (image, y, x, channel)."""
     first = next(iter(pixels.values()))
     names = [f"image-{n}" for n in range(len(first))]
@@ -180,6 +207,8 @@ def write_store(url, pixels, *, split=None, present=None):
         chunks=(len(first), 8, 8),
     )
     checksum = np.stack([write_images(str(url), label, 0, images) for label, images in pixels.items()], axis=1)
+    if landmarks:
+        write_landmarks(str(url), drawn_landmarks(*first.shape[:3], len(pixels)))
     finish_images(
         str(url),
         present=np.ones(checksum.shape, dtype=bool) if present is None else present,

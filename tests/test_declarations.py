@@ -75,7 +75,7 @@ def test_what_an_estimator_has_fitted_is_saved_as_its_method(method, pixels, tmp
 @every_method
 def test_the_output_depends_on_the_input_as_declared(method, images, pixels, tmp_path):
     mrdist.train(images, tmp_path / "w.zarr", source="a", target="b", method=method, workers=0)
-    made = mrdist.open_weights(tmp_path / "w.zarr").predict(pixels["a"])
+    made = commands.applied(tmp_path / "w.zarr", images, "a")
     assert (np.ptp(made, axis=0).max() > 0) == METHODS[method].uses_input == looks({"method": method})
 
 

@@ -59,8 +59,7 @@ def trained(stores, tmp_path_factory):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_learns_the_same_at_every_depth(method, stores, trained):
-    images = {dtype: mrdist.open_images(url)["neutral"].values[-2:] for dtype, url in stores.items()}
-    outputs = {dtype: mrdist.open_weights(trained(method, dtype)).predict(images[dtype]) for dtype in stores}
+    outputs = {dtype: commands.applied(trained(method, dtype), url, "neutral")[-2:] for dtype, url in stores.items()}
     assert outputs["uint16"].shape == (2, HEIGHT, WIDTH, 1)
     assert np.abs(outputs["float32"] - outputs["uint16"]).max() < CLOSE
     # a rounding may lead l1 and l0 to other pixels

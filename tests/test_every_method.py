@@ -37,17 +37,19 @@ TRAININGS = {
 # Objects whose writing belongs to a step of a training.
 SEARCHED = "/search/progress/done/c/"
 SUMMED = "/progress/gram/summed/c/"
+WARPED = "/w.zarr/warping/done/c/"
 OPERATORS = "/progress/operators/errors/c/"
 ERRORS = "/progress/errors/c/"
 CHOSEN = "/cv/n_images/c/"
 SOLVED = "/w.zarr/progress/done/c/"
 LAID_OUT = "/w.zarr/indices/c/"
-PASSES = (SEARCHED, SUMMED, ERRORS, SOLVED)  # over all images: no part of one is done twice
+PASSES = (SEARCHED, SUMMED, ERRORS, WARPED, SOLVED)  # over all images: no part of one is done twice
 STEPS_OF = {  # by the folder of the methods; the steps of a search are left out where there is none
     "masked": [SEARCHED, CHOSEN, SOLVED],
     "whole": [SUMMED, CHOSEN, OPERATORS, SOLVED],
     "reduced_rank": [SUMMED, CHOSEN, OPERATORS, SOLVED],
     "sparse": [ERRORS, CHOSEN, SOLVED, LAID_OUT],
+    "morph": [WARPED, SEARCHED, CHOSEN, SOLVED],
 }
 
 
@@ -63,7 +65,7 @@ STEPS = {name: steps_of(name) for name in TRAININGS}
 
 
 # One of each kind is tried in every run of the tests, the others with the slow ones.
-QUICK = {"mr", "mr cv", "mr cv pooled", "l2 cv", "pca", "mean", "l1 window", "l0 cv", "rrr"}
+QUICK = {"mr", "mr cv", "mr cv pooled", "l2 cv", "pca", "mean", "l1 window", "l0 cv", "rrr", "morph"}
 
 
 def case(name, *more):

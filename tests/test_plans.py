@@ -32,7 +32,7 @@ SEARCH = {
     "alpha": {"alpha": "cv", "alphas": [0.1, 1.0], "folds": 2},
     "nonzeros": {"nonzeros": [1, 2], "folds": 2},
 }
-ABOUT = ("face_mask", "mean_face", "reference_points", "offsets")  # of any weights, and few bytes
+ABOUT = ("face_mask", "mean_face", "mean_landmarks", "reference_points", "offsets")  # of any weights, and few bytes
 TIMED = ("mr", "pixel", "mean")
 
 

@@ -27,7 +27,7 @@ from mrdist.running.phases import Work
 from mrdist.running.tasks import Place, RunOptions
 from mrdist.scoring import neg_mean_squared_error
 from mrdist.service.routes.comparisons import Comparison
-from mrdist.storage import Images, create_images, finish_images, write_images
+from mrdist.storage import Images, create_images, finish_images, write_images, write_landmarks
 from mrdist.storage.images.writer import write_rows
 
 SLOW = 0.3
@@ -52,6 +52,7 @@ def write(url, dtype=np.uint8, n_people=6):
     noise = np.random.default_rng(0).integers(1, 256, (2, n_people, *SHAPE, 1))
     for label, pixels in zip(("neutral", "happy"), noise, strict=True):
         write_images(url, label, 0, (pixels / 255 if np.dtype(dtype).kind == "f" else pixels).astype(dtype))
+    write_landmarks(url, commands.drawn_landmarks(n_people, *SHAPE))
     finish_images(url)
     return url
 

@@ -10,5 +10,6 @@ systems                 a pixel's system from its sums, and its training error
 lanes_tridiagonal       inner loops of the tridiagonalisation
 tridiagonal             one factorisation for many penalties
 lanes_synthesis         weights times windows
+warping                 displacements from points of control, and images looked up where they point
 ======================  ============================================================================
 """

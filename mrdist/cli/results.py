@@ -10,6 +10,7 @@ import click
 
 from mrdist.cli.options import (
     Numbers,
+    Strength,
     cluster_options,
     format_bytes,
     json_option,
@@ -29,12 +30,23 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("mrdist")
 
+strength_option = click.option(
+    "--strength",
+    type=Strength(),
+    help="Of morph, how strong the expression is: 0 gives the photograph, 1 is usual; own, each person's, of stores.",
+)
+mouth_option = click.option(
+    "--mouth", metavar="auto|open|closed", help="Of morph, what the mouth does; auto, the default, does what most do."
+)
+
 
 @click.command()
 @click.argument("weights")
 @click.argument("inputs", nargs=-1, required=True)
 @click.option("--out", required=True, metavar="DIR|URL", help="Folder for the pictures, or URL of the new store.")
 @refine_option
+@strength_option
+@mouth_option
 @click.option(
     "--points", type=Numbers(4), metavar="X1,Y1,X2,Y2", help="Pupils of the photograph in pixels, the left one first."
 )
@@ -117,6 +129,8 @@ def _print_synthesis(out: str, report: SynthesisReport | StoreSynthesisReport) -
     help="Split to score; by default all that have pairs.",
 )
 @refine_option
+@strength_option
+@mouth_option
 @click.option("--on", metavar="URL", help="Another images store to score, with people outside the dataset.")
 @click.option("--recognition", is_flag=True, help="Also score how well expression and person are recognised.")
 @cluster_options

@@ -36,6 +36,8 @@ class Method:
     shares_sums
         Whether mappings of the same people are trained together from shared sums, if their alpha is given: it then
         takes the options of masked regression.
+    needs_landmarks
+        Whether it is trained from, and applied to, images with landmarks alone.
     estimator
         Module and name of its class for images in memory, if there is one; what that has fitted can be saved.
     """
@@ -47,6 +49,7 @@ class Method:
     knows_joint: bool = False
     uses_input: bool = True
     shares_sums: bool = False
+    needs_landmarks: bool = False
     estimator: tuple[str, str] | None = None
 
     @property

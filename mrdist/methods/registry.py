@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mrdist.methods import masked, reduced_rank, sparse, whole
+from mrdist.methods import masked, morph, reduced_rank, sparse, whole
 from mrdist.methods.method import Method
 
 METHODS: dict[str, Method] = {
@@ -15,6 +15,7 @@ METHODS: dict[str, Method] = {
     "mean": whole.MEAN,
     "l1": sparse.L1,
     "l0": sparse.L0,
+    "morph": morph.MORPH,
 }
 METHODS_COMPARED = ("mr", "l2", "l1", "l0", "pixel", "identity")
 """What a comparison compares unless told otherwise: methods of the paper, and the input as it is."""

@@ -11,7 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -80,7 +80,7 @@ class Work(ABC, Generic[Output, Result]):
     run: RunOptions
     source: Place
     n_images: int
-    counted: ClassVar[str] = "training"
+    counted: str = "training"
 
     @abstractmethod
     def plan(self, block: Shape | None) -> Cut:

@@ -28,9 +28,11 @@ from mrdist.datasets.photographs import Color, photograph_size, read_photograph,
 from mrdist.datasets.retouching import crop_face, feathered, retouch, to_luminance
 from mrdist.datasets.suitability import measure_face, unusual
 from mrdist.errors import AlignmentError, DataError, LandmarkError
+from mrdist.pipeline.applying._morphing import landmarks_of, morphed
 from mrdist.refinement import blend
 from mrdist.storage import FaceFrame, Model
 from mrdist.storage.access.files import File
+from mrdist.storage.weights.morph_reader import MorphModel
 from mrdist.synthesis import to_floats, to_pixels
 
 Points = tuple[float, float, float, float]
@@ -61,11 +63,14 @@ class Place:
         detector is installed, by ``"registration"`` to the training's mean face.
     yaw
         Degrees by which the head is turned to the photograph's right, if it is known.
+    landmarks
+        (x, y) of the face's landmarks in pixels of the photograph, if they are known.
     """
 
     positions: Positions
     how: How
     yaw: float | None = None
+    landmarks: Positions | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -194,7 +199,8 @@ class Retoucher:
         with clock("decode"):
             pixels = read_pixels(file, color)
         height, width = pixels.shape[:2]
-        if points is None and landmarks is None and (height, width) == self.model.shape:
+        morph = self.model if isinstance(self.model, MorphModel) else None
+        if points is None and landmarks is None and (height, width) == self.model.shape and morph is None:
             with clock("model"):
                 made = self._made(pixels, importance)
             with clock("encode"):
@@ -212,6 +218,13 @@ class Retoucher:
             with clock("align"):
                 face = crop_face(photograph, each.positions, self.model.shape[0])
                 measures.append(self._measures(face, _pupils(each.positions)) | self._measures_of(each, photograph))
+            if morph is not None:
+                with clock("align"):
+                    pupils = _pupils(each.positions)
+                    own = landmarks_of(morph.training, file, photograph, each.landmarks, pupils, self.landmark_model)
+                with clock("model"):
+                    changed = morphed(morph, changed, original.n_colors, own)
+                continue
             with clock("model"):
                 change = self._made(face, importance) - to_floats(face)
             with clock("align"):
@@ -320,7 +333,7 @@ class Retoucher:
                 f"{what} at {shape[:2].tolist()}, which cannot be two pupils above a mouth in {file} of "
                 f"{size[0]} x {size[1]} pixels; give x and y of the left pupil and of the right pupil."
             )
-        return [Place(self._placed(shape), how)]
+        return [Place(self._placed(shape), how, landmarks=shape)]
 
     def _placed(self, shape: Positions) -> Positions:
         """Return where the nodes of the frame lie for landmarks, pupils first, as in the training."""
@@ -340,7 +353,7 @@ class Retoucher:
                 "--points, or put a landmark file of the same name beside it."
             )
         chosen = found if faces == "all" else found[:1]
-        return [Place(self._placed(face.landmarks), "detection", face.yaw) for face in chosen]
+        return [Place(self._placed(face.landmarks), "detection", face.yaw, face.points) for face in chosen]
 
     def _register(self, file: File, size: tuple[int, int]) -> Positions:
         """Locate the face by registration to the mean face of the training."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from mrdist.datasets.layouts.records import LANDMARKS, PHOTOGRAPHS
 from mrdist.datasets.photographs import Upload, read_photograph
 from mrdist.errors import DataError, ParameterError, StoreNotFoundError
 from mrdist.execution import progress_bar
+from mrdist.morphing.dials import Dials
 from mrdist.pipeline.applying._photographs import FACES, Faces, Points, Retoucher
 from mrdist.pipeline.applying.refine import importance_of
 from mrdist.pipeline.applying.synthesize_store import StoreSynthesisReport, synthesize_store
@@ -105,6 +106,8 @@ def synthesize(
     out: Address,
     *,
     refine: bool | Refinement = False,
+    strength: float | Literal["own"] | None = None,
+    mouth: str | None = None,
     points: Points | None = None,
     faces: Faces | None = None,
     landmark_model: Address | None = None,
@@ -140,6 +143,9 @@ def synthesize(
     refine
         Keep the input where the mapping does not matter: ``(1 - a) x + a y`` with the importance a that
         `mrdist.refine` wrote to the weights store, or else the default one; or that of a `mrdist.Refinement`.
+    strength, mouth
+        Of a mapping trained by ``morph``: from 0, which gives the photograph, over 1, the default, to 1.5; and
+        ``"open"``, ``"closed"`` or ``"auto"``, open where a third of the training targets were.
     points
         Of one photograph: x and y of the pupil on its left and of the one on its right, in pixels.
     faces
@@ -191,6 +197,8 @@ def synthesize(
                 places,
                 f"{out.rstrip('/')}/{name}",
                 refine=refine,
+                strength=strength,
+                mouth=mouth,
                 points=points,
                 faces=faces,
                 landmark_model=landmark_model,
@@ -230,6 +238,8 @@ def synthesize(
             places[0],
             out,
             refine=refine,
+            strength=strength,
+            mouth=mouth,
             **given,
             progress=progress,
             storage_options=storage_options,
@@ -244,7 +254,7 @@ def synthesize(
     model = None if landmark_model is None else fspath(landmark_model)
     if model is not None or faces == "all":
         model_path(model)
-    reader = WeightsReader.open(weights_url, weights_storage_options)
+    reader = WeightsReader.open(weights_url, weights_storage_options).turned(Dials.given(strength, mouth))
     return _synthesize_photographs(
         Retoucher(reader.model(), reader.face_frame, model),
         places,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from mrdist.errors import DataError, MemoryLimitError
 from mrdist.execution import open_executor, peak_memory
 from mrdist.geometry import block_grid
 from mrdist.moments import padded_window
+from mrdist.morphing.dials import Dials
 from mrdist.pipeline.applying.check import check_mapping
 from mrdist.pipeline.applying.refine import importance_of
 from mrdist.planning import BASE_MEMORY, DEFAULT_MEMORY, MIB
@@ -95,6 +96,7 @@ class _Run:
     stop: int
     rows_at_a_time: int
     importance: npt.NDArray[np.float32] | None
+    dials: Dials | None
 
 
 @plain_arguments
@@ -105,6 +107,8 @@ def synthesize_store(
     url: Address,
     *,
     refine: bool | Refinement = False,
+    strength: float | Literal["own"] | None = None,
+    mouth: str | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
     max_memory: str | int = DEFAULT_MEMORY,
@@ -128,8 +132,10 @@ def synthesize_store(
     url
         Where the new store goes: the same rows, with pixels of the same dtype, clipped to 0..1 and rounded. A row
         without a source image has no image there either.
-    refine
+    refine, mouth
         As in `mrdist.synthesize`.
+    strength
+        The same; ``"own"`` is the person's own, where the store has the target.
     workers, scheduler, max_memory, overwrite, progress
         As in `mrdist.train`.
     storage_options, weights_storage_options, output_storage_options
@@ -159,7 +165,7 @@ def synthesize_store(
     if weights_storage_options is None:
         weights_storage_options = storage_options
     output_storage_options = output_options(url, output_storage_options, storage_options)
-    model = WeightsReader.open(weights_url, weights_storage_options)
+    model = WeightsReader.open(weights_url, weights_storage_options).turned(Dials.given(strength, mouth))
     images = Images.open(images_url, storage_options)
     check_mapping(model, images)
     training = model.training
@@ -194,6 +200,7 @@ def synthesize_store(
             min(start + chunks[0], n_images),
             rows_at_a_time,
             importance,
+            model.dials,
         )
         for start in range(0, n_images, chunks[0])
     ]
@@ -276,7 +283,7 @@ def strip_height(model: WeightsReader, images: Images, chunks: tuple[int, int, i
 def _synthesize_run(task: _Run) -> tuple[npt.NDArray[np.uint32], int]:
     """Return the checksum of each image and the process's peak of resident bytes."""
     images = Images.open(task.images_url, task.images_options)
-    model = WeightsReader.open(task.weights_url, task.weights_options)
+    model = WeightsReader.open(task.weights_url, task.weights_options).turned(task.dials)
     training = model.training
     reader = images.reader()
     n_images = task.stop - task.start

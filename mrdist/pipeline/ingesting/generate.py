@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mrdist.arguments import Address, plain_arguments
+from mrdist.datasets._face_landmarks import SCHEME, face_landmarks
 from mrdist.datasets.splits import split_by_subject
 from mrdist.datasets.synthetic import LABELS, REFERENCE, face_mask, render_face
 from mrdist.errors import ParameterError
@@ -17,12 +18,14 @@ from mrdist.planning import DEFAULT_MEMORY
 from mrdist.running.driving import driving, hold, run_tasks, tracked
 from mrdist.running.workers import check_workers
 from mrdist.storage import (
+    Landmarks,
     StorageOptions,
     create_images,
     finish_images,
     normalize_url,
     write_frame,
     write_images,
+    write_landmarks,
 )
 
 
@@ -122,6 +125,7 @@ def generate(
             done += len(sums)
             advance(len(sums), f"{done / (time.perf_counter() - started):.0f} images/s")
     present = np.ones((images, len(labels)), dtype=bool)
+    write_landmarks(url, _landmarks(images, labels, size, seed), storage_options)
     write_frame(url, REFERENCE, present, split, storage_options)
     finish_images(
         url,
@@ -150,6 +154,12 @@ def check_generation(
     face_mask(size)
     for label in labels:
         render_face(0, label, min(size, 64), seed=seed, color=color)
+
+
+def _landmarks(images: int, labels: Sequence[str], size: int, seed: int) -> Landmarks:
+    points = [[face_landmarks(person, label, seed=seed) for label in labels] for person in range(images)]
+    pixels = (np.array(points) * size - 0.5).astype(np.float32)
+    return Landmarks(pixels, np.ones(pixels.shape[:2], dtype=np.float32), SCHEME)
 
 
 def _render(task: _Run) -> np.ndarray[tuple[int, ...], np.dtype[np.uint32]]:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from mrdist._kernels.scores import sum_distances
 from mrdist.geometry import Block, Shape, block_grid
 from mrdist.moments import check_values, padded_window
+from mrdist.morphing.dials import Dials
 from mrdist.planning import SCORED_BATCH, SCORED_CELL
 from mrdist.refinement import blend
 from mrdist.scoring import SSIM_HALO, BlockScorer, ScoreSums, lab_chroma
@@ -36,6 +37,8 @@ class ScoringTask:
         Images read at a time.
     importance
         Of the block and the pixels around it that SSIM sees, where results are refined.
+    dials
+        How strongly the expression is applied.
     """
 
     weights_url: str
@@ -48,6 +51,7 @@ class ScoringTask:
     block: Block
     slab: int
     importance: npt.NDArray[np.float32] | None = field(repr=False)
+    dials: Dials | None
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ def score_block(task: ScoringTask, codes: Codes | None) -> dict[tuple[str, Block
         Of the task's rows, as `WeightsReader.codes` makes them.
     """
     images = Images.open(task.images_url, task.images_options)
-    model = WeightsReader.open(task.weights_url, task.weights_options)
+    model = WeightsReader.open(task.weights_url, task.weights_options).turned(task.dials)
     rows, splits = rows_to_score(images, (task.source, task.target), task.splits)
     cells = [_Cell(task, cell, model, images) for cell in cells_of(task.block)]
     inside, around = _hull([cell.inside for cell in cells]), _hull([cell.wide for cell in cells])

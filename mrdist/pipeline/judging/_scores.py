@@ -155,6 +155,7 @@ def score_splits(
             block,
             plan.slab,
             None if importance is None else importance[block.grown(SSIM_HALO).clipped(images.shape).slices],
+            model.dials,
         )
         for block in block_grid(images.shape, plan.block)
     ]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from os import fspath
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import DataError, ParameterError
+from mrdist.morphing.dials import Dials
 from mrdist.pipeline.applying.check import check_mapping
 from mrdist.pipeline.applying.refine import importance_of
 from mrdist.pipeline.judging._scores import score_splits, without_people
@@ -32,6 +33,8 @@ def evaluate(
     refine: bool | Refinement = False,
     on: Address | None = None,
     recognition: bool = False,
+    strength: float | Literal["own"] | None = None,
+    mouth: str | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
     max_memory: int | str = DEFAULT_MEMORY,
@@ -57,6 +60,10 @@ def evaluate(
         Report whether a recogniser of expressions, trained on the training split's real faces, recognises the target
         in the synthesised ones, and whether the nearest real face is still the same person's; for all splits that
         are scored, and for all faces of ``on``.
+    strength, mouth
+        Of a mapping trained by ``morph``, how strong the expression is and whether it opens the mouth, see
+        `mrdist.morphing.dials.Dials`; ``strength="own"``
+        is the person's own.
     workers, scheduler, max_memory, progress
         As in `mrdist.train`; by default in this process if that takes no longer than starting workers. The scores
         are the same.
@@ -103,6 +110,8 @@ def evaluate(
                 refine=refine,
                 on=on,
                 recognition=recognition,
+                strength=strength,
+                mouth=mouth,
                 workers=workers,
                 scheduler=scheduler,
                 max_memory=max_memory,
@@ -118,7 +127,7 @@ def evaluate(
             "mappings": each,
             "splits": mean_scores(without_people(scores["splits"]) for scores in each.values()),
         }
-    model = WeightsReader.open(weights_url, weights_storage_options)
+    model = WeightsReader.open(weights_url, weights_storage_options).turned(Dials.given(strength, mouth))
     training = model.training
     images = Images.open(images_url, storage_options)
     check_mapping(model, images)
@@ -146,6 +155,8 @@ def evaluate(
         scored = labels[1] in outside.labels and _paired(outside, labels).any()
         options: dict[str, Any] = {
             "refine": refine,
+            "strength": strength,
+            "mouth": mouth,
             **cluster,
             "storage_options": storage_options,
             "weights_storage_options": weights_storage_options,

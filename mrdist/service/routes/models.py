@@ -71,9 +71,7 @@ class Model(BaseModel):
     target: Annotated[str | None, Field(description="Label of the outputs.")] = None
     receptive_field: int | None = None
     dilation: int | None = None
-    pool: Annotated[
-        int | None, Field(description="Standard deviation in pixels of pooled sums, if any.")
-    ] = None
+    pool: Annotated[int | None, Field(description="Standard deviation in pixels of pooled sums, if any.")] = None
     alpha: Annotated[float | str | None, Field(description="Null if every pixel has its own.")] = None
     color: str | None = None
     shape: Annotated[Pair | None, Field(description="Height and width in pixels.")] = None

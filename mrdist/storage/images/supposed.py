@@ -20,6 +20,11 @@ class SupposedImages(Images):
         """Return nothing: there are no pixels to tell from others."""
         return ""
 
+    @property
+    def landmarks(self) -> npt.NDArray[np.float32]:
+        """One point on every face: how many there are decides nothing of a plan."""
+        return np.zeros((self.n_images, len(self.labels), 1, 2), dtype=np.float32)
+
 
 def suppose_images(
     labels: Sequence[str],

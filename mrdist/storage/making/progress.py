@@ -22,6 +22,8 @@ from mrdist.storage.access.urls import array_of
 
 SEARCH = "search"
 """Group of what a cross-validation keeps until the weights are solved (`mrdist.storage.weights.cross_validation`)."""
+WARPING = "warping"
+"""Group of what a morph keeps until then (`mrdist.storage.weights.morph`)."""
 _NAME = "progress"
 
 
@@ -125,6 +127,6 @@ def remove_progress(store: zarr.Group) -> None:
 
     The done markers go last: what is left of them says that this has to be repeated.
     """
-    for name in (SEARCH, _NAME):
+    for name in (SEARCH, WARPING, _NAME):
         if name in store:
             del store[name]

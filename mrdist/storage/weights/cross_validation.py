@@ -34,9 +34,9 @@ from mrdist.storage.access.urls import (
     remove_partial_files,
     store_errors,
 )
-from mrdist.storage.making.progress import SEARCH, Progress
+from mrdist.storage.making.progress import SEARCH, WARPING, Progress
 from mrdist.storage.weights.cv_table import write_table
-from mrdist.storage.weights.masked import MaskedTraining, TrainOutput
+from mrdist.storage.weights.masked import MaskedTraining, TrainOutput, training_of
 from mrdist.storage.weights.output import as_asked, chunk_side, resume_output
 
 _CHUNK_BYTES = 32 << 20
@@ -114,14 +114,12 @@ class SearchOutput:
         attributes = check_format(group, url)
         self.search = Search.of(attributes["cross_validation"])
         field = self.search.field
-        self.training = MaskedTraining(
-            **{
-                **attributes["training"],
-                "alpha": None,
-                "receptive_field": field.size,
-                "dilation": field.dilation,
-                "pool": max(self.search.pool, default=0),
-            }
+        self.training = training_of(
+            attributes,
+            alpha=None,
+            receptive_field=field.size,
+            dilation=field.dilation,
+            pool=max(self.search.pool, default=0),
         )
         """The training to come, with the field and the pool whose sums serve all that are tried."""
 
@@ -225,11 +223,11 @@ class SearchOutput:
         """
         with store_errors(self._url):
             for name in list(self._group):  # left by a run that was stopped here
-                if name != SEARCH:
+                if name not in (SEARCH, WARPING):
                     del self._group[name]
             attributes = check_format(self._group, self._url)
             picked = {name: chosen[name] for name in ("receptive_field", "dilation", "pool", "alpha") if name in chosen}
-            training = MaskedTraining(**{**attributes["training"], **picked})
+            training = training_of(attributes, **picked)
             write_table(self._group, self.search.alphas, mse, se, n_images, self.search.models)
             create_arrays(self._group, training.arrays)
             self._group.attrs["mrdist"] = {
@@ -296,7 +294,7 @@ def search_output(
         check_same(url, "training", as_asked(existing["training"], existing.get("cross_validation")), asked)
         resumed = resume_output(url, storage_options)
         if resumed is not None:
-            return TrainOutput(url, *resumed, MaskedTraining(**existing["training"]))
+            return TrainOutput(url, *resumed, training_of(existing))
         if existing.get("complete"):
             return None
         group = open_group(url, storage_options, write=True)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from mrdist.geometry import Block, ReceptiveField
 from mrdist.moments import check_values
+from mrdist.morphing.landmark_sums import LIPS, Lips
 from mrdist.solvers import Prior, Solution
 from mrdist.storage.access.arrays import ArraySpec
 from mrdist.storage.access.urls import store_errors
@@ -70,11 +72,51 @@ class MaskedTraining(Training):
         ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class MorphTraining(MaskedTraining):
+    """Everything that decides the bytes of a weights store of shape and appearance.
+
+    Besides what `MaskedTraining` has, which is said of the regression on warped images:
+
+    Attributes
+    ----------
+    landmarks
+        Hash of the landmarks trained on.
+    scheme, n_points
+        What they mean, as in `mrdist.storage.Landmarks`, and how many there are.
+    """
+
+    layout = "morph"
+    method: str = "morph"
+    landmarks: str
+    scheme: str
+    n_points: int
+
+    @property
+    def lips(self) -> Lips | None:
+        """Where the lips are among the landmarks, if that is known."""
+        return LIPS.get(self.scheme)
+
+
+_TRAININGS = {kind.layout: kind for kind in (MaskedTraining, MorphTraining)}
+
+
+def training_of(attributes: Mapping[str, Any], **chosen: Any) -> MaskedTraining:
+    """Return what a store's attributes say of its training, with what was chosen since."""
+    kind = _TRAININGS[attributes.get("layout") or MaskedTraining.layout]
+    return kind(**{**attributes["training"], **chosen})
+
+
 class TrainOutput(WeightsOutput):
     """A weights store of masked regression in the making."""
 
     training: MaskedTraining
     training_type = MaskedTraining
+
+    @classmethod
+    def described(cls, attributes: Mapping[str, Any]) -> MaskedTraining:
+        """Return what its attributes say of the training."""
+        return training_of(attributes)
 
     def write_block(
         self, index: int, block: Block, solution: Solution, alpha: npt.NDArray[np.float64] | None = None
@@ -136,7 +178,7 @@ class MaskedReader(WeightsReader):
     """Reads a complete weights store of masked regression whole or block by block."""
 
     training: MaskedTraining
-    training_type = MaskedTraining
+    training_type: ClassVar[type[MaskedTraining]] = MaskedTraining
 
     @property
     def reach(self) -> int:

@@ -145,7 +145,12 @@ class WeightsOutput:
         group = open_group(url, storage_options, write=True)
         progress = Progress.find(group)
         assert progress is not None
-        return cls(url, group, progress, cls.training_type(**check_format(group, url)["training"]))
+        return cls(url, group, progress, cls.described(check_format(group, url)))
+
+    @classmethod
+    def described(cls, attributes: Mapping[str, Any]) -> Training:
+        """Return what its attributes say of the training."""
+        return cls.training_type(**attributes["training"])
 
     @classmethod
     def begin(

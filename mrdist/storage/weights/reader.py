@@ -15,6 +15,7 @@ import zarr
 from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import ParameterError, StoreFormatError
 from mrdist.geometry import Block, Shape
+from mrdist.morphing.dials import Dials
 from mrdist.storage.access.urls import (
     StorageOptions,
     array_of,
@@ -45,6 +46,7 @@ _READERS = {
     "masked": ("mrdist.storage.weights.masked", "MaskedReader"),
     "global": ("mrdist.storage.weights.whole", "GlobalReader"),
     "sparse": ("mrdist.storage.weights.sparse", "SparseReader"),
+    "morph": ("mrdist.storage.weights.morph_reader", "MorphReader"),
 }
 _LAYOUTS = {  # of the methods whose stores did not say it
     **dict.fromkeys(("mr", "pixel"), "masked"),
@@ -164,10 +166,13 @@ class WeightsReader(ABC):
         The attribute ``mrdist`` of the store.
     training
         What was trained.
+    dials
+        How strongly an expression is applied; None where the method cannot tell, see `turned`.
     """
 
     training_type: ClassVar[type[Training]]
     training: Training
+    dials: Dials | None = None
 
     def __init__(
         self, url: str, storage_options: StorageOptions, attributes: Mapping[str, Any], group: zarr.Group
@@ -194,6 +199,21 @@ class WeightsReader(ABC):
         module, name = _READERS[layout]
         reader: WeightsReader = getattr(import_module(module), name)(url, storage_options, attributes, group)
         return reader
+
+    def turned(self, dials: Dials | None) -> WeightsReader:
+        """Return a reader that applies an expression as strongly as asked.
+
+        Raises
+        ------
+        ParameterError
+            If dials are given, but the method has none.
+        """
+        if dials is None:
+            return self
+        raise ParameterError(
+            f"strength and mouth are for mappings trained by the method morph, but {redact(self.url)} was trained by "
+            f"{self.training.method}; leave them out."
+        )
 
     @property
     def frame(self) -> Block:
