@@ -350,10 +350,12 @@ def test_evaluate_on_images_without_the_labels(stores, tmp_path):
 def test_synthesize_photographs_of_another_size(stores, tmp_path, size, said):
     photograph = tmp_path / "face.png"
     Image.new("RGB", size).save(photograph)
-    sentence = commands.failure("synthesize", stores.weights, photograph, "--out", tmp_path / "made")
+    command = ("synthesize", stores.weights, photograph, "--out", tmp_path / "made")
+    sentence = commands.failure(*command, constants=commands.NO_DETECTOR)
     assert str(photograph) in sentence
     assert said in sentence
     assert f"{SIZE} x {SIZE}" in sentence
+    assert f"of {said} pixels shows no face" in commands.failure(*command)
     assert list((tmp_path / "made").iterdir()) == []
 
 

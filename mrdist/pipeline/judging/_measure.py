@@ -13,17 +13,20 @@ from mrdist.pipeline.applying.check import check_mapping
 from mrdist.pipeline.judging._scores import score_splits
 from mrdist.pipeline.judging._verdicts import scores_of_people
 from mrdist.planning import DEFAULT_MEMORY
-from mrdist.storage import Images, StorageOptions, WeightsReader, open_weights, stored_bytes
+from mrdist.storage import Images, Model, StorageOptions, WeightsReader, open_weights, stored_bytes
 
 _TIMED_BYTES = 32 << 20  # of input images in a timed prediction
 _TIMED_IMAGES = 32
+
+Inputs = tuple[npt.NDArray[np.generic], npt.NDArray[np.float32] | None]
+"""Images and their landmarks, if the store has them."""
 
 
 def measure(
     weights_url: str,
     images_url: str,
     split: str,
-    inputs: npt.NDArray[np.generic],
+    inputs: Inputs,
     *,
     workers: int | None = None,
     scheduler: str | None = None,
@@ -89,7 +92,7 @@ def measure_all(
     stores: Sequence[tuple[str, dict[str, Any] | None]],
     images_url: str,
     split: str,
-    inputs: npt.NDArray[np.generic],
+    inputs: Inputs,
     *,
     storage_options: StorageOptions = None,
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -121,17 +124,17 @@ def _scores(frame: Mapping[str, Any], face: Mapping[str, Any], mapping: str) -> 
     return {**frame[mapping], "relative_mse": relative[0], "face_relative_mse": relative[1]}
 
 
-def _predict_seconds(model: Any, inputs: npt.NDArray[np.generic]) -> float:
+def _predict_seconds(model: Model, inputs: Inputs) -> float:
     times = []
     for _ in range(4):  # the first loads what has been compiled
         started = time.perf_counter()
-        model.predict(inputs)
+        model.make(*inputs)
         times.append(time.perf_counter() - started)
-    return float(np.median(times[1:])) / len(inputs)
+    return float(np.median(times[1:])) / len(inputs[0])
 
 
-def timed_inputs(images: Images, label: str, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.generic]:
-    """Return images to time predictions with: few enough to lie in memory."""
+def timed_inputs(images: Images, label: str, rows: npt.NDArray[np.int64]) -> Inputs:
+    """Return images and their landmarks to time predictions with: few enough to lie in memory."""
     height, width = images.shape
     n = min(_TIMED_IMAGES, max(1, _TIMED_BYTES // (height * width * images.n_channels * images.dtype.itemsize)))
-    return images.read(label, rows[:n])
+    return images.read(label, rows[:n]), images.landmarks_of(label, rows[:n])

@@ -106,7 +106,7 @@ def _draw(images_url: str, weights_url: str, faces: str, picture: str) -> None:
     images, model = Images.open(images_url), open_weights(weights_url)
     rows = images.rows(("neutral", "happy"), "test")[:_SHOWN]
     inputs, targets = (images.read(label, rows) for label in ("neutral", "happy"))
-    outputs = model.predict(inputs)
+    outputs = model.make(inputs, images.landmarks_of("neutral", rows))
     for row, output in zip(rows, outputs, strict=True):
         write_file(f"{faces}/{images.image[row]}.png", to_png(output))
     figure = Figure(figsize=(10, 5), layout="constrained")

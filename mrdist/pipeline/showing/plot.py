@@ -79,8 +79,9 @@ def plot_faces(
     reader = WeightsReader.open(weights_url, storage_options)
     check_mapping(reader, images)
     labels = (reader.training.source, reader.training.target)
-    inputs, targets = (images.read(label, images.rows(labels, split)[:count]) for label in labels)
-    made = model.predict(inputs)
+    chosen = images.rows(labels, split)[:count]
+    inputs, targets = (images.read(label, chosen) for label in labels)
+    made = model.make(inputs, images.landmarks_of(labels[0], chosen))
     rows = {"input": list(inputs), "output": list(made)}
     importance = importance_of(weights_url, refine, storage_options)
     if importance is not None:

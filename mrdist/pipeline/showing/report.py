@@ -171,7 +171,8 @@ def _render(
     shown = _shown(entries)
     inputs, targets = (images.read(label, rows) for label in labels)
     training = entries[0].model.attributes["training"]
-    made = {entry.name: entry.model.predict(inputs) for entry in shown}
+    marks = images.landmarks_of(labels[0], rows)
+    made = {entry.name: entry.model.make(inputs, marks) for entry in shown}
     weights = {entry.name: _rows_of(entry.model, images.shape) for entry in shown}
     surveys, fields, titles = _surveys(weights, images.shape), _fields(weights, images.shape), list(_PIXELS)
     roles = {entry.name: _roles(entry.model, made[entry.name]) for entry in shown}
@@ -285,8 +286,7 @@ def _fields(weights: Mapping[str, Any], shape: tuple[int, int]) -> dict[str, lis
 
 
 def _roles(model: Model, made: npt.NDArray[np.floating]) -> Roles:
-    intercept = model.predict(np.zeros((1, *model.shape, model.n_channels), dtype=np.float32))[0]
-    roles = Roles(intercept.astype(np.float64))
+    roles = Roles(model.predict_nothing().astype(np.float64))
     roles.add(made)
     return roles
 

@@ -134,6 +134,10 @@ class Images:
         """
         return self._marks("landmarks")
 
+    def landmarks_of(self, label: str, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32] | None:
+        """Return the landmarks of some images of a label, shape (image, point, xy); None where the store has none."""
+        return None if self.landmarks is None else self.landmarks[rows, self.column(label)]
+
     @cached_property
     def landmark_confidence(self) -> npt.NDArray[np.float32] | None:
         """How sure the points are, 0..1, shape (image, label); None where the store has none."""

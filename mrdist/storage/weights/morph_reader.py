@@ -24,6 +24,7 @@ from mrdist.storage.images.reader import Images
 from mrdist.storage.weights.masked import MaskedReader, MaskedTraining, MorphTraining
 from mrdist.storage.weights.morph import MOUTH, SHAPE, read_shapes
 from mrdist.storage.weights.reader import Codes, Floats, Model
+from mrdist.synthesis import to_floats
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -78,6 +79,22 @@ class MorphModel(Model):
             f"{redact(self.url)} was trained by the method morph, which needs the landmarks of every image; call "
             "apply(image, landmarks), or synthesize photographs or a store."
         )
+
+    def make(self, images: npt.NDArray[np.generic], landmarks: Floats | None) -> Floats:
+        """Return the images of a store with the expression of the target; one without landmarks stays as it is."""
+        if landmarks is None:
+            return self.predict(images)
+        return np.stack(
+            [
+                self.apply(image, points, in_frame=True) if np.isfinite(points).all() else to_floats(image, np.float32)
+                for image, points in zip(images, landmarks, strict=True)
+            ]
+        )
+
+    def predict_nothing(self) -> Floats:
+        """Return the intercepts of the canonical frame."""
+        made: Floats = self.morph.weights.predict(np.zeros((1, *self.shape, self.n_channels), dtype=np.float32))[0]
+        return made
 
     def apply(
         self, image: npt.NDArray[np.generic], landmarks: Floats, *, in_frame: bool = False

@@ -125,6 +125,27 @@ class Model(ABC):
     def predict(self, images: npt.NDArray[np.generic]) -> Floats:
         """Return the images that the mapping makes of ``images``, see `mrdist.synthesis.MaskedWeights.predict`."""
 
+    def make(
+        self,
+        images: npt.NDArray[np.generic],
+        landmarks: npt.NDArray[np.floating] | None,  # noqa: ARG002
+    ) -> Floats:
+        """Return the same of images of a store, for methods that need landmarks, too.
+
+        Parameters
+        ----------
+        images
+            Shape (image, y, x, channel).
+        landmarks
+            Those of each, shape (image, point, 2), see `mrdist.storage.Images.landmarks_of`.
+        """
+        return self.predict(images)
+
+    def predict_nothing(self) -> Floats:
+        """Return what the mapping makes of black: an image of intercepts, shape (y, x, channel)."""
+        made: Floats = self.predict(np.zeros((1, *self.shape, self.n_channels), dtype=np.float32))[0]
+        return made
+
     @abstractmethod
     def to_scipy(self) -> scipy.sparse.csr_array | list[scipy.sparse.csr_array]:
         """Return the mapping as a sparse matrix, see `mrdist.synthesis.MaskedWeights.to_scipy`.
