@@ -26,7 +26,7 @@ from mrdist.storage import WeightsReader
 API = "/api/v1"
 SIZE = 32
 LABELS = {"source": "neutral", "target": "happy"}
-LAYOUTS = {"masked", "global", "sparse"}
+LAYOUTS = {"masked", "global", "sparse", "morph"}
 # by option and not by method, so that a new method has its own; what is not here keeps its default
 CHOSEN = {
     "receptive_field": 3,
@@ -167,11 +167,15 @@ def test_weights_of_pixels_are_shown_and_exported_and_others_say_why_not(service
         assert "no receptive fields" in told(field, 422)["detail"]
         assert told(download, 422)["detail"] == sentence.removeprefix("Error: ")
         return
-    assert len(told(field)["offsets"]) == len(told(field)["weights"])
+    if layout == "morph":  # its weights are those of warped images
+        assert "no receptive fields" in told(field, 422)["detail"]
+    else:
+        assert len(told(field)["offsets"]) == len(told(field)["weights"])
     assert download.status_code == 200
     written = commands.report("export", url, out, "--format", "npz")["written"]
     assert len(written) == 3  # a matrix for each channel, whose weights are its own
-    made = model.predict(service.faces)
+    weights = model.morph.weights if layout == "morph" else model
+    made = weights.predict(service.faces)
     for channel, path in enumerate(written):
         rows = service.faces[..., channel].reshape(len(service.faces), -1) / 255
         matrix = scipy.sparse.load_npz(path)
