@@ -11,15 +11,15 @@ from PIL import Image
 
 import mrdist
 from mrdist.datasets._face_landmarks import face_landmarks
+from mrdist.datasets._warping import GRID
 from mrdist.datasets.synthetic import render_face
-from mrdist.errors import DataError, LandmarkError, ParameterError
+from mrdist.errors import DataError, ParameterError
 from mrdist.morphing.dials import Dials
 from mrdist.morphing.landmark_sums import LIPS, ShapeSums
 from mrdist.morphing.morph import to_canonical
 from mrdist.morphing.shapes import Shapes
-from mrdist.pipeline.applying._morphing import landmarks_of
+from mrdist.pipeline.applying._morphing import points_of
 from mrdist.storage import Images, WeightsReader
-from mrdist.storage.access.files import File
 from mrdist.synthesis import to_floats, to_pixels
 
 SIDE, ALPHA = 48, 3.0
@@ -169,21 +169,34 @@ def test_a_model_in_hand(weights):
     assert gray.shape == (3 * SIDE, 3 * SIDE, 1)
     with pytest.raises(DataError, match=r"landmarks must have shape \(61, 2\)"):
         model.apply(large, points[:4])
-    with pytest.raises(ParameterError, match="needs the landmarks of every image"):
-        model.predict(large)
     assert 0 < model.n_nonzeros <= model.n_parameters
 
 
-def test_a_photograph_without_these_landmarks_is_told_so(weights, tmp_path):
-    Image.fromarray(render_face(40, "neutral", 96)).save(tmp_path / "one.png")
-    (tmp_path / "one.tem").write_text("2\n30.5 38\n65 38\n0\n")
-    with pytest.raises(LandmarkError, match="has no 61 landmarks of synthetic-61"):
-        mrdist.synthesize(weights, str(tmp_path / "one.png"), str(tmp_path / "out"), strict=True)
+def test_images_without_landmarks_in_hand_get_the_mean_ones(weights, lesson):
+    model = mrdist.open_weights(weights)
+    still, happy = (lesson[label][0] for label in LABELS.values())
+    made = model.predict(still)
+    assert made.shape == still.shape
+    assert ((made - happy / 255) ** 2).mean() < ((still / 255 - happy / 255) ** 2).mean()
+    assert_array_equal(model.predict(still[0]), made[0])
+
+
+def test_a_photograph_without_these_landmarks_is_moved_as_the_mean_face_is(weights, tmp_path):
+    pixels = render_face(40, "neutral", 96)
+    Image.fromarray(pixels).save(tmp_path / "one.png")
+    x, y = (face_landmarks(40, "neutral")[[25, 30]] * 96 - 0.5).T
+    points = (x[0], y[0], x[1], y[1])
+    mrdist.synthesize(weights, str(tmp_path / "one.png"), str(tmp_path / "out"), points=points, strict=True)
+    made = np.asarray(Image.open(tmp_path / "out" / "one.png")).astype(float)
+    happy = render_face(40, "happy", 96)
+    mouth = np.s_[60:86, 28:68]
+    assert ((made - happy)[mouth] ** 2).mean() < 0.8 * ((pixels.astype(float) - happy)[mouth] ** 2).mean()
 
 
 def test_landmarks_that_place_a_face_move_it(weights):
-    training = WeightsReader.open(weights).training
+    model = mrdist.open_weights(weights)
     photograph, points = render_face(40, "neutral", 96), face_landmarks(40, "neutral") * 96 - 0.5
     pupils = tuple(points[[25, 30]].ravel())
     for given in (points, np.concatenate([points[[25, 30]], points])):
-        assert_array_equal(landmarks_of(training, File("one.png"), photograph, given, pupils, None), points)
+        found = points_of(model, photograph, given, GRID * 96, pupils, None)
+        assert_array_equal(found, points[model.morph.shapes.control])

@@ -53,12 +53,12 @@ class Morph:
         image
             uint8 or uint16 (the largest value means 1.0) or floats in 0..1, shape (y, x, channel), of any size.
         points
-            All landmarks, (x, y) in pixels of the image, shape (point, 2).
+            Points of control, (x, y) in pixels of the image, shape (n, 2): its landmarks ``[shapes.control]``.
         expression
             What to show, see `Shapes.expression`.
         to_frame
             Affine map of a pixel of the image to the frame, shape (2, 3): `IDENTITY` for images of the store; by
-            default a similarity that brings the landmarks near to the mean source.
+            default a similarity that brings the points near to the mean source.
 
         Returns
         -------
@@ -70,7 +70,7 @@ class Morph:
         if expression == (0.0, 0.0):
             return out
         shapes = self.shapes
-        own = points[shapes.control].astype(np.float64)
+        own = points.astype(np.float64)
         if to_frame is None:
             to_frame = similarity(own, shapes.reference)
         to_image = inverse(to_frame)

@@ -28,7 +28,7 @@ from mrdist.datasets.photographs import Color, photograph_size, read_photograph,
 from mrdist.datasets.retouching import crop_face, feathered, retouch, to_luminance
 from mrdist.datasets.suitability import measure_face, unusual
 from mrdist.errors import AlignmentError, DataError, LandmarkError
-from mrdist.pipeline.applying._morphing import landmarks_of, morphed
+from mrdist.pipeline.applying._morphing import is_detected, moved, points_of
 from mrdist.refinement import blend
 from mrdist.storage import FaceFrame, Model
 from mrdist.storage.access.files import File
@@ -200,7 +200,8 @@ class Retoucher:
             pixels = read_pixels(file, color)
         height, width = pixels.shape[:2]
         morph = self.model if isinstance(self.model, MorphModel) else None
-        if points is None and landmarks is None and (height, width) == self.model.shape and morph is None:
+        detected = morph is not None and is_detected(morph, self.landmark_model)
+        if points is None and landmarks is None and (height, width) == self.model.shape and not detected:
             with clock("model"):
                 made = self._made(pixels, importance)
             with clock("encode"):
@@ -221,9 +222,9 @@ class Retoucher:
             if morph is not None:
                 with clock("align"):
                     pupils = _pupils(each.positions)
-                    own = landmarks_of(morph.training, file, photograph, each.landmarks, pupils, self.landmark_model)
+                    own = points_of(morph, photograph, each.landmarks, each.positions, pupils, self.landmark_model)
                 with clock("model"):
-                    changed = morphed(morph, changed, original.n_colors, own)
+                    changed = moved(morph, changed, original.n_colors, own)
                 continue
             with clock("model"):
                 change = self._made(face, importance) - to_floats(face)

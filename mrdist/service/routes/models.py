@@ -64,7 +64,8 @@ class Model(BaseModel):
         str | None,
         Field(
             description="Its arrays: masked, weights of the receptive field of every pixel; global, codes of whole "
-            "images and their weights; sparse, a sparse matrix of learnt weights."
+            "images and their weights; sparse, a sparse matrix of learnt weights; morph, masked weights and how "
+            "faces move."
         ),
     ] = None
     source: Annotated[str | None, Field(description="Label of the inputs.")] = None

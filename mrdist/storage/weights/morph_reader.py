@@ -24,7 +24,7 @@ from mrdist.storage.images.reader import Images
 from mrdist.storage.weights.masked import MaskedReader, MaskedTraining, MorphTraining
 from mrdist.storage.weights.morph import MOUTH, SHAPE, read_shapes
 from mrdist.storage.weights.reader import Codes, Floats, Model
-from mrdist.synthesis import to_floats
+from mrdist.synthesis import check_images, to_floats
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -67,18 +67,15 @@ class MorphModel(Model):
         moving = sum(int(np.count_nonzero(each)) for each in (shapes.movement, shapes.canonical, shapes.anchors))
         return self.morph.weights.n_nonzeros + moving + (int(np.count_nonzero(mouth.picture)) if mouth else 0)
 
-    def predict(self, images: npt.NDArray[np.generic]) -> Floats:  # noqa: ARG002
-        """Refuse: a photograph is morphed by its landmarks.
+    def predict(self, images: npt.NDArray[np.generic]) -> Floats:
+        """Return the images that the mapping makes of aligned images whose landmarks nobody knows: the mean ones.
 
-        Raises
-        ------
-        ParameterError
-            Always; `apply` is told the landmarks.
+        With landmarks the pictures are better, see `apply`.
         """
-        raise ParameterError(
-            f"{redact(self.url)} was trained by the method morph, which needs the landmarks of every image; call "
-            "apply(image, landmarks), or synthesize photographs or a store."
-        )
+        stack = check_images(images, self.shape, self.n_channels)
+        reference, expression = self.morph.shapes.reference, self._expression
+        made = np.stack([self.morph.apply(image, reference, expression, IDENTITY) for image in stack])
+        return made.reshape(images.shape)
 
     def make(self, images: npt.NDArray[np.generic], landmarks: Floats | None) -> Floats:
         """Return the images of a store with the expression of the target; one without landmarks stays as it is."""
@@ -127,15 +124,24 @@ class MorphModel(Model):
             raise DataError(
                 f"landmarks must have shape {wanted}, those of {self.training.scheme}, got {np.shape(landmarks)}."
             )
+        return self.move(image, np.asarray(landmarks)[self.morph.shapes.control], in_frame=in_frame)
+
+    def move(
+        self, image: npt.NDArray[np.generic], points: Floats, *, in_frame: bool = False
+    ) -> npt.NDArray[np.float32]:
+        """Do what `apply` does, for points of control alone, shape (n, 2)."""
+        n_channels, to_frame = image.shape[2], IDENTITY if in_frame else None
+        seen = np.repeat(image, 3, axis=2) if n_channels == 1 and self.n_channels == 3 else image
+        made = self.morph.apply(seen, points, self._expression, to_frame)
+        return made if made.shape[2] == n_channels else made.mean(axis=2, keepdims=True)
+
+    @property
+    def _expression(self) -> Expression:
         if self.dials.strength == "own":
             raise ParameterError(
                 "strength must be a number for a photograph: own is measured from a target's landmarks."
             )
-        expression = self.morph.shapes.expression(self.dials.strength, self.dials.mouth)
-        n_channels, to_frame = image.shape[2], IDENTITY if in_frame else None
-        seen = np.repeat(image, 3, axis=2) if n_channels == 1 and self.n_channels == 3 else image
-        made = self.morph.apply(seen, np.asarray(landmarks), expression, to_frame)
-        return made if made.shape[2] == n_channels else made.mean(axis=2, keepdims=True)
+        return self.morph.shapes.expression(self.dials.strength, self.dials.mouth)
 
     def to_scipy(self) -> scipy.sparse.csr_array | list[scipy.sparse.csr_array]:
         """Return the masked regression of the canonical frame, see `mrdist.synthesis.MaskedWeights.to_scipy`."""
@@ -161,10 +167,10 @@ class MorphBlock:
     def predict(self, x: npt.NDArray[np.generic], codes: Codes | None) -> npt.NDArray[np.floating]:
         """Return the block of the images ``x``; an image without landmarks stays as it is."""
         assert codes is not None
-        made = []
+        made, control = [], self.morph.shapes.control
         for image, points in zip(x, codes.reshape(len(x), codes.shape[1], -1, 2), strict=True):
             expression = self._expression(points) if np.isfinite(points).all() else Expression(0.0, 0.0)
-            made.append(self.morph.apply(image, points[0], expression, IDENTITY))
+            made.append(self.morph.apply(image, points[0, control], expression, IDENTITY))
         return np.stack(made)[:, *self.block.slices]
 
     def _expression(self, points: Floats) -> Expression:
