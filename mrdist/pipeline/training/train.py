@@ -40,8 +40,8 @@ def train(
         ``mr``: masked regression; ``pixel``: the same with one input pixel (receptive field 1); ``l2``: ridge
         regression on the whole image; ``kernel``: the same with a Gaussian kernel; ``pca``: regression on principal
         components; ``rrr``: reduced-rank ridge regression; ``l1`` and ``l0``: LASSO and orthogonal matching pursuit on
-        the whole image; ``mean``: the mean target, for every input; ``morph``: shape and appearance, by the landmarks of
-        the store. An option that a method does not have is an error.
+        the whole image; ``mean``: the mean target, for every input; ``morph``: shape and appearance, by landmarks. An
+        option that a method does not have is an error.
     receptive_field, dilation, pool, prior, alpha, color, penalize_intercept
         As in `mrdist.MaskedRegression`, whose defaults they have (of kernel, ``alpha`` is 0.01; of l1, 0.001
         in the convention of `mrdist.baselines.estimators.LassoRegression`). With ``alpha="cv"``,
