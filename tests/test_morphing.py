@@ -11,7 +11,7 @@ from mrdist.errors import DataError, ParameterError
 from mrdist.geometry import ReceptiveField
 from mrdist.morphing.landmark_sums import OPEN, Lips, ShapeSums, is_open
 from mrdist.morphing.morph import Morph, to_canonical
-from mrdist.morphing.mouths import LIFT, Mouth, MouthRegion, MouthSums, detail
+from mrdist.morphing.mouths import LIFT, Mouth, MouthRegion, MouthSums, detail, light_of
 from mrdist.morphing.shapes import Expression, Shapes
 from mrdist.morphing.warps import IDENTITY, SMOOTHING, Controls, Window, inverse, moved, similarity, soft_polygon
 from mrdist.synthesis import MaskedWeights, to_pixels
@@ -57,6 +57,10 @@ def pictures(n: int, seed: int = 0, channels: int = 3, side: int = SIDE) -> np.n
     return np.clip(128 + 400 * noise, 0, 255).astype(np.uint8)
 
 
+def lights(n: int, channels: int = 3) -> np.ndarray:
+    return np.random.default_rng(n).integers(150, 250, (n, channels)).astype(np.uint8)
+
+
 def weights_of(channels: int = 3, intercept: float = 0.1) -> MaskedWeights:
     """Return weights that make everything brighter."""
     return MaskedWeights(
@@ -68,7 +72,7 @@ def mouth_of(shapes: Shapes, channels: int = 3) -> Mouth:
     region = MouthRegion.of(shapes)
     assert region is not None
     images = pictures(5, 1, channels)[:, *region.window.slices]
-    mouth = Mouth.fit(MouthSums.zeros(region, channels).update(images, region), region, 255)
+    mouth = Mouth.fit(MouthSums.zeros(region, channels).update(images, region, lights(5, channels)), region, 255)
     assert mouth is not None
     return mouth
 
@@ -240,8 +244,8 @@ def test_the_picture_of_a_mouth_is_the_mean_with_the_detail_of_real_ones() -> No
     images = pictures(6)[:, *region.window.slices]
     sums = (
         MouthSums.zeros(region, 3)
-        .update(images[:2], region)
-        .merge(MouthSums.zeros(region, 3).update(images[2:], region))
+        .update(images[:2], region, lights(6)[:2])
+        .merge(MouthSums.zeros(region, 3).update(images[2:], region, lights(6)[2:]))
     )
     mouth = Mouth.fit(sums, region, 255)
     assert mouth is not None
@@ -256,6 +260,8 @@ def test_the_picture_of_a_mouth_is_the_mean_with_the_detail_of_real_ones() -> No
     slope = np.polyfit(around, inside, 1)[0]
     assert_allclose(mouth.tint, np.clip(slope, 0, 1), atol=1e-9)
     assert_allclose(mouth.tone, around.mean())
+    light = lights(6) / 255
+    assert_allclose(mouth.dim, light.mean(axis=0) - 2 * light.std(axis=0))
     assert Mouth.fit(MouthSums.zeros(region, 3), region, 255) is None
 
 
@@ -264,7 +270,9 @@ def test_mouths_that_are_all_alike_are_shown_as_they_are() -> None:
     region = MouthRegion.of(shapes)
     assert region is not None
     one = pictures(1)[:, *region.window.slices]
-    mouth = Mouth.fit(MouthSums.zeros(region, 3).update(one, region).update(one, region), region, 255)
+    mouth = Mouth.fit(
+        MouthSums.zeros(region, 3).update(one, region, lights(1)).update(one, region, lights(1)), region, 255
+    )
     assert mouth is not None
     assert_array_equal(to_pixels(mouth.picture, np.uint8), one[0])
     assert mouth.tint == 0
@@ -315,14 +323,31 @@ def test_what_is_learnt_is_added_in_proportion_to_the_strength() -> None:
 def test_lips_that_open_show_the_picture() -> None:
     shapes = shapes_of()
     mouth = mouth_of(shapes)
-    white = Mouth(mouth.region, np.ones_like(mouth.picture), mouth.tone, 0.0)
-    black = np.zeros((SIDE, SIDE, 3), np.uint8)
+    white = Mouth(mouth.region, np.ones_like(mouth.picture), mouth.tone, 0.0, np.full(3, 1e-9))
+    dark = np.full((SIDE, SIDE, 3), 25, np.uint8)
     morph = Morph(shapes, weights_of(intercept=0.0), white)
     own = control(shapes, face())
-    shown = {name: morph.apply(black, own, shapes.expression(1.0, name), IDENTITY) for name in ("open", "closed")}
+    shown = {name: morph.apply(dark, own, shapes.expression(1.0, name), IDENTITY) for name in ("open", "closed")}
     middle = shapes.reference[list(shapes.ring)].mean(axis=0).round().astype(int)
     assert_allclose(shown["open"][middle[1], middle[0]], 1.0, atol=0.05)
-    assert shown["open"].sum() > 3 * shown["closed"].sum()
+    bright = {name: (made > 0.5).sum() for name, made in shown.items()}
+    assert bright["open"] > 3 * bright["closed"]
+
+
+def test_in_a_dimmer_light_than_any_that_was_seen_the_picture_is_darker() -> None:
+    mouth = mouth_of(shapes_of())
+    canonical = np.full((SIDE, SIDE, 3), mouth.tone)
+    for share, expected in ((0.25, 0.25), (1.0, 1.0), (2.0, 1.0)):
+        assert_allclose(mouth.tinted(canonical, share * mouth.dim), expected * mouth.picture, atol=1e-6)
+
+
+def test_the_light_of_a_face_is_almost_its_brightest_value() -> None:
+    shapes = shapes_of()
+    canonical = np.zeros((SIDE, SIDE, 1), np.uint8)
+    assert light_of(canonical, shapes) == 0
+    canonical[30:34, 20:44] = 200  # 1 pixel of 20 in the face
+    canonical[0] = 255  # beyond it
+    assert light_of(canonical, shapes) == 200
 
 
 def test_a_larger_photograph_changes_as_a_smaller_one_does() -> None:

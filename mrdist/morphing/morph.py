@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mrdist.morphing.mouths import Mouth
+from mrdist.morphing.mouths import Mouth, light_of
 from mrdist.morphing.shapes import Expression, Shapes
 from mrdist.morphing.warps import IDENTITY, Controls, Window, inverse, moved, similarity
 from mrdist.synthesis import MaskedWeights, to_floats
@@ -99,7 +99,8 @@ class Morph:
             inside = _around(lips, _MARGIN * max(shapes.size) * scale, image.shape)
             if inside is not None:
                 region = self.mouth.region
-                picture = np.broadcast_to(self.mouth.tinted(changed), (*region.mask.shape, out.shape[2]))
+                picture = self.mouth.tinted(changed, light_of(canonical, shapes))
+                picture = np.broadcast_to(picture, (*region.mask.shape, out.shape[2]))
                 layers = np.concatenate([picture, region.mask[..., np.newaxis]], axis=-1)
                 to_region = to_frame - np.array([[0, 0, region.window.x], [0, 0, region.window.y]])
                 seen = controls.warp(to_canon, inside, step, to_region).apply(layers)

@@ -22,6 +22,8 @@ LIFT = 0.6
 _SOFT = 3 / 512  # width of the lips' border, in sides of the frame
 _DETAIL = 3 / 512  # standard deviation of the blur that leaves what is no detail, in sides of the frame
 _NEAR, _FAR = 10 / 512, 40 / 512  # the ring of skin and lips that gives the tone, from the opening on
+_BRIGHTEST = 99.5  # percentile of a face's pixels that says how bright its light is
+_DIM = 2.0  # standard deviations below the mean light from which on the light is dimmer than any that was seen
 _LEVELS = 255  # detail is summed in gray levels, whatever the depth of the images
 
 
@@ -91,6 +93,8 @@ class MouthSums:
         Of the sums over the opening and over the ring around it, shape (2,).
     tone_products
         Of the product of both sums, and of the square of the latter, shape (2,).
+    lights
+        Of how bright the light on the faces is, and of its square, shape (2, channel).
     """
 
     n: Integers
@@ -98,17 +102,34 @@ class MouthSums:
     detail: Integers
     tones: Integers
     tone_products: Integers
+    lights: Integers
 
     @classmethod
     def zeros(cls, region: MouthRegion, n_channels: int) -> MouthSums:
         """Return the sums over no images."""
         shape = (region.window.height, region.window.width, n_channels)
-        return cls(*(np.zeros(each, dtype=np.int64) for each in ((), shape, shape, (2,), (2,))))
+        return cls(*(np.zeros(each, dtype=np.int64) for each in ((), shape, shape, (2,), (2,), (2, n_channels))))
 
-    def update(self, images: npt.NDArray[np.unsignedinteger[Any]], region: MouthRegion) -> MouthSums:
-        """Return the sums with those of further images, cut to the window, shape (image, y, x, channel)."""
+    def update(
+        self,
+        images: npt.NDArray[np.unsignedinteger[Any]],
+        region: MouthRegion,
+        lights: npt.NDArray[np.unsignedinteger[Any]],
+    ) -> MouthSums:
+        """Return the sums with those of further images.
+
+        Parameters
+        ----------
+        images
+            Cut to the window, shape (image, y, x, channel).
+        region
+            Where the window lies.
+        lights
+            What `light_of` says of their sources, shape (image, channel).
+        """
         levels = images.astype(np.int64)
         coarse = levels * _LEVELS // unit_of(images.dtype)
+        bright = lights.astype(np.int64) * _LEVELS // unit_of(images.dtype)
         inside, around = (coarse[:, part].sum(axis=(1, 2)) for part in (region.core, region.around))
         added = (
             len(images),
@@ -116,6 +137,7 @@ class MouthSums:
             sum(detail(image, region.box) ** 2 for image in coarse),
             np.array([inside.sum(), around.sum()]),
             np.array([(inside * around).sum(), (around * around).sum()]),
+            np.stack([(bright**power).sum(axis=0) for power in (1, 2)]),
         )
         return MouthSums(*(np.asarray(own + new) for own, new in zip(self._arrays, added, strict=True)))
 
@@ -126,6 +148,20 @@ class MouthSums:
     @property
     def _arrays(self) -> list[Integers]:
         return [getattr(self, each.name) for each in fields(self)]
+
+
+def light_of(canonical: npt.NDArray[Any], shapes: Shapes) -> npt.NDArray[Any]:
+    """Return how bright the light on a face is: almost its brightest value, shape (channel,).
+
+    Parameters
+    ----------
+    canonical
+        The face in the canonical frame, shape (y, x, channel).
+    shapes
+        Of the training.
+    """
+    face = canonical[::2, ::2][shapes.face[::2, ::2] > 0.5]  # a quarter of the pixels says it as well
+    return np.asarray(np.percentile(face, _BRIGHTEST, axis=0, method="lower"))
 
 
 def detail(image: Integers, box: int) -> Integers:
@@ -155,12 +191,15 @@ class Mouth:
         Mean of the ring around mouths, 1 = white; what a person's own differs by tints the picture.
     tint
         By which share of that difference.
+    dim
+        The dimmest light that training has seen, shape (channel,), 1 = white: less of it darkens the picture.
     """
 
     region: MouthRegion
     picture: npt.NDArray[np.float32]
     tone: float
     tint: float
+    dim: npt.NDArray[np.float64]
 
     @classmethod
     def fit(cls, sums: MouthSums, region: MouthRegion, unit: int) -> Mouth | None:
@@ -179,15 +218,28 @@ class Mouth:
         n_channels = mean.shape[2]
         sizes = n_channels * np.array([region.core.sum(), region.around.sum()])
         product = sums.tone_products[0] / n - (sums.tones[0] / n) * (sums.tones[1] / n)
-        square = sums.tone_products[1] / n - (sums.tones[1] / n) ** 2
+        spread = sums.tone_products[1] / n - (sums.tones[1] / n) ** 2
         tint = 0.0
-        if square > 0:
-            tint = float(np.clip(product / square * sizes[1] / max(1, sizes[0]), 0, 1))
+        if spread > 0:
+            tint = float(np.clip(product / spread * sizes[1] / max(1, sizes[0]), 0, 1))
         tone = float(sums.tones[1] / n / max(1, sizes[1]) / _LEVELS)
-        return cls(region, np.clip(picture, 0, 1).astype(np.float32), tone, tint)
+        light, square = sums.lights / n / np.array([[_LEVELS], [_LEVELS**2]])
+        dim = light - _DIM * np.sqrt(np.maximum(square - light * light, 0))
+        return cls(region, np.clip(picture, 0, 1).astype(np.float32), tone, tint, np.maximum(dim, 1 / _LEVELS))
 
-    def tinted(self, canonical: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float32]:
-        """Return the picture in the tone of a person's face in the canonical frame, shape (y, x, channel)."""
+    def tinted(
+        self, canonical: npt.NDArray[np.floating[Any]], light: npt.NDArray[np.floating[Any]]
+    ) -> npt.NDArray[np.float32]:
+        """Return the picture in the tone and the light of a person's face, shape (y, x, channel).
+
+        Parameters
+        ----------
+        canonical
+            The face with its new appearance in the canonical frame, shape (y, x, channel).
+        light
+            What `light_of` says of it as it was.
+        """
         around = canonical[self.region.window.slices][self.region.around]
         own = float(around.mean(dtype=np.float64)) if len(around) else self.tone
-        return np.asarray(self.picture + np.float32(self.tint * (own - self.tone)))
+        dimmed = np.minimum(1, light / self.dim).astype(np.float32)
+        return np.asarray(dimmed * (self.picture + np.float32(self.tint * (own - self.tone))))

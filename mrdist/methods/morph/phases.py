@@ -21,7 +21,7 @@ from mrdist.methods.whole.phases import read_rows
 from mrdist.moments import unit_of
 from mrdist.morphing.landmark_sums import ShapeSums, is_open
 from mrdist.morphing.morph import to_canonical
-from mrdist.morphing.mouths import MouthRegion, MouthSums
+from mrdist.morphing.mouths import MouthRegion, MouthSums, light_of
 from mrdist.morphing.shapes import Shapes
 from mrdist.planning import BASE_MEMORY, Cut, Plan
 from mrdist.running.phases import Phase
@@ -178,7 +178,9 @@ def _warp_run(task: Task) -> int:
     if region is not None:
         opened = is_open(points[training.target], training.lips)
         mouths = pairs[training.target][opened][:, *region.window.slices]
-        sums = MouthSums.zeros(region, images.n_channels).update(mouths, region)
+        lights = [light_of(image, shapes) for image in pairs[training.source][opened]]
+        bright = np.array(lights, dtype=dtype).reshape(-1, images.n_channels)
+        sums = MouthSums.zeros(region, images.n_channels).update(mouths, region, bright)
     warping.write(task.index, start, pairs, sums)
     return peak_memory()
 

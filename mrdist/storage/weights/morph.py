@@ -188,7 +188,7 @@ def _write_shapes(group: zarr.Group, shapes: Shapes) -> None:
 def _write_mouth(group: zarr.Group, mouth: Mouth) -> None:
     kept = group.create_group(MOUTH, overwrite=True)
     create_arrays(kept, [ArraySpec.holding("picture", mouth.picture, "mouth_y", "mouth_x", "channel")])
-    kept.update_attributes({"tone": mouth.tone, "tint": mouth.tint})
+    kept.update_attributes({"tone": mouth.tone, "tint": mouth.tint, "dim": mouth.dim.tolist()})
 
 
 def warped_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:

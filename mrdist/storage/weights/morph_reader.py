@@ -221,7 +221,8 @@ class MorphReader(MaskedReader):
             mouth = None
             if region is not None and isinstance(kept, zarr.Group):
                 tone, tint = (float(kept.attrs[name]) for name in ("tone", "tint"))  # type: ignore[arg-type]
-                mouth = Mouth(region, np.asarray(array_of(kept, "picture")[...]), tone, tint)
+                dim = np.array(kept.attrs["dim"], dtype=np.float64)
+                mouth = Mouth(region, np.asarray(array_of(kept, "picture")[...]), tone, tint, dim)
         return Morph(shapes, self.read(self.frame), mouth)
 
     def codes(self, images: Images, label: str, rows: npt.NDArray[np.int64]) -> Codes:
