@@ -148,11 +148,24 @@ def test_workers_make_equal_bytes(source, store, tmp_path):
 
 
 def test_a_store_without_points_has_none(tmp_path):
-    url = str(tmp_path / "plain.zarr")
-    mrdist.generate(url, images=2, size=16, labels=["neutral", "happy"], workers=0)
+    gray = np.zeros((2, 16, 16, 1), np.uint8)
+    url = commands.write_store(tmp_path / "plain.zarr", {"neutral": gray, "happy": gray}, landmarks=False)
     images = Images.open(url)
     assert (images.landmarks, images.landmark_confidence, images.landmark_scheme) == (None, None, None)
     assert "landmarks" not in commands.report("info", url)
+
+
+def test_drawn_faces_have_points(tmp_path):
+    url = str(tmp_path / "drawn.zarr")
+    mrdist.generate(url, images=3, size=64, labels=["neutral", "happy"], workers=0)
+    images = Images.open(url)
+    assert images.landmark_scheme == "synthetic-61"
+    assert images.landmarks.shape == (3, 2, 61, 2)
+    assert (images.landmark_confidence == 1).all()
+    pupils = images.landmarks[:, :, [25, 30]].mean(axis=(0, 1))
+    np.testing.assert_allclose(pupils, FRAME_PUPILS * 64 - 0.5, atol=0.3)
+    width = np.ptp(images.landmarks[:, :, :12, 0], axis=-1)  # of the inner lips
+    assert (width[:, 1] > 1.1 * width[:, 0]).all()
 
 
 # --- what is on the photographs ------------------------------------------------------------------------

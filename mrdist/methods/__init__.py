@@ -37,8 +37,9 @@ How a method is added
 
 4. **The layout and its reader.** The description of a training, a `mrdist.storage.weights.output.Training`, holds
    everything that decides the bytes, and names the layout of the arrays: ``masked`` (weights of a receptive field),
-   ``global`` (codes of the whole image and their weights) or ``sparse`` (a CSR matrix). A method that keeps to one of
-   these needs nothing more: whatever opens weights finds the reader by the layout, not by the method. A new layout is a
+   ``global`` (codes of the whole image and their weights), ``sparse`` (a CSR matrix) or ``morph`` (masked weights, and
+   how faces move). A method that keeps to one of these needs nothing more: whatever opens weights finds the reader by
+   the layout, not by the method. A new layout is a
    description that says which arrays there are, each a `mrdist.storage.access.arrays.ArraySpec`, a
    `mrdist.storage.weights.output.WeightsOutput` that writes them, a `mrdist.storage.weights.reader.WeightsReader`, and
    a line in the table of readers of that module.
