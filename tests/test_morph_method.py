@@ -149,6 +149,9 @@ def test_dials_that_do_not_exist(faces, weights, tmp_path):
     with pytest.raises(ParameterError, match="trained by mean; leave them out"):
         mrdist.evaluate(str(tmp_path / "mean.zarr"), faces, mouth="open", **ALONE)
     assert not (tmp_path / "made.zarr").exists()
+    with pytest.raises(ParameterError, match="strength must be a number for photographs, got 'own'"):
+        mrdist.synthesize(weights, str(tmp_path / "face.png"), str(tmp_path / "out"), strength="own")
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_command_line_turns_the_dials(faces, weights):

@@ -254,6 +254,10 @@ def synthesize(
     model = None if landmark_model is None else fspath(landmark_model)
     if model is not None or faces == "all":
         model_path(model)
+    if strength == "own":
+        raise ParameterError(
+            "strength must be a number for photographs, got 'own', which is measured from the targets of a store."
+        )
     reader = WeightsReader.open(weights_url, weights_storage_options).turned(Dials.given(strength, mouth))
     return _synthesize_photographs(
         Retoucher(reader.model(), reader.face_frame, model),
