@@ -170,9 +170,13 @@ def test_whoever_has_lost_its_output_writes_nothing_more(quick, url):
         group = create_group(url, None, {"kind": "weights"})
         array = group.create_array("a", data=np.full(4, 2.0))
         theirs = record_of(url, who="bob@there")
-        write_record(lease.run_url(url), theirs)
+
+        def take_over():
+            write_record(lease.run_url(url), theirs)  # again, as a heartbeat may have been on its way
+            held.check()
+
         with pytest.raises(StoreBusyError, match=r"was taken over by the train of bob@there"):
-            commands.wait_until(held.check, "a heartbeat")
+            commands.wait_until(take_over, "a heartbeat")
         for write in (
             lambda: array.__setitem__(slice(None), np.ones(4)),
             lambda: group.create_array("b", data=np.ones(1)),
