@@ -10,6 +10,7 @@ from commands import failure, report, succeed, warm
 
 import mrdist
 from mrdist.methods import registry
+from mrdist.pipeline.judging._verdicts import name_of
 from mrdist.pipeline.judging.compare import COLUMNS
 from mrdist.storage import stored_bytes
 
@@ -212,4 +213,5 @@ def test_every_method_can_be_compared_and_reported(tmp_path):
     assert all(alphas[name] > 0 for name, method in registry.METHODS.items() if "alpha" in method.options)
     assert mrdist.report(str(out), str(tmp_path / "report.html"), people=1)
     page = (tmp_path / "report.html").read_text()
-    assert all(f"<td>{name}</td>" in page for name in ("mr 3x3", *methods[1:]))
+    assert "mr 3x3" in page
+    assert all(f"<td>{name_of(row)}</td>" in page for row in found["methods"])

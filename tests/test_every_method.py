@@ -64,12 +64,12 @@ def steps_of(name):
 STEPS = {name: steps_of(name) for name in TRAININGS}
 
 
-# One of each kind is tried in every run of the tests, the others with the slow ones.
+# One of each kind is tried in every run of the tests, the others with the long ones.
 QUICK = {"mr", "mr cv", "mr cv pooled", "l2 cv", "pca", "mean", "l1 window", "l0 cv", "rrr", "morph"}
 
 
 def case(name, *more):
-    return pytest.param(name, *more, marks=() if name in QUICK else pytest.mark.slow)
+    return pytest.param(name, *more, marks=() if name in QUICK else pytest.mark.long)
 
 
 def command(name, images, weights):

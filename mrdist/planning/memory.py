@@ -50,11 +50,12 @@ def peak_memory(workload: Workload, block: Shape, slab: int) -> int:
     chunks = -(-slab // workload.chunks[0]) * (-(-width // workload.chunks[2]) + 1)
     reading = min(READS_IN_FLIGHT, chunks) * 2 * chunk_bytes(workload)
     solution = 0 if workload.keeps_sums else solution_bytes(workload, block[0] * block[1]) + pooling_bytes(workload)
+    base = BASE_MEMORY + workload.libraries
     if workload.search is None:
-        return BASE_MEMORY + statistics + max(bands + reading, solution)
+        return base + statistics + max(bands + reading, solution)
     summing = workload.n_folds * statistics + bands + reading
     validating = (workload.n_folds + 1) * statistics + _search_bytes(workload, workload.search, block)
-    return BASE_MEMORY + max(summing, validating, 2 * statistics + solution)
+    return base + max(summing, validating, 2 * statistics + solution)
 
 
 def total_bytes(workload: Workload, block: Shape, field: ReceptiveField | None = None) -> int:

@@ -53,6 +53,8 @@ class Workload:
         Channels that a system sees and predicts.
     pool
         Standard deviation in pixels over which sums are pooled, at most.
+    libraries
+        Bytes of libraries that a worker loads for this method alone.
     search
         Of a cross-validation, if there is one.
     """
@@ -73,6 +75,7 @@ class Workload:
     n_mappings: int = 1
     n_inputs: int = 1
     pool: int = 0
+    libraries: int = 0
 
     @property
     def n_labels(self) -> int:

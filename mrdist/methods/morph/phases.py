@@ -34,6 +34,7 @@ from mrdist.storage.weights.morph import Warping, read_back_warped, warped_dtype
 from mrdist.storage.weights.morph_reader import landmarks_of
 
 _SLAB = 4096  # pairs whose landmarks are summed at a time
+_LIBRARIES = 56 << 20  # of SciPy, that no other method loads: measured
 
 Points = npt.NDArray[np.float32]
 
@@ -68,7 +69,11 @@ class MorphWork(TrainingWork[TrainOutput | SearchOutput]):
         dtype = warped_dtype(images.dtype)
         chunks = chunk_shape(self.n_images, images.shape, images.n_channels, dtype.itemsize)
         self._regression.workload = replace(
-            self._regression.workload, itemsize=dtype.itemsize, chunks=chunks, n_stored=self.n_images
+            self._regression.workload,
+            itemsize=dtype.itemsize,
+            chunks=chunks,
+            n_stored=self.n_images,
+            libraries=_LIBRARIES,
         )
 
     def plan(self, block: Shape | None) -> Plan:
@@ -77,7 +82,7 @@ class MorphWork(TrainingWork[TrainOutput | SearchOutput]):
         images, warped = self.lesson.images, self._regression.workload
         pixels, run = prod(images.shape) * images.n_channels, warped.chunks[0]
         # a run of images as they are and as they are warped, what is decoded at once, and an image in floats
-        warping = BASE_MEMORY + run * pixels * (2 * images.dtype.itemsize + warped.itemsize) + 40 * pixels
+        warping = BASE_MEMORY + _LIBRARIES + run * pixels * (2 * images.dtype.itemsize + warped.itemsize) + 40 * pixels
         return replace(
             plan,
             peak_memory=max(plan.peak_memory, warping),
