@@ -199,6 +199,13 @@ def test_info_describes_it(service, method):
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_the_list_says_whether_it_needs_landmarks(service, method):
+    listed = {each["name"]: each for each in told(service.client.get(f"{API}/methods"))["methods"]}
+    needed = layout_of(url_of(service, method)) == "morph"
+    assert listed[method]["needs_landmarks"] == METHODS[method].needs_landmarks == needed
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_a_photograph_over_http_is_that_of_the_shell(service, tmp_path, method):
     url, photograph = url_of(service, method), tmp_path / "face.png"
     Image.fromarray(service.faces[0]).save(photograph)

@@ -56,6 +56,7 @@ class MethodAnswer(BaseModel):
     label: Annotated[str, Field(description="Its name for people.")]
     phrase: Annotated[str, Field(description="The same in the middle of a sentence.")]
     help: Annotated[str, Field(description="What it is, in a sentence.")]
+    needs_landmarks: Annotated[bool, Field(description="Whether it trains on datasets with landmarks alone.")]
     options: list[OptionAnswer]
 
 
@@ -77,7 +78,14 @@ def _describe(name: str, method: Method, memory: str) -> MethodAnswer:
     given = {**method.options, **SHARED, "max_memory": memory}
     options = [_option(option, given[option], method) for option in OPTIONS if option in given]
     phrase = method.label or name
-    return MethodAnswer(name=name, label=_titled(phrase), phrase=phrase, help=method.help, options=options)
+    return MethodAnswer(
+        name=name,
+        label=_titled(phrase),
+        phrase=phrase,
+        help=method.help,
+        needs_landmarks=method.needs_landmarks,
+        options=options,
+    )
 
 
 def _option(name: str, default: Any, method: Method) -> OptionAnswer:
