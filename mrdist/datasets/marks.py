@@ -23,6 +23,7 @@ __all__ = [
     "anchor_of",
     "landmarks_of",
     "scheme_of",
+    "scheme_of_size",
     "still_pairs",
     "with_pupils",
     "without_pupils",
@@ -97,7 +98,12 @@ def scheme_of(landmarks: Floats) -> str:
     >>> scheme_of(np.zeros((480, 2))), scheme_of(np.zeros((189, 2)))
     ('mediapipe-478', 'points-189')
     """
-    return SCHEME if len(landmarks) == N_POINTS + 2 else f"points-{len(landmarks)}"
+    return scheme_of_size(len(without_pupils(landmarks)))
+
+
+def scheme_of_size(n_points: int) -> str:
+    """Return the name of so many points, MediaPipe's without the pupils before them."""
+    return SCHEME if n_points == N_POINTS else f"points-{n_points}"
 
 
 def without_pupils(landmarks: Floats) -> Floats:

@@ -14,7 +14,7 @@ from mrdist.datasets._warping import GRID
 from mrdist.datasets.alignment import MARKED, MEASURES, AlignedTake, align_take
 from mrdist.datasets.changes import noting
 from mrdist.datasets.depth import resize, stretch, to_depth
-from mrdist.datasets.marks import N_POINTS, SCHEME, landmarks_of, without_pupils
+from mrdist.datasets.marks import landmarks_of, scheme_of_size, without_pupils
 from mrdist.datasets.photographs import Color, Normalize, Take, read_pixels
 from mrdist.datasets.retouching import into_frame
 from mrdist.errors import DataError, PhotographError
@@ -143,7 +143,7 @@ def gather_landmarks(reports: Sequence[PersonReport], labels: Sequence[str], n_p
             if len(where) == n_points:
                 points[row, labels.index(label)] = where
                 confidence[row, labels.index(label)] = report.confidence[label]
-    return Landmarks(points, confidence, SCHEME if n_points == N_POINTS else f"points-{n_points}")
+    return Landmarks(points, confidence, scheme_of_size(n_points))
 
 
 def gather(reports: Sequence[PersonReport], takes: Sequence[Take], labels: Sequence[str]) -> Alignment:

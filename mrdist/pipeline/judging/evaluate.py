@@ -62,8 +62,7 @@ def evaluate(
         are scored, and for all faces of ``on``.
     strength, mouth
         Of a mapping trained by ``morph``, how strong the expression is and whether it opens the mouth, see
-        `mrdist.morphing.dials.Dials`; ``strength="own"``
-        is the person's own.
+        `mrdist.morphing.dials.Dials`; ``strength="own"`` is the person's own.
     workers, scheduler, max_memory, progress
         As in `mrdist.train`; by default in this process if that takes no longer than starting workers. The scores
         are the same.

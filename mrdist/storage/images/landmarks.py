@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mrdist.storage.access.urls import COMPRESSORS, StorageOptions, open_group, store_errors
+from mrdist.storage.access.arrays import ArraySpec
+from mrdist.storage.access.urls import StorageOptions, open_group, store_errors
 from mrdist.storage.images.layout import LANDMARKS
 
 
@@ -35,12 +36,9 @@ def write_landmarks(url: str, landmarks: Landmarks, storage_options: StorageOpti
     with store_errors(url):
         group = open_group(url, storage_options, write=True)
         for name, values in (("landmarks", landmarks.points), ("landmark_confidence", landmarks.confidence)):
-            group.create_array(
-                name,
-                data=np.asarray(values, dtype=np.float32),
-                chunks=(min(1024, max(len(values), 1)), *values.shape[1:]),
-                dimension_names=LANDMARKS[name],
-                compressors=COMPRESSORS,
-                config={"write_empty_chunks": True},
-                attributes={"scheme": landmarks.scheme, **({"units": "pixels"} if name == "landmarks" else {})},
-            )
+            axes = dict(zip(LANDMARKS[name], values.shape, strict=True))
+            chunks = (min(1024, max(len(values), 1)), *values.shape[1:])
+            array = ArraySpec(name, axes, np.float32, chunks, values).create(group)
+            array.attrs["scheme"] = landmarks.scheme
+            if name == "landmarks":
+                array.attrs["units"] = "pixels"
