@@ -84,3 +84,25 @@ class Emitter:
 
 def array_data(context: Any, builder: Any, array_type: Any, array: Any) -> Any:
     return context.make_array(array_type)(context, builder, array).data
+
+
+def cases(
+    builder: Any,
+    value: Any,
+    constants: Sequence[int],
+    generate: Callable[[int], None],
+    otherwise: Callable[[], None] = lambda: None,
+) -> None:
+    """Run the code generated for the constant that ``value`` equals at run time."""
+    other, done = builder.append_basic_block("other"), builder.append_basic_block("done")
+    choose = builder.switch(value, other)
+    for constant in constants:
+        block = builder.append_basic_block(f"case{constant}")
+        choose.add_case(INDEX(constant), block)
+        builder.position_at_end(block)
+        generate(constant)
+        builder.branch(done)
+    builder.position_at_end(other)
+    otherwise()
+    builder.branch(done)
+    builder.position_at_end(done)

@@ -13,7 +13,7 @@ import llvmlite.ir as ir
 from numba import types
 from numba.extending import intrinsic
 
-from mrdist._kernels.lanes import INDEX, VECTOR_BYTES, array_data
+from mrdist._kernels.lanes import INDEX, VECTOR_BYTES, array_data, cases
 
 MAX_PLANES = 4
 """Planes whose sums one pass of `weigh` keeps in registers: one load of a weight serves them all."""
@@ -39,28 +39,6 @@ def _loop(
     builder.cbranch(builder.icmp_signed("<", following, count), body, end)
     builder.position_at_end(end)
     return values
-
-
-def _cases(
-    builder: Any,
-    value: Any,
-    constants: Sequence[int],
-    generate: Callable[[int], None],
-    otherwise: Callable[[], None] = lambda: None,
-) -> None:
-    """Run the code generated for the constant that ``value`` equals at run time."""
-    other, done = builder.append_basic_block("other"), builder.append_basic_block("done")
-    choose = builder.switch(value, other)
-    for constant in constants:
-        block = builder.append_basic_block(f"case{constant}")
-        choose.add_case(INDEX(constant), block)
-        builder.position_at_end(block)
-        generate(constant)
-        builder.branch(done)
-    builder.position_at_end(other)
-    otherwise()
-    builder.branch(done)
-    builder.position_at_end(done)
 
 
 @intrinsic
@@ -97,7 +75,7 @@ def split_channels(  # type: ignore[no-untyped-def]
 
             _loop(builder, n, [], pixel)
 
-        _cases(builder, n_channels, _COLORS, lambda n: split(INDEX(n)), lambda: split(n_channels))
+        cases(builder, n_channels, _COLORS, lambda n: split(INDEX(n)), lambda: split(n_channels))
         return context.get_dummy_value()
 
     return signature, generate
@@ -129,7 +107,7 @@ def merge_channels(  # type: ignore[no-untyped-def]
 
             _loop(builder, n, [], pixel)
 
-        _cases(builder, n_channels, _COLORS, lambda n: merge(INDEX(n)), lambda: merge(n_channels))
+        cases(builder, n_channels, _COLORS, lambda n: merge(INDEX(n)), lambda: merge(n_channels))
         return context.get_dummy_value()
 
     return signature, generate
@@ -195,8 +173,8 @@ def weigh(  # type: ignore[no-untyped-def]
                 place = builder.add(out_start, builder.mul(out_stride, INDEX(p)))
                 builder.store(total, at(out_data, place, group), align=align)
 
-        cases = [8 * planes + groups for planes in range(1, MAX_PLANES + 1) for groups in (1, GROUPS)]
-        _cases(builder, builder.add(builder.mul(count, INDEX(8)), groups), cases, pass_over)
+        passes = [8 * planes + groups for planes in range(1, MAX_PLANES + 1) for groups in (1, GROUPS)]
+        cases(builder, builder.add(builder.mul(count, INDEX(8)), groups), passes, pass_over)
         return context.get_dummy_value()
 
     return signature, generate

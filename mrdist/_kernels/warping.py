@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mrdist._kernels.lanes import jit
+from mrdist._kernels.lanes_warping import MOST_CHANNELS, interpolate
 
 Array = npt.NDArray[Any]
 
@@ -29,20 +30,22 @@ def bump(squared: float, radius: float) -> float:
 def factorise(points: Array, radius: float, penalty: float) -> Array:
     """Return the lower Cholesky factor of the bumps between points (n, 2) with ``penalty`` added to the diagonal."""
     n = len(points)
-    factor = np.zeros((n, n))
-    for i in range(n):
-        row = factor[i]
-        for j in range(i + 1):
-            dx, dy = points[i, 0] - points[j, 0], points[i, 1] - points[j, 1]
-            value = bump(dx * dx + dy * dy, radius)
-            other = factor[j]
-            for k in range(j):
-                value -= row[k] * other[k]
-            if i == j:
-                row[i] = np.sqrt(value + penalty)
-            else:
-                row[j] = value / other[j]
-    return factor
+    columns = np.zeros((n, n))  # of the factor, as rows: every loop runs over numbers that lie side by side
+    xs, ys = points[:, 0].copy(), points[:, 1].copy()
+    for j in range(n):
+        column, right, below = columns[j, j:], xs[j:], ys[j:]
+        for i in range(len(column)):
+            dx, dy = right[i] - xs[j], below[i] - ys[j]
+            column[i] = bump(dx * dx + dy * dy, radius)
+        for k in range(j):
+            other = columns[k, j:]
+            share = other[0]
+            for i in range(len(column)):
+                column[i] -= other[i] * share
+        column[0] = np.sqrt(column[0] + penalty)
+        for i in range(1, len(column)):
+            column[i] /= column[0]
+    return columns.T.copy()
 
 
 @jit
@@ -137,51 +140,46 @@ def look_up(
     """
     height, width, n_channels = image.shape
     n_rows, n_columns = displacement.shape[1:]
-    flat = image.reshape(-1)
-    across, along = np.empty(n_columns), np.empty(n_columns)
-    reach, row = 4 * n_channels, np.uint64(width * n_channels)
-    taps = np.empty(reach)
+    flat, written, row = image.reshape(-1), out.reshape(-1), width * n_channels
+    sides, rights = np.empty(shape[1], dtype=np.int64), np.empty(shape[1])
+    for x in range(shape[1]):
+        sides[x] = min(int(x / step), n_columns - 2)
+        rights[x] = x / step - sides[x]
+    shifts, places = np.empty((2, n_columns)), np.empty((2, shape[1]))
+    lefts, tops = np.empty(shape[1], dtype=np.int64), np.empty(shape[1], dtype=np.int64)
+    across, down = np.empty((4, shape[1])), np.empty((4, shape[1]))
+    taps = np.empty(4 * n_channels)
     for y in range(shape[0]):
         node = min(int(y / step), n_rows - 2)
-        down = y / step - node
-        for j in range(n_columns):
-            across[j] = (1.0 - down) * displacement[0, node, j] + down * displacement[0, node + 1, j]
-            along[j] = (1.0 - down) * displacement[1, node, j] + down * displacement[1, node + 1, j]
-        v = float(y + corner[0])
+        below = y / step - node
+        for axis in range(2):
+            upper, lower, shift = displacement[axis, node], displacement[axis, node + 1], shifts[axis]
+            for j in range(n_columns):
+                shift[j] = (1.0 - below) * upper[j] + below * lower[j]
+            _place(affine[axis], corner[1], float(y + corner[0]), sides, rights, shift, places[axis])
+        _split(places[0], width - 1.0, lefts, across[0], across[1], across[2], across[3])
+        _split(places[1], height - 1.0, tops, down[0], down[1], down[2], down[3])
         for x in range(shape[1]):
-            side = min(int(x / step), n_columns - 2)
-            right = x / step - side
-            u = float(x + corner[1])
-            px = affine[0, 0] * u + affine[0, 1] * v + affine[0, 2]
-            py = affine[1, 0] * u + affine[1, 1] * v + affine[1, 2]
-            px += (1.0 - right) * across[side] + right * across[side + 1]
-            py += (1.0 - right) * along[side] + right * along[side + 1]
-            px, py = min(max(px, 0.0), width - 1.0), min(max(py, 0.0), height - 1.0)
-            left, top = int(px), int(py)
-            s, t = px - left, py - top
-            if s == 0.0 and t == 0.0:
+            left, top = lefts[x], tops[x]
+            if places[0, x] == left and places[1, x] == top:
                 for c in range(n_channels):
                     out[y, x, c] = image[top, left, c]
                 continue
-            a0, a1, a2, a3 = _weights(s)
-            b0, b1, b2, b3 = _weights(t)
-            if 1 <= left < width - 2 and 1 <= top < height - 2:
-                first = np.uint64(((top - 1) * width + left - 1) * n_channels)
-                for k in range(reach):
-                    i = first + np.uint64(k)
-                    taps[k] = (
-                        b0 * flat[i] + b1 * flat[i + row] + b2 * flat[i + row + row] + b3 * flat[i + row + row + row]
+            a0, a1, a2, a3 = across[0, x], across[1, x], across[2, x], across[3, x]
+            b0, b1, b2, b3 = down[0, x], down[1, x], down[2, x], down[3, x]
+            if n_channels <= MOST_CHANNELS and 1 <= left < width - 2 and 1 <= top < height - 2:
+                first, place = (top - 1) * row + (left - 1) * n_channels, (y * out.shape[1] + x) * n_channels
+                interpolate(flat, first, row, n_channels, b0, b1, b2, b3, a0, a1, a2, a3, written, place)
+                continue
+            for j in range(4):
+                column = min(max(left + j - 1, 0), width - 1)
+                for c in range(n_channels):
+                    taps[j * n_channels + c] = (
+                        b0 * image[max(top - 1, 0), column, c]
+                        + b1 * image[top, column, c]
+                        + b2 * image[min(top + 1, height - 1), column, c]
+                        + b3 * image[min(top + 2, height - 1), column, c]
                     )
-            else:
-                for j in range(4):
-                    column = min(max(left + j - 1, 0), width - 1)
-                    for c in range(n_channels):
-                        taps[j * n_channels + c] = (
-                            b0 * image[max(top - 1, 0), column, c]
-                            + b1 * image[top, column, c]
-                            + b2 * image[min(top + 1, height - 1), column, c]
-                            + b3 * image[min(top + 2, height - 1), column, c]
-                        )
             for c in range(n_channels):
                 out[y, x, c] = (
                     a0 * taps[c]
@@ -189,6 +187,25 @@ def look_up(
                     + a2 * taps[c + 2 * n_channels]
                     + a3 * taps[c + 3 * n_channels]
                 )
+
+
+@jit
+def _place(affine: Array, first: int, y: float, sides: Array, rights: Array, shift: Array, places: Array) -> None:
+    """Write one coordinate of what the pixels of a row are mapped to."""
+    a, b, c = affine
+    for x in range(len(places)):
+        side, right = np.uint64(sides[x]), rights[x]
+        place = a * float(x + first) + b * y + c
+        places[x] = place + ((1.0 - right) * shift[side] + right * shift[side + np.uint64(1)])
+
+
+@jit
+def _split(places: Array, end: float, wholes: Array, w0: Array, w1: Array, w2: Array, w3: Array) -> None:
+    """Keep places within 0..end; write the whole pixels before them and the weights of the four around them."""
+    for x in range(len(places)):
+        places[x] = min(max(places[x], 0.0), end)
+        wholes[x] = int(places[x])
+        w0[x], w1[x], w2[x], w3[x] = _weights(places[x] - wholes[x])
 
 
 @jit
@@ -200,3 +217,11 @@ def _weights(t: float) -> tuple[float, float, float, float]:
         0.5 * t * (t * (4.0 - 3.0 * t) + 1.0),
         0.5 * t * t * (t - 1.0),
     )
+
+
+@jit
+def change(before: Array, after: Array, share: Array) -> None:
+    """Write the difference to values after, (pixel, channel), times a share a pixel, over the values before."""
+    for i in range(len(before)):
+        for c in range(before.shape[1]):
+            before[i, c] = (after[i, c] - before[i, c]) * share[i]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mrdist._kernels.warping import change as write_change
 from mrdist.morphing.mouths import Mouth, light_of
 from mrdist.morphing.shapes import Expression, Shapes
 from mrdist.morphing.warps import IDENTITY, Controls, Window, inverse, moved, similarity
@@ -65,8 +66,7 @@ class Morph:
         float32 array in the shape of ``image``
             1 = white, not clipped. With strength 0, and far from the face, the image itself.
         """
-        photograph = to_floats(image, np.float32)
-        out: npt.NDArray[np.float32] = photograph.astype(np.float32)  # a copy
+        out: npt.NDArray[np.float32] = to_floats(image, np.float32)  # always an array of its own
         if expression == (0.0, 0.0):
             return out
         shapes = self.shapes
@@ -84,22 +84,25 @@ class Morph:
         if window is None:
             return out
         step = max(1.0, _STEP * max(shapes.size) * scale)
-        warped = controls.warp(np.concatenate([own - targets, resting]), window, step).apply(photograph)
-        canonical = to_canonical(shapes, photograph, in_frame, to_image, scale)
+        to_own = np.concatenate([own - targets, resting])
+        to_canon = np.concatenate([shapes.canonical - shown, resting])
+        back, forth = controls.warps([to_own, to_canon], window, step, [IDENTITY, to_frame])
+        warped = back.apply(out)
+        canonical = to_canonical(shapes, out, in_frame, to_image, scale)
         np.clip(canonical, 0, 1, out=canonical)
         changed = self._changed(canonical)
-        change = (changed - canonical) * self._where
-        to_canon = np.concatenate([shapes.canonical - shown, resting])
-        back = controls.warp(to_canon, window, step, to_frame)
-        warped += np.float32(expression.strength / shapes.mean_strength) * back.apply(change)
-        out[window.slices] = warped
-        parted = self._parted(expression)
+        parted, picture = self._parted(expression), None
         if self.mouth is not None and parted > 0:
+            picture = self.mouth.tinted(changed, light_of(canonical, shapes))
+        write_change(canonical.reshape(-1, out.shape[2]), changed.reshape(-1, out.shape[2]), self._where)
+        change = forth.apply(canonical)
+        change *= np.float32(expression.strength / shapes.mean_strength)
+        np.add(warped, change, out=out[window.slices])
+        if self.mouth is not None and picture is not None:
             lips = targets[list(shapes.ring)]
             inside = _around(lips, _MARGIN * max(shapes.size) * scale, image.shape)
             if inside is not None:
                 region = self.mouth.region
-                picture = self.mouth.tinted(changed, light_of(canonical, shapes))
                 picture = np.broadcast_to(picture, (*region.mask.shape, out.shape[2]))
                 layers = np.concatenate([picture, region.mask[..., np.newaxis]], axis=-1)
                 to_region = to_frame - np.array([[0, 0, region.window.x], [0, 0, region.window.y]])
@@ -117,12 +120,12 @@ class Morph:
 
     @cached_property
     def _where(self) -> npt.NDArray[np.float32]:
-        """How much of the change in appearance applies to every pixel of the canonical frame, shape (y, x, 1)."""
-        where = self.shapes.face.astype(np.float32)[..., np.newaxis]
+        """How much of the change in appearance applies to every pixel of the canonical frame, shape (pixel,)."""
+        where = self.shapes.face.astype(np.float32)
         if self.mouth is not None:
             region = self.mouth.region
-            where[region.window.slices] *= 1 - region.mask[..., np.newaxis]
-        return where
+            where[region.window.slices] *= 1 - region.mask
+        return where.reshape(-1)
 
     def _parted(self, expression: Expression) -> float:
         """Return how much the picture between the lips covers what lies there."""

@@ -160,8 +160,8 @@ def light_of(canonical: npt.NDArray[Any], shapes: Shapes) -> npt.NDArray[Any]:
     shapes
         Of the training.
     """
-    face = canonical[::2, ::2][shapes.face[::2, ::2] > 0.5]  # a quarter of the pixels says it as well
-    return np.asarray(np.percentile(face, _BRIGHTEST, axis=0, method="lower"))
+    face = canonical.reshape(-1, canonical.shape[2])[shapes.sample].T.copy()
+    return np.percentile(face, _BRIGHTEST, axis=1, method="lower")
 
 
 def detail(image: Integers, box: int) -> Integers:

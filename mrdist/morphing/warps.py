@@ -6,6 +6,7 @@ a plate's, its reach ends, so that hair and background stay where they are.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,11 +114,24 @@ class Controls:
         self, displacements: Floats, window: Window, step: float, affine: npt.NDArray[np.float64] = IDENTITY
     ) -> Warp:
         """Return the warp in which the points have displacements, shape (n, 2), at least nearly."""
-        loads = substitute(self._factor, np.ascontiguousarray(displacements, dtype=np.float64))
+        (warp,) = self.warps([displacements], window, step, [affine])
+        return warp
+
+    def warps(
+        self,
+        displacements: Sequence[Floats],
+        window: Window,
+        step: float,
+        affines: Sequence[npt.NDArray[np.float64]],
+    ) -> list[Warp]:
+        """Return what `warp` does for several displacements of the points, each with its affine map, in less time."""
+        right_sides = np.concatenate(displacements, axis=1, dtype=np.float64)
         n_rows, n_columns = (max(2, int(np.ceil((side - 1) / step)) + 1) for side in (window.height, window.width))
-        nodes = np.empty((2, n_rows, n_columns))
+        nodes = np.empty((right_sides.shape[1], n_rows, n_columns))
+        loads = substitute(self._factor, right_sides)
         spread(self.points - (window.x, window.y), loads, self.radius, float(step), nodes)
-        return Warp(nodes, float(step), window, affine)
+        pairs = zip(nodes.reshape(-1, 2, n_rows, n_columns), affines, strict=True)
+        return [Warp(each, float(step), window, affine) for each, affine in pairs]
 
 
 def similarity(source: Floats, target: Floats) -> npt.NDArray[np.float64]:
