@@ -71,6 +71,47 @@ def substitute(factor: Array, values: Array) -> Array:
 
 
 @jit
+def local_maps(source: Array, target: Array, radius: float, penalty: float) -> Array:
+    """Return the linear map, shape (n, 2, 2), that takes the surroundings of every source point to their targets'.
+
+    Parameters
+    ----------
+    source, target
+        (x, y) of points, shape (n, 2).
+    radius
+        How far the surroundings reach, falling like a bump.
+    penalty
+        Squared length that the maps are drawn to the identity with.
+    """
+    n = len(source)
+    maps = np.empty((n, 2, 2))
+    for p in range(n):
+        weight, mean, products = 0.0, np.zeros(4), np.zeros((2, 4))
+        for q in range(n):
+            dx, dy = source[q, 0] - source[p, 0], source[q, 1] - source[p, 1]
+            height = bump(dx * dx + dy * dy, radius)
+            if height == 0.0:
+                continue
+            values = (dx, dy, target[q, 0] - target[p, 0], target[q, 1] - target[p, 1])
+            weight += height
+            for c in range(4):
+                mean[c] += height * values[c]
+                products[0, c] += height * dx * values[c]
+                products[1, c] += height * dy * values[c]
+        for c in range(4):
+            for a in range(2):
+                products[a, c] = products[a, c] / weight - mean[a] * mean[c] / (weight * weight)
+        for a in range(2):
+            products[a, a] += penalty
+            products[a, a + 2] += penalty
+        (xx, xy, xu, xv), (_, yy, yu, yv) = products
+        size = xx * yy - xy * xy
+        maps[p, 0] = (yy * xu - xy * yu) / size, (xx * yu - xy * xu) / size
+        maps[p, 1] = (yy * xv - xy * yv) / size, (xx * yv - xy * xv) / size
+    return maps
+
+
+@jit
 def spread(points: Array, coefficients: Array, radius: float, step: float, out: Array) -> None:
     """Write the sums of bumps at nodes of a grid.
 

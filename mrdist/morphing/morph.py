@@ -12,6 +12,7 @@ import numpy.typing as npt
 from mrdist._kernels.warping import change as write_change
 from mrdist.morphing.mouths import Mouth, light_of
 from mrdist.morphing.shapes import Expression, Shapes
+from mrdist.morphing.views import View
 from mrdist.morphing.warps import IDENTITY, Controls, Window, inverse, moved, similarity
 from mrdist.synthesis import MaskedWeights, to_floats
 
@@ -76,16 +77,18 @@ class Morph:
         to_image = inverse(to_frame)
         scale = float(np.sqrt(to_image[0, 0] * to_image[1, 1] - to_image[0, 1] * to_image[1, 0]))
         in_frame = moved(to_frame, own)
-        shown = in_frame + shapes.displacement(expression)
+        view = View.of(in_frame, shapes.reference, shapes.radius)
+        shown = in_frame + view.foreshortened(shapes.displacement(expression))
         resting = np.zeros_like(shapes.anchors)
         targets = moved(to_image, shown)
-        controls = Controls(np.concatenate([targets, moved(to_image, shapes.anchors)]), shapes.radius * scale)
+        seen = view.seen
+        controls = Controls(np.concatenate([targets[seen], moved(to_image, shapes.anchors)]), shapes.radius * scale)
         window = _around(controls.points, controls.radius, image.shape)
         if window is None:
             return out
         step = max(1.0, _STEP * max(shapes.size) * scale)
-        to_own = np.concatenate([own - targets, resting])
-        to_canon = np.concatenate([shapes.canonical - shown, resting])
+        to_own = np.concatenate([(own - targets)[seen], resting])
+        to_canon = np.concatenate([(shapes.canonical - shown)[seen], resting])
         back, forth = controls.warps([to_own, to_canon], window, step, [IDENTITY, to_frame])
         warped = back.apply(out)
         canonical = to_canonical(shapes, out, in_frame, to_image, scale)
@@ -94,7 +97,11 @@ class Morph:
         parted, picture = self._parted(expression), None
         if self.mouth is not None and parted > 0:
             picture = self.mouth.tinted(changed, light_of(canonical, shapes))
-        write_change(canonical.reshape(-1, out.shape[2]), changed.reshape(-1, out.shape[2]), self._where)
+        where = self._where
+        if not seen.all():
+            around = view.seen_around(shapes.canonical, shapes.size, shapes.radius / 2)
+            where = where * around.reshape(-1)
+        write_change(canonical.reshape(-1, out.shape[2]), changed.reshape(-1, out.shape[2]), where)
         change = forth.apply(canonical)
         change *= np.float32(expression.strength / shapes.mean_strength)
         np.add(warped, change, out=out[window.slices])
@@ -104,11 +111,12 @@ class Morph:
             if inside is not None:
                 region = self.mouth.region
                 picture = np.broadcast_to(picture, (*region.mask.shape, out.shape[2]))
-                layers = np.concatenate([picture, region.mask[..., np.newaxis]], axis=-1)
+                mask = region.mask if seen.all() else region.mask * around[region.window.slices]
+                layers = np.concatenate([picture, mask[..., np.newaxis]], axis=-1)
                 to_region = to_frame - np.array([[0, 0, region.window.x], [0, 0, region.window.y]])
-                seen = controls.warp(to_canon, inside, step, to_region).apply(layers)
-                cover = np.float32(parted) * np.clip(seen[..., -1:], 0, 1)
-                out[inside.slices] += cover * (seen[..., :-1] - out[inside.slices])
+                lent = controls.warp(to_canon, inside, step, to_region).apply(layers)
+                cover = np.float32(parted) * np.clip(lent[..., -1:], 0, 1)
+                out[inside.slices] += cover * (lent[..., :-1] - out[inside.slices])
         return out
 
     def _changed(self, canonical: npt.NDArray[np.float32]) -> Floats:
