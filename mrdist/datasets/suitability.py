@@ -20,6 +20,7 @@ Floats = npt.NDArray[np.float64]
 #: Measure -> the smallest and the largest usual value, and the likely reason outside of them.
 USUAL: Mapping[str, tuple[float, float, str]] = {
     "likeness": (0.44, 1.0, "it may be drawn, covered or not a face"),
+    "mouth": (0.15, 1.0, "covered, or it has another expression than those that the training changed"),
     "brightness": (0.4, 1.6, "too dark or too bright"),
     "contrast": (0.6, 2.2, "too flat or too harsh"),
     "symmetry": (0.48, 1.0, "turned to a side, or not located exactly"),
@@ -32,6 +33,9 @@ LYING: Mapping[str, tuple[float, float, str]] = {
     "pupils": (32.0, np.inf, "too small, its pupils are so few pixels apart"),
     "outside": (0.0, 0.02, "cut by the photograph's border"),
 }
+
+#: Rows and columns of the mouth in the frame, in shares of its side.
+_MOUTH = (0.6, 0.85), (0.3, 0.7)
 
 
 def measure_face(
@@ -53,6 +57,8 @@ def measure_face(
     dict of str to float
         ``likeness``
             To the mean face, see `mrdist.datasets.locating.Location`; 1 is the mean face itself.
+        ``mouth``
+            Likeness of the mouth alone.
         ``brightness``, ``contrast``
             Mean and standard deviation inside the face, divided by the mean face's.
         ``symmetry``
@@ -69,9 +75,11 @@ def measure_face(
     >>> unusual(measures)[0]
     'brightness 0.25 (usual 0.4 to 1.6): too dark or too bright'
     """
+    mouth = tuple(slice(int(low * len(face)), int(high * len(face))) for low, high in _MOUTH)
     inside, usual = face[face_mask], mean_face[face_mask]
     measures = {
         "likeness": likeness_of(face, mean_face),
+        "mouth": likeness_of(face[mouth], mean_face[mouth]),
         "brightness": float(inside.mean() / usual.mean()) if usual.mean() else 1.0,
         "contrast": float(inside.std() / usual.std()) if usual.std() else 1.0,
         "symmetry": symmetry_of(face),
