@@ -71,7 +71,7 @@ def measure_face(
     >>> mean = np.random.default_rng(0).random((64, 64))
     >>> measures = measure_face(mean / 4, mean, np.ones((64, 64), dtype=bool), (10, 10, 20, 20))
     >>> {name: round(value, 2) for name, value in measures.items() if name != "symmetry"}
-    {'likeness': 1.0, 'brightness': 0.25, 'contrast': 0.25, 'roll': 45.0}
+    {'likeness': 1.0, 'mouth': 1.0, 'brightness': 0.25, 'contrast': 0.25, 'roll': 45.0}
     >>> unusual(measures)[0]
     'brightness 0.25 (usual 0.4 to 1.6): too dark or too bright'
     """
