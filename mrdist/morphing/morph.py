@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from mrdist._kernels.warping import change as write_change
 from mrdist.morphing.mouths import Mouth, light_of
 from mrdist.morphing.shapes import Expression, Shapes
-from mrdist.morphing.warps import IDENTITY, Controls, Window, inverse, moved, similarity
+from mrdist.morphing.warps import IDENTITY, Controls, Warp, Window, inverse, moved, similarity
 from mrdist.synthesis import MaskedWeights, to_floats
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -160,12 +161,20 @@ def to_canonical(
         photograph = _shrunk(photograph, factor)
         to_image = to_image / factor
         to_image[:, 2] += 0.5 / factor - 0.5
-    displacements = np.concatenate(
-        [moved(to_image, in_frame) - moved(to_image, shapes.canonical), np.zeros_like(shapes.anchors)]
-    )
+    (warp,) = canonical_warps(shapes, [in_frame], to_image)
+    return warp.apply(photograph)
+
+
+def canonical_warps(
+    shapes: Shapes, in_frame: Sequence[Floats], to_image: npt.NDArray[np.float64] = IDENTITY
+) -> list[Warp]:
+    """Return the warps that bring photographs, of the frame's scale, to the canonical frame; see `to_canonical`."""
+    resting, canonical = np.zeros_like(shapes.anchors), moved(to_image, shapes.canonical)
+    displacements = [np.concatenate([moved(to_image, points) - canonical, resting]) for points in in_frame]
     height, width = shapes.size
     step = max(1.0, _STEP * max(shapes.size))
-    return shapes.frame_controls.warp(displacements, Window(0, 0, height, width), step, to_image).apply(photograph)
+    window = Window(0, 0, height, width)
+    return shapes.frame_controls.warps(displacements, window, step, [to_image] * len(displacements))
 
 
 def _around(points: Floats, margin: float, shape: tuple[int, ...]) -> Window | None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mrdist._kernels.warping import box_sums
 from mrdist.moments import unit_of
 from mrdist.morphing.shapes import Shapes
 from mrdist.morphing.warps import Window, soft_polygon
@@ -127,9 +128,9 @@ class MouthSums:
         lights
             What `light_of` says of their sources, shape (image, channel).
         """
-        levels = images.astype(np.int64)
-        coarse = levels * _LEVELS // unit_of(images.dtype)
-        bright = lights.astype(np.int64) * _LEVELS // unit_of(images.dtype)
+        levels, unit = images.astype(np.int64), unit_of(images.dtype)
+        coarse = levels if unit == _LEVELS else levels * _LEVELS // unit
+        bright = lights.astype(np.int64) * _LEVELS // unit
         inside, around = (coarse[:, part].sum(axis=(1, 2)) for part in (region.core, region.around))
         added = (
             len(images),
@@ -166,14 +167,11 @@ def light_of(canonical: npt.NDArray[Any], shapes: Shapes) -> npt.NDArray[Any]:
 
 def detail(image: Integers, box: int) -> Integers:
     """Return an image less its blur by two boxes, times ``box`` to the fourth power, shape (y, x, channel)."""
-    blurred = image
-    for axis in (0, 1, 0, 1):
-        padding = [(box // 2, box // 2) if k == axis else (0, 0) for k in range(image.ndim)]
-        sums = np.cumsum(np.pad(blurred, padding, mode="edge"), axis=axis)
-        first = np.zeros_like(np.take(sums, [0], axis=axis))
-        sums = np.concatenate([first, sums], axis=axis)
-        n = image.shape[axis]
-        blurred = np.take(sums, range(box, box + n), axis=axis) - np.take(sums, range(n), axis=axis)
+    height, width, n_channels = image.shape
+    blurred, sums = image.copy(), np.empty_like(image)
+    for axes in ((1, height, width * n_channels), (height, width, n_channels)) * 2:
+        box_sums(blurred.reshape(axes), box // 2, sums.reshape(axes))
+        blurred, sums = sums, blurred
     return image * box**4 - blurred
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mrdist._kernels.warping import to_integers
 from mrdist.errors import DataError
 from mrdist.execution import peak_memory
 from mrdist.geometry import Block, Shape
@@ -20,7 +21,7 @@ from mrdist.methods.training import Trained, TrainingWork
 from mrdist.methods.whole.phases import read_rows
 from mrdist.moments import unit_of
 from mrdist.morphing.landmark_sums import ShapeSums, is_open
-from mrdist.morphing.morph import to_canonical
+from mrdist.morphing.morph import canonical_warps
 from mrdist.morphing.mouths import MouthRegion, MouthSums, light_of
 from mrdist.morphing.shapes import Shapes
 from mrdist.planning import BASE_MEMORY, Cut, Plan
@@ -34,6 +35,7 @@ from mrdist.storage.weights.morph import Warping, read_back_warped, warped_dtype
 from mrdist.storage.weights.morph_reader import landmarks_of
 
 _SLAB = 4096  # pairs whose landmarks are summed at a time
+_TOGETHER = 16  # images whose warps are made at a time: most of the work serves them all
 _LIBRARIES = 56 << 20  # of SciPy, that no other method loads: measured
 
 Points = npt.NDArray[np.float32]
@@ -175,9 +177,17 @@ def _warp_run(task: Task) -> int:
     for label in points:
         pixels = read_rows(images, label, lesson.rows, task.block)
         warped = np.empty(pixels.shape, dtype=dtype)
-        for image, own, before, into in zip(pixels, points[label], points[training.source], warped, strict=True):
-            control = own[shapes.control] if label == training.source else shapes.registered(before, own)
-            into[...] = _rounded(to_canonical(shapes, image, control), white, dtype)
+        control = [
+            own[shapes.control] if label == training.source else shapes.registered(before, own)
+            for own, before in zip(points[label], points[training.source], strict=True)
+        ]
+        for first in range(0, len(pixels), _TOGETHER):
+            part = slice(first, first + _TOGETHER)
+            for image, warp, into in zip(
+                pixels[part], canonical_warps(shapes, control[part]), warped[part], strict=True
+            ):
+                made = warp.apply(image)
+                to_integers(made.reshape(-1), unit_of(dtype) / white, unit_of(dtype), into.reshape(-1))
         pairs[label] = warped
     sums = None
     if region is not None:
@@ -188,13 +198,6 @@ def _warp_run(task: Task) -> int:
         sums = MouthSums.zeros(region, images.n_channels).update(mouths, region, bright)
     warping.write(task.index, start, pairs, sums)
     return peak_memory()
-
-
-def _rounded(values: npt.NDArray[np.float32], white: float, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    unit = unit_of(dtype)
-    scaled = values if white == unit else values * np.float32(unit / white)
-    rounded: npt.NDArray[Any] = np.rint(np.clip(scaled, 0, unit)).astype(dtype)
-    return rounded
 
 
 def _rows(images: Images, training: MorphTraining) -> npt.NDArray[np.int64]:

@@ -22,6 +22,7 @@ from mrdist.morphing.shapes import Shapes
 from mrdist.storage.access.arrays import ArraySpec, create_arrays
 from mrdist.storage.access.chunks import UNCOMPRESSED
 from mrdist.storage.access.urls import StorageOptions, array_of, check_format, open_as_is, open_group, store_errors
+from mrdist.storage.images.layout import DIMENSIONS
 from mrdist.storage.images.reader import Images
 from mrdist.storage.images.writer import create_images, finish_images, write_images
 from mrdist.storage.making.progress import WARPING
@@ -91,7 +92,8 @@ class Warping:
             room = self._room
             if "run" in room.attrs:
                 return int(room.attrs["run"])  # type: ignore[arg-type]
-        run, *_ = create_images(
+        dtype = warped_dtype(images.dtype)
+        chunks = create_images(
             self.images_url,
             labels=[training.source, training.target],
             image=images.image[rows].tolist(),
@@ -99,10 +101,12 @@ class Warping:
             split=images.split[rows].tolist(),
             shape=images.shape,
             n_channels=images.n_channels,
-            dtype=warped_dtype(images.dtype),
+            dtype=dtype,
             overwrite=True,
             storage_options=self.options,
         )
+        run = chunks[0]
+        pixels = dict(zip(DIMENSIONS, (len(rows), *images.shape, images.n_channels), strict=True))
         n_runs = -(-len(rows) // run)
         arrays = [ArraySpec("done", {"run": n_runs}, np.bool_, (1,), compressors=UNCOMPRESSED)]
         if region is not None:
@@ -110,6 +114,9 @@ class Warping:
                 axes = {"run": n_runs, **{f"axis_{k}": side for k, side in enumerate(zeros.shape)}}
                 arrays.append(ArraySpec(name, axes, np.int64, (1, *zeros.shape)))
         with store_errors(self.url):
+            pairs = open_group(self.images_url, self.options, write=True)
+            for label in (training.source, training.target):
+                ArraySpec(label, pixels, dtype, chunks, compressors=UNCOMPRESSED).create(pairs, overwrite=True)
             for array in arrays:
                 array.create(room, overwrite=True)
             room.update_attributes({"run": run})
