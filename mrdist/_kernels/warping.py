@@ -169,7 +169,7 @@ def look_up(
                 continue
             a0, a1, a2, a3 = across[0, x], across[1, x], across[2, x], across[3, x]
             b0, b1, b2, b3 = down[0, x], down[1, x], down[2, x], down[3, x]
-            if n_channels <= MOST_CHANNELS and 1 <= left < width - 2 and 1 <= top < height - 2:
+            if n_channels <= MOST_CHANNELS and 1 <= left < width - 4 and 1 <= top < height - 2:
                 first, place = (top - 1) * row + (left - 1) * n_channels, (y * out.shape[1] + x) * n_channels
                 interpolate(flat, first, row, n_channels, b0, b1, b2, b3, a0, a1, a2, a3, written, place)
                 continue
