@@ -72,7 +72,7 @@ def mouth_of(shapes: Shapes, channels: int = 3) -> Mouth:
     region = MouthRegion.of(shapes)
     assert region is not None
     images = pictures(5, 1, channels)[:, *region.window.slices]
-    mouth = Mouth.fit(MouthSums.zeros(region, channels).update(images, region, lights(5, channels)), region, 255)
+    mouth = Mouth.fit(MouthSums.zeros(region, channels).update(images, region).lit(lights(5, channels)), region, 255)
     assert mouth is not None
     return mouth
 
@@ -244,8 +244,9 @@ def test_the_picture_of_a_mouth_is_the_mean_with_the_detail_of_real_ones() -> No
     images = pictures(6)[:, *region.window.slices]
     sums = (
         MouthSums.zeros(region, 3)
-        .update(images[:2], region, lights(6)[:2])
-        .merge(MouthSums.zeros(region, 3).update(images[2:], region, lights(6)[2:]))
+        .update(images[:2], region)
+        .lit(lights(6)[:4])
+        .merge(MouthSums.zeros(region, 3).lit(lights(6)[4:]).update(images[2:], region))
     )
     mouth = Mouth.fit(sums, region, 255)
     assert mouth is not None
@@ -270,9 +271,8 @@ def test_mouths_that_are_all_alike_are_shown_as_they_are() -> None:
     region = MouthRegion.of(shapes)
     assert region is not None
     one = pictures(1)[:, *region.window.slices]
-    mouth = Mouth.fit(
-        MouthSums.zeros(region, 3).update(one, region, lights(1)).update(one, region, lights(1)), region, 255
-    )
+    sums = MouthSums.zeros(region, 3).update(one, region).lit(lights(1))
+    mouth = Mouth.fit(sums.update(one, region).lit(lights(1)), region, 255)
     assert mouth is not None
     assert_array_equal(to_pixels(mouth.picture, np.uint8), one[0])
     assert mouth.tint == 0

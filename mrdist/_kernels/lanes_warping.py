@@ -45,7 +45,7 @@ def interpolate(  # type: ignore[no-untyped-def]
             return reduce(builder.fadd, products)
 
         def of(channels: int) -> None:
-            taps = 4 * channels
+            taps = 16 if channels == 3 else 4 * channels  # whole registers, of which the last lanes are not used
 
             def load(i: int) -> Any:
                 first = builder.gep(data, [builder.add(start, builder.mul(row, INDEX(i)))])

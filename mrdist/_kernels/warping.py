@@ -135,17 +135,19 @@ def spread(points: Array, coefficients: Array, radius: float, step: float, out: 
         x, y = points[p]
         first = max(0, int(np.ceil((y - radius) / step)))
         last = min(n_rows - 1, int(np.floor((y + radius) / step)))
-        left = max(0, int(np.ceil((x - radius) / step)))
-        right = min(n_columns - 1, int(np.floor((x + radius) / step)))
         for i in range(first, last + 1):
             dy = i * step - y
-            for j in range(left, right + 1):
-                dx = j * step - x
-                heights[j] = bump(dx * dx + dy * dy, radius)
+            reach = np.sqrt(max(0.0, radius * radius - dy * dy)) + step  # at least as far as the bump
+            left = max(0, int(np.ceil((x - reach) / step)))
+            right = min(n_columns - 1, int(np.floor((x + reach) / step)))
+            near = heights[: max(0, right + 1 - left)]
+            for j in range(len(near)):
+                dx = (left + j) * step - x
+                near[j] = bump(dx * dx + dy * dy, radius)
             for k in range(width):
-                share, row = coefficients[p, k], out[k, i]
-                for j in range(left, right + 1):
-                    row[j] += share * heights[j]
+                share, row = coefficients[p, k], out[k, i, left : left + len(near)]
+                for j in range(len(near)):
+                    row[j] += share * near[j]
 
 
 @jit
@@ -208,7 +210,7 @@ def look_up(
                 continue
             a0, a1, a2, a3 = across[0, x], across[1, x], across[2, x], across[3, x]
             b0, b1, b2, b3 = down[0, x], down[1, x], down[2, x], down[3, x]
-            if n_channels <= MOST_CHANNELS and 1 <= left < width - 2 and 1 <= top < height - 2:
+            if n_channels <= MOST_CHANNELS and 1 <= left < width - 4 and 1 <= top < height - 2:
                 first, place = (top - 1) * row + (left - 1) * n_channels, (y * out.shape[1] + x) * n_channels
                 interpolate(flat, first, row, n_channels, b0, b1, b2, b3, a0, a1, a2, a3, written, place)
                 continue
@@ -266,3 +268,52 @@ def change(before: Array, after: Array, share: Array) -> None:
     for i in range(len(before)):
         for c in range(before.shape[1]):
             before[i, c] = (after[i, c] - before[i, c]) * share[i]
+
+
+@jit
+def to_integers(values: Array, factor: float, largest: int, out: Array) -> None:
+    """Write values times a factor, kept within 0..largest and rounded; all arrays have one axis."""
+    scale, top, zero = values.dtype.type(factor), values.dtype.type(largest), values.dtype.type(0)
+    for i in range(len(values)):
+        out[i] = np.rint(min(max(values[i] * scale, zero), top))
+
+
+@jit
+def depths(corners: Array, out: Array) -> None:
+    """Write how deep pixels lie in a polygon of corners (x, y), shape (n, 2); outside of it the depth is negative."""
+    for y in range(out.shape[0]):
+        row = out[y]
+        row[:] = np.inf
+        crossings = np.zeros(len(row), dtype=np.int64)
+        for n in range(len(corners)):
+            ax, ay = corners[n]
+            bx, by = corners[(n + 1) % len(corners)]
+            ex, ey = bx - ax, by - ay
+            length = ex * ex + ey * ey
+            for x in range(len(row)):
+                dx, dy = x - ax, y - ay
+                along = min(max((dx * ex + dy * ey) / length, 0.0), 1.0) if length else 0.0
+                to_x, to_y = dx - along * ex, dy - along * ey
+                row[x] = min(row[x], to_x * to_x + to_y * to_y)
+            if (ay <= y) != (by <= y):
+                for x in range(len(row)):
+                    crossings[x] += x < ax + (y - ay) / ey * ex
+        for x in range(len(row)):
+            row[x] = np.sqrt(row[x]) if crossings[x] % 2 else -np.sqrt(row[x])
+
+
+@jit
+def box_sums(values: Array, reach: int, out: Array) -> None:
+    """Write the sums over ``reach`` places on both sides along the middle of three axes; the border is carried on."""
+    n, end = values.shape[1], values.shape[1] - 1
+    total = np.empty(values.shape[2], dtype=values.dtype)
+    for outer in range(len(values)):
+        total[:] = 0
+        for k in range(-reach, reach + 1):
+            total += values[outer, min(max(k, 0), end)]
+        out[outer, 0] = total
+        for i in range(1, n):
+            entering, leaving = values[outer, min(i + reach, end)], values[outer, max(i - 1 - reach, 0)]
+            for c in range(len(total)):
+                total[c] += entering[c] - leaving[c]
+            out[outer, i] = total

@@ -85,8 +85,8 @@ class Window:
         if (low >= high).any():
             return Image.new("RGB", (pixels, pixels))
         shrink = max(1, int(self.side / pixels))
-        part = picture.crop((*low, *high)).reduce(shrink) if shrink > 1 else picture.crop((*low, *high))
-        origin, right, down = (self.to_picture(np.array([place]))[0] for place in ((0, 0), (1, 0), (0, 1)))
+        part = picture.reduce(shrink, (*low.tolist(), *high.tolist()))  # by 1: a crop
+        origin, right, down, _ = corners
         columns = [(right - origin) / pixels, (down - origin) / pixels, origin - low]
         x, y = np.stack(columns, axis=1) / shrink
         return part.transform((pixels, pixels), Image.Transform.AFFINE, (*x, *y), Image.Resampling.BILINEAR)

@@ -206,9 +206,10 @@ def _decoded(file: File, *, deep: bool) -> Pixels:
             if by_pillow:
                 depth, lossy = depth_of(image, file), loses_bits(image)
                 _note_page(image, file)
-                upright = ImageOps.exif_transpose(image)
+                upright: Image.Image = image
                 if image.getexif().get(_ORIENTATION, 1) != 1:
                     note("orientation", file)
+                    upright = ImageOps.exif_transpose(image)
                 upright.load()
     except PhotographFormatError:
         if file.suffix not in (".tif", ".tiff") or isinstance(file, Upload):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,7 +14,7 @@ from mrdist._kernels.warping import change as write_change
 from mrdist.morphing.mouths import Mouth, light_of
 from mrdist.morphing.shapes import Expression, Shapes
 from mrdist.morphing.views import View
-from mrdist.morphing.warps import IDENTITY, Controls, Window, inverse, moved, similarity
+from mrdist.morphing.warps import IDENTITY, Controls, Warp, Window, inverse, moved, similarity
 from mrdist.synthesis import MaskedWeights, to_floats
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -97,26 +98,22 @@ class Morph:
         parted, picture = self._parted(expression), None
         if self.mouth is not None and parted > 0:
             picture = self.mouth.tinted(changed, light_of(canonical, shapes))
-        where = self._where
-        if not seen.all():
-            around = view.seen_around(shapes.canonical, shapes.size, shapes.radius / 2)
-            where = where * around.reshape(-1)
+        visible = view.seen_around(shapes.canonical, shapes.size, shapes.radius / 2)
+        where = self._where * visible.reshape(-1)
         write_change(canonical.reshape(-1, out.shape[2]), changed.reshape(-1, out.shape[2]), where)
         change = forth.apply(canonical)
         change *= np.float32(expression.strength / shapes.mean_strength)
         np.add(warped, change, out=out[window.slices])
-        if self.mouth is not None and picture is not None:
-            lips = targets[list(shapes.ring)]
-            inside = _around(lips, _MARGIN * max(shapes.size) * scale, image.shape)
-            if inside is not None:
-                region = self.mouth.region
-                picture = np.broadcast_to(picture, (*region.mask.shape, out.shape[2]))
-                mask = region.mask if seen.all() else region.mask * around[region.window.slices]
-                layers = np.concatenate([picture, mask[..., np.newaxis]], axis=-1)
-                to_region = to_frame - np.array([[0, 0, region.window.x], [0, 0, region.window.y]])
-                lent = controls.warp(to_canon, inside, step, to_region).apply(layers)
-                cover = np.float32(parted) * np.clip(lent[..., -1:], 0, 1)
-                out[inside.slices] += cover * (lent[..., :-1] - out[inside.slices])
+        lips = targets[list(shapes.ring)]
+        inside = _around(lips, _MARGIN * max(shapes.size) * scale, image.shape) if picture is not None else None
+        if self.mouth is not None and picture is not None and inside is not None:
+            region = self.mouth.region
+            mask = (region.mask * visible[region.window.slices])[..., np.newaxis]
+            layers = np.concatenate([np.broadcast_to(picture, (*region.mask.shape, out.shape[2])), mask], axis=-1)
+            to_region = to_frame - np.array([[0, 0, region.window.x], [0, 0, region.window.y]])
+            lent = controls.warp(to_canon, inside, step, to_region).apply(layers)
+            cover = np.float32(parted) * np.clip(lent[..., -1:], 0, 1)
+            out[inside.slices] += cover * (lent[..., :-1] - out[inside.slices])
         return out
 
     def _changed(self, canonical: npt.NDArray[np.float32]) -> Floats:
@@ -168,12 +165,20 @@ def to_canonical(
         photograph = _shrunk(photograph, factor)
         to_image = to_image / factor
         to_image[:, 2] += 0.5 / factor - 0.5
-    displacements = np.concatenate(
-        [moved(to_image, in_frame) - moved(to_image, shapes.canonical), np.zeros_like(shapes.anchors)]
-    )
+    (warp,) = canonical_warps(shapes, [in_frame], to_image)
+    return warp.apply(photograph)
+
+
+def canonical_warps(
+    shapes: Shapes, in_frame: Sequence[Floats], to_image: npt.NDArray[np.float64] = IDENTITY
+) -> list[Warp]:
+    """Return the warps that bring photographs, of the frame's scale, to the canonical frame; see `to_canonical`."""
+    resting, canonical = np.zeros_like(shapes.anchors), moved(to_image, shapes.canonical)
+    displacements = [np.concatenate([moved(to_image, points) - canonical, resting]) for points in in_frame]
     height, width = shapes.size
     step = max(1.0, _STEP * max(shapes.size))
-    return shapes.frame_controls.warp(displacements, Window(0, 0, height, width), step, to_image).apply(photograph)
+    window = Window(0, 0, height, width)
+    return shapes.frame_controls.warps(displacements, window, step, [to_image] * len(displacements))
 
 
 def _around(points: Floats, margin: float, shape: tuple[int, ...]) -> Window | None:

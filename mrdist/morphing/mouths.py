@@ -5,12 +5,13 @@ A photograph of a closed mouth holds nothing of it. All sums are of integers, ov
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from mrdist._kernels.warping import box_sums
 from mrdist.moments import unit_of
 from mrdist.morphing.shapes import Shapes
 from mrdist.morphing.warps import Window, soft_polygon
@@ -110,12 +111,7 @@ class MouthSums:
         shape = (region.window.height, region.window.width, n_channels)
         return cls(*(np.zeros(each, dtype=np.int64) for each in ((), shape, shape, (2,), (2,), (2, n_channels))))
 
-    def update(
-        self,
-        images: npt.NDArray[np.unsignedinteger[Any]],
-        region: MouthRegion,
-        lights: npt.NDArray[np.unsignedinteger[Any]],
-    ) -> MouthSums:
+    def update(self, images: npt.NDArray[np.unsignedinteger[Any]], region: MouthRegion) -> MouthSums:
         """Return the sums with those of further images.
 
         Parameters
@@ -124,30 +120,29 @@ class MouthSums:
             Cut to the window, shape (image, y, x, channel).
         region
             Where the window lies.
-        lights
-            What `light_of` says of their sources, shape (image, channel).
         """
-        levels = images.astype(np.int64)
-        coarse = levels * _LEVELS // unit_of(images.dtype)
-        bright = lights.astype(np.int64) * _LEVELS // unit_of(images.dtype)
+        levels, unit = images.astype(np.int64), unit_of(images.dtype)
+        coarse = levels if unit == _LEVELS else levels * _LEVELS // unit
         inside, around = (coarse[:, part].sum(axis=(1, 2)) for part in (region.core, region.around))
-        added = (
-            len(images),
-            levels.sum(axis=0),
-            sum(detail(image, region.box) ** 2 for image in coarse),
-            np.array([inside.sum(), around.sum()]),
-            np.array([(inside * around).sum(), (around * around).sum()]),
-            np.stack([(bright**power).sum(axis=0) for power in (1, 2)]),
+        return self._plus(
+            n=len(images),
+            pixels=levels.sum(axis=0),
+            detail=sum(detail(image, region.box) ** 2 for image in coarse),
+            tones=np.array([inside.sum(), around.sum()]),
+            tone_products=np.array([(inside * around).sum(), (around * around).sum()]),
         )
-        return MouthSums(*(np.asarray(own + new) for own, new in zip(self._arrays, added, strict=True)))
+
+    def lit(self, lights: npt.NDArray[np.unsignedinteger[Any]]) -> MouthSums:
+        """Return the sums with what `light_of` says of the images' sources, shape (image, channel)."""
+        bright = lights.astype(np.int64) * _LEVELS // unit_of(lights.dtype)
+        return self._plus(lights=np.stack([(bright**power).sum(axis=0) for power in (1, 2)]))
 
     def merge(self, other: MouthSums) -> MouthSums:
         """Return the sums over both."""
-        return MouthSums(*(np.asarray(a + b) for a, b in zip(self._arrays, other._arrays, strict=True)))
+        return self._plus(**vars(other))
 
-    @property
-    def _arrays(self) -> list[Integers]:
-        return [getattr(self, each.name) for each in fields(self)]
+    def _plus(self, **sums: Any) -> MouthSums:
+        return replace(self, **{name: np.asarray(getattr(self, name) + new) for name, new in sums.items()})
 
 
 def light_of(canonical: npt.NDArray[Any], shapes: Shapes) -> npt.NDArray[Any]:
@@ -166,14 +161,11 @@ def light_of(canonical: npt.NDArray[Any], shapes: Shapes) -> npt.NDArray[Any]:
 
 def detail(image: Integers, box: int) -> Integers:
     """Return an image less its blur by two boxes, times ``box`` to the fourth power, shape (y, x, channel)."""
-    blurred = image
-    for axis in (0, 1, 0, 1):
-        padding = [(box // 2, box // 2) if k == axis else (0, 0) for k in range(image.ndim)]
-        sums = np.cumsum(np.pad(blurred, padding, mode="edge"), axis=axis)
-        first = np.zeros_like(np.take(sums, [0], axis=axis))
-        sums = np.concatenate([first, sums], axis=axis)
-        n = image.shape[axis]
-        blurred = np.take(sums, range(box, box + n), axis=axis) - np.take(sums, range(n), axis=axis)
+    height, width, n_channels = image.shape
+    blurred, sums = image.copy(), np.empty_like(image)
+    for axes in ((1, height, width * n_channels), (height, width, n_channels)) * 2:
+        box_sums(blurred.reshape(axes), box // 2, sums.reshape(axes))
+        blurred, sums = sums, blurred
     return image * box**4 - blurred
 
 

@@ -56,6 +56,8 @@ class View:
 
     def seen_around(self, points: Floats, size: tuple[int, int], radius: float) -> npt.NDArray[np.float32]:
         """Return which share of the points around every pixel of a frame is seen, shape (y, x)."""
+        if self.seen.all():
+            return np.ones(size, dtype=np.float32)
         sums = np.empty((2, *size))
         spread(points, np.stack([self.seen, np.ones(len(points))], axis=1), radius, 1.0, sums)
         return np.divide(sums[0], sums[1], out=np.zeros(size), where=sums[1] > 0).astype(np.float32)

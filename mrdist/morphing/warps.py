@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mrdist._kernels.warping import factorise, look_up, spread, substitute
+from mrdist._kernels.warping import depths, factorise, look_up, spread, substitute
 from mrdist.errors import DataError
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -199,15 +199,7 @@ def soft_polygon(corners: Floats, shape: tuple[int, int], soft: float, grown: fl
     >>> soft_polygon(np.array([[1.0, 1.0], [5.0, 1.0], [5.0, 5.0], [1.0, 5.0]]), (3, 6), soft=2)[2]
     array([0. , 0.5, 1. , 1. , 1. , 0.5])
     """
-    y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float64)
-    squared, inside = np.full(shape, np.inf), np.zeros(shape, dtype=bool)
-    for (ax, ay), (bx, by) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
-        ex, ey = bx - ax, by - ay
-        length = ex * ex + ey * ey
-        along = np.clip(((x - ax) * ex + (y - ay) * ey) / length, 0, 1) if length else np.zeros(shape)
-        squared = np.minimum(squared, (x - ax - along * ex) ** 2 + (y - ay - along * ey) ** 2)
-        if ey:
-            inside ^= ((ay <= y) != (by <= y)) & (x < ax + (y - ay) / ey * ex)
-    depth = np.where(inside, 1.0, -1.0) * np.sqrt(squared)
+    depth = np.empty(shape)
+    depths(np.ascontiguousarray(corners, dtype=np.float64), depth)
     share: npt.NDArray[np.float64] = np.clip(0.5 + (depth + grown) / soft, 0, 1)
     return share

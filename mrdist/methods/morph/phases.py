@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mrdist._kernels.warping import to_integers
 from mrdist.errors import DataError
 from mrdist.execution import peak_memory
 from mrdist.geometry import Block, Shape
 from mrdist.methods.lesson import Lesson
 from mrdist.methods.masked.phases import masked_work
 from mrdist.methods.training import Trained, TrainingWork
-from mrdist.methods.whole.phases import read_rows
 from mrdist.moments import unit_of
 from mrdist.morphing.landmark_sums import ShapeSums, is_open
-from mrdist.morphing.morph import to_canonical
+from mrdist.morphing.morph import canonical_warps
 from mrdist.morphing.mouths import MouthRegion, MouthSums, light_of
 from mrdist.morphing.shapes import Shapes
 from mrdist.planning import BASE_MEMORY, Cut, Plan
@@ -34,6 +34,7 @@ from mrdist.storage.weights.morph import Warping, read_back_warped, warped_dtype
 from mrdist.storage.weights.morph_reader import landmarks_of
 
 _SLAB = 4096  # pairs whose landmarks are summed at a time
+_TOGETHER = 16  # images whose warps are made at a time: most of the work serves them all
 _LIBRARIES = 56 << 20  # of SciPy, that no other method loads: measured
 
 Points = npt.NDArray[np.float32]
@@ -115,15 +116,15 @@ class MorphWork(TrainingWork[TrainOutput | SearchOutput]):
             shapes = self._shapes()
             warping.write_shapes(shapes)
         run = warping.begin(self.lesson.images, self.lesson.rows, MouthRegion.of(shapes))
-        frame, starts = Block(0, 0, *self.lesson.images.shape), range(0, self.n_images, run)
-        bytes_read = self._bytes_to_warp / len(starts)
+        n_tasks = 2 * len(range(0, self.n_images, run))  # a run of sources, then one of their targets
+        frame = Block(0, 0, *self.lesson.images.shape)
         yield Phase(
             "warping",
             _warp_run,
-            self.tasks([frame] * len(starts), run),
+            self.tasks([frame] * n_tasks, run),
             warping.done,
             read_back_warped,
-            bytes_read=lambda _: bytes_read,
+            bytes_read=lambda _: self._bytes_to_warp / n_tasks,
         )
         warping.finish()
         warped = Place(warping.images_url, self.run.output.options)
@@ -156,45 +157,47 @@ def _landmarks(lesson: Lesson) -> tuple[Points, Points]:
 
 
 def _warp_run(task: Task) -> int:
-    """Warp a run of pairs; return the process's peak of resident bytes."""
+    """Warp a run of the sources or of the targets; return the process's peak of resident bytes."""
     warping = Warping.open(task.output.url, task.output.options)
     images = Images.open(task.source.url, task.source.options)
     training, shapes = warping.training, warping.shapes
     assert shapes is not None
-    region = MouthRegion.of(shapes)
+    region, label, start = MouthRegion.of(shapes), warping.label(task.index), warping.start(task.index)
     lesson = Lesson(
         training.method, images, _rows(images, training), training.source, training.target, training.split,
         training.color, training.dtype,
     )  # fmt: skip
-    start = task.index * task.slab
     lesson = replace(lesson, rows=lesson.rows[start : start + task.slab])
-    points = dict(zip((training.source, training.target), _landmarks(lesson), strict=True))
+    source, target = _landmarks(lesson)
+    if label == training.source:
+        control = source[:, shapes.control].astype(np.float64)
+    else:
+        control = np.stack([shapes.registered(*pair) for pair in zip(source, target, strict=True)])
     dtype = warped_dtype(images.dtype)
     white = 1 if images.dtype.kind == "f" else unit_of(images.dtype)
-    pairs = {}
-    for label in points:
-        pixels = read_rows(images, label, lesson.rows, task.block)
-        warped = np.empty(pixels.shape, dtype=dtype)
-        for image, own, before, into in zip(pixels, points[label], points[training.source], warped, strict=True):
-            control = own[shapes.control] if label == training.source else shapes.registered(before, own)
-            into[...] = _rounded(to_canonical(shapes, image, control), white, dtype)
-        pairs[label] = warped
+    warped = np.empty((len(control), *images.shape, images.n_channels), dtype=dtype)
+    pixels = _each(images, label, lesson.rows)
+    for first in range(0, len(control), _TOGETHER):
+        warps = canonical_warps(shapes, control[first : first + _TOGETHER])
+        for warp, into in zip(warps, warped[first:], strict=False):
+            made = warp.apply(next(pixels)).reshape(-1)
+            to_integers(made, unit_of(dtype) / white, unit_of(dtype), into.reshape(-1))
     sums = None
     if region is not None:
-        opened = is_open(points[training.target], training.lips)
-        mouths = pairs[training.target][opened][:, *region.window.slices]
-        lights = [light_of(image, shapes) for image in pairs[training.source][opened]]
-        bright = np.array(lights, dtype=dtype).reshape(-1, images.n_channels)
-        sums = MouthSums.zeros(region, images.n_channels).update(mouths, region, bright)
-    warping.write(task.index, start, pairs, sums)
+        sums, opened = MouthSums.zeros(region, images.n_channels), is_open(target, training.lips)
+        if label == training.target:
+            sums = sums.update(warped[opened][:, *region.window.slices], region)
+        elif opened.any():
+            sums = sums.lit(np.stack([light_of(image, shapes) for image in warped[opened]]))
+    warping.write(task.index, warped, sums)
     return peak_memory()
 
 
-def _rounded(values: npt.NDArray[np.float32], white: float, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    unit = unit_of(dtype)
-    scaled = values if white == unit else values * np.float32(unit / white)
-    rounded: npt.NDArray[Any] = np.rint(np.clip(scaled, 0, unit)).astype(dtype)
-    return rounded
+def _each(images: Images, label: str, rows: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[Any]]:
+    """Yield images of a label, reading a run of chunks at a time."""
+    reader, frame = images.reader(), Block(0, 0, *images.shape)
+    for start, stop, chosen in images.slabs(rows, images.chunks[0]):
+        yield from map(reader.read(label, start, stop, frame).__getitem__, chosen)
 
 
 def _rows(images: Images, training: MorphTraining) -> npt.NDArray[np.int64]:

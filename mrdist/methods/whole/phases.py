@@ -191,7 +191,7 @@ def read_rows(images: Images, label: str, rows: npt.NDArray[np.int64], block: Bl
     pixels = np.empty((len(rows), *block.shape, images.n_channels), dtype=images.dtype)
     done = 0
     for start, stop, chosen in images.slabs(rows, images.chunks[0]):
-        pixels[done : done + len(chosen)] = reader.read(label, start, stop, block)[chosen]
+        reader.read(label, start, stop, block).take(chosen, axis=0, out=pixels[done : done + len(chosen)], mode="clip")
         done += len(chosen)
     return pixels
 

@@ -93,6 +93,7 @@ def score_block(task: ScoringTask, codes: Codes | None) -> dict[tuple[str, Block
     rows, splits = rows_to_score(images, (task.source, task.target), task.splits)
     cells = [_Cell(task, cell, model, images) for cell in cells_of(task.block)]
     inside, around = _hull([cell.inside for cell in cells]), _hull([cell.wide for cell in cells])
+    whole = model.block(around) if model.makes_whole_images else None  # an image is made once for all cells
     reader = images.reader()
     done = 0
     for start, stop, chosen in images.slabs(rows, task.slab):
@@ -101,14 +102,21 @@ def score_block(task: ScoringTask, codes: Codes | None) -> dict[tuple[str, Block
         target = reader.read(task.target, start, stop, around)[which]
         for label, pixels in ((task.source, x), (task.target, target)):
             check_values(pixels, f"images {label} of {redact(task.images_url)}")
-        part = slice(done, done + len(x))
-        for cell in cells:
-            cell.add(
-                padded_window(x, cell.weights.window, (inside.y0, inside.x0)),
-                padded_window(target, cell.wide, (around.y0, around.x0)),
-                None if codes is None else codes[part],
-                splits[part],
-            )
+        at_once = len(x) if whole is None else SCORED_BATCH
+        for first in range(0, len(x), at_once):
+            part = slice(first, first + at_once)
+            batch, truth, who = x[part], target[part], splits[done:][part]
+            code = None if codes is None else codes[done:][part]
+            made = None if whole is None else whole.predict(batch, code)
+            for cell in cells:
+                wide = cell.wide.within(around)
+                cell.add(
+                    padded_window(batch, cell.weights.window, (inside.y0, inside.x0)),
+                    truth[:, *wide],
+                    code,
+                    who,
+                    None if made is None else made[:, *wide],
+                )
         done += len(x)
     return {(split, cell.block): scores for cell in cells for split, scores in cell.scores()}
 
@@ -158,12 +166,18 @@ class _Cell:
         target: npt.NDArray[np.generic],
         codes: Codes | None,
         splits: npt.NDArray[np.str_],
+        made: npt.NDArray[np.floating] | None,
     ) -> None:
-        """Add images: the mapping's windows of the sources, and the targets of the cell and what is around it."""
+        """Add images: the mapping's windows of the sources, and the targets of the cell and what is around it.
+
+        What the mapping makes of the cell and what is around it is predicted here, unless it is given.
+        """
         for first in range(0, len(x), SCORED_BATCH):
             part = slice(first, first + SCORED_BATCH)
-            made = self.weights.predict(np.ascontiguousarray(x[part]), None if codes is None else codes[part])
-            for one, prediction, truth, split in zip(x[part], made, target[part], splits[part], strict=True):
+            predictions = made
+            if predictions is None:
+                predictions = self.weights.predict(np.ascontiguousarray(x[part]), None if codes is None else codes[part])
+            for one, prediction, truth, split in zip(x[part], predictions, target[part], splits[part], strict=True):
                 self._add_image(one[self._source], prediction, truth, str(split))
 
     def _add_image(

@@ -22,6 +22,7 @@ from mrdist.morphing.shapes import Shapes
 from mrdist.storage.access.arrays import ArraySpec, create_arrays
 from mrdist.storage.access.chunks import UNCOMPRESSED
 from mrdist.storage.access.urls import StorageOptions, array_of, check_format, open_as_is, open_group, store_errors
+from mrdist.storage.images.layout import DIMENSIONS
 from mrdist.storage.images.reader import Images
 from mrdist.storage.images.writer import create_images, finish_images, write_images
 from mrdist.storage.making.progress import WARPING
@@ -84,14 +85,15 @@ class Warping:
         Returns
         -------
         int
-            Number of pairs that a task warps.
+            Number of images that a task warps: all sources of a run of pairs, or all targets.
         """
         training = self.training
         with store_errors(self.url):
             room = self._room
-            if "run" in room.attrs:
-                return int(room.attrs["run"])  # type: ignore[arg-type]
-        run, *_ = create_images(
+            if "images_of_task" in room.attrs:
+                return int(room.attrs["images_of_task"])  # type: ignore[arg-type]
+        dtype = warped_dtype(images.dtype)
+        chunks = create_images(
             self.images_url,
             labels=[training.source, training.target],
             image=images.image[rows].tolist(),
@@ -99,38 +101,44 @@ class Warping:
             split=images.split[rows].tolist(),
             shape=images.shape,
             n_channels=images.n_channels,
-            dtype=warped_dtype(images.dtype),
+            dtype=dtype,
             overwrite=True,
             storage_options=self.options,
         )
-        n_runs = -(-len(rows) // run)
-        arrays = [ArraySpec("done", {"run": n_runs}, np.bool_, (1,), compressors=UNCOMPRESSED)]
+        run = chunks[0]
+        pixels = dict(zip(DIMENSIONS, (len(rows), *images.shape, images.n_channels), strict=True))
+        n_tasks = 2 * -(-len(rows) // run)
+        arrays = [ArraySpec("done", {"task": n_tasks}, np.bool_, (1,), compressors=UNCOMPRESSED)]
         if region is not None:
             for name, zeros in vars(MouthSums.zeros(region, images.n_channels)).items():
-                axes = {"run": n_runs, **{f"axis_{k}": side for k, side in enumerate(zeros.shape)}}
+                axes = {"task": n_tasks, **{f"axis_{k}": side for k, side in enumerate(zeros.shape)}}
                 arrays.append(ArraySpec(name, axes, np.int64, (1, *zeros.shape)))
         with store_errors(self.url):
+            pairs = open_group(self.images_url, self.options, write=True)
+            for label in (training.source, training.target):
+                ArraySpec(label, pixels, dtype, chunks, compressors=UNCOMPRESSED).create(pairs, overwrite=True)
             for array in arrays:
                 array.create(room, overwrite=True)
-            room.update_attributes({"run": run})
+            room.update_attributes({"images_of_task": run})
         return run
 
     @property
     def done(self) -> npt.NDArray[np.bool_]:
-        """Which runs of pairs are warped."""
+        """Which runs of sources and of targets are warped."""
         with store_errors(self.url):
             return np.asarray(array_of(self._room, "done")[...])
 
-    def write(
-        self,
-        index: int,
-        start: int,
-        pairs: Mapping[str, npt.NDArray[np.unsignedinteger[Any]]],
-        sums: MouthSums | None,
-    ) -> None:
-        """Write a run of warped pairs by label and the sums over its mouths, then mark it done."""
-        for label, pixels in pairs.items():
-            write_images(self.images_url, label, start, pixels, self.options)
+    def label(self, index: int) -> str:
+        """Return what a task warps."""
+        return (self.training.source, self.training.target)[index % 2]
+
+    def start(self, index: int) -> int:
+        """Return the first pair of a task."""
+        return index // 2 * int(self._room.attrs["images_of_task"])  # type: ignore[call-overload,no-any-return]
+
+    def write(self, index: int, pixels: npt.NDArray[np.unsignedinteger[Any]], sums: MouthSums | None) -> None:
+        """Write the images that a task has warped and the sums over them, then mark it done."""
+        write_images(self.images_url, self.label(index), self.start(index), pixels, self.options)
         with store_errors(self.url):
             room = self._room
             for name, values in {} if sums is None else vars(sums).items():
@@ -196,20 +204,17 @@ def warped_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.uint8 if dtype == np.uint8 else np.uint16)
 
 
-def read_back_warped(url: str, options: StorageOptions, index: int, block: Block) -> None:  # noqa: ARG001
-    """Read a run of warped pairs and the sums over its mouths."""
+def read_back_warped(url: str, options: StorageOptions, index: int, block: Block) -> None:
+    """Read the images that a task has warped and the sums over them."""
+    warping = Warping.open(url, options)
     with store_errors(url):
-        group = open_as_is(url, options)
-        room = group[WARPING]
+        room = open_as_is(url, options)[WARPING]
         assert isinstance(room, zarr.Group)
-        run: Any = room.attrs["run"]
         for _, array in room.arrays():
             array[index]
-        images = room[_IMAGES]
-        assert isinstance(images, zarr.Group)
-        for _, array in images.arrays():
-            if array.ndim == 4:
-                array[index * run : (index + 1) * run]
+        start = warping.start(index)
+        stop = start + int(room.attrs["images_of_task"])  # type: ignore[arg-type]
+        array_of(room, f"{_IMAGES}/{warping.label(index)}")[start:stop, *block.slices]
 
 
 def read_shapes(group: zarr.Group) -> Shapes | None:

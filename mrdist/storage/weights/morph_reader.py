@@ -185,6 +185,7 @@ class MorphReader(MaskedReader):
 
     training: MorphTraining
     training_type: ClassVar[type[MaskedTraining]] = MorphTraining
+    makes_whole_images: ClassVar[bool] = True
 
     @property
     def reach(self) -> int:

@@ -189,9 +189,12 @@ class WeightsReader(ABC):
         What was trained.
     dials
         How strongly an expression is applied; None where the method cannot tell, see `turned`.
+    makes_whole_images
+        Whether a block costs as much as the image, of which it is cut out.
     """
 
     training_type: ClassVar[type[Training]]
+    makes_whole_images: ClassVar[bool] = False
     training: Training
     dials: Dials | None = None
 
