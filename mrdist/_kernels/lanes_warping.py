@@ -24,8 +24,10 @@ def interpolate(  # type: ignore[no-untyped-def]
     typing_context, pixels, start, row, n_channels, down0, down1, down2, down3, across0, across1, across2, across3,
     out, place,
 ):  # fmt: skip
-    """Write a weighted mean of four by four pixels: ``out[place + c] = sum_j across_j sum_i down_i pixels[start +
-    i * row + j * n_channels + c]``, for 1 to 4 channels.
+    """Write a weighted mean of four by four pixels, which have 1 to 4 channels.
+
+    ``out[place + c]`` gets ``sum_j across_j sum_i down_i pixels[start + i * row + j * n_channels + c]``. Of 3 channels
+    four numbers more are read in every row.
     """
     i64, f64 = types.int64, types.float64
     signature = types.void(pixels, i64, i64, i64, *[f64] * 8, out, i64)

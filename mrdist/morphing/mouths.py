@@ -156,7 +156,7 @@ def light_of(canonical: npt.NDArray[Any], shapes: Shapes) -> npt.NDArray[Any]:
         Of the training.
     """
     face = canonical.reshape(-1, canonical.shape[2])[shapes.sample].T.copy()
-    return np.percentile(face, _BRIGHTEST, axis=1, method="lower")
+    return np.asarray(np.percentile(face, _BRIGHTEST, axis=1, method="lower"))
 
 
 def detail(image: Integers, box: int) -> Integers:

@@ -178,7 +178,7 @@ def _warp_run(task: Task) -> int:
     warped = np.empty((len(control), *images.shape, images.n_channels), dtype=dtype)
     pixels = _each(images, label, lesson.rows)
     for first in range(0, len(control), _TOGETHER):
-        warps = canonical_warps(shapes, control[first : first + _TOGETHER])
+        warps = canonical_warps(shapes, list(control[first : first + _TOGETHER]))
         for warp, into in zip(warps, warped[first:], strict=False):
             made = warp.apply(next(pixels)).reshape(-1)
             to_integers(made, unit_of(dtype) / white, unit_of(dtype), into.reshape(-1))

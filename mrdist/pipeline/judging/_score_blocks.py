@@ -176,7 +176,8 @@ class _Cell:
             part = slice(first, first + SCORED_BATCH)
             predictions = made
             if predictions is None:
-                predictions = self.weights.predict(np.ascontiguousarray(x[part]), None if codes is None else codes[part])
+                code = None if codes is None else codes[part]
+                predictions = self.weights.predict(np.ascontiguousarray(x[part]), code)
             for one, prediction, truth, split in zip(x[part], predictions, target[part], splits[part], strict=True):
                 self._add_image(one[self._source], prediction, truth, str(split))
 

@@ -7,7 +7,6 @@ images store with the pairs of photographs, warped to one shape.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -134,7 +133,7 @@ class Warping:
 
     def start(self, index: int) -> int:
         """Return the first pair of a task."""
-        return index // 2 * int(self._room.attrs["images_of_task"])  # type: ignore[call-overload,no-any-return]
+        return index // 2 * int(self._room.attrs["images_of_task"])  # type: ignore[arg-type]
 
     def write(self, index: int, pixels: npt.NDArray[np.unsignedinteger[Any]], sums: MouthSums | None) -> None:
         """Write the images that a task has warped and the sums over them, then mark it done."""
