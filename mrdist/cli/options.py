@@ -70,16 +70,6 @@ class Numbers(click.ParamType[tuple[float, ...]]):
         return numbers
 
 
-class Strength(click.ParamType[Any]):
-    """A number, or the word own."""
-
-    name = "S|own"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Parse the text."""
-        return value if value == "own" else click.FLOAT.convert(value, param, ctx)
-
-
 def cluster_options(command: Command) -> Command:
     """Add ``--workers``, ``--scheduler`` and the certificates for it."""
 

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, Field, PlainValidator, WithJsonSchema, create_model
+from pydantic import BaseModel, BeforeValidator, Field, PlainValidator, WithJsonSchema, create_model
 
+from mrdist.methods.dials import DIALS, of_photographs
 from mrdist.methods.domains import Choice, Number, Whole
 from mrdist.methods.option_table import OPTIONS, SHARED, Option
 from mrdist.methods.option_words import by_option, describe, name_default, sentence
@@ -37,6 +38,13 @@ def field_of(option: Option, description: str) -> Any:
     forms = [*allowed.schema.get("anyOf", [allowed.schema]), {"type": "null"}]
     checked = PlainValidator(_checked(allowed))
     return Annotated[Any, checked, WithJsonSchema({"anyOf": forms}), Field(description=description)], None
+
+
+def text_field_of(option: Option, description: str) -> Any:
+    """Return a field like `field_of`, whose values are texts: of a form or a query."""
+    kind, default = field_of(option, description)
+    read = BeforeValidator(lambda value: option.read(value) if isinstance(value, str) else value)
+    return Annotated[kind, read], default
 
 
 def _checked(option: Option) -> Callable[[Any], Any]:
@@ -78,6 +86,15 @@ def training_fields() -> dict[str, Any]:
     for name, default in SHARED.items():
         usual = "the service's" if name == "max_memory" else OPTIONS[name].word(default)
         fields[name] = field_of(OPTIONS[name], describe(OPTIONS[name], usual=usual))
+    return fields
+
+
+def dial_fields(*, photographs: bool) -> dict[str, Any]:
+    """Return the fields of what can be turned when a model is applied, to photographs or to the rows of a dataset."""
+    fields = {}
+    for name, dial in DIALS.items():
+        option = of_photographs(dial) if photographs else dial
+        fields[name] = text_field_of(option, f"Models with dials: {describe(option, usual=option.usual)}")
     return fields
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections import OrderedDict
+from dataclasses import replace
 from functools import lru_cache
-from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
@@ -15,17 +13,19 @@ from mrdist.datasets.detection import model_path
 from mrdist.datasets.photographs import Upload, count_pixels
 from mrdist.errors import MemoryLimitError, ParameterError
 from mrdist.geometry import ReceptiveField
-from mrdist.pipeline.applying._photographs import FAST, Faces, Place, Points, Retouched, Retoucher, to_png
+from mrdist.morphing.dials import Dials
+from mrdist.pipeline.applying._locating import Faces, Points
+from mrdist.pipeline.applying._photographs import FAST, Prepared, Retouched, Retoucher, to_png
 from mrdist.pipeline.applying.refine import norms_of
 from mrdist.refinement import Refinement
 from mrdist.storage import StorageOptions, WeightsReader, read_importance, redact
 from mrdist.storage.weights.whole import GlobalReader
 from mrdist.synthesis import MaskedWeights
 
-__all__ = ["OpenedMapping", "Retouched", "memory_of", "upload_pixels", "warm_up"]
+__all__ = ["OpenedMapping", "Prepared", "Retouched", "memory_of", "upload_pixels", "warm_up"]
 
-#: How many importance maps and places of faces are cached.
-_MAPS, _PLACES = 32, 256
+#: How many importance maps, and how many ways to turn its dials, are cached.
+_MAPS, _TURNED = 32, 32
 
 
 class OpenedMapping:
@@ -44,17 +44,19 @@ class OpenedMapping:
         The same.
     model
         The mapping.
+    key
+        Stands for this mapping where something is kept for it.
     """
 
     def __init__(self, reader: WeightsReader) -> None:
+        self.key = object()
         self.reader = reader
         self.model = reader.model()
         self._retoucher = Retoucher(self.model, reader.face_frame)
         self._kept = read_importance(reader.url, reader.storage_options)
         self._norms = lru_cache(maxsize=2)(self._read_norms)
         self._map = lru_cache(maxsize=_MAPS)(self._make_map)
-        self._places: OrderedDict[bytes, Place] = OrderedDict()
-        self._lock = Lock()
+        self._turned = lru_cache(maxsize=_TURNED)(self._turn)
 
     @classmethod
     def open(
@@ -81,18 +83,10 @@ class OpenedMapping:
         """Whether its pixels have importance: they must have weights of their own."""
         return isinstance(self.model, MaskedWeights)
 
-    def retouch(
-        self,
-        content: bytes,
-        name: str = "photograph",
-        *,
-        refine: bool | Refinement = False,
-        strength: float = 1.0,
-        points: Points | None = None,
-        faces: Faces = "largest",
-        overlay: bool = False,
-    ) -> Retouched:
-        """Give a photograph a new expression.
+    def prepare(
+        self, content: bytes, name: str = "photograph", *, points: Points | None = None, faces: Faces = "largest"
+    ) -> Prepared:
+        """Read a photograph and find its faces, to `change` them in one way after the other.
 
         Parameters
         ----------
@@ -100,10 +94,40 @@ class OpenedMapping:
             The bytes of its file: JPEG, PNG, WebP, TIFF or BMP.
         name
             Its name in error messages.
-        refine, points, faces
+        points, faces
             As in `mrdist.synthesize`.
-        strength
-            How much of the change is taken, from 0 (none) to 1 (all).
+
+        Raises
+        ------
+        ParameterError
+            If no detector is installed that finds all faces.
+        DataError
+            If the photograph cannot be used.
+        """
+        if faces == "all":
+            model_path()
+        return self._retoucher.prepare(Upload(name, content=content), points=points, faces=faces)
+
+    def change(
+        self,
+        prepared: Prepared,
+        *,
+        refine: bool | Refinement = False,
+        strength: float = 1.0,
+        mouth: str | None = None,
+        overlay: bool = False,
+    ) -> Retouched:
+        """Give a photograph a new expression.
+
+        Parameters
+        ----------
+        prepared
+            The photograph, from `prepare`.
+        refine
+            As in `mrdist.synthesize`.
+        strength, mouth
+            Of a mapping with dials, as in `mrdist.synthesize`; of any other, ``strength`` is how much of the change is
+            taken, from 0 (none) to 1 (all).
         overlay
             Return the importance map instead, in gray: white takes all of the change, black nothing.
 
@@ -111,36 +135,47 @@ class OpenedMapping:
         ------
         ParameterError
             If an option is invalid, or the method cannot be refined.
-        DataError
-            If the photograph cannot be used.
         """
-        importance = self.importance(refine, strength)
-        upload = Upload(name, content=content)
-        if faces == "all":
-            model_path()
-        # where the largest face lies is remembered; all of them are looked for again
-        key = None if points is not None or (faces == "all" and not overlay) else hashlib.sha256(content).digest()
-        with self._lock:
-            place = self._places.get(key) if key is not None else None
-        if overlay:
-            if importance is None:
-                importance = np.ones(self.model.shape, dtype=np.float32)
-            made = self._retoucher.overlay(upload, importance, points=points, place=place, compression=FAST)
-        else:
-            made = self._retoucher.picture(
-                upload, points=points, place=place, importance=importance, faces=faces, compression=FAST
+        retoucher = self._retoucher
+        if self.reader.dials is not None:
+            retoucher = self._turned(Dials(strength, mouth or self.reader.dials.mouth))
+            importance = self.importance(refine)
+        elif mouth is not None:
+            raise ParameterError(
+                f"mouth is for mappings that move faces, but {redact(self.reader.url)} was trained by "
+                f"{self.model.method}; leave it out."
             )
-        if key is not None and made.place is not None:
-            with self._lock:
-                self._places[key] = made.place
-                while len(self._places) > _PLACES:
-                    self._places.popitem(last=False)
-        return made
+        else:
+            importance = self.importance(refine, strength)
+        if not overlay:
+            return retoucher.picture(prepared, importance=importance, compression=FAST)
+        if importance is None:
+            importance = np.ones(self.model.shape, dtype=np.float32)
+        return retoucher.overlay(prepared, importance, compression=FAST)
+
+    def retouch(
+        self,
+        content: bytes,
+        name: str = "photograph",
+        *,
+        points: Points | None = None,
+        faces: Faces = "largest",
+        refine: bool | Refinement = False,
+        strength: float = 1.0,
+        mouth: str | None = None,
+        overlay: bool = False,
+    ) -> Retouched:
+        """Do what `prepare` and `change` do."""
+        prepared = self.prepare(content, name, points=points, faces=faces)
+        return self.change(prepared, refine=refine, strength=strength, mouth=mouth, overlay=overlay)
 
     def importance(self, refine: bool | Refinement, strength: float = 1.0) -> npt.NDArray[np.float32] | None:
         """Return how much of the change every pixel takes, None if all take all of it; see `retouch`."""
         if not (math.isfinite(strength) and 0 <= strength <= 1):
-            raise ParameterError(f"strength must be from 0 to 1, got {strength:g}.")
+            raise ParameterError(
+                f"strength must be from 0 to 1 for {redact(self.reader.url)}, which was trained by {self.model.method} "
+                f"and has no more to show than its change, got {strength:g}."
+            )
         if refine is False:
             return None if strength == 1 else np.full(self.model.shape, strength, dtype=np.float32)
         if refine is True and self._kept is not None:
@@ -158,6 +193,9 @@ class OpenedMapping:
             If size or channels are not the mapping's.
         """
         return to_png(self.model.predict(image[np.newaxis])[0], FAST)
+
+    def _turn(self, dials: Dials) -> Retoucher:
+        return replace(self._retoucher, model=self.reader.turned(dials).model())
 
     def _read_norms(self, intercept: bool) -> npt.NDArray[np.float64]:
         return norms_of(self.reader, intercept=intercept)

@@ -54,6 +54,27 @@ class MorphModel(Model):
         return self.training.shape
 
     @property
+    def moving(self) -> MorphModel:
+        """How it moves faces: by their landmarks."""
+        return self
+
+    @property
+    def n_points(self) -> int:
+        """How many landmarks the faces of the training had."""
+        return self.training.n_points
+
+    @property
+    def control(self) -> npt.NDArray[np.integer]:
+        """Which of these it moves."""
+        return self.morph.shapes.control
+
+    @property
+    def mean_points(self) -> Floats:
+        """Where the mean face has those that it moves, in sides of the frame."""
+        points: Floats = (self.morph.shapes.reference + 0.5) / self.shape[::-1]
+        return points
+
+    @property
     def n_parameters(self) -> int:
         """Numbers that a prediction needs."""
         shapes, mouth = self.morph.shapes, self.morph.mouth
@@ -238,6 +259,10 @@ class MorphReader(MaskedReader):
         columns = [images.column(each) for each in labels]
         codes: Codes = points[rows][:, columns].astype(np.float64).reshape(len(rows), len(labels), -1)
         return codes
+
+    def unmoved(self, images: Images, label: str, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the rows whose landmarks are not known."""
+        return rows[~np.isfinite(self.codes(images, label, rows)).all(axis=(1, 2))]
 
     def block(self, block: Block) -> MorphBlock:  # type: ignore[override]
         """Return what makes a block, from whole images."""
