@@ -94,7 +94,10 @@ def dial_fields(*, photographs: bool) -> dict[str, Any]:
     fields = {}
     for name, dial in DIALS.items():
         option = of_photographs(dial) if photographs else dial
-        fields[name] = text_field_of(option, f"Models with dials: {describe(option, usual=option.usual)}")
+        words = f"Of models with dials: {option.phrase}; by default {option.usual}."
+        if photographs and isinstance(option.domain, Number):
+            words += " Of other models: the share of the change that is taken, at most 1."
+        fields[name] = text_field_of(option, words)
     return fields
 
 

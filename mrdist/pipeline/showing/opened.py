@@ -11,21 +11,27 @@ import numpy.typing as npt
 
 from mrdist.datasets.detection import model_path
 from mrdist.datasets.photographs import Upload, count_pixels
-from mrdist.errors import MemoryLimitError, ParameterError
+from mrdist.errors import DataError, MemoryLimitError, ParameterError
 from mrdist.geometry import ReceptiveField
+from mrdist.methods.dials import OWN
 from mrdist.morphing.dials import Dials
 from mrdist.pipeline.applying._locating import Faces, Points
 from mrdist.pipeline.applying._photographs import FAST, Prepared, Retouched, Retoucher, to_png
 from mrdist.pipeline.applying.refine import norms_of
 from mrdist.refinement import Refinement
-from mrdist.storage import StorageOptions, WeightsReader, read_importance, redact
+from mrdist.storage import Images, StorageOptions, WeightsReader, read_importance, redact
 from mrdist.storage.weights.whole import GlobalReader
-from mrdist.synthesis import MaskedWeights
+from mrdist.synthesis import MaskedWeights, check_images
 
 __all__ = ["OpenedMapping", "Prepared", "Retouched", "memory_of", "upload_pixels", "warm_up"]
 
 #: How many importance maps, and how many ways to turn its dials, are cached.
 _MAPS, _TURNED = 32, 32
+_MEAN = (
+    "the dataset has no landmarks of the kind that the mapping moves, so the face moves as the mean face does; ingest "
+    "its photographs with --align landmarks"
+)
+_STILL = "the landmarks of the face are not known, so it stays as it is"
 
 
 class OpenedMapping:
@@ -184,15 +190,45 @@ class OpenedMapping:
             importance = self._map(Refinement() if refine is True else refine)
         return (strength * importance).astype(np.float32, copy=False)
 
-    def picture(self, image: npt.NDArray[np.generic]) -> bytes:
-        """Return what the mapping makes of an image of its frame, shape (y, x, channel), as the file of a PNG.
+    def picture(
+        self, images: Images, row: int, image: npt.NDArray[np.generic], dials: Dials | None = None
+    ) -> tuple[bytes, list[str]]:
+        """Return what the mapping makes of an image of a store.
+
+        Parameters
+        ----------
+        images, row
+            Which one.
+        image
+            Its pixels, shape (y, x, channel).
+        dials
+            How they are turned; by default as the mapping was trained.
+
+        Returns
+        -------
+        bytes, list of str
+            The file of a PNG, and sentences on what is not as it should be.
 
         Raises
         ------
+        ParameterError
+            If dials are given, but the method has none.
         DataError
-            If size or channels are not the mapping's.
+            If size or channels are not the mapping's, or a person's own strength cannot be measured.
         """
-        return to_png(self.model.predict(image[np.newaxis])[0], FAST)
+        reader, stack, rows = self.reader.turned(dials), image[np.newaxis], np.array([row])
+        check_images(stack, self.model.shape, self.model.n_channels)
+        if self.model.moving is None:
+            return to_png(self.model.predict(stack)[0], FAST), []
+        source = reader.training.source
+        try:
+            codes = reader.codes(images, source, rows)
+        except DataError:
+            if dials is not None and dials.strength == OWN:
+                raise
+            return to_png(reader.model().predict(stack)[0], FAST), [_MEAN]
+        made = reader.block(reader.frame).predict(stack, codes)[0]
+        return to_png(made, FAST), [_STILL] if len(reader.unmoved(images, source, rows)) else []
 
     def _turn(self, dials: Dials) -> Retoucher:
         return replace(self._retoucher, model=self.reader.turned(dials).model())
