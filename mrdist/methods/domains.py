@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal, NoReturn
 
 from mrdist.errors import ParameterError
 
-Kind = Literal["integer", "number", "boolean", "choice", "pair", "size"]
+Kind = Literal["integer", "number", "boolean", "choice", "pair", "size", "text"]
 Rule = Callable[[Any], object]
 """Raises ParameterError for a number outside the limits, in the words of the code that computes with it."""
 

@@ -11,16 +11,20 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field, PlainValidator, WithJsonSchema, create_model
 
+from mrdist.datasets.discovery import LAYOUTS
 from mrdist.methods.dials import DIALS, of_photographs
 from mrdist.methods.domains import Choice, Number, Whole
 from mrdist.methods.option_table import OPTIONS, SHARED, Option
 from mrdist.methods.option_words import by_option, describe, name_default, sentence
 from mrdist.methods.registry import METHODS
+from mrdist.pipeline.ingesting.options import INGEST, of_catalogs
 from mrdist.pipeline.judging.evaluate import SPLITS
+from mrdist.service.catalog import Name, SourcePath
 
 _LARGEST = 2**31 - 1
 _MOST = 16  # fields, or numbers of weights, to choose from
 _MOST_PENALTIES = 100
+_NAMES: Mapping[str, Any] = {"dataset": Name, "reference": Name, "landmark_model": SourcePath}
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -98,6 +102,23 @@ def dial_fields(*, photographs: bool) -> dict[str, Any]:
         if photographs and isinstance(option.domain, Number):
             words += " Of other models: the share of the change that is taken, at most 1."
         fields[name] = text_field_of(option, words)
+    return fields
+
+
+def ingest_fields() -> dict[str, Any]:
+    """Return the fields of an ingest; what names files and stores takes names of the catalogue."""
+    fields = {}
+    for name, known in INGEST.items():
+        option = of_catalogs(known)
+        if name == "layout":
+            option = replace(
+                option, domain=Choice({"auto": "", **{layout: each.meaning for layout, each in LAYOUTS.items()}})
+            )
+        words = describe(option, usual=option.usual)
+        if name in _NAMES:
+            fields[name] = Annotated[_NAMES[name] | None, Field(description=words)], None
+        else:
+            fields[name] = field_of(option, words)
     return fields
 
 
