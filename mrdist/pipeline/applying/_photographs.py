@@ -292,7 +292,8 @@ class Retoucher:
         self, image: npt.NDArray[np.generic], importance: npt.NDArray[np.float32] | None
     ) -> npt.NDArray[np.floating]:
         """Return what the mapping makes of an image of the frame, refined."""
-        output = self.model.predict(image[np.newaxis])
+        moving = self.model.moving
+        output = self.model.predict(image[np.newaxis]) if moving is None else moving.move_as_mean(image[np.newaxis])
         if importance is not None:
             output = blend(to_floats(image[np.newaxis]), output, importance)
         made: npt.NDArray[np.floating] = output[0]

@@ -226,7 +226,9 @@ class OpenedMapping:
         except DataError:
             if dials is not None and dials.strength == OWN:
                 raise
-            return to_png(reader.model().predict(stack)[0], FAST), [_MEAN]
+            moving = reader.model().moving
+            assert moving is not None
+            return to_png(moving.move_as_mean(stack)[0], FAST), [_MEAN]
         made = reader.block(reader.frame).predict(stack, codes)[0]
         return to_png(made, FAST), [_STILL] if len(reader.unmoved(images, source, rows)) else []
 

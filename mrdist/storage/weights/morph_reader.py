@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from copy import copy
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -28,6 +29,8 @@ from mrdist.synthesis import check_images, to_floats
 
 if TYPE_CHECKING:
     import scipy.sparse
+
+logger = logging.getLogger("mrdist")
 
 
 @dataclass(frozen=True)
@@ -91,8 +94,14 @@ class MorphModel(Model):
     def predict(self, images: npt.NDArray[np.generic]) -> Floats:
         """Return the images that the mapping makes of aligned images whose landmarks nobody knows: the mean ones.
 
-        With landmarks the pictures are better, see `apply`.
+        With landmarks the pictures are better, see `apply`. The first call for a store says so, through the logger
+        ``mrdist``.
         """
+        _tell_of_means(self.url)
+        return self.move_as_mean(images)
+
+    def move_as_mean(self, images: npt.NDArray[np.generic]) -> Floats:
+        """Return the same, and tell nobody."""
         stack = check_images(images, self.shape, self.n_channels)
         reference, expression = self.morph.shapes.reference, self._expression
         made = np.stack([self.morph.apply(image, reference, expression, IDENTITY) for image in stack])
@@ -102,6 +111,14 @@ class MorphModel(Model):
         """Return the images of a store with the expression of the target; one without landmarks stays as it is."""
         if landmarks is None:
             return self.predict(images)
+        unknown = int((~np.isfinite(landmarks).all(axis=(1, 2))).sum())
+        if unknown:
+            logger.warning(
+                "%d of %d images stay as they are under %s, since their landmarks are not known.",
+                unknown,
+                len(images),
+                redact(self.url),
+            )
         return np.stack(
             [
                 self.apply(image, points, in_frame=True) if np.isfinite(points).all() else to_floats(image, np.float32)
@@ -281,6 +298,14 @@ class MorphReader(MaskedReader):
             dials=self.dials,
             **self.known,
         )
+
+
+@cache
+def _tell_of_means(url: str) -> None:
+    logger.warning(
+        "%s moves faces by their landmarks; where these are not known, a face moves as the mean face does.",
+        redact(url),
+    )
 
 
 def landmarks_of(images: Images, scheme: str | None = None, n_points: int | None = None) -> npt.NDArray[np.float32]:

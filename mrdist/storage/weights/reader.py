@@ -102,6 +102,9 @@ class Moving(Protocol):
     def move(self, image: npt.NDArray[np.generic], points: Floats) -> npt.NDArray[np.float32]:
         """Return a photograph, shape (y, x, channel), whose face, at the points that it moves, is changed."""
 
+    def move_as_mean(self, images: npt.NDArray[np.generic]) -> Floats:
+        """Return what `Model.predict` does, and tell nobody that the landmarks are not known."""
+
 
 @dataclass(frozen=True)
 class Model(ABC):

@@ -10,13 +10,16 @@ export class Dials {
     this.box = box;
     this.changed = changed;
     this.options = [];
+    this.made = null; // what the fields are made of
     box.addEventListener("input", () => this.changed());
   }
 
-  /** Show the dials of a model; they stay as they are for a model that has the same. */
+  /** Show the dials of a model, if it has some; they stay as they are from one to the next that has the same. */
   show(options) {
-    if (JSON.stringify(options) === JSON.stringify(this.options)) return;
     this.options = options;
+    const made = JSON.stringify(options);
+    if (options.length === 0 || made === this.made) return;
+    this.made = made;
     this.box.replaceChildren(...options.map((option) => (option.choices.length ? this.#choice(option) : this.#slider(option))));
   }
 
