@@ -114,7 +114,7 @@ INGEST: Mapping[str, Option] = {
         Option(
             "color",
             "Colour",
-            "colour of the images",
+            "colour",
             Choice(dict.fromkeys(("rgb", "gray"), "")),
             "MODE",
             usual="rgb",
@@ -141,7 +141,7 @@ INGEST: Mapping[str, Option] = {
                 }
             ),
             "HOW",
-            usual="landmarks, if it is installed and there is no landmark file, or else tps",
+            usual="landmarks where they can be found and no file has them, or else tps",
             prominent=True,
         ),
         Option(
