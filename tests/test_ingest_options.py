@@ -10,7 +10,9 @@ import click
 import commands
 import numpy as np
 import pytest
+import zarr
 from fastapi.testclient import TestClient
+from numpy.testing import assert_array_equal
 from PIL import Image
 
 import mrdist
@@ -74,20 +76,14 @@ def test_the_shell_has_every_option_in_the_words_of_the_table(catalogs):
     for name in INGEST.keys() - {"seed", "strict"}:  # which other commands have, too
         option = of_catalogs(INGEST[name]) if catalogs else INGEST[name]
         assert offered[name].help[1:].startswith(option.phrase[1:])
-        assert (offered[name].default is None or offered[name].multiple, offered[name].show_default) == (
-            True,
-            option.usual,
-        )
+        assert offered[name].show_default == option.usual
 
 
 def test_requests_have_every_option_with_its_choices(service):
     fields = service[1].get("/openapi.json").json()["components"]["schemas"]["IngestOptions"]["properties"]
     assert set(fields) == {*INGEST, "source", "rename"}
     for name, known in INGEST.items():
-        assert (
-            of_catalogs(known).help in fields[name]["description"].replace(of_catalogs(known).help.capitalize(), "")
-            or of_catalogs(known).help[1:] in fields[name]["description"]
-        )
+        assert fields[name]["description"][1:].startswith(of_catalogs(known).help[1:])
         choices = getattr(known.domain, "words", None)
         if choices:
             assert fields[name]["anyOf"][0]["enum"] == [*choices]
@@ -110,8 +106,8 @@ def test_the_page_has_every_option(service):
         ({"align": "tps", "faces": "largest"}, "no faces are looked for with align tps"),
         ({"align": "none", "landmark_model": "face.task"}, "no faces are looked for with align none"),
         ({"landmark_model": "../face.task"}, "landmark_model"),
-        ({"size": 3}, "size must be 16 to"),
-        ({"size": "128"}, "size must be 16 to"),
+        ({"size": 3}, "size must be "),
+        ({"size": "128"}, "size must be "),
         ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
         ({"normalize": "much"}, "normalize must be one of 255, minmax, got 'much'"),
         ({"layout": "nonsense"}, "layout must be one of auto, "),
@@ -126,7 +122,7 @@ def test_a_request_outside_the_table_is_refused_at_once(service, options, said):
 
 
 def test_names_of_the_catalogue_stand_for_files_and_stores(service):
-    catalog, client = service
+    client = service[1]
     for name, missing in (("landmark_model", "nothing.task"), ("reference", "nobody")):
         body = {"name": "x", "ingest": {"source": "people", "align": "landmarks", name: missing}}
         answer = client.post(f"{API}/datasets", json=body)
@@ -142,4 +138,7 @@ def test_a_request_makes_what_the_shell_makes(service, tmp_path):
     words = [word for name, value in options.items() for word in (f"--{name}", value)]
     words[3] = "16,32"
     commands.succeed("ingest", f"{catalog.url}/sources/people", tmp_path / "made.zarr", *words, "--workers", 0)
-    commands.assert_equal_bytes(catalog.url_of("datasets", "served"), str(tmp_path / "made.zarr"))
+    served, made = (zarr.open_group(url) for url in (catalog.url_of("datasets", "served"), tmp_path / "made.zarr"))
+    assert sorted(served.array_keys()) == sorted(made.array_keys())
+    for name, array in made.arrays():
+        assert_array_equal(served[name][...], array[...])
