@@ -18,6 +18,7 @@ from mrdist.morphing.dials import Dials
 from mrdist.morphing.landmark_sums import LIPS, ShapeSums
 from mrdist.morphing.morph import to_canonical
 from mrdist.morphing.shapes import Shapes
+from mrdist.pipeline.applying._locating import Place
 from mrdist.pipeline.applying._morphing import points_of
 from mrdist.storage import Images, WeightsReader
 from mrdist.synthesis import to_floats, to_pixels
@@ -199,7 +200,6 @@ def test_a_photograph_without_these_landmarks_is_moved_as_the_mean_face_is(weigh
 def test_landmarks_that_place_a_face_move_it(weights):
     model = mrdist.open_weights(weights)
     photograph, points = render_face(40, "neutral", 96), face_landmarks(40, "neutral") * 96 - 0.5
-    pupils = tuple(points[[25, 30]].ravel())
     for given in (points, np.concatenate([points[[25, 30]], points])):
-        found = points_of(model, photograph, given, GRID * 96, pupils, None)
+        found = points_of(model.moving, photograph, Place(GRID * 96, "landmarks", landmarks=given), None)
         assert_array_equal(found, points[model.morph.shapes.control])

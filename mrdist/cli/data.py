@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import click
 
 from mrdist.cli.options import (
     Command,
-    SideOrShape,
     Sizes,
     add_options,
     cluster_options,
@@ -20,6 +20,10 @@ from mrdist.cli.options import (
     seed_option,
     strict_option,
 )
+from mrdist.cli.training_options import spell
+from mrdist.methods.option_words import describe, sentence
+from mrdist.pipeline.ingesting.options import INGEST
+from mrdist.pipeline.ingesting.options import of_catalogs as in_catalog
 
 
 def generation_options(command: Command) -> Command:
@@ -57,6 +61,32 @@ def generate(url: str, labels: str | None, as_json: bool, **options: Any) -> Non
         click.echo(f"{url}: {options['images']} people with {', '.join(names)}")
 
 
+def ingestion_options(*, several: bool = False, of_catalogs: bool = False) -> Callable[[Command], Command]:
+    """Return the decorator that adds what describes photographs.
+
+    Parameters
+    ----------
+    several
+        Whether there may be several sources, each with a layout and a name.
+    of_catalogs
+        Whether names of a catalogue stand for files and stores.
+    """
+
+    def add(command: Command) -> Command:
+        made = []
+        for name, option in INGEST.items():
+            if name in ("seed", "strict"):  # as other commands have them
+                continue
+            told = in_catalog(option) if of_catalogs else option
+            each = several and name in ("layout", "dataset")
+            words = sentence(f"{told.phrase}; for all sources, or one for each") if each else describe(told)
+            switches, arguments = spell(told, words, told.usual)
+            made.append(click.option(*switches, **arguments, multiple=each))
+        return add_options(command, *made, seed_option, strict_option)
+
+    return add
+
+
 class _Ingest(click.Command):
     """Ends its help with the layouts."""
 
@@ -71,71 +101,17 @@ class _Ingest(click.Command):
 @click.command(cls=_Ingest)
 @click.argument("src", nargs=-1, required=True)
 @click.argument("url")
-@click.option(
-    "--layout",
-    multiple=True,
-    default=["auto"],
-    metavar="NAME",
-    help="Layout of all sources, or one for each; auto, the default, detects it.",
-)
-@click.option("--dataset", multiple=True, metavar="NAME", help="Name of each source; by default the folder's name.")
-@click.option(
-    "--angle",
-    default="front",
-    show_default=True,
-    metavar="HOW",
-    help="Direction of the face: front, half-left, half-right, full-left or full-right.",
-)
-@click.option(
-    "--size",
-    type=SideOrShape(),
-    metavar="S|H,W",
-    help="Side in pixels, or height and width, which may stretch the images; by default the photographs' own size.",
-)
-@click.option(
-    "--dtype",
-    metavar="T",
-    help="Data type with --align none: uint8, uint16 or float32; by default that of the photographs.",
-)
-@click.option("--color", metavar="MODE", help="rgb (the default) or gray.")
-@click.option(
-    "--normalize",
-    default="255",
-    show_default=True,
-    metavar="HOW",
-    help="255 keeps the gray levels; minmax stretches each image to 0..255.",
-)
-@click.option(
-    "--align",
-    metavar="HOW",
-    help="Alignment: tps (the default), piecewise, affine, three, similarity, pupils, features, landmarks or none. "
-    "landmarks finds the face on every photograph and keeps its points (pip install 'mrdist[landmarks]'); it is the "
-    "default if it is installed and there is no landmark file.",
-)
-@click.option(
-    "--faces",
-    metavar="one|largest",
-    help="Of a photograph with several faces, with --align landmarks: one, the default, leaves it out unless the "
-    "others are less than half as large; largest takes the largest.",
-)
-@click.option(
-    "--landmark-model", metavar="FILE", help="With --align landmarks: a .task file of MediaPipe's face landmarker."
-)
-@click.option("--reference", metavar="FILE|STORE", help="Landmark file or images store to align to.")
+@ingestion_options(several=True)
 @click.option("--rename", multiple=True, metavar="OLD=NEW", help="Rename a label in the store.")
 @click.option("--chunks", type=Sizes(3), metavar="N,Y,X", help="Images, rows and columns of a chunk.")
 @click.option(
     "--append", is_flag=True, help="Add the images that the store at URL lacks, in its size, colour and frame."
 )
 @click.option("--follow-links", is_flag=True, help="Also read links that lead out of a source folder.")
-@seed_option
-@strict_option
 @cluster_options
 @overwrite_option
 @json_option
-def ingest(
-    src: tuple[str, ...], url: str, rename: tuple[str, ...], dataset: tuple[str, ...], as_json: bool, **options: Any
-) -> None:
+def ingest(src: tuple[str, ...], url: str, rename: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Align the photographs in each SRC, a folder, archive or manifest, and write them to an images store at URL."""
     from mrdist.datasets.alignment import MEANINGS
     from mrdist.pipeline.ingesting.ingest import ingest
@@ -144,7 +120,8 @@ def ingest(
     for old, equals, new in pairs:
         if not (old and equals and new):
             raise click.BadParameter(f"{old + equals + new!r} is not OLD=NEW.", param_hint="--rename")
-    report = ingest(src, url, rename={old: new for old, _, new in pairs}, dataset=dataset or None, **options)
+    given = {name: value for name, value in options.items() if value not in (None, ())}
+    report = ingest(src, url, rename={old: new for old, _, new in pairs}, **given)
     if as_json:
         print_json(report.to_dict())
         return

@@ -33,19 +33,6 @@ class Sizes(click.ParamType[tuple[int, ...]]):
         return tuple(int(part) for part in parts)
 
 
-class SideOrShape(click.ParamType[int | tuple[int, ...]]):
-    """A side in pixels, or height and width separated by a comma."""
-
-    name = "S|H,W"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | tuple[int, ...]:
-        """Parse the text."""
-        if isinstance(value, int):
-            return value
-        sizes = Sizes(2 if "," in str(value) else 1).convert(value, param, ctx)
-        return sizes[0] if len(sizes) == 1 else sizes
-
-
 class Numbers(click.ParamType[tuple[float, ...]]):
     """Numbers separated by commas, such as ``0,0.05,0.1``: ``count`` of them or any number, whole ones if ``whole``."""
 
@@ -68,16 +55,6 @@ class Numbers(click.ParamType[tuple[float, ...]]):
             what = "whole numbers" if self.kind is int else "numbers"
             self.fail(f"{value!r} is not {many}{what} separated by commas.", param, ctx)
         return numbers
-
-
-class Strength(click.ParamType[Any]):
-    """A number, or the word own."""
-
-    name = "S|own"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Parse the text."""
-        return value if value == "own" else click.FLOAT.convert(value, param, ctx)
 
 
 def cluster_options(command: Command) -> Command:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,6 @@ import click
 
 from mrdist.cli.options import (
     Numbers,
-    Strength,
     cluster_options,
     format_bytes,
     json_option,
@@ -21,23 +19,11 @@ from mrdist.cli.options import (
     seed_option,
     strict_option,
 )
-from mrdist.cli.training_options import shared_option, table_option, usual_option
+from mrdist.cli.training_options import dial_options, shared_option, table_option, usual_option
 from mrdist.methods.option_table import OPTIONS, SHARED
 
 if TYPE_CHECKING:
-    from mrdist.pipeline.applying.synthesize import GroupSynthesisReport, SynthesisReport
-    from mrdist.pipeline.applying.synthesize_store import StoreSynthesisReport
-
-logger = logging.getLogger("mrdist")
-
-strength_option = click.option(
-    "--strength",
-    type=Strength(),
-    help="Of morph, how strong the expression is: 0 gives the photograph, 1 is usual; own, each person's, of stores.",
-)
-mouth_option = click.option(
-    "--mouth", metavar="auto|open|closed", help="Of morph, what the mouth does; auto, the default, does what most do."
-)
+    from mrdist.pipeline.applying.reports import StoreSynthesisReport, SynthesisReport
 
 
 @click.command()
@@ -45,8 +31,7 @@ mouth_option = click.option(
 @click.argument("inputs", nargs=-1, required=True)
 @click.option("--out", required=True, metavar="DIR|URL", help="Folder for the pictures, or URL of the new store.")
 @refine_option
-@strength_option
-@mouth_option
+@dial_options
 @click.option(
     "--points", type=Numbers(4), metavar="X1,Y1,X2,Y2", help="Pupils of the photograph in pixels, the left one first."
 )
@@ -74,10 +59,10 @@ def synthesize(weights: str, inputs: tuple[str, ...], out: str, as_json: bool, *
     If INPUTS is an images store, its images of the source label become an images store of the target label at URL.
     A group of mappings writes one folder or store for each, with its name, inside DIR or URL.
     """
-    from mrdist.pipeline.applying.synthesize import GroupSynthesisReport, synthesize
+    from mrdist.pipeline.applying.reports import GroupSynthesisReport
+    from mrdist.pipeline.applying.synthesize import synthesize
 
     report = synthesize(weights, inputs, out, **options)
-    _warn_of_faces(report)
     if as_json:
         print_json(report.to_dict())
     elif isinstance(report, GroupSynthesisReport):
@@ -87,23 +72,8 @@ def synthesize(weights: str, inputs: tuple[str, ...], out: str, as_json: bool, *
         _print_synthesis(out, report)
 
 
-def _warn_of_faces(report: SynthesisReport | StoreSynthesisReport | GroupSynthesisReport) -> None:
-    """Warn once, whatever the number of mappings, of faces unlike those of the training."""
-    from mrdist.pipeline.applying.synthesize import GroupSynthesisReport, SynthesisReport
-
-    reports = report.reports.values() if isinstance(report, GroupSynthesisReport) else (report,)
-    warnings = {
-        what: " and ".join(unusual)
-        for each in reports
-        if isinstance(each, SynthesisReport)
-        for what, unusual in each.warnings.items()
-    }
-    for what, unusual in warnings.items():
-        logger.warning("Warning: %s: %s; check the picture: the change may be pale or odd.", what, unusual)
-
-
 def _print_synthesis(out: str, report: SynthesisReport | StoreSynthesisReport) -> None:
-    from mrdist.pipeline.applying.synthesize import SynthesisReport
+    from mrdist.pipeline.applying.reports import SynthesisReport
 
     if isinstance(report, SynthesisReport):
         click.echo(f"{out}: {len(report.written)} picture(s)")
@@ -129,8 +99,7 @@ def _print_synthesis(out: str, report: SynthesisReport | StoreSynthesisReport) -
     help="Split to score; by default all that have pairs.",
 )
 @refine_option
-@strength_option
-@mouth_option
+@dial_options
 @click.option("--on", metavar="URL", help="Another images store to score, with people outside the dataset.")
 @click.option("--recognition", is_flag=True, help="Also score how well expression and person are recognised.")
 @cluster_options

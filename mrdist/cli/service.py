@@ -10,14 +10,12 @@ from urllib.parse import quote, urlencode
 import click
 
 from mrdist.cli.comparing import comparison_options
-from mrdist.cli.data import generation_options
+from mrdist.cli.data import generation_options, ingestion_options
 from mrdist.cli.options import (
     cluster_options,
     json_option,
     print_json,
     print_table,
-    seed_option,
-    strict_option,
 )
 from mrdist.cli.training_options import MethodCommand, mappings_option, training_options
 from mrdist.errors import MrdistError
@@ -152,15 +150,7 @@ def submit_generate(name: str, labels: str | None, **options: Any) -> None:
 @submit.command("ingest")
 @click.argument("source")
 @click.argument("name", metavar="DATASET")
-@click.option("--layout", metavar="NAME", help="Layout of the source; detected by default.")
-@click.option("--dataset", metavar="NAME", help="Name of the source; by default the folder's name.")
-@click.option("--angle", metavar="HOW", help="Direction of the face, as in `mrdist ingest`.")
-@click.option("--size", type=int, metavar="S", help="Side in pixels; by default the photographs' own.")
-@click.option("--color", metavar="MODE", help="rgb (the default) or gray.")
-@click.option("--normalize", metavar="HOW", help="255 keeps the gray levels; minmax stretches each image to 0..255.")
-@click.option("--align", metavar="HOW", help="Alignment, as in `mrdist ingest`.")
-@seed_option
-@strict_option
+@ingestion_options(of_catalogs=True)
 @_service_options
 @json_option
 def submit_ingest(name: str, **options: Any) -> None:

@@ -10,6 +10,7 @@ import click
 
 from mrdist.cli.options import Command, Decorator, add_options
 from mrdist.errors import ParameterError
+from mrdist.methods.dials import DIALS
 from mrdist.methods.domains import Flag
 from mrdist.methods.method import Method
 from mrdist.methods.option_table import OPTIONS, SHARED, Option
@@ -112,6 +113,20 @@ def usual_option(name: str, **settings: Any) -> Decorator:
     if settings.get("single") is False:
         default = str(default)  # to be read as a list of one
     return table_option(name, **{"default": default, "show_default": True, **settings})
+
+
+def dial_options(command: Command) -> Command:
+    """Add what can be turned when a mapping is applied."""
+    having = [name for name, method in METHODS.items() if method.has_dials]
+    return add_options(
+        command,
+        *(
+            click.option(*switches, **arguments)
+            for switches, arguments in (
+                spell(option, describe(option, having, list(METHODS)), option.usual) for option in DIALS.values()
+            )
+        ),
+    )
 
 
 class MethodCommand(click.Command):

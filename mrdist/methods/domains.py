@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal, NoReturn
 
 from mrdist.errors import ParameterError
 
-Kind = Literal["integer", "number", "boolean", "choice", "pair", "size"]
+Kind = Literal["integer", "number", "boolean", "choice", "pair", "size", "text"]
 Rule = Callable[[Any], object]
 """Raises ParameterError for a number outside the limits, in the words of the code that computes with it."""
 
@@ -130,8 +130,8 @@ class Number(Domain):
 
     Attributes
     ----------
-    minimum, above
-        Smallest number, and the number that it must be more than.
+    minimum, above, maximum
+        Smallest number, the number that it must be more than, and the largest one.
     rule
         Check of the limits in other words than ``name must be must, got value``.
     must
@@ -150,6 +150,7 @@ class Number(Domain):
     what: ClassVar[str] = "a number"
     minimum: float | None = None
     above: float | None = None
+    maximum: float | None = None
     rule: Rule | None = None
     must: str | None = None
 
@@ -163,21 +164,21 @@ class Number(Domain):
             raise ParameterError(f"{name} must be a finite number, got one of hundreds of digits.") from None
         if self.rule is not None:
             self.rule(number)
-        large = self.minimum is None or number >= self.minimum
-        if not (math.isfinite(number) and large and (self.above is None or number > self.above)):
+        within = (self.minimum is None or number >= self.minimum) and (self.maximum is None or number <= self.maximum)
+        if not (math.isfinite(number) and within and (self.above is None or number > self.above)):
             refuse(name, self.must or f"a finite number{self._limit}", number)
         return number
 
     @property
     def _limit(self) -> str:
-        if self.above is not None:
-            return f" of more than {self.above:g}"
-        return "" if self.minimum is None else f" of at least {self.minimum:g}"
+        limits = ("more than", self.above), ("at least", self.minimum), ("at most", self.maximum)
+        said = " and ".join(f"{words} {limit:g}" for words, limit in limits if limit is not None)
+        return f" of {said}" if said else ""
 
     @property
     def schema(self) -> dict[str, Any]:
         """The JSON Schema."""
-        limits = {"minimum": self.minimum, "exclusiveMinimum": self.above}
+        limits = {"minimum": self.minimum, "exclusiveMinimum": self.above, "maximum": self.maximum}
         return {"type": "number", **{name: limit for name, limit in limits.items() if limit is not None}}
 
     def read(self, name: str, text: str) -> float:

@@ -38,6 +38,8 @@ class Method:
         takes the options of masked regression.
     needs_landmarks
         Whether it is trained from, and applied to, images with landmarks alone.
+    has_dials
+        Whether what it has learnt can be applied more or less strongly, see `mrdist.methods.dials`.
     estimator
         Module and name of its class for images in memory, if there is one; what that has fitted can be saved.
     """
@@ -50,6 +52,7 @@ class Method:
     uses_input: bool = True
     shares_sums: bool = False
     needs_landmarks: bool = False
+    has_dials: bool = False
     estimator: tuple[str, str] | None = None
 
     @property

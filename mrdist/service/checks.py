@@ -18,7 +18,7 @@ from mrdist.service.catalog import Catalog
 from mrdist.service.machine import memory_of_machine
 from mrdist.service.refusals import RefusedError
 from mrdist.service.settings import Settings
-from mrdist.service.work import MAKES, NEEDS_IMAGES, Verb, memory_limit
+from mrdist.service.work import MAKES, NEEDS_IMAGES, Verb, memory_limit, photographs
 
 _DRAWING = Cost(1, 512 * MIB)  # for verbs that work image by image
 
@@ -52,7 +52,7 @@ def check(catalog: Catalog, settings: Settings, verb: Verb, name: str, options: 
         check_generation(**given)
         cost = _DRAWING
     else:
-        source = catalog.source(given.pop("source"))
+        source, given = photographs(catalog, given)
         check_ingest(source, **given, src_storage_options=catalog.storage_options)
         cost = _DRAWING
     _check_memory(settings, cost)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from threading import Lock, Thread
 from typing import Any
@@ -34,13 +34,19 @@ def sizes_of(catalog: Catalog, name: str) -> dict[str, int | None]:
     return _records.get((url, stamp), find)
 
 
-def kept_scores(catalog: Catalog, name: str, dataset: str, split: str) -> dict[str, Any] | None:
+def kept_scores(
+    catalog: Catalog, name: str, dataset: str, split: str, turned: Mapping[str, Any] | None = None
+) -> dict[str, Any] | None:
     """Return the scores that `scores_of` has kept, None if there are none or if model or dataset have changed."""
-    kept = _read(catalog, name, catalog.stamp("models", name)).get("scores", {}).get(f"{dataset} {split}")
+    kept = _read(catalog, name, catalog.stamp("models", name)).get("scores", {}).get(_key(dataset, split, turned or {}))
     if kept is None or kept["stamp"] != catalog.stamp("datasets", dataset):
         return None
     scores: dict[str, Any] = kept["scores"]
     return scores
+
+
+def _key(dataset: str, split: str, turned: Mapping[str, Any]) -> str:
+    return " ".join([dataset, split, *(f"{name}={value}" for name, value in turned.items())])
 
 
 def forget(catalog: Catalog, name: str) -> None:
@@ -57,7 +63,7 @@ class Evaluations:
         self._turn = Lock()
 
     def scores_of(
-        self, catalog: Catalog, name: str, dataset: str, split: str, *, seconds: float
+        self, catalog: Catalog, name: str, dataset: str, split: str, turned: Mapping[str, Any], *, seconds: float
     ) -> dict[str, Any] | None:
         """Return the scores of a model on a split of a dataset, as `mrdist.evaluate` computes them.
 
@@ -65,6 +71,8 @@ class Evaluations:
         ----------
         catalog, name, dataset, split
             The model, and the split of the dataset.
+        turned
+            Its dials, as far as they are turned.
         seconds
             Longest time to wait.
 
@@ -81,10 +89,10 @@ class Evaluations:
             If the model cannot be scored.
         """
         stamps = catalog.stamp("models", name), catalog.stamp("datasets", dataset)
-        kept = kept_scores(catalog, name, dataset, split)
+        kept = kept_scores(catalog, name, dataset, split, turned)
         if kept is not None:
             return kept
-        key = (catalog.url, name, dataset, split, *stamps)
+        key = (catalog.url, name, _key(dataset, split, turned), *stamps)
         with self._lock:
             future = self._running.get(key)
             if future is None:
@@ -93,7 +101,7 @@ class Evaluations:
                         503, f"{_MOST_WAITING} evaluations are waiting already; try again later.", {"retry-after": "10"}
                     )
                 future = self._running[key] = Future()
-                work = (key, future, lambda: _evaluate(catalog, name, dataset, split, stamps))
+                work = (key, future, lambda: _evaluate(catalog, name, dataset, split, turned, stamps))
                 Thread(target=self._run, args=work, name="evaluation", daemon=True).start()
         try:
             return future.result(seconds)
@@ -113,18 +121,22 @@ class Evaluations:
                 del self._running[key]
 
 
-def _evaluate(catalog: Catalog, name: str, dataset: str, split: str, stamps: tuple[str, str]) -> dict[str, Any]:
+def _evaluate(
+    catalog: Catalog, name: str, dataset: str, split: str, turned: Mapping[str, Any], stamps: tuple[str, str]
+) -> dict[str, Any]:
     scored = evaluate(
         catalog.url_of("models", name),
         catalog.url_of("datasets", dataset),
         splits=[split],
+        **turned,
         workers=0,
         progress=False,
         storage_options=catalog.storage_options,
     )
-    scores = {"model": name, "dataset": dataset, **{part: scored[part] for part in ("source", "target", "splits")}}
+    said: dict[str, Any] = {part: scored[part] for part in ("source", "target", "splits", "unmoved") if part in scored}
+    scores = {"model": name, "dataset": dataset, "dials": dict(turned), **said}
     kept = _read(catalog, name, stamps[0])
-    kept.setdefault("scores", {})[f"{dataset} {split}"] = {"stamp": stamps[1], "scores": scores}
+    kept.setdefault("scores", {})[_key(dataset, split, turned)] = {"stamp": stamps[1], "scores": scores}
     write_record(_place(catalog, name), kept, catalog.storage_options)
     return scores
 

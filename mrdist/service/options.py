@@ -9,17 +9,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, Field, PlainValidator, WithJsonSchema, create_model
+from pydantic import BaseModel, BeforeValidator, Field, PlainValidator, WithJsonSchema, create_model
 
+from mrdist.datasets.discovery import LAYOUTS
+from mrdist.methods.dials import DIALS, of_photographs
 from mrdist.methods.domains import Choice, Number, Whole
 from mrdist.methods.option_table import OPTIONS, SHARED, Option
 from mrdist.methods.option_words import by_option, describe, name_default, sentence
 from mrdist.methods.registry import METHODS
+from mrdist.pipeline.ingesting.options import INGEST, of_catalogs
 from mrdist.pipeline.judging.evaluate import SPLITS
+from mrdist.service.catalog import Name, SourcePath
 
 _LARGEST = 2**31 - 1
 _MOST = 16  # fields, or numbers of weights, to choose from
 _MOST_PENALTIES = 100
+_NAMES: Mapping[str, Any] = {"dataset": Name, "reference": Name, "landmark_model": SourcePath}
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -37,6 +42,13 @@ def field_of(option: Option, description: str) -> Any:
     forms = [*allowed.schema.get("anyOf", [allowed.schema]), {"type": "null"}]
     checked = PlainValidator(_checked(allowed))
     return Annotated[Any, checked, WithJsonSchema({"anyOf": forms}), Field(description=description)], None
+
+
+def text_field_of(option: Option, description: str) -> Any:
+    """Return a field like `field_of`, whose values are texts: of a form or a query."""
+    kind, default = field_of(option, description)
+    read = BeforeValidator(lambda value: option.read(value) if isinstance(value, str) else value)
+    return Annotated[kind, read], default
 
 
 def _checked(option: Option) -> Callable[[Any], Any]:
@@ -78,6 +90,35 @@ def training_fields() -> dict[str, Any]:
     for name, default in SHARED.items():
         usual = "the service's" if name == "max_memory" else OPTIONS[name].word(default)
         fields[name] = field_of(OPTIONS[name], describe(OPTIONS[name], usual=usual))
+    return fields
+
+
+def dial_fields(*, photographs: bool) -> dict[str, Any]:
+    """Return the fields of what can be turned when a model is applied, to photographs or to the rows of a dataset."""
+    fields = {}
+    for name, dial in DIALS.items():
+        option = of_photographs(dial) if photographs else dial
+        words = f"Of models with dials: {option.phrase}; by default {option.usual}."
+        if photographs and isinstance(option.domain, Number):
+            words += " Of other models: the share of the change that is taken, at most 1."
+        fields[name] = text_field_of(option, words)
+    return fields
+
+
+def ingest_fields() -> dict[str, Any]:
+    """Return the fields of an ingest; what names files and stores takes names of the catalogue."""
+    fields = {}
+    for name, known in INGEST.items():
+        option = of_catalogs(known)
+        if name == "layout":
+            option = replace(
+                option, domain=Choice({"auto": "", **{layout: each.meaning for layout, each in LAYOUTS.items()}})
+            )
+        words = describe(option, usual=option.usual)
+        if name in _NAMES:
+            fields[name] = Annotated[_NAMES[name] | None, Field(description=words)], None
+        else:
+            fields[name] = field_of(option, words)
     return fields
 
 

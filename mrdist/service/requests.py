@@ -1,7 +1,7 @@
 """Requests of clients: the options of the pipeline's verbs, with names in place of URLs.
 
-Those of trainings come from the table of options. Other numbers are not bounded here where the pipeline has its own
-error for invalid ones.
+Those of trainings and ingests come from tables of options. Other numbers are not bounded here where the pipeline has
+its own error for invalid ones.
 """
 
 from __future__ import annotations
@@ -10,16 +10,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag
 
-from mrdist.datasets.discovery import LAYOUTS
 from mrdist.datasets.synthetic import LABELS
-from mrdist.pipeline.ingesting.ingest import ALIGNMENTS
 from mrdist.service.catalog import Name, SourcePath
-from mrdist.service.options import comparison_fields, training_fields, whole, with_fields
+from mrdist.service.options import comparison_fields, ingest_fields, training_fields, whole, with_fields
 
 Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
 Images = Annotated[Name, Field(description="Name of a dataset.")]
 Source = Annotated[Label, Field(description="Label of the inputs.")]
-Whole = Annotated[int, Field(ge=-(2**31), le=2**31 - 1), BeforeValidator(whole)]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1), BeforeValidator(whole)]
 People = Annotated[int, Field(ge=1, le=100_000, description="Each has every label."), BeforeValidator(whole)]
 Side = Annotated[int, Field(ge=16, le=4096), BeforeValidator(whole)]
@@ -65,21 +62,12 @@ class GenerateOptions(_Options):
     seed: Seed | None = None
 
 
+@with_fields(ingest_fields())
 class IngestOptions(_Options):
     """Options of `mrdist ingest`."""
 
     source: Annotated[SourcePath, Field(description="Folder or archive below the catalogue's sources/.")]
-    layout: Annotated[str, Field(max_length=20, json_schema_extra={"enum": ["auto", *LAYOUTS]})] | None = None
-    dataset: Name | None = None
-    angle: Literal["front", "half-left", "half-right", "full-left", "full-right"] | None = None
-    size: Whole | Annotated[list[Whole], Field(min_length=2, max_length=2, description="Height, width.")] | None = None
-    color: Literal["rgb", "gray"] | None = None
-    dtype: Literal["uint8", "uint16", "float32"] | None = None
-    normalize: Literal["255", "minmax"] | None = None
-    align: Annotated[str, Field(max_length=20, json_schema_extra={"enum": [*ALIGNMENTS]})] | None = None
     rename: Annotated[dict[Label, Label], Field(max_length=16)] | None = None
-    seed: Seed | None = None
-    strict: bool | None = None
 
 
 class _Request(BaseModel):

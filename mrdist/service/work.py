@@ -45,8 +45,18 @@ def perform(catalog: Catalog, settings: Settings, verb: Verb, name: str, options
         return {"images": given["images"]}
     from mrdist.pipeline.ingesting.ingest import ingest
 
-    source = catalog.source(given.pop("source"))
+    source, given = photographs(catalog, given)
     return ingest(source, url, **given, **how, src_storage_options=catalog.storage_options).to_dict()
+
+
+def photographs(catalog: Catalog, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the source and the options of an ingest, with URLs in place of the catalogue's names."""
+    given = dict(options)
+    if "landmark_model" in given:
+        given["landmark_model"] = catalog.source(given["landmark_model"])
+    if "reference" in given:
+        given["reference"] = catalog.find("datasets", given["reference"])
+    return catalog.source(given.pop("source")), given
 
 
 def memory_limit(settings: Settings, options: Mapping[str, Any]) -> int:

@@ -8,4 +8,5 @@ MORPH = Method(
     label="shape and appearance",
     help="The photograph's own pixels, moved and changed: sharp; needs landmarks.",
     needs_landmarks=True,
+    has_dials=True,
 )

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+
+import numpy as np
+import numpy.typing as npt
+
 from mrdist.errors import DataError
 from mrdist.storage import Images, WeightsReader, redact
+
+logger = logging.getLogger("mrdist")
 
 
 def check_mapping(model: WeightsReader, images: Images) -> None:
@@ -21,3 +28,23 @@ def check_mapping(model: WeightsReader, images: Images) -> None:
             f"{training.n_channels} channel(s), but {redact(images.url)} has {images.shape[0]} x {images.shape[1]} and "
             f"{images.n_channels}; ingest the images at that size and colour."
         )
+
+
+def warn_of_unmoved(model: WeightsReader, images: Images, rows: npt.NDArray[np.int64]) -> int:
+    """Return how many images of a store a mapping leaves as they are, see `WeightsReader.unmoved`; warn if there are.
+
+    Raises
+    ------
+    DataError
+        If the mapping moves faces, and the store has no landmarks or others.
+    """
+    unmoved = len(model.unmoved(images, model.training.source, rows))
+    if unmoved:
+        logger.warning(
+            "%d of %d images of %s stay as they are, since their landmarks are not known; ingest their photographs "
+            "with --align landmarks, or put landmark files beside them.",
+            unmoved,
+            len(rows),
+            redact(images.url),
+        )
+    return unmoved

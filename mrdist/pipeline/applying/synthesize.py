@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import io
 import logging
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image
 
 from mrdist.arguments import Address, plain_arguments
 from mrdist.datasets.detection import REMEDY, model_path
 from mrdist.datasets.layouts.records import LANDMARKS, PHOTOGRAPHS
-from mrdist.datasets.photographs import Upload, read_photograph
 from mrdist.errors import DataError, ParameterError, StoreNotFoundError
 from mrdist.execution import progress_bar
+from mrdist.methods.dials import DIALS, of_photographs
 from mrdist.morphing.dials import Dials
-from mrdist.pipeline.applying._photographs import FACES, Faces, Points, Retoucher
+from mrdist.pipeline.applying._contact_sheet import CONTACT_SHEET, before_after, contact_sheet_of
+from mrdist.pipeline.applying._locating import FACES, Faces, Points
+from mrdist.pipeline.applying._photographs import Retoucher
 from mrdist.pipeline.applying.refine import importance_of
-from mrdist.pipeline.applying.synthesize_store import StoreSynthesisReport, synthesize_store
+from mrdist.pipeline.applying.reports import GroupSynthesisReport, StoreSynthesisReport, SynthesisReport
+from mrdist.pipeline.applying.synthesize_store import synthesize_store
 from mrdist.refinement import Refinement
 from mrdist.running.workers import output_options
 from mrdist.storage import StorageOptions, WeightsReader, describe, redact
@@ -33,70 +33,6 @@ from mrdist.storage.access.places import beside, find_files, make_folder, same_p
 from mrdist.storage.weights.mappings import MappingGroup, is_group
 
 logger = logging.getLogger("mrdist")
-
-CONTACT_SHEET = "contact-sheet.png"
-_THUMB = 256
-
-
-@dataclass(frozen=True)
-class SynthesisReport:
-    """What was written, and what was left out.
-
-    Attributes
-    ----------
-    written
-        Input -> picture.
-    aligned
-        Input -> how it was aligned: points, landmarks, detection or registration. An input that was used unaligned is
-        not included.
-    left_out
-        Input -> reason.
-    contact_sheet
-        Picture of all inputs before and after, if it was asked for.
-    measures
-        Input -> how far its face is from those of the training, see `mrdist.datasets.suitability.measure_face`.
-    warnings
-        Input -> what is unusual about these, if anything is.
-    faces
-        Input -> how many faces were changed, where it is more than one.
-    """
-
-    written: dict[str, str]
-    aligned: dict[str, str]
-    left_out: dict[str, str]
-    contact_sheet: str | None = None
-    measures: dict[str, dict[str, float]] = field(default_factory=dict)
-    warnings: dict[str, list[str]] = field(default_factory=dict)
-    faces: dict[str, int] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, object]:
-        """Return what ``mrdist synthesize --json`` prints."""
-        return {
-            "written": self.written,
-            **({"aligned": self.aligned} if self.aligned else {}),
-            **({} if self.contact_sheet is None else {"contact_sheet": self.contact_sheet}),
-            **({"measures": self.measures} if self.measures else {}),
-            **({"warnings": self.warnings} if self.warnings else {}),
-            **({"faces": self.faces} if self.faces else {}),
-            "left_out": [{"what": what, "reason": reason} for what, reason in self.left_out.items()],
-        }
-
-
-@dataclass(frozen=True)
-class GroupSynthesisReport:
-    """What was made by every mapping of a group.
-
-    Attributes
-    ----------
-    reports
-        Name of a mapping -> its report.
-    """
-
-    reports: dict[str, SynthesisReport | StoreSynthesisReport]
-
-    def to_dict(self) -> dict[str, object]:
-        """Return what ``mrdist synthesize --json`` prints."""
-        return {"mappings": {name: report.to_dict() for name, report in self.reports.items()}}
 
 
 @plain_arguments
@@ -181,6 +117,11 @@ def synthesize(
         If not even a strip of images fits into ``max_memory``.
     StoreError
         If a store cannot be read or written.
+
+    Warns
+    -----
+    Of faces that are unlike those of the training, or move as the mean face does since their landmarks are not known,
+    through the logger ``mrdist``.
     """
     if faces is not None and faces not in FACES:
         raise ParameterError(f"faces must be one of {', '.join(FACES)}, got {faces!r}.")
@@ -188,34 +129,70 @@ def synthesize(
     places = [fspath(each) for each in ([inputs] if isinstance(inputs, str | PathLike) else inputs)]
     if weights_storage_options is None:
         weights_storage_options = storage_options
-    if is_group(weights_url, weights_storage_options):
-        group = MappingGroup.open(weights_url, weights_storage_options)
-        reports = {}
-        for name, url in group.urls.items():
-            report = synthesize(
-                url,
-                places,
-                f"{out.rstrip('/')}/{name}",
-                refine=refine,
-                strength=strength,
-                mouth=mouth,
-                points=points,
-                faces=faces,
-                landmark_model=landmark_model,
-                contact_sheet=contact_sheet,
-                strict=strict,
-                workers=workers,
-                scheduler=scheduler,
-                max_memory=max_memory,
-                overwrite=overwrite,
-                progress=progress,
-                storage_options=storage_options,
-                weights_storage_options=weights_storage_options,
-                output_storage_options=output_storage_options,
-            )
-            assert not isinstance(report, GroupSynthesisReport)
-            reports[name] = report
-        return GroupSynthesisReport(reports)
+    options: dict[str, Any] = {
+        "refine": refine,
+        "strength": strength,
+        "mouth": mouth,
+        "points": points,
+        "faces": faces,
+        "landmark_model": landmark_model,
+        "contact_sheet": contact_sheet,
+        "strict": strict,
+        "workers": workers,
+        "scheduler": scheduler,
+        "max_memory": max_memory,
+        "overwrite": overwrite,
+        "progress": progress,
+        "storage_options": storage_options,
+        "weights_storage_options": weights_storage_options,
+        "output_storage_options": output_storage_options,
+    }
+    if not is_group(weights_url, weights_storage_options):
+        report = _apply(weights_url, places, out, **options)
+        _warn(report)
+        return report
+    group = MappingGroup.open(weights_url, weights_storage_options)
+    folder = out.rstrip("/")
+    reports = {name: _apply(url, places, f"{folder}/{name}", **options) for name, url in group.urls.items()}
+    _warn(*reports.values())
+    return GroupSynthesisReport(reports)
+
+
+def _warn(*reports: SynthesisReport | StoreSynthesisReport) -> None:
+    """Warn once, whatever the number of mappings, of faces unlike those of the training."""
+    warnings = {
+        what: " and ".join(unusual)
+        for each in reports
+        if isinstance(each, SynthesisReport)
+        for what, unusual in each.warnings.items()
+    }
+    for what, unusual in warnings.items():
+        logger.warning("Warning: %s: %s; check the picture: the change may be pale or odd.", what, unusual)
+
+
+def _apply(
+    weights_url: str,
+    places: list[str],
+    out: str,
+    *,
+    refine: bool | Refinement,
+    strength: float | Literal["own"] | None,
+    mouth: str | None,
+    points: Points | None,
+    faces: Faces | None,
+    landmark_model: Address | None,
+    contact_sheet: bool,
+    strict: bool,
+    workers: int | None,
+    scheduler: str | None,
+    max_memory: str | int | None,
+    overwrite: bool,
+    progress: bool | None,
+    storage_options: StorageOptions,
+    weights_storage_options: StorageOptions,
+    output_storage_options: StorageOptions,
+) -> SynthesisReport | StoreSynthesisReport:
+    """Apply one mapping; see `synthesize`."""
     given: dict[str, Any] = {
         name: value
         for name, value in (
@@ -254,10 +231,8 @@ def synthesize(
     model = None if landmark_model is None else fspath(landmark_model)
     if model is not None or faces == "all":
         model_path(model)
-    if strength == "own":
-        raise ParameterError(
-            "strength must be a number for photographs, got 'own', which is measured from the targets of a store."
-        )
+    if strength is not None:
+        strength = of_photographs(DIALS["strength"]).check(strength)
     reader = WeightsReader.open(weights_url, weights_storage_options).turned(Dials.given(strength, mouth))
     return _synthesize_photographs(
         Retoucher(reader.model(), reader.face_frame, model),
@@ -309,12 +284,13 @@ def _synthesize_photographs(
     measures: dict[str, dict[str, float]] = {}
     warnings: dict[str, list[str]] = {}
     n_faces: dict[str, int] = {}
-    before_after: list[Image.Image] = []
+    pairs: list[Image.Image] = []
     with progress_bar(len(photographs), 0, "photograph", show=progress) as advance:
         for name, (file, picture) in photographs.items():
             try:
                 landmarks = None if points is not None else beside(file, sorted(LANDMARKS, reverse=True))
-                made = retoucher.picture(file, points=points, landmarks=landmarks, importance=importance, faces=faces)
+                prepared = retoucher.prepare(file, points=points, landmarks=landmarks, faces=faces)
+                made = retoucher.picture(prepared, importance=importance)
                 write_file(picture, made.content, output_storage_options)
                 written[name] = picture
                 if made.alignment is not None:
@@ -326,7 +302,7 @@ def _synthesize_photographs(
                 if made.n_faces > 1:
                     n_faces[name] = made.n_faces
                 if contact_sheet:
-                    before_after.append(_before_after(file, made.content))
+                    pairs.append(before_after(file, made.content))
             except DataError as error:
                 if strict:
                     raise
@@ -336,7 +312,7 @@ def _synthesize_photographs(
         raise DataError(next(iter(left_out.values()), "there is no photograph to work on; give at least one."))
     sheet = f"{out.rstrip('/')}/{CONTACT_SHEET}" if contact_sheet else None
     if sheet is not None:
-        write_file(sheet, _sheet(before_after), output_storage_options)
+        write_file(sheet, contact_sheet_of(pairs), output_storage_options)
     if "registration" in aligned.values():
         logger.warning(
             "Faces were located by their likeness to the mean face of the training; they would be found more reliably "
@@ -364,25 +340,3 @@ def _pictures(inputs: Sequence[str], out: str, storage_options: StorageOptions) 
         taken[picture] = name
         pictures[name] = (file, picture)
     return pictures
-
-
-def _before_after(file: File, content: bytes) -> Image.Image:
-    """Return thumbnails of a photograph and its result side by side."""
-    pictures = [read_photograph(each, "rgb") for each in (file, Upload("", content=content, max_pixels=1 << 40))]
-    pair = [ImageOps.contain(Image.fromarray(pixels), (_THUMB, _THUMB)) for pixels in pictures]
-    both = Image.new("RGB", (2 * _THUMB, _THUMB), "white")
-    for number, image in enumerate(pair):
-        both.paste(image, (number * _THUMB + (_THUMB - image.width) // 2, (_THUMB - image.height) // 2))
-    return both
-
-
-def _sheet(pairs: Sequence[Image.Image]) -> bytes:
-    columns = math.ceil(math.sqrt(len(pairs) / 2))
-    width, height = pairs[0].size
-    gap = _THUMB // 16
-    sheet = Image.new("RGB", (columns * (width + gap) - gap, -(-len(pairs) // columns) * (height + gap) - gap), "white")
-    for number, pair in enumerate(pairs):
-        sheet.paste(pair, (number % columns * (width + gap), number // columns * (height + gap)))
-    stream = io.BytesIO()
-    sheet.save(stream, format="PNG")
-    return stream.getvalue()

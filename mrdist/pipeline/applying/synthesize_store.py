@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +19,9 @@ from mrdist.execution import open_executor, peak_memory
 from mrdist.geometry import block_grid
 from mrdist.moments import padded_window
 from mrdist.morphing.dials import Dials
-from mrdist.pipeline.applying.check import check_mapping
+from mrdist.pipeline.applying.check import check_mapping, warn_of_unmoved
 from mrdist.pipeline.applying.refine import importance_of
+from mrdist.pipeline.applying.reports import StoreSynthesisReport
 from mrdist.planning import BASE_MEMORY, DEFAULT_MEMORY, MIB
 from mrdist.refinement import Refinement, blend
 from mrdist.running.driving import driving, hold, run_tasks, tracked
@@ -42,44 +43,6 @@ from mrdist.synthesis import to_floats, to_pixels
 _BATCH_BYTES = 16 * MIB
 """Predictions, as floats, that a task holds at a time."""
 _CHUNKS_IN_FLIGHT = 10  # that zarr decodes or encodes at once
-
-
-@dataclass(frozen=True)
-class StoreSynthesisReport:
-    """What a synthesis wrote for an images store.
-
-    Attributes
-    ----------
-    url
-        The new images store.
-    label
-        Its one label.
-    images, present
-        Its rows, and how many of them have an image.
-    start_seconds, run_seconds
-        Until the workers were ready, and from then on.
-    peak_memory_bytes
-        Largest resident size of a worker.
-    """
-
-    url: str
-    label: str
-    images: int
-    present: int
-    start_seconds: float
-    run_seconds: float
-    peak_memory_bytes: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return what ``mrdist synthesize --json`` prints."""
-        return {
-            "url": redact(self.url),
-            "label": self.label,
-            "images": self.images,
-            "present": self.present,
-            "seconds": {"start": self.start_seconds, "run": self.run_seconds},
-            "peak_memory_bytes": self.peak_memory_bytes,
-        }
 
 
 @dataclass(frozen=True)
@@ -157,6 +120,11 @@ def synthesize_store(
         If ``url`` exists and may not be replaced.
     StoreError
         If a store cannot be read or written.
+
+    Warns
+    -----
+    Of images that stay as they are, since the mapping moves faces and their landmarks are not known, through the logger
+    ``mrdist``.
     """
     weights_url, images_url, url = (normalize_url(each) for each in (weights_url, images_url, url))
     for source in (weights_url, images_url):
@@ -169,7 +137,7 @@ def synthesize_store(
     images = Images.open(images_url, storage_options)
     check_mapping(model, images)
     training = model.training
-    images.rows((training.source,), "all")
+    unmoved = warn_of_unmoved(model, images, images.rows((training.source,), "all"))
     chunks = chunk_shape(images.n_images, images.shape, images.n_channels, images.dtype.itemsize)
     rows_at_a_time = strip_height(model, images, chunks, limit)
     importance = importance_of(weights_url, refine, weights_storage_options)
@@ -236,6 +204,7 @@ def synthesize_store(
         start_seconds=start_seconds,
         run_seconds=run_seconds,
         peak_memory_bytes=peak,
+        unmoved=unmoved,
     )
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from mrdist.pipeline.ingesting._faces import alignment_of
 from mrdist.pipeline.ingesting._looks import check_size
 from mrdist.pipeline.ingesting._sources import find_people
-from mrdist.pipeline.ingesting.ingest import check_choices
+from mrdist.pipeline.ingesting.ingest import check_choices, check_search
 from mrdist.storage import StorageOptions, check_labels
 
 
@@ -21,13 +22,16 @@ def check_ingest(
     normalize: str | None = None,
     align: str | None = None,
     dtype: str | None = None,
+    reference: str | None = None,
+    faces: str | None = None,
+    landmark_model: str | None = None,
     rename: Mapping[str, str] | None = None,
     seed: int = 0,
     strict: bool = False,
     src_storage_options: StorageOptions = None,
 ) -> None:
     """Raise what `mrdist.ingest` would raise before it reads a photograph; parameters are those of `mrdist.ingest`."""
-    check_choices(color=color, normalize=normalize, align=align, dtype=dtype)
+    check_choices(color=color, normalize=normalize, align=align, dtype=dtype, faces=faces)
     if size is not None:
         check_size(size)
     people = find_people(
@@ -42,3 +46,6 @@ def check_ingest(
         storage_options=src_storage_options,
     )
     check_labels(people.labels)
+    is_fresh = reference is None
+    how = alignment_of(people.takes, align or "tps", is_fresh and align is None, is_fresh, landmark_model)
+    check_search(how, faces=faces, landmark_model=landmark_model)

@@ -8,16 +8,13 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Literal, get_args
 
 from mrdist.arguments import Address, plain_arguments
-from mrdist.datasets.alignment import ALIGNERS
 from mrdist.datasets.changes import CHANGES
-from mrdist.datasets.depth import DEPTHS
 from mrdist.datasets.photographs import Color, Normalize
 from mrdist.errors import DataError, ParameterError
 from mrdist.execution import open_executor
-from mrdist.pipeline.ingesting._faces import BY_LANDMARKS, SEVERAL, Marked, alignment_of, find_marks
+from mrdist.pipeline.ingesting._faces import BY_LANDMARKS, Marked, alignment_of, find_marks
 from mrdist.pipeline.ingesting._looks import (
     check_size,
     depth_of,
@@ -31,6 +28,7 @@ from mrdist.pipeline.ingesting._reference import find_reference
 from mrdist.pipeline.ingesting._report import IngestReport
 from mrdist.pipeline.ingesting._sources import People, find_people
 from mrdist.pipeline.ingesting._store import Staged, frame_of, grow_store, more_people, open_store, write_store
+from mrdist.pipeline.ingesting.options import INGEST
 from mrdist.planning import DEFAULT_MEMORY
 from mrdist.running.driving import driving, hold, run_tasks, tracked
 from mrdist.running.workers import check_workers
@@ -43,11 +41,6 @@ from mrdist.storage import (
     normalize_url,
     redact,
 )
-
-Align = Literal["tps", "affine", "similarity", "pupils", "none"]
-ALIGNMENTS: tuple[str, ...] = (*ALIGNERS, "none")
-COLORS: tuple[str, ...] = get_args(Color)
-NORMALIZATIONS: tuple[str, ...] = get_args(Normalize)
 
 logger = logging.getLogger("mrdist")
 
@@ -200,11 +193,7 @@ def ingest(
     model = None if landmark_model is None else os.fspath(landmark_model)
     is_fresh = store is None and reference is None
     frame = replace(frame, align=alignment_of(people.takes, frame.align, is_fresh and align is None, is_fresh, model))
-    for name, value in (("faces", faces), ("landmark_model", model)):
-        if value is not None and frame.align != BY_LANDMARKS:
-            raise ParameterError(
-                f"{name} is {value}, but no faces are looked for with align {frame.align}; give align {BY_LANDMARKS}."
-            )
+    check_search(frame.align, faces=faces, landmark_model=model)
     if not append:
         hold(url, storage_options)
     if store is None:
@@ -333,24 +322,20 @@ def _warn(changes: Mapping[str, list[str]], n_photographs: int, *, is_aligned: b
         )
 
 
-def check_choices(
-    *,
-    color: str | None,
-    normalize: str | None,
-    align: str | None,
-    dtype: str | None = None,
-    faces: str | None = None,
-) -> None:
+def check_choices(**given: str | None) -> None:
     """Raise ParameterError if an option is not one of its choices."""
-    for name, value, allowed in (
-        ("color", color, COLORS),
-        ("normalize", normalize, NORMALIZATIONS),
-        ("align", align, ALIGNMENTS),
-        ("dtype", dtype, DEPTHS),
-        ("faces", faces, SEVERAL),
-    ):
-        if value is not None and value not in allowed:
-            raise ParameterError(f"{name} must be one of {', '.join(allowed)}, got {value!r}.")
+    for name, value in given.items():
+        if value is not None:
+            INGEST[name].check(value)
+
+
+def check_search(align: str, **given: str | None) -> None:
+    """Raise ParameterError if an option of the search for faces is given where none is made."""
+    for name, value in given.items():
+        if value is not None and align != BY_LANDMARKS:
+            raise ParameterError(
+                f"{name} is {value}, but no faces are looked for with align {align}; give align {BY_LANDMARKS}."
+            )
 
 
 def _report(

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import DataError, ParameterError
 from mrdist.morphing.dials import Dials
-from mrdist.pipeline.applying.check import check_mapping
+from mrdist.pipeline.applying.check import check_mapping, warn_of_unmoved
 from mrdist.pipeline.applying.refine import importance_of
 from mrdist.pipeline.judging._scores import score_splits, without_people
 from mrdist.planning import DEFAULT_MEMORY
@@ -135,7 +135,7 @@ def evaluate(
     for split in chosen:
         if split not in SPLITS:
             raise ParameterError(f"split must be one of {', '.join(SPLITS)}, got {split!r}.")
-        images.rows(labels, split)
+    unmoved = warn_of_unmoved(model, images, np.concatenate([images.rows(labels, split) for split in chosen]))
     outside = None if on is None else Images.open(on, storage_options)
     if outside is not None:
         check_mapping(model, outside)
@@ -175,6 +175,7 @@ def evaluate(
         "target": training.target,
         "splits": {split: of_split.to_dict() for split, of_split in scores.items()},
         **people,
+        **({"unmoved": unmoved} if unmoved else {}),
         **({} if outside is None else {"on": {**elsewhere, "images": redact(outside.url)}}),
     }
 

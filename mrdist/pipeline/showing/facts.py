@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from mrdist.errors import StoreFormatError
@@ -14,7 +15,8 @@ from mrdist.storage.access.catalogs import modified_at
 def describe_mapping(weights_url: str, storage_options: StorageOptions = None) -> dict[str, Any]:
     """Describe a weights store, finished or not, as `mrdist.info` does, and say when it was ``created``.
 
-    A complete store has its ``layout``, also one of an older mrdist that did not write it.
+    A complete store has its ``layout``, also one of an older mrdist that did not write it, and, if its mapping has
+    dials, ``dials``: the name of each and where it stands unless somebody turns it.
 
     Raises
     ------
@@ -26,8 +28,10 @@ def describe_mapping(weights_url: str, storage_options: StorageOptions = None) -
         raise StoreFormatError(
             f"{redact(weights_url)} is a store of {description['kind']}, not of weights; give a weights store."
         )
-    if description["complete"] and description.get("layout") is None:
-        description["layout"] = WeightsReader.open(weights_url, storage_options).training.layout
+    if description["complete"]:
+        reader = WeightsReader.open(weights_url, storage_options)
+        description["layout"] = reader.training.layout
+        description["dials"] = {} if reader.dials is None else asdict(reader.dials)
     return description | {"created": modified_at(weights_url, storage_options)}
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from mrdist.methods.domains import Choice, Domain, Flag, Kind, Whole
 from mrdist.methods.method import Method
-from mrdist.methods.option_table import OPTIONS, SHARED
+from mrdist.methods.option_table import OPTIONS, SHARED, Option
 from mrdist.methods.option_words import sentence
 from mrdist.methods.registry import METHODS
 from mrdist.planning import MIB
@@ -57,6 +57,7 @@ class MethodAnswer(BaseModel):
     phrase: Annotated[str, Field(description="The same in the middle of a sentence.")]
     help: Annotated[str, Field(description="What it is, in a sentence.")]
     needs_landmarks: Annotated[bool, Field(description="Whether it trains on datasets with landmarks alone.")]
+    has_dials: Annotated[bool, Field(description="Whether its models can be applied more or less strongly.")]
     options: list[OptionAnswer]
 
 
@@ -84,18 +85,24 @@ def _describe(name: str, method: Method, memory: str) -> MethodAnswer:
         phrase=phrase,
         help=method.help,
         needs_landmarks=method.needs_landmarks,
+        has_dials=method.has_dials,
         options=options,
     )
 
 
 def _option(name: str, default: Any, method: Method) -> OptionAnswer:
-    option = in_request(OPTIONS[name])
-    choices = _choices(option.domain)
+    answer = describe_option(OPTIONS[name], default)
     if name == "color" and not method.knows_joint:
-        choices = [choice for choice in choices if choice.value != "joint"]
+        answer.choices = [choice for choice in answer.choices if choice.value != "joint"]
+    return answer
+
+
+def describe_option(option: Option, default: Any) -> OptionAnswer:
+    """Describe an option of a request and its default."""
+    option = in_request(option)
     schema = option.domain.schema
     return OptionAnswer(
-        name=name,
+        name=option.name,
         label=option.label,
         help=sentence(option.help),
         kind=option.domain.kind,
@@ -105,7 +112,7 @@ def _option(name: str, default: Any, method: Method) -> OptionAnswer:
         exclusive_minimum=schema.get("exclusiveMinimum"),
         maximum=schema.get("maximum"),
         odd=isinstance(option.domain, Whole) and option.domain.odd,
-        choices=choices,
+        choices=_choices(option.domain),
         single=option.single,
         several=option.several,
         cv=option.cv,

@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, Field
 
 from mrdist.errors import MrdistError
+from mrdist.methods.dials import DIALS, of_photographs
 from mrdist.methods.registry import METHODS
 from mrdist.pipeline.applying.export import export
 from mrdist.pipeline.showing.explain import (
@@ -32,7 +33,9 @@ from mrdist.service.findings import Evaluations, forget, kept_scores, sizes_of
 from mrdist.service.problems import RefusedError, problems
 from mrdist.service.refining import Refining
 from mrdist.service.routes.datasets import DatasetName, Pair, Split, open_dataset, read_picture
+from mrdist.service.routes.methods import OptionAnswer, describe_option
 from mrdist.service.synthesis import open_model
+from mrdist.service.turning import Turning
 from mrdist.storage import redact
 from mrdist.storage.weights.output import DEFAULT_METHOD
 
@@ -68,6 +71,9 @@ class Model(BaseModel):
             "faces move."
         ),
     ] = None
+    dials: Annotated[
+        list[OptionAnswer], Field(description="What can be turned when it is applied to photographs, if anything.")
+    ] = []
     source: Annotated[str | None, Field(description="Label of the inputs.")] = None
     target: Annotated[str | None, Field(description="Label of the outputs.")] = None
     receptive_field: int | None = None
@@ -114,10 +120,21 @@ class Scores(BaseModel):
     dataset: str
     source: str
     target: str
+    dials: Annotated[dict[str, float | str], Field(description="Those that the request has turned.")] = {}
+    unmoved: Annotated[
+        int, Field(description="Images that were left as they are, since their landmarks are not known.")
+    ] = 0
     splits: Annotated[
         dict[str, dict[str, dict[str, Any]]],
         Field(description="By split and region (frame, face): mse, psnr, ssim and r2 of `model` and `identity`."),
     ]
+
+
+class ScoresQuery(Turning):
+    """What to score a model on, and how its dials are turned."""
+
+    dataset: Annotated[Name | None, Field(description="By default the training dataset.")] = None
+    split: Split = "test"
 
 
 class Computing(BaseModel):
@@ -173,10 +190,10 @@ def delete_model(name: ModelName, catalog: CatalogHere, desk: DeskHere) -> Respo
 def get_model_scores(
     name: ModelName,
     catalog: CatalogHere,
-    dataset: Annotated[Name | None, Query(description="By default the training dataset.")] = None,
-    split: Split = "test",
+    asked: Annotated[ScoresQuery, Query()],
 ) -> Any:
     """Score a model on a split of a dataset: computed once, then kept in the catalogue."""
+    dataset = asked.dataset
     if dataset is None:
         dataset = _dataset_of(catalog, _description_of(catalog, name))
         if dataset is None:
@@ -184,7 +201,7 @@ def get_model_scores(
                 422,
                 f"model {name!r} was not trained on a dataset of the catalogue; choose one to score it on (dataset).",
             )
-    scores = _evaluations.scores_of(catalog, name, dataset, split, seconds=_WAIT_SECONDS)
+    scores = _evaluations.scores_of(catalog, name, dataset, asked.split, asked.turned, seconds=_WAIT_SECONDS)
     if scores is None:
         return JSONResponse({"state": "computing"}, 202, {"retry-after": "2"})
     return scores
@@ -246,14 +263,23 @@ def get_model_face(
     row: Annotated[int, Path(ge=0, le=2**53)],
     catalog: CatalogHere,
     request: Request,
+    turning: Annotated[Turning, Query()],
 ) -> Response:
     """Return the output of the model for a row of a dataset."""
     opened, images = open_model(catalog, name), open_dataset(catalog, dataset)
-    label = opened.reader.training.source
-    key = f"{catalog.stamp('datasets', dataset)}-{row}"
-    return _picture(
-        catalog, name, request, key, lambda: opened.picture(read_picture(catalog, dataset, images, label, row))
-    )
+    image = read_picture(catalog, dataset, images, opened.reader.training.source, row)
+    notes: list[str] = []
+
+    def make() -> bytes:
+        content, said = opened.picture(images, row, image, turning.dials)
+        notes.extend(said)
+        return content
+
+    key = f"{catalog.stamp('datasets', dataset)}-{row}-{turning.model_dump_json(exclude_none=True)}"
+    response = _picture(catalog, name, request, key, make)
+    if notes:
+        response.headers["x-mrdist-warning"] = "; ".join(notes)
+    return response
 
 
 @router.get(
@@ -336,6 +362,10 @@ def _summary(catalog: Catalog, name: str, described: dict[str, Any]) -> dict[str
         "method": method,
         "method_label": METHODS[method].label if method in METHODS else method,
         "layout": described.get("layout"),
+        "dials": [
+            describe_option(of_photographs(DIALS[name]), default)
+            for name, default in described.get("dials", {}).items()
+        ],
         "shape": (training["height"], training["width"]),
         "channels": training["n_channels"],
         "created": described["created"],

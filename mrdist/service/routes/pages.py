@@ -14,7 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
 from mrdist.datasets.discovery import LAYOUTS
-from mrdist.pipeline.ingesting.ingest import ALIGNMENTS
+from mrdist.methods.option_words import sentence
+from mrdist.pipeline.ingesting.options import INGEST, of_catalogs
 from mrdist.service.problems import RefusedError
 from mrdist.service.security import Sessions, csrf_token
 
@@ -55,7 +56,8 @@ def _page(request: Request, name: str) -> HTMLResponse:
             csrf_token=csrf_token(request),
             signed_in=sessions.needed and name != "login",
             layouts=list(LAYOUTS),
-            alignments=ALIGNMENTS,
+            ingest=[of_catalogs(option) for option in INGEST.values()],
+            sentence=sentence,
         )
     )
     return HTMLResponse(html, headers={"cache-control": "no-store"})  # the token in it is this session's

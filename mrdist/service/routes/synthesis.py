@@ -16,12 +16,14 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
+from mrdist.methods.dials import DIALS
 from mrdist.pipeline.showing.opened import Retouched
 from mrdist.service.catalog import Name
 from mrdist.service.context import CatalogHere
+from mrdist.service.options import dial_fields, with_fields
 from mrdist.service.problems import RefusedError, problems
 from mrdist.service.refining import NAMES, Refining
-from mrdist.service.synthesis import clean_name, open_model, retouch_all
+from mrdist.service.synthesis import clean_name, open_model, prepare, retouch_all
 
 router = APIRouter(tags=["synthesis"], prefix="/synthesis", responses=problems(404, 409))
 
@@ -29,12 +31,12 @@ _MOST_MODELS = 8
 _NUMBER = r"-?[0-9]{1,6}(?:\.[0-9]{1,6})?"
 
 
+@with_fields(dial_fields(photographs=True))
 class Synthesis(Refining):
     """Options of a synthesis."""
 
     model: Annotated[list[Name], Field(min_length=1, max_length=_MOST_MODELS, description="One model, or several.")]
     refine: Annotated[bool, Field(description="Change the photograph only where the model matters.")] = False
-    strength: Annotated[float, Field(ge=0, le=1, description="Fraction of the change that is applied.")] = 1.0
     points: Annotated[
         str | None,
         Field(pattern=rf"^{_NUMBER}(,{_NUMBER}){{3}}$", description="x and y of the pupils: left one, right one."),
@@ -57,14 +59,13 @@ class Synthesis(Refining):
     def make(self, opened: Any, content: bytes, name: str) -> Retouched:
         """Make the picture."""
         points = None if self.points is None else tuple(map(float, self.points.split(",")))
-        made: Retouched = opened.retouch(
-            content,
-            name,
+        faces = self.faces if self.overlay is None else "largest"
+        turned = {name: value for name in DIALS if (value := getattr(self, name)) is not None}
+        made: Retouched = opened.change(
+            prepare(opened, content, name, points=points, faces=faces),
             refine=self.refinement or self.refine,
-            strength=self.strength,
-            points=points,
-            faces=self.faces,
             overlay=self.overlay is not None,
+            **turned,
         )
         return made
 

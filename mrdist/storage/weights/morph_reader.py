@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from copy import copy
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -28,6 +29,8 @@ from mrdist.synthesis import check_images, to_floats
 
 if TYPE_CHECKING:
     import scipy.sparse
+
+logger = logging.getLogger("mrdist")
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,27 @@ class MorphModel(Model):
         return self.training.shape
 
     @property
+    def moving(self) -> MorphModel:
+        """How it moves faces: by their landmarks."""
+        return self
+
+    @property
+    def n_points(self) -> int:
+        """How many landmarks the faces of the training had."""
+        return self.training.n_points
+
+    @property
+    def control(self) -> npt.NDArray[np.integer]:
+        """Which of these it moves."""
+        return self.morph.shapes.control
+
+    @property
+    def mean_points(self) -> Floats:
+        """Where the mean face has those that it moves, in sides of the frame."""
+        points: Floats = (self.morph.shapes.reference + 0.5) / self.shape[::-1]
+        return points
+
+    @property
     def n_parameters(self) -> int:
         """Numbers that a prediction needs."""
         shapes, mouth = self.morph.shapes, self.morph.mouth
@@ -70,8 +94,14 @@ class MorphModel(Model):
     def predict(self, images: npt.NDArray[np.generic]) -> Floats:
         """Return the images that the mapping makes of aligned images whose landmarks nobody knows: the mean ones.
 
-        With landmarks the pictures are better, see `apply`.
+        With landmarks the pictures are better, see `apply`. The first call for a store says so, through the logger
+        ``mrdist``.
         """
+        _tell_of_means(self.url)
+        return self.move_as_mean(images)
+
+    def move_as_mean(self, images: npt.NDArray[np.generic]) -> Floats:
+        """Return the same, and tell nobody."""
         stack = check_images(images, self.shape, self.n_channels)
         reference, expression = self.morph.shapes.reference, self._expression
         made = np.stack([self.morph.apply(image, reference, expression, IDENTITY) for image in stack])
@@ -81,6 +111,14 @@ class MorphModel(Model):
         """Return the images of a store with the expression of the target; one without landmarks stays as it is."""
         if landmarks is None:
             return self.predict(images)
+        unknown = int((~np.isfinite(landmarks).all(axis=(1, 2))).sum())
+        if unknown:
+            logger.warning(
+                "%d of %d images stay as they are under %s, since their landmarks are not known.",
+                unknown,
+                len(images),
+                redact(self.url),
+            )
         return np.stack(
             [
                 self.apply(image, points, in_frame=True) if np.isfinite(points).all() else to_floats(image, np.float32)
@@ -240,6 +278,10 @@ class MorphReader(MaskedReader):
         codes: Codes = points[rows][:, columns].astype(np.float64).reshape(len(rows), len(labels), -1)
         return codes
 
+    def unmoved(self, images: Images, label: str, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the rows whose landmarks are not known."""
+        return rows[~np.isfinite(self.codes(images, label, rows)).all(axis=(1, 2))]
+
     def block(self, block: Block) -> MorphBlock:  # type: ignore[override]
         """Return what makes a block, from whole images."""
         return MorphBlock(self.frame, block, self.morph, self.dials, self.training.lips)
@@ -257,6 +299,14 @@ class MorphReader(MaskedReader):
             dials=self.dials,
             **self.known,
         )
+
+
+@cache
+def _tell_of_means(url: str) -> None:
+    logger.warning(
+        "%s moves faces by their landmarks; where these are not known, a face moves as the mean face does.",
+        redact(url),
+    )
 
 
 def landmarks_of(images: Images, scheme: str | None = None, n_points: int | None = None) -> npt.NDArray[np.float32]:

@@ -84,6 +84,28 @@ class BlockWeights(Protocol):
         """
 
 
+class Moving(Protocol):
+    """What a mapping does that moves a face by its landmarks, in a photograph of any size."""
+
+    @property
+    def n_points(self) -> int:
+        """How many landmarks the faces of the training had."""
+
+    @property
+    def control(self) -> npt.NDArray[np.integer]:
+        """Which of these it moves."""
+
+    @property
+    def mean_points(self) -> Floats:
+        """Where the mean face has those that it moves, (x, y) in sides of the frame, shape (n, 2)."""
+
+    def move(self, image: npt.NDArray[np.generic], points: Floats) -> npt.NDArray[np.float32]:
+        """Return a photograph, shape (y, x, channel), whose face, at the points that it moves, is changed."""
+
+    def move_as_mean(self, images: npt.NDArray[np.generic]) -> Floats:
+        """Return what `Model.predict` does, and tell nobody that the landmarks are not known."""
+
+
 @dataclass(frozen=True)
 class Model(ABC):
     """A trained mapping of any method, read from a weights store.
@@ -120,6 +142,11 @@ class Model(ABC):
     @abstractmethod
     def n_nonzeros(self) -> int:
         """Those numbers that are not zero."""
+
+    @property
+    def moving(self) -> Moving | None:
+        """How it moves faces; None if it changes the pixels of the frame where they lie."""
+        return None
 
     @abstractmethod
     def predict(self, images: npt.NDArray[np.generic]) -> Floats:
@@ -291,6 +318,13 @@ class WeightsReader(ABC):
             Shape (image, channel, component).
         """
         return None
+
+    def unmoved(self, images: Images, label: str, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:  # noqa: ARG002
+        """Return the rows whose images stay as they are, since the mapping moves faces whose landmarks are not known.
+
+        Parameters and errors are those of `codes`.
+        """
+        return rows[:0]
 
     @abstractmethod
     def block(self, block: Block) -> BlockWeights:

@@ -7,6 +7,12 @@ import "./lib/shell.js";
 
 const EXPRESSIONS = ["neutral", "afraid", "angry", "disgusted", "happy", "sad", "surprised"];
 const PEOPLE = 8;
+/** What the text of a field stands for, by the kind of its option; others stay texts. */
+const READ = {
+  integer: Number,
+  boolean: (text) => text === "true",
+  pair: (text) => (text.includes(",") ? text.split(",").map(Number) : Number(text)),
+};
 let names = new Set();
 
 async function load() {
@@ -145,10 +151,8 @@ $("generate").addEventListener("submit", (event) => {
 $("ingest").addEventListener("submit", (event) => {
   event.preventDefault();
   make($("ingest"), () => {
-    const ingest = { source: $("i-source").value, color: $("i-color").value };
-    if ($("i-size").value) ingest.size = Number($("i-size").value);
-    if ($("i-layout").value) ingest.layout = $("i-layout").value;
-    if ($("i-align").value) ingest.align = $("i-align").value;
+    const ingest = { source: $("i-source").value };
+    for (const { value, dataset } of $("ingest").querySelectorAll("[data-option]")) if (value.trim()) ingest[dataset.option] = READ[dataset.kind]?.(value) ?? value.trim();
     return { name: $("i-name").value, ingest };
   });
 });

@@ -3,8 +3,9 @@ import { get, part, request, rowsWith, thumbnail } from "./lib/api.js";
 import { $, facts, h, latest, message, roving, ruled, speak } from "./lib/dom.js";
 import { plural } from "./lib/format.js";
 import { offerFaces, offerTraining } from "./lib/begin.js";
-import { hasField, kind, loadMethods } from "./lib/methods.js";
+import { hasDials, hasField, kind, loadMethods } from "./lib/methods.js";
 import "./lib/shell.js";
+import { Dials } from "./studio/dials.js";
 import { Picture, drawFace } from "./studio/picture.js";
 import { Pupils } from "./studio/pupils.js";
 import { Stage } from "./studio/stage.js";
@@ -24,19 +25,22 @@ roving($("strip"));
 
 // ---- asking for a picture
 
+const dials = new Dials($("dial-fields"), () => synthesise());
 const refining = (one) => hasField(one) && $("refine").checked;
 
-function form({ file = picture.sent, points = picture.pupils(), names = [model.name], refined = refining(model) } = {}) {
+function form({ file = picture.sent, points = picture.pupils(), names = [model.name], refined = refining(model), turned = dials.values } = {}) {
   const asked = new FormData();
   asked.append("photograph", file, picture.name);
   for (const name of names) asked.append("model", name);
   asked.append("refine", String(refined));
   if (refined) asked.append("radius", String($("radius").value / 100));
   if (points) asked.append("points", points);
+  for (const [name, value] of turned) asked.append(name, value);
   return asked;
 }
 
-const key = () => JSON.stringify([picture.id, model.name, refining(model) && $("radius").value, picture.pupils()]);
+const subject = () => JSON.stringify([picture.id, model.name, picture.pupils()]);
+const key = () => JSON.stringify([subject(), refining(model) && $("radius").value, dials.values]);
 
 async function fetchMade() {
   const wanted = key();
@@ -66,13 +70,14 @@ function timings(header) {
 const synthesise = latest(async () => {
   if (!picture || !model) return;
   $("stage").classList.add("busy");
+  const shown = subject();
   try {
     const [wanted, result] = await fetchMade();
-    if (wanted !== key()) return; // the request has changed meanwhile
-    stage.show(result.bitmap);
+    if (shown !== subject()) return; // another photograph, model or face meanwhile
+    stage.show(result.bitmap); // also while a slider moves on: the next request begins when this one has ended
     $("stage-notice").hidden = true;
     tellReadout(result);
-    speak(`${model.target} by ${model.name}, ready.`);
+    if (wanted === key()) speak(`${model.target} by ${model.name}${["", ...dials.words].join(", ")}, ready.`);
     $("download").disabled = false;
     if ($("overlay").checked) showOverlay();
   } catch (error) {
@@ -100,6 +105,9 @@ function tellReadout({ alignment, warning, timing, total }) {
   $("forget-pupils").hidden = picture.points === null;
   $("pupils-row").hidden = alignment === "aligned";
 }
+
+/** How much of the change is taken of a model without dials. */
+const share = () => (hasDials(model) ? 1 : $("strength").value / 100);
 
 // ---- the importance map
 
@@ -161,14 +169,14 @@ const showFaces = latest(async () => {
   if (!picture || !result) return;
   const of = picture.id;
   const tried = result.points ? await picture.small(result.points) : { file: picture.sent, points: null };
-  const fitting = models.filter((one) => (result.points ? hasField(one) : one.shape.join() === model.shape.join()));
+  const fitting = models.filter((one) => (result.points ? hasField(one) || hasDials(one) : one.shape.join() === model.shape.join()));
   const groups = [true, false].flatMap((refined) => {
     const names = fitting.filter((one) => refining(one) === refined).map((one) => one.name);
     return Array.from({ length: Math.ceil(names.length / TOGETHER) }, (_, index) => ({ refined, names: names.slice(index * TOGETHER, (index + 1) * TOGETHER) }));
   });
   for (const { refined, names } of groups) {
     try {
-      const response = await request("POST", "/synthesis", { form: form({ names, refined, ...tried }) });
+      const response = await request("POST", "/synthesis", { form: form({ names, refined, turned: [], ...tried }) });
       if (picture.id !== of) return;
       if (names.length === 1) await showFace(names[0], await response.blob(), tried.points);
       else for (const { model: name, png } of (await response.json()).pictures) await showFace(name, pngOf(png), tried.points);
@@ -189,6 +197,11 @@ const pngOf = (text) => new Blob([Uint8Array.from(atob(text), (letter) => letter
 async function chooseModel(next) {
   model = next;
   history.replaceState(null, "", `?model=${part(model.name)}`);
+  dials.show(model.dials);
+  $("dials").hidden = !hasDials(model);
+  $("share").hidden = hasDials(model); // whose strength is a dial
+  $("refinement").hidden = hasDials(model) && !hasField(model);
+  stage.setStrength(share());
   for (const id of ["refine", "overlay"]) $(id).disabled = !hasField(model);
   $("radius").disabled = !refining(model);
   $("refinement-none").hidden = hasField(model);
@@ -258,7 +271,7 @@ $("forget-pupils").addEventListener("click", () => {
 
 // ---- what the visitor does
 
-$("strength").addEventListener("input", () => stage.setStrength($("strength").value / 100));
+$("strength").addEventListener("input", () => stage.setStrength(share()));
 $("radius").addEventListener("input", () => synthesise());
 $("refine").addEventListener("change", () => {
   $("radius").disabled = !refining(model);
@@ -285,7 +298,7 @@ addEventListener("paste", (event) => event.clipboardData.files[0] && openFile(ev
 
 $("download").addEventListener("click", async () => {
   const asked = form({ file: picture.file, points: picture.pupils(true) });
-  asked.append("strength", String($("strength").value / 100));
+  if (!hasDials(model)) asked.append("strength", String(share()));
   $("download").disabled = true;
   try {
     const blob = await (await request("POST", "/synthesis", { form: asked })).blob();

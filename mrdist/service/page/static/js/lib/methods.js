@@ -19,6 +19,9 @@ export const hasField = (model) => model.layout === "masked";
 /** Whether the pixels of a model have weights of pixels, which are a sparse matrix together. */
 export const hasWeights = (model) => hasField(model) || model.layout === "sparse";
 
+/** Whether it can be applied more or less strongly. */
+export const hasDials = (model) => model.dials.length > 0;
+
 /** A receptive field, or several to choose from: "3 × 3, dilation 2". */
 export function fieldName({ receptive_field: sides, dilation, pool }) {
   if (sides === undefined || sides === null) return null;
