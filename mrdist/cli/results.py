@@ -145,7 +145,18 @@ def print_scores(scores: dict[str, Any]) -> None:
     if "people" in elsewhere:
         people[elsewhere["images"]] = elsewhere["people"]
     if people:
-        header = ("whose", "faces", "real", "input", "synthesised", "drop", "rank 1", "people")
+        header = (
+            "whose",
+            "faces",
+            "real",
+            "input",
+            "synthesised",
+            "drop",
+            "rank 1",
+            "people",
+            "expression",
+            "sharpness",
+        )
         print_table(f"recognised as {scores['target']}, and as themselves", header, _people_rows(people))
 
 
@@ -155,7 +166,9 @@ def _people_rows(people: dict[str, Any]) -> list[tuple[str, ...]]:
         seen, known = measures["recognition"], measures["identity"]
         shares = (seen["real"], seen["input"], seen["synthesised"], seen["drop"], known["rank_one"])
         texts = ["-" if share is None else f"{share:.0%}" for share in shares]
-        rows.append((whose, str(seen["faces"]), *texts, f"{known['people']}"))
+        degrees = (measures["expression"]["synthesised"], measures["sharpness"]["synthesised"])
+        of_one = ["-" if degree is None else f"{degree:.2f}" for degree in degrees]
+        rows.append((whose, str(seen["faces"]), *texts, f"{known['people']}", *of_one))
     return rows
 
 

@@ -122,10 +122,17 @@ def dial_options(command: Command) -> Command:
 
 def comparison_dial_options(command: Command) -> Command:
     """Add the same where several strengths are compared."""
-    strength = DIALS["strength"]
-    usual = f"{strength.usual},{OWN}"
-    several = replace(strength, single=False, several=True, chosen="each is a row", usual=usual)
-    return _dial_options([several, DIALS["mouth"]], strength="strengths")(command)
+    return _rows_of_dials(f"{DIALS['strength'].usual},{OWN}")(command)
+
+
+def drawn_dial_options(command: Command) -> Command:
+    """Add the same where several strengths are drawn."""
+    return _rows_of_dials(DIALS["strength"].usual)(command)
+
+
+def _rows_of_dials(usual: str) -> Callable[[Command], Command]:
+    several = replace(DIALS["strength"], single=False, several=True, chosen="each is a row", usual=usual)
+    return _dial_options([several, DIALS["mouth"]], strength="strengths")
 
 
 def _dial_options(dials: Iterable[Option], **to: str) -> Callable[[Command], Command]:

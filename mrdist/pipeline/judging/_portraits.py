@@ -59,6 +59,13 @@ def portraits(
         yield run
 
 
+def made_of(reader: WeightsReader, images: Images, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.floating]:
+    """Return what a mapping makes of rows of a store as its dials are turned: whole images, not clipped."""
+    weights, source = reader.block(reader.frame), reader.training.source
+    pixels = padded_window(images.read(source, rows), weights.window)
+    return weights.predict(pixels, reader.codes(images, source, rows))
+
+
 def _strips(images: Images, reader: WeightsReader | None, factor: int, n_images: int) -> list[Block]:
     """Cut images into strips of whole squares; where a strip needs all pixels anyway, there is one."""
     height, width = (length // factor * factor for length in images.shape)

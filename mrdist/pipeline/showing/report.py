@@ -14,11 +14,11 @@ import numpy.typing as npt
 from mrdist.analysis import Roles, WeightSurvey, patches, spread_pixels
 from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import ParameterError, StoreError
-from mrdist.moments import padded_window
 from mrdist.pipeline.applying.check import check_mapping
 from mrdist.pipeline.judging._contest import dials_of
 from mrdist.pipeline.judging._jury import Jury
 from mrdist.pipeline.judging._measure import dials_in, is_turned, measure_all, rows_of, timed_inputs
+from mrdist.pipeline.judging._portraits import made_of
 from mrdist.pipeline.judging._verdicts import interval_text, is_ranked, judge, name_of, sentences
 from mrdist.pipeline.judging.compare import RESULTS, looks
 from mrdist.pipeline.showing._report_figures import (
@@ -201,7 +201,7 @@ def _render(
     shown = _shown(entries)
     inputs, targets = (images.read(label, rows) for label in labels)
     training = entries[0].model.attributes["training"]
-    made = {entry.name: _made(entry.reader, images, inputs, rows) for entry in shown}
+    made = {entry.name: made_of(entry.reader, images, rows) for entry in shown}
     weights = {entry.name: _rows_of(entry.model, images.shape) for entry in shown}
     surveys, fields, titles = _surveys(weights, images.shape), _fields(weights, images.shape), list(_PIXELS)
     roles = {entry.name: _roles(entry.model, made[entry.name]) for entry in shown}
@@ -222,8 +222,10 @@ def _render(
         table=[{**row, "name": name_of(row), "interval": interval_text(row["from_identity"]["mse"])} for row in table],
         leaders=leaders,
         best=next(row for row in table if row["leads"]["mse"]),
-        better=sum(row["remark"] is None for row in table) - 1,
-        worse=sum((row["remark"] or "").startswith("worse") for row in table),
+        mappings=len({entry.model.url for entry in entries}),
+        competing=sum(map(is_ranked, table)) - 1,
+        better=sum(row["remark"] is None for row in table if is_ranked(row)) - 1,
+        worse=sum((row["remark"] or "").startswith("worse") for row in table if is_ranked(row)),
         said=said,
         judged=[{**row, "name": name_of(row)} for row in table] if real else [],
         real=real,
@@ -243,14 +245,6 @@ def _render(
         mask=draw_mask(),
         not_affine=[entry.name for entry in shown if weights[entry.name] is None],
     )
-
-
-def _made(
-    reader: WeightsReader, images: Images, inputs: npt.NDArray[np.generic], rows: npt.NDArray[np.int64]
-) -> npt.NDArray[np.floating]:
-    """Return what a mapping makes of rows of a store, not clipped."""
-    weights = reader.block(reader.frame)
-    return weights.predict(padded_window(inputs, weights.window), reader.codes(images, reader.training.source, rows))
 
 
 def _shown(entries: Sequence[_Entry]) -> list[_Entry]:
