@@ -15,14 +15,14 @@ from scipy.ndimage import sobel
 import mrdist
 from mrdist.datasets.detection import is_installed
 from mrdist.errors import ParameterError
-from mrdist.geometry import Block
 from mrdist.methods.registry import METHODS
 from mrdist.morphing.dials import Dials
 from mrdist.pipeline.judging import _jury
 from mrdist.pipeline.judging._jury import JUDGED, Jury, judged
 from mrdist.pipeline.judging._measure import dials_in, is_turned
 from mrdist.pipeline.judging._portraits import made_of
-from mrdist.pipeline.judging._verdicts import judge, name_of
+from mrdist.pipeline.judging._verdicts import MEASURES, judge, name_of
+from mrdist.pipeline.judging.learning_curve import learning_curve
 from mrdist.recognition import ExpressionScale, changing_region, to_gray
 from mrdist.storage import Images, WeightsReader
 
@@ -36,6 +36,11 @@ def faces(tmp_path_factory):
     url = str(tmp_path_factory.mktemp("judged") / "faces.zarr")
     mrdist.generate(url, images=30, size=48, labels=[*LABELS.values()], seed=5, **ALONE)
     return url
+
+
+@pytest.fixture(scope="module")
+def jury(faces):
+    return Jury(Images.open(faces), **LABELS)
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +69,8 @@ def test_a_scale_runs_from_the_mean_source_to_the_mean_target():
     assert not ExpressionScale(source, source).score(target).any()
 
 
-def test_a_region_is_where_the_expression_changes_the_face(faces):
-    images = Images.open(faces)
-    region = Jury(images, **LABELS).region
+def test_a_region_is_where_the_expression_changes_the_face(faces, jury):
+    images, region = Images.open(faces), jury.region
     height, width = images.shape
     mouth = region[int(0.65 * height) : int(0.9 * height), int(0.3 * width) : int(0.7 * width)]
     assert mouth.sum() > 0.8 * region.sum() > 0
@@ -92,15 +96,14 @@ def test_rows_are_judged_as_evaluate_judges(compared, faces):
     assert abs(identity["expression"]) < 0.3 < 0.5 < real["expression"]
 
 
-def test_sharpness_is_that_of_the_equations(compared, faces):
+def test_sharpness_is_that_of_the_equations(compared, faces, jury):
     comparison, out = compared
-    images = Images.open(faces)
+    images, region = Images.open(faces), jury.region
     rows = images.rows([*LABELS.values()], "test")
-    region = Jury(images, **LABELS).region
 
     def sharp(stack):
-        gray = to_gray(stack)
-        return np.hypot(sobel(gray, axis=1), sobel(gray, axis=2))[:, region].mean()
+        slopes = [np.hypot(sobel(gray, axis=0), sobel(gray, axis=1)) for gray in to_gray(stack)]
+        return np.stack(slopes)[:, region].mean()
 
     row = row_of(comparison, f"{TURNED} 3x3")
     made = made_of(WeightsReader.open(str(out / row["weights"])), images, rows)
@@ -129,7 +132,7 @@ def test_dials_make_rows_of_one_store_and_what_knows_the_target_is_not_ranked(co
 
 
 def test_only_unranked_rows_are_no_contest():
-    row = {"method": TURNED, "strength": "own", "people": dict.fromkeys(("mse", "face_mse", "ssim"), [1.0, 2.0])}
+    row = {"method": TURNED, "strength": "own", "people": {measure: [1.0, 2.0] for measure in MEASURES}}
     identity = {"method": "identity", "people": {**row["people"], "names": ["a", "b"]}}
     assert judge([row], identity)["verdicts"] == {}
 
@@ -162,11 +165,14 @@ def test_nothing_is_judged_where_nobody_asks(faces, tmp_path, monkeypatch):
     assert [row[name] for name in JUDGED] == [None] * len(JUDGED)
 
 
+@pytest.mark.slow
 def test_a_report_shows_the_judgements_and_does_not_measure_again(compared, tmp_path, monkeypatch):
     comparison, out = compared
     calls = []
     inner = mrdist.pipeline.judging._measure.measure
-    monkeypatch.setattr("mrdist.pipeline.judging._measure.measure", lambda *a, **k: (calls.append(a), inner(*a, **k))[1])
+    monkeypatch.setattr(
+        "mrdist.pipeline.judging._measure.measure", lambda *a, **k: (calls.append(a), inner(*a, **k))[1]
+    )
     page = tmp_path / "page.html"
     mrdist.report(str(out), str(page), people=1)
     assert len(calls) == 1  # of the identity
@@ -182,6 +188,7 @@ def test_a_report_shows_the_judgements_and_does_not_measure_again(compared, tmp_
     assert "real faces" not in text
 
 
+@pytest.mark.slow
 def test_a_report_of_what_an_older_mrdist_compared(compared, tmp_path):
     comparison, out = compared
     older = tmp_path / "older"
@@ -223,6 +230,17 @@ def test_rows_know_how_they_are_turned():
     assert is_turned({}, Dials())
     assert is_turned({"strength": 1.0, "mouth": "auto"}, None)
     assert not is_turned({"strength": 1.0, "mouth": "auto"}, Dials(0.5))
+
+
+def test_a_learning_curve_pools_as_a_training_does(faces):
+    images = mrdist.open_images(faces)
+    train, test = ((images["split"] == split).values for split in ("train", "test"))
+    x, t = images["neutral"].values, images["happy"].values
+    found = learning_curve(faces, pairs=[int(train.sum())], alpha=0.1, pool=1, progress=False, **LABELS)
+    model = mrdist.MaskedRegression(receptive_field=3, alpha=0.1, pool=1).fit(x[train], t[train])
+    wanted = np.square(model.predict(x[test]) - t[test] / 255).mean()
+    assert found["curves"]["mr 3x3"] == pytest.approx([wanted], rel=1e-9)
+    assert found["pool"] == 1
 
 
 class Face:

@@ -153,6 +153,7 @@ def mask(out: str, as_json: bool, **options: Any) -> None:
 )
 @usual_option("receptive_field", to="receptive_fields", single=False, several=True, chosen="each is a curve")
 @usual_option("alpha")
+@usual_option("pool")
 @table_option("split", help="split whose images are scored", default="test", show_default=True)
 @seed_option
 @cluster_options
