@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import json
 import re
 
+import click
 import numpy as np
 import pytest
 from commands import failure, report, succeed, write_store
@@ -13,6 +15,7 @@ from numpy.testing import assert_allclose
 from scipy.ndimage import sobel
 
 import mrdist
+from mrdist.cli.comparing import comparison_options
 from mrdist.datasets.detection import is_installed
 from mrdist.errors import ParameterError
 from mrdist.methods.registry import METHODS
@@ -24,6 +27,7 @@ from mrdist.pipeline.judging._portraits import made_of
 from mrdist.pipeline.judging._verdicts import MEASURES, judge, name_of
 from mrdist.pipeline.judging.learning_curve import learning_curve
 from mrdist.recognition import ExpressionScale, changing_region, to_gray
+from mrdist.service.requests import CompareOptions
 from mrdist.storage import Images, WeightsReader
 
 LABELS = {"source": "neutral", "target": "happy"}
@@ -241,6 +245,17 @@ def test_a_learning_curve_pools_as_a_training_does(faces):
     wanted = np.square(model.predict(x[test]) - t[test] / 255).mean()
     assert found["curves"]["mr 3x3"] == pytest.approx([wanted], rel=1e-9)
     assert found["pool"] == 1
+
+
+def test_requests_take_the_options_of_the_shell():
+    shell = {option.name for option in click.command()(comparison_options(lambda: None)).params}
+    assert shell == CompareOptions.model_fields.keys() - {"images"}
+    assert shell <= inspect.signature(mrdist.compare).parameters.keys()
+    options = {"strengths": [0.5, "own"], "mouth": "closed", "pools": [0, 1], "recognition": False}
+    given = CompareOptions(images="faces", **LABELS, **options).given()
+    assert given == {"images": "faces", **LABELS, **options}
+    with pytest.raises(ValueError, match=r"strength must lie in 0\.\.1\.5, got 9"):
+        CompareOptions(images="faces", **LABELS, strengths=[9])
 
 
 class Face:
