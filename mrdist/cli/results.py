@@ -145,19 +145,21 @@ def print_scores(scores: dict[str, Any]) -> None:
     if "people" in elsewhere:
         people[elsewhere["images"]] = elsewhere["people"]
     if people:
-        header = (
-            "whose",
-            "faces",
-            "real",
-            "input",
-            "synthesised",
-            "drop",
-            "rank 1",
-            "people",
-            "expression",
-            "sharpness",
-        )
+        header = ("whose", "faces", "real", "input", "synthesised", "drop", "rank 1", "people")
         print_table(f"recognised as {scores['target']}, and as themselves", header, _people_rows(people))
+        by = next(iter(people.values()))["expression"]["by"]
+        header = ("whose", "real", "input", "synthesised", "sharpness of input", "of synthesised")
+        title = f"how strongly {scores['target']}, by {by} (0 the mean source, 1 the mean target), and how sharply"
+        print_table(title, header, _strength_rows(people))
+
+
+def _strength_rows(people: dict[str, Any]) -> list[tuple[str, ...]]:
+    rows = []
+    for whose, measures in people.items():
+        shown, sharp = measures["expression"], measures["sharpness"]
+        values = (shown["real"], shown["input"], shown["synthesised"], sharp["input"], sharp["synthesised"])
+        rows.append((whose, *("-" if value is None else f"{value:.2f}" for value in values)))
+    return rows
 
 
 def _people_rows(people: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -166,9 +168,7 @@ def _people_rows(people: dict[str, Any]) -> list[tuple[str, ...]]:
         seen, known = measures["recognition"], measures["identity"]
         shares = (seen["real"], seen["input"], seen["synthesised"], seen["drop"], known["rank_one"])
         texts = ["-" if share is None else f"{share:.0%}" for share in shares]
-        degrees = (measures["expression"]["synthesised"], measures["sharpness"]["synthesised"])
-        of_one = ["-" if degree is None else f"{degree:.2f}" for degree in degrees]
-        rows.append((whose, str(seen["faces"]), *texts, f"{known['people']}", *of_one))
+        rows.append((whose, str(seen["faces"]), *texts, f"{known['people']}"))
     return rows
 
 
