@@ -148,9 +148,9 @@ def print_scores(scores: dict[str, Any]) -> None:
         header = ("whose", "faces", "real", "input", "synthesised", "drop", "rank 1", "people")
         print_table(f"recognised as {scores['target']}, and as themselves", header, _people_rows(people))
         by = next(iter(people.values()))["expression"]["by"]
-        header = ("whose", "real", "input", "synthesised", "sharpness of input", "of synthesised")
+        columns = ("whose", "real", "input", "synthesised", "sharpness of input", "of synthesised")
         title = f"how strongly {scores['target']}, by {by} (0 the mean source, 1 the mean target), and how sharply"
-        print_table(title, header, _strength_rows(people))
+        print_table(title, columns, _strength_rows(people))
 
 
 def _strength_rows(people: dict[str, Any]) -> list[tuple[str, ...]]:
