@@ -6,6 +6,7 @@ import csv
 import inspect
 import json
 import re
+import shutil
 
 import click
 import numpy as np
@@ -159,7 +160,8 @@ def test_bad_dials_are_told_before_anything_is_written(faces, tmp_path, given, m
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nothing_is_judged_where_nobody_asks(faces, tmp_path, monkeypatch):
+def test_nothing_is_judged_where_nobody_asks(compared, faces, tmp_path, monkeypatch):
+    shutil.copytree(compared[1], tmp_path / "out")  # its stores are complete
     monkeypatch.setattr(_jury.Jury, "__init__", None)
     options = {"methods": [TURNED], "strengths": [0.5], "mouth": "closed", "alpha": 1.0, "recognition": False}
     comparison = mrdist.compare(faces, out=str(tmp_path / "out"), **options, **LABELS, **ALONE)
