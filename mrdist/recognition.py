@@ -175,7 +175,7 @@ def sharpness(faces: Floats, region: npt.NDArray[np.bool_]) -> npt.NDArray[np.fl
     --------
     >>> line = np.repeat([[0.0, 0.0, 1.0, 0.0, 0.0], [0.0, 0.25, 0.5, 0.25, 0.0]], 5, axis=0).reshape(2, 5, 5)
     >>> sharp, blurred = sharpness(line, np.ones((5, 5), dtype=bool))
-    >>> float(blurred / sharp)
+    >>> float(round(blurred / sharp, 6))
     0.75
     """
     from scipy.ndimage import sobel
