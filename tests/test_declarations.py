@@ -19,6 +19,7 @@ from mrdist.pipeline.judging._verdicts import name_of
 from mrdist.pipeline.judging.compare import looks
 from mrdist.pipeline.training._mappings_together import MappingsWork
 from mrdist.pipeline.training._prepare import prepare_mappings
+from mrdist.storage import WeightsReader
 
 SHAPE = (8, 8)
 N_IMAGES = 34  # more than the estimators' default number of components
@@ -77,6 +78,7 @@ def test_the_output_depends_on_the_input_as_declared(method, images, pixels, tmp
     mrdist.train(images, tmp_path / "w.zarr", source="a", target="b", method=method, workers=0)
     made = commands.applied(tmp_path / "w.zarr", images, "a")
     assert (np.ptp(made, axis=0).max() > 0) == METHODS[method].uses_input == looks({"method": method})
+    assert (WeightsReader.open(tmp_path / "w.zarr").dials is not None) == METHODS[method].has_dials
 
 
 @every_method

@@ -38,5 +38,5 @@ def test_paper_runs_at_a_small_size_and_draws(tmp_path):
     outputs = [cell.outputs for cell in notebook.cells if cell.cell_type == "code"]
     pictures = [found for found in outputs if any("image/png" in output.get("data", {}) for output in found)]
     tables = [found for found in outputs if any("text/html" in output.get("data", {}) for output in found)]
-    assert (len(pictures), len(tables)) == (17, 4)
+    assert (len(pictures), len(tables)) == (18, 4)
     assert not any(output.get("name") == "stderr" for found in outputs for output in found)

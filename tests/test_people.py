@@ -7,7 +7,7 @@ from PIL import Image
 
 import mrdist
 from mrdist.geometry import ReceptiveField
-from mrdist.pipeline.judging._jury import small_faces
+from mrdist.pipeline.judging._portraits import portraits
 from mrdist.pipeline.judging.learning_curve import learning_curve
 from mrdist.storage import Images, WeightsReader
 
@@ -84,21 +84,24 @@ def test_other_images_must_fit(stores, tmp_path):
     assert "no label 'neutral'" in failure("evaluate", weights, faces, "--on", sad)
 
 
-def test_small_faces_are_means_of_squares_however_they_are_read(tmp_path, draw_images, monkeypatch):
+def test_portraits_are_means_of_squares_however_they_are_read(tmp_path, draw_images, monkeypatch):
     pixels = draw_images((3, 130, 140, 3))
     images = Images.open(write_store(tmp_path / "images.zarr", {"neutral": pixels, "happy": pixels}))
     rows = np.array([0, 2])
-    found = small_faces(images, "neutral", rows)
-    gray = (pixels[rows] / 255) @ (0.299, 0.587, 0.114)
-    assert np.allclose(found, gray.reshape(2, 65, 2, 70, 2).mean(axis=(2, 4)), atol=1e-6)
     weights = str(tmp_path / "weights.zarr")
     mrdist.train(images.url, weights, source="neutral", target="happy", workers=0, progress=False)
-    made = small_faces(images, "neutral", rows, WeightsReader.open(weights))
-    monkeypatch.setattr("mrdist.pipeline.judging._jury._STRIP_BYTES", 1 << 17)
-    assert np.array_equal(small_faces(images, "neutral", rows), found)
-    assert np.array_equal(small_faces(images, "neutral", rows, WeightsReader.open(weights)), made)
-    whole = np.clip(mrdist.open_weights(weights).predict(pixels[rows]), 0, 1) @ (0.299, 0.587, 0.114)
-    assert np.allclose(made, whole.reshape(2, 65, 2, 70, 2).mean(axis=(2, 4)), atol=1e-5)
+
+    def read(reader=None):
+        return np.concatenate(list(portraits(images, "neutral", rows, reader, side=65)))
+
+    found, made = read(), read(WeightsReader.open(weights))
+    squares = (3, 65, 2, 70, 2, 3)
+    assert np.allclose(found, (pixels / 255).reshape(squares).mean(axis=(2, 4))[rows], atol=1e-6)
+    whole = np.clip(mrdist.open_weights(weights).predict(pixels), 0, 1)
+    assert np.allclose(made, whole.reshape(squares).mean(axis=(2, 4))[rows], atol=1e-5)
+    monkeypatch.setattr("mrdist.pipeline.judging._portraits._STRIP_BYTES", 1 << 16)
+    assert np.array_equal(read(), found)
+    assert np.array_equal(read(WeightsReader.open(weights)), made)
 
 
 def test_a_learning_curve_is_that_of_separate_trainings(stores, tmp_path):

@@ -17,7 +17,13 @@ from mrdist.cli.options import (
     print_json,
     print_table,
 )
-from mrdist.cli.training_options import label_options, shared_option, table_option, usual_option
+from mrdist.cli.training_options import (
+    comparison_dial_options,
+    label_options,
+    shared_option,
+    table_option,
+    usual_option,
+)
 from mrdist.methods.registry import METHODS_COMPARED
 
 
@@ -31,6 +37,12 @@ class Names(click.ParamType[tuple[str, ...]]):
         return value if isinstance(value, tuple) else tuple(part.strip() for part in value.split(",") if part.strip())
 
 
+recognition_option = click.option(
+    "--recognition/--no-recognition",
+    default=True,
+    show_default=True,
+    help="Judge expression, person and sharpness too; some tenths of a second a face.",
+)
 _comparison_options: tuple[Decorator, ...] = (
     *label_options(source=True, target=True),
     click.option(
@@ -43,12 +55,14 @@ _comparison_options: tuple[Decorator, ...] = (
     ),
     *(
         usual_option(name, to=f"{name}s", single=False, several=True, chosen="each is a row", some=True)
-        for name in ("receptive_field", "dilation")
+        for name in ("receptive_field", "dilation", "pool")
     ),
     table_option("alpha", cv=True, some=True, default="cv", show_default=True),
     shared_option("color"),
     table_option("split", help="split whose images are scored", default="test", show_default=True),
     shared_option("max_memory"),
+    comparison_dial_options,
+    recognition_option,
 )
 
 
@@ -80,9 +94,12 @@ def compare(images: str, as_json: bool, **options: Any) -> None:
     click.echo(f"look at {folder}/compare.png, or: mrdist report {folder} --out report.html")
 
 
+_JUDGED = ("expression", ".2f"), ("recognised", ".0%"), ("rank_one", ".0%"), ("sharpness", ".2f")
+
+
 def print_comparison(comparison: dict[str, Any]) -> None:
     """Print the rows of `mrdist.compare` as a table."""
-    from mrdist.pipeline.judging._verdicts import name_of, sentences
+    from mrdist.pipeline.judging._verdicts import is_ranked, name_of, sentences
 
     def number(value: float | None, form: str) -> str:
         return "-" if value is None else f"{value:{form}}"
@@ -117,8 +134,16 @@ def print_comparison(comparison: dict[str, Any]) -> None:
     title = f"{comparison['source']} -> {comparison['target']}, {comparison['split']}"
     print_table(title, ("method", "alpha", "MSE ", "ratio", "face ", "PSNR dB", "SSIM ", "R2"), quality)
     click.echo("* the best, and all methods not distinguishable from it (simultaneous 95% intervals over people)")
+    if not all(map(is_ranked, comparison["methods"])):
+        click.echo("own: as strong as each person's target, which only the target tells; not ranked")
     for sentence in sentences(comparison):
         click.echo(sentence)
+    if comparison["recognition"] is not None:
+        known = comparison["recognition"]
+        rows = [*((name_of(row), row) for row in comparison["methods"]), ("real faces", known["real"])]
+        judged = [(name, *(number(row[measure], form) for measure, form in _JUDGED)) for name, row in rows]
+        title = f"expression (by {known['by']}): 0 as {comparison['source']}, 1 as {comparison['target']}"
+        print_table(title, ("method", "expression", "recognised", "rank 1", "sharpness"), judged)
     print_table("", ("method", "parameters", "nonzeros", "on disk", "train s", "predict ms"), cost)
 
 
@@ -128,6 +153,8 @@ def print_comparison(comparison: dict[str, Any]) -> None:
 @click.option(
     "--split", default="test", show_default=True, metavar="SPLIT", help="Split whose images are scored and shown."
 )
+@comparison_dial_options
+@recognition_option
 @click.option("--people", type=int, default=6, show_default=True, metavar="N", help="Maximum number of example faces.")
 @click.option("--out", required=True, metavar="FILE", help="File of the page, such as report.html.")
 @json_option

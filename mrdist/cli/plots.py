@@ -17,7 +17,7 @@ from mrdist.cli.options import (
     refine_option,
     seed_option,
 )
-from mrdist.cli.training_options import mapping_options, table_option, usual_option
+from mrdist.cli.training_options import drawn_dial_options, mapping_options, table_option, usual_option
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -40,6 +40,7 @@ def plot() -> None:
 )
 @click.option("--count", type=int, default=6, show_default=True, metavar="N", help="Maximum number of faces.")
 @refine_option
+@drawn_dial_options
 @out_option
 @json_option
 def faces(weights: str, images: str, out: str, as_json: bool, **options: Any) -> None:
@@ -152,6 +153,7 @@ def mask(out: str, as_json: bool, **options: Any) -> None:
 )
 @usual_option("receptive_field", to="receptive_fields", single=False, several=True, chosen="each is a curve")
 @usual_option("alpha")
+@usual_option("pool")
 @table_option("split", help="split whose images are scored", default="test", show_default=True)
 @seed_option
 @cluster_options

@@ -147,6 +147,19 @@ def print_scores(scores: dict[str, Any]) -> None:
     if people:
         header = ("whose", "faces", "real", "input", "synthesised", "drop", "rank 1", "people")
         print_table(f"recognised as {scores['target']}, and as themselves", header, _people_rows(people))
+        by = next(iter(people.values()))["expression"]["by"]
+        columns = ("whose", "real", "input", "synthesised", "sharpness of input", "of synthesised")
+        title = f"how strongly {scores['target']}, by {by} (0 the mean source, 1 the mean target), and how sharply"
+        print_table(title, columns, _strength_rows(people))
+
+
+def _strength_rows(people: dict[str, Any]) -> list[tuple[str, ...]]:
+    rows = []
+    for whose, measures in people.items():
+        shown, sharp = measures["expression"], measures["sharpness"]
+        values = (shown["real"], shown["input"], shown["synthesised"], sharp["input"], sharp["synthesised"])
+        rows.append((whose, *("-" if value is None else f"{value:.2f}" for value in values)))
+    return rows
 
 
 def _people_rows(people: dict[str, Any]) -> list[tuple[str, ...]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,7 @@ import click
 
 from mrdist.cli.options import Command, Decorator, add_options
 from mrdist.errors import ParameterError
-from mrdist.methods.dials import DIALS
+from mrdist.methods.dials import DIALS, OWN
 from mrdist.methods.domains import Flag
 from mrdist.methods.method import Method
 from mrdist.methods.option_table import OPTIONS, SHARED, Option
@@ -117,16 +117,33 @@ def usual_option(name: str, **settings: Any) -> Decorator:
 
 def dial_options(command: Command) -> Command:
     """Add what can be turned when a mapping is applied."""
+    return _dial_options(DIALS.values())(command)
+
+
+def comparison_dial_options(command: Command) -> Command:
+    """Add the same where several strengths are compared."""
+    return _rows_of_dials(f"{DIALS['strength'].usual},{OWN}")(command)
+
+
+def drawn_dial_options(command: Command) -> Command:
+    """Add the same where several strengths are drawn."""
+    return _rows_of_dials(DIALS["strength"].usual)(command)
+
+
+def _rows_of_dials(usual: str) -> Callable[[Command], Command]:
+    several = replace(DIALS["strength"], single=False, several=True, chosen="each is a row", usual=usual)
+    return _dial_options([several, DIALS["mouth"]], strength="strengths")
+
+
+def _dial_options(dials: Iterable[Option], **to: str) -> Callable[[Command], Command]:
+    """Return the decorator that adds dials; ``to`` are names of the command's parameters that are not the dial's."""
     having = [name for name, method in METHODS.items() if method.has_dials]
-    return add_options(
-        command,
-        *(
-            click.option(*switches, **arguments)
-            for switches, arguments in (
-                spell(option, describe(option, having, list(METHODS)), option.usual) for option in DIALS.values()
-            )
-        ),
-    )
+
+    def add(command: Command) -> Command:
+        spelt = [spell(dial, describe(dial, having, list(METHODS)), dial.usual, to.get(dial.name)) for dial in dials]
+        return add_options(command, *(click.option(*switches, **arguments) for switches, arguments in spelt))
+
+    return add
 
 
 class MethodCommand(click.Command):

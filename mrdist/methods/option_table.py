@@ -104,7 +104,7 @@ class Option:
             return self.check(text)
         if self.several and ("," in text or not self.single):
             values = tuple(self.domain.read(self.name, part) for part in text.split(","))
-            if not all(map(math.isfinite, values)):  # in a list, nan and inf are words
+            if any(not isinstance(value, str) and not math.isfinite(value) for value in values):  # words in a list
                 self.check(values)
             return values
         return self.domain.read(self.name, text)

@@ -34,16 +34,18 @@ _FIELDS = {"5x5": "#9C3D00", "7x7": "#F0A06A", "9x9": "#6B2A00", "11x11": "#F7C9
 
 
 def color_of(name: str) -> str:
-    """Return the colour of a method; of a name such as ``mr 5x5``, a shade of that of its first word.
+    """Return the colour of a method, the first word of a name; of ``mr 5x5``, a shade of it.
 
     Examples
     --------
     >>> color_of("mr 3x3") == color_of("mr"), color_of("mr 5x5") == color_of("mr")
     (True, False)
+    >>> color_of("morph 5x5 own") == color_of("morph")
+    True
     """
     method, _, rest = name.partition(" ")
-    other = _OTHERS[crc32(method.encode()) % len(_OTHERS)]
-    return _FIELDS.get(rest.partition(" ")[0], _COLORS.get(method, other))
+    own = _COLORS.get(method, _OTHERS[crc32(method.encode()) % len(_OTHERS)])
+    return _FIELDS.get(rest.partition(" ")[0], own) if own == _COLORS["mr"] else own
 
 
 def plain(ax: Axes, *, grid: str | None = None) -> None:

@@ -129,7 +129,7 @@ def comparison_fields() -> dict[str, Any]:
         "methods": replace(METHOD, domain=names, help="methods to compare", single=False, several=True),
         **{
             f"{name}s": replace(OPTIONS[name], single=False, chosen="each is a row")
-            for name in ("receptive_field", "dilation")
+            for name in ("receptive_field", "dilation", "pool")
         },
         "alpha": OPTIONS["alpha"],
         "color": OPTIONS["color"],
@@ -139,7 +139,14 @@ def comparison_fields() -> dict[str, Any]:
         "max_memory": OPTIONS["max_memory"],
     }
     having = by_option({name: method.options for name, method in METHODS.items()})
+    turned = [name for name, method in METHODS.items() if method.has_dials]
+    having |= {name: dict.fromkeys(turned) for name in DIALS}
+    described |= {
+        "strengths": replace(DIALS["strength"], single=False, several=True, chosen="each is a row"),
+        "mouth": DIALS["mouth"],
+    }
+    judged = Field(description="Judge expression, person and sharpness too; by default true.")
     return {
         name: field_of(option, describe(option, list(having.get(option.name, ())), list(METHODS)))
         for name, option in described.items()
-    }
+    } | {"recognition": (Annotated[bool | None, judged], None)}

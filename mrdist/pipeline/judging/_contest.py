@@ -11,8 +11,10 @@ import numpy.typing as npt
 
 from mrdist.arguments import Address
 from mrdist.errors import ParameterError
+from mrdist.methods.dials import DIALS, OWN
 from mrdist.methods.registry import METHODS
 from mrdist.moments import Color
+from mrdist.morphing.dials import AS_TRAINED, Dials
 from mrdist.pipeline.judging._verdicts import name_of
 from mrdist.pipeline.judging.evaluate import SPLITS
 from mrdist.pipeline.training._prepare import prepare
@@ -56,6 +58,8 @@ class Contest:
         Who takes part.
     images, rows
         An images store, and the rows of it that are scored.
+    dials
+        How strongly those that can tell show an expression: each is a row.
     plans
         How the trainings are cut, one after the other.
     """
@@ -63,6 +67,7 @@ class Contest:
     contestants: Sequence[Contestant]
     images: Images
     rows: npt.NDArray[np.int64]
+    dials: Sequence[Dials]
     plans: Sequence[Plan]
 
 
@@ -75,7 +80,10 @@ def plan_comparison(
     receptive_fields: Sequence[int],
     dilations: Sequence[int],
     alpha: float | str,
+    pools: Sequence[int],
     color: Color,
+    strengths: Sequence[float | str] | None,
+    mouth: str | None,
     split: str,
     workers: int | None,
     max_memory: int | str,
@@ -85,7 +93,15 @@ def plan_comparison(
 
     Parameters and errors are those of `compare`, and of `mrdist.train`.
     """
-    contestants = contestants_of(methods, receptive_fields, dilations, alpha)
+    contestants = contestants_of(methods, receptive_fields, dilations, alpha, pools)
+    if (strengths, mouth) != (None, None) and not any(
+        METHODS[each.method].has_dials for each in contestants if each.method != "identity"
+    ):
+        having = ", ".join(name for name, method in METHODS.items() if method.has_dials)
+        raise ParameterError(
+            f"strength and mouth are for methods that can apply an expression more or less strongly ({having}), but "
+            f"only {', '.join(dict.fromkeys(methods))} would be compared; leave them out or add such a method."
+        )
     if split not in SPLITS:
         raise ParameterError(f"split must be one of {', '.join(SPLITS)}, got {split!r}.")
     images = Images.open(images_url, storage_options)
@@ -103,11 +119,32 @@ def plan_comparison(
         for each in contestants
         if each.method != "identity"
     ]
-    return Contest(contestants, images, rows, plans)
+    return Contest(contestants, images, rows, dials_of(strengths, mouth), plans)
+
+
+def dials_of(strengths: Sequence[float | str] | None, mouth: str | None) -> list[Dials]:
+    """Return how strongly an expression is shown, each once; by default as usual and as strongly as each person did.
+
+    Raises
+    ------
+    ParameterError
+        If there is none, or one lies outside its domain.
+    """
+    chosen = (AS_TRAINED.strength, OWN) if strengths is None else strengths
+    if not chosen:
+        raise ParameterError("give at least one strength.")
+    mouth = AS_TRAINED.mouth if mouth is None else DIALS["mouth"].check(mouth)
+    # an own strength comes with the person's own mouth
+    given = [Dials(DIALS["strength"].check(each), AS_TRAINED.mouth if each == OWN else mouth) for each in chosen]
+    return list(dict.fromkeys(given))
 
 
 def contestants_of(
-    methods: Sequence[str], receptive_fields: Sequence[int], dilations: Sequence[int], alpha: float | str
+    methods: Sequence[str],
+    receptive_fields: Sequence[int],
+    dilations: Sequence[int],
+    alpha: float | str,
+    pools: Sequence[int] = (0,),
 ) -> list[Contestant]:
     """Return the contestants that the options of `compare` ask for.
 
@@ -121,8 +158,8 @@ def contestants_of(
             raise ParameterError(f"method must be one of {', '.join((*METHODS, 'identity'))}, got {method!r}.")
     if not set(methods) - {"identity"}:
         raise ParameterError("there is nothing to compare with the identity; name at least one method that is trained.")
-    if not (receptive_fields and dilations):
-        raise ParameterError("give at least one receptive field and one dilation.")
+    if not (receptive_fields and dilations and pools):
+        raise ParameterError("give at least one receptive field, one dilation and one pool.")
     contestants = []
     for method in dict.fromkeys(methods):
         known = {} if method == "identity" else METHODS[method].options
@@ -134,9 +171,11 @@ def contestants_of(
             fields = dict.fromkeys(
                 (size, dilation if size > 1 else 1) for size in receptive_fields for dilation in dilations
             )
+            reaches: Sequence[dict[str, int]] = [{"pool": pool} for pool in dict.fromkeys(pools)]
             contestants += [
-                Contestant(method, {**options, "receptive_field": size, "dilation": dilation})
+                Contestant(method, {**options, "receptive_field": size, "dilation": dilation, **reach})
                 for size, dilation in fields
+                for reach in (reaches if "pool" in known else [{}])
             ]
         else:
             contestants.append(Contestant(method, options))

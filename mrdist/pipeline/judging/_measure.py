@@ -1,4 +1,4 @@
-"""The row of a mapping in a comparison: its scores, what it takes, and the same of the identity."""
+"""The rows of a mapping in a comparison: its scores, what it takes, how it is judged, and the same of the identity."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mrdist.morphing.dials import AS_TRAINED, Dials
 from mrdist.pipeline.applying.check import check_mapping
+from mrdist.pipeline.judging._jury import JUDGED, Case, judged
 from mrdist.pipeline.judging._scores import score_splits
 from mrdist.pipeline.judging._verdicts import scores_of_people
 from mrdist.planning import DEFAULT_MEMORY
@@ -28,6 +30,8 @@ def measure(
     split: str,
     inputs: Inputs,
     *,
+    dials: Dials | None = None,
+    case: Case | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
     max_memory: int | str = DEFAULT_MEMORY,
@@ -43,12 +47,17 @@ def measure(
         Whose images are scored.
     inputs
         Images whose prediction is timed, in memory and in this process.
+    dials
+        How strongly an expression is shown; for a mapping that can tell.
+    case
+        The faces of the split, to judge expression and person by; None if they are not judged.
     workers, scheduler, max_memory
         As in `mrdist.evaluate`.
     storage_options
         Of both.
     """
-    reader, images = WeightsReader.open(weights_url, storage_options), Images.open(images_url, storage_options)
+    reader = WeightsReader.open(weights_url, storage_options).turned(dials)
+    images = Images.open(images_url, storage_options)
     check_mapping(reader, images)
     scores = score_splits(
         reader, images, [split], workers=workers, scheduler=scheduler, max_memory=max_memory, progress=False
@@ -63,6 +72,9 @@ def measure(
         "receptive_field": training.get("receptive_field"),
         "dilation": training.get("dilation"),
         "alpha": training.get("alpha") if training.get("alpha") is not None else chosen.get("alpha"),
+        "pool": training.get("pool"),
+        "strength": None if reader.dials is None else reader.dials.strength,
+        "mouth": None if reader.dials is None else reader.dials.mouth,
         **_scores(frame, face, "model"),
         "people": scores_of_people(scores, "model"),
         "intercept_share": frame["intercept_share"],
@@ -74,7 +86,7 @@ def measure(
     }
     identity = {
         "method": "identity",
-        **dict.fromkeys(("receptive_field", "dilation", "alpha")),
+        **dict.fromkeys(("receptive_field", "dilation", "alpha", "pool", "strength", "mouth")),
         **_scores(frame, face, "identity"),
         "people": scores_of_people(scores, "identity"),
         "intercept_share": None,
@@ -85,15 +97,34 @@ def measure(
         "predict_seconds": 0.0,
         "weights": None,
     }
+    verdict = None if case is None else case.judge(reader)
+    for each, whose in ((row, "synthesised"), (identity, "input")):
+        each |= dict.fromkeys(JUDGED) if verdict is None else judged(verdict, whose)
     return row, identity
 
 
+def rows_of(reader: WeightsReader, dials: Sequence[Dials]) -> Sequence[Dials | None]:
+    """Return how the rows of a mapping are turned: one as it is, unless it has dials."""
+    return [None] if reader.dials is None else dials
+
+
+def dials_in(row: Mapping[str, Any]) -> Dials | None:
+    """Return how the row of a comparison was turned; None if its mapping has no dials or an older mrdist wrote it."""
+    return None if row.get("strength") is None else Dials(row["strength"], row["mouth"])
+
+
+def is_turned(row: Mapping[str, Any], dials: Dials | None) -> bool:
+    """Return whether the row of a comparison was turned so; where nobody did, it is as trained."""
+    return (dials_in(row) or AS_TRAINED) == (dials or AS_TRAINED)
+
+
 def measure_all(
-    stores: Sequence[tuple[str, dict[str, Any] | None]],
+    stores: Sequence[tuple[str, Dials | None, dict[str, Any] | None]],
     images_url: str,
     split: str,
     inputs: Inputs,
     *,
+    case: Case | None = None,
     storage_options: StorageOptions = None,
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Return the rows of several mappings and that of the identity, all of the same people.
@@ -101,19 +132,25 @@ def measure_all(
     Parameters
     ----------
     stores
-        Weights stores, each with its row in an earlier comparison or None. If a row scores other people, or an older
-        mrdist wrote it without them, all mappings are measured again.
-    images_url, split, inputs, storage_options
+        Weights stores, each with its dials and with its row in an earlier comparison or None. If a row scores other
+        people, or an older mrdist wrote it without them, all mappings are measured again.
+    images_url, split, inputs, case, storage_options
         As for `measure`.
     """
-    first, identity = measure(stores[0][0], images_url, split, inputs, storage_options=storage_options)
+
+    def measured(url: str, dials: Dials | None) -> tuple[dict[str, Any], dict[str, Any]]:
+        return measure(url, images_url, split, inputs, dials=dials, case=case, storage_options=storage_options)
+
+    first, identity = measured(*stores[0][:2])
     names = identity["people"]["names"]
-    known = all(row is None or row.get("people", {}).get("names") == names for _, row in stores)
-    rows = [(row if known else None) or (first if number == 0 else None) for number, (_, row) in enumerate(stores)]
-    return [
-        row or measure(url, images_url, split, inputs, storage_options=storage_options)[0]
-        for (url, _), row in zip(stores, rows, strict=True)
-    ], identity
+    known = all(row is None or row.get("people", {}).get("names") == names for _, _, row in stores)
+    rows = [(row if known else None) or (first if number == 0 else None) for number, (_, _, row) in enumerate(stores)]
+    made = [row or measured(url, dials)[0] for (url, dials, _), row in zip(stores, rows, strict=True)]
+    for (url, dials, _), row in zip(stores, made, strict=True):
+        if case is not None and row.get(JUDGED[0]) is None:  # not judged before
+            reader = WeightsReader.open(url, storage_options).turned(dials)
+            row |= judged(case.judge(reader), "synthesised")
+    return made, identity
 
 
 def _scores(frame: Mapping[str, Any], face: Mapping[str, Any], mapping: str) -> dict[str, Any]:

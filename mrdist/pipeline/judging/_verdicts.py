@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mrdist.methods.dials import OWN
 from mrdist.methods.registry import METHODS
+from mrdist.morphing.dials import AS_TRAINED
 from mrdist.paired import Difference, paired_difference, paired_ratio, rank
 from mrdist.pipeline.judging._scores import SplitScores
 
@@ -26,11 +28,38 @@ def name_of(row: Mapping[str, Any]) -> str:
     'mr 5x5 d2'
     >>> name_of({"method": "pixel", "receptive_field": 1})
     'pixel'
+    >>> name_of({"method": "morph", "receptive_field": 3, "dilation": 1, "pool": 2, "strength": 0.5, "mouth": "open"})
+    'morph 3x3 pool 2 0.5 open'
     """
     name, size, dilation = str(row["method"]), row.get("receptive_field"), row.get("dilation")
     if size is None or name not in METHODS or "receptive_field" not in METHODS[name].options:
         return name
-    return f"{name} {size}x{size}" + (f" d{dilation}" if dilation and dilation > 1 else "")
+    words = [name, f"{size}x{size}"]
+    if dilation and dilation > 1:
+        words.append(f"d{dilation}")
+    if row.get("pool"):
+        words.append(f"pool {row['pool']}")
+    return " ".join([*words, *_dials_of(row)])
+
+
+def _dials_of(row: Mapping[str, Any]) -> list[str]:
+    """Return words for dials that are turned; a mouth is each person's own where the strength is."""
+    strength, mouth = row.get("strength"), row.get("mouth")
+    if strength is None:
+        return []
+    said = [] if strength == AS_TRAINED.strength else [OWN if strength == OWN else f"{strength:g}"]
+    return said if mouth == AS_TRAINED.mouth or strength == OWN else [*said, str(mouth)]
+
+
+def is_ranked(row: Mapping[str, Any]) -> bool:
+    """Return whether a row competes: at each person's own strength a mapping knows something of the target.
+
+    Examples
+    --------
+    >>> is_ranked({"strength": "own"}), is_ranked({"strength": 1.0}), is_ranked({})
+    (False, True, True)
+    """
+    return row.get("strength") != OWN
 
 
 def scores_of_people(scores: SplitScores, mapping: str) -> dict[str, Any]:
@@ -53,7 +82,7 @@ def judge(rows: list[dict[str, Any]], identity: Mapping[str, Any]) -> dict[str, 
     Parameters
     ----------
     rows
-        Of methods, and of the identity if it takes part.
+        Of methods, and of the identity if it takes part; those at each person's own strength are not ranked.
     identity
         Its row.
 
@@ -68,7 +97,7 @@ def judge(rows: list[dict[str, Any]], identity: Mapping[str, Any]) -> dict[str, 
     for measure, is_error in MEASURES.items():
         compare = paired_ratio if is_error else paired_difference
         scores = {number: _scores(row, measure) for number, row in enumerate(rows)}
-        known = {number: values for number, values in scores.items() if values is not None}
+        known = {n: values for n, values in scores.items() if values is not None and is_ranked(rows[n])}
         theirs = _scores(identity, measure)
         for number, row in enumerate(rows):
             ours = scores[number]

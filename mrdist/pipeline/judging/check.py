@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from mrdist.methods.registry import METHODS_COMPARED
 from mrdist.moments import Color
@@ -21,7 +22,11 @@ def check_comparison(
     receptive_fields: Sequence[int] = (3,),
     dilations: Sequence[int] = (1,),
     alpha: float | str = "cv",
+    pools: Sequence[int] = (0,),
     color: Color = "shared",
+    strengths: Sequence[float | Literal["own"]] | None = None,
+    mouth: str | None = None,
+    recognition: bool = True,  # noqa: ARG001 (there is nothing to check)
     split: str = "test",
     workers: int | None = None,
     max_memory: int | str = DEFAULT_MEMORY,
@@ -36,7 +41,10 @@ def check_comparison(
         receptive_fields=receptive_fields,
         dilations=dilations,
         alpha=alpha,
+        pools=pools,
         color=color,
+        strengths=strengths,
+        mouth=mouth,
         split=split,
         workers=workers,
         max_memory=max_memory,

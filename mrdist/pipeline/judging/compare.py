@@ -8,19 +8,28 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from os import fspath
-from typing import Any
+from typing import Any, Literal
 
 from mrdist.arguments import Address, plain_arguments
 from mrdist.methods.registry import METHODS, METHODS_COMPARED
 from mrdist.moments import Color
 from mrdist.pipeline.judging._components import choose_components
 from mrdist.pipeline.judging._contest import plan_comparison
-from mrdist.pipeline.judging._measure import measure, timed_inputs
+from mrdist.pipeline.judging._jury import JUDGED, Case, Jury
+from mrdist.pipeline.judging._measure import measure, rows_of, timed_inputs
 from mrdist.pipeline.judging._verdicts import judge, name_of
 from mrdist.pipeline.judging.evaluate import SPLITS
 from mrdist.pipeline.training.train import train
 from mrdist.planning import DEFAULT_MEMORY
-from mrdist.storage import Images, StorageOptions, check_apart, check_reachable, normalize_url, redact
+from mrdist.storage import (
+    Images,
+    StorageOptions,
+    WeightsReader,
+    check_apart,
+    check_reachable,
+    normalize_url,
+    redact,
+)
 from mrdist.storage.access.files import File
 from mrdist.storage.access.places import make_folder, write_file
 
@@ -43,6 +52,10 @@ COLUMNS = (
     "predict_seconds",
     "face_relative_mse",
     "remark",
+    "pool",
+    "strength",
+    "mouth",
+    *JUDGED,
 )
 RESULTS = "compare.json"
 
@@ -57,7 +70,11 @@ def compare(
     receptive_fields: Sequence[int] = (3,),
     dilations: Sequence[int] = (1,),
     alpha: float | str = "cv",
+    pools: Sequence[int] = (0,),
     color: Color = "shared",
+    strengths: Sequence[float | Literal["own"]] | None = None,
+    mouth: str | None = None,
+    recognition: bool = True,
     split: str = "test",
     out: Address = "mrdist-compare",
     workers: int | None = None,
@@ -77,12 +94,18 @@ def compare(
         As in `mrdist.train`.
     methods
         Those of `mrdist.train`, and ``identity``.
-    receptive_fields, dilations
-        Of ``mr``: each combination is a row.
+    receptive_fields, dilations, pools
+        Of methods with receptive fields: each combination is a row.
     alpha
         Penalty of the methods that have one. ``cv`` chooses it by cross-validation among the training people; for
         ``l1``, and the number of weights of ``l0``, on some 256 output pixels spread over the frame. Components
         are chosen on the split val, if there is one.
+    strengths, mouth
+        Of methods that can apply an expression more or less strongly (``Method.has_dials``), see
+        `mrdist.morphing.dials.Dials`: each strength is a row, by default 1 and ``"own"``. What is made at each person's
+        own strength knows something of the target, so it is scored, but not ranked.
+    recognition
+        Judge expression, person and sharpness, too, which takes about a tenth of a second for a face and a row.
     split
         Whose images are scored.
     out
@@ -95,15 +118,19 @@ def compare(
     -------
     dict
         ``split``, ``source``, ``target``, ``images``, ``out``, ``people`` (names of the scored), ``verdicts`` (in
-        words, by measure: ``mse``, ``face_mse``, ``ssim``) and ``methods``: a dictionary for each row with
-        ``method``, ``receptive_field``, ``dilation`` and ``alpha`` (None where there is none), the scores of the whole
-        frame as in `mrdist.evaluate`, ``relative_mse`` (over that of the identity) and ``face_relative_mse``,
-        ``people`` (their scores, by measure), ``from_identity`` and ``from_best`` (how far they are from those of the
-        identity and of the best method, by measure, with intervals over people), ``leads`` (by measure, whether it is
-        the best or cannot be told apart from it), ``remark`` where it is no better than the identity,
-        ``intercept_share``, ``parameters`` that a prediction needs and ``nonzeros`` among them, ``bytes`` of the store,
-        ``train_seconds`` with the choice of the penalty, without the start of workers (None if the training was
-        interrupted or the store was complete before), ``predict_seconds`` for one image in memory, and ``weights``,
+        words, by measure: ``mse``, ``face_mse``, ``ssim``), ``recognition`` (None if it is not asked for: what measures
+        the expression, ``by``; the share of the frame whose sharpness counts, ``region``; and what the real faces of
+        the target score, ``real``) and ``methods``: a dictionary for each row with
+        ``method``, ``receptive_field``, ``dilation``, ``alpha``, ``pool``, ``strength`` and ``mouth`` (None where there
+        is none), the scores of the whole frame as in `mrdist.evaluate`, ``relative_mse`` (over that of the identity)
+        and ``face_relative_mse``, ``people`` (their scores, by measure), ``from_identity`` and ``from_best`` (how far
+        they are from those of the identity and of the best method, by measure, with intervals over people), ``leads``
+        (by measure, whether it is the best or cannot be told apart from it), ``remark`` where it is no better than the
+        identity, ``expression``, ``recognised``, ``rank_one`` and ``sharpness`` (see
+        `mrdist.pipeline.judging._jury.Case.judge`; None if not judged), ``intercept_share``, ``parameters`` that a
+        prediction needs and ``nonzeros`` among them, ``bytes`` of the store, ``train_seconds`` with the choice of the
+        penalty, without the start of workers (None if the training was interrupted or the store was complete before),
+        ``predict_seconds`` for one image in memory, and ``weights``,
         the store's name in ``out``.
 
     Raises
@@ -124,7 +151,10 @@ def compare(
         receptive_fields=receptive_fields,
         dilations=dilations,
         alpha=alpha,
+        pools=pools,
         color=color,
+        strengths=strengths,
+        mouth=mouth,
         split=split,
         workers=workers,
         max_memory=max_memory,
@@ -144,11 +174,13 @@ def compare(
         "images": redact(normalize_url(images_url)),
         "shape": list(images.shape),
         "pairs": {each: _count(images, (source, target), each) for each in SPLITS},
+        "recognition": None,
         "methods": [],
     }
     cluster: dict[str, Any] = {"workers": workers, "scheduler": scheduler, "progress": progress}
     inputs = timed_inputs(images, source, contest.rows)
     identity: dict[str, Any] = {}
+    case: Case | None = None
     n_complete = 0
     for number, contestant in enumerate(contestants, start=1):
         if contestant.method == "identity":
@@ -179,21 +211,27 @@ def compare(
         elif took is not None:
             whole = trained.blocks_run == trained.blocks
             took = took + trained.run_seconds - trained.prepare_seconds if whole else None
-        row, identity = measure(
-            url,
-            images_url,
-            split,
-            inputs,
-            workers=workers,
-            scheduler=scheduler,
-            max_memory=max_memory,
-            storage_options=storage_options,
-        )
-        comparison["methods"].append({**row, "train_seconds": took, "weights": contestant.store})
+        if recognition and case is None:
+            case = Jury(images, source, target).case(images, split)
+            comparison["recognition"] = case.real_faces()
+        for dials in rows_of(WeightsReader.open(url, storage_options), contest.dials):
+            row, identity = measure(
+                url,
+                images_url,
+                split,
+                inputs,
+                dials=dials,
+                case=case,
+                workers=workers,
+                scheduler=scheduler,
+                max_memory=max_memory,
+                storage_options=storage_options,
+            )
+            comparison["methods"].append({**row, "train_seconds": took, "weights": contestant.store})
         comparison |= judge(comparison["methods"], identity)
         write_file(results, json.dumps(comparison, indent=2).encode(), storage_options)
     if n_complete:
-        n_trained = len(comparison["methods"])
+        n_trained = len({row["weights"] for row in comparison["methods"]})
         logger.info("%s: %d of %d weights stores were already complete", redact(folder), n_complete, n_trained)
     if "identity" in methods:
         comparison["methods"].append(identity)
@@ -224,7 +262,7 @@ def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     Examples
     --------
     >>> to_csv([{"method": "identity", "mse": 0.25}]).splitlines()[1]
-    'identity,,,,0.25,,,,,,,,,,,'
+    'identity,,,,0.25,,,,,,,,,,,,,,,,,,'
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")

@@ -58,8 +58,8 @@ def evaluate(
         URL of another images store, of people outside the dataset; targets are needed for its scores alone.
     recognition
         Report whether a recogniser of expressions, trained on the training split's real faces, recognises the target
-        in the synthesised ones, and whether the nearest real face is still the same person's; for all splits that
-        are scored, and for all faces of ``on``.
+        in the synthesised ones, how strongly and how sharply they show it, and whether the nearest real face is still
+        the same person's; for all splits that are scored, and for all faces of ``on``.
     strength, mouth
         Of a mapping trained by ``morph``, how strong the expression is and whether it opens the mouth, see
         `mrdist.morphing.dials.Dials`; ``strength="own"`` is the person's own.
@@ -86,8 +86,8 @@ def evaluate(
         ``["mappings"][name]`` holds this for each mapping, and ``["splits"]`` the means over mappings of every score,
         each over those for which it is defined.
         ``["on"]`` holds ``images`` and ``splits`` of the other store, none if it has no pairs. With ``recognition``,
-        ``["people"]`` holds ``recognition`` and ``identity`` of each split, as a jury judges them
-        (`mrdist.pipeline.judging._jury.Jury.judge`), and so does ``["on"]["people"]`` of the other store.
+        ``["people"]`` holds ``recognition``, ``expression``, ``identity`` and ``sharpness`` of each split, as a jury
+        judges them (`mrdist.pipeline.judging._jury.Case.judge`), and so does ``["on"]["people"]`` of the other store.
 
     Raises
     ------

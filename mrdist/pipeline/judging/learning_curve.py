@@ -15,10 +15,12 @@ import numpy.typing as npt
 from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import ParameterError
 from mrdist.execution import open_executor, progress_bar
-from mrdist.geometry import Block, ReceptiveField, block_grid
+from mrdist.geometry import Block, ReceptiveField, block_grid, pool_radius
 from mrdist.methods.masked.sums import sum_images
+from mrdist.methods.option_table import OPTIONS
 from mrdist.moments import padded_window
 from mrdist.planning import DEFAULT_MEMORY
+from mrdist.pooling import Pool
 from mrdist.running.workers import check_workers
 from mrdist.solvers import check_alpha, solve
 from mrdist.storage import Images, StorageOptions, redact
@@ -36,6 +38,7 @@ class _Task:
     tested: tuple[int, ...]
     fields: tuple[ReceptiveField, ...]
     alpha: float
+    pool: int
     block: Block
 
 
@@ -48,6 +51,7 @@ def learning_curve(
     pairs: Sequence[int] = (),
     receptive_fields: Sequence[int] = (3,),
     alpha: float = 0.4,
+    pool: int = 0,
     split: str = "test",
     seed: int = 0,
     workers: int | None = 0,
@@ -67,7 +71,7 @@ def learning_curve(
         Labels.
     pairs
         Numbers of training pairs, each containing those before; by default 5 and its doublings up to all.
-    receptive_fields, alpha
+    receptive_fields, alpha, pool
         As in `mrdist.train`; the fields without dilation, with shared weights of the channels.
     split
         Whose images are scored.
@@ -106,12 +110,12 @@ def learning_curve(
     order = sorted(rows.tolist(), key=lambda row: hashlib.sha256(f"{seed} {images.image[row]}".encode()).digest())
     portions = tuple(tuple(sorted(order[start:stop])) for start, stop in zip([0, *counts[:-1]], counts, strict=True))
     check_alpha(alpha)
+    pool = OPTIONS["pool"].domain.check("pool", pool)
+    labels, test_rows = (source, target), tuple(tested.tolist())
     tasks = [
-        _Task(
-            images.url, storage_options, (source, target), portions, tuple(tested.tolist()), tuple(fields), alpha, block
-        )
+        _Task(images.url, storage_options, labels, portions, test_rows, tuple(fields), alpha, pool, block)
         for block in block_grid(images.shape, _BLOCK)
-    ]  # fmt: skip
+    ]
     errors_of_block: dict[Block, npt.NDArray[np.float64]] = {}
     with (
         open_executor(workers=workers, scheduler=scheduler, n_tasks=len(tasks), max_memory=DEFAULT_MEMORY) as executor,
@@ -127,6 +131,7 @@ def learning_curve(
         "target": target,
         "split": split,
         "alpha": alpha,
+        "pool": pool,
         "pairs": counts,
         "curves": {
             f"mr {field.size}x{field.size}": mse[1 + k :: len(fields)].tolist() for k, field in enumerate(fields)
@@ -153,15 +158,15 @@ def _block_errors(task: _Task) -> npt.NDArray[np.float64]:
     """Return the sums of squared errors: the identity's, then for every number of pairs that of each field."""
     images = Images.open(task.images_url, task.images_options)
     largest = max(task.fields, key=lambda field: field.size)
+    summed = task.block.grown(pool_radius(task.pool)).clipped(images.shape)
+    pool = Pool.of(task.block, task.pool, images.shape, summed) if task.pool else None
     models: list[MaskedWeights] = []
     total = None
     for portion in task.portions:
-        sums = sum_images(
-            images, task.labels, np.array(portion), largest, task.block, n_groups=1, slab=images.chunks[0]
-        )
+        sums = sum_images(images, task.labels, np.array(portion), largest, summed, n_groups=1, slab=images.chunks[0])
         total = sums if total is None else total.merge(sums)
         for field in task.fields:
-            solution = solve(total.restrict(field), task.alpha)
+            solution = solve(total.restrict(field), task.alpha, pool=pool)
             models.append(MaskedWeights(field, "shared", images.n_channels, solution.coef[0], solution.intercept[0]))
     errors = np.zeros(1 + len(models))
     reader = images.reader()

@@ -75,7 +75,8 @@ def draw_field_sizes(rows: Rows, shape: tuple[int, int]) -> Themes | None:
 
     curves: dict[int, dict[int, float]] = {}
     for row in rows:
-        if row["receptive_field"] is not None and row["relative_mse"] is not None:
+        # a mapping that moves faces, or whose pixels lend each other their sums, is no point of these curves
+        if _is_plain(row) and row["relative_mse"] is not None:
             across = (row["receptive_field"] - 1) * row["dilation"] + 1
             curves.setdefault(row["dilation"] if across > 1 else 1, {})[across] = row["relative_mse"]
     if sum(map(len, curves.values())) < 3:
@@ -83,10 +84,15 @@ def draw_field_sizes(rows: Rows, shape: tuple[int, int]) -> Themes | None:
     others = {
         name_of(row): row["relative_mse"]
         for row in rows
-        if row["receptive_field"] is None and looks(row) and row["relative_mse"] is not None
+        if not _is_plain(row) and looks(row) and row["relative_mse"] is not None
     }
     curves = dict(sorted(curves.items()))
     return _themed((8.5, 4.2), lambda ax: plot_field_sizes(curves, others, max(shape), ax=ax))
+
+
+def _is_plain(row: Mapping[str, Any]) -> bool:
+    """Return whether receptive fields are all that tells the mapping of a row from others of its kind."""
+    return row["receptive_field"] is not None and row.get("strength") is None and not row.get("pool")
 
 
 def draw_error_maps(

@@ -6,13 +6,17 @@ import io
 from collections.abc import Sequence
 from os import fspath
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import ParameterError
 from mrdist.geometry import ReceptiveField
+from mrdist.methods.dials import OWN
+from mrdist.morphing.dials import Dials
 from mrdist.pipeline.applying.check import check_mapping
 from mrdist.pipeline.applying.refine import importance_of, norms_of
+from mrdist.pipeline.judging._contest import dials_of
+from mrdist.pipeline.judging._portraits import made_of
 from mrdist.pipeline.showing.info import info
 from mrdist.refinement import Refinement, blend
 from mrdist.storage import Images, StorageOptions, WeightsReader, is_local, normalize_url, open_weights, redact
@@ -37,6 +41,8 @@ def plot_faces(
     split: str = "test",
     count: int = 6,
     refine: bool | Refinement = False,
+    strengths: Sequence[float | Literal["own"]] | None = None,
+    mouth: str | None = None,
     storage_options: StorageOptions = None,
 ) -> str:
     """Draw inputs, the outputs of a mapping, and targets.
@@ -53,6 +59,8 @@ def plot_faces(
         How many of them at most.
     refine
         Draw the refined outputs too, as in `mrdist.synthesize`.
+    strengths, mouth
+        How strongly the expression is shown, each strength in a row, see `mrdist.morphing.dials.Dials`.
     storage_options
         Options of the fsspec filesystems.
 
@@ -64,7 +72,7 @@ def plot_faces(
     Raises
     ------
     ParameterError
-        If ``count`` is not positive.
+        If ``count`` is not positive, or strength or mouth is given for a mapping that has no such dials.
     DataError
         If there is no such image.
     StoreError
@@ -75,21 +83,34 @@ def plot_faces(
     weights_url, images_url, out = (fspath(each) for each in (weights_url, images_url, out))
     if count < 1:
         raise ParameterError(f"count must be at least 1, got {count}.")
-    model, images = open_weights(weights_url, storage_options), Images.open(images_url, storage_options)
-    reader = WeightsReader.open(weights_url, storage_options)
+    reader, images = WeightsReader.open(weights_url, storage_options), Images.open(images_url, storage_options)
     check_mapping(reader, images)
     labels = (reader.training.source, reader.training.target)
     chosen = images.rows(labels, split)[:count]
     inputs, targets = (images.read(label, chosen) for label in labels)
-    made = model.make(inputs, images.landmarks_of(labels[0], chosen))
-    rows = {"input": list(inputs), "output": list(made)}
     importance = importance_of(weights_url, refine, storage_options)
-    if importance is not None:
-        rows["refined"] = list(blend(to_floats(inputs), made, importance))
+    rows = {"input": list(inputs)}
+    for title, turned in _turned(reader, strengths, mouth).items():
+        made = made_of(turned, images, chosen)
+        rows[title] = list(made)
+        if importance is not None:
+            rows["refined"] = list(blend(to_floats(inputs), made, importance))
     rows["target"] = list(targets)
     figure = new_figure(1.6 * len(inputs), 1.6 * len(rows) * images.shape[0] / images.shape[1])
     plot_faces(rows, ax=figure.subplots())
     return save(figure, out, storage_options)
+
+
+def _turned(
+    reader: WeightsReader, strengths: Sequence[float | Literal["own"]] | None, mouth: str | None
+) -> dict[str, WeightsReader]:
+    """Return a mapping as often as it is drawn, by title."""
+    if strengths is None:
+        return {"output": reader.turned(Dials.given(None, mouth))}
+    return {
+        dials.strength if dials.strength == OWN else f"{dials.strength:g}": reader.turned(dials)
+        for dials in dials_of(strengths, mouth)
+    }
 
 
 @plain_arguments

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +15,11 @@ from mrdist.analysis import Roles, WeightSurvey, patches, spread_pixels
 from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import ParameterError, StoreError
 from mrdist.pipeline.applying.check import check_mapping
-from mrdist.pipeline.judging._measure import measure_all, timed_inputs
-from mrdist.pipeline.judging._verdicts import interval_text, judge, name_of, sentences
+from mrdist.pipeline.judging._contest import dials_of
+from mrdist.pipeline.judging._jury import Jury
+from mrdist.pipeline.judging._measure import dials_in, is_turned, measure_all, rows_of, timed_inputs
+from mrdist.pipeline.judging._portraits import made_of
+from mrdist.pipeline.judging._verdicts import interval_text, is_ranked, judge, name_of, sentences
 from mrdist.pipeline.judging.compare import RESULTS, looks
 from mrdist.pipeline.showing._report_figures import (
     draw_error_maps,
@@ -53,10 +56,11 @@ _PIXELS = {"brow": (0.30, 0.34), "eye": (0.40, 0.32), "cheek": (0.58, 0.26), "mo
 
 @dataclass(frozen=True)
 class _Entry:
-    """A mapping with its row of scores."""
+    """A mapping, as its dials are turned, with its row of scores."""
 
     name: str
     model: Model
+    reader: WeightsReader
     row: Mapping[str, Any]
 
 
@@ -68,6 +72,9 @@ def report(
     images: Address | None = None,
     split: str = "test",
     people: int = 6,
+    strengths: Sequence[float | Literal["own"]] | None = None,
+    mouth: str | None = None,
+    recognition: bool = True,
     storage_options: StorageOptions = None,
 ) -> str:
     """Write one self-contained HTML page with scores, faces and weights of mappings.
@@ -84,6 +91,8 @@ def report(
         Whose images are scored and shown.
     people
         Example faces at most.
+    strengths, mouth, recognition
+        As in `mrdist.compare`; by default the strengths of the comparison, or 1 and ``"own"``.
     storage_options
         Options of the fsspec filesystems.
 
@@ -95,7 +104,8 @@ def report(
     Raises
     ------
     ParameterError
-        If ``people`` is not positive or the mappings are not of one pair of labels.
+        If ``people`` is not positive, the mappings are not of one pair of labels, or strength or mouth is given, and
+        none of them can apply an expression more or less strongly.
     DataError
         If images and weights do not fit each other or the split has no pairs.
     StoreError
@@ -106,19 +116,26 @@ def report(
         raise ParameterError(f"people must be at least 1, got {people}.")
     check_writable(out, storage_options)
     places = [fspath(each) for each in ([urls] if isinstance(urls, str | PathLike) else urls)]
-    stores: list[tuple[str, dict[str, Any] | None]] = []
+    dials = dials_of(strengths, mouth)
+    stores: dict[str, list[dict[str, Any]]] = {}
     for url in places:
         folder = normalize_url(url)
         if is_file(f"{folder}/{RESULTS}", storage_options):
             comparison = _load(f"{folder}/{RESULTS}", storage_options)
             same = comparison["split"] == split and images is None
-            stores += [
-                (f"{folder}/{row['weights']}", row if same else None) for row in comparison["methods"] if row["weights"]
-            ]
+            for row in comparison["methods"]:
+                if row["weights"]:
+                    stores.setdefault(f"{folder}/{row['weights']}", []).extend([row] if same else [])
         else:
             describe(url, storage_options)
-            stores.append((url, None))
-    readers = [WeightsReader.open(url, storage_options) for url, _ in stores]
+            stores.setdefault(url, [])
+    readers = [WeightsReader.open(url, storage_options) for url in stores]
+    asked = (strengths, mouth) != (None, None)
+    if asked and all(reader.dials is None for reader in readers):
+        raise ParameterError(
+            "strength and mouth are for mappings that can apply an expression more or less strongly, but "
+            f"{', '.join(redact(reader.url) for reader in readers)} cannot; leave them out."
+        )
     training = readers[0].training
     for reader in readers[1:]:
         if (reader.training.source, reader.training.target) != (training.source, training.target):
@@ -131,15 +148,27 @@ def report(
         check_mapping(reader, store)
     rows = store.rows((training.source, training.target), split)
     inputs = timed_inputs(store, training.source, rows)
-    methods, identity = measure_all(stores, store.url, split, inputs, storage_options=storage_options)
+    wanted = [
+        (reader.url, turned, next((row for row in known if is_turned(row, turned)), None))
+        for reader, known in zip(readers, stores.values(), strict=True)
+        for turned in (rows_of(reader, dials) if asked or not known else [dials_in(row) for row in known])
+    ]
+    case = Jury(store, training.source, training.target).case(store, split) if recognition else None
+    methods, identity = measure_all(wanted, store.url, split, inputs, case=case, storage_options=storage_options)
     table = [*methods, identity]
     verdict = judge(table, identity)
     entries = [
-        _Entry(name_of(row), open_weights(url, storage_options), row)
-        for (url, _), row in zip(stores, methods, strict=True)
+        _Entry(
+            name_of(row),
+            open_weights(url, storage_options),
+            WeightsReader.open(url, storage_options).turned(turned),
+            row,
+        )
+        for (url, turned, _), row in zip(wanted, methods, strict=True)
     ]
     said = sentences({**verdict, "methods": table})
-    page = _render(entries, identity, said, store, (training.source, training.target), split, rows[:people])
+    real = None if case is None else case.real_faces()
+    page = _render(entries, identity, said, store, (training.source, training.target), split, rows[:people], real)
     write_file(out, page.encode(), storage_options)
     return out
 
@@ -163,6 +192,7 @@ def _render(
     labels: tuple[str, str],
     split: str,
     rows: npt.NDArray[np.int64],
+    real: Mapping[str, Any] | None,
 ) -> str:
     from importlib.resources import files
 
@@ -171,8 +201,7 @@ def _render(
     shown = _shown(entries)
     inputs, targets = (images.read(label, rows) for label in labels)
     training = entries[0].model.attributes["training"]
-    marks = images.landmarks_of(labels[0], rows)
-    made = {entry.name: entry.model.make(inputs, marks) for entry in shown}
+    made = {entry.name: made_of(entry.reader, images, rows) for entry in shown}
     weights = {entry.name: _rows_of(entry.model, images.shape) for entry in shown}
     surveys, fields, titles = _surveys(weights, images.shape), _fields(weights, images.shape), list(_PIXELS)
     roles = {entry.name: _roles(entry.model, made[entry.name]) for entry in shown}
@@ -193,9 +222,14 @@ def _render(
         table=[{**row, "name": name_of(row), "interval": interval_text(row["from_identity"]["mse"])} for row in table],
         leaders=leaders,
         best=next(row for row in table if row["leads"]["mse"]),
-        better=sum(row["remark"] is None for row in table) - 1,
-        worse=sum((row["remark"] or "").startswith("worse") for row in table),
+        mappings=len({entry.model.url for entry in entries}),
+        competing=sum(map(is_ranked, table)) - 1,
+        better=sum(row["remark"] is None for row in table if is_ranked(row)) - 1,
+        worse=sum((row["remark"] or "").startswith("worse") for row in table if is_ranked(row)),
         said=said,
+        judged=[{**row, "name": name_of(row)} for row in table] if real else [],
+        real=real,
+        ranked=all(map(is_ranked, table)),
         faces=draw_faces(inputs, made, targets, images.shape),
         errors=draw_errors(table),
         sizes=draw_sizes(table),

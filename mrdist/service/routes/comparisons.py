@@ -35,6 +35,10 @@ class Comparison(BaseModel):
     methods: list[dict[str, Any]]
     people: Annotated[list[str], Field(description="Names of the people who are scored.")] = []
     verdicts: Annotated[dict[str, str], Field(description="Which methods are best, in words, by measure.")] = {}
+    recognition: Annotated[
+        dict[str, Any] | None,
+        Field(description="What expression and sharpness are measured by, and those of real faces."),
+    ] = None
 
 
 @router.get("")
