@@ -20,7 +20,7 @@ from mrdist.datasets.detection import REMEDY, model_path
 from mrdist.datasets.layouts.records import LANDMARKS, PHOTOGRAPHS
 from mrdist.datasets.photographs import Upload, read_photograph
 from mrdist.errors import DataError, ParameterError, StoreNotFoundError
-from mrdist.execution import progress_bar
+from mrdist.execution import Scheduler, progress_bar
 from mrdist.morphing.dials import Dials
 from mrdist.pipeline.applying._photographs import FACES, Faces, Points, Retoucher
 from mrdist.pipeline.applying.refine import importance_of
@@ -114,7 +114,7 @@ def synthesize(
     contact_sheet: bool = False,
     strict: bool = False,
     workers: int | None = None,
-    scheduler: str | None = None,
+    scheduler: Scheduler | None = None,
     max_memory: str | int | None = None,
     overwrite: bool = False,
     progress: bool | None = None,

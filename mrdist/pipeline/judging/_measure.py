@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mrdist.execution import Scheduler
 from mrdist.pipeline.applying.check import check_mapping
 from mrdist.pipeline.judging._scores import score_splits
 from mrdist.pipeline.judging._verdicts import scores_of_people
@@ -29,7 +30,7 @@ def measure(
     inputs: Inputs,
     *,
     workers: int | None = None,
-    scheduler: str | None = None,
+    scheduler: Scheduler | None = None,
     max_memory: int | str = DEFAULT_MEMORY,
     storage_options: StorageOptions = None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import ParameterError
-from mrdist.execution import open_executor, progress_bar
+from mrdist.execution import Scheduler, open_executor, progress_bar
 from mrdist.geometry import Block, ReceptiveField, block_grid
 from mrdist.methods.masked.sums import sum_images
 from mrdist.moments import padded_window
@@ -51,7 +51,7 @@ def learning_curve(
     split: str = "test",
     seed: int = 0,
     workers: int | None = 0,
-    scheduler: str | None = None,
+    scheduler: Scheduler | None = None,
     progress: bool | None = None,
     storage_options: StorageOptions = None,
 ) -> dict[str, Any]:
