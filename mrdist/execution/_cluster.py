@@ -271,20 +271,20 @@ def _check_versions(client: Client, address: str) -> None:
 
 def _memory_of(client: Client, address: str, max_memory: int) -> int:
     """Return the memory that a task may take in every worker, and report on the workers."""
-    workers = client.scheduler_info(n_workers=-1)["workers"]
-    threads = max((worker["nthreads"] for worker in workers.values()), default=1)
-    if threads > 1:
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    unlimited = max((worker["nthreads"] for worker in workers if not worker["memory_limit"]), default=1)
+    if unlimited > 1:
         warnings.warn(
-            f"a worker of {address} runs {threads} blocks at once in one process, which takes {threads} times the "
-            "planned memory; start workers with --nthreads 1.",
+            f"a worker of {address} runs {unlimited} blocks at once in one process without a limit of memory, which "
+            f"takes {unlimited} times the planned memory; start workers with --nthreads 1 or a --memory-limit.",
             stacklevel=4,
         )
-    limits = [worker["memory_limit"] // worker["nthreads"] for worker in workers.values() if worker["memory_limit"]]
+    limits = [worker["memory_limit"] // worker["nthreads"] for worker in workers if worker["memory_limit"]]
     if not limits or _USABLE_MEMORY * min(limits) >= max_memory:
         return max_memory
     least = int(_USABLE_MEMORY * min(limits))
     logger.info(
-        "Dask stops a worker of %s at %d MiB: planned for %d MiB instead of the %d MiB of --max-memory",
+        "workers of %s have %d MiB for a block: planned for %d MiB instead of the %d MiB of --max-memory",
         address,
         min(limits) >> 20,
         least >> 20,
