@@ -56,7 +56,16 @@ def test_a_script_that_is_its_own_cluster(stores, tmp_path):
 
 def test_a_cluster_of_mpi_and_its_scheduler_file(stores, tmp_path):
     weights, file = tmp_path / "weights.zarr", tmp_path / "scheduler.json"
-    command = [*MPIRUN, str(BIN / "dask-mpi"), "--scheduler-file", str(file), "--nthreads", "1", "--no-nanny"]
+    command = [
+        *MPIRUN,
+        str(BIN / "dask-mpi"),
+        "--scheduler-file",
+        str(file),
+        "--worker-class",
+        "distributed.Worker",
+        "--nthreads",
+        "1",
+    ]
     with (
         (tmp_path / "log").open("w") as log,
         subprocess.Popen(
