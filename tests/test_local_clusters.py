@@ -27,14 +27,14 @@ from distributed.security import Security
 async def ask(port, protocol):
     arguments = Security.temporary().get_connection_args("client") if protocol == "tls" else {}
     try:
-        async with rpc(f"{protocol}://127.0.0.1:{port}", timeout=5, connection_args=arguments) as there:
-            return [port, protocol, str(await asyncio.wait_for(there.identity(), 20))]
+        async with rpc(f"{protocol}://127.0.0.1:{port}", timeout=10, connection_args=arguments) as there:
+            return [port, protocol, str(await asyncio.wait_for(there.identity(), 60))]
     except (OSError, TimeoutError):
         return [port, protocol, None]
 
 def page(port, path):
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=20) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=60) as answer:
             return [port, path, answer.read(1 << 20).decode(errors="replace")]
     except (OSError, ValueError, http.client.HTTPException):
         return [port, path, None]
@@ -94,8 +94,9 @@ def test_an_open_scheduler_is_what_an_intruder_gets_into(tmp_path):
 @pytest.mark.slow
 def test_nobody_else_gets_into_a_training(tmp_path):
     images, weights = tmp_path / "images.zarr", tmp_path / "weights.zarr"
-    mrdist.generate(images, images=40, size=128, labels=("neutral", "happy"), workers=0, progress=False)
-    how = ("--source", "neutral", "--target", "happy", "--receptive-field", "9", "--block", "8,8", "--workers", "2")
+    mrdist.generate(images, images=40, size=160, labels=("neutral", "happy"), workers=0, progress=False)
+    # more than a minute of work, which the intruder has until then
+    how = ("--source", "neutral", "--target", "happy", "--receptive-field", "21", "--block", "16,16", "--workers", "2")
     with commands.running("train", images, weights, *how) as process:
         commands.wait_until(lambda: commands.blocks_done(weights) > 0 or process.poll() is not None, "a block")
         assert process.poll() is None, process.stderr.read()

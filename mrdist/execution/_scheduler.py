@@ -154,17 +154,18 @@ def _contact_with(scheduler: Any) -> Contact:
     kind = type(scheduler).__name__
     _check_loop(scheduler, f"an asynchronous {kind}")
     if _is_cluster(scheduler):
-        address = scheduler.scheduler_address
+        address, cluster = scheduler.scheduler_address, scheduler
     else:
         address = scheduler.scheduler.address if scheduler.scheduler else _NOWHERE
+        cluster = scheduler.cluster
     status = getattr(scheduler, "status", None)
     if status in _ENDED or getattr(status, "name", "") in _ENDED or address == _NOWHERE:
         raise ExecutionError(f"the {kind} given as scheduler is not running; open another one.")
-    return Contact(address, getattr(scheduler, "security", None), dashboard_of(scheduler))
+    return Contact(address, getattr(scheduler, "security", None), dashboard_of(cluster))
 
 
 def dashboard_of(scheduler: Any) -> str | None:
-    """Return the link to the dashboard that a client or a cluster gives."""
+    """Return the link to the dashboard that a client or a cluster gives; None stands for none of them."""
     try:
         return getattr(scheduler, "dashboard_link", None) or None
     except KeyError:  # Dask's configuration makes it of an environment variable that is not set here
