@@ -59,7 +59,12 @@ def train(stores, tmp_path):
 def settings():
     """What a run may change only for its time."""
     loggers = {name: logging.getLogger(name).level for name in logging.root.manager.loggerDict if "distributed" in name}
-    return loggers, dict(dask.config.config), list(warnings.filters), sorted(vars(sys.modules["__main__"]))
+    return (
+        loggers,
+        str(dask.config.config["distributed"]),
+        list(warnings.filters),
+        sorted(vars(sys.modules["__main__"])),
+    )
 
 
 # --- clients and clusters ------------------------------------------------------------------------------

@@ -98,11 +98,11 @@ def test_nobody_else_gets_into_a_training(tmp_path):
     # more than a minute of work, which the intruder has until then
     how = ("--source", "neutral", "--target", "happy", "--receptive-field", "21", "--block", "16,16", "--workers", "2")
     with commands.running("train", images, weights, *how) as process:
-        commands.wait_until(lambda: commands.blocks_done(weights) > 0 or process.poll() is not None, "a block")
-        assert process.poll() is None, process.stderr.read()
-        hosts, ports = ports_of(psutil.Process(process.pid))
+        trainer = psutil.Process(process.pid)
+        # of a scheduler, of two workers and of their nannies, each with a server of HTTP but the nannies
+        commands.wait_until(lambda: len(ports_of(trainer)[1]) >= 8, "the workers", seconds=2 * commands.SECONDS)
+        hosts, ports = ports_of(trainer)
         assert hosts == {"127.0.0.1"}
-        assert len(ports) >= 6  # of a scheduler, of two workers and of their nannies
         assert_closed(ports)
         assert process.poll() is None, process.stderr.read()
         assert not commands.is_whole(weights)
