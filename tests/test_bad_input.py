@@ -109,7 +109,7 @@ def test_memory_urls_need_one_process(stores, args):
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nowhere"])
 def test_unreachable_scheduler(stores, tmp_path, address):
     weights = tmp_path / "weights.zarr"
-    constants = {"mrdist.execution._cluster._CONNECT_SECONDS": 1}
+    constants = {"mrdist.execution._scheduler.CONNECT_SECONDS": 1}
     assert address in train_fails(stores.images, weights, more=("--scheduler", address), constants=constants)
     if weights.exists():
         assert commands.report("info", weights)["complete"] is False

@@ -10,7 +10,7 @@ import trustme
 
 import mrdist
 from mrdist.errors import ExecutionError
-from mrdist.execution import _cluster
+from mrdist.execution import _scheduler
 from mrdist.pipeline.applying.synthesize_store import synthesize_store
 
 LABELS = ("--source", "neutral", "--target", "happy")
@@ -32,7 +32,7 @@ def scheduler(tmp_path_factory):
 
 
 def test_an_unreachable_scheduler_is_found_before_the_old_output_is_removed(images, tmp_path, monkeypatch):
-    monkeypatch.setattr(_cluster, "_CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(_scheduler, "CONNECT_SECONDS", 0.2)
     weights, statistics = tmp_path / "weights.zarr", tmp_path / "statistics.zarr"
     commands.succeed("train", images, weights, *LABELS, "--workers", "0")
     commands.succeed("accumulate", images, statistics, *LABELS, "--workers", "0")
@@ -87,7 +87,7 @@ def test_workers_with_too_little_memory(images, scheduler, tmp_path):
     assert done.returncode == 1
     notice, error = done.stderr.splitlines()
     assert notice == (
-        f"Dask stops a worker of {scheduler} at 200 MiB: planned for 190 MiB instead of the 2048 MiB of --max-memory"
+        f"workers of {scheduler} have 200 MiB for a block: planned for 190 MiB instead of the 2048 MiB of --max-memory"
     )
     assert error.startswith("Error: ")
     assert "190 MiB" in error
@@ -136,7 +136,7 @@ def test_tls(images, certificates, tmp_path):
 def test_nobody_at_a_tls_address(images, certificates, tmp_path, place):
     options = [each for part, file in certificates["ours"].items() for each in (f"--tls-{part}", file)]
     command = ("train", images, tmp_path / "w.zarr", *LABELS, "--scheduler", f"tls://{place}", *options)
-    said = commands.failure(*command, constants={"mrdist.execution._cluster._CONNECT_SECONDS": 1})
+    said = commands.failure(*command, constants={"mrdist.execution._scheduler.CONNECT_SECONDS": 1})
     assert f"no Dask scheduler answers at tls://{place} within 1 s" in said
 
 

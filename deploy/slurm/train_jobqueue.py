@@ -21,6 +21,7 @@ os.environ.setdefault("DASK_CONFIG", str(Path(__file__).resolve().parents[1] / "
 from dask.utils import parse_bytes
 from dask_jobqueue import SLURMCluster
 from distributed import Client
+from distributed.security import Security
 
 import mrdist
 
@@ -40,6 +41,7 @@ def main() -> None:
     parser.add_argument("--walltime", type=int, default=60, help="of a worker job, in minutes")
     parser.add_argument("--queue", help="partition")
     parser.add_argument("--interface", help="network interface that all nodes share, such as ib0")
+    parser.add_argument("--certificates", default=".", help="folder of yours that all nodes see")
     options = parser.parse_args()
 
     # Cut for all jobs, however few have started when the training starts.
@@ -62,14 +64,15 @@ def main() -> None:
         memory=f"{memory}B",
         job_mem=f"{(6 * memory // 5 >> 20) + 256}M",  # where Dask stops a worker, plus its nanny
         walltime=str(options.walltime),
+        security=Security.temporary(),  # other users of the nodes reach its ports, and can do nothing there
+        shared_temp_directory=options.certificates,
         worker_extra_args=["--lifetime", f"{lifetime}s", "--lifetime-stagger", f"{lifetime // 10}s", "--no-dashboard"],
     ) as cluster:
         cluster.adapt(minimum_jobs=options.jobs, maximum_jobs=options.jobs)  # jobs that end are replaced
         with Client(cluster) as client:
             print("waiting for the queue", flush=True)
             client.wait_for_workers(1)
-            address = cluster.scheduler_address
-            report = mrdist.train(options.images, options.weights, scheduler=address, block=block, **what)
+            report = mrdist.train(options.images, options.weights, scheduler=client, block=block, **what)
     print(f"{options.weights}: {report.blocks_run} of {report.blocks} blocks in {report.run_seconds:.0f} s")
 
 

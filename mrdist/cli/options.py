@@ -58,10 +58,23 @@ class Numbers(click.ParamType[tuple[float, ...]]):
 
 
 def cluster_options(command: Command) -> Command:
-    """Add ``--workers``, ``--scheduler`` and the certificates for it."""
+    """Add ``--workers``, ``--scheduler``, or the file with its address, and the certificates for it."""
 
     @functools.wraps(command)
-    def certified(*args: Any, tls_ca: str | None, tls_cert: str | None, tls_key: str | None, **options: Any) -> Any:
+    def certified(
+        *args: Any,
+        scheduler_file: str | None,
+        tls_ca: str | None,
+        tls_cert: str | None,
+        tls_key: str | None,
+        **options: Any,
+    ) -> Any:
+        if scheduler_file is not None:
+            if options["scheduler"] is not None:
+                raise click.UsageError("give either --scheduler or --scheduler-file, not both.")
+            from mrdist.execution import address_in
+
+            options["scheduler"] = address_in(scheduler_file)
         if tls_ca or tls_cert or tls_key:
             if not (options["scheduler"] or "").startswith("tls://"):
                 raise click.UsageError(
@@ -85,6 +98,12 @@ def cluster_options(command: Command) -> Command:
             ),
             click.option(
                 "--scheduler", metavar="ADDRESS", help="Address of a running Dask scheduler, such as tcp://host:8786."
+            ),
+            click.option(
+                "--scheduler-file",
+                type=click.Path(),
+                metavar="FILE",
+                help="File with that address, as `dask scheduler --scheduler-file` and dask-mpi write it.",
             ),
             click.option("--tls-ca", type=file, metavar="FILE", help="CA certificates for a tls:// scheduler."),
             click.option("--tls-cert", type=file, metavar="FILE", help="Client certificate for a tls:// scheduler."),

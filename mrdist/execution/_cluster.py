@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-import os
-import socket
-import ssl
-import sys
+import multiprocessing
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from mrdist.errors import ExecutionError, ParameterError
+from mrdist.errors import ExecutionError
 from mrdist.execution._executor import Executor
 from mrdist.execution._failures import failure
 from mrdist.execution._process import n_processors
+from mrdist.execution._scheduler import Contact, Scheduler, connect, contact_of, dashboard_of
+from mrdist.execution._settings import main_left_alone, overlapping, quiet
 
 if TYPE_CHECKING:
     from distributed import Client
 
 logger = logging.getLogger("mrdist")
 
-_CONNECT_SECONDS = 10
 _USABLE_MEMORY = 0.95
 """Share of a worker's memory limit at which its nanny stops it by default."""
 _RULES = {
@@ -42,9 +40,11 @@ _RULES = {
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 256 << 20,
     "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 256 << 20,
 }
+_PAGES: dict[str, list[str]] = {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
+"""Dask's HTTP servers cannot be switched off, but they need not answer."""
 
 
-def reach(workers: int | None, scheduler: str | None, max_memory: int) -> tuple[int, int | None]:
+def reach(workers: int | None, scheduler: Scheduler | None, max_memory: int) -> tuple[int, int | None]:
     """Make sure that the requested workers are available, before anything is written or removed.
 
     Parameters
@@ -64,47 +64,29 @@ def reach(workers: int | None, scheduler: str | None, max_memory: int) -> tuple[
     Raises
     ------
     ParameterError
-        If ``workers`` is negative or given together with ``scheduler``.
+        If ``workers`` is negative or given together with ``scheduler``, or that is no scheduler.
     ExecutionError
-        If the scheduler cannot be reached, or it or a worker has other versions of packages.
+        If the scheduler cannot be reached, or it or a worker has other versions of packages, or this process may start
+        no workers.
     """
-    check_choice(workers, scheduler)
-    if scheduler is None:
+    contact = contact_of(workers, scheduler)
+    if contact is None:
+        if workers != 0:
+            _check_may_start()
         return max_memory, None
-    with _quiet(), _connect(scheduler) as client:
-        _warn_if_open(scheduler)
-        _check_versions(client, scheduler)
+    with quiet(), connect(contact) as client:
+        if contact.is_given:
+            _warn_if_open(contact.address)
+        _check_versions(client, contact.address)
         n_slots = sum(client.nthreads().values())
-        return _memory_of(client, scheduler, max_memory), n_slots or None
-
-
-def use_tls(ca_file: str | None, cert_file: str | None, key_file: str | None) -> None:
-    """Use these certificates for ``tls://`` schedulers, here and in processes that this one starts.
-
-    Where one is None, Dask's configuration applies.
-
-    Parameters
-    ----------
-    ca_file
-        Trusted certificates.
-    cert_file, key_file
-        Our own certificate, and its key.
-    """
-    import dask
-
-    for name, file in {"ca-file": ca_file, "client.cert": cert_file, "client.key": key_file}.items():
-        if file is not None:
-            setting = f"distributed.comm.tls.{name}"
-            dask.config.set({setting: file})
-            variable = setting.upper().replace(".", "__").replace("-", "_")
-            os.environ[f"DASK_{variable}"] = str(Path(file).absolute())
+        return _memory_of(client, contact.address, max_memory), n_slots or None
 
 
 @contextmanager
 def open_executor(
     *,
     workers: int | None = None,
-    scheduler: str | None = None,
+    scheduler: Scheduler | None = None,
     n_tasks: int,
     max_memory: int,
     prepare: Callable[[], None] | None = None,
@@ -116,7 +98,8 @@ def open_executor(
     workers
         Worker processes of a local cluster; 0 runs in this process; None means one per processor.
     scheduler
-        Address of a running Dask scheduler to use instead. It may have no workers yet.
+        A running Dask scheduler to use instead: its address, a client or a cluster, which stay open and as they are. It
+        may have no workers yet. If neither is given, that of the current client is used; inside a task, its own.
     n_tasks
         Number of tasks to come: no more local workers than that are started.
     max_memory
@@ -128,13 +111,13 @@ def open_executor(
     Raises
     ------
     ParameterError
-        If ``workers`` is negative or given together with ``scheduler``.
+        If ``workers`` is negative or given together with ``scheduler``, or that is no scheduler.
     ExecutionError
-        If the scheduler cannot be reached.
+        If the scheduler cannot be reached, or this process may start no workers.
     """
-    check_choice(workers, scheduler)
+    contact = contact_of(workers, scheduler)
     began = time.perf_counter()
-    if scheduler is None and prepare is not None:
+    if contact is None and prepare is not None:
         prepare()
     started = time.perf_counter()
     prepare_seconds = started - began
@@ -142,25 +125,36 @@ def open_executor(
         yield Executor(None, "", None, 0.0, prepare_seconds)
         return
     with ExitStack() as stack:
-        if scheduler is None:
+        if contact is None:
             client = stack.enter_context(_local(max(1, min(workers or n_processors(), n_tasks)), max_memory))
+            contact = Contact(client.scheduler.address)
         else:
-            stack.enter_context(_quiet())
-            client = stack.enter_context(_connect(scheduler))
+            stack.enter_context(quiet())
+            stack.enter_context(_slot_left(contact))
+            client = stack.enter_context(connect(contact))
+            contact = replace(contact, dashboard=contact.dashboard or dashboard_of(client))
         ready = time.perf_counter()
         if prepare is not None:
             stack.enter_context(_warmed(client, prepare))
         prepare_seconds += time.perf_counter() - ready
-        address = scheduler or client.scheduler.address
-        yield Executor(client, address, client.dashboard_link, ready - started, prepare_seconds)
+        yield Executor(client, contact.address, contact.dashboard, ready - started, prepare_seconds)
 
 
-def check_choice(workers: int | None, scheduler: str | None = None) -> None:
-    """Raise ParameterError if ``workers`` is negative or given together with ``scheduler``."""
-    if workers is not None and scheduler is not None:
-        raise ParameterError(f"give either workers ({workers}) or a scheduler ({scheduler}), not both.")
-    if workers is not None and workers < 0:
-        raise ParameterError(f"workers must be 0 (this process) or more, got {workers}.")
+@contextmanager
+def _slot_left(contact: Contact) -> Iterator[None]:
+    """Inside a task of the scheduler, leave its slot to the tasks that it waits for, as `Future.result` does."""
+    from distributed import get_worker, rejoin, secede
+    from distributed.threadpoolexecutor import thread_state
+
+    with suppress(ValueError):  # no task
+        if getattr(thread_state, "proceed", False) and get_worker().scheduler.address == contact.address:
+            secede()
+            try:
+                yield
+            finally:
+                rejoin()
+            return
+    yield
 
 
 @contextmanager
@@ -181,123 +175,59 @@ def _warmed(client: Client, prepare: Callable[[], None]) -> Iterator[None]:
                 client.unregister_worker_plugin(name)
 
 
+@overlapping
+@contextmanager
+def _rules() -> Iterator[None]:
+    import dask
+
+    with dask.config.set(_RULES | _PAGES):
+        yield
+
+
 @contextmanager
 def _local(n_workers: int, max_memory: int) -> Iterator[Client]:
-    import dask
+    """Start workers that only this process may speak to.
+
+    Whoever speaks to a scheduler can run code there, and every user of the machine reaches loopback: all connections
+    are encrypted by a certificate that lives in the memory of these processes. There is no dashboard, as its pages
+    know no password.
+    """
     from distributed import Client, LocalCluster
+    from distributed.security import Security
 
     with (
-        dask.config.set(_RULES),
-        _quiet(),
-        _main_left_alone(),
+        _rules(),
+        quiet(),
+        main_left_alone(),
         LocalCluster(
             n_workers=n_workers,
             threads_per_worker=1,
             processes=True,
+            security=Security.temporary(),
             host="127.0.0.1",
             dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False},
             memory_limit=max_memory,
             silence_logs=logging.CRITICAL,
         ) as cluster,
-        Client(cluster) as client,
+        Client(cluster, set_as_default=False) as client,
     ):
         yield client
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence Dask's own reports of lost connections: mrdist raises one sentence instead."""
-    import distributed  # noqa: F401  (creates the loggers)
-
-    loggers = [logging.getLogger(name) for name in logging.root.manager.loggerDict if name.startswith("distributed")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
-@contextmanager
-def _main_left_alone() -> Iterator[None]:
-    """Keep new worker processes from importing the user's script.
-
-    Python imports ``__main__`` in every process it starts, so a script without the usual guard would run once more in
-    every worker. Tasks need only mrdist, not the script.
-    """
-    main = sys.modules["__main__"]
-    hidden: dict[str, Any] = {
-        name: main.__dict__.pop(name) for name in ("__file__", "__spec__") if name in main.__dict__
-    }
-    main.__spec__ = None
-    try:
-        yield
-    finally:
-        main.__dict__.update(hidden)
-
-
-@contextmanager
-def _connect(address: str) -> Iterator[Client]:
-    from distributed import Client
-    from distributed.versions import VersionMismatchWarning
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", VersionMismatchWarning)  # see _check_versions
-            client = Client(address, timeout=_CONNECT_SECONDS)
-    except (OSError, ValueError, TypeError, RuntimeError) as error:
-        raise _unreachable(address, error) from error
-    with client:
-        yield client
-
-
-def _unreachable(address: str, error: BaseException) -> ExecutionError:
-    distrust = _distrust(address, error)
-    if distrust is not None:
-        return ExecutionError(
-            f"the scheduler at {address} and this process do not trust each other ({distrust}); give the "
-            "certificates that it was started with: --tls-ca, --tls-cert and --tls-key, or "
-            "distributed.comm.tls in Dask's configuration."
+def _check_may_start() -> None:
+    """Raise ExecutionError if Python lets this process start no others."""
+    process = multiprocessing.current_process()
+    if process.daemon:
+        raise ExecutionError(
+            f"{process.name} is a daemon, which may start no worker processes; give workers=0 or a scheduler, or use "
+            "concurrent.futures instead of multiprocessing.Pool."
         )
-    return ExecutionError(
-        f"no Dask scheduler answers at {address} within {_CONNECT_SECONDS} s; check the address or start one with "
-        "`dask scheduler`."
-    )
-
-
-def _distrust(address: str, error: BaseException) -> BaseException | None:
-    """Return what is wrong with a certificate, ours or the scheduler's, None if the error has another cause."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLError | FileNotFoundError) or "ssl_context" in str(cause):
-            return cause
-        cause = cause.__cause__ or cause.__context__
-    return _refusal(address) if address.startswith("tls://") else None
-
-
-def _refusal(address: str) -> ssl.SSLError | None:
-    """Return why a scheduler refuses our certificate, None if it does not.
-
-    The refusal arrives after our side of the handshake is over. Dask has already sent data by then and loses the
-    reason, so this connection only listens.
-    """
-    from distributed.security import Security
-
-    context = Security().get_connection_args("client")["ssl_context"]
-    try:
-        parts = urlsplit(address)
-        with (
-            socket.create_connection((parts.hostname, parts.port), _CONNECT_SECONDS) as plain,
-            context.wrap_socket(plain, server_hostname=parts.hostname) as secure,
-        ):
-            secure.recv(1)
-    except ssl.SSLError as refusal:
-        return refusal
-    except (OSError, ValueError):  # nobody there, or no such address
-        return None
-    return None
+    if getattr(process, "_inheriting", False):
+        raise ExecutionError(
+            f"{process.name} has just been started and imports the script that started it, which trains at once; put "
+            'what the script does under `if __name__ == "__main__":`.'
+        )
 
 
 def _warn_if_open(address: str) -> None:
@@ -341,20 +271,20 @@ def _check_versions(client: Client, address: str) -> None:
 
 def _memory_of(client: Client, address: str, max_memory: int) -> int:
     """Return the memory that a task may take in every worker, and report on the workers."""
-    workers = client.scheduler_info(n_workers=-1)["workers"]
-    threads = max((worker["nthreads"] for worker in workers.values()), default=1)
-    if threads > 1:
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    unlimited = max((worker["nthreads"] for worker in workers if not worker["memory_limit"]), default=1)
+    if unlimited > 1:
         warnings.warn(
-            f"a worker of {address} runs {threads} blocks at once in one process, which takes {threads} times the "
-            "planned memory; start workers with --nthreads 1.",
+            f"a worker of {address} runs {unlimited} blocks at once in one process without a limit of memory, which "
+            f"takes {unlimited} times the planned memory; start workers with --nthreads 1 or a --memory-limit.",
             stacklevel=4,
         )
-    limits = [worker["memory_limit"] // worker["nthreads"] for worker in workers.values() if worker["memory_limit"]]
+    limits = [worker["memory_limit"] // worker["nthreads"] for worker in workers if worker["memory_limit"]]
     if not limits or _USABLE_MEMORY * min(limits) >= max_memory:
         return max_memory
     least = int(_USABLE_MEMORY * min(limits))
     logger.info(
-        "Dask stops a worker of %s at %d MiB: planned for %d MiB instead of the %d MiB of --max-memory",
+        "workers of %s have %d MiB for a block: planned for %d MiB instead of the %d MiB of --max-memory",
         address,
         min(limits) >> 20,
         least >> 20,

@@ -43,12 +43,13 @@ class WarmUp(WorkerPlugin):  # type: ignore[misc]
     def _load(self) -> None:
         if self._prepare not in _prepared:
             self._prepare()
-            gc.freeze()  # later collections skip the libraries' hundreds of thousands of objects
             _prepared.add(self._prepare)
+        gc.freeze()  # collections skip the libraries' hundreds of thousands of objects
         self._limits = threadpool_limits(1)  # a slot has one processor
 
     def teardown(self, worker: object) -> None:  # noqa: ARG002
-        """Leave the worker to others as it was."""
+        """Leave the worker, which may be the process of a notebook, to others as it was."""
+        gc.unfreeze()
         if self._limits is not None:
             self._limits.restore_original_limits()
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypedDict
 
 from mrdist.arguments import Address
+from mrdist.execution import Scheduler
 from mrdist.geometry import Shape
 from mrdist.planning import DEFAULT_MEMORY
 from mrdist.running.tasks import Place, RunOptions
@@ -24,7 +25,7 @@ class Cutting(TypedDict, total=False):
 class Running(Cutting, total=False):
     """How a verb runs, see `mrdist.train`."""
 
-    scheduler: str | None
+    scheduler: Scheduler | None
     overwrite: bool
     progress: bool | None
     storage_options: StorageOptions

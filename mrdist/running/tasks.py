@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from mrdist.execution import Scheduler
 from mrdist.geometry import Block, Shape
 from mrdist.storage import StorageOptions
 
@@ -34,7 +35,7 @@ class RunOptions:
     output: Place
     block: Shape | None
     workers: int | None
-    scheduler: str | None
+    scheduler: Scheduler | None
     max_memory: int
     n_slots: int
     overwrite: bool

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from mrdist.execution import check_choice, n_processors, reach
+from mrdist.execution import Scheduler, check_choice, n_processors, reach
 from mrdist.planning import CLIENT_MEMORY, DEFAULT_MEMORY, parse_bytes
 from mrdist.storage import StorageOptions, check_reachable, is_local
 
 
 def check_workers(
-    workers: int | None, scheduler: str | None, *urls: str, max_memory: int | str = DEFAULT_MEMORY
+    workers: int | None, scheduler: Scheduler | None, *urls: str, max_memory: int | str = DEFAULT_MEMORY
 ) -> tuple[int, int]:
     """Check, before anything is written or removed, that workers can start and can reach the stores.
 

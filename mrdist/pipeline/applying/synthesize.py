@@ -16,7 +16,7 @@ from mrdist.arguments import Address, plain_arguments
 from mrdist.datasets.detection import REMEDY, model_path
 from mrdist.datasets.layouts.records import LANDMARKS, PHOTOGRAPHS
 from mrdist.errors import DataError, ParameterError, StoreNotFoundError
-from mrdist.execution import progress_bar
+from mrdist.execution import Scheduler, progress_bar
 from mrdist.methods.dials import DIALS, of_photographs
 from mrdist.morphing.dials import Dials
 from mrdist.pipeline.applying._contact_sheet import CONTACT_SHEET, before_after, contact_sheet_of
@@ -50,7 +50,7 @@ def synthesize(
     contact_sheet: bool = False,
     strict: bool = False,
     workers: int | None = None,
-    scheduler: str | None = None,
+    scheduler: Scheduler | None = None,
     max_memory: str | int | None = None,
     overwrite: bool = False,
     progress: bool | None = None,

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import DataError, MemoryLimitError
-from mrdist.execution import open_executor, peak_memory
+from mrdist.execution import Scheduler, open_executor, peak_memory
 from mrdist.geometry import block_grid
 from mrdist.moments import padded_window
 from mrdist.morphing.dials import Dials
@@ -73,7 +73,7 @@ def synthesize_store(
     strength: float | Literal["own"] | None = None,
     mouth: str | None = None,
     workers: int | None = None,
-    scheduler: str | None = None,
+    scheduler: Scheduler | None = None,
     max_memory: str | int = DEFAULT_MEMORY,
     overwrite: bool = False,
     progress: bool | None = None,

@@ -13,7 +13,7 @@ from mrdist.datasets._face_landmarks import SCHEME, face_landmarks
 from mrdist.datasets.splits import split_by_subject
 from mrdist.datasets.synthetic import LABELS, REFERENCE, face_mask, render_face
 from mrdist.errors import ParameterError
-from mrdist.execution import open_executor
+from mrdist.execution import Scheduler, open_executor
 from mrdist.planning import DEFAULT_MEMORY
 from mrdist.running.driving import driving, hold, run_tasks, tracked
 from mrdist.running.workers import check_workers
@@ -55,7 +55,7 @@ def generate(
     seed: int = 0,
     chunks: tuple[int, int, int] | None = None,
     workers: int | None = None,
-    scheduler: str | None = None,
+    scheduler: Scheduler | None = None,
     overwrite: bool = False,
     progress: bool | None = None,
     storage_options: StorageOptions = None,

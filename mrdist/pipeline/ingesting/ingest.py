@@ -13,7 +13,7 @@ from mrdist.arguments import Address, plain_arguments
 from mrdist.datasets.changes import CHANGES
 from mrdist.datasets.photographs import Color, Normalize
 from mrdist.errors import DataError, ParameterError
-from mrdist.execution import open_executor
+from mrdist.execution import Scheduler, open_executor
 from mrdist.pipeline.ingesting._faces import BY_LANDMARKS, Marked, alignment_of, find_marks
 from mrdist.pipeline.ingesting._looks import (
     check_size,
@@ -69,7 +69,7 @@ def ingest(
     strict: bool = False,
     follow_links: bool = False,
     workers: int | None = None,
-    scheduler: str | None = None,
+    scheduler: Scheduler | None = None,
     overwrite: bool = False,
     progress: bool | None = None,
     src_storage_options: StorageOptions = None,

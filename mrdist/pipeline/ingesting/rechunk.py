@@ -11,7 +11,7 @@ from typing import Any
 
 from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import ParameterError
-from mrdist.execution import open_executor, peak_memory
+from mrdist.execution import Scheduler, open_executor, peak_memory
 from mrdist.geometry import Block, block_grid
 from mrdist.planning import DEFAULT_MEMORY, MIB
 from mrdist.running.driving import driving, hold, run_tasks, tracked
@@ -101,7 +101,7 @@ def rechunk(
     *,
     chunks: tuple[int, int, int] | None = None,
     workers: int | None = None,
-    scheduler: str | None = None,
+    scheduler: Scheduler | None = None,
     overwrite: bool = False,
     progress: bool | None = None,
     storage_options: StorageOptions = None,

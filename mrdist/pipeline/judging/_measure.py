@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mrdist.execution import Scheduler
 from mrdist.morphing.dials import AS_TRAINED, Dials
 from mrdist.pipeline.applying.check import check_mapping
 from mrdist.pipeline.judging._jury import JUDGED, Case, judged
@@ -33,7 +34,7 @@ def measure(
     dials: Dials | None = None,
     case: Case | None = None,
     workers: int | None = None,
-    scheduler: str | None = None,
+    scheduler: Scheduler | None = None,
     max_memory: int | str = DEFAULT_MEMORY,
     storage_options: StorageOptions = None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mrdist.execution import open_executor, progress_bar
+from mrdist.execution import Scheduler, open_executor, progress_bar
 from mrdist.geometry import Block, block_grid
 from mrdist.paired import Difference, means_of_people, paired_difference, paired_ratio
 from mrdist.pipeline.judging._score_blocks import PARTS, CellScores, ScoringTask, cells_of, rows_to_score, score_block
@@ -108,7 +108,7 @@ def score_splits(
     *,
     importance: npt.NDArray[np.float32] | None = None,
     workers: int | None = None,
-    scheduler: str | None = None,
+    scheduler: Scheduler | None = None,
     max_memory: int | str = DEFAULT_MEMORY,
     progress: bool | None = None,
 ) -> dict[str, SplitScores]:

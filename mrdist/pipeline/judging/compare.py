@@ -11,6 +11,7 @@ from os import fspath
 from typing import Any, Literal
 
 from mrdist.arguments import Address, plain_arguments
+from mrdist.execution import Scheduler
 from mrdist.methods.registry import METHODS, METHODS_COMPARED
 from mrdist.moments import Color
 from mrdist.pipeline.judging._components import choose_components
@@ -78,7 +79,7 @@ def compare(
     split: str = "test",
     out: Address = "mrdist-compare",
     workers: int | None = None,
-    scheduler: str | None = None,
+    scheduler: Scheduler | None = None,
     max_memory: int | str = DEFAULT_MEMORY,
     overwrite: bool = False,
     progress: bool | None = None,

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import DataError, ParameterError
+from mrdist.execution import Scheduler
 from mrdist.morphing.dials import Dials
 from mrdist.pipeline.applying.check import check_mapping, warn_of_unmoved
 from mrdist.pipeline.applying.refine import importance_of
@@ -36,7 +37,7 @@ def evaluate(
     strength: float | Literal["own"] | None = None,
     mouth: str | None = None,
     workers: int | None = None,
-    scheduler: str | None = None,
+    scheduler: Scheduler | None = None,
     max_memory: int | str = DEFAULT_MEMORY,
     progress: bool | None = None,
     storage_options: StorageOptions = None,

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import ParameterError
-from mrdist.execution import open_executor, progress_bar
+from mrdist.execution import Scheduler, open_executor, progress_bar
 from mrdist.geometry import Block, ReceptiveField, block_grid, pool_radius
 from mrdist.methods.masked.sums import sum_images
 from mrdist.methods.option_table import OPTIONS
@@ -55,7 +55,7 @@ def learning_curve(
     split: str = "test",
     seed: int = 0,
     workers: int | None = 0,
-    scheduler: str | None = None,
+    scheduler: Scheduler | None = None,
     progress: bool | None = None,
     storage_options: StorageOptions = None,
 ) -> dict[str, Any]:

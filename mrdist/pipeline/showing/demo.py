@@ -10,6 +10,7 @@ from os import fspath
 from typing import Any
 
 from mrdist.arguments import Address, plain_arguments
+from mrdist.execution import Scheduler
 from mrdist.pipeline.applying._photographs import to_png
 from mrdist.pipeline.ingesting.generate import generate
 from mrdist.pipeline.judging.evaluate import evaluate
@@ -48,7 +49,7 @@ def demo(
     out: Address = "mrdist-demo",
     *,
     workers: int | None = None,
-    scheduler: str | None = None,
+    scheduler: Scheduler | None = None,
     seed: int = 0,
     progress: bool | None = None,
 ) -> DemoReport:

@@ -74,7 +74,9 @@ def train(
     workers
         Worker processes on this machine, one per processor by default; 0 works in this process.
     scheduler
-        Address of a running Dask scheduler.
+        A running Dask scheduler: its address, a `distributed.Client` or a cluster object, which stay open and as they
+        are. Where neither workers nor a scheduler are given, the client that is current (``Client.current()``) is used,
+        and inside a Dask task the task's own cluster.
     max_memory
         Limit on the resident bytes of one worker process.
     overwrite

@@ -10,6 +10,7 @@ import io
 import os
 import stat
 import tarfile
+import threading
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -266,7 +267,8 @@ def _archive_at(url: str, options: StorageOptions) -> Archive:
     with _remote_errors(url), asking_bucket(url, options):
         filesystem, path = filesystem_of(url, options)
         key = tuple(sorted((name, repr(value)) for name, value in (options or {}).items()))
-        return _open_archive(_Place(url, options), key, patiently(lambda: filesystem.ukey(path)))
+        version = patiently(lambda: filesystem.ukey(path))
+        return _open_archive(_Place(url, options), key, version, threading.get_ident())
 
 
 @contextmanager
@@ -295,9 +297,9 @@ class _Place:
     options: StorageOptions = field(repr=False, compare=False)
 
 
-@lru_cache(maxsize=4)
-def _open_archive(place: _Place, options: tuple[tuple[str, str], ...], version: str) -> Archive:  # noqa: ARG001
-    """Open an archive once for all members that a process reads."""
+@lru_cache(maxsize=16)
+def _open_archive(place: _Place, options: tuple[tuple[str, str], ...], version: str, thread: int) -> Archive:  # noqa: ARG001
+    """Open an archive once for all members that a thread reads: two threads would move each other's place in it."""
     stream = open_stream(place.url, place.options)
     return zipfile.ZipFile(stream) if place.url.lower().endswith(".zip") else tarfile.open(fileobj=stream, mode="r:")
 
