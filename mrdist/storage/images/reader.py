@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ from mrdist.storage.access.urls import (
 )
 from mrdist.storage.images.datasets import read_dataset
 from mrdist.storage.images.layout import DIMENSIONS, OPTIONAL, labels_of, layout_problems
+from mrdist.storage.images.linked import Link, LinkedArray, LinkedStore
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -60,6 +61,7 @@ class Images:
     chunks: tuple[int, int, int, int]
     _group: zarr.Group
     _vouched: bool = True
+    _linked: LinkedStore | None = None
     _sums: dict[str, npt.NDArray[np.int64]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -79,7 +81,20 @@ class Images:
             if problems:
                 more = f" {len(problems) - 1} more: mrdist check {redact(url)} lists all." if problems[1:] else ""
                 raise StoreFormatError(problems[0] + more)
-            labels = labels_of(group, attribute)
+            labels, linked = labels_of(group, attribute), LinkedStore.of(attribute, redact(url))
+            if linked is not None:
+                return cls(
+                    url=url,
+                    storage_options=storage_options,
+                    labels=labels,
+                    n_images=linked.shape[0],
+                    shape=linked.frame,
+                    n_channels=linked.shape[3],
+                    dtype=np.dtype(linked.dtype),
+                    chunks=linked.chunks,
+                    _group=group,
+                    _linked=linked,
+                )
             array = array_of(group, labels[0])
             return cls(
                 url=url,
@@ -160,7 +175,7 @@ class Images:
 
     @cached_property
     def kept_checksum(self) -> npt.NDArray[np.uint32] | None:
-        """Checksums kept by the writer of the pixels; None in copies by other tools, whose pixels may differ."""
+        """Checksums kept by the writer of the pixels; None where it keeps none, and in copies by other tools."""
         return self._values("checksum") if self._vouched else None
 
     def _values(self, name: str) -> npt.NDArray[Any] | None:
@@ -204,6 +219,35 @@ class Images:
             )
         return np.flatnonzero(chosen)
 
+    def link_of(self, label: str) -> Link | None:
+        """Return where the pixels of a label lie and what they mean, None where the store holds them itself."""
+        return None if self._linked is None else self._linked.links[self.labels[self.column(label)]]
+
+    def there(self, label: str) -> npt.NDArray[np.bool_] | None:
+        """Return the pixels, shape (y, x), of which some image has a value; None where every image has all."""
+        there = self._there
+        return None if there is None else there[self.column(label)]
+
+    @cached_property
+    def _there(self) -> npt.NDArray[np.bool_] | None:
+        values = None if self._linked is None else self._values("there")
+        return None if values is None else values.astype(bool)
+
+    @cached_property
+    def _arrays(self) -> dict[str, LinkedArray]:
+        if self._linked is None:
+            return {}
+        return {
+            label: LinkedArray(
+                self._linked.links[label],
+                self.dtype,
+                self.there(label),
+                self.present[:, column],
+                self.storage_options,
+            )
+            for column, label in enumerate(self.labels)
+        }
+
     def fingerprint(self, labels: Sequence[str], rows: npt.NDArray[np.int64]) -> str:
         """Return a hash of the pixels of these rows and labels, independent of the chunks."""
         checksum = self.checksums(labels, rows)
@@ -212,8 +256,12 @@ class Images:
     def checksums(self, labels: Sequence[str], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
         """Return the CRC-32 of the pixels of these rows and labels, shape (image, label).
 
-        If the store does not keep them, this process reads it once.
+        If the store does not keep them, this process reads it once. Of linked arrays no pixel is read: the numbers tell
+        images of other arrays apart.
         """
+        if self._linked is not None:
+            linked = [self._arrays[label].checksums(self.n_images)[rows] for label in labels]
+            return np.stack(linked, axis=1)
         if self.kept_checksum is not None:
             return self.kept_checksum[rows][:, [self.column(label) for label in labels]]
         return np.stack([self._computed(label, rows) for label in labels], axis=1).astype(np.uint32)
@@ -251,7 +299,7 @@ class Images:
 
     def reader(self) -> ImageReader:
         """Return what reads pixels."""
-        return ImageReader(self.url, self._group)
+        return ImageReader(self.url, self._group, self._arrays)
 
     def read(self, label: str, rows: Iterable[int]) -> npt.NDArray[np.generic]:
         """Return whole images of a label, shape (image, y, x, channel); errors are those of `ImageReader.read`."""
@@ -283,9 +331,10 @@ def fingerprint(
 class ImageReader:
     """Reads rectangles of pixels of a run of images."""
 
-    def __init__(self, url: str, group: zarr.Group) -> None:
+    def __init__(self, url: str, group: zarr.Group, linked: Mapping[str, LinkedArray] | None = None) -> None:
         self._url = url
         self._group = group
+        self._linked = linked or {}
 
     def read(self, label: str, start: int, stop: int, block: Block) -> npt.NDArray[np.generic]:
         """Return images ``start..stop-1`` in ``block``, which lies inside the image, shape (image, y, x, channel).
@@ -297,11 +346,19 @@ class ImageReader:
         StoreError
             If a chunk cannot be read or decoded.
         """
+        if label in self._linked:
+            linked = self._linked[label]
+            pixels = np.empty((stop - start, *block.shape, linked.n_channels), dtype=linked.dtype)
+            linked.read_into(pixels, start, block)
+            return pixels
         with store_errors(f"{self._url}/{label}"):
             return np.asarray(array_of(self._group, label)[start:stop, *block.slices])
 
     def read_into(self, out: npt.NDArray[np.generic], label: str, start: int, block: Block) -> None:
         """Fill ``out`` with the images from ``start`` on, as `read` returns them: no page of memory is new to it."""
+        if label in self._linked:
+            self._linked[label].read_into(out, start, block)
+            return
         with store_errors(f"{self._url}/{label}"):
             array_of(self._group, label).get_basic_selection(
                 (slice(start, start + len(out)), *block.slices),

@@ -1,0 +1,379 @@
+"""Labels whose pixels lie in an array of another program: read where they lie, in the units of images.
+
+The one place where values become pixels: a value of the label's range becomes a share of it, rounded once to the
+fixed-point unit of float images (`mrdist.moments.FIXED_POINT`), so that everything that reads images sums them exactly.
+Integers that already are pixels (uint8, uint16, bool) stay what they are.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from zarr.core.buffer import default_buffer_prototype
+
+from mrdist.errors import DataError, StoreError, StoreFormatError
+from mrdist.geometry import Block, Shape
+from mrdist.moments import FIXED_POINT, unit_of
+from mrdist.storage.access.foreign import ForeignArray, open_foreign
+from mrdist.storage.access.remote import StorageOptions, is_local, redact
+from mrdist.storage.access.urls import store_errors
+
+PIXELS = ("image", "y", "x", "channel")
+_PIECE_BYTES = 32 << 20  # of values as they lie in the array, at a time
+Values = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Link:
+    """Where the pixels of a label lie, and what its values mean; all of it fit for JSON.
+
+    Attributes
+    ----------
+    address
+        Of the array.
+    options
+        Of its filesystem, without secrets.
+    dims
+        What each dimension of the array is: image, y, x, channel, or another name of which one index is taken.
+    select
+        For these others the index; for one of the four, first index and the one after the last.
+    dtype
+        Of the array.
+    range
+        Values, as they lie in the array, that become 0 and 1.
+    scale_factor, add_offset, units
+        Values in the label's own units are ``scale_factor * value + add_offset``.
+    missing
+        Values that stand for nothing, as NaN does.
+    valid
+        Least and largest value that do not stand for nothing; None where all are valid.
+    fill
+        Whether a chunk that is not there holds the fill value.
+    factor
+        How many pixels of the store a value covers, along rows and columns.
+    fingerprint, since
+        Of the array's metadata, and the time in nanoseconds, when it was linked.
+    """
+
+    address: str
+    options: Mapping[str, Any]
+    dims: tuple[str, ...]
+    select: Mapping[str, int | tuple[int, int]]
+    dtype: str
+    range: tuple[float, float]
+    scale_factor: float = 1.0
+    add_offset: float = 0.0
+    units: str = ""
+    missing: tuple[float, ...] = ()
+    valid: tuple[float, float] | None = None
+    fill: bool = False
+    factor: int = 1
+    fingerprint: str = ""
+    since: int | None = None
+
+    @classmethod
+    def from_dict(cls, described: Mapping[str, Any]) -> Link:
+        """Return what `to_dict` described."""
+        known = {name: value for name, value in described.items() if name in cls.__dataclass_fields__}
+        for name in ("dims", "range", "missing", "valid"):
+            known[name] = tuple(known[name]) if known.get(name) is not None else None
+        known["select"] = {k: tuple(v) if isinstance(v, list) else v for k, v in known["select"].items()}
+        return cls(**known)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it fit for JSON."""
+        return asdict(self)
+
+    @property
+    def own_range(self) -> tuple[float, float]:
+        """What becomes 0 and 1, in the label's own units."""
+        low, high = self.range
+        return self.scale_factor * low + self.add_offset, self.scale_factor * high + self.add_offset
+
+    @property
+    def may_miss(self) -> bool:
+        """Whether there may be values that stand for nothing."""
+        return np.dtype(self.dtype).kind == "f" or bool(self.missing) or self.valid is not None
+
+    @property
+    def pixel_dtype(self) -> np.dtype[Any]:
+        """The dtype of images that holds its values unchanged: float32 where they are to be rounded."""
+        dtype = np.dtype(self.dtype).newbyteorder("=")
+        if dtype == bool and self.range == (0, 1):
+            return np.dtype(np.uint8)
+        if dtype in (np.uint8, np.uint16) and self.range == (0, unit_of(dtype)):
+            return dtype
+        return np.dtype(np.float32)
+
+
+class LinkedArray:
+    """Pixels of a label that lie in an array of another program.
+
+    Parameters
+    ----------
+    link
+        Where they lie.
+    dtype
+        Of the images of the store.
+    there
+        Which pixels have a value in some image, shape (y, x); None if all have one in every image.
+    present
+        Which images are there; others may miss any pixel.
+    options
+        Further options of the filesystem, such as credentials.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        dtype: npt.DTypeLike,
+        there: npt.NDArray[np.bool_] | None = None,
+        present: npt.NDArray[np.bool_] | None = None,
+        options: StorageOptions = None,
+    ) -> None:
+        self.link = link
+        self.dtype = np.dtype(dtype)
+        self.there = there
+        self.present = present
+        self._options = options
+
+    @cached_property
+    def foreign(self) -> ForeignArray:
+        """The array, opened on first use.
+
+        Raises
+        ------
+        StoreError
+            If its metadata are not those that were linked.
+        """
+        link = self.link
+        given: dict[str, Any] = {**link.options, **({} if is_local(link.address) else self._options or {})}
+        foreign = open_foreign(link.address, given, fill=link.fill, since=link.since)
+        if link.fingerprint and foreign.fingerprint != link.fingerprint:
+            raise StoreError(
+                f"the array {redact(link.address)} has changed since it was linked: its shape, type, chunks or "
+                "attributes are others; link it again."
+            )
+        return foreign
+
+    def values(self, start: int, stop: int, block: Block) -> Values:
+        """Return values as they lie in the array, in this machine's byte order, shape (image, y, x, channel).
+
+        ``block`` is in pixels of the array, not of the store.
+        """
+        wanted = {"image": slice(start, stop), "y": block.slices[0], "x": block.slices[1]}
+        place, axes = [], []
+        for name in self.link.dims:
+            chosen = self.link.select.get(name)
+            part = wanted.get(name, slice(None))
+            if isinstance(chosen, tuple):
+                first, last = chosen
+                part = slice(first + (part.start or 0), last if part.stop is None else first + part.stop)
+            if isinstance(chosen, int):
+                place.append(slice(chosen, chosen + 1))
+            else:
+                place.append(part)
+                axes.append(name)
+        with store_errors(self.link.address):
+            values = np.asarray(self.foreign.array[tuple(place)])
+        values = values.reshape([n for n, name in zip(values.shape, self.link.dims, strict=True) if name in axes])
+        if "channel" not in axes:
+            values, axes = values[..., None], [*axes, "channel"]
+        values = values.transpose([axes.index(name) for name in PIXELS])
+        return values.astype(values.dtype.newbyteorder("="), copy=False)
+
+    def missing_in(self, values: Values) -> npt.NDArray[np.bool_] | None:
+        """Return which values stand for nothing, None where none can."""
+        if not self.link.may_miss:
+            return None
+        missing: npt.NDArray[np.bool_] = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
+        for value in self.link.missing:
+            missing |= values == np.asarray(value).astype(values.dtype)
+        if self.link.valid is not None:
+            missing |= (values < self.link.valid[0]) | (values > self.link.valid[1])
+        return missing
+
+    def read_into(self, out: Values, start: int, block: Block) -> None:
+        """Fill ``out``, shape (image, y, x, channel), with pixels.
+
+        Raises
+        ------
+        DataError
+            If a value is missing where others have one, or lies outside the range.
+        """
+        link = self.link
+        if self._is_as_it_lies and out.dtype == self.dtype:
+            place: tuple[Any, ...] = (slice(start, start + len(out)), *block.slices)
+            target = out if "channel" in link.dims else out[..., 0]
+            with store_errors(link.address):
+                self.foreign.array.get_basic_selection(
+                    place,
+                    out=default_buffer_prototype().nd_buffer.from_ndarray_like(target),  # type: ignore[arg-type]
+                )
+            return
+        coarse = coarsened(block, link.factor)
+        for first, last in self._pieces(start, start + len(out), coarse):
+            values = self.values(first, last, coarse)
+            self._convert(values, out[first - start : last - start], first, block, coarse)
+
+    @cached_property
+    def _is_as_it_lies(self) -> bool:
+        """Whether pixels are read without touching them."""
+        link = self.link
+        return (
+            not link.may_miss
+            and not link.select
+            and link.factor == 1
+            and link.dims == PIXELS[: len(link.dims)]
+            and np.dtype(link.dtype) == self.dtype == link.pixel_dtype
+        )
+
+    @property
+    def n_channels(self) -> int:
+        """Channels of an image."""
+        link = self.link
+        if "channel" not in link.dims:
+            return 1
+        first, last = link.select.get("channel", (0, self.foreign.array.shape[link.dims.index("channel")]))  # type: ignore[misc]
+        return int(last - first)
+
+    def _pieces(self, start: int, stop: int, block: Block) -> Iterator[tuple[int, int]]:
+        """Cut a run of images into runs of whole chunks of a bounded size."""
+        unit = self.foreign.chunks[self.link.dims.index("image")]
+        chosen = self.link.select.get("image")
+        shift = chosen[0] if isinstance(chosen, tuple) else 0
+        image = prod(block.shape) * self.n_channels * np.dtype(self.link.dtype).itemsize
+        run = max(1, _PIECE_BYTES // max(image * unit, 1)) * unit
+        first = start
+        while first < stop:
+            last = min(((first + shift) // unit * unit) + run - shift, stop)
+            yield first, last
+            first = last
+
+    def _convert(self, values: Values, out: Values, start: int, block: Block, coarse: Block) -> None:
+        link = self.link
+        low, high = link.range
+        part = block.seen_from(Block(coarse.y0 * link.factor, coarse.x0 * link.factor, block.y1, block.x1))
+        for number, image in enumerate(values):
+            missing = self.missing_in(image)
+            if missing is not None and missing.any():
+                self._check_missing(missing, start + number, coarse)
+            else:
+                missing = None
+            if self.dtype.kind == "f":
+                with np.errstate(invalid="ignore", over="ignore"):
+                    units = np.rint((image.astype(np.float64) - low) / (high - low) * FIXED_POINT)
+                if missing is not None:
+                    units[missing] = 0
+                if not (units.min() >= 0 and units.max() <= FIXED_POINT):
+                    self._refuse(image, missing, units, start + number, coarse)
+                pixels: Values = (units / FIXED_POINT).astype(self.dtype)
+            else:
+                pixels = image * np.uint8(unit_of(np.uint8)) if image.dtype == bool else image
+                if missing is not None:
+                    pixels = np.where(missing, 0, pixels)
+            if link.factor > 1:
+                pixels = pixels.repeat(link.factor, axis=0).repeat(link.factor, axis=1)
+            out[number] = pixels[part.slices]
+
+    def _check_missing(self, missing: npt.NDArray[np.bool_], image: int, block: Block) -> None:
+        """Refuse an image that misses a pixel which others have."""
+        if self.present is not None and not self.present[image]:
+            return
+        lost = missing.any(axis=2)
+        if self.there is not None:
+            lost &= self.there[block.slices]
+        if lost.any():
+            y, x = np.argwhere(lost)[0] + (block.y0, block.x0)
+            raise DataError(
+                f"{redact(self.link.address)} misses {int(lost.sum())} values in image {image} (the first at y = {y}, "
+                f"x = {x}) {'' if self.there is None else 'that other images have, '}but images must be whole; "
+                + ("link it with --missing mask, " if self.there is None else "leave out these images, ")
+                + "or fill them."
+            )
+
+    def _refuse(
+        self, values: Values, missing: npt.NDArray[np.bool_] | None, units: Values, image: int, block: Block
+    ) -> None:
+        outside = ~((units >= 0) & (units <= FIXED_POINT))
+        if missing is not None:
+            outside &= ~missing
+        y, x, channel = np.argwhere(outside)[0]
+        link, (low, high) = self.link, self.link.own_range
+        value = link.scale_factor * float(values[y, x, channel]) + link.add_offset
+        raise DataError(
+            f"{int(outside.sum())} values of {redact(link.address)} leave the range {low:g} to {high:g}, the first, "
+            f"{value:g}, in image {image} at y = {y + block.y0}, x = {x + block.x0}; link it with a wider --range."
+        )
+
+    def checksums(self, n_images: int) -> npt.NDArray[np.uint32]:
+        """Return a number for each image that tells it from others of other arrays; no pixel is read."""
+        mark = f"{self.link.address} {self.link.fingerprint} {self.link.range} {self.link.select} {self.link.since}"
+        before = zlib.crc32(mark.encode())
+        return np.array([zlib.crc32(str(image).encode(), before) for image in range(n_images)], dtype=np.uint32)
+
+
+def coarsened(block: Block, factor: int) -> Block:
+    """Return the values that cover a block of pixels."""
+    return Block(block.y0 // factor, block.x0 // factor, -(-block.y1 // factor), -(-block.x1 // factor))
+
+
+@dataclass(frozen=True)
+class LinkedStore:
+    """What an images store says of arrays that lie elsewhere.
+
+    Attributes
+    ----------
+    shape
+        Of all labels: image, y, x, channel.
+    dtype, chunks
+        Of images as they are read.
+    links
+        By label.
+    """
+
+    shape: tuple[int, int, int, int]
+    dtype: str
+    chunks: tuple[int, int, int, int]
+    links: Mapping[str, Link] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, attribute: Mapping[str, Any], place: str) -> LinkedStore | None:
+        """Return what the attribute ``mrdist`` says, None of a store that holds its pixels.
+
+        Raises
+        ------
+        StoreFormatError
+            If it is damaged.
+        """
+        described = attribute.get("linked")
+        if described is None:
+            return None
+        try:
+            return cls(
+                tuple(described["shape"]),  # type: ignore[arg-type]
+                str(np.dtype(described["dtype"])),
+                tuple(described["chunks"]),  # type: ignore[arg-type]
+                {label: Link.from_dict(each) for label, each in described["arrays"].items()},
+            )
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise StoreFormatError(
+                f"{place} does not say in 'linked' where its arrays lie, or not fully; link it again."
+            ) from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it fit for JSON."""
+        arrays = {label: link.to_dict() for label, link in self.links.items()}
+        return {"shape": self.shape, "dtype": self.dtype, "chunks": self.chunks, "arrays": arrays}
+
+    @property
+    def frame(self) -> Shape:
+        """Height and width in pixels."""
+        return self.shape[1], self.shape[2]
