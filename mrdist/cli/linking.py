@@ -69,7 +69,7 @@ def _numbers(text: str, option: str, *, kind: type[int] | type[float], signs: st
     type=_Named(),
     multiple=True,
     metavar="LABEL=LOW,HIGH",
-    help="Values that become 0 and 1, in the label's own units; by default from attributes or the dtype, else measured.",
+    help="Values that become 0 and 1, in the label's own units; by default from attributes or dtype, else measured.",
 )
 @click.option(
     "--missing",

@@ -9,10 +9,12 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
+from mrdist.errors import DataError
 from mrdist.execution import open_executor
-from mrdist.geometry import Block
+from mrdist.geometry import Block, block_grid
+from mrdist.moments import FIXED_POINT
 from mrdist.running.driving import run_tasks, tracked
-from mrdist.storage import Link, LinkedArray, Sizes, StorageOptions
+from mrdist.storage import Link, LinkedArray, Sizes, StorageOptions, redact
 
 _TASK_BYTES = 64 << 20
 
@@ -93,6 +95,7 @@ def _parts(label: str, link: Link, sizes: Sizes, options: StorageOptions) -> lis
     columns = min(width, max(1, _TASK_BYTES // (itemsize * run * tall * wide)) * wide)
     rows = min(height, max(1, _TASK_BYTES // (itemsize * run * columns * tall)) * tall)
     images = min(n, max(1, _TASK_BYTES // (itemsize * prod((rows, columns)) * run)) * run)
+    blocks = block_grid((height, width), (rows, columns))
     return [
         _Part(
             label,
@@ -100,11 +103,10 @@ def _parts(label: str, link: Link, sizes: Sizes, options: StorageOptions) -> lis
             options,
             first,
             min(first + images, n),
-            Block(y, x, min(y + rows, height), min(x + columns, width)),
+            block,
         )
         for first in range(0, n, images)
-        for y in range(0, height, rows)
-        for x in range(0, width, columns)
+        for block in blocks
     ]
 
 
@@ -123,3 +125,55 @@ def _measure(part: _Part) -> tuple[float, float, npt.NDArray[np.int64], npt.NDAr
             of_pixel += lost
             of_image[number] = lost.sum()
     return low, high, of_pixel, of_image
+
+
+def find_missing(
+    links: Mapping[str, Link], measured: Mapping[str, Measured], shape: tuple[int, int, int, int], missing: str
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_] | None]:
+    """Return which images are there, shape (image, label), and which pixels, shape (label, y, x)."""
+    present = np.ones((shape[0], len(links)), dtype=bool)
+    there = np.ones((len(links), *shape[1:3]), dtype=bool)
+    for number, (label, one) in enumerate(links.items()):
+        if label not in measured or missing == "none" or not measured[label].of_pixel.any():
+            continue
+        of_pixel, of_image = measured[label].of_pixel, measured[label].of_image
+        absent = of_image == of_pixel.size
+        n_there = int((~absent).sum())
+        if not n_there:
+            raise DataError(f"{redact(one.address)} holds nothing but missing values; link another array.")
+        nowhere = of_pixel - absent.sum() == n_there
+        lacking = ~absent & (of_image > nowhere.sum())
+        if lacking.any() and missing == "error":
+            some = (of_pixel > absent.sum()) & ~nowhere
+            y, x = np.argwhere(some)[0]
+            raise DataError(
+                f"{int(some.sum())} pixels of {redact(one.address)} are missing in some images and not in others (the "
+                f"first at y = {y}, x = {x}; {int(lacking.sum())} of {shape[0]} images lack some); fill them, or leave "
+                "these images out with --missing drop-images."
+            )
+        present[:, number] = ~absent & ~lacking
+        mask = ~nowhere
+        there[number] = mask.repeat(one.factor, axis=0).repeat(one.factor, axis=1)
+    return present, None if there.all() else there
+
+
+def measured_range(measured: Measured, link: Link) -> tuple[float, float]:
+    low, high = measured.low, measured.high
+    if not np.isfinite([low, high]).all():
+        raise DataError(
+            f"{redact(link.address)} holds infinite values or nothing but missing ones, so that its range cannot be "
+            "measured; clean it."
+        )
+    return (low, high) if low < high else (low, low + 1)
+
+
+def check_range(link: Link, measured: Measured) -> None:
+    low, high = sorted(link.range)
+    half = (high - low) / FIXED_POINT / 2
+    if np.isfinite(measured.low) and (measured.low < low - half or measured.high > high + half):
+        found = sorted(link.scale_factor * value + link.add_offset for value in (measured.low, measured.high))
+        given = link.own_range
+        raise DataError(
+            f"{redact(link.address)} holds values from {found[0]:g} to {found[1]:g}, which leave the range "
+            f"{given[0]:g} to {given[1]:g}; link it with a wider --range."
+        )

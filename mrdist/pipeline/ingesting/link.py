@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from mrdist.arguments import Address, plain_arguments, shown
-from mrdist.datasets.splits import split_by_subject
 from mrdist.errors import DataError, ParameterError
 from mrdist.moments import FIXED_POINT
-from mrdist.pipeline.ingesting._measuring import Measured, measure_arrays
+from mrdist.pipeline.ingesting._link_rows import PERIODS, SPLITS, Column, rows_of
+from mrdist.pipeline.ingesting._measuring import check_range, find_missing, measure_arrays, measured_range
 from mrdist.planning import DEFAULT_MEMORY
 from mrdist.running.driving import driving, hold
 from mrdist.running.workers import check_workers
 from mrdist.storage import (
-    Link,
     LinkedStore,
     StorageOptions,
     check_apart,
@@ -31,16 +26,11 @@ from mrdist.storage import (
     describe_array,
     is_local,
     normalize_url,
-    read_coordinate,
-    read_file,
     redact,
     write_link,
 )
 
 MISSING = ("error", "drop-images", "none")
-PERIODS = {"year": 4, "month": 7, "day": 10}
-_SPLITS = ("train", "val", "test")
-Column = str | Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -231,7 +221,7 @@ def link(
     shape, chunks, factors = _common({label: sizes.shape for label, (_, sizes, _) in described.items()}, described)
     links = {label: replace(one, factor=factors[label]) for label, (one, _, _) in described.items()}
     known = [label for label, (_, _, is_known) in described.items() if is_known]
-    rows = _rows(
+    rows = rows_of(
         addresses[labels[0]], links[labels[0]], array_storage_options, shape[0], image, subject, split, split_by, seed
     )
     hold(url, storage_options)
@@ -245,14 +235,14 @@ def link(
         max_memory=limit,
         progress=progress,
     )
-    present, there = _find_missing(links, measured, shape, missing)
+    present, there = find_missing(links, measured, shape, missing)
     links = {
-        label: replace(one, range=_measured_range(measured[label], one)) if label not in known else one
+        label: replace(one, range=measured_range(measured[label], one)) if label not in known else one
         for label, one in links.items()
     }
     for label in known:
         if label in measured:
-            _check_range(links[label], measured[label])
+            check_range(links[label], measured[label])
     dtypes = {one.pixel_dtype for one in links.values()}
     dtype = dtypes.pop() if len(dtypes) == 1 else np.dtype(np.float32)
     linked = LinkedStore(shape, str(dtype), chunks, links)
@@ -266,7 +256,7 @@ def link(
         overwrite=overwrite,
         storage_options=storage_options,
     )
-    counts = {name: rows["split"].count(name) for name in _SPLITS if name in rows["split"]}
+    counts = {name: rows["split"].count(name) for name in SPLITS if name in rows["split"]}
     return LinkReport(
         url,
         linked,
@@ -287,7 +277,7 @@ def _check(
     split_by: str | None,
     ranges: Mapping[str, Any] | None,
 ) -> dict[str, str]:
-    if not isinstance(arrays, Mapping) or not arrays:
+    if not arrays:
         raise ParameterError(f"arrays must be a dictionary of label to address, got {shown(arrays)}.")
     check_labels(list(arrays))
     for name, value, choices in (
@@ -354,148 +344,11 @@ def _common(
         factor = max(finest[1] // other[1], 1)
         if (other[1] * factor, other[2] * factor) != finest[1:3]:
             raise DataError(
-                f"the pixels of {label!r}, {other[1]} x {other[2]}, do not fit into {finest[1]} x {finest[2]} by a whole "
-                "factor that is the same along rows and columns; link arrays of one grid, or of grids that nest."
+                f"the pixels of {label!r}, {other[1]} x {other[2]}, do not fit into {finest[1]} x {finest[2]} by a "
+                "whole factor that is the same along rows and columns; link arrays of one grid, or of grids that nest."
             )
         factors[label] = factor
     chunks = [sizes.chunks for _, sizes, _ in described.values()]
     scaled = [(n, y * factor, x * factor, c) for (n, y, x, c), factor in zip(chunks, factors.values(), strict=True)]
     largest = tuple(min(max(lengths), size) for lengths, size in zip(zip(*scaled, strict=True), finest, strict=True))
-    return finest, largest, factors  # type: ignore[return-value]
-
-
-def _rows(
-    address: str,
-    link: Link,
-    options: StorageOptions,
-    n_images: int,
-    image: Column | None,
-    subject: Column | None,
-    split: Column | None,
-    split_by: str | None,
-    seed: int,
-) -> dict[str, list[str]]:
-    """Return id, subject and split of every image."""
-    chosen = link.select.get("image")
-    first, last = chosen if isinstance(chosen, tuple) else (0, n_images)
-
-    def column(name: str, given: Column | None) -> list[str] | None:
-        if given is None:
-            return None
-        values = _texts(given, address, options)
-        if values is None:
-            raise ParameterError(
-                f"{name} is {shown(given)}, but there is no one-dimensional array of this name beside "
-                f"{redact(address)}; give another name, FILE:COLUMN of a table, or a list."
-            )
-        if len(values) != n_images:
-            values = values[first:last]
-        if len(values) != n_images:
-            raise ParameterError(f"{name} must have one entry for each of the {n_images} images, got {len(values)}.")
-        return values
-
-    ids = column("image", image)
-    if ids is None:
-        found = next(
-            (each for name in ("time", "image", "sample", "t") if (each := _texts(name, address, options))), None
-        )
-        found = found if found is None or len(found) == n_images else found[first:last]
-        ids = found if found is not None and len(set(found)) == len(found) == n_images else None
-    dates = ids
-    ids = ids or [str(number) for number in range(n_images)]
-    if len(set(ids)) < len(ids):
-        raise DataError(
-            "the ids of the images are not all different; name another array with --image, or leave it out."
-        )
-    people = column("subject", subject)
-    if split_by is not None:
-        if dates is None or any(len(each) < 10 or each[4:5] != "-" for each in dates):
-            raise ParameterError(
-                f"split_by {split_by} needs dates, but the images have none; name their array with --image, such as "
-                "--image time."
-            )
-        people = [each[: PERIODS[split_by]] for each in dates]
-    people = people or ids
-    sides = column("split", split) or split_by_subject(people, seed)
-    wrong = sorted(set(sides) - set(_SPLITS))
-    if wrong:
-        raise DataError(f"split must be one of {', '.join(_SPLITS)}, got {wrong[0]!r}; correct the column.")
-    return {"image": ids, "subject": people, "split": sides}
-
-
-def _texts(given: Column, address: str, options: StorageOptions) -> list[str] | None:
-    """Return a column: a list, an array beside another, or a column of a table."""
-    if not isinstance(given, str):
-        return list(map(str, given))
-    table, colon, name = given.rpartition(":")
-    if colon and PurePosixPath(table).suffix.lower() in (".csv", ".tsv", ".txt"):
-        content = read_file(table, None if is_local(table) else options)
-        if content is None:
-            raise ParameterError(f"there is no table {redact(table)}; check the address.")
-        text = content.decode("utf-8-sig")
-        dialect = csv.excel_tab if "\t" in text.partition("\n")[0] else csv.excel
-        rows = list(csv.DictReader(io.StringIO(text), dialect=dialect))
-        if not rows or name not in rows[0]:
-            there = ", ".join(rows[0]) if rows else "no rows"
-            raise ParameterError(f"{redact(table)} has no column {name!r}; it has {there}.")
-        return [row[name] for row in rows]
-    values = read_coordinate(address, given, None if is_local(address) else options)
-    if values is None:
-        return None
-    if values.dtype.kind == "M":
-        text_of = np.datetime_as_string(values.astype("M8[s]"))
-        whole = all(each.endswith("T00:00:00") for each in text_of)
-        return [str(each)[:10] if whole else str(each) for each in text_of]
-    return [each.isoformat() if hasattr(each, "isoformat") else str(each) for each in values.tolist()]
-
-
-def _find_missing(
-    links: Mapping[str, Link], measured: Mapping[str, Measured], shape: tuple[int, int, int, int], missing: str
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_] | None]:
-    """Return which images are there, shape (image, label), and which pixels, shape (label, y, x)."""
-    present = np.ones((shape[0], len(links)), dtype=bool)
-    there = np.ones((len(links), *shape[1:3]), dtype=bool)
-    for number, (label, one) in enumerate(links.items()):
-        if label not in measured or missing == "none" or not measured[label].of_pixel.any():
-            continue
-        of_pixel, of_image = measured[label].of_pixel, measured[label].of_image
-        absent = of_image == of_pixel.size
-        n_there = int((~absent).sum())
-        if not n_there:
-            raise DataError(f"{redact(one.address)} holds nothing but missing values; link another array.")
-        nowhere = of_pixel - absent.sum() == n_there
-        lacking = ~absent & (of_image > nowhere.sum())
-        if lacking.any() and missing == "error":
-            some = (of_pixel > absent.sum()) & ~nowhere
-            y, x = np.argwhere(some)[0]
-            raise DataError(
-                f"{int(some.sum())} pixels of {redact(one.address)} are missing in some images and not in others (the "
-                f"first at y = {y}, x = {x}; {int(lacking.sum())} of {shape[0]} images lack some); fill them, or leave "
-                "these images out with --missing drop-images."
-            )
-        present[:, number] = ~absent & ~lacking
-        mask = ~nowhere
-        there[number] = mask.repeat(one.factor, axis=0).repeat(one.factor, axis=1)
-    return present, None if there.all() else there
-
-
-def _measured_range(measured: Measured, link: Link) -> tuple[float, float]:
-    low, high = measured.low, measured.high
-    if not np.isfinite([low, high]).all():
-        raise DataError(
-            f"{redact(link.address)} holds infinite values or nothing but missing ones, so that its range cannot be "
-            "measured; clean it."
-        )
-    return (low, high) if low < high else (low, low + 1)
-
-
-def _check_range(link: Link, measured: Measured) -> None:
-    low, high = sorted(link.range)
-    half = (high - low) / FIXED_POINT / 2
-    if np.isfinite(measured.low) and (measured.low < low - half or measured.high > high + half):
-        found = sorted(link.scale_factor * value + link.add_offset for value in (measured.low, measured.high))
-        given = link.own_range
-        raise DataError(
-            f"{redact(link.address)} holds values from {found[0]:g} to {found[1]:g}, which leave the range "
-            f"{given[0]:g} to {given[1]:g}; link it with a wider --range."
-        )
+    return finest, largest, factors

@@ -1,4 +1,4 @@
-"""Zarr arrays that other programs wrote, of format 2 or 3: opened where they lie, described, and read chunk by chunk."""
+"""Zarr arrays that other programs wrote, of format 2 or 3: opened where they lie, described, read chunk by chunk."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 import math
-import os
 import struct
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -127,7 +126,7 @@ def open_foreign(
 
 def _level_of(group: zarr.Group, address: str, level: int) -> str:
     """Return the address of a level of an OME-Zarr image."""
-    attributes = group.attrs.asdict()
+    attributes: dict[str, Any] = group.attrs.asdict()
     images = (attributes.get("ome") or attributes).get("multiscales")
     if not images:
         arrays = sorted(name for name, _ in group.arrays())
@@ -161,7 +160,7 @@ def axes_of_image(address: str, options: StorageOptions) -> tuple[str, ...] | No
             zarr.errors.NodeTypeValidationError,
         ):
             return None
-        attributes = group.attrs.asdict()
+        attributes: dict[str, Any] = group.attrs.asdict()
     images = (attributes.get("ome") or attributes).get("multiscales") or [{}]
     axes = images[0].get("axes")
     return tuple(str(axis["name"] if isinstance(axis, dict) else axis) for axis in axes) if axes else None
@@ -272,7 +271,7 @@ class _ForeignStore(zarr.storage.WrapperStore[Store]):
 
     def _check_time(self, key: str, since: int) -> None:
         try:
-            changed = os.stat(Path(self._address) / key).st_mtime_ns > since
+            changed = (Path(self._address) / key).stat().st_mtime_ns > since
         except FileNotFoundError:
             return
         if changed:

@@ -105,8 +105,8 @@ class Link:
     @property
     def pixel_dtype(self) -> np.dtype[Any]:
         """The dtype of images that holds its values unchanged: float32 where they are to be rounded."""
-        dtype = np.dtype(self.dtype).newbyteorder("=")
-        if dtype == bool and self.range == (0, 1):
+        dtype: np.dtype[Any] = np.dtype(self.dtype).newbyteorder("=")
+        if dtype.kind == "b" and self.range == (0, 1):
             return np.dtype(np.uint8)
         if dtype in (np.uint8, np.uint16) and self.range == (0, unit_of(dtype)):
             return dtype
@@ -276,7 +276,7 @@ class LinkedArray:
                     self._refuse(image, missing, units, start + number, coarse)
                 pixels: Values = (units / FIXED_POINT).astype(self.dtype)
             else:
-                pixels = image * np.uint8(unit_of(np.uint8)) if image.dtype == bool else image
+                pixels = image * np.uint8(unit_of(np.uint8)) if image.dtype.kind == "b" else image
                 if missing is not None:
                     pixels = np.where(missing, 0, pixels)
             if link.factor > 1:
@@ -358,9 +358,9 @@ class LinkedStore:
             return None
         try:
             return cls(
-                tuple(described["shape"]),  # type: ignore[arg-type]
+                tuple(described["shape"]),
                 str(np.dtype(described["dtype"])),
-                tuple(described["chunks"]),  # type: ignore[arg-type]
+                tuple(described["chunks"]),
                 {label: Link.from_dict(each) for label, each in described["arrays"].items()},
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -113,7 +113,7 @@ def describe_array(
         raise DataError(f"{place} is empty, of shape {array.shape}; write at least one image.")
     known, valid = _known_range(link, foreign, limits, place)
     link = replace(link, range=known or link.range, valid=valid)
-    return link, Sizes(shape, tuple(map(min, chunks, shape))), known is not None  # type: ignore[arg-type]
+    return link, Sizes(shape, tuple(map(min, chunks, shape))), known is not None
 
 
 def check_address(address: str) -> None:
@@ -140,7 +140,7 @@ def without_secrets(options: StorageOptions) -> dict[str, Any]:
     {'anon': False, 'client_kwargs': {'region_name': 'eu'}}
     """
     kept = {name: value for name, value in (options or {}).items() if name in _KEPT_OPTIONS}
-    client = {name: value for name, value in ((options or {}).get("client_kwargs") or {}).items()}
+    client = (options or {}).get("client_kwargs") or {}
     client = {name: value for name, value in client.items() if name in _KEPT_OF_CLIENT}
     return {**kept, "client_kwargs": client} if client else kept
 
@@ -202,7 +202,8 @@ def _selected(
         first, last = index if isinstance(index, tuple) else (index, index + 1)
         if not 0 <= first < last <= length:
             raise ParameterError(
-                f"{place} has {length} along {name}, so that {shown(index)} cannot be selected; choose 0 to {length - 1}."
+                f"{place} has {length} along {name}, so that {shown(index)} cannot be selected; choose 0 to "
+                f"{length - 1}."
             )
         if name in PIXELS[:3] and not isinstance(index, tuple):
             raise ParameterError(f"{name} cannot be selected by one index, got {index}; give a range, such as 0:10.")
@@ -243,8 +244,8 @@ def _known_range(
         return (low, high), valid
     if valid is not None:
         return valid, valid
-    dtype = np.dtype(link.dtype).newbyteorder("=")
-    if dtype == bool:
+    dtype: np.dtype[Any] = np.dtype(link.dtype).newbyteorder("=")
+    if dtype.kind == "b":
         return (0.0, 1.0), None
     if dtype in (np.uint8, np.uint16):
         return (0.0, float(unit_of(dtype))), None
@@ -317,4 +318,4 @@ def write_link(
 def _write_there(group: zarr.Group, there: npt.NDArray[np.bool_] | None) -> None:
     if there is not None:
         ArraySpec.holding("there", there, "label", "y", "x").create(group)
-        ArraySpec.holding("face_mask", there.all(axis=0), "y", "x").create(group)
+        ArraySpec.holding("face_mask", np.asarray(there.all(axis=0)), "y", "x").create(group)

@@ -82,20 +82,7 @@ class Images:
                 more = f" {len(problems) - 1} more: mrdist check {redact(url)} lists all." if problems[1:] else ""
                 raise StoreFormatError(problems[0] + more)
             labels, linked = labels_of(group, attribute), LinkedStore.of(attribute, redact(url))
-            if linked is not None:
-                return cls(
-                    url=url,
-                    storage_options=storage_options,
-                    labels=labels,
-                    n_images=linked.shape[0],
-                    shape=linked.frame,
-                    n_channels=linked.shape[3],
-                    dtype=np.dtype(linked.dtype),
-                    chunks=linked.chunks,
-                    _group=group,
-                    _linked=linked,
-                )
-            array = array_of(group, labels[0])
+            array = linked or array_of(group, labels[0])
             return cls(
                 url=url,
                 storage_options=storage_options,
@@ -107,6 +94,7 @@ class Images:
                 chunks=(array.chunks[0], array.chunks[1], array.chunks[2], array.chunks[3]),
                 _group=group,
                 _vouched=not leaves_chunks_out(attribute),
+                _linked=linked,
             )
 
     @cached_property
