@@ -106,9 +106,10 @@ class Link:
     def pixel_dtype(self) -> np.dtype[Any]:
         """The dtype of images that holds its values unchanged: float32 where they are to be rounded."""
         dtype: np.dtype[Any] = np.dtype(self.dtype).newbyteorder("=")
-        if dtype.kind == "b" and self.range == (0, 1):
+        low, high = self.range
+        if dtype.kind == "b" and low == 0 and high == 1:
             return np.dtype(np.uint8)
-        if dtype in (np.uint8, np.uint16) and self.range == (0, unit_of(dtype)):
+        if dtype in (np.uint8, np.uint16) and low == 0 and high == unit_of(dtype):
             return dtype
         return np.dtype(np.float32)
 
