@@ -9,6 +9,10 @@ import zarr
 from numcodecs import LZ4, Blosc, GZip
 from zarr.codecs import BloscCodec, BytesCodec, GzipCodec, TransposeCodec
 
+import mrdist
+from mrdist.datasets.splits import split_by_subject
+from mrdist.storage import create_images, finish_images, write_images
+
 DIMS = ("image", "y", "x", "channel")
 
 
@@ -23,9 +27,7 @@ def zarr2(folder, pixels, *, chunks=(4, 9, 28, 3), options=None, **how):
 def zarr3(folder, pixels, *, chunks=(4, 9, 28, 3), **how):
     """zarr-python, format 3, with names."""
     group = zarr.create_group(f"{folder}/group.zarr")
-    array = group.create_array(
-        "a", shape=pixels.shape, chunks=chunks, dtype=pixels.dtype, dimension_names=DIMS, **how
-    )
+    array = group.create_array("a", shape=pixels.shape, chunks=chunks, dtype=pixels.dtype, dimension_names=DIMS, **how)
     array[...] = pixels
     return f"{folder}/group.zarr/a", {}
 
@@ -50,9 +52,14 @@ def ome(folder, pixels, version):
     group = zarr.open_group(f"{folder}/image.zarr", mode="w", zarr_format=3 if version == "0.5" else 2)
     axes = [{"name": name} for name in "tczyx"]
     described = {"axes": axes, "datasets": [{"path": "0"}, {"path": "1"}], "version": version}
-    group.attrs.update({"ome": {"multiscales": [described], "version": version}} if version == "0.5" else {"multiscales": [described]})
+    group.attrs.update(
+        {"ome": {"multiscales": [described], "version": version}} if version == "0.5" else {"multiscales": [described]}
+    )
     cube = pixels.transpose(0, 3, 1, 2)[:, :, None]
-    for path, data in (("0", cube.repeat(2, axis=3).repeat(2, axis=4)), ("1", np.concatenate([cube // 2, cube], axis=2))):
+    for path, data in (
+        ("0", cube.repeat(2, axis=3).repeat(2, axis=4)),
+        ("1", np.concatenate([cube // 2, cube], axis=2)),
+    ):
         group.create_array(path, data=data, chunks=(3, 1, 1, 12, 14))
     return f"{folder}/image.zarr", {"level": 1, "select": {"z": 1}}
 
@@ -114,3 +121,29 @@ LAYOUTS = {
         {"chunks": [4, 10, 10, 3], "compressor": {"id": "blosc", "cname": "zstd", "clevel": 1, "shuffle": 1}},
     ),
 }
+
+
+def own_store(url, pixels, **options):
+    """Ingest pixels by label into a store of our own, split as links split."""
+    first = next(iter(pixels.values()))
+    ids = [str(n) for n in range(len(first))]
+    split = split_by_subject(ids, 0)
+    options = {"labels": list(pixels), "image": ids, "split": split, "dtype": first.dtype} | options
+    run, *_ = create_images(url, shape=first.shape[1:3], n_channels=first.shape[3], **options)
+    for label, images in pixels.items():
+        for start in range(0, len(images), run):
+            write_images(url, label, start, images[start : start + run])
+    finish_images(url)
+    return url
+
+
+def weights_of(images, url, **options):
+    """Train and return the weights' arrays."""
+    options = {"source": "low", "target": "high", "receptive_field": 3, "alpha": 0.4, "split": "all"} | options
+    mrdist.train(images, url, workers=0, progress=False, **options)
+    group = zarr.open_group(url, mode="r")
+    return {name: np.asarray(group[name]) for name in ("coef", "intercept", "train_sse") if name in group}
+
+
+def equal(one, other):
+    return one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)

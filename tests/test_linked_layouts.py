@@ -5,39 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import zarr
-from foreign_arrays import DIMS, LAYOUTS
+from foreign_arrays import DIMS, LAYOUTS, equal, own_store, weights_of
 
 import mrdist
-from mrdist.datasets.splits import split_by_subject
-from mrdist.storage import create_images, finish_images, write_images
+from mrdist.storage import Images
 
 SHAPE = (20, 24, 28, 3)
-
-
-def own_store(url, pixels, **options):
-    """Ingest pixels by label into a store of our own, split as links split."""
-    first = next(iter(pixels.values()))
-    ids = [str(n) for n in range(len(first))]
-    split = split_by_subject(ids, 0)
-    options = {"labels": list(pixels), "image": ids, "split": split, "dtype": first.dtype} | options
-    run, *_ = create_images(url, shape=first.shape[1:3], n_channels=first.shape[3], **options)
-    for label, images in pixels.items():
-        for start in range(0, len(images), run):
-            write_images(url, label, start, images[start : start + run])
-    finish_images(url)
-    return url
-
-
-def weights_of(images, url, **options):
-    """Train and return the weights' arrays."""
-    options = {"source": "low", "target": "high", "receptive_field": 3, "alpha": 0.4, "split": "all"} | options
-    mrdist.train(images, url, workers=0, progress=False, **options)
-    group = zarr.open_group(url, mode="r")
-    return {name: np.asarray(group[name]) for name in ("coef", "intercept", "train_sse") if name in group}
-
-
-def equal(one, other):
-    return one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +46,9 @@ def test_values_of_any_dtype_become_the_nearest_fixed_point(dtype, tmp_path):
     elif dtype.kind == "b":
         raw = rng.integers(0, 2, SHAPE[:3]).astype(bool)
     else:
-        raw = rng.integers(np.iinfo(dtype).min, np.iinfo(dtype).max, SHAPE[:3], dtype=dtype.newbyteorder("="), endpoint=True)
+        raw = rng.integers(
+            np.iinfo(dtype).min, np.iinfo(dtype).max, SHAPE[:3], dtype=dtype.newbyteorder("="), endpoint=True
+        )
     group = zarr.open_group(f"{tmp_path}/g.zarr", mode="w", zarr_format=2)
     for label in ("low", "high"):
         group.create_array(label, shape=raw.shape, chunks=(7, 10, 11), dtype=dtype)[...] = raw
@@ -82,7 +57,7 @@ def test_values_of_any_dtype_become_the_nearest_fixed_point(dtype, tmp_path):
     values = raw.astype(np.float64)
     low, high = (0, 1) if dtype.kind == "b" else (0, 65535) if dtype == np.uint16 else (values.min(), values.max())
     assert report.to_dict()["labels"]["low"]["range"] == [low, high]
-    images = mrdist.storage.Images.open(f"{tmp_path}/images.zarr")
+    images = Images.open(f"{tmp_path}/images.zarr")
     read = images.read("low", range(SHAPE[0]))[..., 0]
     unit = {"uint8": 255, "uint16": 65535}.get(str(read.dtype), 1)
     exact = (values - low) / (high - low)

@@ -35,8 +35,16 @@ from mrdist.storage.images.check import check_images
 from mrdist.storage.images.face_frame import FaceFrame
 from mrdist.storage.images.growing import Addition, additions, begin_growth, check_growth, finish_growth, write_addition
 from mrdist.storage.images.landmarks import Landmarks, write_landmarks
-from mrdist.storage.images.linked import Link, LinkedArray, LinkedStore
-from mrdist.storage.images.linking import Sizes, describe_array, read_coordinate, without_secrets, write_link
+from mrdist.storage.images.linked import LinkedArray
+from mrdist.storage.images.linking import (
+    Sizes,
+    describe_array,
+    read_coordinate,
+    use_own_units,
+    without_secrets,
+    write_link,
+)
+from mrdist.storage.images.links import Link, LinkedStore, OwnUnits
 from mrdist.storage.images.reader import Images, open_images
 from mrdist.storage.images.writer import (
     check_labels,
@@ -71,6 +79,7 @@ __all__ = [
     "LinkedStore",
     "MaskedTraining",
     "Model",
+    "OwnUnits",
     "Part",
     "Sizes",
     "Source",
@@ -109,6 +118,7 @@ __all__ = [
     "run_state",
     "statistics_output",
     "stored_bytes",
+    "use_own_units",
     "without_secrets",
     "write_addition",
     "write_alignment",

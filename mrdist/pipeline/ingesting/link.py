@@ -83,7 +83,7 @@ class LinkReport:
         return {
             "url": redact(self.url),
             "images": self.linked.shape[0],
-            "shape": list(self.linked.frame),
+            "shape": list(self.linked.shape[1:3]),
             "channels": self.linked.shape[3],
             "dtype": self.linked.dtype,
             "chunks": list(self.linked.chunks),

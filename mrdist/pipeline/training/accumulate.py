@@ -233,6 +233,9 @@ def _describe(
         raise ParameterError("a new statistics store needs the labels source and target (--source, --target).")
     color = color or (known.color if known else "shared")
     check_choices(color, split)
+    factor = images.pixels_per_value(source)
+    if factor > 1 and not (known and dilation is None):
+        dilation = (1 if dilation is None else dilation) * factor
     field = choose_field(receptive_field, dilation, known.field if known else ReceptiveField())
     field.check_fits(images.shape)
     return Accumulation(

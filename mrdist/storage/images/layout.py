@@ -10,7 +10,7 @@ import zarr
 from mrdist.errors import DataError, ParameterError
 from mrdist.moments import unit_of
 from mrdist.storage.access.remote import redact
-from mrdist.storage.images.linked import LinkedStore
+from mrdist.storage.images.links import LinkedStore
 
 DIMENSIONS = ("image", "y", "x", "channel")
 RESERVED = {*DIMENSIONS, "subject", "dataset", "split", "label", "present", "checksum", "face_mask", "all"}

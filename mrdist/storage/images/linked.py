@@ -8,8 +8,7 @@ Integers that already are pixels (uint8, uint16, bool) stay what they are.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
 from functools import cached_property
 from math import prod
 from typing import Any
@@ -18,100 +17,16 @@ import numpy as np
 import numpy.typing as npt
 from zarr.core.buffer import default_buffer_prototype
 
-from mrdist.errors import DataError, StoreError, StoreFormatError
-from mrdist.geometry import Block, Shape
+from mrdist.errors import DataError, StoreError
+from mrdist.geometry import Block
 from mrdist.moments import FIXED_POINT, unit_of
 from mrdist.storage.access.foreign import ForeignArray, open_foreign
 from mrdist.storage.access.remote import StorageOptions, is_local, redact
 from mrdist.storage.access.urls import store_errors
+from mrdist.storage.images.links import PIXELS, Link
 
-PIXELS = ("image", "y", "x", "channel")
 _PIECE_BYTES = 32 << 20  # of values as they lie in the array, at a time
 Values = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Link:
-    """Where the pixels of a label lie, and what its values mean; all of it fit for JSON.
-
-    Attributes
-    ----------
-    address
-        Of the array.
-    options
-        Of its filesystem, without secrets.
-    dims
-        What each dimension of the array is: image, y, x, channel, or another name of which one index is taken.
-    select
-        For these others the index; for one of the four, first index and the one after the last.
-    dtype
-        Of the array.
-    range
-        Values, as they lie in the array, that become 0 and 1.
-    scale_factor, add_offset, units
-        Values in the label's own units are ``scale_factor * value + add_offset``.
-    missing
-        Values that stand for nothing, as NaN does.
-    valid
-        Least and largest value that do not stand for nothing; None where all are valid.
-    fill
-        Whether a chunk that is not there holds the fill value.
-    factor
-        How many pixels of the store a value covers, along rows and columns.
-    fingerprint, since
-        Of the array's metadata, and the time in nanoseconds, when it was linked.
-    """
-
-    address: str
-    options: Mapping[str, Any]
-    dims: tuple[str, ...]
-    select: Mapping[str, int | tuple[int, int]]
-    dtype: str
-    range: tuple[float, float]
-    scale_factor: float = 1.0
-    add_offset: float = 0.0
-    units: str = ""
-    missing: tuple[float, ...] = ()
-    valid: tuple[float, float] | None = None
-    fill: bool = False
-    factor: int = 1
-    fingerprint: str = ""
-    since: int | None = None
-
-    @classmethod
-    def from_dict(cls, described: Mapping[str, Any]) -> Link:
-        """Return what `to_dict` described."""
-        known = {name: value for name, value in described.items() if name in cls.__dataclass_fields__}
-        for name in ("dims", "range", "missing", "valid"):
-            known[name] = tuple(known[name]) if known.get(name) is not None else None
-        known["select"] = {k: tuple(v) if isinstance(v, list) else v for k, v in known["select"].items()}
-        return cls(**known)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it fit for JSON."""
-        return asdict(self)
-
-    @property
-    def own_range(self) -> tuple[float, float]:
-        """What becomes 0 and 1, in the label's own units."""
-        low, high = self.range
-        return self.scale_factor * low + self.add_offset, self.scale_factor * high + self.add_offset
-
-    @property
-    def may_miss(self) -> bool:
-        """Whether there may be values that stand for nothing."""
-        return np.dtype(self.dtype).kind == "f" or bool(self.missing) or self.valid is not None
-
-    @property
-    def pixel_dtype(self) -> np.dtype[Any]:
-        """The dtype of images that holds its values unchanged: float32 where they are to be rounded."""
-        dtype: np.dtype[Any] = np.dtype(self.dtype).newbyteorder("=")
-        low, high = self.range
-        if dtype.kind == "b" and low == 0 and high == 1:
-            return np.dtype(np.uint8)
-        if dtype in (np.uint8, np.uint16) and low == 0 and high == unit_of(dtype):
-            return dtype
-        return np.dtype(np.float32)
 
 
 class LinkedArray:
@@ -189,6 +104,28 @@ class LinkedArray:
             values, axes = values[..., None], [*axes, "channel"]
         values = values.transpose([axes.index(name) for name in PIXELS])
         return values.astype(values.dtype.newbyteorder("="), copy=False)
+
+    def own_values(self, start: int, stop: int, block: Block) -> Values:
+        """Return values in the label's own units in a block of pixels of the store, NaN where they are missing."""
+        link, coarse = self.link, coarsened(block, self.link.factor)
+        values = self.values(start, stop, coarse)
+        missing = self.missing_in(values)
+        if self.own_dtype.kind == "f":
+            values = (values * np.float64(link.scale_factor) + link.add_offset).astype(self.own_dtype)
+            if missing is not None:
+                values[missing] = np.nan
+        for axis in (1, 2) if link.factor > 1 else ():
+            values = values.repeat(link.factor, axis=axis)
+        part = block.seen_from(Block(coarse.y0 * link.factor, coarse.x0 * link.factor, block.y1, block.x1))
+        return values[:, *part.slices]
+
+    @property
+    def own_dtype(self) -> np.dtype[Any]:
+        """The dtype of values in the label's own units."""
+        link, dtype = self.link, np.dtype(self.link.dtype).newbyteorder("=")
+        if not link.may_miss and (link.scale_factor, link.add_offset) == (1.0, 0.0):
+            return dtype
+        return np.dtype(np.float64 if dtype.itemsize > 2 and dtype != np.float32 else np.float32)
 
     def missing_in(self, values: Values) -> npt.NDArray[np.bool_] | None:
         """Return which values stand for nothing, None where none can."""
@@ -324,57 +261,3 @@ class LinkedArray:
 def coarsened(block: Block, factor: int) -> Block:
     """Return the values that cover a block of pixels."""
     return Block(block.y0 // factor, block.x0 // factor, -(-block.y1 // factor), -(-block.x1 // factor))
-
-
-@dataclass(frozen=True)
-class LinkedStore:
-    """What an images store says of arrays that lie elsewhere.
-
-    Attributes
-    ----------
-    shape
-        Of all labels: image, y, x, channel.
-    dtype, chunks
-        Of images as they are read.
-    links
-        By label.
-    """
-
-    shape: tuple[int, int, int, int]
-    dtype: str
-    chunks: tuple[int, int, int, int]
-    links: Mapping[str, Link] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, attribute: Mapping[str, Any], place: str) -> LinkedStore | None:
-        """Return what the attribute ``mrdist`` says, None of a store that holds its pixels.
-
-        Raises
-        ------
-        StoreFormatError
-            If it is damaged.
-        """
-        described = attribute.get("linked")
-        if described is None:
-            return None
-        try:
-            return cls(
-                tuple(described["shape"]),
-                str(np.dtype(described["dtype"])),
-                tuple(described["chunks"]),
-                {label: Link.from_dict(each) for label, each in described["arrays"].items()},
-            )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise StoreFormatError(
-                f"{place} does not say in 'linked' where its arrays lie, or not fully; link it again."
-            ) from error
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it fit for JSON."""
-        arrays = {label: link.to_dict() for label, link in self.links.items()}
-        return {"shape": self.shape, "dtype": self.dtype, "chunks": self.chunks, "arrays": arrays}
-
-    @property
-    def frame(self) -> Shape:
-        """Height and width in pixels."""
-        return self.shape[1], self.shape[2]

@@ -17,8 +17,17 @@ from mrdist.moments import unit_of
 from mrdist.storage.access.arrays import ArraySpec
 from mrdist.storage.access.foreign import ForeignArray, axes_of_image, open_foreign
 from mrdist.storage.access.remote import StorageOptions, is_local, normalize_url, redact
-from mrdist.storage.access.urls import check_format, clear_output, commit, create_group, store_errors, write_strings
-from mrdist.storage.images.linked import PIXELS, Link, LinkedStore
+from mrdist.storage.access.urls import (
+    array_of,
+    check_format,
+    clear_output,
+    commit,
+    create_group,
+    open_group,
+    store_errors,
+    write_strings,
+)
+from mrdist.storage.images.links import PIXELS, Link, LinkedStore, OwnUnits
 
 _ROLES = {
     "image": ("image", "time", "t", "sample", "frame", "member"),
@@ -319,3 +328,34 @@ def _write_there(group: zarr.Group, there: npt.NDArray[np.bool_] | None) -> None
     if there is not None:
         ArraySpec.holding("there", there, "label", "y", "x").create(group)
         ArraySpec.holding("face_mask", np.asarray(there.all(axis=0)), "y", "x").create(group)
+
+
+def use_own_units(
+    url: str,
+    label: str,
+    units: OwnUnits,
+    lost: npt.NDArray[np.bool_] | None,
+    storage_options: StorageOptions = None,
+) -> None:
+    """Have a store in the making say that the values of its one label are in units of their own.
+
+    It then is linked to itself: other programs read the values, and mrdist the pixels that they stand for.
+
+    Parameters
+    ----------
+    url, label, storage_options
+        A store of floats that `mrdist.storage.create_images` has made.
+    units
+        Of the values, which must lie in their range.
+    lost
+        Pixels that are NaN in every image, shape (y, x); None if there are none.
+    """
+    with store_errors(url):
+        group = open_group(url, storage_options, write=True)
+        array = array_of(group, label)
+        array.attrs["units"] = units.name
+        link = Link(f"./{label}", {}, PIXELS, {}, array.dtype.str, (units.low, units.high), units=units.name)
+        linked = LinkedStore(array.shape, str(array.dtype), array.chunks, {label: link})  # type: ignore[arg-type]
+        group.attrs["mrdist"] = check_format(group, url) | {"linked": linked.to_dict()}
+        if lost is not None:
+            ArraySpec.holding("there", ~lost[None], "label", "y", "x").create(group, overwrite=True)

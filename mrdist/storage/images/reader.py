@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import zarr
-from zarr.core.buffer import default_buffer_prototype
 
 from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import DataError, LabelError, StoreFormatError
@@ -30,7 +28,9 @@ from mrdist.storage.access.urls import (
 )
 from mrdist.storage.images.datasets import read_dataset
 from mrdist.storage.images.layout import DIMENSIONS, OPTIONAL, labels_of, layout_problems
-from mrdist.storage.images.linked import Link, LinkedArray, LinkedStore
+from mrdist.storage.images.linked import LinkedArray
+from mrdist.storage.images.links import Link, LinkedStore
+from mrdist.storage.images.pixels import ImageReader, crc_of_images
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -211,6 +211,11 @@ class Images:
         """Return where the pixels of a label lie and what they mean, None where the store holds them itself."""
         return None if self._linked is None else self._linked.links[self.labels[self.column(label)]]
 
+    def pixels_per_value(self, label: str) -> int:
+        """Return how many pixels, along rows and columns, a value of a label covers: more than 1 in coarser arrays."""
+        link = self.link_of(label)
+        return 1 if link is None else link.factor
+
     def there(self, label: str) -> npt.NDArray[np.bool_] | None:
         """Return the pixels, shape (y, x), of which some image has a value; None where every image has all."""
         there = self._there
@@ -227,7 +232,7 @@ class Images:
             return {}
         return {
             label: LinkedArray(
-                self._linked.links[label],
+                self._linked.links[label].seen_from(self.url),
                 self.dtype,
                 self.there(label),
                 self.present[:, column],
@@ -295,17 +300,6 @@ class Images:
         return np.concatenate([reader.read(label, row, row + 1, frame) for row in rows])
 
 
-def crc_of_images(
-    reader: ImageReader, label: str, start: int, stop: int, shape: Shape, rows: int
-) -> npt.NDArray[np.int64]:
-    """Return the CRC-32 of whole images, read so many pixel rows at a time."""
-    sums = [0] * (stop - start)
-    for y in range(0, shape[0], rows):
-        strips = reader.read(label, start, stop, Block(y, 0, min(y + rows, shape[0]), shape[1]))
-        sums = [zlib.crc32(np.ascontiguousarray(strip).data, sum_) for strip, sum_ in zip(strips, sums, strict=True)]
-    return np.array(sums, dtype=np.int64)
-
-
 def fingerprint(
     shape: Shape, n_channels: int, dtype: str, image: npt.NDArray[np.str_], checksum: npt.NDArray[np.uint32]
 ) -> str:
@@ -314,44 +308,6 @@ def fingerprint(
     digest.update("\n".join(image).encode())
     digest.update(np.ascontiguousarray(checksum).astype("<u4").tobytes())
     return digest.hexdigest()
-
-
-class ImageReader:
-    """Reads rectangles of pixels of a run of images."""
-
-    def __init__(self, url: str, group: zarr.Group, linked: Mapping[str, LinkedArray] | None = None) -> None:
-        self._url = url
-        self._group = group
-        self._linked = linked or {}
-
-    def read(self, label: str, start: int, stop: int, block: Block) -> npt.NDArray[np.generic]:
-        """Return images ``start..stop-1`` in ``block``, which lies inside the image, shape (image, y, x, channel).
-
-        Raises
-        ------
-        MissingChunkError
-            If a chunk is not there.
-        StoreError
-            If a chunk cannot be read or decoded.
-        """
-        if label in self._linked:
-            linked = self._linked[label]
-            pixels = np.empty((stop - start, *block.shape, linked.n_channels), dtype=linked.dtype)
-            linked.read_into(pixels, start, block)
-            return pixels
-        with store_errors(f"{self._url}/{label}"):
-            return np.asarray(array_of(self._group, label)[start:stop, *block.slices])
-
-    def read_into(self, out: npt.NDArray[np.generic], label: str, start: int, block: Block) -> None:
-        """Fill ``out`` with the images from ``start`` on, as `read` returns them: no page of memory is new to it."""
-        if label in self._linked:
-            self._linked[label].read_into(out, start, block)
-            return
-        with store_errors(f"{self._url}/{label}"):
-            array_of(self._group, label).get_basic_selection(
-                (slice(start, start + len(out)), *block.slices),
-                out=default_buffer_prototype().nd_buffer.from_ndarray_like(out),  # type: ignore[arg-type]
-            )
 
 
 @plain_arguments
@@ -371,7 +327,8 @@ def open_images(url: Address, storage_options: StorageOptions = None) -> xr.Data
         One variable a label with dimensions (image, y, x, channel), as lazy Dask arrays, and in memory the coordinates
         image, subject, dataset and split, Python strings. The attribute ``mrdist`` is JSON text. ``to_zarr(URL,
         zarr_format=3)`` writes an images store again, also after ``sel`` or ``isel``; if these cut chunks, pass
-        ``align_chunks=True`` as well.
+        ``align_chunks=True`` as well. Linked arrays are in their own units, NaN where a value is missing; what is
+        written of these is no images store.
 
     Raises
     ------
@@ -382,8 +339,15 @@ def open_images(url: Address, storage_options: StorageOptions = None) -> xr.Data
     group = images._group
     dataset = read_dataset(group, images.url, {**OPTIONAL, **dict.fromkeys(images.labels, DIMENSIONS)})
     coordinates = {name: ("image", getattr(images, name).astype(object)) for name in ("image", *_COORDINATES)}
+    if images._linked is not None:
+        from mrdist.storage.images.linked_datasets import lazily
+
+        linked = images._linked
+        dataset = dataset.assign({k: lazily(array, linked.shape, linked.chunks) for k, array in images._arrays.items()})
     small = [name for name in ("present", "checksum") if name in dataset]
     dataset = dataset.assign_coords(coordinates).assign({name: dataset[name].load() for name in small})
+    if images._linked is not None:
+        return dataset.drop_attrs(deep=False)  # in units of its own, a copy is no images store
     # xarray leaves out chunks of nothing but black, so a copy must say so. JSON, since netCDF has no dictionaries.
     attribute = check_format(group, images.url) | {"labels": list(images.labels), "missing_chunks": "fill_value"}
     return dataset.assign_attrs(mrdist=json.dumps(attribute))
