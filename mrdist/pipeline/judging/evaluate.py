@@ -80,8 +80,8 @@ def evaluate(
         that is undefined is None. Of a linked target there is ``rmse``, in its own ``units``. Colour images have
         ``chroma``, the mean absolute difference in CIELAB's a and b of ``model`` and ``identity`` from the
         target, and of the model's ``change`` from the input. With ``refine`` there are a mapping ``refined``, a region
-        ``background`` (what is not face) and ``change``, the mean absolute difference of ``model`` and ``refined`` from the
-        input. ``n_images`` and ``n_people`` count; ``difference``
+        ``background`` (what is not face) and ``change``, the mean absolute difference of ``model`` and ``refined``
+        from the input. ``n_images`` and ``n_people`` count; ``difference``
         holds how far the model's ``mse`` and ``ssim`` are from the identity's, ``ratio`` the model's ``mse`` over the
         identity's: the ``mean`` over people, of ratios the geometric one, with ``low`` and ``high`` of its 95%
         interval (None for a single person), see `mrdist.paired`. Of a group,
