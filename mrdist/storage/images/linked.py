@@ -198,6 +198,8 @@ class LinkedArray:
     def _convert(self, values: Values, out: Values, start: int, block: Block, coarse: Block) -> None:
         link = self.link
         low, high = link.range
+        if self.dtype.kind == "f" and self._all_inside(values, out):
+            return
         part = block.seen_from(Block(coarse.y0 * link.factor, coarse.x0 * link.factor, block.y1, block.x1))
         for number, image in enumerate(values):
             missing = self.missing_in(image)
@@ -220,6 +222,17 @@ class LinkedArray:
             if link.factor > 1:
                 pixels = pixels.repeat(link.factor, axis=0).repeat(link.factor, axis=1)
             out[number] = pixels[part.slices]
+
+    def _all_inside(self, values: Values, out: Values) -> bool:
+        """Convert values fast; false if one is missing or leaves the range, or a value covers several pixels."""
+        from mrdist._kernels.shares import to_shares  # numba, which a link does not need
+
+        low, high = self.link.range
+        rows = out.reshape(*out.shape[:2], -1)
+        if self.link.factor > 1 or self.link.missing or self.link.valid or not np.may_share_memory(rows, out):
+            return False
+        numbers = values.astype(np.float32) if values.dtype == np.float16 else values  # numba has none
+        return bool(to_shares(numbers.reshape(*out.shape[:2], -1), low, high - low, FIXED_POINT, rows))
 
     def _check_missing(self, missing: npt.NDArray[np.bool_], image: int, block: Block) -> None:
         """Refuse an image that misses a pixel which others have."""
