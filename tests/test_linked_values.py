@@ -9,7 +9,7 @@ import zarr
 from foreign_arrays import weights_of
 
 import mrdist
-from mrdist.errors import DataError
+from mrdist.errors import DataError, MrdistError
 from mrdist.storage import Images
 
 N, HEIGHT, WIDTH = 24, 11, 13
@@ -171,3 +171,72 @@ def test_years_stay_together(tmp_path):
     assert sorted(set(images.subject)) == ["2001", "2002", "2003", "2004", "2005"][: len(set(images.subject))]
     assert all(len(set(images.split[images.subject == year])) == 1 for year in set(images.subject))
     assert set(images.split) == {"train", "val", "test"}
+
+
+def test_attributes_and_options_say_what_is_missing_and_what_the_range_is(tmp_path):
+    rng = np.random.default_rng(4)
+    group = zarr.open_group(f"{tmp_path}/g.zarr", mode="w", zarr_format=2)
+    values = rng.integers(0, 100, (12, 5, 6), dtype="i2")
+    values[:, 1, 1], values[:, 2, 3], values[:, 4, 4] = 120, -9, 77
+    low = group.create_array("low", data=values, fill_value=0)
+    low.attrs.update({"valid_range": [0, 110], "scale_factor": 0.5, "add_offset": 10.0})
+    group.create_array("high", data=values.astype("u1"), fill_value=255)
+    addresses = {label: f"{tmp_path}/g.zarr/{label}" for label in ("low", "high")}
+    url, report = link(tmp_path, addresses, missing_values={"high": 77}, missing="drop-images", seed=3)
+    told = report.to_dict()["labels"]
+    assert (told["low"]["range"], told["low"]["measured"], told["low"]["masked_pixels"]) == ([10, 65], False, 2)
+    assert (told["high"]["range"], told["high"]["missing_values"]) == ([0, 255], [77])
+    assert told["high"]["masked_pixels"] == 1
+    images = Images.open(url)
+    assert np.argwhere(~images.there("low")).tolist() == [[1, 1], [2, 3]]
+    shares = images.read("low", [0])[0, ..., 0]
+    np.testing.assert_allclose(shares, np.where(images.there("low"), values[0] / 110, 0), atol=2**-23)
+
+
+def test_chunks_that_hold_nothing_but_missing_values_may_be_left_out(tmp_path):
+    group = zarr.create_group(f"{tmp_path}/g.zarr")
+    values = field(6, (8, 8, 8)).astype("f4")
+    values[:, :4, :4] = np.nan
+    for label in ("low", "high"):
+        group.create_array(label, data=values, chunks=(8, 4, 4), fill_value=np.nan, dimension_names=("t", "y", "x"))
+    assert len(list((tmp_path / "g.zarr" / "low").rglob("c/0/*/*"))) == 3
+    addresses = {label: f"{tmp_path}/g.zarr/{label}" for label in ("low", "high")}
+    url, report = link(tmp_path, addresses)
+    assert report.masked == {"low": 16, "high": 16}
+    made = weights_of(url, f"{tmp_path}/w.zarr")
+    assert not made["coef"][:, :3, :3].any()
+    assert made["coef"][:, 4:, 4:].all(axis=0).sum() == 8  # of the 9 inside, one has a corner that is missing
+
+
+def test_sources_alone_are_made_finer_in_the_units_of_the_target(tmp_path):
+    low, high = field(1, (N, 6, 7)), field(2, (N, 12, 14))
+    high[:, 3:5] = np.nan
+    addresses = climate(tmp_path, low=(low, {}), high=(high, {}))
+    url, _ = link(tmp_path, addresses, ranges={"low": (100, 450), "high": (100, 450)})
+    weights_of(url, f"{tmp_path}/w.zarr")
+    made = []
+    for name, labels, options in (("both", ("low", "high"), {}), ("alone", ("low",), {"scale": 2})):
+        ranges = dict.fromkeys(labels, (100, 450))
+        new = f"{tmp_path}/{name}.zarr"
+        mrdist.link(new, {label: addresses[label] for label in labels}, dims=("t", "y", "x"), ranges=ranges, **options)
+        mrdist.synthesize(f"{tmp_path}/w.zarr", new, out=f"{tmp_path}/made_{name}.zarr", workers=0)
+        made.append(zarr.open_array(f"{tmp_path}/made_{name}.zarr/high", mode="r")[...])
+    np.testing.assert_array_equal(*made)
+    assert np.isnan(made[0][:, 3:5]).all()
+    mrdist.link(f"{tmp_path}/other.zarr", {"low": addresses["low"]}, dims=("t", "y", "x"), scale=2)
+    with pytest.raises(DataError, match="was learnt from values of low of 100 to 450, but"):
+        mrdist.synthesize(f"{tmp_path}/w.zarr", f"{tmp_path}/other.zarr", out=f"{tmp_path}/x.zarr", workers=0)
+
+
+def test_sums_of_other_ranges_are_not_mixed(land, tmp_path):
+    options = {"source": "low", "target": "high", "workers": 0, "progress": False, "split": "all"}
+    url, _ = link(tmp_path, land[0], ranges={"low": (100, 450), "high": (100, 450)})
+    mrdist.accumulate(url, f"{tmp_path}/sums.zarr", **options)
+    report = mrdist.solve(f"{tmp_path}/sums.zarr", f"{tmp_path}/w.zarr", alpha=0.4, workers=0, progress=False)
+    trained = mrdist.train(url, f"{tmp_path}/t.zarr", source="low", target="high", split="all", workers=0, alpha=0.4)
+    assert report.scores == trained.scores
+    link(tmp_path, land[0], ranges={"low": (100, 451), "high": (100, 450)}, overwrite=True)
+    with pytest.raises(MrdistError, match="holds the output of another accumulation"):
+        mrdist.accumulate(url, f"{tmp_path}/sums.zarr", append=True, **options)
+    with pytest.raises(DataError, match="has pixels that are missing in every image, which a copy would fill"):
+        mrdist.rechunk(url, f"{tmp_path}/copy.zarr", workers=0)

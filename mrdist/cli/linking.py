@@ -64,6 +64,13 @@ def _numbers(text: str, option: str, *, kind: type[int] | type[float], signs: st
 )
 @click.option("--level", type=int, default=0, show_default=True, help="Of OME-Zarr images; 0 is the finest.")
 @click.option(
+    "--scale",
+    type=int,
+    default=1,
+    show_default=True,
+    help="Pixels that a value of the finest array covers, to apply what a finer target taught to sources alone.",
+)
+@click.option(
     "--range",
     "ranges",
     type=_Named(),

@@ -174,8 +174,8 @@ def synthesize_store(
     check_mapping(model, images)
     training = model.training
     images.rows((training.source,), "all")
-    lost = _lost(images, training.target)
-    units = OwnUnits.of(model.attributes.get("provenance", {}).get("units", {}).get("target"))
+    lost = _lost(images, model)
+    units = model.units_of("target")
     if images.dtype.kind != "f" and lost is None:
         units = None
     dtype = images.dtype if units is None else np.dtype(np.float32)
@@ -301,7 +301,7 @@ def _synthesize_run(task: _Run) -> tuple[npt.NDArray[np.uint32], int]:
     n_images = task.stop - task.start
     chosen = np.flatnonzero(images.present[task.start : task.stop, images.column(training.source)])
     checksum = np.zeros(n_images, dtype=np.uint32)
-    lost = _lost(images, training.target)
+    lost = _lost(images, model)
     with _told_where(task):
         codes = model.codes(images, training.source, task.start + chosen)
     for block in block_grid(images.shape, (task.rows_at_a_time, images.shape[1])):
@@ -333,9 +333,14 @@ def _synthesize_run(task: _Run) -> tuple[npt.NDArray[np.uint32], int]:
     return checksum, peak_memory()
 
 
-def _lost(images: Images, target: str) -> npt.NDArray[np.bool_] | None:
-    """Return the pixels that no image of the target has."""
-    there = images.there(target) if target in images.labels else None
+def _lost(images: Images, model: WeightsReader) -> npt.NDArray[np.bool_] | None:
+    """Return the pixels that no image of the target has; where it is not linked, those that a label had not."""
+    target = model.training.target
+    if target in images.labels:
+        there = images.there(target)
+    else:
+        frame = model.face_frame if model.n_masked else None
+        there = None if frame is None else frame.face_mask
     return None if there is None else ~there
 
 

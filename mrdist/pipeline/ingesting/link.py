@@ -19,6 +19,7 @@ from mrdist.running.driving import driving, hold
 from mrdist.running.workers import check_workers
 from mrdist.storage import (
     LinkedStore,
+    Sizes,
     StorageOptions,
     check_apart,
     check_labels,
@@ -102,6 +103,7 @@ def link(
     dims: Sequence[str] | None = None,
     select: Mapping[str, Any] | None = None,
     level: int = 0,
+    scale: int = 1,
     ranges: Mapping[str, Sequence[float]] | None = None,
     missing: str = "error",
     missing_values: Mapping[str, float] | None = None,
@@ -139,6 +141,9 @@ def link(
         channel the first index and the one after the last. A name may be ``label.dimension``, for one label.
     level
         Of OME-Zarr images; 0 is the finest.
+    scale
+        How many pixels, along rows and columns, a value of the finest array covers: to apply what was learnt from a
+        finer target to sources alone.
     ranges
         Values of a label, in its own units, that become 0 and 1. By default what the attribute ``valid_range`` says;
         else all that uint8, uint16 and bool can hold; else the least and largest value, found in one pass.
@@ -196,7 +201,9 @@ def link(
     """
     began, since = time.perf_counter(), time.time_ns()
     url = normalize_url(url)
-    addresses = _check(url, arrays, missing=missing, missing_chunks=missing_chunks, split_by=split_by, ranges=ranges)
+    addresses = _check(
+        url, arrays, missing=missing, missing_chunks=missing_chunks, split_by=split_by, ranges=ranges, scale=scale
+    )
     labels = list(addresses)
     for name, of_labels in (("ranges", ranges), ("missing_values", missing_values)):
         unknown = sorted(set(of_labels or {}) - set(labels))
@@ -218,7 +225,7 @@ def link(
         )
         for label, address in addresses.items()
     }
-    shape, chunks, factors = _common({label: sizes.shape for label, (_, sizes, _) in described.items()}, described)
+    shape, chunks, factors = _common({label: sizes for label, (_, sizes, _) in described.items()}, scale)
     links = {label: replace(one, factor=factors[label]) for label, (one, _, _) in described.items()}
     known = [label for label, (_, _, is_known) in described.items() if is_known]
     rows = rows_of(
@@ -276,6 +283,7 @@ def _check(
     missing_chunks: str,
     split_by: str | None,
     ranges: Mapping[str, Any] | None,
+    scale: int,
 ) -> dict[str, str]:
     if not arrays:
         raise ParameterError(f"arrays must be a dictionary of label to address, got {shown(arrays)}.")
@@ -294,6 +302,8 @@ def _check(
             raise ParameterError(f"the address of {label!r} must be a path or a URL, got {shown(address)}.")
         addresses[label] = normalize_url(address)
         check_apart(addresses[label], url)
+    if scale < 1:
+        raise ParameterError(f"scale must be at least 1, got {scale}.")
     if ranges is not None and not isinstance(ranges, Mapping):
         raise ParameterError(f"ranges must be a dictionary of label to two numbers, got {shown(ranges)}.")
     return addresses
@@ -327,9 +337,10 @@ def _of_label(select: Mapping[str, Any] | None, label: str, labels: Sequence[str
 
 
 def _common(
-    shapes: Mapping[str, tuple[int, int, int, int]], described: Mapping[str, Any]
+    sizes: Mapping[str, Sizes], scale: int
 ) -> tuple[tuple[int, int, int, int], tuple[int, int, int, int], dict[str, int]]:
     """Return the shape and chunks of all labels, and how many pixels a value of each covers along an axis."""
+    shapes = {label: each.shape for label, each in sizes.items()}
     first, one = next(iter(shapes.items()))
     for label, other in shapes.items():
         for axis, what in ((0, "images"), (3, "channels")):
@@ -338,7 +349,8 @@ def _common(
                     f"all labels must agree, but {first!r} has {one[axis]} {what} and {label!r} {other[axis]}; link "
                     "arrays of the same, or select from them with --select."
                 )
-    finest = max(shapes.values(), key=lambda shape: shape[1] * shape[2])
+    n_images, height, width, n_channels = max(shapes.values(), key=lambda shape: shape[1] * shape[2])
+    finest = (n_images, height * scale, width * scale, n_channels)
     factors = {}
     for label, other in shapes.items():
         factor = max(finest[1] // other[1], 1)
@@ -348,7 +360,7 @@ def _common(
                 "whole factor that is the same along rows and columns; link arrays of one grid, or of grids that nest."
             )
         factors[label] = factor
-    chunks = [sizes.chunks for _, sizes, _ in described.values()]
+    chunks = [each.chunks for each in sizes.values()]
     scaled = [(n, y * factor, x * factor, c) for (n, y, x, c), factor in zip(chunks, factors.values(), strict=True)]
     largest = tuple(min(max(lengths), size) for lengths, size in zip(zip(*scaled, strict=True), finest, strict=True))
     return finest, largest, factors

@@ -14,7 +14,7 @@ from mrdist.arguments import Address, plain_arguments, shared_arguments
 from mrdist.errors import ParameterError, StoreExistsError
 from mrdist.execution import peak_memory
 from mrdist.geometry import ReceptiveField, Shape, block_grid
-from mrdist.methods.lesson import check_choices, versions
+from mrdist.methods.lesson import check_choices, meaning_of, versions
 from mrdist.methods.masked.solving import warm_up
 from mrdist.methods.masked.sums import sum_images
 from mrdist.methods.options import choose_field
@@ -248,6 +248,7 @@ def _describe(
         height=images.shape[0],
         width=images.shape[1],
         n_channels=images.n_channels,
+        meaning=meaning_of(images, source, target) or None,
     )
 
 

@@ -25,7 +25,7 @@ from mrdist.storage.access.remote import StorageOptions, is_local, redact
 from mrdist.storage.access.urls import store_errors
 from mrdist.storage.images.links import PIXELS, Link
 
-_PIECE_BYTES = 32 << 20  # of values as they lie in the array, at a time
+_PIECE_BYTES = 8 << 20  # of values as they lie in the array, at a time
 Values = npt.NDArray[Any]
 
 

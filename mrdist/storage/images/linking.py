@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -276,7 +277,8 @@ def read_coordinate(address: str, name: str, options: StorageOptions = None) -> 
     if " since " in units:
         from xarray.coding.times import decode_cf_datetime
 
-        values = np.asarray(decode_cf_datetime(values, units, foreign.attributes.get("calendar")))
+        with suppress(ImportError, ValueError):  # a calendar that only cftime knows, if that is not installed
+            values = np.asarray(decode_cf_datetime(values, units, foreign.attributes.get("calendar")))
     return values
 
 

@@ -44,6 +44,11 @@ class OwnUnits:
         """Return it fit for JSON."""
         return {"range": [self.low, self.high], "units": self.name}
 
+    @property
+    def range(self) -> tuple[float, float]:
+        """Values of pixels that are 0 and 1."""
+        return self.low, self.high
+
     def values(self, pixels: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
         """Return pixels in these units, clipped to the range.
 

@@ -164,7 +164,7 @@ class Images:
     @cached_property
     def kept_checksum(self) -> npt.NDArray[np.uint32] | None:
         """Checksums kept by the writer of the pixels; None where it keeps none, and in copies by other tools."""
-        return self._values("checksum") if self._vouched else None
+        return self._values("checksum") if self._vouched and self._linked is None else None
 
     def _values(self, name: str) -> npt.NDArray[Any] | None:
         with store_errors(self.url):
