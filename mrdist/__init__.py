@@ -50,6 +50,7 @@ __all__ = [
     "generate",
     "info",
     "ingest",
+    "link",
     "open_images",
     "open_statistics",
     "open_weights",
@@ -67,7 +68,7 @@ __all__ = [
 ]
 
 _ROOMS = {
-    "ingesting": ("generate", "ingest", "rechunk"),
+    "ingesting": ("generate", "ingest", "link", "rechunk"),
     "training": ("accumulate", "estimate", "plan", "solve", "train"),
     "applying": ("export", "refine", "save", "synthesize"),
     "judging": ("compare", "evaluate", "sizes"),

@@ -249,12 +249,21 @@ class BlockScorer:
         Pixels of the block that count, boolean, shape of the block.
     fits
         Pixels of the block for which SSIM's whole window lies in the image, and so in these arrays.
+    there
+        Pixels of the block that the target has, all by default; both images are zero at the others.
     """
 
-    def __init__(self, inner: tuple[slice, slice], scored: npt.NDArray[np.bool_], fits: npt.NDArray[np.bool_]) -> None:
+    def __init__(
+        self,
+        inner: tuple[slice, slice],
+        scored: npt.NDArray[np.bool_],
+        fits: npt.NDArray[np.bool_],
+        there: npt.NDArray[np.bool_] | None = None,
+    ) -> None:
         self._inner = inner
-        self._masks = scored, ~scored
-        self._ssim_masks = scored & fits, ~scored & fits
+        self._scored = scored
+        self._masks = (scored, ~scored) if there is None else (scored & there, ~scored & there)
+        self._ssim_masks = self._masks[0] & fits, self._masks[1] & fits
         self._squared_error: tuple[list[float], list[float]] = ([], [])
         self._ssim: tuple[list[float], list[float]] = ([], [])
         self._n_channels = 1
@@ -276,7 +285,7 @@ class BlockScorer:
         y0, x0 = self._inner[0].start or 0, (self._inner[1].start or 0) * n_channels
         if not self._ssim[0]:
             self._n_channels = n_channels
-            self._mask = np.repeat(self._masks[0], n_channels, axis=1)
+            self._mask = np.repeat(self._scored, n_channels, axis=1)
             rows, columns = self._mask.shape
             self._first = truth[y0 : y0 + rows, x0 : x0 + columns].copy()
             self._maps = np.zeros((3, rows, columns))

@@ -10,6 +10,7 @@ systems                 a pixel's system from its sums, and its training error
 lanes_tridiagonal       inner loops of the tridiagonalisation
 tridiagonal             one factorisation for many penalties
 lanes_synthesis         weights times windows
+shares                  values of any range as fixed-point shares of it
 warping                 displacements from points of control, and images looked up where they point
 ======================  ============================================================================
 """

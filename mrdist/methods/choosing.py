@@ -28,7 +28,7 @@ def work_of(lesson: Lesson, run: RunOptions, options: Mapping[str, Any]) -> Trai
             f"method {lesson.method} does not support the colour joint; choose shared or separate, or a method of "
             f"{able}."
         )
-    return method.work(lesson, run, **options)
+    return method.work(lesson, run, **lesson.in_pixels(options))
 
 
 def choose_options(method: str, given: Mapping[str, Any]) -> dict[str, Any]:

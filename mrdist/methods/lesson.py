@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -23,6 +24,20 @@ def check_choices(color: str, split: str = "train", dtype: str = "float32") -> N
 def versions() -> dict[str, str]:
     """Return the versions of the packages that decide the bytes of an output."""
     return {name: version(name) for name in ("mrdist", "numba", "numpy", "zarr")}
+
+
+def scaled(dilation: int | Sequence[int], factor: int) -> int | list[int]:
+    """Return dilations in units that are so many times smaller."""
+    return [one * factor for one in dilation] if isinstance(dilation, list | tuple) else int(dilation) * factor  # type: ignore[arg-type]
+
+
+def meaning_of(images: Images, source: str, target: str) -> dict[str, Any]:
+    """Return what weights must tell of linked images: the units of both labels, and how many pixels no target has."""
+    linked = {"source": images.link_of(source), "target": images.link_of(target)}
+    units = {side: link.meaning.to_dict() for side, link in linked.items() if link is not None}
+    there = images.there(target)
+    masked = 0 if there is None else int((~there).sum())
+    return ({"units": units} if units else {}) | ({"masked_pixels": masked} if masked else {})
 
 
 @dataclass(frozen=True)
@@ -64,7 +79,22 @@ class Lesson:
     @property
     def provenance(self) -> dict[str, Any]:
         """Where weights learnt from it come from."""
-        return {"images": redact(self.images.url), "versions": versions()}
+        return {
+            "images": redact(self.images.url),
+            "versions": versions(),
+            **meaning_of(self.images, self.source, self.target),
+        }
+
+    def in_pixels(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the options of a method with the dilation in pixels of the store.
+
+        Of a source that is coarser than the target, taps are as far apart as the source's own values.
+        """
+        factor = self.images.pixels_per_value(self.source)
+        dilation = options.get("dilation")
+        if dilation is None or factor == 1:
+            return dict(options)
+        return {**options, "dilation": scaled(dilation, factor)}
 
     @property
     def face_frame(self) -> FaceFrame:

@@ -60,4 +60,5 @@ class View:
             return np.ones(size, dtype=np.float32)
         sums = np.empty((2, *size))
         spread(points, np.stack([self.seen, np.ones(len(points))], axis=1), radius, 1.0, sums)
-        return np.divide(sums[0], sums[1], out=np.zeros(size), where=sums[1] > 0).astype(np.float32)
+        share: npt.NDArray[np.float64] = np.divide(sums[0], sums[1], out=np.zeros(size), where=sums[1] > 0)
+        return share.astype(np.float32)

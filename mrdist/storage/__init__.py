@@ -10,6 +10,7 @@ making keeps.
 
 from mrdist.storage.access.fence import fenced_by
 from mrdist.storage.access.files import File, Source
+from mrdist.storage.access.places import read_file
 from mrdist.storage.access.urls import (
     StorageOptions,
     check_apart,
@@ -34,6 +35,16 @@ from mrdist.storage.images.check import check_images
 from mrdist.storage.images.face_frame import FaceFrame
 from mrdist.storage.images.growing import Addition, additions, begin_growth, check_growth, finish_growth, write_addition
 from mrdist.storage.images.landmarks import Landmarks, write_landmarks
+from mrdist.storage.images.linked import LinkedArray
+from mrdist.storage.images.linking import (
+    Sizes,
+    describe_array,
+    read_coordinate,
+    use_own_units,
+    without_secrets,
+    write_link,
+)
+from mrdist.storage.images.links import Link, LinkedStore, OwnUnits
 from mrdist.storage.images.reader import Images, open_images
 from mrdist.storage.images.writer import (
     check_labels,
@@ -63,9 +74,14 @@ __all__ = [
     "Images",
     "Landmarks",
     "Lease",
+    "Link",
+    "LinkedArray",
+    "LinkedStore",
     "MaskedTraining",
     "Model",
+    "OwnUnits",
     "Part",
+    "Sizes",
     "Source",
     "Staging",
     "Statistics",
@@ -84,6 +100,7 @@ __all__ = [
     "copy_alignment",
     "create_images",
     "describe",
+    "describe_array",
     "fenced_by",
     "finish_growth",
     "finish_images",
@@ -93,12 +110,16 @@ __all__ = [
     "open_statistics",
     "open_weights",
     "read_alignment",
+    "read_coordinate",
+    "read_file",
     "read_frame",
     "read_importance",
     "redact",
     "run_state",
     "statistics_output",
     "stored_bytes",
+    "use_own_units",
+    "without_secrets",
     "write_addition",
     "write_alignment",
     "write_csr",
@@ -106,5 +127,6 @@ __all__ = [
     "write_images",
     "write_importance",
     "write_landmarks",
+    "write_link",
     "write_window",
 ]

@@ -19,7 +19,7 @@ def check_mapping(model: WeightsReader, images: Images) -> None:
     Raises
     ------
     DataError
-        If they do not.
+        If they do not, or linked values mean others than those that the weights were learnt from.
     """
     training = model.training
     if (images.shape, images.n_channels) != ((training.height, training.width), training.n_channels):
@@ -28,6 +28,15 @@ def check_mapping(model: WeightsReader, images: Images) -> None:
             f"{training.n_channels} channel(s), but {redact(images.url)} has {images.shape[0]} x {images.shape[1]} and "
             f"{images.n_channels}; ingest the images at that size and colour."
         )
+    for learnt, label in ((model.units_of("source"), training.source), (model.units_of("target"), training.target)):
+        link = images.link_of(label) if label in images.labels else None
+        if learnt is not None and link is not None and link.meaning.range != learnt.range:
+            low, high = learnt.range
+            raise DataError(
+                f"{redact(model.url)} was learnt from values of {label} of {low:g} to {high:g}, but "
+                f"{redact(images.url)} has them from {link.own_range[0]:g} to {link.own_range[1]:g}; link them with "
+                f"--range {label}={low!r},{high!r}."
+            )
 
 
 def warn_of_unmoved(model: WeightsReader, images: Images, rows: npt.NDArray[np.int64]) -> int:

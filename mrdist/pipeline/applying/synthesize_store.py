@@ -28,6 +28,7 @@ from mrdist.running.driving import driving, hold, run_tasks, tracked
 from mrdist.running.workers import check_workers, output_options
 from mrdist.storage import (
     Images,
+    OwnUnits,
     StorageOptions,
     WeightsReader,
     check_apart,
@@ -36,6 +37,7 @@ from mrdist.storage import (
     finish_images,
     normalize_url,
     redact,
+    use_own_units,
     write_window,
 )
 from mrdist.synthesis import to_floats, to_pixels
@@ -60,6 +62,7 @@ class _Run:
     rows_at_a_time: int
     importance: npt.NDArray[np.float32] | None
     dials: Dials | None
+    units: OwnUnits | None = None
 
 
 @plain_arguments
@@ -94,7 +97,8 @@ def synthesize_store(
         An images store with the source label.
     url
         Where the new store goes: the same rows, with pixels of the same dtype, clipped to 0..1 and rounded. A row
-        without a source image has no image there either.
+        without a source image has no image there either. What was learnt from a linked target of other values than
+        pixels comes in its own units, NaN where no image of the target has a value.
     refine, mouth
         As in `mrdist.synthesize`.
     strength
@@ -138,7 +142,12 @@ def synthesize_store(
     check_mapping(model, images)
     training = model.training
     unmoved = warn_of_unmoved(model, images, images.rows((training.source,), "all"))
-    chunks = chunk_shape(images.n_images, images.shape, images.n_channels, images.dtype.itemsize)
+    lost = _lost(images, model)
+    units = model.units_of("target")
+    if images.dtype.kind != "f" and lost is None:
+        units = None
+    dtype = images.dtype if units is None else np.dtype(np.float32)
+    chunks = chunk_shape(images.n_images, images.shape, images.n_channels, dtype.itemsize)
     rows_at_a_time = strip_height(model, images, chunks, limit)
     importance = importance_of(weights_url, refine, weights_storage_options)
     hold(url, output_storage_options)
@@ -151,10 +160,12 @@ def synthesize_store(
         split=images.split.tolist(),
         shape=images.shape,
         n_channels=images.n_channels,
-        dtype=images.dtype,
+        dtype=dtype,
         overwrite=overwrite,
         storage_options=output_storage_options,
     )
+    if units is not None:
+        use_own_units(url, training.target, units, lost, output_storage_options)
     n_images = images.n_images
     tasks = [
         _Run(
@@ -169,6 +180,7 @@ def synthesize_store(
             rows_at_a_time,
             importance,
             model.dials,
+            units,
         )
         for start in range(0, n_images, chunks[0])
     ]
@@ -258,10 +270,13 @@ def _synthesize_run(task: _Run) -> tuple[npt.NDArray[np.uint32], int]:
     n_images = task.stop - task.start
     chosen = np.flatnonzero(images.present[task.start : task.stop, images.column(training.source)])
     checksum = np.zeros(n_images, dtype=np.uint32)
+    lost = _lost(images, model)
     with _told_where(task):
         codes = model.codes(images, training.source, task.start + chosen)
     for block in block_grid(images.shape, (task.rows_at_a_time, images.shape[1])):
-        made = np.zeros((n_images, *block.shape, images.n_channels), dtype=images.dtype)
+        made: npt.NDArray[Any] = np.zeros(
+            (n_images, *block.shape, images.n_channels), images.dtype if task.units is None else np.float32
+        )
         if len(chosen):
             weights = model.block(block)
             window = weights.window
@@ -278,11 +293,24 @@ def _synthesize_run(task: _Run) -> tuple[npt.NDArray[np.uint32], int]:
                 if task.importance is not None:
                     own = to_floats(x[:, *within], output.dtype)
                     output = blend(own, output, task.importance[block.slices])
-                made[rows] = to_pixels(output, images.dtype)
+                made[rows] = to_pixels(output, images.dtype) if task.units is None else task.units.values(output)
+        if task.units is not None and lost is not None:
+            made[:, lost[block.slices]] = np.nan
         write_window(task.url, training.target, task.start, block, made, task.storage_options)
         # an image's bytes lie row by row, so its checksum goes on where the strip above ended
-        checksum[:] = [zlib.crc32(image, int(before)) for image, before in zip(made, checksum, strict=True)]
+        checksum[:] = [zlib.crc32(image.data, int(before)) for image, before in zip(made, checksum, strict=True)]
     return checksum, peak_memory()
+
+
+def _lost(images: Images, model: WeightsReader) -> npt.NDArray[np.bool_] | None:
+    """Return the pixels that no image of the target has; where it is not linked, those that a label had not."""
+    target = model.training.target
+    if target in images.labels:
+        there = images.there(target)
+    else:
+        frame = model.face_frame if model.n_masked else None
+        there = None if frame is None else frame.face_mask
+    return None if there is None else ~there
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from math import prod
 from typing import Any
 
 from mrdist.arguments import Address, plain_arguments
-from mrdist.errors import ParameterError
+from mrdist.errors import DataError, ParameterError
 from mrdist.execution import Scheduler, open_executor, peak_memory
 from mrdist.geometry import Block, block_grid
 from mrdist.planning import DEFAULT_MEMORY, MIB
@@ -141,6 +141,11 @@ def rechunk(
     if output_storage_options is None and not is_local(url):
         output_storage_options = storage_options
     images = Images.open(images_url, storage_options)
+    if any(images.there(label) is not None for label in images.labels):
+        raise DataError(
+            f"{redact(images_url)} has pixels that are missing in every image, which a copy would fill; train from "
+            "it as it is."
+        )
     n_images, itemsize = images.n_images, images.dtype.itemsize
     new_chunks = chunk_shape(n_images, images.shape, images.n_channels, itemsize, chunks)
     tile, pixels_read = tile_shape(

@@ -150,9 +150,13 @@ class _Cell:
         face = images.face_mask[block.slices]
         self._masks = dict(zip(PARTS, (face, ~face), strict=True))
         self._face = _rows_of(face[..., None], images.n_channels)
+        there = images.there(task.target)
+        self._lost = None if there is None else ~there[self.wide.slices]
+        self._counted = True if there is None else _rows_of(there[block.slices][..., None], images.n_channels)
+        counted = np.ones(block.shape, dtype=bool) if there is None else there[block.slices]
         mappings = ("model", "identity") if task.importance is None else ("model", "identity", "refined")
         self._scorers = {
-            split: {mapping: BlockScorer(self._inner, face, fits[block.slices]) for mapping in mappings}
+            split: {mapping: BlockScorer(self._inner, face, fits[block.slices], counted) for mapping in mappings}
             for split in task.splits
         }
         self._n_images = dict.fromkeys(task.splits, 0)
@@ -189,6 +193,8 @@ class _Cell:
         split: str,
     ) -> None:
         identity = to_floats(source)
+        if self._lost is not None:  # what no image has counts for nothing
+            prediction, identity = (np.where(self._lost[..., None], 0, image) for image in (prediction, identity))
         mappings = {"model": prediction.astype(np.float64, copy=False), "identity": identity}
         if self._importance is not None:
             mappings["refined"] = blend(identity[None], prediction[None], self._importance)[0].astype(np.float64)
@@ -236,7 +242,7 @@ class _Cell:
         intercept = np.abs(self._intercept)
         for split, scorers in self._scorers.items():
             n, others = self._n_images[split], dict(self._others[split])
-            for part, mask in zip(PARTS, (self._face, ~self._face), strict=True):
+            for part, mask in zip(PARTS, (self._face & self._counted, ~self._face & self._counted), strict=True):
                 others[part, "values"] = float(n * mask.sum())
                 others[part, "intercept"] = float(n * intercept[mask].sum())
             sums = {

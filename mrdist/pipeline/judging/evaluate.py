@@ -15,6 +15,7 @@ from mrdist.execution import Scheduler
 from mrdist.morphing.dials import Dials
 from mrdist.pipeline.applying.check import check_mapping, warn_of_unmoved
 from mrdist.pipeline.applying.refine import importance_of
+from mrdist.pipeline.judging._own_units import in_own_units
 from mrdist.pipeline.judging._scores import score_splits, without_people
 from mrdist.planning import DEFAULT_MEMORY
 from mrdist.refinement import Refinement
@@ -77,10 +78,11 @@ def evaluate(
         ``model`` and ``identity``, each with mse, psnr (dB), ssim and r2, and ``intercept_share``, the mean absolute
         intercept over the sum of those of intercept and weights. Scores are means over images of predictions that
         are not clipped; 1 = white. R2 is the mean over the pixels whose target varies within the split. A score
-        that is undefined is None. Colour images have ``chroma``, the mean absolute difference in CIELAB's a and b of
-        ``model`` and ``identity`` from the target, and of the model's ``change`` from the input. With ``refine`` there
-        are a mapping ``refined``, a region ``background`` (what is not face) and ``change``, the mean absolute
-        difference of ``model`` and ``refined`` from the input. ``n_images`` and ``n_people`` count; ``difference``
+        that is undefined is None. Of a linked target there is ``rmse``, in its own ``units``. Colour images have
+        ``chroma``, the mean absolute difference in CIELAB's a and b of ``model`` and ``identity`` from the
+        target, and of the model's ``change`` from the input. With ``refine`` there are a mapping ``refined``, a region
+        ``background`` (what is not face) and ``change``, the mean absolute difference of ``model`` and ``refined``
+        from the input. ``n_images`` and ``n_people`` count; ``difference``
         holds how far the model's ``mse`` and ``ssim`` are from the identity's, ``ratio`` the model's ``mse`` over the
         identity's: the ``mean`` over people, of ratios the geometric one, with ``low`` and ``high`` of its 95%
         interval (None for a single person), see `mrdist.paired`. Of a group,
@@ -174,7 +176,7 @@ def evaluate(
         "images": redact(images_url),
         "source": training.source,
         "target": training.target,
-        "splits": {split: of_split.to_dict() for split, of_split in scores.items()},
+        "splits": {split: in_own_units(of_split.to_dict(), images, labels[1]) for split, of_split in scores.items()},
         **people,
         **({"unmoved": unmoved} if unmoved else {}),
         **({} if outside is None else {"on": {**elsewhere, "images": redact(outside.url)}}),

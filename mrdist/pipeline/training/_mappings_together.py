@@ -9,7 +9,7 @@ from typing import Any
 from mrdist.errors import MemoryLimitError
 from mrdist.execution import peak_memory
 from mrdist.geometry import Block, Shape, block_grid
-from mrdist.methods.lesson import versions
+from mrdist.methods.lesson import meaning_of, versions
 from mrdist.methods.masked.plan import workload_of
 from mrdist.methods.masked.solving import solve_block, warm_up_for
 from mrdist.methods.masked.sums import sum_mappings
@@ -182,7 +182,8 @@ class MappingsWork(Work[list[_Members], dict[str, Scores]]):
         provenance = {"images": redact(self.images.url), "versions": versions()}
         for members in output:
             for each in members.outputs.values():
-                each.finish(provenance, FaceFrame.of_images(self.images, each.training.source))
+                told = provenance | meaning_of(self.images, each.training.source, each.training.target)
+                each.finish(told, FaceFrame.of_images(self.images, each.training.source))
         scores = self.scores()
         finish_mappings(self.run.output.url, scores, provenance, self.run.output.options)
         return scores

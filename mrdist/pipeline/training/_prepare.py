@@ -131,7 +131,8 @@ def prepare_mappings(
         fixed = {name: value for name, value in chosen.items() if name in settled}
         others = {name: value for name, value in chosen.items() if name not in fixed}
         fixed |= check_fixed(**{"receptive_field": 1, "dilation": 1, **others})
-        together = MappingsWork(images, {name: describe_training(one, **fixed) for name, one in lessons.items()}, run)
+        trainings = {name: describe_training(one, **one.in_pixels(fixed)) for name, one in lessons.items()}
+        together = MappingsWork(images, trainings, run)
         together.plan(run.block)
         return PreparedMappings(images, run, chosen, together, [unit.plan for unit in together.units], left_out)
     works: dict[str, TrainingWork[Any]] = {}

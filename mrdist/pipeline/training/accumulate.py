@@ -14,7 +14,7 @@ from mrdist.arguments import Address, plain_arguments, shared_arguments
 from mrdist.errors import ParameterError, StoreExistsError
 from mrdist.execution import peak_memory
 from mrdist.geometry import ReceptiveField, Shape, block_grid
-from mrdist.methods.lesson import check_choices, versions
+from mrdist.methods.lesson import check_choices, meaning_of, versions
 from mrdist.methods.masked.solving import warm_up
 from mrdist.methods.masked.sums import sum_images
 from mrdist.methods.options import choose_field
@@ -233,6 +233,9 @@ def _describe(
         raise ParameterError("a new statistics store needs the labels source and target (--source, --target).")
     color = color or (known.color if known else "shared")
     check_choices(color, split)
+    factor = images.pixels_per_value(source)
+    if factor > 1 and not (known and dilation is None):
+        dilation = (1 if dilation is None else dilation) * factor
     field = choose_field(receptive_field, dilation, known.field if known else ReceptiveField())
     field.check_fits(images.shape)
     return Accumulation(
@@ -245,6 +248,7 @@ def _describe(
         height=images.shape[0],
         width=images.shape[1],
         n_channels=images.n_channels,
+        meaning=meaning_of(images, source, target) or None,
     )
 
 

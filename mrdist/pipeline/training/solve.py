@@ -165,7 +165,12 @@ class _Solving(Work[TrainOutput, Trained]):
     def finish(self, output: TrainOutput) -> Trained:
         """Complete the weights store."""
         images = sorted({part.images for part in self.statistics.parts})
-        provenance = {"images": ", ".join(images), "statistics": redact(self.source.url), "versions": versions()}
+        provenance = {
+            "images": ", ".join(images),
+            "statistics": redact(self.source.url),
+            "versions": versions(),
+            **(self.statistics.accumulation.meaning or {}),
+        }
         return Trained(output.finish(provenance, self.statistics.face_frame), None)
 
 

@@ -75,16 +75,18 @@ def store_errors(url: str) -> Iterator[None]:
         raise
 
 
-def _store(url: str, options: StorageOptions, *, read_only: bool) -> Store:
-    store: Store
+def plain_store(url: str, options: StorageOptions = None, *, read_only: bool = True) -> Store:
+    """Return the store at a URL as zarr reads it, with the retries of remote ones; its chunks are not checked."""
     if is_local(url):
-        store = zarr.storage.LocalStore(normalize_url(url), read_only=read_only)
-    else:
-        filesystem, path = open_filesystem(url, options, asynchronous=True)
-        if not filesystem.async_impl:
-            filesystem = AsyncFileSystemWrapper(filesystem, asynchronous=True)
-        store = PatientStore(zarr.storage.FsspecStore(filesystem, path=path, read_only=read_only))
-    store = CheckedStore(store, url, whole=read_only)
+        return zarr.storage.LocalStore(normalize_url(url), read_only=read_only)
+    filesystem, path = open_filesystem(url, options, asynchronous=True)
+    if not filesystem.async_impl:
+        filesystem = AsyncFileSystemWrapper(filesystem, asynchronous=True)
+    return PatientStore(zarr.storage.FsspecStore(filesystem, path=path, read_only=read_only))
+
+
+def _store(url: str, options: StorageOptions, *, read_only: bool) -> Store:
+    store: Store = CheckedStore(plain_store(url, options, read_only=read_only), url, whole=read_only)
     return store if read_only else fenced(store)
 
 

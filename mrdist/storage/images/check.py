@@ -15,7 +15,8 @@ from mrdist.moments import to_integers
 from mrdist.storage.access.remote import StorageOptions, normalize_url, redact
 from mrdist.storage.access.urls import check_format, open_group, store_errors
 from mrdist.storage.images.layout import layout_problems
-from mrdist.storage.images.reader import Images, crc_of_images
+from mrdist.storage.images.pixels import crc_of_images
+from mrdist.storage.images.reader import Images
 
 _SPLITS = ("train", "val", "test")
 _SHOWN = 5

@@ -10,11 +10,13 @@ import zarr
 from mrdist.errors import DataError, ParameterError
 from mrdist.moments import unit_of
 from mrdist.storage.access.remote import redact
+from mrdist.storage.images.links import LinkedStore
 
 DIMENSIONS = ("image", "y", "x", "channel")
 RESERVED = {*DIMENSIONS, "subject", "dataset", "split", "label", "present", "checksum", "face_mask", "all"}
 #: What `mrdist.storage.images.alignment` adds.
 RESERVED |= {"reference_points", "mean_face", "photograph", "photograph_size", "warp", "measure", "quality"}
+RESERVED |= {"there"}  # what links add: pixels that some image has
 RESERVED |= {"point", "xy", "node_y", "node_x", "extent", "reference_point"}
 
 #: What `mrdist.storage.images.landmarks` adds.
@@ -25,6 +27,7 @@ OPTIONAL = {
     **dict.fromkeys(("image", "subject", "dataset", "split"), ("image",)),
     **dict.fromkeys(("present", "checksum"), ("image", "label")),
     "face_mask": ("y", "x"),
+    "there": ("label", "y", "x"),
     "mean_face": ("label", "y", "x", "channel"),
     **LANDMARKS,
 }
@@ -43,6 +46,10 @@ def labels_of(group: zarr.Group, attribute: Mapping[str, Any]) -> tuple[str, ...
 def layout_problems(url: str, group: zarr.Group, attribute: Mapping[str, Any]) -> Iterator[str]:
     """Yield a sentence for each problem that keeps a group from being read as images; no pixel is read."""
     place, labels = redact(url), labels_of(group, attribute)
+    linked = LinkedStore.of(attribute, place)
+    if linked is not None:
+        yield from _coordinate_problems(place, group, labels, linked.shape)
+        return
     if not labels:
         yield (
             f"{place} has no array of images; write one with the axes {_axes(DIMENSIONS)} for each label, for "
@@ -71,7 +78,13 @@ def layout_problems(url: str, group: zarr.Group, attribute: Mapping[str, Any]) -
                 f"all labels of {place} must agree, but {first!r} has shape {images.shape} and dtype {images.dtype} "
                 f"and {label!r} {array.shape} and {array.dtype}; write the store again."
             )
-    sizes = dict(zip(DIMENSIONS, images.shape, strict=True)) | {"label": len(labels), "xy": 2}
+    yield from _coordinate_problems(place, group, labels, images.shape)
+
+
+def _coordinate_problems(
+    place: str, group: zarr.Group, labels: tuple[str, ...], shape: tuple[int, ...]
+) -> Iterator[str]:
+    sizes = dict(zip(DIMENSIONS, shape, strict=True)) | {"label": len(labels), "xy": 2}
     for name, axes in OPTIONAL.items():
         array = group.get(name)
         if name in labels or not isinstance(array, zarr.Array):

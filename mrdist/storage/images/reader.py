@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import zarr
-from zarr.core.buffer import default_buffer_prototype
 
 from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import DataError, LabelError, StoreFormatError
@@ -30,6 +28,9 @@ from mrdist.storage.access.urls import (
 )
 from mrdist.storage.images.datasets import read_dataset
 from mrdist.storage.images.layout import DIMENSIONS, OPTIONAL, labels_of, layout_problems
+from mrdist.storage.images.linked import LinkedArray
+from mrdist.storage.images.links import Link, LinkedStore
+from mrdist.storage.images.pixels import ImageReader, crc_of_images
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -60,6 +61,7 @@ class Images:
     chunks: tuple[int, int, int, int]
     _group: zarr.Group
     _vouched: bool = True
+    _linked: LinkedStore | None = None
     _sums: dict[str, npt.NDArray[np.int64]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -79,8 +81,8 @@ class Images:
             if problems:
                 more = f" {len(problems) - 1} more: mrdist check {redact(url)} lists all." if problems[1:] else ""
                 raise StoreFormatError(problems[0] + more)
-            labels = labels_of(group, attribute)
-            array = array_of(group, labels[0])
+            labels, linked = labels_of(group, attribute), LinkedStore.of(attribute, redact(url))
+            array = linked or array_of(group, labels[0])
             return cls(
                 url=url,
                 storage_options=storage_options,
@@ -92,6 +94,7 @@ class Images:
                 chunks=(array.chunks[0], array.chunks[1], array.chunks[2], array.chunks[3]),
                 _group=group,
                 _vouched=not leaves_chunks_out(attribute),
+                _linked=linked,
             )
 
     @cached_property
@@ -160,8 +163,8 @@ class Images:
 
     @cached_property
     def kept_checksum(self) -> npt.NDArray[np.uint32] | None:
-        """Checksums kept by the writer of the pixels; None in copies by other tools, whose pixels may differ."""
-        return self._values("checksum") if self._vouched else None
+        """Checksums kept by the writer of the pixels; None where it keeps none, and in copies by other tools."""
+        return self._values("checksum") if self._vouched and self._linked is None else None
 
     def _values(self, name: str) -> npt.NDArray[Any] | None:
         with store_errors(self.url):
@@ -204,6 +207,40 @@ class Images:
             )
         return np.flatnonzero(chosen)
 
+    def link_of(self, label: str) -> Link | None:
+        """Return where the pixels of a label lie and what they mean, None where the store holds them itself."""
+        return None if self._linked is None else self._linked.links[self.labels[self.column(label)]]
+
+    def pixels_per_value(self, label: str) -> int:
+        """Return how many pixels, along rows and columns, a value of a label covers: more than 1 in coarser arrays."""
+        link = self.link_of(label)
+        return 1 if link is None else link.factor
+
+    def there(self, label: str) -> npt.NDArray[np.bool_] | None:
+        """Return the pixels, shape (y, x), of which some image has a value; None where every image has all."""
+        there = self._there
+        return None if there is None else there[self.column(label)]
+
+    @cached_property
+    def _there(self) -> npt.NDArray[np.bool_] | None:
+        values = None if self._linked is None else self._values("there")
+        return None if values is None else values.astype(bool)
+
+    @cached_property
+    def _arrays(self) -> dict[str, LinkedArray]:
+        if self._linked is None:
+            return {}
+        return {
+            label: LinkedArray(
+                self._linked.links[label].seen_from(self.url),
+                self.dtype,
+                self.there(label),
+                self.present[:, column],
+                self.storage_options,
+            )
+            for column, label in enumerate(self.labels)
+        }
+
     def fingerprint(self, labels: Sequence[str], rows: npt.NDArray[np.int64]) -> str:
         """Return a hash of the pixels of these rows and labels, independent of the chunks."""
         checksum = self.checksums(labels, rows)
@@ -212,8 +249,12 @@ class Images:
     def checksums(self, labels: Sequence[str], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
         """Return the CRC-32 of the pixels of these rows and labels, shape (image, label).
 
-        If the store does not keep them, this process reads it once.
+        If the store does not keep them, this process reads it once. Of linked arrays no pixel is read: the numbers tell
+        images of other arrays apart.
         """
+        if self._linked is not None:
+            linked = [self._arrays[label].checksums(self.n_images)[rows] for label in labels]
+            return np.stack(linked, axis=1)
         if self.kept_checksum is not None:
             return self.kept_checksum[rows][:, [self.column(label) for label in labels]]
         return np.stack([self._computed(label, rows) for label in labels], axis=1).astype(np.uint32)
@@ -251,23 +292,12 @@ class Images:
 
     def reader(self) -> ImageReader:
         """Return what reads pixels."""
-        return ImageReader(self.url, self._group)
+        return ImageReader(self.url, self._group, self._arrays)
 
     def read(self, label: str, rows: Iterable[int]) -> npt.NDArray[np.generic]:
         """Return whole images of a label, shape (image, y, x, channel); errors are those of `ImageReader.read`."""
         reader, frame = self.reader(), Block(0, 0, *self.shape)
         return np.concatenate([reader.read(label, row, row + 1, frame) for row in rows])
-
-
-def crc_of_images(
-    reader: ImageReader, label: str, start: int, stop: int, shape: Shape, rows: int
-) -> npt.NDArray[np.int64]:
-    """Return the CRC-32 of whole images, read so many pixel rows at a time."""
-    sums = [0] * (stop - start)
-    for y in range(0, shape[0], rows):
-        strips = reader.read(label, start, stop, Block(y, 0, min(y + rows, shape[0]), shape[1]))
-        sums = [zlib.crc32(np.ascontiguousarray(strip).data, sum_) for strip, sum_ in zip(strips, sums, strict=True)]
-    return np.array(sums, dtype=np.int64)
 
 
 def fingerprint(
@@ -278,35 +308,6 @@ def fingerprint(
     digest.update("\n".join(image).encode())
     digest.update(np.ascontiguousarray(checksum).astype("<u4").tobytes())
     return digest.hexdigest()
-
-
-class ImageReader:
-    """Reads rectangles of pixels of a run of images."""
-
-    def __init__(self, url: str, group: zarr.Group) -> None:
-        self._url = url
-        self._group = group
-
-    def read(self, label: str, start: int, stop: int, block: Block) -> npt.NDArray[np.generic]:
-        """Return images ``start..stop-1`` in ``block``, which lies inside the image, shape (image, y, x, channel).
-
-        Raises
-        ------
-        MissingChunkError
-            If a chunk is not there.
-        StoreError
-            If a chunk cannot be read or decoded.
-        """
-        with store_errors(f"{self._url}/{label}"):
-            return np.asarray(array_of(self._group, label)[start:stop, *block.slices])
-
-    def read_into(self, out: npt.NDArray[np.generic], label: str, start: int, block: Block) -> None:
-        """Fill ``out`` with the images from ``start`` on, as `read` returns them: no page of memory is new to it."""
-        with store_errors(f"{self._url}/{label}"):
-            array_of(self._group, label).get_basic_selection(
-                (slice(start, start + len(out)), *block.slices),
-                out=default_buffer_prototype().nd_buffer.from_ndarray_like(out),  # type: ignore[arg-type]
-            )
 
 
 @plain_arguments
@@ -326,7 +327,8 @@ def open_images(url: Address, storage_options: StorageOptions = None) -> xr.Data
         One variable a label with dimensions (image, y, x, channel), as lazy Dask arrays, and in memory the coordinates
         image, subject, dataset and split, Python strings. The attribute ``mrdist`` is JSON text. ``to_zarr(URL,
         zarr_format=3)`` writes an images store again, also after ``sel`` or ``isel``; if these cut chunks, pass
-        ``align_chunks=True`` as well.
+        ``align_chunks=True`` as well. Linked arrays are in their own units, NaN where a value is missing; what is
+        written of these is no images store.
 
     Raises
     ------
@@ -337,8 +339,15 @@ def open_images(url: Address, storage_options: StorageOptions = None) -> xr.Data
     group = images._group
     dataset = read_dataset(group, images.url, {**OPTIONAL, **dict.fromkeys(images.labels, DIMENSIONS)})
     coordinates = {name: ("image", getattr(images, name).astype(object)) for name in ("image", *_COORDINATES)}
+    if images._linked is not None:
+        from mrdist.storage.images.linked_datasets import lazily
+
+        linked = images._linked
+        dataset = dataset.assign({k: lazily(array, linked.shape, linked.chunks) for k, array in images._arrays.items()})
     small = [name for name in ("present", "checksum") if name in dataset]
     dataset = dataset.assign_coords(coordinates).assign({name: dataset[name].load() for name in small})
+    if images._linked is not None:
+        return dataset.drop_attrs(deep=False)  # in units of its own, a copy is no images store
     # xarray leaves out chunks of nothing but black, so a copy must say so. JSON, since netCDF has no dictionaries.
     attribute = check_format(group, images.url) | {"labels": list(images.labels), "missing_chunks": "fill_value"}
     return dataset.assign_attrs(mrdist=json.dumps(attribute))

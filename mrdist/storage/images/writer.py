@@ -31,7 +31,7 @@ from mrdist.storage.access.urls import (
     write_strings,
 )
 from mrdist.storage.images.layout import DIMENSIONS, RESERVED, check_sizes
-from mrdist.storage.images.reader import ImageReader, crc_of_images
+from mrdist.storage.images.pixels import ImageReader, crc_of_images
 
 _MAX_CHUNK = 2 << 20  # decoded bytes: large enough for object storage, small enough for a block's memory
 _MAX_RUN = 128 << 20  # whole images that a writing task may hold to fill its chunks,

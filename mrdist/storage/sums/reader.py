@@ -7,7 +7,8 @@ beyond belongs to an unfinished addition, which readers do not see.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,8 @@ class Accumulation(MappedImages):
         Of the images.
     height, width, n_channels
         Of the images.
+    meaning
+        Of linked images, what their pixels mean and how many no target has.
     """
 
     source: str
@@ -67,6 +70,11 @@ class Accumulation(MappedImages):
     height: int
     width: int
     n_channels: int
+    meaning: Mapping[str, Any] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it fit for JSON."""
+        return {name: value for name, value in asdict(self).items() if name != "meaning" or value is not None}
 
     @property
     def field(self) -> ReceptiveField:

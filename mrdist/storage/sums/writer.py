@@ -192,7 +192,7 @@ def statistics_output(
                 return StatisticsOutput(url, group, _begin(group, accumulation, part, rows, block))
     clear_output(url, storage_options, kind="statistics", overwrite=overwrite)
     with store_errors(url):
-        group = create_group(url, storage_options, "statistics", accumulation=asdict(accumulation), parts=[])
+        group = create_group(url, storage_options, "statistics", accumulation=accumulation.to_dict(), parts=[])
         create_arrays(group, _arrays(accumulation))
         write_strings(group, "image", [], "image", _IDS_PER_CHUNK)
         return StatisticsOutput(url, group, _begin(group, accumulation, part, rows, block))

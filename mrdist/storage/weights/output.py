@@ -249,7 +249,7 @@ class WeightsOutput:
             Further attributes of the store, as ``unsolved``.
         """
         with store_errors(self._url):
-            scores = self._scores()
+            scores = self._scores(int(provenance.get("masked_pixels", 0)))
             if face_frame is not None:
                 face_frame.write(self._group)
             self._group.attrs["mrdist"] = {
@@ -263,8 +263,11 @@ class WeightsOutput:
             consolidate(self._group, self._url)
         return scores
 
-    def _scores(self) -> dict[str, float | None]:
-        """Reduce the error maps strip by strip from the top, whatever the blocks were: one sum, in little memory."""
+    def _scores(self, n_masked: int) -> dict[str, float | None]:
+        """Reduce the error maps strip by strip from the top, whatever the blocks were: one sum, in little memory.
+
+        Pixels that no target has, ``n_masked`` of them, have no errors and count for nothing.
+        """
         training = self.training
         error = explained = 0.0
         n_varying = 0
@@ -278,7 +281,7 @@ class WeightsOutput:
             error += float(sse.sum())
             explained += float((1 - sse[varies] / sst[varies]).sum())
             n_varying += int(varies.sum())
-        n_terms = training.n_images * training.height * training.width * training.n_channels
+        n_terms = training.n_images * (training.height * training.width - n_masked) * training.n_channels
         return {"mse": error / n_terms, "r2": explained / n_varying if n_varying else None}
 
     def _array(self, name: str) -> zarr.Array[Any]:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,7 @@ from mrdist.storage.access.urls import (
 from mrdist.storage.images.coordinates import describe_weights
 from mrdist.storage.images.datasets import read_dataset
 from mrdist.storage.images.face_frame import FaceFrame
+from mrdist.storage.images.links import OwnUnits
 from mrdist.storage.images.reader import Images
 from mrdist.storage.weights.cv_table import open_table
 from mrdist.storage.weights.output import DEFAULT_METHOD, Training
@@ -270,6 +271,15 @@ class WeightsReader(ABC):
     def frame(self) -> Block:
         """All output pixels."""
         return Block(0, 0, *self.training.shape)
+
+    def units_of(self, side: Literal["source", "target"]) -> OwnUnits | None:
+        """Return what 0 and 1 mean of the linked source or target that it was learnt from, None of other images."""
+        return OwnUnits.of(self.attributes.get("provenance", {}).get("units", {}).get(side))
+
+    @property
+    def n_masked(self) -> int:
+        """Pixels that no target had."""
+        return int(self.attributes.get("provenance", {}).get("masked_pixels", 0))
 
     @property
     def face_frame(self) -> FaceFrame | None:

@@ -1,0 +1,64 @@
+"""The one reader of pixels: rectangles of a run of images, from the store's own arrays or from linked ones."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+from zarr.core.buffer import default_buffer_prototype
+
+from mrdist.geometry import Block, Shape
+from mrdist.storage.access.urls import array_of, store_errors
+from mrdist.storage.images.linked import LinkedArray
+
+
+class ImageReader:
+    """Reads rectangles of pixels of a run of images."""
+
+    def __init__(self, url: str, group: zarr.Group, linked: Mapping[str, LinkedArray] | None = None) -> None:
+        self._url = url
+        self._group = group
+        self._linked = linked or {}
+
+    def read(self, label: str, start: int, stop: int, block: Block) -> npt.NDArray[np.generic]:
+        """Return images ``start..stop-1`` in ``block``, which lies inside the image, shape (image, y, x, channel).
+
+        Raises
+        ------
+        MissingChunkError
+            If a chunk is not there.
+        StoreError
+            If a chunk cannot be read or decoded.
+        """
+        if label in self._linked:
+            linked = self._linked[label]
+            pixels = np.empty((stop - start, *block.shape, linked.n_channels), dtype=linked.dtype)
+            linked.read_into(pixels, start, block)
+            return pixels
+        with store_errors(f"{self._url}/{label}"):
+            return np.asarray(array_of(self._group, label)[start:stop, *block.slices])
+
+    def read_into(self, out: npt.NDArray[np.generic], label: str, start: int, block: Block) -> None:
+        """Fill ``out`` with the images from ``start`` on, as `read` returns them: no page of memory is new to it."""
+        if label in self._linked:
+            self._linked[label].read_into(out, start, block)
+            return
+        with store_errors(f"{self._url}/{label}"):
+            array_of(self._group, label).get_basic_selection(
+                (slice(start, start + len(out)), *block.slices),
+                out=default_buffer_prototype().nd_buffer.from_ndarray_like(out),  # type: ignore[arg-type]
+            )
+
+
+def crc_of_images(
+    reader: ImageReader, label: str, start: int, stop: int, shape: Shape, rows: int
+) -> npt.NDArray[np.int64]:
+    """Return the CRC-32 of whole images, read so many pixel rows at a time."""
+    sums = [0] * (stop - start)
+    for y in range(0, shape[0], rows):
+        strips = reader.read(label, start, stop, Block(y, 0, min(y + rows, shape[0]), shape[1]))
+        sums = [zlib.crc32(np.ascontiguousarray(strip).data, sum_) for strip, sum_ in zip(strips, sums, strict=True)]
+    return np.array(sums, dtype=np.int64)
