@@ -34,12 +34,12 @@ class Sizes(click.ParamType[tuple[int, ...]]):
 
 
 class Numbers(click.ParamType[tuple[float, ...]]):
-    """Numbers separated by commas, such as ``0,0.05,0.1``: ``count`` of them or any number, whole ones if ``whole``."""
+    """Numbers separated by commas, such as ``0,0.05,0.1``: as many as ``counts`` allow or any; whole ones if ``whole``."""
 
     name = "A,B,..."
 
-    def __init__(self, count: int | None = None, *, whole: bool = False) -> None:
-        self.count = count
+    def __init__(self, *counts: int, whole: bool = False) -> None:
+        self.counts = counts
         self.kind: type[int] | type[float] = int if whole else float
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
@@ -50,8 +50,8 @@ class Numbers(click.ParamType[tuple[float, ...]]):
             numbers: tuple[float, ...] = tuple(self.kind(part) for part in value.split(","))
         except ValueError:
             numbers = ()
-        if not all(map(math.isfinite, numbers)) or len(numbers) != (self.count or max(len(numbers), 1)):
-            many = "" if self.count is None else f"{self.count} "
+        if not all(map(math.isfinite, numbers)) or len(numbers) not in (self.counts or (max(len(numbers), 1),)):
+            many = " or ".join(map(str, self.counts)) + " " if self.counts else ""
             what = "whole numbers" if self.kind is int else "numbers"
             self.fail(f"{value!r} is not {many}{what} separated by commas.", param, ctx)
         return numbers

@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 @refine_option
 @dial_options
 @click.option(
-    "--points", type=Numbers(4), metavar="X1,Y1,X2,Y2", help="Pupils of the photograph in pixels, the left one first."
+    "--points",
+    type=Numbers(4, 8),
+    metavar="X1,Y1,X2,Y2[,...]",
+    help="Pupils of the photograph in pixels, the left one first; then, if you like, the corners of the mouth.",
 )
 @click.option(
     "--faces",

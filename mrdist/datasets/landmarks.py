@@ -17,6 +17,8 @@ Points = npt.NDArray[np.float64]
 PUPILS = [0, 1]
 #: Where the reference's pupils lie, (x, y) in sides of the frame.
 FRAME_PUPILS = np.array([[0.32, 0.40], [0.68, 0.40]])
+#: Where these and the corners of the mouth lie in the frame, of people of the Face Research Lab London Set on average.
+FRAME_CORNERS = np.array([[0.32, 0.40], [0.68, 0.40], [0.36, 0.79], [0.64, 0.79]])
 #: Number of points in the template of the Face Research Lab London Set.
 N_POINTS = 189
 #: Its lips' outer and inner contours; 87 and 93 are the corners.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, get_args
@@ -15,7 +16,7 @@ from mrdist.datasets.alignment import place_frame
 from mrdist.datasets.depth import to_gray
 from mrdist.datasets.detection import N_POINTS, find_faces, is_installed, with_pupils
 from mrdist.datasets.landmark_files import read_landmarks
-from mrdist.datasets.landmarks import FRAME_PUPILS, lies_in
+from mrdist.datasets.landmarks import FRAME_CORNERS, FRAME_PUPILS, lies_in
 from mrdist.datasets.locating import locate
 from mrdist.datasets.retouching import to_luminance
 from mrdist.errors import AlignmentError, DataError, LandmarkError
@@ -24,6 +25,9 @@ from mrdist.storage import FaceFrame
 from mrdist.storage.access.files import File
 
 Points = tuple[float, float, float, float]
+#: x and y of the pupils and perhaps of the corners of the mouth, the left one of the photograph first.
+Given = Sequence[float]
+N_GIVEN = (4, 8)
 Positions = npt.NDArray[np.float64]
 How = Literal["points", "landmarks", "detection", "registration"]
 Faces = Literal["largest", "all"]
@@ -83,7 +87,7 @@ class Locator:
         self,
         file: File,
         photograph: npt.NDArray[np.uint8],
-        points: Points | None,
+        points: Given | None,
         landmarks: File | None,
         faces: Faces,
     ) -> list[Place]:
@@ -103,7 +107,7 @@ class Locator:
             )
         how: How
         if points is not None:
-            how, shape = "points", np.array(points, dtype=np.float64).reshape(2, 2)
+            how, shape = "points", np.array(points, dtype=np.float64).reshape(-1, 2)
             what = f"the points {','.join(f'{value:g}' for value in points)} lie"
         elif landmarks is not None:
             how, shape = "landmarks", read_landmarks(landmarks, lambda: size)
@@ -117,7 +121,9 @@ class Locator:
                 f"{what} at {shape[:2].tolist()}, which cannot be two pupils above a mouth in {file} of "
                 f"{size[0]} x {size[1]} pixels; give x and y of the left pupil and of the right pupil."
             )
-        return [Place(self._placed(shape), how, landmarks=shape)]
+        corners = points is not None and len(shape) == len(FRAME_CORNERS)
+        positions = place_frame(shape, FRAME_CORNERS) if corners else self._placed(shape)
+        return [Place(positions, how, landmarks=shape)]
 
     def _placed(self, shape: Positions) -> Positions:
         """Return where the nodes of the frame lie for landmarks, pupils first, as in the training."""

@@ -21,7 +21,7 @@ from mrdist.datasets.originals import Original, read_original
 from mrdist.datasets.photographs import Color, read_pixels
 from mrdist.datasets.retouching import crop_face, feathered, retouch, to_luminance
 from mrdist.datasets.suitability import measure_face, unusual
-from mrdist.pipeline.applying._locating import Faces, How, Locator, Place, Points, Positions
+from mrdist.pipeline.applying._locating import Faces, Given, How, Locator, Place, Points, Positions
 from mrdist.pipeline.applying._morphing import is_detected, mean_points, moved, moved_as_the_mean, points_of
 from mrdist.refinement import blend
 from mrdist.storage import FaceFrame, Model
@@ -160,7 +160,7 @@ class Retoucher:
         self,
         file: File,
         *,
-        points: Points | None = None,
+        points: Given | None = None,
         landmarks: File | None = None,
         faces: Faces = "largest",
     ) -> Prepared:
@@ -171,7 +171,8 @@ class Retoucher:
         file
             A photograph.
         points
-            x and y of the pupil on its left and of the one on its right, in pixels from its upper left corner.
+            x and y of the pupil on its left and of the one on its right, in pixels from its upper left corner, perhaps
+            followed by those of the corners of the mouth.
         landmarks
             Its landmark file, used if there are no points.
         faces

@@ -20,7 +20,7 @@ from mrdist.execution import Scheduler, progress_bar
 from mrdist.methods.dials import DIALS, of_photographs
 from mrdist.morphing.dials import Dials
 from mrdist.pipeline.applying._contact_sheet import CONTACT_SHEET, before_after, contact_sheet_of
-from mrdist.pipeline.applying._locating import FACES, Faces, Points
+from mrdist.pipeline.applying._locating import FACES, N_GIVEN, Faces, Given
 from mrdist.pipeline.applying._photographs import Retoucher
 from mrdist.pipeline.applying.refine import importance_of
 from mrdist.pipeline.applying.reports import GroupSynthesisReport, StoreSynthesisReport, SynthesisReport
@@ -44,7 +44,7 @@ def synthesize(
     refine: bool | Refinement = False,
     strength: float | Literal["own"] | None = None,
     mouth: str | None = None,
-    points: Points | None = None,
+    points: Given | None = None,
     faces: Faces | None = None,
     landmark_model: Address | None = None,
     contact_sheet: bool = False,
@@ -83,7 +83,8 @@ def synthesize(
         Of a mapping trained by ``morph``: from 0, which gives the photograph, over 1, the default, to 1.5; and
         ``"open"``, ``"closed"`` or ``"auto"``, open where a third of the training targets were.
     points
-        Of one photograph: x and y of the pupil on its left and of the one on its right, in pixels.
+        Of one photograph: x and y of the pupil on its left and of the one on its right, in pixels, perhaps followed by
+        those of the corners of the mouth, which place animals and drawings.
     faces
         ``"largest"``, the default, changes the largest face that is found in a photograph, ``"all"`` every one, which
         needs the extra ``landmarks``.
@@ -125,6 +126,10 @@ def synthesize(
     """
     if faces is not None and faces not in FACES:
         raise ParameterError(f"faces must be one of {', '.join(FACES)}, got {faces!r}.")
+    if points is not None and len(points) not in N_GIVEN:
+        raise ParameterError(
+            f"points must be 4 numbers, x and y of both pupils, or 8, with the corners of the mouth, got {len(points)}."
+        )
     weights_url, out = fspath(weights_url), fspath(out)
     places = [fspath(each) for each in ([inputs] if isinstance(inputs, str | PathLike) else inputs)]
     if weights_storage_options is None:
@@ -178,7 +183,7 @@ def _apply(
     refine: bool | Refinement,
     strength: float | Literal["own"] | None,
     mouth: str | None,
-    points: Points | None,
+    points: Given | None,
     faces: Faces | None,
     landmark_model: Address | None,
     contact_sheet: bool,
@@ -263,7 +268,7 @@ def _synthesize_photographs(
     out: str,
     *,
     importance: npt.NDArray[np.float32] | None,
-    points: Points | None,
+    points: Given | None,
     faces: Faces,
     contact_sheet: bool,
     strict: bool,

@@ -15,7 +15,7 @@ from mrdist.errors import DataError, MemoryLimitError, ParameterError
 from mrdist.geometry import ReceptiveField
 from mrdist.methods.dials import OWN
 from mrdist.morphing.dials import Dials
-from mrdist.pipeline.applying._locating import Faces, Points
+from mrdist.pipeline.applying._locating import Faces, Given
 from mrdist.pipeline.applying._photographs import FAST, Prepared, Retouched, Retoucher, to_png
 from mrdist.pipeline.applying.refine import norms_of
 from mrdist.refinement import Refinement
@@ -90,7 +90,7 @@ class OpenedMapping:
         return isinstance(self.model, MaskedWeights)
 
     def prepare(
-        self, content: bytes, name: str = "photograph", *, points: Points | None = None, faces: Faces = "largest"
+        self, content: bytes, name: str = "photograph", *, points: Given | None = None, faces: Faces = "largest"
     ) -> Prepared:
         """Read a photograph and find its faces, to `change` them in one way after the other.
 
@@ -164,7 +164,7 @@ class OpenedMapping:
         content: bytes,
         name: str = "photograph",
         *,
-        points: Points | None = None,
+        points: Given | None = None,
         faces: Faces = "largest",
         refine: bool | Refinement = False,
         strength: float = 1.0,

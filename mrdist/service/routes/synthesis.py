@@ -39,7 +39,10 @@ class Synthesis(Refining):
     refine: Annotated[bool, Field(description="Change the photograph only where the model matters.")] = False
     points: Annotated[
         str | None,
-        Field(pattern=rf"^{_NUMBER}(,{_NUMBER}){{3}}$", description="x and y of the pupils: left one, right one."),
+        Field(
+            pattern=rf"^{_NUMBER}(,{_NUMBER}){{3}}((,{_NUMBER}){{4}})?$",
+            description="x and y of the pupils: left one, right one; then, perhaps, of the corners of the mouth.",
+        ),
     ] = None
     faces: Annotated[
         Literal["largest", "all"], Field(description="Which faces change; all needs a detector of faces.")
