@@ -34,7 +34,7 @@ class Sizes(click.ParamType[tuple[int, ...]]):
 
 
 class Numbers(click.ParamType[tuple[float, ...]]):
-    """Numbers separated by commas, such as ``0,0.05,0.1``: as many as ``counts`` allow or any; whole ones if ``whole``."""
+    """Numbers separated by commas, ``0,0.05,0.1``: as many as one of ``counts``, or any; whole ones if ``whole``."""
 
     name = "A,B,..."
 
