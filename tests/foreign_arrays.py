@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
+import tensorstore as ts
 import xarray as xr
 import zarr
 from numcodecs import LZ4, Blosc, GZip
@@ -66,7 +66,6 @@ def ome(folder, pixels, version):
 
 def tensorstore(folder, pixels, driver, metadata):
     """tensorstore, with the metadata it is given."""
-    ts = pytest.importorskip("tensorstore")
     store = ts.open(
         {"driver": driver, "kvstore": {"driver": "file", "path": f"{folder}/ts/a/"}, "metadata": metadata},
         create=True,
