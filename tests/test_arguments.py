@@ -94,6 +94,18 @@ CALLS = {
         out / "g", images=np.int64(1), size=np.int64(32), labels=pd.Index(LABELS), **HERE
     ),
     "info": lambda s, _: mrdist.info(s / "weights.zarr"),
+    "link": lambda s, out: mrdist.link(
+        out / "l",
+        {label: s / "images.zarr" / label for label in PAIR.values()},
+        dims=np.array(["image", "y", "x", "channel"]),
+        select={"image": (np.int64(0), np.int64(8)), "channel": np.int64(1)},
+        scale=np.int64(1),
+        ranges={"neutral": np.array([0, 255]), "happy": pd.Series([0, 255])},
+        missing_values={"happy": np.float32(7.5)},
+        split=np.array(["train", "test"] * 4),
+        seed=np.int64(1),
+        **HERE,
+    ).to_dict(),
     "open_images": lambda s, _: mrdist.open_images(s / "images.zarr").attrs,
     "open_statistics": lambda s, _: mrdist.open_statistics(s / "sums.zarr").attrs,
     "open_weights": lambda s, _: dict(mrdist.open_weights(s / "weights.zarr").attributes),
@@ -201,6 +213,10 @@ FUNCTIONS = {
 }
 
 
+def _names(name):
+    return set(inspect.signature(FUNCTIONS[name]).parameters)
+
+
 def _copy(store, place):
     import shutil
 
@@ -237,6 +253,12 @@ def test_paths_numbers_and_arrays_are_taken(name, stores, tmp_path):
     json.dumps(CALLS[name](stores, tmp_path))
     for store in tmp_path.rglob("zarr.json"):
         json.loads(store.read_text())
+
+
+@pytest.mark.parametrize("name", [name for name in FUNCTIONS if "scheduler" in _names(name)])
+def test_a_scheduler_alone_is_enough(name):
+    """A default of workers other than None would be refused beside it."""
+    assert inspect.signature(FUNCTIONS[name]).parameters["workers"].default is None
 
 
 def test_arguments_of_numpy_make_the_same_store(stores, tmp_path):

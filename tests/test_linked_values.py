@@ -163,6 +163,24 @@ def test_a_finer_target_sees_the_source_pixels_around_it(tmp_path):
         np.testing.assert_allclose(weights["intercept"][phase_y::4, phase_x::4], intercept, atol=1e-9)
 
 
+def test_land_of_a_coarser_source_is_outside(tmp_path):
+    land = np.zeros((6, 7), dtype=bool)
+    land[:2, 3:] = land[5, 0] = True
+    low, high = field(1, (N, 6, 7)), field(2, (N, 24, 28))
+    low[:, land] = np.nan
+    high[:, land.repeat(4, axis=0).repeat(4, axis=1)] = np.nan
+    high[:, 10:13, 5] = np.nan
+    addresses = climate(tmp_path, low=(low, {"chunks": (7, 3, 5)}), high=(high, {"chunks": (24, 10, 9)}))
+    url, report = link(tmp_path, addresses, ranges={"low": (100, 450), "high": (100, 450)})
+    assert report.masked == {"low": 16 * land.sum(), "high": 16 * land.sum() + 3}
+    weights = weights_of(url, f"{tmp_path}/w.zarr", dtype="float64", alpha=0.1, block=(8, 28))
+    for phase_y, phase_x in ((0, 0), (2, 1), (3, 2)):
+        part = high[:, phase_y::4, phase_x::4]
+        coef, intercept = naive(rounded(low, 100, 450), rounded(part, 100, 450), 0.1)
+        np.testing.assert_allclose(weights["coef"][:, phase_y::4, phase_x::4], coef, atol=1e-9)
+        np.testing.assert_allclose(weights["intercept"][phase_y::4, phase_x::4], intercept, atol=1e-9)
+
+
 def test_years_stay_together(tmp_path):
     addresses = climate(tmp_path, low=(field(1), {}), high=(field(2), {}))
     url, _ = link(tmp_path, addresses, split_by="year")

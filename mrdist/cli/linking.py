@@ -122,8 +122,6 @@ def link(
     """Make an images store at URL of arrays where they lie; it holds no pixels."""
     from mrdist.pipeline.ingesting.link import link
 
-    if options["workers"] is None and options["scheduler"] is None:
-        options["workers"] = 0
     chosen = {}
     for name, text in _once(select, "--select").items():
         indexes = _numbers(text, "--select", kind=int, signs=":")

@@ -159,16 +159,12 @@ def mask(out: str, as_json: bool, **options: Any) -> None:
 @cluster_options
 @out_option
 @json_option
-def learning_curve(
-    images: str, out: str, workers: int | None, scheduler: str | None, as_json: bool, **options: Any
-) -> None:
+def learning_curve(images: str, out: str, as_json: bool, **options: Any) -> None:
     """Draw the error of masked regression on people of IMAGES against the number of training pairs."""
     from mrdist.pipeline.showing.plot import plot_learning_curve
 
     options["pairs"] = options["pairs"] or ()
-    if workers is None and scheduler is None:
-        workers = 0
-    scores = plot_learning_curve(images, out, workers=workers, scheduler=scheduler, **options)
+    scores = plot_learning_curve(images, out, **options)
     if as_json:
         print_json({**scores, "picture": out})
         return

@@ -189,7 +189,7 @@ def _apply(
     contact_sheet: bool,
     strict: bool,
     workers: int | None,
-    scheduler: str | None,
+    scheduler: Scheduler | None,
     max_memory: str | int | None,
     overwrite: bool,
     progress: bool | None,

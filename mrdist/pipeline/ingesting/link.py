@@ -11,6 +11,7 @@ import numpy as np
 
 from mrdist.arguments import Address, plain_arguments, shown
 from mrdist.errors import DataError, ParameterError
+from mrdist.execution import Scheduler
 from mrdist.moments import FIXED_POINT
 from mrdist.pipeline.ingesting._link_rows import PERIODS, SPLITS, Column, rows_of
 from mrdist.pipeline.ingesting._measuring import check_range, find_missing, measure_arrays, measured_range
@@ -113,8 +114,8 @@ def link(
     split: Column | None = None,
     split_by: str | None = None,
     seed: int = 0,
-    workers: int | None = 0,
-    scheduler: str | None = None,
+    workers: int | None = None,
+    scheduler: Scheduler | None = None,
     overwrite: bool = False,
     progress: bool | None = None,
     storage_options: StorageOptions = None,
@@ -209,6 +210,8 @@ def link(
         unknown = sorted(set(of_labels or {}) - set(labels))
         if unknown:
             raise ParameterError(f"{name} names {unknown[0]!r}, which is no label; there are {', '.join(labels)}.")
+    if workers is None and scheduler is None:
+        workers = 0
     limit, _ = check_workers(workers, scheduler, url, *addresses.values(), max_memory=DEFAULT_MEMORY)
     check_output(url, storage_options, kind="images", overwrite=overwrite)
     described = {

@@ -54,7 +54,7 @@ def learning_curve(
     pool: int = 0,
     split: str = "test",
     seed: int = 0,
-    workers: int | None = 0,
+    workers: int | None = None,
     scheduler: Scheduler | None = None,
     progress: bool | None = None,
     storage_options: StorageOptions = None,
@@ -93,6 +93,8 @@ def learning_curve(
         If there are no pairs to train on or to score, or no such label.
     """
     images_url = fspath(images_url)
+    if workers is None and scheduler is None:
+        workers = 0
     check_workers(workers, scheduler, images_url)
     images = Images.open(images_url, storage_options)
     rows, tested = (images.rows((source, target), each) for each in ("train", split))

@@ -235,18 +235,19 @@ class LinkedArray:
         return bool(to_shares(numbers.reshape(*out.shape[:2], -1), low, high - low, FIXED_POINT, rows))
 
     def _check_missing(self, missing: npt.NDArray[np.bool_], image: int, block: Block) -> None:
-        """Refuse an image that misses a pixel which others have."""
+        """Refuse an image that misses a value which others have; ``block`` is in values of the array."""
         if self.present is not None and not self.present[image]:
             return
         lost = missing.any(axis=2)
         if self.there is not None:
-            lost &= self.there[block.slices]
+            factor = self.link.factor  # of the pixels of the store that a value covers, all are there or none
+            lost &= self.there[::factor, ::factor][block.slices]
         if lost.any():
             y, x = np.argwhere(lost)[0] + (block.y0, block.x0)
             raise DataError(
                 f"{redact(self.link.address)} misses {int(lost.sum())} values in image {image} (the first at y = {y}, "
                 f"x = {x}) {'' if self.there is None else 'that other images have, '}but images must be whole; "
-                + ("link it with --missing mask, " if self.there is None else "leave out these images, ")
+                + ("link it without --missing none, " if self.there is None else "leave out these images, ")
                 + "or fill them."
             )
 
