@@ -47,6 +47,8 @@ def plain(value: Any) -> Any:
         return os.fspath(value)
     if type(value) in (list, tuple):
         return type(value)(map(plain, value))
+    if type(value) is dict:
+        return {plain(key): plain(each) for key, each in value.items()}
     if isinstance(value, np.ndarray) or (hasattr(value, "__array__") and hasattr(value, "dtype")):
         values = np.asarray(value).tolist()
         return plain(tuple(values)) if isinstance(values, list) else values

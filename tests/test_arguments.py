@@ -110,6 +110,13 @@ CALLS = {
             **PAIR,
         ).n_blocks
     ),
+    "link": lambda s, out: mrdist.link(
+        out / "l",
+        {np.str_("low"): s / "images.zarr" / "neutral", "high": s / "images.zarr" / "happy"},
+        ranges={"low": np.array([0, 255])},
+        scale=np.int64(1),
+        **HERE,
+    ).to_dict(),
     "rechunk": lambda s, out: mrdist.rechunk(
         s / "images.zarr", out / "r", chunks=np.array([4, 32, 32]), **HERE
     ).to_dict(),

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mrdist.errors import DataError
-from mrdist.execution import open_executor
+from mrdist.execution import Scheduler, open_executor
 from mrdist.geometry import Block, block_grid
 from mrdist.moments import FIXED_POINT
 from mrdist.running.driving import run_tasks, tracked
@@ -55,7 +55,7 @@ def measure_arrays(
     options: StorageOptions,
     *,
     workers: int | None,
-    scheduler: str | None,
+    scheduler: Scheduler | None,
     max_memory: int,
     progress: bool | None,
 ) -> dict[str, Measured]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from mrdist.arguments import Address, plain_arguments, shown
 from mrdist.errors import DataError, ParameterError
+from mrdist.execution import Scheduler
 from mrdist.moments import FIXED_POINT
 from mrdist.pipeline.ingesting._link_rows import PERIODS, SPLITS, Column, rows_of
 from mrdist.pipeline.ingesting._measuring import check_range, find_missing, measure_arrays, measured_range
@@ -114,7 +115,7 @@ def link(
     split_by: str | None = None,
     seed: int = 0,
     workers: int | None = 0,
-    scheduler: str | None = None,
+    scheduler: Scheduler | None = None,
     overwrite: bool = False,
     progress: bool | None = None,
     storage_options: StorageOptions = None,
