@@ -235,8 +235,10 @@ def take(tmp_path, reference) -> Take:
     return Take("1", paths, {"neutral": write_tem(tmp_path / "1_03.tem", landmarks)})
 
 
-@pytest.mark.parametrize("method", [method for method in ALIGNERS if method != "features"])
-@pytest.mark.parametrize(("size", "color"), [(96, "gray"), (260, "rgb")])
+@pytest.mark.parametrize(
+    ("method", "size", "color"),
+    [*((method, 96, "gray") for method in ALIGNERS if method != "features"), ("tps", 260, "rgb")],
+)
 def test_alignment_undoes_a_known_similarity(take, reference, method, size, color):
     aligned = align_take(take, reference, size=size, color=color, method=method)
     neutral, smiling = (aligned.images[label].astype(float) for label in ("neutral", "smiling"))

@@ -74,8 +74,7 @@ def test_mean(stores, tmp_path, color):
         model.to_scipy()
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize(("method", "workers"), [*((method, "0") for method in METHODS), ("mr", "2"), ("morph", "2")])
 def test_evaluate(stores, method, workers):
     scores = commands.report("evaluate", stores.weights[method], stores.images, "--split=test", "--workers", workers)
     prediction = commands.applied(stores.weights[method], stores.images, "neutral")[stores.is_test]

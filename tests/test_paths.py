@@ -130,7 +130,7 @@ def test_a_constant_target_deviates_by_exactly_nothing(kind, draw_images, statis
 
 
 @pytest.mark.parametrize("penalize_intercept", [True, False])
-@pytest.mark.parametrize("color", ["shared", "separate", "joint"])
+@pytest.mark.parametrize("color", ["shared", "joint"])
 @pytest.mark.parametrize("kind", ["random", "bright", "smooth"])
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: f"r{field.size}d{field.dilation}")
 def test_validation_errors_are_those_of_a_refit(field, kind, color, penalize_intercept, draw_images, statistics_of):

@@ -224,7 +224,7 @@ def errors_of(train, name, candidates):
     return found / (np.bincount(fold) * n_targets)
 
 
-@pytest.mark.parametrize("name", SEARCHES)
+@pytest.mark.parametrize("name", ["l1", pytest.param("l0", marks=pytest.mark.long), "l0-window"])
 def test_cross_validation(stores, crops, tmp_path, name):
     """The table holds the errors of explicit refits, on 256 pixels at most; the weights are those of the choice."""
     (options, candidates), url = SEARCHES[name], tmp_path / "w.zarr"

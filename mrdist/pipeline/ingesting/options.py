@@ -49,7 +49,7 @@ class Sides(Domain):
     """
 
     kind: ClassVar[Kind] = "pair"
-    what: ClassVar[str] = "a side, or a height and a width, separated by a comma,"
+    what: ClassVar[str] = "a side, or a height and a width separated by a comma"
 
     def check(self, name: str, value: Any) -> Any:  # noqa: ARG002 (whose sentence names it)
         """Return them; see `mrdist.methods.domains.Domain.check`."""

@@ -104,7 +104,7 @@ def score_block(task: ScoringTask, codes: Codes | None) -> dict[tuple[str, Block
             check_values(pixels, f"images {label} of {redact(task.images_url)}")
         at_once = len(x) if whole is None else SCORED_BATCH
         for first in range(0, len(x), at_once):
-            part = slice(first, first + at_once)
+            part = slice(first, min(first + at_once, len(x)))
             batch, truth, who = x[part], target[part], splits[done:][part]
             code = None if codes is None else codes[done:][part]
             made = None if whole is None else whole.predict(batch, code)

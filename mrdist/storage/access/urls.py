@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -371,9 +372,13 @@ class _HeldRoot(zarr.storage.WrapperStore[Store]):
         await super().set("zarr.json", self._root)
 
 
+#: Filters of warnings belong to the process: runs in threads would put back each other's.
+_FILTERING = Lock()
+
+
 def consolidate(group: zarr.Group, url: str) -> None:
     """Consolidate the metadata, so that a store opens with one read; remove what killed writers left."""
     remove_partial_files(url)
-    with warnings.catch_warnings():
+    with _FILTERING, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Consolidated metadata", category=zarr.errors.ZarrUserWarning)
         zarr.consolidate_metadata(group.store)
