@@ -245,8 +245,15 @@ def large(tmp_path_factory):
     return found
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", TRAININGS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            name, marks=pytest.mark.slow if name in ("mr", "mr cv", "morph", "l1", "l2 separate") else pytest.mark.long
+        )
+        for name in TRAININGS
+    ],
+)
 def test_the_planned_memory_is_enough_and_not_much_more(large, tmp_path, name, capsys):
     method = name.split()[0]
     options = {**LABELS, **_MEASURED, "method": method, **TRAININGS[name], **_MANY.get(name, {})}
