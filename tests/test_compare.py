@@ -206,7 +206,7 @@ def test_every_method_can_be_compared_and_reported(tmp_path):
     found = mrdist.compare(
         url, source="neutral", target="happy", methods=methods, out=str(out), workers=0, progress=False
     )
-    assert [row["method"] for row in found["methods"]] == methods
+    assert list(dict.fromkeys(row["method"] for row in found["methods"])) == methods  # those with a dial have two rows
     ratio = {row["method"]: row["relative_mse"] for row in found["methods"]}
     assert ratio["mr"] < 1 == ratio["identity"] < ratio["mean"]
     alphas = {row["method"]: row["alpha"] for row in found["methods"]}
