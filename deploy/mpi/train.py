@@ -38,9 +38,8 @@ def main() -> None:
     # Returns in the second process alone; the others serve until it ends.
     initialize(interface=options.interface, nthreads=1, memory_limit=options.max_memory, dashboard=False)
     with Client() as client:
-        client.wait_for_workers(
-            MPI.COMM_WORLD.Get_size() - 2
-        )  # the training is cut into blocks for those that are here
+        # The training is cut into blocks for those that are here.
+        client.wait_for_workers(MPI.COMM_WORLD.Get_size() - 2)
         report = mrdist.train(
             options.images,
             options.weights,

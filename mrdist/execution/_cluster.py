@@ -146,15 +146,17 @@ def _slot_left(contact: Contact) -> Iterator[None]:
     from distributed import get_worker, rejoin, secede
     from distributed.threadpoolexecutor import thread_state
 
-    with suppress(ValueError):  # no task
-        if getattr(thread_state, "proceed", False) and get_worker().scheduler.address == contact.address:
-            secede()
-            try:
-                yield
-            finally:
-                rejoin()
-            return
-    yield
+    inside = False
+    with suppress(ValueError):  # no worker
+        inside = getattr(thread_state, "proceed", False) and get_worker().scheduler.address == contact.address
+    if not inside:
+        yield
+        return
+    secede()
+    try:
+        yield
+    finally:
+        rejoin()
 
 
 @contextmanager
