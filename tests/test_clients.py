@@ -21,7 +21,7 @@ from distributed.security import Security
 
 import mrdist
 from mrdist.errors import ExecutionError, ParameterError
-from mrdist.execution import _scheduler
+from mrdist.execution import _scheduler, open_executor
 from mrdist.methods.registry import METHODS
 
 LABELS = {"source": "neutral", "target": "happy"}
@@ -229,6 +229,21 @@ def test_inside_a_task_of_the_only_thread(stores, tmp_path, wrapped):
         commands.assert_equal_bytes(weights, stores.weights)
         assert client.submit(abs, -1).result(commands.SECONDS) == 1
         assert len(cluster.workers[0].executors["default"]._threads) == 1  # the slot is given back
+
+
+def failing():
+    """Fail while the slot of the task is left."""
+    with open_executor(n_tasks=2, max_memory=10**9):
+        raise ValueError("told")
+
+
+def test_what_goes_wrong_inside_a_task_is_told(cluster):
+    with (
+        Client(cluster, set_as_default=False) as client,
+        no_client_left(),
+        pytest.raises(ValueError, match="told"),
+    ):
+        client.submit(failing).result(commands.SECONDS)
 
 
 async def coroutine(images, weights):
