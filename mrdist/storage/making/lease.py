@@ -120,6 +120,7 @@ class Fence:
         looked = time.monotonic()
         record = read_record(run_url(self.url), self.options)
         if record is None or record.get("token") != self.token:
+            _last_seen = "", 0.0  # whoever knows of the loss does not write on what was seen before it
             raise _lost(self.url, record)
         _last_seen = self.token, looked
 
@@ -216,11 +217,12 @@ class Lease:
 
     def _is_ours(self) -> bool:
         """Whether the output is still this run's; notes it if not."""
-        record = read_record(run_url(self.fence.url), self.fence.options)
-        if record is not None and record.get("token") == self.fence.token:
-            return True
-        self._lost = _lost(self.fence.url, record)
-        return False
+        try:
+            self.fence.check()
+        except StoreBusyError as error:
+            self._lost = error
+            return False
+        return True
 
     def _write(self, **last: Any) -> bool:
         if not self._is_ours():
