@@ -17,12 +17,14 @@ from mrdist.execution import peak_memory
 from mrdist.geometry import Block, Shape
 from mrdist.methods.lesson import Lesson
 from mrdist.methods.masked.phases import masked_work
+from mrdist.methods.masked.solving import warm_up_lent
 from mrdist.methods.training import Trained, TrainingWork
 from mrdist.moments import unit_of
 from mrdist.morphing.landmark_sums import ShapeSums, is_open
 from mrdist.morphing.morph import canonical_warps
-from mrdist.morphing.mouths import MouthRegion, MouthSums, light_of
+from mrdist.morphing.mouths import MouthRegion, MouthSums, detail, light_of
 from mrdist.morphing.shapes import Shapes
+from mrdist.morphing.warps import Controls, Window, soft_polygon
 from mrdist.planning import BASE_MEMORY, Cut, Plan
 from mrdist.running.phases import Phase
 from mrdist.running.tasks import Place, RunOptions, Task
@@ -103,10 +105,9 @@ class MorphWork(TrainingWork[TrainOutput | SearchOutput]):
         return output
 
     @property
-    def prepare(self) -> Callable[[], None] | None:
+    def prepare(self) -> Callable[[], None]:
         """What compiles the kernels."""
-        prepare: Callable[[], None] | None = self._regression.prepare
-        return prepare
+        return _warm_up
 
     def phases(self, output: TrainOutput | SearchOutput, cut: Cut) -> Iterator[Phase]:
         """Yield the warping of the pairs, which begins with their shapes, and what the regression on them does."""
@@ -147,6 +148,17 @@ class MorphWork(TrainingWork[TrainOutput | SearchOutput]):
             part = slice(start, start + _SLAB)
             sums = sums.update(source[part], target[part], lips)
         return Shapes.fit(sums, self.training.shape, lips)
+
+
+def _warm_up() -> None:
+    """Compile the kernels once and leave them on disk: a worker that compiles holds 100 MiB more."""
+    warm_up_lent()
+    window = Window(0, 0, 2, 2)
+    warp = Controls(np.zeros((1, 2)), radius=1).warp(np.zeros((1, 2)), window, step=1)
+    made = warp.apply(np.zeros((2, 2, 1), dtype=np.uint8)).reshape(-1)
+    to_integers(made, 1.0, 1, np.empty(4, dtype=np.uint8))
+    soft_polygon(np.zeros((3, 2)), (1, 1), 1.0)
+    detail(np.zeros((1, 1, 1), dtype=np.int64), 1)
 
 
 def _landmarks(lesson: Lesson) -> tuple[Points, Points]:
