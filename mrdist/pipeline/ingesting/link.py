@@ -81,6 +81,7 @@ class LinkReport:
                 "factor": link.factor,
                 "present": self.present[label],
                 "masked_pixels": self.masked[label],
+                "changes_seen": "of chunks" if is_local(link.address) or link.listing else "of metadata",
             }
         return {
             "url": redact(self.url),

@@ -21,6 +21,7 @@ from mrdist.errors import DataError, StoreError
 from mrdist.geometry import Block
 from mrdist.moments import FIXED_POINT, unit_of
 from mrdist.storage.access.foreign import ForeignArray, open_foreign
+from mrdist.storage.access.listings import check_chunks
 from mrdist.storage.access.remote import StorageOptions, is_local, redact
 from mrdist.storage.access.urls import store_errors
 from mrdist.storage.images.links import PIXELS, Link
@@ -67,17 +68,27 @@ class LinkedArray:
         Raises
         ------
         StoreError
-            If its metadata are not those that were linked.
+            If its metadata are not those that were linked, or an object store lists other chunks.
         """
         link = self.link
-        given: dict[str, Any] = {**link.options, **({} if is_local(link.address) else self._options or {})}
-        foreign = open_foreign(link.address, given, fill=link.fill, since=link.since)
+        foreign = open_foreign(link.address, self._given, fill=link.fill, since=link.since)
         if link.fingerprint and foreign.fingerprint != link.fingerprint:
             raise StoreError(
                 f"the array {redact(link.address)} has changed since it was linked: its shape, type, chunks or "
                 "attributes are others; link it again."
             )
+        self._check_chunks()
         return foreign
+
+    @property
+    def _given(self) -> dict[str, Any]:
+        """Options of the filesystem."""
+        return {**self.link.options, **({} if is_local(self.link.address) else self._options or {})}
+
+    def _check_chunks(self, *, again: bool = False) -> None:
+        link = self.link
+        if link.listing:
+            check_chunks(link.address, self._given, link.listing, link.newest, again=again)
 
     def values(self, start: int, stop: int, block: Block) -> Values:
         """Return values as they lie in the array, in this machine's byte order, shape (image, y, x, channel).
@@ -266,7 +277,14 @@ class LinkedArray:
         )
 
     def checksums(self, n_images: int) -> npt.NDArray[np.uint32]:
-        """Return a number for each image that tells it from others of other arrays; no pixel is read."""
+        """Return a number for each image that tells it from others of other arrays; no pixel is read.
+
+        Raises
+        ------
+        StoreError
+            If an object store lists other chunks than when the array was linked.
+        """
+        self._check_chunks(again=True)
         mark = f"{self.link.address} {self.link.fingerprint} {self.link.range} {self.link.select} {self.link.since}"
         before = zlib.crc32(mark.encode())
         return np.array([zlib.crc32(str(image).encode(), before) for image in range(n_images)], dtype=np.uint32)

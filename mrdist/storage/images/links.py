@@ -96,6 +96,9 @@ class Link:
         How many pixels of the store a value covers, along rows and columns.
     fingerprint, since
         Of the array's metadata, and the time in nanoseconds, when it was linked.
+    listing, newest
+        Hash of what an object store told of the array's chunks then, and when the youngest was written by its clock;
+        empty where it told nothing.
     """
 
     address: str
@@ -113,6 +116,8 @@ class Link:
     factor: int = 1
     fingerprint: str = ""
     since: int | None = None
+    listing: str = ""
+    newest: str = ""
 
     @classmethod
     def from_dict(cls, described: Mapping[str, Any]) -> Link:
