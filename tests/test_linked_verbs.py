@@ -93,6 +93,5 @@ def test_commands(stores, tmp_path):
     info = json.loads(commands.succeed("info", linked, "--json").stdout)
     assert (info["dtype"], info["images"], info["channels"]) == ("float32", SHAPE[0], 1)
     commands.succeed("rechunk", linked, tmp_path / "copied.zarr", "--chunks", "8,10,9", "--workers", 0)
-    np.testing.assert_array_equal(
-        zarr.open_array(f"{tmp_path}/copied.zarr/low", mode="r")[3], Images.open(linked).read("low", [3])[0]
-    )
+    copied = Images.open(f"{tmp_path}/copied.zarr")
+    np.testing.assert_array_equal(copied.read("low", [3]), Images.open(linked).read("low", [3]))

@@ -276,6 +276,12 @@ class LinkedArray:
             f"{value:g}, in image {image} at y = {y + block.y0}, x = {x + block.x0}; link it with a wider --range."
         )
 
+    @property
+    def mark(self) -> str:
+        """What tells its images from those of other arrays."""
+        link = self.link
+        return link.mark or f"{link.address} {link.fingerprint} {link.range} {link.select} {link.since}"
+
     def checksums(self, n_images: int) -> npt.NDArray[np.uint32]:
         """Return a number for each image that tells it from others of other arrays; no pixel is read.
 
@@ -285,8 +291,7 @@ class LinkedArray:
             If an object store lists other chunks than when the array was linked.
         """
         self._check_chunks(again=True)
-        mark = f"{self.link.address} {self.link.fingerprint} {self.link.range} {self.link.select} {self.link.since}"
-        before = zlib.crc32(mark.encode())
+        before = zlib.crc32(self.mark.encode())
         return np.array([zlib.crc32(str(image).encode(), before) for image in range(n_images)], dtype=np.uint32)
 
 

@@ -99,6 +99,8 @@ class Link:
     listing, newest
         Hash of what an object store told of the array's chunks then, and when the youngest was written by its clock;
         empty where it told nothing.
+    mark
+        Of a copy, what tells its images from those of other arrays; empty where address, metadata and time do.
     """
 
     address: str
@@ -118,6 +120,7 @@ class Link:
     since: int | None = None
     listing: str = ""
     newest: str = ""
+    mark: str = ""
 
     @classmethod
     def from_dict(cls, described: Mapping[str, Any]) -> Link:
