@@ -68,7 +68,7 @@ class LinkedArray:
         Raises
         ------
         StoreError
-            If its metadata are not those that were linked, or an object store lists other chunks.
+            If its metadata are not those that were linked.
         """
         link = self.link
         foreign = open_foreign(link.address, self._given, fill=link.fill, since=link.since)
@@ -77,7 +77,6 @@ class LinkedArray:
                 f"the array {redact(link.address)} has changed since it was linked: its shape, type, chunks or "
                 "attributes are others; link it again."
             )
-        self._check_chunks()
         return foreign
 
     @property
@@ -86,6 +85,7 @@ class LinkedArray:
         return {**self.link.options, **({} if is_local(self.link.address) else self._options or {})}
 
     def _check_chunks(self, *, again: bool = False) -> None:
+        """Make sure that an object store lists the chunks that were linked; a process asks about once a minute."""
         link = self.link
         if link.listing:
             check_chunks(link.address, self._given, link.listing, link.newest, again=again)
@@ -95,6 +95,7 @@ class LinkedArray:
 
         ``block`` is in pixels of the array, not of the store.
         """
+        self._check_chunks()
         wanted = {"image": slice(start, stop), "y": block.slices[0], "x": block.slices[1]}
         place, axes = [], []
         for name in self.link.dims:
@@ -159,6 +160,7 @@ class LinkedArray:
         """
         link = self.link
         if self._is_as_it_lies and out.dtype == self.dtype:
+            self._check_chunks()
             place: tuple[Any, ...] = (slice(start, start + len(out)), *block.slices)
             target = out if "channel" in link.dims else out[..., 0]
             with store_errors(link.address):
