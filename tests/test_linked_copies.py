@@ -23,17 +23,20 @@ def floats(shape=SHAPE, missing=True):
 
 
 KINDS = {
-    "whole floats": (dict(low=floats(missing=False), high=floats(missing=False)), {}, {}),
+    "whole floats": ({"low": floats(missing=False), "high": floats(missing=False)}, {}, {}),
     "masked floats, whole images away": (
-        dict(low=np.concatenate([floats((13, 24, 20)), np.full((1, 24, 20), np.nan, "f4")]), high=floats()), {}, {},
+        {"low": np.concatenate([floats((13, 24, 20)), np.full((1, 24, 20), np.nan, "f4")]), "high": floats()}, {}, {},
     ),
     "bytes": ({name: RNG.integers(0, 256, SHAPE, dtype="u1") for name in ("low", "high")}, {}, {}),
     "packed, a fill value": (
-        dict(low=RNG.integers(-99, 99, SHAPE).astype(">i2"), high=np.where(np.isnan(floats()), -999, 7).astype(">i2")),
+        {
+            "low": RNG.integers(-99, 99, SHAPE).astype(">i2"),
+            "high": np.where(np.isnan(floats()), -999, 7).astype(">i2"),
+        },
         {},
         {"scale_factor": 0.1, "add_offset": 20.0, "_FillValue": -999, "units": "K"},
     ),
-    "coarse": (dict(low=floats((14, 6, 5), missing=False).astype("f8"), high=floats()), {}, {}),
+    "coarse": ({"low": floats((14, 6, 5), missing=False).astype("f8"), "high": floats()}, {}, {}),
     "transposed, selected": (
         {name: RNG.normal(0, 1, (20, 3, 24, 17)).astype("f2") for name in ("low", "high")},
         {"dims": ("x", "z", "y", "image"), "select": {"z": 1, "image": (2, 16)}},

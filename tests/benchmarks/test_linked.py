@@ -32,9 +32,7 @@ def s3():
         store = zarr.storage.FsspecStore.from_url("s3://linked-benchmarks/data.zarr", storage_options=server.options)
         group = zarr.create_group(store)
         for label in LABELS:
-            array = group.create_array(
-                label, shape=SHAPE, dtype="u1", shards=SHARD, chunks=CHUNK, dimension_names=DIMS
-            )
+            array = group.create_array(label, shape=SHAPE, dtype="u1", shards=SHARD, chunks=CHUNK, dimension_names=DIMS)
             for start in range(0, SHAPE[0], SHARD[0]):
                 places = rng.integers(0, 512, (SHARD[0], 2))
                 images = np.stack([texture[y : y + 512, x : x + 512] for y, x in places])

@@ -216,9 +216,7 @@ def rechunk(
     )
 
 
-def _tiles(
-    images: Images, label: str, chunks: tuple[int, int, int, int]
-) -> tuple[list[tuple[int, int, Block]], int]:
+def _tiles(images: Images, label: str, chunks: tuple[int, int, int, int]) -> tuple[list[tuple[int, int, Block]], int]:
     """Cut the values of a label into whole chunks of the copy; return them, and the bytes that they decode."""
     array = images.linked_arrays.get(label)
     factor = images.pixels_per_value(label)

@@ -111,7 +111,8 @@ def describe_array(
         fill=fill,
         fingerprint=foreign.fingerprint,
         since=since,
-        **({"listing": listing.digest, "newest": listing.newest} if listing else {}),
+        listing=listing.digest if listing else "",
+        newest=listing.newest if listing else "",
     )
     lengths = {"channel": (1, 1)} | {
         name: (length, chunk)

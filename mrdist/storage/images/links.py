@@ -49,6 +49,17 @@ class OwnUnits:
         """Values of pixels that are 0 and 1."""
         return self.low, self.high
 
+    @property
+    def scale(self) -> str:
+        """What 0 and 1 of a pixel mean, for the axis of a figure.
+
+        Examples
+        --------
+        >>> OwnUnits(250.0, 320.0, "K").scale
+        '0 = 250 K, 1 = 320 K'
+        """
+        return ", ".join(f"{n} = {value:.6g} {self.name}".rstrip() for n, value in enumerate(self.range))
+
     def values(self, pixels: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
         """Return pixels in these units, clipped to the range.
 

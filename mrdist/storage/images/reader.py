@@ -344,7 +344,9 @@ def open_images(url: Address, storage_options: StorageOptions = None) -> xr.Data
         from mrdist.storage.images.linked_datasets import lazily
 
         linked = images._linked
-        dataset = dataset.assign({k: lazily(array, linked.shape, linked.chunks) for k, array in images.linked_arrays.items()})
+        dataset = dataset.assign(
+            {k: lazily(array, linked.shape, linked.chunks) for k, array in images.linked_arrays.items()}
+        )
     small = [name for name in ("present", "checksum") if name in dataset]
     dataset = dataset.assign_coords(coordinates).assign({name: dataset[name].load() for name in small})
     if images._linked is not None:
