@@ -55,6 +55,8 @@ class Workload:
         Standard deviation in pixels over which sums are pooled, at most.
     libraries
         Bytes of libraries that a worker loads for this method alone.
+    value_itemsize
+        Bytes that a value of a linked array takes besides its pixel while it is read.
     search
         Of a cross-validation, if there is one.
     """
@@ -76,6 +78,7 @@ class Workload:
     n_inputs: int = 1
     pool: int = 0
     libraries: int = 0
+    value_itemsize: int = 0
 
     @property
     def n_labels(self) -> int:
@@ -164,4 +167,4 @@ def weight_bytes(work: Workload | StoredSums) -> int:
 
 def chunk_bytes(workload: Workload) -> int:
     """Return the decoded bytes of a chunk of the images store."""
-    return prod(workload.chunks) * workload.itemsize
+    return prod(workload.chunks) * max(workload.itemsize, workload.value_itemsize)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from zarr.core.buffer import default_buffer_prototype
 
 from mrdist.errors import DataError, StoreError
-from mrdist.geometry import Block
+from mrdist.geometry import Block, images_at_a_time
 from mrdist.moments import FIXED_POINT, unit_of
 from mrdist.storage.access.foreign import ForeignArray, open_foreign
 from mrdist.storage.access.listings import check_chunks
@@ -26,7 +26,6 @@ from mrdist.storage.access.remote import StorageOptions, is_local, redact
 from mrdist.storage.access.urls import store_errors
 from mrdist.storage.images.links import PIXELS, Link
 
-_PIECE_BYTES = 8 << 20  # of values as they lie in the array, at a time
 Values = npt.NDArray[Any]
 
 
@@ -187,6 +186,13 @@ class LinkedArray:
         )
 
     @property
+    def value_itemsize(self) -> int:
+        """Bytes that a value takes while it becomes a pixel, with its copies; 0 where it is read as a pixel."""
+        dtype = np.dtype(self.link.dtype)
+        copies = (not dtype.isnative) + 2 * (dtype == np.float16)  # numba has no float16
+        return 0 if self._is_as_it_lies else dtype.itemsize * (1 + copies)
+
+    @property
     def n_channels(self) -> int:
         """Channels of an image."""
         link = self.link
@@ -200,8 +206,8 @@ class LinkedArray:
         unit = self.foreign.chunks[self.link.dims.index("image")]
         chosen = self.link.select.get("image")
         shift = chosen[0] if isinstance(chosen, tuple) else 0
-        image = prod(block.shape) * self.n_channels * np.dtype(self.link.dtype).itemsize
-        run = max(1, _PIECE_BYTES // max(image * unit, 1)) * unit
+        image = prod(block.shape) * self.n_channels * self.value_itemsize
+        run = -(-images_at_a_time(stop - start, unit, image) // unit) * unit
         first = start
         while first < stop:
             last = min(((first + shift) // unit * unit) + run - shift, stop)

@@ -216,6 +216,11 @@ class Images:
         link = self.link_of(label)
         return 1 if link is None else link.factor
 
+    @property
+    def value_itemsize(self) -> int:
+        """Bytes that a value of a linked array takes besides its pixel while it is read, 0 if it is read as a pixel."""
+        return max((array.value_itemsize for array in self.linked_arrays.values()), default=0)
+
     def there(self, label: str) -> npt.NDArray[np.bool_] | None:
         """Return the pixels, shape (y, x), of which some image has a value; None where every image has all."""
         there = self._there
