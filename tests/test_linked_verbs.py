@@ -64,6 +64,15 @@ def test_every_method_learns_the_same(method, stores, tmp_path):
     assert all(ours[split]["mse"] == theirs[split]["mse"] for split in theirs)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["mr", "l2"])
+def test_two_workers_write_the_bytes_of_none(method, stores, tmp_path):
+    how = ("--source", "low", "--target", "high", "--method", method, "--alpha", 0.4, "--block", "16,18")
+    for workers in (0, 2):
+        commands.succeed("train", stores[0], tmp_path / f"{workers}.zarr", *how, "--workers", workers)
+    commands.assert_equal_bytes(tmp_path / "2.zarr", tmp_path / "0.zarr")
+
+
 def test_sums_solves_mappings_and_synthesis(stores, tmp_path):
     for name, images in zip(("linked", "own"), stores, strict=True):
         mrdist.accumulate(images, f"{tmp_path}/{name}_sums.zarr", **PAIR)
