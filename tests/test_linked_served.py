@@ -88,7 +88,7 @@ def test_what_it_taught_is_shown_and_applied(service, model):
         assert Image.open(io.BytesIO(answer.content)).size[0] >= 28
     field = told(service.client.get(f"{API}/models/downscaling/receptive-field", params={"y": 20, "x": 20}))
     assert len(field["weights"]) == 9
-    plan = {"images": "climate", **PAIR, "method": "mr"}
+    plan = {"options": {"images": "climate", **PAIR, "method": "mr"}}
     assert told(service.client.post(f"{API}/plans", json=plan))["n_blocks"] >= 1
 
 
