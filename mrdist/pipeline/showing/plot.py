@@ -370,9 +370,8 @@ def plot_learning_curve(images_url: Address, out: Address, **options: Any) -> di
     figure, storage_options = new_figure(7, 4), options.get("storage_options")
     _check_ending(figure, out)
     check_writable(out, storage_options)
-    curve = learning_curve(images_url, **options)
-    scale, ax = curve.get("scale"), figure.subplots()
-    plot_learning_curve(curve["pairs"], curve["curves"], curve["identity"], scale=scale, ax=ax)
+    curve, ax = learning_curve(images_url, **options), figure.subplots()
+    plot_learning_curve(curve["pairs"], curve["curves"], curve["identity"], scale=curve.get("scale"), ax=ax)
     save(figure, out, storage_options)
     return curve
 
