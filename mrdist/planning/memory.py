@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 
 from mrdist.geometry import ReceptiveField, Shape, images_at_a_time
 from mrdist.planning.bands import BAND_BYTES, band_height
@@ -50,7 +51,8 @@ def peak_memory(workload: Workload, block: Shape, slab: int) -> int:
     values = workload.value_itemsize * workload.n_channels * rows * width  # of linked arrays, before they are pixels
     bands += values * images_at_a_time(slab, workload.chunks[0], values)
     chunks = -(-slab // workload.chunks[0]) * (-(-width // workload.chunks[2]) + 1)
-    reading = min(READS_IN_FLIGHT, chunks) * 2 * chunk_bytes(workload)
+    decoded = max(chunk_bytes(workload), prod(workload.chunks) * workload.value_itemsize)
+    reading = min(READS_IN_FLIGHT, chunks) * 2 * decoded
     solution = 0 if workload.keeps_sums else solution_bytes(workload, block[0] * block[1]) + pooling_bytes(workload)
     base = BASE_MEMORY + workload.libraries
     if workload.search is None:

@@ -167,4 +167,4 @@ def weight_bytes(work: Workload | StoredSums) -> int:
 
 def chunk_bytes(workload: Workload) -> int:
     """Return the decoded bytes of a chunk of the images store."""
-    return prod(workload.chunks) * max(workload.itemsize, workload.value_itemsize)
+    return prod(workload.chunks) * workload.itemsize
