@@ -24,6 +24,7 @@ MAX_POOL = 8
 POOLED_COLUMNS = 128
 """Of a tile, whose systems are pooled at a time."""
 _POOLED_ROWS = 32
+_VALUE_BYTES = 8 << 20
 _POOLED_BYTES = 16 << 20  # of a tile, unless one row has more
 
 
@@ -250,6 +251,24 @@ def pool_radius(pool: int) -> int:
 def pooled_rows(n_unknowns: int) -> int:
     """Return the rows of a tile whose systems are pooled at a time."""
     return max(1, min(_POOLED_ROWS, _POOLED_BYTES // _pooled_row(n_unknowns)))
+
+
+def images_at_a_time(n_images: int, run: int, image_bytes: int) -> int:
+    """Return how many images' values are held while they become pixels: whole chunks, up to 8 MiB, at least one.
+
+    Parameters
+    ----------
+    n_images, run
+        Images that are asked for, and those of a chunk.
+    image_bytes
+        Bytes of the values of an image, with the copies that are made of them.
+
+    Examples
+    --------
+    >>> images_at_a_time(1000, 16, 1 << 17), images_at_a_time(1000, 100, 1 << 20), images_at_a_time(10, 100, 1 << 20)
+    (64, 100, 10)
+    """
+    return min(n_images, run * max(1, _VALUE_BYTES // max(run * image_bytes, 1)))
 
 
 def pooled_bytes(n_unknowns: int) -> int:

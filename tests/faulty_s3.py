@@ -31,6 +31,8 @@ class Faults:
         How long each answer takes at least.
     requests
         Method and path of what was asked, in order; clear it to begin anew.
+    sent
+        Bytes of the bodies of all answers; set it to 0 to begin anew.
     busiest
         Most requests that were under way at once.
     spoiled
@@ -47,6 +49,7 @@ class Faults:
     silent: bool = False
     seconds: float = 0.0
     requests: list[tuple[str, str]] = field(default_factory=list)
+    sent: int = 0
     busiest: int = 0
     under_way: int = 0
     spoiled: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("500", "503", "truncated", "corrupt"), 0))
@@ -64,6 +67,10 @@ class Faults:
         finally:
             with self._lock:
                 self.under_way -= 1
+
+    def promised(self, method, headers):
+        with self._lock:
+            self.sent += 0 if method == "HEAD" else int(dict(headers).get("Content-Length", 0))
 
     def choose(self) -> str | None:
         with self._lock:
@@ -88,7 +95,12 @@ class _Layer:
             time.sleep(faults.seconds)
             while faults.silent:
                 time.sleep(0.05)
-            return self._answer(faults, environ, start_response)
+
+            def start(status, headers, *rest):
+                faults.promised(environ["REQUEST_METHOD"], headers)
+                return start_response(status, headers, *rest)
+
+            return self._answer(faults, environ, start)
 
     def _answer(self, faults, environ, start_response):
         method, kind = environ["REQUEST_METHOD"], faults.choose()

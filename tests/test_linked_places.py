@@ -31,7 +31,7 @@ def pair():
 def s3(pair):
     """A server with two sharded arrays."""
     with faulty_s3.serve("linked") as server:
-        store = zarr.storage.FsspecStore.from_url("s3://linked/data.zarr")
+        store = zarr.storage.FsspecStore.from_url("s3://linked/data.zarr", storage_options=server.options)
         group = zarr.create_group(store)
         for label, pixels in pair.items():
             group.create_array(label, data=pixels, shards=SHARD, chunks=CHUNK, dimension_names=DIMS)
@@ -70,7 +70,8 @@ def test_the_link_may_lie_in_object_storage_and_keeps_no_secret(s3, pair, tmp_pa
 
 
 def test_a_missing_shard_or_inner_chunk_is_told(s3, pair, tmp_path):
-    group = zarr.create_group(zarr.storage.FsspecStore.from_url("s3://linked/holes.zarr"))
+    store = zarr.storage.FsspecStore.from_url("s3://linked/holes.zarr", storage_options=s3.options)
+    group = zarr.create_group(store)
     array = group.create_array("low", shape=SHAPE, dtype="u1", shards=SHARD, chunks=CHUNK, dimension_names=DIMS)
     array[:20, :32] = pair["low"][:20, :32]
     array[20:30, :16, :16] = pair["low"][20:30, :16, :16]

@@ -141,6 +141,11 @@ def link(
         **options,
     )
     described = report.to_dict()
+    for label, one in described["labels"].items():
+        if one["changes_seen"] != "of chunks":
+            click.echo(
+                f"Note: the store of {label} does not list chunks: only changed metadata will be seen.", err=True
+            )
     if as_json:
         print_json(described)
         return

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 
-from mrdist.geometry import ReceptiveField, Shape
+from mrdist.geometry import ReceptiveField, Shape, images_at_a_time
 from mrdist.planning.bands import BAND_BYTES, band_height
 from mrdist.planning.cuts import round_up
 from mrdist.planning.units import BASE_MEMORY
@@ -47,8 +48,11 @@ def peak_memory(workload: Workload, block: Shape, slab: int) -> int:
         bands += 2 * workload.n_sources * slab * image * rows * width
     if workload.itemsize > 2:  # floats are copied and pass through float64 on their way to fixed point
         bands += workload.n_labels * slab * workload.n_channels * 16 * rows * width
+    values = workload.value_itemsize * workload.n_channels * rows * width  # of linked arrays, before they are pixels
+    bands += values * images_at_a_time(slab, workload.chunks[0], values)
     chunks = -(-slab // workload.chunks[0]) * (-(-width // workload.chunks[2]) + 1)
-    reading = min(READS_IN_FLIGHT, chunks) * 2 * chunk_bytes(workload)
+    decoded = max(chunk_bytes(workload), prod(workload.chunks) * workload.value_itemsize)
+    reading = min(READS_IN_FLIGHT, chunks) * 2 * decoded
     solution = 0 if workload.keeps_sums else solution_bytes(workload, block[0] * block[1]) + pooling_bytes(workload)
     base = BASE_MEMORY + workload.libraries
     if workload.search is None:

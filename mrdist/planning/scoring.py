@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from mrdist.geometry import Block, Shape, block_grid
+from mrdist.geometry import Block, Shape, block_grid, images_at_a_time
 from mrdist.planning.cuts import Cut, count_blocks, fastest, find_blocks, round_up, too_large, touched
 from mrdist.planning.memory import READS_IN_FLIGHT
 from mrdist.planning.units import BASE_MEMORY, MIB
@@ -36,6 +36,8 @@ class ScoringSizes:
         Pixels around a block, on every side, that scores need, and further rows and columns that the mapping needs.
     numbers_per_pixel
         Of the weights.
+    value_itemsize
+        Bytes that a value of a linked array takes besides its pixel while it is read.
     """
 
     shape: Shape
@@ -49,6 +51,7 @@ class ScoringSizes:
     margin: int
     reach: int
     numbers_per_pixel: int
+    value_itemsize: int = 0
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,9 @@ def _peak_memory(sizes: ScoringSizes, block: Shape, slab: int) -> int:
     image = sizes.n_channels * sizes.itemsize
     images = 2 * slab * image * (widened(block, sizes.reach) + widened(block, 0))  # as read, and those asked for
     n_chunks = -(-block[0] // sizes.chunks[1] + 1) * -(-block[1] // sizes.chunks[2] + 1)
-    reading = min(READS_IN_FLIGHT, n_chunks) * 2 * prod(sizes.chunks) * sizes.itemsize
+    reading = min(READS_IN_FLIGHT, n_chunks) * 2 * prod(sizes.chunks) * max(sizes.itemsize, sizes.value_itemsize)
+    values = sizes.n_channels * sizes.value_itemsize * widened(block, sizes.reach)
+    reading += values * images_at_a_time(slab, sizes.chunks[0], values)
     weights = 8 * sizes.numbers_per_pixel * n_cells * widened(cell, 0)
     sums = 32 * sizes.n_splits * sizes.n_mappings * sizes.n_channels * prod(block)
     batch = SCORED_BATCH * sizes.n_channels * (16 * widened(cell, sizes.reach) + 24 * widened(cell, 0))

@@ -55,6 +55,8 @@ class Workload:
         Standard deviation in pixels over which sums are pooled, at most.
     libraries
         Bytes of libraries that a worker loads for this method alone.
+    value_itemsize
+        Bytes that a value of a linked array takes besides its pixel while it is read.
     search
         Of a cross-validation, if there is one.
     """
@@ -76,6 +78,7 @@ class Workload:
     n_inputs: int = 1
     pool: int = 0
     libraries: int = 0
+    value_itemsize: int = 0
 
     @property
     def n_labels(self) -> int:

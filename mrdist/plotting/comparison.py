@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mrdist.plotting.style import ceiling, color_of, end_at, few_ticks, label_points, new_axes, plain
+from mrdist.plotting.style import ceiling, color_of, end_at, error_label, few_ticks, label_points, new_axes, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -145,7 +145,12 @@ def plot_field_sizes(
 
 
 def plot_learning_curve(
-    pairs: Sequence[int], curves: Mapping[str, Sequence[float]], identity: float, *, ax: Axes | None = None
+    pairs: Sequence[int],
+    curves: Mapping[str, Sequence[float]],
+    identity: float,
+    *,
+    scale: str | None = None,
+    ax: Axes | None = None,
 ) -> Axes:
     """Draw error against the number of training pairs.
 
@@ -157,6 +162,8 @@ def plot_learning_curve(
         Mapping -> MSE for each of them.
     identity
         MSE of the identity.
+    scale
+        What 0 and 1 of the target mean, by default black and white of pictures of people.
     ax
         Where to draw; a new figure unless given.
 
@@ -181,7 +188,7 @@ def plot_learning_curve(
     ax.set_xticks(list(pairs), [str(n) for n in pairs])
     ax.minorticks_off()
     ax.set_xlabel("training pairs")
-    ax.set_ylabel("MSE on people not trained on (1 = white)")
+    ax.set_ylabel(error_label("not trained on", scale))
     ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     plain(ax, grid="both")
     return ax

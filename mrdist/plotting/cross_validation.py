@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mrdist.plotting.style import new_axes, plain
+from mrdist.plotting.style import error_label, new_axes, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,7 +15,13 @@ _LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = "osD^vP"
 
 
-def plot_cv(rows: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any], *, ax: Axes | None = None) -> Axes:
+def plot_cv(
+    rows: Sequence[Mapping[str, Any]],
+    chosen: Mapping[str, Any],
+    *,
+    scale: str | None = None,
+    ax: Axes | None = None,
+) -> Axes:
     """Draw the mean error over the folds against alpha: a line per field, standard errors, and the choice marked.
 
     Parameters
@@ -25,6 +31,8 @@ def plot_cv(rows: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any], *, ax:
         where fields were tried, ``receptive_field``, ``dilation`` and ``pool``.
     chosen
         The chosen candidate, with the same names; ``alpha`` is None where every pixel has its own.
+    scale
+        What 0 and 1 of the target mean, by default black and white of pictures of people.
     ax
         Where to draw; a new figure unless given.
 
@@ -58,7 +66,7 @@ def plot_cv(rows: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any], *, ax:
     ax.set_ylim(bottom - 0.22 * (top - bottom), top + 0.04 * (top - bottom))
     ax.set_xscale("log")
     ax.set_xlabel(parameter)
-    ax.set_ylabel("MSE on people held out (1 = white)")
+    ax.set_ylabel(error_label("held out", scale))
     ax.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=True)
     if any(names):
         ax.legend(frameon=False, title="receptive field", loc="center left", bbox_to_anchor=(1, 0.5))

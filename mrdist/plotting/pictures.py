@@ -97,7 +97,9 @@ def plot_receptive_fields(
     return ax
 
 
-def plot_intercept(weights: MaskedWeights, *, channel: int = 0, ax: Axes | None = None) -> Axes:
+def plot_intercept(
+    weights: MaskedWeights, *, channel: int = 0, scale: str | None = None, ax: Axes | None = None
+) -> Axes:
     """Draw the intercept as an image: what the mapping adds to every output.
 
     Parameters
@@ -106,6 +108,8 @@ def plot_intercept(weights: MaskedWeights, *, channel: int = 0, ax: Axes | None 
         A trained mapping.
     channel
         Channel that is drawn, for separate and joint colour.
+    scale
+        What 0 and 1 of the target mean, by default black and white.
     ax
         Where to draw; a new figure unless given.
 
@@ -118,7 +122,7 @@ def plot_intercept(weights: MaskedWeights, *, channel: int = 0, ax: Axes | None 
         ax = new_axes(intercept.shape[1] / intercept.shape[0], height=3)
     limit = largest(intercept)
     drawn = ax.imshow(intercept, cmap="RdBu_r", vmin=-limit, vmax=limit)
-    ax.figure.colorbar(drawn, ax=ax, label="intercept (1 = white)")
+    ax.figure.colorbar(drawn, ax=ax, label=f"intercept ({scale or '1 = white'})")
     ax.set_xlabel("column (pixels)")
     ax.set_ylabel("row (pixels)")
     return ax

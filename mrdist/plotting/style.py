@@ -33,6 +33,17 @@ _OTHERS = ("#999933", "#B03A5B", "#4C4CB8", "#5F7A8A")  # of methods that have n
 _FIELDS = {"5x5": "#9C3D00", "7x7": "#F0A06A", "9x9": "#6B2A00", "11x11": "#F7C9A5"}  # shades of mr's
 
 
+def error_label(whose: str, scale: str | None) -> str:
+    """Return the label of an axis of errors: of people, or of images of another meaning of 0 and 1.
+
+    Examples
+    --------
+    >>> error_label("held out", None), error_label("held out", "0 = 250 K, 1 = 320 K")
+    ('MSE on people held out (1 = white)', 'MSE on images held out (0 = 250 K, 1 = 320 K)')
+    """
+    return f"MSE on {'people' if scale is None else 'images'} {whose} ({scale or '1 = white'})"
+
+
 def color_of(name: str) -> str:
     """Return the colour of a method, the first word of a name; of ``mr 5x5``, a shade of it.
 

@@ -36,6 +36,7 @@ from mrdist.storage.images.face_frame import FaceFrame
 from mrdist.storage.images.growing import Addition, additions, begin_growth, check_growth, finish_growth, write_addition
 from mrdist.storage.images.landmarks import Landmarks, write_landmarks
 from mrdist.storage.images.linked import LinkedArray
+from mrdist.storage.images.linked_copies import create_copy, finish_copy, values_per_chunk
 from mrdist.storage.images.linking import (
     Sizes,
     describe_array,
@@ -98,10 +99,12 @@ __all__ = [
     "check_reachable",
     "chunk_shape",
     "copy_alignment",
+    "create_copy",
     "create_images",
     "describe",
     "describe_array",
     "fenced_by",
+    "finish_copy",
     "finish_growth",
     "finish_images",
     "is_local",
@@ -119,6 +122,7 @@ __all__ = [
     "statistics_output",
     "stored_bytes",
     "use_own_units",
+    "values_per_chunk",
     "without_secrets",
     "write_addition",
     "write_alignment",

@@ -12,7 +12,7 @@ from mrdist.baselines.lasso import SLICE
 from mrdist.baselines.omp import shared_bytes
 from mrdist.baselines.sparse import TILE_SIDE, window_of
 from mrdist.errors import MemoryLimitError
-from mrdist.geometry import Block, Shape, block_grid
+from mrdist.geometry import Block, Shape, block_grid, images_at_a_time
 from mrdist.planning import BASE_MEMORY, MIB, Plan, whole_block
 from mrdist.planning.cuts import touched
 from mrdist.planning.memory import READS_IN_FLIGHT
@@ -128,10 +128,11 @@ def _stored_bytes(images: Images, training: SparseTraining) -> int:
 def _memory(images: Images, training: SparseTraining, block: Block) -> int:
     inputs = window_of(block, training.window, images.shape)
     image = images.n_channels * images.dtype.itemsize * _pixels(inputs)
-    chunk = prod(images.chunks) * images.dtype.itemsize
+    chunk = prod(images.chunks) * max(images.dtype.itemsize, images.value_itemsize)
+    values = images.n_channels * images.value_itemsize * _pixels(inputs)
     # runs of chunks as they are read and decoded, and all of them put together
     reading = 2 * training.n_images * image + min(images.chunks[0], images.n_images) * image
-    reading += 2 * READS_IN_FLIGHT * chunk
+    reading += 2 * READS_IN_FLIGHT * chunk + values * images_at_a_time(images.n_images, images.chunks[0], values)
     pixels = (_pixels(inputs) + _pixels(block)) * images.n_channels * images.dtype.itemsize * training.n_images
     return BASE_MEMORY + max(reading, pixels + _columns(images, training, inputs))
 

@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 
 from mrdist.errors import MemoryLimitError
-from mrdist.geometry import Shape, block_grid
+from mrdist.geometry import Shape, block_grid, images_at_a_time
 from mrdist.planning import BASE_MEMORY, MIB, Plan, whole_block
 from mrdist.planning.memory import READS_IN_FLIGHT
 from mrdist.storage import Images
@@ -31,6 +31,8 @@ class GlobalSizes:
         Of the images: chunk shape, bytes of a number, and images in all chunks that are read.
     summed
         Labels whose inner products are summed.
+    value_itemsize
+        Bytes that a value of a linked array takes besides its pixel while it is read.
     """
 
     training: GlobalTraining
@@ -38,11 +40,12 @@ class GlobalSizes:
     itemsize: int
     n_stored: int
     summed: int
+    value_itemsize: int = 0
 
     @classmethod
     def of(cls, images: Images, rows_read: int, training: GlobalTraining, summed: int) -> GlobalSizes:
         """Return the sizes of a training on an images store of which ``rows_read`` images are decoded."""
-        return cls(training, images.chunks, images.dtype.itemsize, rows_read, summed)
+        return cls(training, images.chunks, images.dtype.itemsize, rows_read, summed, images.value_itemsize)
 
     @property
     def labels(self) -> int:
@@ -61,8 +64,11 @@ class GlobalSizes:
         pixels = prod(block)
         # a block's images and once more by row; floats as integers too, and both labels where both are summed
         copies = 2 + (self.itemsize > 2 or self.summed > 1)
-        held = pixels * image * (copies * training.n_images + min(self.chunks[0], self.n_stored))
-        reading = READS_IN_FLIGHT * 2 * prod(self.chunks) * self.itemsize
+        run = min(self.chunks[0], self.n_stored)
+        held = pixels * image * (copies * training.n_images + run)
+        values = pixels * training.n_channels * self.value_itemsize
+        reading = READS_IN_FLIGHT * 2 * prod(self.chunks) * max(self.itemsize, self.value_itemsize)
+        reading += values * images_at_a_time(run, self.chunks[0], values)
         summing = 3 * training.n_rows * _TILE_BYTES + (3 + self.summed) * self.matrices
         strip = training.n_groups * (training.n_components + 3) * side * block[1] * np.dtype(training.dtype).itemsize
         tile = 8 * side**2 * (2 * training.n_rows + 3 * training.n_components)

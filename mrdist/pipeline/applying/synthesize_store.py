@@ -247,9 +247,9 @@ def strip_height(model: WeightsReader, images: Images, chunks: tuple[int, int, i
     line = width * images.n_channels
     # pixels as read, as written and as chunks; one image's window and predictions, clipped and not; the weights twice
     row = 3 * run * line * itemsize + line * (itemsize + 2 * floats)
-    row += 2 * model.numbers_per_pixel * width * floats
+    row += 2 * model.numbers_per_pixel * width * floats + run * line * images.value_itemsize
     halo = model.reach * (run + 1) * line * itemsize
-    in_flight = 2 * _CHUNKS_IN_FLIGHT * max(prod(images.chunks), prod(chunks)) * itemsize
+    in_flight = 2 * _CHUNKS_IN_FLIGHT * max(prod(images.chunks), prod(chunks)) * max(itemsize, images.value_itemsize)
     rest = BASE_MEMORY + halo + in_flight + 3 * _BATCH_BYTES
     height = (max_memory - rest) // row // unit * unit
     if height < unit:

@@ -81,6 +81,7 @@ class LinkReport:
                 "factor": link.factor,
                 "present": self.present[label],
                 "masked_pixels": self.masked[label],
+                "changes_seen": "of chunks" if is_local(link.address) or link.listing else "of metadata",
             }
         return {
             "url": redact(self.url),
@@ -125,6 +126,11 @@ def link(
 
     Everything that takes an images store takes it. Values become pixels as they are read: a range of values of each
     label becomes 0..1, rounded once to multiples of 2^-22; uint8, uint16 and bool without a range stay as they are.
+
+    An array that changes afterwards is an error when it is used: on disk, by the times of its chunks; in object
+    storage, by a listing of their ETags or times, one request for 1000 chunks, which every process asks for about once
+    a minute. Where a store lists nothing, such as one over HTTP, only other metadata are noticed, and the report says
+    so.
 
     Parameters
     ----------

@@ -9,8 +9,10 @@ from itertools import product
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from mrdist.arguments import Address, plain_arguments
-from mrdist.errors import DataError, ParameterError
+from mrdist.errors import ParameterError
 from mrdist.execution import Scheduler, open_executor, peak_memory
 from mrdist.geometry import Block, block_grid
 from mrdist.planning import DEFAULT_MEMORY, MIB
@@ -22,12 +24,15 @@ from mrdist.storage import (
     check_apart,
     chunk_shape,
     copy_alignment,
+    create_copy,
     create_images,
     describe,
+    finish_copy,
     finish_images,
     is_local,
     normalize_url,
     redact,
+    values_per_chunk,
     write_window,
 )
 
@@ -81,7 +86,7 @@ class RechunkReport:
 
 @dataclass(frozen=True)
 class _Tile:
-    """Pixels of one label that fill whole chunks of the new store."""
+    """Pixels of one label, or values of a linked one, that fill whole chunks of the new store."""
 
     images_url: str
     images_options: StorageOptions = field(repr=False)
@@ -108,6 +113,9 @@ def rechunk(
     output_storage_options: StorageOptions = None,
 ) -> RechunkReport:
     """Copy an images store with new chunks; pixels, coordinates and fingerprint stay the same.
+
+    Of a linked store, the copy holds the values of the arrays, each in its dtype and units, and what is missing stays
+    so; it needs the arrays no longer.
 
     Parameters
     ----------
@@ -141,45 +149,30 @@ def rechunk(
     if output_storage_options is None and not is_local(url):
         output_storage_options = storage_options
     images = Images.open(images_url, storage_options)
-    if any(images.there(label) is not None for label in images.labels):
-        raise DataError(
-            f"{redact(images_url)} has pixels that are missing in every image, which a copy would fill; train from "
-            "it as it is."
-        )
-    n_images, itemsize = images.n_images, images.dtype.itemsize
-    new_chunks = chunk_shape(n_images, images.shape, images.n_channels, itemsize, chunks)
-    tile, pixels_read = tile_shape(
-        (n_images, *images.shape), images.chunks, new_chunks, _TASK_BYTES // (images.n_channels * itemsize)
-    )
+    new_chunks = chunk_shape(images.n_images, images.shape, images.n_channels, images.dtype.itemsize, chunks)
+    tiles = {label: _tiles(images, label, new_chunks) for label in images.labels}
     hold(url, output_storage_options)
-    create_images(
-        url,
-        labels=images.labels,
-        image=images.image.tolist(),
-        subject=images.subject.tolist(),
-        dataset=images.dataset.tolist(),
-        split=images.split.tolist(),
-        shape=images.shape,
-        n_channels=images.n_channels,
-        dtype=images.dtype,
-        chunks=new_chunks[:3],
-        overwrite=overwrite,
-        storage_options=output_storage_options,
-    )
-    tasks = [
-        _Tile(
-            images_url,
-            storage_options,
+    if images.linked_arrays:
+        create_copy(url, images, new_chunks, overwrite=overwrite, storage_options=output_storage_options)
+    else:
+        create_images(
             url,
-            output_storage_options,
-            label,
-            start,
-            min(start + tile[0], n_images),
-            block,
+            labels=images.labels,
+            image=images.image.tolist(),
+            subject=images.subject.tolist(),
+            dataset=images.dataset.tolist(),
+            split=images.split.tolist(),
+            shape=images.shape,
+            n_channels=images.n_channels,
+            dtype=images.dtype,
+            chunks=new_chunks[:3],
+            overwrite=overwrite,
+            storage_options=output_storage_options,
         )
-        for label in images.labels
-        for start in range(0, n_images, tile[0])
-        for block in block_grid(images.shape, tile[1:])
+    tasks = [
+        _Tile(images_url, storage_options, url, output_storage_options, label, start, stop, block)
+        for label, (parts, _) in tiles.items()
+        for start, stop, block in parts
     ]
     peak = 0
     with (
@@ -197,26 +190,43 @@ def rechunk(
             peak = max(peak, peak_of_task)
             advance(1, task.label)
         copy_alignment(images, url, output_storage_options)
-        finish_images(
-            url,
-            present=images.present,
-            checksum=images.checksum,
-            face_mask=images.face_mask,
-            provenance=describe(images_url, storage_options).get("provenance", {}),
-            storage_options=output_storage_options,
-        )
+        provenance = describe(images_url, storage_options).get("provenance", {})
+        if images.linked_arrays:
+            finish_copy(url, provenance, output_storage_options)
+        else:
+            finish_images(
+                url,
+                present=images.present,
+                checksum=images.checksum,
+                face_mask=images.face_mask,
+                provenance=provenance,
+                storage_options=output_storage_options,
+            )
         run_seconds = time.perf_counter() - started
         start_seconds = executor.start_seconds
     return RechunkReport(
         url=url,
-        images=n_images,
+        images=images.n_images,
         labels=images.labels,
         chunks=new_chunks,
         start_seconds=start_seconds,
         run_seconds=run_seconds,
-        bytes_read=len(images.labels) * pixels_read * images.n_channels * itemsize,
+        bytes_read=sum(n_bytes for _, n_bytes in tiles.values()),
         peak_memory_bytes=peak,
     )
+
+
+def _tiles(images: Images, label: str, chunks: tuple[int, int, int, int]) -> tuple[list[tuple[int, int, Block]], int]:
+    """Cut the values of a label into whole chunks of the copy; return them, and the bytes that they decode."""
+    array = images.linked_arrays.get(label)
+    factor = images.pixels_per_value(label)
+    value = images.n_channels * (images.dtype if array is None else np.dtype(array.link.dtype)).itemsize
+    n_images, shape = images.n_images, (images.shape[0] // factor, images.shape[1] // factor)
+    read, written = (values_per_chunk(each, factor) for each in (images.chunks, chunks))
+    tile, n_read = tile_shape((n_images, *shape), read, written, _TASK_BYTES // value)
+    starts = range(0, n_images, tile[0])
+    blocks = block_grid(shape, tile[1:])
+    return [(start, min(start + tile[0], n_images), block) for start in starts for block in blocks], n_read * value
 
 
 def tile_shape(
@@ -294,6 +304,10 @@ def _decoded(size: int, extent: int, chunk: int) -> int:
 def _copy(task: _Tile) -> int:
     """Copy a tile; return the process's peak of resident bytes."""
     images = Images.open(task.images_url, task.images_options)
-    pixels = images.reader().read(task.label, task.start, task.stop, task.block)
+    array = images.linked_arrays.get(task.label)
+    if array is None:
+        pixels = images.reader().read(task.label, task.start, task.stop, task.block)
+    else:
+        pixels = array.values(task.start, task.stop, task.block)
     write_window(task.url, task.label, task.start, task.block, pixels, task.storage_options)
     return peak_memory()

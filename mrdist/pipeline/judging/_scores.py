@@ -134,6 +134,7 @@ def score_splits(
         shape=images.shape,
         n_channels=images.n_channels,
         itemsize=images.dtype.itemsize,
+        value_itemsize=images.value_itemsize,
         chunks=images.chunks,
         n_stored=images.n_images,
         n_images=len(rows),

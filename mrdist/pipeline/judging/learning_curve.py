@@ -83,7 +83,8 @@ def learning_curve(
     Returns
     -------
     dict
-        ``pairs``; ``curves``: for each field, the MSE at each number of pairs; and the MSE of the ``identity``.
+        ``pairs``; ``curves``: for each field, the MSE at each number of pairs; and the MSE of the ``identity``. Of a
+        linked target also ``scale``: what 0 and 1 mean.
 
     Raises
     ------
@@ -126,6 +127,7 @@ def learning_curve(
         for task, errors in executor.run(_block_errors, tasks, name="curve", describe=lambda t: f"block {t.block}"):
             errors_of_block[task.block] = errors
             advance(1, "")
+    link = images.link_of(target)
     n_values = len(tested) * images.shape[0] * images.shape[1] * images.n_channels
     mse = np.sum([errors_of_block[task.block] for task in tasks], axis=0) / n_values
     return {
@@ -139,6 +141,7 @@ def learning_curve(
             f"mr {field.size}x{field.size}": mse[1 + k :: len(fields)].tolist() for k, field in enumerate(fields)
         },
         "identity": float(mse[0]),
+        **({} if link is None else {"scale": link.meaning.scale}),
     }
 
 

@@ -105,10 +105,13 @@ def draw_error_maps(
     return _draw_maps(maps, "magnitude", "root mean square error")
 
 
-def draw_intercepts(roles: Mapping[str, Roles]) -> Themes | None:
-    """Draw the intercepts of the methods that have weights too; None if there is no such method."""
+def draw_intercepts(roles: Mapping[str, Roles], scale: str | None) -> Themes | None:
+    """Draw the intercepts of the methods that have weights too; None if there is no such method.
+
+    ``scale`` says what 0 and 1 of a linked target mean.
+    """
     maps = {name: each.intercept.mean(axis=2) for name, each in roles.items() if each.maps[0].any()}
-    return _draw_maps(maps, "around zero", "intercept (1 = white)") if maps else None
+    return _draw_maps(maps, "around zero", f"intercept ({scale or '1 = white'})") if maps else None
 
 
 def draw_ratios(roles: Mapping[str, Roles]) -> Themes | None:

@@ -17,6 +17,7 @@ from mrdist.pipeline.applying.check import check_mapping
 from mrdist.pipeline.applying.refine import importance_of, norms_of
 from mrdist.pipeline.judging._contest import dials_of
 from mrdist.pipeline.judging._portraits import made_of
+from mrdist.pipeline.showing._scales import scale_of
 from mrdist.pipeline.showing.info import info
 from mrdist.refinement import Refinement, blend
 from mrdist.storage import Images, StorageOptions, WeightsReader, is_local, normalize_url, open_weights, redact
@@ -254,9 +255,9 @@ def plot_intercept(weights_url: Address, out: Address, *, storage_options: Stora
     """
     from mrdist.plotting import plot_intercept
 
-    weights_url, out = fspath(weights_url), fspath(out)
+    store, out = (fspath(weights_url), storage_options), fspath(out)
     figure = new_figure(5, 4)
-    plot_intercept(_masked(weights_url, storage_options), ax=figure.subplots())
+    plot_intercept(_masked(*store), scale=scale_of(*store), ax=figure.subplots())
     return save(figure, out, storage_options)
 
 
@@ -294,7 +295,7 @@ def plot_cv(weights_url: Address, out: Address, *, storage_options: StorageOptio
             f"{redact(weights_url)} has no results of a cross-validation; train with --alpha cv (alpha='cv')."
         )
     figure = new_figure(6.4, 4.2)
-    plot_cv(search["table"], search["chosen"], ax=figure.subplots())
+    plot_cv(search["table"], search["chosen"], scale=scale_of(weights_url, storage_options), ax=figure.subplots())
     return save(figure, out, storage_options)
 
 
@@ -366,12 +367,12 @@ def plot_learning_curve(images_url: Address, out: Address, **options: Any) -> di
     from mrdist.plotting import plot_learning_curve
 
     images_url, out = fspath(images_url), fspath(out)
-    figure = new_figure(7, 4)
+    figure, storage_options = new_figure(7, 4), options.get("storage_options")
     _check_ending(figure, out)
-    check_writable(out, options.get("storage_options"))
-    curve = learning_curve(images_url, **options)
-    plot_learning_curve(curve["pairs"], curve["curves"], curve["identity"], ax=figure.subplots())
-    save(figure, out, options.get("storage_options"))
+    check_writable(out, storage_options)
+    curve, ax = learning_curve(images_url, **options), figure.subplots()
+    plot_learning_curve(curve["pairs"], curve["curves"], curve["identity"], scale=curve.get("scale"), ax=ax)
+    save(figure, out, storage_options)
     return curve
 
 

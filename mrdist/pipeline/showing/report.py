@@ -200,6 +200,7 @@ def _render(
 
     shown = _shown(entries)
     inputs, targets = (images.read(label, rows) for label in labels)
+    link = images.link_of(labels[1])
     training = entries[0].model.attributes["training"]
     made = {entry.name: made_of(entry.reader, images, rows) for entry in shown}
     weights = {entry.name: _rows_of(entry.model, images.shape) for entry in shown}
@@ -239,7 +240,7 @@ def _render(
         reach=draw_reach(surveys),
         surveys={name: survey.to_dict() for name, survey in surveys.items()},
         surveyed=min(_SURVEYED, images.shape[0] * images.shape[1]),
-        intercepts=draw_intercepts(roles),
+        intercepts=draw_intercepts(roles, None if link is None else link.meaning.scale),
         ratios=draw_ratios(roles),
         roles={name: each.to_dict() for name, each in roles.items()},
         mask=draw_mask(),

@@ -280,6 +280,7 @@ def _workload(images: Images, accumulation: Accumulation, rows: npt.NDArray[np.i
         shape=images.shape,
         n_channels=images.n_channels,
         itemsize=images.dtype.itemsize,
+        value_itemsize=images.value_itemsize,
         chunks=images.chunks,
         n_stored=images.n_read(rows),
         n_images=len(rows),

@@ -26,7 +26,7 @@ from mrdist.storage.access.chunks import leaves_chunks_out, parsed
 from mrdist.storage.access.remote import StorageOptions, asking_bucket, is_local, normalize_url, redact, shown
 from mrdist.storage.access.urls import plain_store, store_errors
 
-_METADATA = {"zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata"}
+METADATA = {"zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata"}
 _EMPTY = np.uint64(2**64 - 1)  # of the index of a shard: a chunk that was left out
 _INDEXES = 4096  # of shards, that a process remembers
 _indexes: OrderedDict[tuple[Any, ...], Buffer] = OrderedDict()
@@ -222,7 +222,7 @@ class _ForeignStore(zarr.storage.WrapperStore[Store]):
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
         """Return what is at a key, see the class."""
-        if self._array is None or key.rpartition("/")[2] in _METADATA:
+        if self._array is None or key.rpartition("/")[2] in METADATA:
             return await super().get(key, prototype, byte_range)
         if self._since is not None:
             self._check_time(key, self._since)

@@ -18,14 +18,14 @@ import numpy.typing as npt
 from zarr.core.buffer import default_buffer_prototype
 
 from mrdist.errors import DataError, StoreError
-from mrdist.geometry import Block
+from mrdist.geometry import Block, images_at_a_time
 from mrdist.moments import FIXED_POINT, unit_of
 from mrdist.storage.access.foreign import ForeignArray, open_foreign
+from mrdist.storage.access.listings import check_chunks
 from mrdist.storage.access.remote import StorageOptions, is_local, redact
 from mrdist.storage.access.urls import store_errors
 from mrdist.storage.images.links import PIXELS, Link
 
-_PIECE_BYTES = 8 << 20  # of values as they lie in the array, at a time
 Values = npt.NDArray[Any]
 
 
@@ -70,8 +70,7 @@ class LinkedArray:
             If its metadata are not those that were linked.
         """
         link = self.link
-        given: dict[str, Any] = {**link.options, **({} if is_local(link.address) else self._options or {})}
-        foreign = open_foreign(link.address, given, fill=link.fill, since=link.since)
+        foreign = open_foreign(link.address, self._given, fill=link.fill, since=link.since)
         if link.fingerprint and foreign.fingerprint != link.fingerprint:
             raise StoreError(
                 f"the array {redact(link.address)} has changed since it was linked: its shape, type, chunks or "
@@ -79,11 +78,23 @@ class LinkedArray:
             )
         return foreign
 
+    @property
+    def _given(self) -> dict[str, Any]:
+        """Options of the filesystem."""
+        return {**self.link.options, **({} if is_local(self.link.address) else self._options or {})}
+
+    def _check_chunks(self, *, again: bool = False) -> None:
+        """Make sure that an object store lists the chunks that were linked; a process asks about once a minute."""
+        link = self.link
+        if link.listing:
+            check_chunks(link.address, self._given, link.listing, link.newest, again=again)
+
     def values(self, start: int, stop: int, block: Block) -> Values:
         """Return values as they lie in the array, in this machine's byte order, shape (image, y, x, channel).
 
         ``block`` is in pixels of the array, not of the store.
         """
+        self._check_chunks()
         wanted = {"image": slice(start, stop), "y": block.slices[0], "x": block.slices[1]}
         place, axes = [], []
         for name in self.link.dims:
@@ -148,6 +159,7 @@ class LinkedArray:
         """
         link = self.link
         if self._is_as_it_lies and out.dtype == self.dtype:
+            self._check_chunks()
             place: tuple[Any, ...] = (slice(start, start + len(out)), *block.slices)
             target = out if "channel" in link.dims else out[..., 0]
             with store_errors(link.address):
@@ -174,6 +186,13 @@ class LinkedArray:
         )
 
     @property
+    def value_itemsize(self) -> int:
+        """Bytes that a value takes while it becomes a pixel, with its copies; 0 where it is read as a pixel."""
+        dtype = np.dtype(self.link.dtype)
+        copies = (not dtype.isnative) + 2 * (dtype == np.float16)  # numba has no float16
+        return 0 if self._is_as_it_lies else dtype.itemsize * (1 + copies)
+
+    @property
     def n_channels(self) -> int:
         """Channels of an image."""
         link = self.link
@@ -187,8 +206,8 @@ class LinkedArray:
         unit = self.foreign.chunks[self.link.dims.index("image")]
         chosen = self.link.select.get("image")
         shift = chosen[0] if isinstance(chosen, tuple) else 0
-        image = prod(block.shape) * self.n_channels * np.dtype(self.link.dtype).itemsize
-        run = max(1, _PIECE_BYTES // max(image * unit, 1)) * unit
+        image = prod(block.shape) * self.n_channels * self.value_itemsize
+        run = -(-images_at_a_time(stop - start, unit, image) // unit) * unit
         first = start
         while first < stop:
             last = min(((first + shift) // unit * unit) + run - shift, stop)
@@ -265,10 +284,22 @@ class LinkedArray:
             f"{value:g}, in image {image} at y = {y + block.y0}, x = {x + block.x0}; link it with a wider --range."
         )
 
+    @property
+    def mark(self) -> str:
+        """What tells its images from those of other arrays."""
+        link = self.link
+        return link.mark or f"{link.address} {link.fingerprint} {link.range} {link.select} {link.since}"
+
     def checksums(self, n_images: int) -> npt.NDArray[np.uint32]:
-        """Return a number for each image that tells it from others of other arrays; no pixel is read."""
-        mark = f"{self.link.address} {self.link.fingerprint} {self.link.range} {self.link.select} {self.link.since}"
-        before = zlib.crc32(mark.encode())
+        """Return a number for each image that tells it from others of other arrays; no pixel is read.
+
+        Raises
+        ------
+        StoreError
+            If an object store lists other chunks than when the array was linked.
+        """
+        self._check_chunks(again=True)
+        before = zlib.crc32(self.mark.encode())
         return np.array([zlib.crc32(str(image).encode(), before) for image in range(n_images)], dtype=np.uint32)
 
 

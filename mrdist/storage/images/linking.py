@@ -17,6 +17,7 @@ from mrdist.errors import DataError, ParameterError, StoreError
 from mrdist.moments import unit_of
 from mrdist.storage.access.arrays import ArraySpec
 from mrdist.storage.access.foreign import ForeignArray, axes_of_image, open_foreign
+from mrdist.storage.access.listings import list_chunks
 from mrdist.storage.access.remote import StorageOptions, is_local, normalize_url, redact
 from mrdist.storage.access.urls import (
     array_of,
@@ -97,6 +98,7 @@ def describe_array(
     if dtype.kind not in "biuf" or (dtype.kind in "iu" and dtype.itemsize > 4) or dtype.itemsize > 8:
         raise DataError(f"{place} holds {dtype}, but linked arrays must be {_TYPES}; convert it.")
     names = _named(foreign, options, dims)
+    listing = list_chunks(foreign.address, options)
     link = Link(
         address=foreign.address,
         options=without_secrets(options),
@@ -109,6 +111,8 @@ def describe_array(
         fill=fill,
         fingerprint=foreign.fingerprint,
         since=since,
+        listing=listing.digest if listing else "",
+        newest=listing.newest if listing else "",
     )
     lengths = {"channel": (1, 1)} | {
         name: (length, chunk)

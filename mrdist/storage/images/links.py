@@ -49,6 +49,17 @@ class OwnUnits:
         """Values of pixels that are 0 and 1."""
         return self.low, self.high
 
+    @property
+    def scale(self) -> str:
+        """What 0 and 1 of a pixel mean, for the axis of a figure.
+
+        Examples
+        --------
+        >>> OwnUnits(250.0, 320.0, "K").scale
+        '0 = 250 K, 1 = 320 K'
+        """
+        return ", ".join(f"{n} = {value:.6g} {self.name}".rstrip() for n, value in enumerate(self.range))
+
     def values(self, pixels: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
         """Return pixels in these units, clipped to the range.
 
@@ -96,6 +107,11 @@ class Link:
         How many pixels of the store a value covers, along rows and columns.
     fingerprint, since
         Of the array's metadata, and the time in nanoseconds, when it was linked.
+    listing, newest
+        Hash of what an object store told of the array's chunks then, and when the youngest was written by its clock;
+        empty where it told nothing.
+    mark
+        Of a copy, what tells its images from those of other arrays; empty where address, metadata and time do.
     """
 
     address: str
@@ -113,6 +129,9 @@ class Link:
     factor: int = 1
     fingerprint: str = ""
     since: int | None = None
+    listing: str = ""
+    newest: str = ""
+    mark: str = ""
 
     @classmethod
     def from_dict(cls, described: Mapping[str, Any]) -> Link:

@@ -216,6 +216,11 @@ class Images:
         link = self.link_of(label)
         return 1 if link is None else link.factor
 
+    @property
+    def value_itemsize(self) -> int:
+        """Bytes that a value of a linked array takes besides its pixel while it is read, 0 if it is read as a pixel."""
+        return max((array.value_itemsize for array in self.linked_arrays.values()), default=0)
+
     def there(self, label: str) -> npt.NDArray[np.bool_] | None:
         """Return the pixels, shape (y, x), of which some image has a value; None where every image has all."""
         there = self._there
@@ -227,7 +232,8 @@ class Images:
         return None if values is None else values.astype(bool)
 
     @cached_property
-    def _arrays(self) -> dict[str, LinkedArray]:
+    def linked_arrays(self) -> dict[str, LinkedArray]:
+        """The arrays of the labels of a linked store; of another, none."""
         if self._linked is None:
             return {}
         return {
@@ -253,7 +259,7 @@ class Images:
         images of other arrays apart.
         """
         if self._linked is not None:
-            linked = [self._arrays[label].checksums(self.n_images)[rows] for label in labels]
+            linked = [self.linked_arrays[label].checksums(self.n_images)[rows] for label in labels]
             return np.stack(linked, axis=1)
         if self.kept_checksum is not None:
             return self.kept_checksum[rows][:, [self.column(label) for label in labels]]
@@ -292,7 +298,7 @@ class Images:
 
     def reader(self) -> ImageReader:
         """Return what reads pixels."""
-        return ImageReader(self.url, self._group, self._arrays)
+        return ImageReader(self.url, self._group, self.linked_arrays)
 
     def read(self, label: str, rows: Iterable[int]) -> npt.NDArray[np.generic]:
         """Return whole images of a label, shape (image, y, x, channel); errors are those of `ImageReader.read`."""
@@ -343,7 +349,9 @@ def open_images(url: Address, storage_options: StorageOptions = None) -> xr.Data
         from mrdist.storage.images.linked_datasets import lazily
 
         linked = images._linked
-        dataset = dataset.assign({k: lazily(array, linked.shape, linked.chunks) for k, array in images._arrays.items()})
+        dataset = dataset.assign(
+            {k: lazily(array, linked.shape, linked.chunks) for k, array in images.linked_arrays.items()}
+        )
     small = [name for name in ("present", "checksum") if name in dataset]
     dataset = dataset.assign_coords(coordinates).assign({name: dataset[name].load() for name in small})
     if images._linked is not None:

@@ -319,9 +319,10 @@ def landmarks_of(images: Images, scheme: str | None = None, n_points: int | None
     """
     points = images.landmarks
     if points is None:
+        linked = "another method, which needs none, or " if images.linked_arrays else ""
         raise DataError(
-            f"{redact(images.url)} has no landmarks, by which the method morph warps faces; ingest the photographs "
-            "with --align landmarks."
+            f"{redact(images.url)} has no landmarks, by which the method morph warps faces; {'choose ' * bool(linked)}"
+            f"{linked}ingest the photographs with --align landmarks."
         )
     found = images.landmark_scheme, points.shape[2]
     if scheme is not None and found != (scheme, n_points):

@@ -192,7 +192,9 @@ class Model(ABC):
         and ``dx``: ``dataset.set_xindex(["dy", "dx"]).coef.sel(dy=0, dx=1)`` is the weight of the pixel to the right.
         """
         group = open_kind(self.url, self.storage_options, "weights", _RESUME)
-        return describe_weights(read_dataset(group, self.url))
+        described = self.attributes.get("provenance", {}).get("units", {})
+        scales = {side: units.scale for side, one in described.items() if (units := OwnUnits.of(one)) is not None}
+        return describe_weights(read_dataset(group, self.url), scales)
 
     @property
     def cv(self) -> xr.Dataset | None:
