@@ -267,10 +267,15 @@ def test_trainings_in_threads_overlap_and_restore_all_settings(two_workers, trai
 
 
 SCRIPT = """
-import concurrent.futures, functools, multiprocessing, sys
-import mrdist
+import concurrent.futures, distributed, functools, multiprocessing, mrdist, sys
 train = functools.partial(mrdist.train, IMAGES, WEIGHTS, source="neutral", target="happy", block=(16, 16))
+
+def in_a_fork(function, **options):
+    child = multiprocessing.get_context("fork").Process(target=function, kwargs=options)
+    child.start()
+    child.join()
 """
+FORKED = "was forked from one that uses Dask, whose threads it does not have; give workers=0, or start processes by"
 CALLED = {
     "at once": "train(workers=1)",
     "in a thread": "concurrent.futures.ThreadPoolExecutor(1).submit(train, workers=1).result()",
@@ -297,6 +302,21 @@ else:
     train(workers=1)
 """,
         "has just been started and imports the script that started it, which trains at once; put what the script does",
+    ),
+    "in a fork of a process with a client": (
+        """
+with distributed.Client(n_workers=1, processes=False, dashboard_address=None):
+    in_a_fork(train)
+""",
+        FORKED,
+    ),
+    "in a fork of a process that had workers": (
+        """
+if __name__ == "__main__":
+    mrdist.generate(WEIGHTS + "-none", images=2, size=16, workers=1, progress=False)
+    in_a_fork(train, workers=1)
+""",
+        FORKED,
     ),
 }
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from mrdist.errors import ExecutionError
 from mrdist.execution._executor import Executor
 from mrdist.execution._failures import failure
+from mrdist.execution._inherited import check_not_inherited, note_use
 from mrdist.execution._process import n_processors
 from mrdist.execution._scheduler import Contact, Scheduler, connect, contact_of, dashboard_of
 from mrdist.execution._settings import main_left_alone, overlapping, quiet
@@ -197,6 +198,7 @@ def _local(n_workers: int, max_memory: int) -> Iterator[Client]:
     from distributed import Client, LocalCluster
     from distributed.security import Security
 
+    note_use()
     with (
         _rules(),
         quiet(),
@@ -218,7 +220,8 @@ def _local(n_workers: int, max_memory: int) -> Iterator[Client]:
 
 
 def _check_may_start() -> None:
-    """Raise ExecutionError if Python lets this process start no others."""
+    """Raise ExecutionError if Python or Dask lets this process start no others."""
+    check_not_inherited()
     process = multiprocessing.current_process()
     if process.daemon:
         raise ExecutionError(

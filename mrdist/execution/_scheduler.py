@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from weakref import WeakSet
 
 from mrdist.errors import ExecutionError, ParameterError
+from mrdist.execution._inherited import check_answers, note_use
 from mrdist.execution._settings import versions_unwarned
 
 if TYPE_CHECKING:
@@ -161,6 +162,8 @@ def _contact_with(scheduler: Any) -> Contact:
     status = getattr(scheduler, "status", None)
     if status in _ENDED or getattr(status, "name", "") in _ENDED or address == _NOWHERE:
         raise ExecutionError(f"the {kind} given as scheduler is not running; open another one.")
+    if hasattr(scheduler, "loop"):
+        check_answers(scheduler, CONNECT_SECONDS)
     return Contact(address, getattr(scheduler, "security", None), dashboard_of(cluster))
 
 
@@ -246,9 +249,11 @@ def connect(contact: Contact) -> Iterator[Client]:
     Raises
     ------
     ExecutionError
-        If no scheduler answers, or it and this process do not trust each other.
+        If no scheduler answers, or it and this process do not trust each other, or this process cannot use Dask.
     """
     from distributed import Client
+
+    note_use()
 
     try:
         with versions_unwarned():
