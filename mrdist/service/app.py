@@ -24,9 +24,10 @@ from mrdist.service.limits import Limits
 from mrdist.service.metrics import Meter, Metrics
 from mrdist.service.security import API, Guard, Sessions
 from mrdist.service.settings import Settings
+from mrdist.service.streams import Endings
 from mrdist.service.supervisor import Supervisor
 
-_API = ("session", "datasets", "comparisons", "sources", "methods", "plans", "jobs", "models", "synthesis")
+_API = ("session", "datasets", "comparisons", "sources", "methods", "plans", "jobs", "models", "downloads", "synthesis")
 _ROOT = ("health", "pages")
 
 
@@ -68,6 +69,7 @@ def create_app(catalog: Catalog, settings: Settings | None = None) -> FastAPI:
     app.add_middleware(Limits, settings=settings)
     app.add_middleware(Guard, settings=settings, sessions=sessions)  # outermost: its headers are on every answer
     app.add_middleware(Meter, metrics=app.state.metrics)
+    app.add_middleware(Endings, stopping=app.state.stopping)
     _describe(app, needs_token=sessions.needed)
     return app
 

@@ -38,6 +38,7 @@ def check(catalog: Catalog, settings: Settings, verb: Verb, name: str, options: 
     Cost
         Cost of the job.
     """
+    catalog.check_writable(MAKES[verb], name)
     given = dict(options)
     if verb in NEEDS_IMAGES:
         images = catalog.find("datasets", given.pop("images"))

@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from mrdist.errors import (
     AlignmentError,
@@ -142,6 +143,10 @@ def install(app: FastAPI) -> None:
         )
         headers = {"allow": ", ".join(_methods_of(request))} if error.status_code == 405 else error.headers
         return problem(error.status_code, detail, headers)
+
+    @app.exception_handler(ClientDisconnect)
+    async def of_the_client(_: Request, __: ClientDisconnect) -> Response:  # who is gone reads no answer
+        return problem(400, "the request broke off before all of its body had arrived.")
 
     @app.exception_handler(Exception)
     async def of_anything(_: Request, __: Exception) -> Response:  # the server logs it

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import anyio
 from fastapi import APIRouter, Header, Path, Query, Request, Response
-from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
 from mrdist.service.context import DeskHere, IdempotencyKey, JobsHere
@@ -18,6 +17,7 @@ from mrdist.service.jobs import Jobs
 from mrdist.service.problems import RefusedError, problems
 from mrdist.service.requests import JobRequest
 from mrdist.service.security import API
+from mrdist.service.streams import Stream
 
 router = APIRouter(tags=["jobs"], prefix="/jobs", responses=problems(404, 409))
 
@@ -105,7 +105,7 @@ def delete_job(job: JobId, jobs: JobsHere) -> Response:
 
 @router.get(
     "/{job}/events",
-    response_class=StreamingResponse,
+    response_class=Stream,
     responses={200: {"content": {"text/event-stream": {}}, "description": "Events: job, blocks, end."}},
 )
 def watch_job(
@@ -113,14 +113,14 @@ def watch_job(
     job: JobId,
     jobs: JobsHere,
     last_event_id: Annotated[str | None, Header(max_length=100)] = None,
-) -> StreamingResponse:
+) -> Stream:
     """Stream the changes of a job until it ends; after a reconnection, also those since then."""
     record = jobs.get(job)
     state = request.app.state
     if state.streams >= _STREAMS:
         raise RefusedError(503, f"{_STREAMS} event streams are open, which is the limit; poll the job instead.")
     events = _events(jobs, record, last_event_id, state)
-    return StreamingResponse(events, media_type="text/event-stream", headers={"cache-control": "no-store"})
+    return Stream(events, media_type="text/event-stream", headers={"cache-control": "no-store"})
 
 
 async def _events(jobs: Jobs, record: JobRecord, last: str | None, state: Any) -> AsyncIterator[str]:
