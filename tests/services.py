@@ -101,18 +101,6 @@ def token_file(folder, token, name="token", mode=0o600):
     return path
 
 
-def until_closed(connection, timeout=SECONDS):
-    """Return all that comes over a connection until the other side closes it, and whether that was with a reset."""
-    connection.settimeout(timeout)
-    received = bytearray()
-    try:
-        while piece := connection.recv(1 << 16):
-            received += piece
-    except ConnectionResetError:
-        return bytes(received), True
-    return bytes(received), False
-
-
 @contextlib.contextmanager
 def serving(catalog, log, *args, env=None, first=None):
     """Start ``mrdist serve`` on a free port, and end it with the context.

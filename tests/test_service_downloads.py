@@ -100,8 +100,7 @@ def test_a_model_that_changes_meanwhile_is_no_whole_download(service, said, mode
     change(model)
     got = bytearray()
     with connection, pytest.raises((http.client.IncompleteRead, ConnectionError)):
-        while piece := answer.read1(1 << 20):
-            got += piece
+        got.extend(piece for pieces in iter(lambda: answer.read1(1 << 20), b"") for piece in pieces)
     with pytest.raises(zipfile.BadZipFile):
         zipfile.ZipFile(io.BytesIO(got))
     commands.wait_until(said, "the line of the log")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import import_module
@@ -9,23 +10,28 @@ from threading import Event, Thread
 from typing import Any
 
 import anyio
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from starlette.routing import compile_path
 
 import mrdist
 from mrdist.pipeline.showing.opened import warm_up
 from mrdist.service import problems
+from mrdist.service.access import AccessLog
 from mrdist.service.catalog import Catalog
 from mrdist.service.desk import Desk
 from mrdist.service.jobs import Jobs
 from mrdist.service.limits import Limits
 from mrdist.service.metrics import Meter, Metrics
-from mrdist.service.security import API, Guard, Sessions
+from mrdist.service.roles import NEEDED, check_role
+from mrdist.service.security import API, Guard, user_in
+from mrdist.service.sessions import Sessions
 from mrdist.service.settings import Settings
 from mrdist.service.streams import Endings
 from mrdist.service.supervisor import Supervisor
+from mrdist.service.users import Users
 
 _API = ("session", "datasets", "comparisons", "sources", "methods", "plans", "jobs", "models", "downloads", "synthesis")
 _ROOT = ("health", "pages")
@@ -50,13 +56,14 @@ def create_app(catalog: Catalog, settings: Settings | None = None) -> FastAPI:
         title="mrdist",
         version=mrdist.__version__,
         description="Trainings, models and pictures of masked regression.",
+        default_response_class=_telling(catalog),
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
         lifespan=_supervised,
         generate_unique_id_function=_name_of,
     )
-    sessions = Sessions(settings.token)
+    sessions = Sessions(Users(settings), catalog)
     app.state.catalog, app.state.settings, app.state.sessions = catalog, settings, sessions
     app.state.stopping, app.state.streams = Event(), 0
     app.state.jobs = Jobs(catalog)
@@ -69,8 +76,10 @@ def create_app(catalog: Catalog, settings: Settings | None = None) -> FastAPI:
     app.add_middleware(Limits, settings=settings)
     app.add_middleware(Guard, settings=settings, sessions=sessions)  # outermost: its headers are on every answer
     app.add_middleware(Meter, metrics=app.state.metrics)
+    if settings.access_log is not None:
+        app.add_middleware(AccessLog, path=settings.access_log)
     app.add_middleware(Endings, stopping=app.state.stopping)
-    _describe(app, needs_token=sessions.needed)
+    _describe(app, needs_token=sessions.users.needed)
     return app
 
 
@@ -84,10 +93,25 @@ async def _supervised(app: FastAPI) -> AsyncIterator[None]:
 
 
 def _include(app: FastAPI, router: APIRouter, prefix: str) -> None:
-    app.include_router(router, prefix=prefix)
+    app.include_router(router, prefix=prefix, dependencies=[Depends(_check_role)])
     for route in router.routes:
         if isinstance(route, APIRoute):
             app.state.known_methods.append((compile_path(prefix + route.path)[0], route.methods))
+
+
+def _telling(catalog: Catalog) -> type[JSONResponse]:
+    """Return the class of all answers in JSON: none tells where on this machine the catalogue lies."""
+    place = json.dumps(f"{catalog}/", ensure_ascii=False)[1:-1].encode()
+
+    class Told(JSONResponse):
+        def render(self, content: Any) -> bytes:
+            return super().render(content).replace(place, b"")
+
+    return Told
+
+
+async def _check_role(request: Request) -> None:
+    check_role(request.scope["route"].name, user_in(request.scope))
 
 
 def _name_of(route: APIRoute) -> str:
@@ -109,10 +133,11 @@ def _describe(app: FastAPI, *, needs_token: bool) -> None:
                 schemas.pop(unused, None)
             if needs_token:
                 components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-                for path, operations in described["paths"].items():
-                    if path.startswith(API) and not path.endswith("/session"):
-                        for operation in operations.values():
-                            operation["security"] = [{"token": []}]
+                for operations in described["paths"].values():
+                    for operation in operations.values():
+                        role = NEEDED[operation["operationId"]]
+                        if role is not None:
+                            operation |= {"security": [{"token": []}], "x-role": role}
             app.openapi_schema = described
         return app.openapi_schema
 

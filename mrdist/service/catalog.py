@@ -23,7 +23,7 @@ from mrdist.service.refusals import RefusedError
 from mrdist.storage import StorageOptions, describe, is_local, normalize_url, redact
 from mrdist.storage.access.catalogs import exists, is_link, list_stores, remove_store, stamp_of
 from mrdist.storage.access.places import list_names, make_folder
-from mrdist.storage.access.records import remove_record
+from mrdist.storage.access.records import read_record, remove_record, write_record
 from mrdist.storage.making.lease import run_url
 
 Kind = Literal["datasets", "statistics", "models", "comparisons"]
@@ -182,6 +182,19 @@ class Catalog:
                 "delete the link first.",
             )
 
+    def note_maker(self, kind: Kind, name: str, job: str, user: str | None) -> None:
+        """Keep beside a store which job has just made it, and whose that was."""
+        record = {"stamp": self.stamp(kind, name), "job": job, "user": user}
+        write_record(self._maker(kind, name), record, self.storage_options)
+
+    def maker_of(self, kind: Kind, name: str) -> str | None:
+        """Return the name of who made a store, None if nobody knows, or if it was changed since."""
+        record = read_record(self._maker(kind, name), self.storage_options) or {}
+        return record.get("user") if record.get("stamp") == self.stamp(kind, name) else None
+
+    def _maker(self, kind: Kind, name: str) -> str:
+        return f"{self.url_of(kind, name)}.made"
+
     def missing(self, kind: Kind, name: str) -> RefusedError:
         """Return the error for a store that does not exist."""
         there = self.names(kind)
@@ -189,10 +202,11 @@ class Catalog:
         return RefusedError(404, f"there is no {_KINDS[kind][0]} {name!r} in the catalogue; {has}.")
 
     def remove(self, kind: Kind, name: str) -> None:
-        """Remove a store; if that is interrupted, the rest counts as incomplete. Of a link, only the link is removed."""
+        """Remove a store, or the link to one; if that is interrupted, the rest counts as incomplete."""
         url = self.find(kind, name)
         remove_store(url, self.storage_options, root=_KINDS[kind][2])
-        remove_record(run_url(url), self.storage_options)
+        for beside in (run_url(url), self._maker(kind, name)):
+            remove_record(beside, self.storage_options)
 
     def sources(self) -> list[str]:
         """Return the names of the folders and archives of photographs that can be ingested."""

@@ -11,7 +11,7 @@ from mrdist.errors import MrdistError
 from mrdist.pipeline.showing.browse import check_picture, list_rows, read_one, read_run, summarize, to_png
 from mrdist.service.cache import Cache
 from mrdist.service.catalog import NAME_PATTERN, Catalog
-from mrdist.service.context import CatalogHere, DeskHere, IdempotencyKey
+from mrdist.service.context import CatalogHere, DeskHere, IdempotencyKey, UserHere
 from mrdist.service.job_records import Job
 from mrdist.service.problems import RefusedError, problems
 from mrdist.service.requests import DatasetRequest, GenerateDataset
@@ -86,7 +86,7 @@ def list_datasets(catalog: CatalogHere) -> DatasetList:
 
 @router.post("", status_code=202)
 def make_dataset(
-    request: DatasetRequest, desk: DeskHere, response: Response, idempotency_key: IdempotencyKey = None
+    request: DatasetRequest, desk: DeskHere, user: UserHere, response: Response, idempotency_key: IdempotencyKey = None
 ) -> Job:
     """Submit a job that makes a dataset of synthetic faces or of photographs in the catalogue."""
     verb: Verb
@@ -94,7 +94,7 @@ def make_dataset(
         verb, options = "generate", request.generate.given()
     else:
         verb, options = "ingest", request.ingest.given()
-    record = desk.submit(verb, request.name, options, idempotency_key)
+    record = desk.submit(verb, request.name, options, idempotency_key, user.name)
     response.headers["location"] = f"{API}/jobs/{record.id}"
     return record
 

@@ -11,7 +11,7 @@ import anyio
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from mrdist.service.context import DeskHere, IdempotencyKey, JobsHere
+from mrdist.service.context import DeskHere, IdempotencyKey, JobsHere, UserHere
 from mrdist.service.job_records import JOB_PATTERN, Job, JobRecord, State
 from mrdist.service.jobs import Jobs
 from mrdist.service.problems import RefusedError, problems
@@ -50,9 +50,11 @@ class Result(BaseModel):
 
 
 @router.post("", status_code=202)
-def submit_job(request: JobRequest, desk: DeskHere, response: Response, idempotency_key: IdempotencyKey = None) -> Job:
+def submit_job(
+    request: JobRequest, desk: DeskHere, user: UserHere, response: Response, idempotency_key: IdempotencyKey = None
+) -> Job:
     """Submit a job; an invalid request is refused at once."""
-    record = desk.submit(request.verb, request.name, request.options.given(), idempotency_key)
+    record = desk.submit(request.verb, request.name, request.options.given(), idempotency_key, user.name)
     response.headers["location"] = f"{API}/jobs/{record.id}"
     return record
 

@@ -85,6 +85,7 @@ class Model(BaseModel):
     nonzeros: int | None = None
     bytes: Annotated[int | None, Field(description="Size in the catalogue.")] = None
     created: datetime | None = None
+    user: Annotated[str | None, Field(description="Who has trained it, if users have names.")] = None
     dataset: Annotated[str | None, Field(description="Training dataset, if it is in the catalogue.")] = None
     blocks: Annotated[int | None, Field(description="Blocks of an incomplete model.")] = None
     blocks_done: int | None = None
@@ -325,7 +326,11 @@ def _summary(catalog: Catalog, name: str, described: dict[str, Any]) -> dict[str
         kept = kept_scores(catalog, name, dataset, "test")
         if kept is not None:
             scores["test"] = kept["splits"]["test"]["frame"]["model"]
-    return summary | sizes_of(catalog, name) | {"dataset": dataset, "scores": scores}
+    return (
+        summary
+        | sizes_of(catalog, name)
+        | {"dataset": dataset, "scores": scores, "user": catalog.maker_of("models", name)}
+    )
 
 
 def _dataset_of(catalog: Catalog, described: dict[str, Any]) -> str | None:
