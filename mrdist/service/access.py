@@ -4,18 +4,56 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from datetime import UTC, datetime
-from logging.handlers import WatchedFileHandler
-from pathlib import Path
-from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mrdist.errors import ParameterError
 from mrdist.service.security import user_in
 
+logger = logging.getLogger("mrdist.service")
+
 _LONGEST_PATH = 1000
+
+
+class LogFile:
+    """A file to which lines are added, readable by its owner alone; if it is moved away, it is begun anew.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Raises
+    ------
+    ParameterError
+        If it cannot be written.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        try:
+            self._write(b"")
+        except OSError as error:
+            raise ParameterError(
+                f"the access log cannot be written to {path} ({error.strerror}); choose another --access-log."
+            ) from error
+
+    def add(self, line: str) -> None:
+        """Add a line; if that fails, only the service's log says so."""
+        try:
+            self._write(f"{line}\n".encode())
+        except OSError as error:
+            logger.warning("a line of the access log is lost (%s): %s", error.strerror, line)
+
+    def _write(self, content: bytes) -> None:
+        file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            os.write(file, content)
+        finally:
+            os.close(file)
 
 
 class AccessLog:
@@ -25,24 +63,13 @@ class AccessLog:
     ----------
     app
         The application.
-    path
-        File to which the lines are added, readable by its owner alone; one that is moved away is begun anew.
-
-    Raises
-    ------
-    ParameterError
-        If the file cannot be written.
+    file
+        Takes the lines.
     """
 
-    def __init__(self, app: ASGIApp, path: str) -> None:
+    def __init__(self, app: ASGIApp, file: LogFile) -> None:
         self._app = app
-        try:
-            Path(path).touch(0o600)
-            self._lines = WatchedFileHandler(path, encoding="ascii")
-        except OSError as error:
-            raise ParameterError(
-                f"the access log cannot be written to {path} ({error.strerror}); choose another --access-log."
-            ) from error
+        self._file = file
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -62,17 +89,15 @@ class AccessLog:
             await self._app(scope, receive, note)
         finally:
             user = user_in(scope)
-            self._write(
-                time=datetime.now(UTC).isoformat(timespec="milliseconds"),
-                client=(scope.get("client") or (None,))[0],
-                user=user and user.name,
-                role=user and user.role,
-                method=scope["method"],
-                path=scope["path"][:_LONGEST_PATH],
-                status=status,
-                bytes=sent,
-                seconds=round(time.monotonic() - began, 4),
-            )
-
-    def _write(self, **fields: Any) -> None:
-        self._lines.handle(logging.makeLogRecord({"msg": "%s", "args": (json.dumps(fields),)}))
+            line = {
+                "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+                "client": (scope.get("client") or (None,))[0],
+                "user": user and user.name,
+                "role": user and user.role,
+                "method": scope["method"],
+                "path": scope["path"][:_LONGEST_PATH],
+                "status": status,
+                "bytes": sent,
+                "seconds": round(time.monotonic() - began, 4),
+            }
+            self._file.add(json.dumps(line))

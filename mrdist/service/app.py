@@ -14,12 +14,11 @@ from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
-from starlette.routing import compile_path
 
 import mrdist
 from mrdist.pipeline.showing.opened import warm_up
 from mrdist.service import problems
-from mrdist.service.access import AccessLog
+from mrdist.service.access import AccessLog, LogFile
 from mrdist.service.catalog import Catalog
 from mrdist.service.desk import Desk
 from mrdist.service.jobs import Jobs
@@ -69,7 +68,7 @@ def create_app(catalog: Catalog, settings: Settings | None = None) -> FastAPI:
     app.state.jobs = Jobs(catalog)
     app.state.desk = Desk(catalog, settings, app.state.jobs, Supervisor(catalog, settings, app.state.jobs))
     problems.install(app)
-    app.state.known_methods = []
+    app.state.known_routes = []
     for name in (*_API, *_ROOT):
         _include(app, import_module(f"mrdist.service.routes.{name}").router, API if name in _API else "")
     app.state.metrics = Metrics(lambda: app.state.desk.supervisor.states)
@@ -77,7 +76,7 @@ def create_app(catalog: Catalog, settings: Settings | None = None) -> FastAPI:
     app.add_middleware(Guard, settings=settings, sessions=sessions)  # outermost: its headers are on every answer
     app.add_middleware(Meter, metrics=app.state.metrics)
     if settings.access_log is not None:
-        app.add_middleware(AccessLog, path=settings.access_log)
+        app.add_middleware(AccessLog, file=LogFile(settings.access_log))
     app.add_middleware(Endings, stopping=app.state.stopping)
     _describe(app, needs_token=sessions.users.needed)
     return app
@@ -96,7 +95,7 @@ def _include(app: FastAPI, router: APIRouter, prefix: str) -> None:
     app.include_router(router, prefix=prefix, dependencies=[Depends(_check_role)])
     for route in router.routes:
         if isinstance(route, APIRoute):
-            app.state.known_methods.append((compile_path(prefix + route.path)[0], route.methods))
+            app.state.known_routes.append((prefix + route.path, route.methods, route.name))
 
 
 def _telling(catalog: Catalog) -> type[JSONResponse]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -15,6 +14,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import compile_path
 
 from mrdist.errors import (
     AlignmentError,
@@ -155,8 +155,9 @@ def install(app: FastAPI) -> None:
 
 def _methods_of(request: Request) -> list[str]:
     """Return the methods that a path supports, over all its routes."""
-    known: list[tuple[re.Pattern[str], set[str]]] = request.app.state.known_methods
-    return sorted({method for path, methods in known if path.fullmatch(request.url.path) for method in methods})
+    known: list[tuple[str, set[str], str]] = request.app.state.known_routes
+    fitting = (methods for path, methods, _ in known if compile_path(path)[0].fullmatch(request.url.path))
+    return sorted({method for methods in fitting for method in methods})
 
 
 def _sentence(error: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from mrdist.service.refusals import RefusedError
+from mrdist.service.refusals import RefusedError, unauthorized
 
 Role = Literal["read", "train", "admin"]
 """``read`` looks, and applies models; ``train`` also runs jobs; ``admin`` also deletes."""
@@ -112,11 +112,13 @@ def check_role(route: str, user: User | None) -> None:
         If not.
     """
     needed = NEEDED[route]
-    if needed is None or (user is not None and may(user.role, needed)):
+    if needed is None:
         return
-    who, role = (user.name, user.role) if user else (None, None)
-    raise RefusedError(
-        403,
-        f"{who or 'this token'} has the role {role}, but this needs the role {needed}; ask whoever runs the service "
-        "for it.",
-    )
+    if user is None:
+        raise unauthorized("a token is needed")
+    if not may(user.role, needed):
+        raise RefusedError(
+            403,
+            f"{user.name} has the role {user.role}, but this needs the role {needed}; ask whoever runs the service "
+            "for it.",
+        )

@@ -13,6 +13,7 @@ from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mrdist.service.problems import RefusedError, problem
+from mrdist.service.refusals import unauthorized
 from mrdist.service.roles import User
 from mrdist.service.sessions import Sessions, cookie_name
 from mrdist.service.settings import LOOPBACK, Settings
@@ -149,7 +150,7 @@ class Guard:
             is_page = scope["method"] in _SAFE and not path.startswith("/api/") and path != "/metrics"
             if refusal is None and is_page and "text/html" in headers.get("accept", ""):
                 return False
-            raise refusal or _unauthorized("a token is needed")
+            raise refusal or unauthorized("a token is needed")
         if cookie and scope["method"] not in _SAFE:
             sent, wanted = headers.get(CSRF_HEADER, ""), self._sessions.csrf_token(cookie)
             if not hmac.compare_digest(sent.encode(), wanted.encode()):
@@ -164,17 +165,9 @@ class Guard:
         if bearer is not None:
             kind, _, token = bearer.partition(" ")
             user = self._sessions.users.of_token(token.strip()) if kind.lower() == "bearer" else None
-            return user, "", None if user else _unauthorized("the token is wrong")
+            return user, "", None if user else unauthorized("the token is wrong")
         cookie = cookie_of(headers)
         return self._sessions.user_of(cookie), cookie, None
-
-
-def _unauthorized(reason: str) -> RefusedError:
-    return RefusedError(
-        401,
-        f"{reason}; send the service's token as `Authorization: Bearer TOKEN`.",
-        {"www-authenticate": 'Bearer realm="mrdist"'},
-    )
 
 
 def _jars(headers: Headers) -> Iterator[dict[str, str]]:
