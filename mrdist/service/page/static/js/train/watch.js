@@ -167,8 +167,8 @@ export class Watch {
 /** The buttons for a job's state; `done(job or null)` is called after an action succeeded. */
 export function jobActions(job, done) {
   const path = `/jobs/${part(job.id)}`;
-  const button = (words, work, kind = "") =>
-    h("button", { class: `button slim ${kind}`, type: "button", "aria-label": `${words} ${job.name}`, onclick: (event) => run(event.currentTarget, work) }, words);
+  const button = (words, needs, work) =>
+    h("button", { class: "button slim", type: "button", "data-needs": needs, "aria-label": `${words} ${job.name}`, onclick: (event) => run(event.currentTarget, work) }, words);
   const run = async (pressed, work) => {
     pressed.disabled = true;
     try {
@@ -187,8 +187,8 @@ export function jobActions(job, done) {
     done(null);
   };
   return [
-    ["queued", "running"].includes(job.state) && button("Stop", cancel),
-    ["failed", "cancelled"].includes(job.state) && button("Resume", resume),
-    over(job) && button("Delete", forget),
+    ["queued", "running"].includes(job.state) && button("Stop", "train", cancel),
+    ["failed", "cancelled"].includes(job.state) && button("Resume", "train", resume),
+    over(job) && button("Delete", "admin", forget),
   ].filter(Boolean);
 }
