@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib import import_module
 from threading import Event, Thread
@@ -16,6 +16,7 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
 import mrdist
+from mrdist.errors import ParameterError
 from mrdist.pipeline.showing.opened import warm_up
 from mrdist.service import problems
 from mrdist.service.access import AccessLog, LogFile
@@ -28,7 +29,7 @@ from mrdist.service.roles import NEEDED, check_role
 from mrdist.service.security import API, Guard, user_in
 from mrdist.service.sessions import Sessions
 from mrdist.service.settings import Settings
-from mrdist.service.streams import Endings
+from mrdist.service.streams import Endings, Heads
 from mrdist.service.supervisor import Supervisor
 from mrdist.service.users import Users
 
@@ -68,10 +69,11 @@ def create_app(catalog: Catalog, settings: Settings | None = None) -> FastAPI:
     app.state.jobs = Jobs(catalog)
     app.state.desk = Desk(catalog, settings, app.state.jobs, Supervisor(catalog, settings, app.state.jobs))
     problems.install(app)
-    app.state.known_routes = []
+    app.state.known_routes, app.state.parameters = [], None
     for name in (*_API, *_ROOT):
         _include(app, import_module(f"mrdist.service.routes.{name}").router, API if name in _API else "")
     app.state.metrics = Metrics(lambda: app.state.desk.supervisor.states)
+    app.add_middleware(Heads)
     app.add_middleware(Limits, settings=settings)
     app.add_middleware(Guard, settings=settings, sessions=sessions)  # outermost: its headers are on every answer
     app.add_middleware(Meter, metrics=app.state.metrics)
@@ -92,7 +94,7 @@ async def _supervised(app: FastAPI) -> AsyncIterator[None]:
 
 
 def _include(app: FastAPI, router: APIRouter, prefix: str) -> None:
-    app.include_router(router, prefix=prefix, dependencies=[Depends(_check_role)])
+    app.include_router(router, prefix=prefix, dependencies=[Depends(_check_role), Depends(_check_query)])
     for route in router.routes:
         if isinstance(route, APIRoute):
             app.state.known_routes.append((prefix + route.path, route.methods, route.name))
@@ -111,6 +113,30 @@ def _telling(catalog: Catalog) -> type[JSONResponse]:
 
 async def _check_role(request: Request) -> None:
     check_role(request.scope["route"].name, user_in(request.scope))
+
+
+async def _check_query(request: Request) -> None:
+    """Refuse parameters that nobody reads: whoever sends one expects something of it."""
+    route, app = request.scope["route"], request.app
+    if app.state.parameters is None:
+        app.state.parameters = _parameters_of(app.openapi())
+    known = app.state.parameters.get(route.name)
+    unknown = [] if known is None else sorted(set(request.query_params) - known)
+    if unknown:
+        raise ParameterError(
+            f"there is no parameter {unknown[0][:80]!r} here; there {'is' if len(known) == 1 else 'are'} "
+            f"{', '.join(sorted(known)) or 'none'}."
+        )
+
+
+def _parameters_of(described: Mapping[str, Any]) -> dict[str, set[str]]:
+    """Return the names of the parameters in the query of every operation of the API, by its route."""
+    return {
+        operation["operationId"]: {each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"}
+        for path, operations in described["paths"].items()
+        for operation in operations.values()
+        if path.startswith(API)
+    }
 
 
 def _name_of(route: APIRoute) -> str:

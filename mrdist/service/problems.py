@@ -60,7 +60,6 @@ _STATUS: Sequence[tuple[type[MrdistError], int]] = (  # the first that fits
 )
 _ALIGNMENT = "urn:mrdist:problem:alignment"
 """Type of the problem that a client can solve by giving the pupils."""
-_TAGS = ("train", "compare", "generate", "ingest")
 _SENTENCES = {
     404: "{path} does not exist; /openapi.json lists all paths.",
     405: "{path} does not support {method}; /openapi.json lists its methods.",
@@ -131,7 +130,7 @@ def install(app: FastAPI) -> None:
         first = error.errors()[0]
         if first["type"] == "json_invalid":
             return problem(400, "the body of the request is not JSON.")
-        return problem(422, _sentence(first))
+        return problem(422, _sentence(first, error.body))
 
     @app.exception_handler(HTTPException)
     async def of_http(request: Request, error: HTTPException) -> Response:
@@ -157,22 +156,36 @@ def _methods_of(request: Request) -> list[str]:
     """Return the methods that a path supports, over all its routes."""
     known: list[tuple[str, set[str], str]] = request.app.state.known_routes
     fitting = (methods for path, methods, _ in known if compile_path(path)[0].fullmatch(request.url.path))
-    return sorted({method for methods in fitting for method in methods})
+    methods = {method for methods in fitting for method in methods}
+    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
 
 
-def _sentence(error: Mapping[str, Any]) -> str:
+def _sentence(error: Mapping[str, Any], body: Any) -> str:
     """Return pydantic's error as one sentence with place and value; an error of ours is one."""
     if isinstance(cause := error.get("ctx", {}).get("error"), MrdistError):
         return str(cause)
-    where = list(error["loc"][1:])
-    if len(where) > 2 and where[0] in _TAGS:  # the kind of request
-        del where[0]
-    place = ".".join(map(str, where)) or "the body of the request"
+    place = ".".join(_as_sent(error, body)) or "the body of the request"
     reason = str(error["msg"]).rstrip(".")
     value = error.get("input")
     told = isinstance(value, str | int | float | bool) and error["loc"][-1] != "token"
     got = f" (got {_short(value)})" if told else ""
     return f"invalid {place}{got}: {reason}."
+
+
+def _as_sent(error: Mapping[str, Any], body: Any) -> list[str]:
+    """Return the place of an error as the client has named it, without the kinds of values that were tried."""
+    kind, *where = error["loc"]
+    if kind != "body" or not isinstance(body, dict):
+        return [str(part) for part in where[:1]]
+    names: list[str] = []
+    here: Any = body
+    for part in where:
+        if (isinstance(here, dict) and part in here) or (isinstance(here, list) and isinstance(part, int)):
+            names.append(str(part))
+            here = here[part]
+    if error["type"] == "missing":
+        names.append(str(where[-1]))
+    return names[1:] if len(names) > 1 and names[0] == "options" else names
 
 
 def _short(value: object) -> str:

@@ -8,7 +8,7 @@ from threading import Event
 
 import anyio
 from fastapi.responses import StreamingResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mrdist.errors import MrdistError
 
@@ -40,6 +40,38 @@ def sealed(pieces: Iterator[bytes], check: Callable[[], None]) -> Iterator[bytes
         last = piece
     check()
     yield last
+
+
+class Heads:
+    """Answers HEAD as GET, without the content; what would make that stops at once.
+
+    Parameters
+    ----------
+    app
+        The application.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+        answered = anyio.Event()
+
+        async def send_head(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                await send(message)
+                await send({"type": "http.response.body", "body": b""})
+                answered.set()
+
+        async def receive_until_answered() -> Message:
+            await answered.wait()  # a HEAD has no content of its own
+            return {"type": "http.disconnect"}
+
+        await self._app({**scope, "method": "GET"}, receive_until_answered, send_head)
 
 
 class Endings:

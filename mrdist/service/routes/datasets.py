@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from mrdist.errors import MrdistError
 from mrdist.pipeline.showing.browse import check_picture, list_rows, read_one, read_run, summarize, to_png
 from mrdist.service.cache import Cache
+from mrdist.service.caching import has_already
 from mrdist.service.catalog import NAME_PATTERN, Catalog
 from mrdist.service.context import CatalogHere, DeskHere, IdempotencyKey, UserHere
 from mrdist.service.job_records import Job
@@ -142,7 +143,7 @@ def get_dataset_picture(
     images = open_dataset(catalog, name)
     stamp = catalog.stamp("datasets", name)
     headers = {"etag": f'"{stamp}-{label}-{row}-{size or 0}"', "cache-control": "private, max-age=60"}
-    if request.headers.get("if-none-match") == headers["etag"]:
+    if has_already(request, headers["etag"]):
         return Response(status_code=304, headers=headers)
     image = read_picture(catalog, name, images, label, row)
     return Response(to_png(image, size), media_type="image/png", headers=headers)

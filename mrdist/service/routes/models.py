@@ -22,6 +22,7 @@ from mrdist.pipeline.showing.explain import (
 )
 from mrdist.pipeline.showing.facts import describe_mapping
 from mrdist.service.cache import Cache
+from mrdist.service.caching import has_already
 from mrdist.service.catalog import NAME_PATTERN, Catalog, Name
 from mrdist.service.context import CatalogHere, DeskHere
 from mrdist.service.findings import Evaluations, forget, kept_scores, sizes_of
@@ -281,7 +282,7 @@ def _picture(catalog: Catalog, name: str, request: Request, key: object, make: C
     """Answer with a picture of a model unless the client has it."""
     mark = hashlib.sha256(f"{catalog.stamp('models', name)} {request.url.path} {key}".encode()).hexdigest()[:24]
     headers = {"etag": f'"{mark}"', "cache-control": "private, no-cache"}
-    if request.headers.get("if-none-match") == headers["etag"]:
+    if has_already(request, headers["etag"]):
         return Response(status_code=304, headers=headers)
     return Response(make(), media_type="image/png", headers=headers)
 
