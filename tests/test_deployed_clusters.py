@@ -48,7 +48,7 @@ def test_every_member_of_compose_speaks_tls_and_has_the_certificates():
     assert "--protocol tls" in " ".join(SERVICES["scheduler"]["command"])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_who_has_the_certificates_of_compose_trains_and_nobody_else_gets_in(faces, tmp_path):
     subprocess.run([sys.executable, PREPARE, "secrets", tmp_path, tmp_path], check=True, timeout=commands.SECONDS)
     settings = {
@@ -99,7 +99,7 @@ def batch(tmp_path, faces):
     return start
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_batch_script_of_slurm_lets_nobody_else_in(batch, tmp_path):
     with batch() as process:
         job = psutil.Process(process.pid)

@@ -11,7 +11,7 @@ import mrdist
 TOKEN = "the-token-of-this-service"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_nobody_else_gets_into_the_jobs_of_a_service(tmp_path):
     faces = tmp_path / "catalog/datasets/faces.zarr"
     mrdist.generate(faces, images=40, size=160, labels=("neutral", "happy"), workers=0, progress=False)

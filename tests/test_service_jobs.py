@@ -208,6 +208,7 @@ def test_two_jobs_never_make_the_same(service):
         ("train", {**PAIR, "receptive_field": 4}, 422, "receptive_field must be odd"),
         ("train", {**PAIR, "receptive_field": 99}, 422, "99"),
         ("train", {**PAIR, "target": "angry"}, 422, "no label 'angry'"),
+        ("train", {**PAIR, "target": "neutral"}, 422, "source and target are both 'neutral'"),
         ("train", {**PAIR, "alpha": -1.0}, 422, "alpha"),
         ("train", {**PAIR, "max_memory": "10MB"}, 422, "max_memory"),
         ("train", {**PAIR, "max_memory": "3GiB"}, 422, "may request"),

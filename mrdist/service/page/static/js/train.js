@@ -8,7 +8,7 @@ import "./lib/shell.js";
 import { TrainForm } from "./train/form.js";
 import { Watch, jobActions, stateName } from "./train/watch.js";
 
-const watch = new Watch(() => show(null));
+const watch = new Watch(() => show(null), showJobs);
 let form = null;
 
 /** Watch a job (and keep it in the address), or go back to the form. */

@@ -16,9 +16,11 @@ export async function loadBitmap(url) {
 }
 
 export class Watch {
-  constructor(gone) {
+  /** `gone` is called when the job was deleted, `ended` when it has ended. */
+  constructor(gone, ended) {
     this.map = new BlockMap($("blocks"));
     this.gone = gone;
+    this.ended = ended;
     this.stop = () => {};
   }
 
@@ -90,7 +92,7 @@ export class Watch {
     this.#readFaces();
     const { options } = job;
     $("watch-title").textContent = job.name;
-    $("watch-what").textContent = options.images ? `${options.images}: ${work(job)}` : work(job);
+    $("watch-what").textContent = options.source && options.images ? `${options.images}: ${work(job)}` : work(job);
     $("watch-state").className = `state ${job.state}`;
     $("watch-state").textContent = STATES[job.state];
     const share = job.state === "done" ? 100 : job.blocks ? Math.floor((100 * job.blocks_done) / job.blocks) : 0;
@@ -115,6 +117,7 @@ export class Watch {
     if (over(job) && before && !over(before)) {
       this.stop();
       this.#readBlocks();
+      this.ended();
     }
   }
 
