@@ -20,6 +20,7 @@ from mrdist.cli.options import (
 from mrdist.cli.training_options import MethodCommand, mappings_option, training_options
 from mrdist.errors import MrdistError
 from mrdist.methods.option_table import SHARED
+from mrdist.service.roles import ROLES
 
 if TYPE_CHECKING:
     from mrdist.service.client import Client
@@ -98,9 +99,9 @@ def serve(
 @click.argument("name")
 @click.option(
     "--role",
-    type=click.Choice(["read", "train", "admin"]),
+    type=click.Choice(ROLES),
     required=True,
-    help=("read: look, and apply models; train: also run jobs; admin: also delete."),
+    help="read: look, and apply models; train: also run jobs; admin: also delete.",
 )
 @click.option("--tokens", metavar="F", help="File of `mrdist serve --tokens` to which the line is added.")
 @json_option
