@@ -88,7 +88,8 @@ def create_app(catalog: Catalog, settings: Settings | None = None) -> FastAPI:
 async def _supervised(app: FastAPI) -> AsyncIterator[None]:
     supervisor = app.state.desk.supervisor
     supervisor.start()
-    Thread(target=warm_up, name="warm-up", daemon=True).start()
+    for work in (warm_up, app.openapi):  # what first requests would wait for
+        Thread(target=work, name="warm-up", daemon=True).start()
     yield
     await anyio.to_thread.run_sync(supervisor.end)
 
@@ -118,6 +119,8 @@ async def _check_role(request: Request) -> None:
 async def _check_query(request: Request) -> None:
     """Refuse parameters that nobody reads: whoever sends one expects something of it."""
     route, app = request.scope["route"], request.app
+    if not request.url.path.startswith(API):
+        return
     if app.state.parameters is None:
         app.state.parameters = _parameters_of(app.openapi())
     known = app.state.parameters.get(route.name)
