@@ -1,10 +1,13 @@
-"""Preparation for docker-compose.yml: ``prepare.py secrets FOLDER`` and ``prepare.py bucket NAME``, each run once."""
+"""For docker-compose.yml, each run once: ``secrets FOLDER FOLDER``, the second for certificates; ``bucket NAME``."""
 
 import json
 import os
 import secrets
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+DAY, YEARS = timedelta(days=1), timedelta(days=3650)
 
 
 def draw_secrets(folder: Path) -> None:
@@ -21,6 +24,27 @@ def draw_secrets(folder: Path) -> None:
     for name in ("jupyter-token", "service-token"):
         if not (folder / name).exists():
             _write(folder / name, secrets.token_urlsafe(30))
+
+
+def draw_certificate(folder: Path) -> None:
+    """Make the certificate that all members of the Dask cluster have, and nobody else, unless it exists."""
+    if (folder / "cert.pem").exists():  # written after its other half
+        return
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "mrdist")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now - DAY, now + YEARS)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, SHA256())
+    )
+    _write(folder / "key.pem", key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode())
+    _write(folder / "cert.pem", certificate.public_bytes(Encoding.PEM).decode())
 
 
 def _write(path: Path, content: str) -> None:
@@ -50,5 +74,9 @@ def make_bucket(name: str) -> None:
 
 
 if __name__ == "__main__":
-    verb, argument = sys.argv[1:]
-    {"secrets": lambda: draw_secrets(Path(argument)), "bucket": lambda: make_bucket(argument)}[verb]()
+    verb, *places = sys.argv[1:]
+    if verb == "secrets":
+        draw_secrets(Path(places[0]))
+        draw_certificate(Path(places[1]))
+    else:
+        make_bucket(*places)

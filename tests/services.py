@@ -6,6 +6,7 @@ import contextlib
 import json
 import select
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 
@@ -91,12 +92,25 @@ class Service:
         self.process.wait()
 
 
+def token_file(folder, token, name="token", mode=0o600):
+    """Write a token that nobody else may read, and return the file."""
+    path = folder / name
+    path.touch(mode)
+    path.chmod(mode)
+    path.write_text(token)
+    return path
+
+
 @contextlib.contextmanager
-def serving(catalog, log, *args, env=None):
-    """Start ``mrdist serve`` on a free port, and end it with the context."""
+def serving(catalog, log, *args, env=None, first=None):
+    """Start ``mrdist serve`` on a free port, and end it with the context.
+
+    ``first`` is Python that its process runs before, for limits that are too long for a test.
+    """
+    command = [MRDIST] if first is None else [sys.executable, "-c", f"{first}\nfrom mrdist.cli import main; main()"]
     with log.open("a") as stream:
         process = subprocess.Popen(
-            [MRDIST, "serve", "--catalog", str(catalog), "--port", "0", "--json", *map(str, args)],
+            [*command, "serve", "--catalog", str(catalog), "--port", "0", "--json", *map(str, args)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=stream,

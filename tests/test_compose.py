@@ -77,7 +77,7 @@ def test_only_pages_for_people_are_published():
         for name, service in SERVICES.items()
         if "ports" in service
     }
-    assert published == {"scheduler": ["8787"], "service": ["8899"], "jupyter": ["8888"]}
+    assert published == {"service": ["8899"], "jupyter": ["8888"]}
 
 
 @_each(SERVICES)
@@ -95,7 +95,7 @@ def test_containers_have_no_rights_that_they_do_not_need(service):
 def test_nothing_secret_is_written_down(service):
     for name, value in service.get("environment", {}).items():
         if re.search("KEY|SECRET|TOKEN|PASSWORD|CREDENTIALS", name):
-            assert value.startswith("/secrets/")
+            assert value.startswith(("/secrets/", "/certificates/"))
     readers = [volume for volume in service["volumes"] if volume.startswith("secrets:")]
     assert all(volume.endswith(":ro") for volume in readers) or service is SERVICES["secrets"]
     assert service is not SERVICES["scheduler"] or not readers
@@ -200,13 +200,13 @@ def test_secrets_are_drawn_once_and_are_never_the_same_twice(tmp_path):
         folder = tmp_path / name
         folder.mkdir()
         for _ in range(2):
-            assert _prepare("secrets", folder).returncode == 0
+            assert _prepare("secrets", folder, folder).returncode == 0
             files = {path.name: path.read_text() for path in folder.iterdir()}
             drawn.append(files)
         assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
     assert drawn[0] == drawn[1]
     assert drawn[2] == drawn[3]
-    assert set(drawn[0]) == {"aws", "seaweedfs.json", "jupyter-token", "service-token"}
+    assert set(drawn[0]) == {"aws", "seaweedfs.json", "jupyter-token", "service-token", "key.pem", "cert.pem"}
     assert all(drawn[0][name] != drawn[2][name] for name in drawn[0])
     assert all(len(drawn[0][name]) >= 40 for name in ("jupyter-token", "service-token"))
 
@@ -220,7 +220,9 @@ def test_secrets_are_drawn_once_and_are_never_the_same_twice(tmp_path):
 
 def test_keys_that_were_half_drawn_are_drawn_again(tmp_path):
     (tmp_path / "aws").write_text("[default]\naws_access_key_id = lost\n")
-    assert _prepare("secrets", tmp_path).returncode == 0
+    (tmp_path / "key.pem").write_text("lost")
+    assert _prepare("secrets", tmp_path, tmp_path).returncode == 0
+    assert "lost" not in (tmp_path / "key.pem").read_text()
     assert "lost" not in (tmp_path / "aws").read_text()
     assert (tmp_path / "seaweedfs.json").exists()
 

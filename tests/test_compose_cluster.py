@@ -26,7 +26,7 @@ pytestmark = pytest.mark.docker
 ROOT = Path(__file__).parent.parent
 LASTING = ("scheduler", "worker", "service", "jupyter")
 WORKERS = 3
-SCHEDULER = ("--scheduler", "tcp://scheduler:8786")
+SCHEDULER = ("--scheduler", "tls://scheduler:8786")
 SECONDS = 1200
 PAIR = ("--source", "neutral", "--target", "happy", "--receptive-field", "5", "--block", "16,16")
 BLOCKS = 64
@@ -42,7 +42,7 @@ class Cluster:
             **os.environ,
             "AWS_ENDPOINT_URL": endpoint,
             "BUCKET": self.bucket,
-            **dict.fromkeys(("DASHBOARD_PORT", "JUPYTER_PORT", "SERVICE_PORT"), "0"),
+            **dict.fromkeys(("JUPYTER_PORT", "SERVICE_PORT"), "0"),
         }
         self.client = boto3.client("s3")
 
@@ -182,7 +182,7 @@ def test_containers_run_as_an_ordinary_user_on_a_root_that_they_cannot_write(clu
 
 
 def test_pages_answer_on_loopback_alone(cluster):
-    pages = {"scheduler": (8787, "/status"), "jupyter": (8888, "/api"), "service": (8899, "/healthz")}
+    pages = {"jupyter": (8888, "/api"), "service": (8899, "/healthz")}
     for container in cluster.containers():
         show = ("docker", "inspect", container["ID"], "--format", "{{json .NetworkSettings}}")
         network = json.loads(subprocess.run(show, capture_output=True, check=True).stdout)

@@ -325,7 +325,10 @@ def test_dask_is_told_what_the_local_cluster_is_told():
                 yield prefix + name, value
 
     rules = {name: value for name, value in _RULES.items() if not name.endswith(".preload")}  # Ctrl-C of a terminal
-    assert dict(flat(yaml.safe_load((ROOT / "deploy" / "dask.yaml").read_text()))) == rules
+    written = dict(flat(yaml.safe_load((ROOT / "deploy" / "dask.yaml").read_text())))
+    pages = [written.pop(f"distributed.{who}.http.routes") for who in ("scheduler", "worker")]  # for probes
+    assert pages == [["distributed.http.health", "distributed.http.statics"]] * 2
+    assert written == rules
 
 
 def test_deployments_are_watched():

@@ -13,7 +13,7 @@ import commands
 import numpy as np
 import pytest
 from PIL import Image
-from services import serving
+from services import serving, token_file
 
 import mrdist
 
@@ -38,8 +38,7 @@ def service(tmp_path_factory):
     faces, model = str(catalog / "datasets/faces.zarr"), str(catalog / "models/smile.zarr")
     commands.succeed("generate", faces, "--images", 6, "--size", 32, "--labels", "neutral,happy", "--workers", 0)
     mrdist.train(faces, model, source="neutral", target="happy", receptive_field=3, workers=0)
-    (folder / "token").write_text(TOKEN)
-    with serving(catalog, folder / "log", "--token-file", folder / "token", "--max-requests", 1e6) as found:
+    with serving(catalog, folder / "log", "--token-file", token_file(folder, TOKEN), "--max-requests", 1e6) as found:
         found.folder = folder
         yield found
     log = (folder / "log").read_text()

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from fastapi.testclient import TestClient
+from services import token_file
 
 from mrdist.errors import ParameterError
 from mrdist.service.app import create_app
@@ -53,13 +54,13 @@ def test_a_token_is_never_printed():
 
 @pytest.mark.parametrize("content", ["", "short", "two words that are long enough", "ä" * 20])
 def test_a_token_that_is_none_is_refused(tmp_path, content):
-    (tmp_path / "token").write_text(content)
+    token_file(tmp_path, content)
     with pytest.raises(ParameterError, match="token"):
         read_token(str(tmp_path / "token"))
 
 
 def test_a_token_comes_from_a_file_or_the_environment(tmp_path, monkeypatch):
-    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    token_file(tmp_path, f"{TOKEN}\n")
     monkeypatch.delenv("MRDIST_TOKEN", raising=False)
     assert read_token(str(tmp_path / "token")) == TOKEN
     assert read_token(None) is None

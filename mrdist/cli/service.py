@@ -20,9 +20,11 @@ from mrdist.cli.options import (
 from mrdist.cli.training_options import MethodCommand, mappings_option, training_options
 from mrdist.errors import MrdistError
 from mrdist.methods.option_table import SHARED
+from mrdist.service.roles import ROLES
 
 if TYPE_CHECKING:
     from mrdist.service.client import Client
+    from mrdist.service.roles import Role
 
 
 @click.command()
@@ -33,6 +35,15 @@ if TYPE_CHECKING:
 @click.option("--port", type=click.IntRange(0, 65535), default=8899, show_default=True, help="Port; 0: any free one.")
 @click.option(
     "--token-file", metavar="F", help="File with the token of clients; else MRDIST_TOKEN. Loopback needs none."
+)
+@click.option("--tokens", metavar="F", help="File with users, the hashes of their tokens and their roles instead.")
+@click.option("--access-log", metavar="F", help="File for a line of JSON about every request.")
+@click.option(
+    "--trust-proxy",
+    "trusted_proxies",
+    multiple=True,
+    metavar="ADDRESS",
+    help="Address or network of a proxy; its X-Forwarded-For says who its clients are.",
 )
 @click.option(
     "--allow-host", "allowed_hosts", multiple=True, metavar="NAME", help="Another host name that clients use."
@@ -56,7 +67,9 @@ if TYPE_CHECKING:
 )
 @cluster_options
 @json_option
-def serve(catalog: str, token_file: str | None, max_memory: str, as_json: bool, **options: Any) -> None:
+def serve(
+    catalog: str, token_file: str | None, tokens: str | None, max_memory: str, as_json: bool, **options: Any
+) -> None:
     """Serve trainings, models and pictures over HTTP, with pages for browsers, from a persistent catalogue."""
     try:
         import fastapi  # noqa: F401
@@ -70,7 +83,8 @@ def serve(catalog: str, token_file: str | None, max_memory: str, as_json: bool, 
     from mrdist.service.settings import Settings
     from mrdist.service.tokens import read_token
 
-    settings = Settings(token=read_token(token_file), max_memory=parse_bytes(max_memory), **options)
+    token = None if tokens is not None and token_file is None else read_token(token_file)
+    settings = Settings(token=token, tokens=tokens, max_memory=parse_bytes(max_memory), **options)
 
     def announce(url: str, where: str) -> None:
         if as_json:
@@ -79,6 +93,30 @@ def serve(catalog: str, token_file: str | None, max_memory: str, as_json: bool, 
             click.echo(f"{url} serves {where}; Ctrl-C stops it.")
 
     run(catalog, settings, announce)
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--role",
+    type=click.Choice(ROLES),
+    required=True,
+    help="read: look, and apply models; train: also run jobs; admin: also delete.",
+)
+@click.option("--tokens", metavar="F", help="File of `mrdist serve --tokens` to which the line is added.")
+@json_option
+def token(name: str, role: Role, tokens: str | None, *, as_json: bool) -> None:
+    """Draw a token for the user NAME of a service: it is shown once, and the file of tokens has only its hash."""
+    from mrdist.service.tokens import add_line, make_token
+
+    drawn, line = make_token(name, role)
+    if tokens is not None:
+        add_line(tokens, line)
+    if as_json:
+        print_json({"user": name, "role": role, "token": drawn, "line": line})
+        return
+    click.echo(f"Token of {name}, which is not shown again: {drawn}")
+    click.echo(f"Line for the file of --tokens: {line}" if tokens is None else f"Its line is in {tokens}.")
 
 
 def _service_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -228,4 +266,4 @@ def cancel(job: str, url: str, token_file: str | None, *, as_json: bool) -> None
         click.echo(f"{job}: {answer['state']}")
 
 
-COMMANDS = (serve, submit, jobs, cancel)
+COMMANDS = (serve, token, submit, jobs, cancel)

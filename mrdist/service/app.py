@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib import import_module
 from threading import Event, Thread
 from typing import Any
 
 import anyio
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
-from starlette.routing import compile_path
 
 import mrdist
+from mrdist.errors import ParameterError
 from mrdist.pipeline.showing.opened import warm_up
 from mrdist.service import problems
+from mrdist.service.access import AccessLog, LogFile
 from mrdist.service.catalog import Catalog
 from mrdist.service.desk import Desk
 from mrdist.service.jobs import Jobs
 from mrdist.service.limits import Limits
 from mrdist.service.metrics import Meter, Metrics
-from mrdist.service.security import API, Guard, Sessions
+from mrdist.service.roles import NEEDED, check_role
+from mrdist.service.security import API, Guard, user_in
+from mrdist.service.sessions import Sessions
 from mrdist.service.settings import Settings
+from mrdist.service.streams import Endings, Heads
 from mrdist.service.supervisor import Supervisor
+from mrdist.service.users import Users
 
-_API = ("session", "datasets", "comparisons", "sources", "methods", "plans", "jobs", "models", "synthesis")
+_API = ("session", "datasets", "comparisons", "sources", "methods", "plans", "jobs", "models", "downloads", "synthesis")
 _ROOT = ("health", "pages")
 
 
@@ -49,26 +56,31 @@ def create_app(catalog: Catalog, settings: Settings | None = None) -> FastAPI:
         title="mrdist",
         version=mrdist.__version__,
         description="Trainings, models and pictures of masked regression.",
+        default_response_class=_telling(catalog),
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
         lifespan=_supervised,
         generate_unique_id_function=_name_of,
     )
-    sessions = Sessions(settings.token)
+    sessions = Sessions(Users(settings), catalog)
     app.state.catalog, app.state.settings, app.state.sessions = catalog, settings, sessions
     app.state.stopping, app.state.streams = Event(), 0
     app.state.jobs = Jobs(catalog)
     app.state.desk = Desk(catalog, settings, app.state.jobs, Supervisor(catalog, settings, app.state.jobs))
     problems.install(app)
-    app.state.known_methods = []
+    app.state.known_routes, app.state.parameters = [], None
     for name in (*_API, *_ROOT):
         _include(app, import_module(f"mrdist.service.routes.{name}").router, API if name in _API else "")
     app.state.metrics = Metrics(lambda: app.state.desk.supervisor.states)
+    app.add_middleware(Heads)
     app.add_middleware(Limits, settings=settings)
     app.add_middleware(Guard, settings=settings, sessions=sessions)  # outermost: its headers are on every answer
     app.add_middleware(Meter, metrics=app.state.metrics)
-    _describe(app, needs_token=sessions.needed)
+    if settings.access_log is not None:
+        app.add_middleware(AccessLog, file=LogFile(settings.access_log))
+    app.add_middleware(Endings, stopping=app.state.stopping)
+    _describe(app, needs_token=sessions.users.needed)
     return app
 
 
@@ -76,16 +88,58 @@ def create_app(catalog: Catalog, settings: Settings | None = None) -> FastAPI:
 async def _supervised(app: FastAPI) -> AsyncIterator[None]:
     supervisor = app.state.desk.supervisor
     supervisor.start()
-    Thread(target=warm_up, name="warm-up", daemon=True).start()
+    for work in (warm_up, app.openapi):  # what first requests would wait for
+        Thread(target=work, name="warm-up", daemon=True).start()
     yield
     await anyio.to_thread.run_sync(supervisor.end)
 
 
 def _include(app: FastAPI, router: APIRouter, prefix: str) -> None:
-    app.include_router(router, prefix=prefix)
+    app.include_router(router, prefix=prefix, dependencies=[Depends(_check_role), Depends(_check_query)])
     for route in router.routes:
         if isinstance(route, APIRoute):
-            app.state.known_methods.append((compile_path(prefix + route.path)[0], route.methods))
+            app.state.known_routes.append((prefix + route.path, route.methods, route.name))
+
+
+def _telling(catalog: Catalog) -> type[JSONResponse]:
+    """Return the class of all answers in JSON: none tells where on this machine the catalogue lies."""
+    place = json.dumps(f"{catalog}/", ensure_ascii=False)[1:-1].encode()
+
+    class Told(JSONResponse):
+        def render(self, content: Any) -> bytes:
+            return super().render(content).replace(place, b"")
+
+    return Told
+
+
+async def _check_role(request: Request) -> None:
+    check_role(request.scope["route"].name, user_in(request.scope))
+
+
+async def _check_query(request: Request) -> None:
+    """Refuse parameters that nobody reads: whoever sends one expects something of it."""
+    route, app = request.scope["route"], request.app
+    if not request.url.path.startswith(API):
+        return
+    if app.state.parameters is None:
+        app.state.parameters = _parameters_of(app.openapi())
+    known = app.state.parameters.get(route.name)
+    unknown = [] if known is None else sorted(set(request.query_params) - known)
+    if unknown:
+        raise ParameterError(
+            f"there is no parameter {unknown[0][:80]!r} here; there {'is' if len(known) == 1 else 'are'} "
+            f"{', '.join(sorted(known)) or 'none'}."
+        )
+
+
+def _parameters_of(described: Mapping[str, Any]) -> dict[str, set[str]]:
+    """Return the names of the parameters in the query of every operation of the API, by its route."""
+    return {
+        operation["operationId"]: {each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"}
+        for path, operations in described["paths"].items()
+        for operation in operations.values()
+        if path.startswith(API)
+    }
 
 
 def _name_of(route: APIRoute) -> str:
@@ -107,10 +161,11 @@ def _describe(app: FastAPI, *, needs_token: bool) -> None:
                 schemas.pop(unused, None)
             if needs_token:
                 components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-                for path, operations in described["paths"].items():
-                    if path.startswith(API) and not path.endswith("/session"):
-                        for operation in operations.values():
-                            operation["security"] = [{"token": []}]
+                for operations in described["paths"].values():
+                    for operation in operations.values():
+                        role = NEEDED[operation["operationId"]]
+                        if role is not None:
+                            operation |= {"security": [{"token": []}], "x-role": role}
             app.openapi_schema = described
         return app.openapi_schema
 

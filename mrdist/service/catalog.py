@@ -21,9 +21,9 @@ from pydantic import StringConstraints
 from mrdist.errors import MrdistError, ParameterError
 from mrdist.service.refusals import RefusedError
 from mrdist.storage import StorageOptions, describe, is_local, normalize_url, redact
-from mrdist.storage.access.catalogs import exists, list_stores, remove_store, stamp_of
+from mrdist.storage.access.catalogs import exists, is_link, list_stores, remove_store, stamp_of
 from mrdist.storage.access.places import list_names, make_folder
-from mrdist.storage.access.records import remove_record
+from mrdist.storage.access.records import read_record, remove_record, write_record
 from mrdist.storage.making.lease import run_url
 
 Kind = Literal["datasets", "statistics", "models", "comparisons"]
@@ -141,6 +141,60 @@ class Catalog:
         self.stamp(kind, name)
         return self.url_of(kind, name)
 
+    def check_complete(self, kind: Kind, name: str) -> None:
+        """Check that a store exists and is complete.
+
+        Raises
+        ------
+        RefusedError
+            If there is no such store, or it is not complete.
+        """
+        self.stamp(kind, name)
+        if not self.is_complete(kind, name):
+            raise RefusedError(
+                409,
+                f"{_KINDS[kind][0]} {name!r} is not complete; wait for the job that makes it, or resume that job.",
+            )
+
+    def check_stamp(self, kind: Kind, name: str, stamp: str) -> None:
+        """Check that a store is still the one of a `stamp`, after it was read.
+
+        Raises
+        ------
+        RefusedError
+            If it was replaced, extended or removed meanwhile.
+        """
+        if stamp_of(self.url_of(kind, name), self.storage_options, root=_KINDS[kind][2]) != stamp:
+            raise RefusedError(409, f"{_KINDS[kind][0]} {name!r} was replaced or removed while it was read; ask again.")
+
+    def check_writable(self, kind: Kind, name: str) -> None:
+        """Check that writing a store would change nothing outside the catalogue.
+
+        Raises
+        ------
+        RefusedError
+            If the store is a symbolic link.
+        """
+        if is_link(self.url_of(kind, name)):
+            raise RefusedError(
+                409,
+                f"{_KINDS[kind][0]} {name!r} is a link, and what it leads to is not written; choose another name, or "
+                "delete the link first.",
+            )
+
+    def note_maker(self, kind: Kind, name: str, job: str, user: str | None) -> None:
+        """Keep beside a store which job has just made it, and whose that was."""
+        record = {"stamp": self.stamp(kind, name), "job": job, "user": user}
+        write_record(self._maker(kind, name), record, self.storage_options)
+
+    def maker_of(self, kind: Kind, name: str) -> str | None:
+        """Return the name of who made a store, None if nobody knows, or if it was changed since."""
+        record = read_record(self._maker(kind, name), self.storage_options) or {}
+        return record.get("user") if record.get("stamp") == self.stamp(kind, name) else None
+
+    def _maker(self, kind: Kind, name: str) -> str:
+        return f"{self.url_of(kind, name)}.made"
+
     def missing(self, kind: Kind, name: str) -> RefusedError:
         """Return the error for a store that does not exist."""
         there = self.names(kind)
@@ -148,10 +202,11 @@ class Catalog:
         return RefusedError(404, f"there is no {_KINDS[kind][0]} {name!r} in the catalogue; {has}.")
 
     def remove(self, kind: Kind, name: str) -> None:
-        """Remove a store; if that is interrupted, the rest counts as incomplete."""
+        """Remove a store, or the link to one; if that is interrupted, the rest counts as incomplete."""
         url = self.find(kind, name)
-        remove_store(url, self.storage_options)
-        remove_record(run_url(url), self.storage_options)
+        remove_store(url, self.storage_options, root=_KINDS[kind][2])
+        for beside in (run_url(url), self._maker(kind, name)):
+            remove_record(beside, self.storage_options)
 
     def sources(self) -> list[str]:
         """Return the names of the folders and archives of photographs that can be ingested."""

@@ -38,6 +38,7 @@ def check(catalog: Catalog, settings: Settings, verb: Verb, name: str, options: 
     Cost
         Cost of the job.
     """
+    catalog.check_writable(MAKES[verb], name)
     given = dict(options)
     if verb in NEEDS_IMAGES:
         images = catalog.find("datasets", given.pop("images"))
@@ -106,4 +107,6 @@ def _labels(options: Mapping[str, Any]) -> dict[str, Any]:
     target, mappings = given.pop("target", None), given.pop("mappings", None)
     if (target is None) == (mappings is None):
         raise ParameterError("give either target (a label or all) or mappings.")
+    if target is not None and target == given.get("source"):
+        raise ParameterError(f"source and target are both {target!r}; choose two expressions.")
     return {**given, "target": None if target == "all" else target, "both_ways": mappings is not None}

@@ -32,8 +32,10 @@ class Desk:
     jobs: Jobs
     supervisor: Supervisor
 
-    def submit(self, verb: Verb, name: str, options: Mapping[str, Any], key: str | None = None) -> JobRecord:
-        """Check a request and put it into the queue, unless its key was used before.
+    def submit(
+        self, verb: Verb, name: str, options: Mapping[str, Any], key: str | None = None, user: str | None = None
+    ) -> JobRecord:
+        """Check a request of a user and put it into the queue, unless its key was used before.
 
         Raises
         ------
@@ -45,7 +47,7 @@ class Desk:
             if verb in NEEDS_IMAGES:
                 self.jobs.check_made(options["images"])
             cost = check(self.catalog, self.settings, verb, name, options)
-            record = self.jobs.submit(verb, name, options, cost, key)
+            record = self.jobs.submit(verb, name, options, cost, key, user)
             self.supervisor.wake()
         return record
 

@@ -23,6 +23,7 @@ class Job(BaseModel):
     verb: Verb
     name: Annotated[str, Field(description="Name of the store that it makes.")]
     options: dict[str, Any]
+    user: Annotated[str | None, Field(description="Who has submitted it, if users have names.")] = None
     state: State
     submitted: datetime
     started: datetime | None = None

@@ -61,7 +61,13 @@ class Jobs:
         return f"{self._folder}/{job}"
 
     def submit(
-        self, verb: Verb, name: str, options: Mapping[str, Any], cost: Cost, key: str | None = None
+        self,
+        verb: Verb,
+        name: str,
+        options: Mapping[str, Any],
+        cost: Cost,
+        key: str | None = None,
+        user: str | None = None,
     ) -> JobRecord:
         """Put a checked request into the queue.
 
@@ -73,6 +79,8 @@ class Jobs:
             Cost of the job.
         key
             Requests with the same key become one job.
+        user
+            Name of who submits it.
 
         Returns
         -------
@@ -105,6 +113,7 @@ class Jobs:
                 verb=verb,
                 name=name,
                 options=dict(options),
+                user=user,
                 state="queued",
                 submitted=now,
                 model=name if verb == "train" else None,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -14,6 +13,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.routing import compile_path
 
 from mrdist.errors import (
     AlignmentError,
@@ -59,7 +60,6 @@ _STATUS: Sequence[tuple[type[MrdistError], int]] = (  # the first that fits
 )
 _ALIGNMENT = "urn:mrdist:problem:alignment"
 """Type of the problem that a client can solve by giving the pupils."""
-_TAGS = ("train", "compare", "generate", "ingest")
 _SENTENCES = {
     404: "{path} does not exist; /openapi.json lists all paths.",
     405: "{path} does not support {method}; /openapi.json lists its methods.",
@@ -130,7 +130,7 @@ def install(app: FastAPI) -> None:
         first = error.errors()[0]
         if first["type"] == "json_invalid":
             return problem(400, "the body of the request is not JSON.")
-        return problem(422, _sentence(first))
+        return problem(422, _sentence(first, error.body))
 
     @app.exception_handler(HTTPException)
     async def of_http(request: Request, error: HTTPException) -> Response:
@@ -143,6 +143,10 @@ def install(app: FastAPI) -> None:
         headers = {"allow": ", ".join(_methods_of(request))} if error.status_code == 405 else error.headers
         return problem(error.status_code, detail, headers)
 
+    @app.exception_handler(ClientDisconnect)
+    async def of_the_client(_: Request, __: ClientDisconnect) -> Response:  # who is gone reads no answer
+        return problem(400, "the request broke off before all of its body had arrived.")
+
     @app.exception_handler(Exception)
     async def of_anything(_: Request, __: Exception) -> Response:  # the server logs it
         return problem(500, "the service failed because of an internal error; see its log.")
@@ -150,23 +154,38 @@ def install(app: FastAPI) -> None:
 
 def _methods_of(request: Request) -> list[str]:
     """Return the methods that a path supports, over all its routes."""
-    known: list[tuple[re.Pattern[str], set[str]]] = request.app.state.known_methods
-    return sorted({method for path, methods in known if path.fullmatch(request.url.path) for method in methods})
+    known: list[tuple[str, set[str], str]] = request.app.state.known_routes
+    fitting = (methods for path, methods, _ in known if compile_path(path)[0].fullmatch(request.url.path))
+    methods = {method for methods in fitting for method in methods}
+    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
 
 
-def _sentence(error: Mapping[str, Any]) -> str:
+def _sentence(error: Mapping[str, Any], body: Any) -> str:
     """Return pydantic's error as one sentence with place and value; an error of ours is one."""
     if isinstance(cause := error.get("ctx", {}).get("error"), MrdistError):
         return str(cause)
-    where = list(error["loc"][1:])
-    if len(where) > 2 and where[0] in _TAGS:  # the kind of request
-        del where[0]
-    place = ".".join(map(str, where)) or "the body of the request"
+    place = ".".join(_as_sent(error, body)) or "the body of the request"
     reason = str(error["msg"]).rstrip(".")
     value = error.get("input")
     told = isinstance(value, str | int | float | bool) and error["loc"][-1] != "token"
     got = f" (got {_short(value)})" if told else ""
     return f"invalid {place}{got}: {reason}."
+
+
+def _as_sent(error: Mapping[str, Any], body: Any) -> list[str]:
+    """Return the place of an error as the client has named it, without the kinds of values that were tried."""
+    kind, *where = error["loc"]
+    if kind != "body" or not isinstance(body, dict):
+        return [str(part) for part in where[:1]]
+    names: list[str] = []
+    here: Any = body
+    for part in where:
+        if (isinstance(here, dict) and part in here) or (isinstance(here, list) and isinstance(part, int)):
+            names.append(str(part))
+            here = here[part]
+    if error["type"] == "missing":
+        names.append(str(where[-1]))
+    return names[1:] if len(names) > 1 and names[0] == "options" else names
 
 
 def _short(value: object) -> str:

@@ -22,3 +22,12 @@ class RefusedError(MrdistError):
         super().__init__(detail)
         self.status = status
         self.headers = dict(headers or {})
+
+
+def unauthorized(reason: str) -> RefusedError:
+    """Return the error for a request of somebody unknown."""
+    return RefusedError(
+        401,
+        f"{reason}; send the service's token, or yours, as `Authorization: Bearer TOKEN`.",
+        {"www-authenticate": 'Bearer realm="mrdist"'},
+    )

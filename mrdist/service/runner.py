@@ -50,13 +50,14 @@ class Order:
     settings: Settings
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the content for the pipe, without the token."""
-        return {"catalog": self.catalog, "job": self.job, "settings": {**asdict(self.settings), "token": None}}
+        """Return the content for the pipe, without the tokens."""
+        settings = {**asdict(self.settings), "token": None, "tokens": None}
+        return {"catalog": self.catalog, "job": self.job, "settings": settings}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Order:
         """Return the order of a dictionary from `to_dict`."""
-        settings = {**content["settings"], "host": "127.0.0.1", "allowed_hosts": ()}
+        settings = {**content["settings"], "host": "127.0.0.1", "allowed_hosts": (), "trusted_proxies": ()}
         return cls(content["catalog"], content["job"], Settings(**settings))
 
 
@@ -116,6 +117,8 @@ def _work(catalog: Catalog, settings: Settings, jobs: Jobs, record: JobRecord, l
             record.last_error = "the job failed because of an internal error; see the service's log."
         else:
             jobs.write_result(record.id, result)
+            if record.user is not None:
+                catalog.note_maker(MAKES[record.verb], record.name, record.id, record.user)
             record.state, record.scores = "done", _scores(result)
     lease.check()
     if record.has_ended:

@@ -1,12 +1,9 @@
-"""Access control: hosts, origins, tokens, sessions of the page, and the headers of every answer."""
+"""Access control: hosts, origins, who makes a request, and the headers of every answer."""
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import ipaddress
-import secrets
-import time
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -16,12 +13,14 @@ from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mrdist.service.problems import RefusedError, problem
+from mrdist.service.refusals import unauthorized
+from mrdist.service.roles import User
+from mrdist.service.sessions import Sessions, cookie_name
 from mrdist.service.settings import LOOPBACK, Settings
+from mrdist.service.users import EVERYBODY
 
-COOKIE = "mrdist_session"
 CSRF_HEADER = "x-csrf-token"
 API = "/api/v1"
-SESSION_SECONDS = 12 * 3600
 
 HEADERS = {
     "content-security-policy": (
@@ -40,62 +39,27 @@ _PUBLIC = ("/healthz", "/readyz", "/openapi.json", "/login", f"{API}/session", "
 _PUBLIC_BELOW = "/static/"
 
 
-class Sessions:
-    """Cookies of the page, signed with the token: they survive a restart and end with the token.
-
-    Parameters
-    ----------
-    token
-        The service's; without one there are no sessions and none are needed.
-
-    Examples
-    --------
-    >>> sessions = Sessions("a token of the service")
-    >>> cookie = sessions.begin()
-    >>> sessions.is_valid(cookie), sessions.is_valid(cookie + "0"), Sessions("another token").is_valid(cookie)
-    (True, False, False)
-    """
-
-    def __init__(self, token: str | None) -> None:
-        self._token = None if token is None else token.encode()
-        self._key = b"" if token is None else hmac.digest(token.encode(), b"mrdist session", hashlib.sha256)
-
-    @property
-    def needed(self) -> bool:
-        """Whether clients must show the token."""
-        return self._token is not None
-
-    def knows(self, token: str) -> bool:
-        """Whether this is the service's token, in constant time."""
-        if self._token is None:
-            return False
-        ours, theirs = (hashlib.sha256(each).digest() for each in (self._token, token.encode()))
-        return hmac.compare_digest(ours, theirs)
-
-    def begin(self) -> str:
-        """Return the cookie of a new session."""
-        session = f"{int(time.time()) + SESSION_SECONDS}.{secrets.token_urlsafe(16)}"
-        return f"{session}.{self._sign(session)}"
-
-    def is_valid(self, cookie: str) -> bool:
-        """Whether this service has issued the cookie and it has not expired."""
-        session, _, signature = cookie.rpartition(".")
-        expires = session.partition(".")[0]
-        good = hmac.compare_digest(self._sign(session).encode(), signature.encode())
-        return self.needed and good and expires.isdigit() and time.time() < int(expires)
-
-    def csrf_token(self, cookie: str) -> str:
-        """Return the token that the page must send with the cookie in every request that changes something."""
-        return self._sign(f"csrf {cookie}") if self.needed and cookie else ""
-
-    def _sign(self, text: str) -> str:
-        return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
+def cookie_of(headers: Headers) -> str:
+    """Return the cookie of the page's session, an empty text if there is none."""
+    name = cookie_name(headers.get("host", ""))
+    return next((jar[name] for jar in _jars(headers) if name in jar), "")
 
 
 def csrf_token(request: HTTPConnection) -> str:
     """Return the ``X-CSRF-Token`` for the page in the answer; empty if no token is needed."""
     sessions: Sessions = request.app.state.sessions
-    return sessions.csrf_token(request.cookies.get(COOKIE, ""))
+    return sessions.csrf_token(cookie_of(request.headers)) if sessions.users.needed else ""
+
+
+def note_user(scope: Scope, user: User | None) -> None:
+    """Keep who makes a request with it, for its route and for the log."""
+    scope.setdefault("mrdist", {})["user"] = user
+
+
+def user_in(scope: Scope) -> User | None:
+    """Return who makes a request, None if nobody knows."""
+    user: User | None = scope.get("mrdist", {}).get("user")
+    return user
 
 
 class Guard:
@@ -177,36 +141,33 @@ class Guard:
             If the token is missing or wrong, or the page does not prove that it is the service's own.
         """
         path: str = scope["path"]
-        if not self._sessions.needed or path in _PUBLIC or path.startswith(_PUBLIC_BELOW):
+        is_public = path in _PUBLIC or path.startswith(_PUBLIC_BELOW)
+        user, cookie, refusal = self._identify(headers)
+        note_user(scope, user)
+        if is_public:
             return True
+        if user is None:
+            is_page = scope["method"] in _SAFE and not path.startswith("/api/") and path != "/metrics"
+            if refusal is None and is_page and "text/html" in headers.get("accept", ""):
+                return False
+            raise refusal or unauthorized("a token is needed")
+        if cookie and scope["method"] not in _SAFE:
+            sent, wanted = headers.get(CSRF_HEADER, ""), self._sessions.csrf_token(cookie)
+            if not hmac.compare_digest(sent.encode(), wanted.encode()):
+                raise RefusedError(403, "a request with the page's cookie must send its X-CSRF-Token; reload the page.")
+        return True
+
+    def _identify(self, headers: Headers) -> tuple[User | None, str, RefusedError | None]:
+        """Return who makes a request, their cookie if it is by that, and what is wrong with their token."""
+        if not self._sessions.users.needed:
+            return EVERYBODY, "", None
         bearer = headers.get("authorization")
         if bearer is not None:
             kind, _, token = bearer.partition(" ")
-            if kind.lower() == "bearer" and self._sessions.knows(token.strip()):
-                return True
-            raise _unauthorized("the token is wrong")
-        cookie = _cookie(headers)
-        if self._sessions.is_valid(cookie):
-            sent, wanted = headers.get(CSRF_HEADER, ""), self._sessions.csrf_token(cookie)
-            if scope["method"] in _SAFE or hmac.compare_digest(sent.encode(), wanted.encode()):
-                return True
-            raise RefusedError(403, "a request with the page's cookie must send its X-CSRF-Token; reload the page.")
-        is_page = scope["method"] in _SAFE and not path.startswith("/api/") and path != "/metrics"
-        if is_page and "text/html" in headers.get("accept", ""):
-            return False
-        raise _unauthorized("a token is needed")
-
-
-def _unauthorized(reason: str) -> RefusedError:
-    return RefusedError(
-        401,
-        f"{reason}; send the service's token as `Authorization: Bearer TOKEN`.",
-        {"www-authenticate": 'Bearer realm="mrdist"'},
-    )
-
-
-def _cookie(headers: Headers) -> str:
-    return next((jar[COOKIE] for jar in _jars(headers) if COOKIE in jar), "")
+            user = self._sessions.users.of_token(token.strip()) if kind.lower() == "bearer" else None
+            return user, "", None if user else unauthorized("the token is wrong")
+        cookie = cookie_of(headers)
+        return self._sessions.user_of(cookie), cookie, None
 
 
 def _jars(headers: Headers) -> Iterator[dict[str, str]]:

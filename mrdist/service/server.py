@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
+from http import HTTPStatus
 from threading import Event
 from types import FrameType
 from typing import Any
@@ -24,15 +25,21 @@ from mrdist.service.settings import Settings
 _END_SECONDS = 10
 _CONNECTIONS = 500
 _PATIENCE_SECONDS = 10.0
+_BODY_SECONDS = 120.0
 
 
 class _Impatient(H11Protocol):
-    """Bounds the size of headers, as h11 does, and closes connections that do not complete the head of a request."""
+    """Bounds the size of headers, as h11 does, and the time that clients may take to send a request.
+
+    That is done here, below the application: whether a request is read, refused before that, or answered already, its
+    connection stays open for the rest of its body.
+    """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the regular check."""
         super().connection_made(transport)
         self._was_idle, self._last = False, self.cycle
+        self._receiving, self._since = self.cycle, 0.0
         self._look = self.loop.call_later(_PATIENCE_SECONDS, self._look_again)
 
     def _look_again(self) -> None:
@@ -40,17 +47,33 @@ class _Impatient(H11Protocol):
         self._last = self.cycle
         if idle and self._was_idle:
             self.transport.close()
+        elif self._is_late():
+            self._refuse(408, f"the body of the request did not arrive within {_BODY_SECONDS:g} s; send it faster.")
+            self.cycle.disconnected = True  # for an application that still reads, or works on its answer
+            self.cycle.message_event.set()
         elif not self.transport.is_closing():
             self._was_idle = idle
             self._look = self.loop.call_later(_PATIENCE_SECONDS, self._look_again)
 
+    def _is_late(self) -> bool:
+        """Whether the rest of a body is still awaited, after all of its time."""
+        if self.conn.their_state is not h11.SEND_BODY:
+            return False
+        if self._receiving is not self.cycle:
+            self._receiving, self._since = self.cycle, self.loop.time()
+        return self.loop.time() - self._since >= _BODY_SECONDS
+
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002
         """Answer invalid HTTP with a problem document, like every refusal."""
+        self._refuse(400, "the request is not valid HTTP/1.1, or its headers are too large.")
+
+    def _refuse(self, status: int, detail: str) -> None:
+        """Answer for the application, if nothing has been answered yet, and close the connection."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            answer = problem(400, "the request is not valid HTTP/1.1, or its headers are too large.", HEADERS)
+            answer = problem(status, detail, HEADERS)
             headers = [*answer.raw_headers, (b"connection", b"close")]
             for event in (
-                h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
+                h11.Response(status_code=status, headers=headers, reason=HTTPStatus(status).phrase.encode()),
                 h11.Data(data=bytes(answer.body)),
                 h11.EndOfMessage(),
             ):
@@ -61,6 +84,11 @@ class _Impatient(H11Protocol):
         """Stop the check."""
         self._look.cancel()
         super().connection_lost(exc)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether uvicorn says something that is not in the log already: an answer that breaks off has a line there."""
+    return "without completing response" not in record.getMessage()
 
 
 class _Server(uvicorn.Server):
@@ -100,7 +128,8 @@ def run(catalog_url: str, settings: Settings, announce: Callable[[str, str], Any
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
         limit_concurrency=_CONNECTIONS,
         timeout_graceful_shutdown=_END_SECONDS,
         ws="none",
@@ -108,6 +137,7 @@ def run(catalog_url: str, settings: Settings, announce: Callable[[str, str], Any
     )
     for name in ("uvicorn", "uvicorn.error"):
         logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger(name).addFilter(_is_news)
     with _listen(settings) as listener:
         host, port = listener.getsockname()[:2]
         announce(f"http://{f'[{host}]' if ':' in host else host}:{port}", str(catalog))

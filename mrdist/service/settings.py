@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass, field
 
 from mrdist.errors import ParameterError
@@ -21,8 +22,14 @@ class Settings:
         Where it listens.
     token
         Token that clients must send; loopback needs none.
+    tokens
+        Or a file that says whose tokens may do what, see `mrdist.service.tokens`.
     allowed_hosts
         Further host names that clients may use.
+    trusted_proxies
+        Addresses or networks of proxies, whose word is taken for who their clients are.
+    access_log
+        File for a line of JSON about every request.
     workers, scheduler
         Workers of a job, as in `mrdist.train`.
     max_running
@@ -38,7 +45,10 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8899
     token: str | None = field(default=None, repr=False)
+    tokens: str | None = None
     allowed_hosts: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+    access_log: str | None = None
     workers: int | None = None
     scheduler: str | None = None
     max_running: int = 1
@@ -48,11 +58,23 @@ class Settings:
     max_upload_bytes: int = 64 << 20
 
     def __post_init__(self) -> None:
-        if self.token is None and self.host not in LOOPBACK:
+        if self.token is not None and self.tokens is not None:
             raise ParameterError(
-                f"anyone who reaches {self.host} could use the service without a token; give --token-file, or "
-                "leave --host at 127.0.0.1."
+                f"a token for all and the tokens of {self.tokens} exclude each other; give either --token-file (or "
+                "MRDIST_TOKEN) or --tokens."
             )
+        if self.token is None and self.tokens is None and self.host not in LOOPBACK:
+            raise ParameterError(
+                f"anyone who reaches {self.host} could use the service without a token; give --token-file or --tokens, "
+                "or leave --host at 127.0.0.1."
+            )
+        for proxy in self.trusted_proxies:
+            try:
+                ipaddress.ip_network(proxy)
+            except ValueError:
+                raise ParameterError(
+                    f"{proxy[:80]!r} is not the address or network of a proxy; give one such as 127.0.0.1."
+                ) from None
         if self.workers is not None and self.scheduler is not None:
             raise ParameterError(f"give either workers ({self.workers}) or a scheduler ({self.scheduler}), not both.")
         if self.workers is not None and self.workers < 0:

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from services import token_file
 
 from browser.looking import AUDIT, FOCUS, PAGES, settled
 
@@ -89,8 +90,7 @@ def test_nothing_moves_for_those_who_ask_for_rest(open_page, trained):
 
 
 def test_who_has_the_token_signs_in_and_out(open_page, serve, tmp_path):
-    (tmp_path / "token").write_text("the-token-of-this-test")
-    options = ("--workers", "1", "--token-file", str(tmp_path / "token"))
+    options = ("--workers", "1", "--token-file", str(token_file(tmp_path, "the-token-of-this-test")))
     service = serve(tmp_path / "catalog", *options)
     page = open_page(service.url, "/train", refusals=(401,))
     page.wait_for_url("**/login*")

@@ -79,7 +79,7 @@ def test_blocks_come_up_while_one_watches_and_a_stopped_job_goes_on(open_page, t
     wait_until(page, f"{SHARE} > {share}")
     changed(page, "#blocks", seen)
     assert page.locator("#watch-figures dt").all_inner_texts()[:2] == ["images a second", "time left"]
-    assert page.locator("#watch-actions a:has-text('dashboard')").get_attribute("href").startswith("http")
+    assert page.locator("#watch-actions a:has-text('dashboard')").count() == 0  # the service's own workers have none
     page.locator("#watch-actions").get_by_role("button", name=re.compile("^Stop")).click()
     page.wait_for_selector("#watch-state.cancelled")
     share = page.evaluate(SHARE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Iterator
 
+from mrdist.errors import StoreError
 from mrdist.storage import Source, StorageOptions, redact
 from mrdist.storage.access.urls import store_errors
 
@@ -26,9 +27,12 @@ def pack(url: str, name: str, storage_options: StorageOptions = None) -> Iterato
     Raises
     ------
     DataError, StoreError
-        If the store cannot be listed or read.
+        If the store cannot be listed or read, or holds links that lead out of it, which are not followed.
     """
     source = Source.open(url, storage_options)
+    if source.refused:
+        left_out, reason = next(iter(source.refused.items()))
+        raise StoreError(f"{left_out} of {redact(url)} cannot be packed: {reason.partition(':')[0]}.")
     return _pieces(source, name)
 
 

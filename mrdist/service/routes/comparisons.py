@@ -58,8 +58,7 @@ def get_comparison(name: ComparisonName, catalog: CatalogHere) -> Comparison:
 @router.get("/{name}/picture.png", response_class=Response, responses={200: {"content": {"image/png": {}}}})
 def get_comparison_picture(name: ComparisonName, catalog: CatalogHere) -> Response:
     """Return the picture of a comparison: errors, and errors against sizes."""
-    if not catalog.is_complete("comparisons", name):
-        raise catalog.missing("comparisons", name)
+    catalog.check_complete("comparisons", name)
     file = File(f"{catalog.url_of('comparisons', name)}/compare.png", storage_options=catalog.storage_options)
     return Response(file.read_bytes(), media_type="image/png")
 

@@ -10,8 +10,9 @@ from pydantic import BaseModel, Field
 from mrdist.errors import MrdistError
 from mrdist.pipeline.showing.browse import check_picture, list_rows, read_one, read_run, summarize, to_png
 from mrdist.service.cache import Cache
+from mrdist.service.caching import has_already
 from mrdist.service.catalog import NAME_PATTERN, Catalog
-from mrdist.service.context import CatalogHere, DeskHere, IdempotencyKey
+from mrdist.service.context import CatalogHere, DeskHere, IdempotencyKey, UserHere
 from mrdist.service.job_records import Job
 from mrdist.service.problems import RefusedError, problems
 from mrdist.service.requests import DatasetRequest, GenerateDataset
@@ -86,7 +87,7 @@ def list_datasets(catalog: CatalogHere) -> DatasetList:
 
 @router.post("", status_code=202)
 def make_dataset(
-    request: DatasetRequest, desk: DeskHere, response: Response, idempotency_key: IdempotencyKey = None
+    request: DatasetRequest, desk: DeskHere, user: UserHere, response: Response, idempotency_key: IdempotencyKey = None
 ) -> Job:
     """Submit a job that makes a dataset of synthetic faces or of photographs in the catalogue."""
     verb: Verb
@@ -94,7 +95,7 @@ def make_dataset(
         verb, options = "generate", request.generate.given()
     else:
         verb, options = "ingest", request.ingest.given()
-    record = desk.submit(verb, request.name, options, idempotency_key)
+    record = desk.submit(verb, request.name, options, idempotency_key, user.name)
     response.headers["location"] = f"{API}/jobs/{record.id}"
     return record
 
@@ -142,7 +143,7 @@ def get_dataset_picture(
     images = open_dataset(catalog, name)
     stamp = catalog.stamp("datasets", name)
     headers = {"etag": f'"{stamp}-{label}-{row}-{size or 0}"', "cache-control": "private, max-age=60"}
-    if request.headers.get("if-none-match") == headers["etag"]:
+    if has_already(request, headers["etag"]):
         return Response(status_code=304, headers=headers)
     image = read_picture(catalog, name, images, label, row)
     return Response(to_png(image, size), media_type="image/png", headers=headers)

@@ -9,15 +9,15 @@ from typing import Annotated, Any
 
 import anyio
 from fastapi import APIRouter, Header, Path, Query, Request, Response
-from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
-from mrdist.service.context import DeskHere, IdempotencyKey, JobsHere
+from mrdist.service.context import DeskHere, IdempotencyKey, JobsHere, UserHere
 from mrdist.service.job_records import JOB_PATTERN, Job, JobRecord, State
 from mrdist.service.jobs import Jobs
 from mrdist.service.problems import RefusedError, problems
 from mrdist.service.requests import JobRequest
 from mrdist.service.security import API
+from mrdist.service.streams import Stream
 
 router = APIRouter(tags=["jobs"], prefix="/jobs", responses=problems(404, 409))
 
@@ -50,9 +50,11 @@ class Result(BaseModel):
 
 
 @router.post("", status_code=202)
-def submit_job(request: JobRequest, desk: DeskHere, response: Response, idempotency_key: IdempotencyKey = None) -> Job:
+def submit_job(
+    request: JobRequest, desk: DeskHere, user: UserHere, response: Response, idempotency_key: IdempotencyKey = None
+) -> Job:
     """Submit a job; an invalid request is refused at once."""
-    record = desk.submit(request.verb, request.name, request.options.given(), idempotency_key)
+    record = desk.submit(request.verb, request.name, request.options.given(), idempotency_key, user.name)
     response.headers["location"] = f"{API}/jobs/{record.id}"
     return record
 
@@ -105,7 +107,7 @@ def delete_job(job: JobId, jobs: JobsHere) -> Response:
 
 @router.get(
     "/{job}/events",
-    response_class=StreamingResponse,
+    response_class=Stream,
     responses={200: {"content": {"text/event-stream": {}}, "description": "Events: job, blocks, end."}},
 )
 def watch_job(
@@ -113,14 +115,14 @@ def watch_job(
     job: JobId,
     jobs: JobsHere,
     last_event_id: Annotated[str | None, Header(max_length=100)] = None,
-) -> StreamingResponse:
+) -> Stream:
     """Stream the changes of a job until it ends; after a reconnection, also those since then."""
     record = jobs.get(job)
     state = request.app.state
     if state.streams >= _STREAMS:
         raise RefusedError(503, f"{_STREAMS} event streams are open, which is the limit; poll the job instead.")
     events = _events(jobs, record, last_event_id, state)
-    return StreamingResponse(events, media_type="text/event-stream", headers={"cache-control": "no-store"})
+    return Stream(events, media_type="text/event-stream", headers={"cache-control": "no-store"})
 
 
 async def _events(jobs: Jobs, record: JobRecord, last: str | None, state: Any) -> AsyncIterator[str]:

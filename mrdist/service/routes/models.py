@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path as FilePath
-from tempfile import TemporaryDirectory
-from threading import Lock
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from mrdist.errors import MrdistError
 from mrdist.methods.dials import DIALS, of_photographs
 from mrdist.methods.registry import METHODS
-from mrdist.pipeline.applying.export import export
 from mrdist.pipeline.showing.explain import (
     coefficients_picture,
     importance_picture,
@@ -25,8 +21,8 @@ from mrdist.pipeline.showing.explain import (
     weights_at,
 )
 from mrdist.pipeline.showing.facts import describe_mapping
-from mrdist.pipeline.showing.pack import pack
 from mrdist.service.cache import Cache
+from mrdist.service.caching import has_already
 from mrdist.service.catalog import NAME_PATTERN, Catalog, Name
 from mrdist.service.context import CatalogHere, DeskHere
 from mrdist.service.findings import Evaluations, forget, kept_scores, sizes_of
@@ -51,7 +47,6 @@ _PICTURE: dict[int | str, dict[str, Any]] = {
 }
 _described: Cache[dict[str, Any]] = Cache(1024)
 _evaluations = Evaluations()
-_exporting = Lock()  # one at a time, since a matrix is several times larger than its weights
 
 
 class Model(BaseModel):
@@ -91,6 +86,7 @@ class Model(BaseModel):
     nonzeros: int | None = None
     bytes: Annotated[int | None, Field(description="Size in the catalogue.")] = None
     created: datetime | None = None
+    user: Annotated[str | None, Field(description="Who has trained it, if users have names.")] = None
     dataset: Annotated[str | None, Field(description="Training dataset, if it is in the catalogue.")] = None
     blocks: Annotated[int | None, Field(description="Blocks of an incomplete model.")] = None
     blocks_done: int | None = None
@@ -282,58 +278,11 @@ def get_model_face(
     return response
 
 
-@router.get(
-    "/{name}/download",
-    response_class=StreamingResponse,
-    responses={200: {"content": {"application/zip": {}, "application/octet-stream": {}}}},
-)
-def download_model(
-    name: ModelName,
-    catalog: CatalogHere,
-    format: Annotated[  # noqa: A002
-        Literal["zip", "csr"], Query(description="The store, or the matrix as scipy.sparse.load_npz reads it.")
-    ] = "zip",
-) -> StreamingResponse:
-    """Download a model."""
-    stamp = catalog.stamp("models", name)
-    url = catalog.url_of("models", name)
-    if format == "zip":
-        _description_of(catalog, name)
-        return _file(pack(url, f"{name}.zarr", catalog.storage_options), f"{name}.zarr.zip", stamp)
-    folder = TemporaryDirectory(prefix="mrdist-")
-    try:
-        with _exporting:
-            files = export(url, f"{folder.name}/{name}.npz", format="npz", storage_options=catalog.storage_options)
-    except BaseException:
-        folder.cleanup()
-        raise
-    if len(files) == 1:
-        return _file(_read(folder, files[0]), f"{name}.npz", stamp)
-    return _file(_until_end(folder, pack(folder.name, name)), f"{name}.npz.zip", stamp)
-
-
-def _file(content: Iterator[bytes], name: str, stamp: str) -> StreamingResponse:
-    kind = "application/zip" if name.endswith(".zip") else "application/octet-stream"
-    headers = {"content-disposition": f'attachment; filename="{name}"', "etag": f'"{stamp}"'}
-    return StreamingResponse(content, media_type=kind, headers=headers)
-
-
-def _read(folder: TemporaryDirectory[str], path: str) -> Iterator[bytes]:
-    with folder, FilePath(path).open("rb") as stream:
-        while piece := stream.read(1 << 20):
-            yield piece
-
-
-def _until_end(folder: TemporaryDirectory[str], content: Iterator[bytes]) -> Iterator[bytes]:
-    with folder:
-        yield from content
-
-
 def _picture(catalog: Catalog, name: str, request: Request, key: object, make: Callable[[], bytes]) -> Response:
     """Answer with a picture of a model unless the client has it."""
     mark = hashlib.sha256(f"{catalog.stamp('models', name)} {request.url.path} {key}".encode()).hexdigest()[:24]
     headers = {"etag": f'"{mark}"', "cache-control": "private, no-cache"}
-    if request.headers.get("if-none-match") == headers["etag"]:
+    if has_already(request, headers["etag"]):
         return Response(status_code=304, headers=headers)
     return Response(make(), media_type="image/png", headers=headers)
 
@@ -378,7 +327,11 @@ def _summary(catalog: Catalog, name: str, described: dict[str, Any]) -> dict[str
         kept = kept_scores(catalog, name, dataset, "test")
         if kept is not None:
             scores["test"] = kept["splits"]["test"]["frame"]["model"]
-    return summary | sizes_of(catalog, name) | {"dataset": dataset, "scores": scores}
+    return (
+        summary
+        | sizes_of(catalog, name)
+        | {"dataset": dataset, "scores": scores, "user": catalog.maker_of("models", name)}
+    )
 
 
 def _dataset_of(catalog: Catalog, described: dict[str, Any]) -> str | None:

@@ -17,7 +17,8 @@ from mrdist.datasets.discovery import LAYOUTS
 from mrdist.methods.option_words import sentence
 from mrdist.pipeline.ingesting.options import INGEST, of_catalogs
 from mrdist.service.problems import RefusedError
-from mrdist.service.security import Sessions, csrf_token
+from mrdist.service.security import csrf_token, user_in
+from mrdist.service.sessions import Sessions
 
 if TYPE_CHECKING:
     from starlette.types import Scope
@@ -48,13 +49,16 @@ def _environment() -> Environment:
 
 def _page(request: Request, name: str) -> HTMLResponse:
     sessions: Sessions = request.app.state.sessions
+    user = user_in(request.scope)
     html = (
         _environment()
         .get_template(f"{name}.html.jinja")
         .render(
             page=name,
             csrf_token=csrf_token(request),
-            signed_in=sessions.needed and name != "login",
+            signed_in=sessions.users.needed and name != "login",
+            user=user.name if user and name != "login" else None,
+            role=user.role if user else "read",
             layouts=list(LAYOUTS),
             ingest=[of_catalogs(option) for option in INGEST.values()],
             sentence=sentence,
@@ -91,7 +95,7 @@ def show_datasets(request: Request) -> HTMLResponse:
 def show_login(request: Request) -> Response:
     """Ask for the token, where there is one."""
     sessions: Sessions = request.app.state.sessions
-    return _page(request, "login") if sessions.needed else RedirectResponse("/", 303)
+    return _page(request, "login") if sessions.users.needed else RedirectResponse("/", 303)
 
 
 @router.get("/static/{path:path}")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 
 from mrdist.storage.access.places import list_names
 from mrdist.storage.access.retries import patiently
-from mrdist.storage.access.urls import StorageOptions, filesystem_of, store_errors
+from mrdist.storage.access.urls import StorageOptions, filesystem_of, is_local, normalize_url, store_errors
 
 _ROOT = "zarr.json"
 
@@ -53,8 +54,15 @@ def exists(url: str, storage_options: StorageOptions = None) -> bool:
         return bool(patiently(lambda: filesystem.exists(path)))
 
 
-def remove_store(url: str, storage_options: StorageOptions = None) -> None:
+def is_link(url: str) -> bool:
+    """Whether a local path is a symbolic link, wherever that leads."""
+    return is_local(url) and Path(normalize_url(url)).is_symlink()
+
+
+def remove_store(url: str, storage_options: StorageOptions = None, *, root: str = _ROOT) -> None:
     """Remove a store, its root first: if this is interrupted, the rest is not a store.
+
+    Of a symbolic link, only the link is removed: what it leads to belongs to somebody else.
 
     Raises
     ------
@@ -63,7 +71,10 @@ def remove_store(url: str, storage_options: StorageOptions = None) -> None:
     """
     filesystem, path = filesystem_of(url, storage_options)
     with store_errors(url):
+        if is_link(url):
+            Path(normalize_url(url)).unlink(missing_ok=True)
+            return
         with suppress(FileNotFoundError):
-            patiently(lambda: filesystem.rm_file(f"{path}/{_ROOT}"))
+            patiently(lambda: filesystem.rm_file(f"{path}/{root}"))
         if patiently(lambda: filesystem.exists(path)):
             patiently(lambda: filesystem.rm(path, recursive=True))

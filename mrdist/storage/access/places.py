@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 
 from mrdist.errors import DataError, StoreError
 from mrdist.storage.access.files import File, Source
@@ -94,7 +94,7 @@ def list_names(
     folder_url, storage_options
         The folder.
     kind
-        Only those of this kind.
+        Only those of this kind; a symbolic link is what it leads to.
 
     Raises
     ------
@@ -108,7 +108,16 @@ def list_names(
             entries = patiently(lambda: filesystem.ls(path, detail=True))
         except FileNotFoundError:
             return []
-    return sorted(PurePosixPath(each["name"]).name for each in entries if kind in (None, each["type"]))
+        chosen = [each for each in entries if kind is None or _kind_of(filesystem, each) == kind]
+    return sorted(PurePosixPath(each["name"]).name for each in chosen)
+
+
+def _kind_of(filesystem: Any, entry: Mapping[str, Any]) -> str:
+    return str(filesystem.info(entry["name"])["type"]) if _leads_somewhere(entry) else str(entry["type"])
+
+
+def _leads_somewhere(entry: Mapping[str, Any]) -> bool:
+    return bool(entry.get("islink")) and Path(entry["name"]).exists()
 
 
 def is_file(url: str, storage_options: StorageOptions = None) -> bool:

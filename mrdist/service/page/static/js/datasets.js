@@ -49,8 +49,8 @@ function card(dataset) {
       h(
         "div",
         { class: "row" },
-        dataset.complete && h("a", { class: "button slim main", href: "/train", onclick: () => sessionStorage.setItem("lesson", JSON.stringify({ images: dataset.name })) }, "Train on it"),
-        h("button", { class: "button slim danger", type: "button", "aria-label": `Delete ${dataset.name}`, onclick: () => forget(dataset) }, "Delete"),
+        dataset.complete && h("a", { class: "button slim main", href: "/train", "data-needs": "train", onclick: () => sessionStorage.setItem("lesson", JSON.stringify({ images: dataset.name })) }, "Train on it"),
+        h("button", { class: "button slim danger", type: "button", "data-needs": "admin", "aria-label": `Delete ${dataset.name}`, onclick: () => forget(dataset) }, "Delete"),
       ),
     ),
     people,

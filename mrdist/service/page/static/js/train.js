@@ -8,7 +8,7 @@ import "./lib/shell.js";
 import { TrainForm } from "./train/form.js";
 import { Watch, jobActions, stateName } from "./train/watch.js";
 
-const watch = new Watch(() => show(null));
+const watch = new Watch(() => show(null), showJobs);
 let form = null;
 
 /** Watch a job (and keep it in the address), or go back to the form. */
@@ -56,7 +56,7 @@ function jobRow(job) {
     h("td", { class: "soft" }, work(job)),
     h("td", {}, h("span", { class: `state ${job.state}` }, stateName(job)), job.last_error && h("p", { class: "error" }, job.last_error)),
     h("td", { class: "part-done" }, h("div", { class: "bar-of", role: "progressbar", "aria-label": `${job.name}, blocks solved`, "aria-valuemin": "0", "aria-valuemax": "100", "aria-valuenow": String(share) }, h("i", { style: { "--share": `${share}%` } }))),
-    h("td", { class: "soft" }, ago(job.submitted)),
+    h("td", { class: "soft" }, job.user ? `${ago(job.submitted)}, ${job.user}` : ago(job.submitted)),
     h("td", {}, h("div", { class: "actions" }, ...jobActions(job, (changed) => (changed ? showJobs() : job.id === watch.job?.id && !$("watch").hidden ? show(null) : showJobs())))),
   );
 }

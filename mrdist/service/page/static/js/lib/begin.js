@@ -9,7 +9,7 @@ const FIRST = { name: "faces", generate: { images: 150, size: 128, labels: ["neu
 export function offerFaces() {
   const say = h("span", { class: "soft", role: "status" });
   const bar = h("div", { class: "bar-of", role: "progressbar", "aria-label": "Faces drawn", "aria-valuemin": "0", "aria-valuemax": "100", hidden: true, style: { width: "14rem" } }, h("i"));
-  const button = h("button", { class: "button main", type: "button", onclick: begin }, "Make synthetic faces");
+  const button = h("button", { class: "button main", type: "button", "data-needs": "train", onclick: begin }, "Make synthetic faces");
   async function begin() {
     button.disabled = true;
     say.textContent = "Drawing 150 people …";
@@ -44,7 +44,7 @@ export function offerFaces() {
     "Start with some faces",
     "There is no dataset in this catalogue yet. mrdist can draw people who do not exist, each with several expressions: enough to train a model in seconds and to see how everything works. You can import your own photographs under Datasets.",
     button,
-    h("a", { class: "button", href: "/datasets#ingest" }, "Use my own photographs"),
+    h("a", { class: "button", href: "/datasets#ingest", "data-needs": "train" }, "Use my own photographs"),
     bar,
     say,
   );
@@ -56,7 +56,7 @@ export function offerTraining() {
     1,
     "Now train the first model",
     "A model learns what one expression becomes as another, from pairs of photographs of the same people. With a few hundred small faces it takes seconds.",
-    h("a", { class: "button main", href: "/train" }, "Train a model"),
+    h("a", { class: "button main", href: "/train", "data-needs": "train" }, "Train a model"),
     h("a", { class: "button", href: "/datasets" }, "Look at the faces"),
   );
 }

@@ -1,5 +1,6 @@
 // The methods of trainings, as the service describes them, and models in words.
 import { get } from "./api.js";
+import { plural } from "./format.js";
 
 let methods = [];
 
@@ -43,7 +44,8 @@ export const kind = (model) => `${model.source} → ${model.target}, ${how(model
 
 /** The same of what a job does, whose options may be left out. */
 export function work({ verb, options }) {
-  if (!options.source) return verb;
+  if (verb === "ingest") return `photographs of ${options.source}`;
+  if (!options.source) return options.images ? plural(options.images, "synthetic person", "synthetic people") : verb;
   const target = options.target ?? "all and back";
   if (verb !== "train") return `${options.source} → ${target}, ${verb}`;
   const method = known(options.method) ?? methods[0];

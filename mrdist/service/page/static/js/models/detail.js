@@ -71,7 +71,7 @@ function actions(model, deleted) {
     { class: "row" },
     h("a", { class: "button slim", href: modelPath(model.name, "download?format=zip"), download: "" }, "Download store"),
     hasWeights(model) && h("a", { class: "button slim", href: modelPath(model.name, "download?format=csr"), download: "" }, "Download sparse matrix"),
-    h("button", { class: "button slim danger", type: "button", onclick: forget }, "Delete"),
+    h("button", { class: "button slim danger", type: "button", "data-needs": "admin", onclick: forget }, "Delete"),
     h("a", { class: "button slim main", href: `/?model=${part(model.name)}` }, "Try it in the Studio"),
   );
 }
@@ -87,6 +87,7 @@ function tellFacts(list, model, provenance) {
     ["Weights", model.nonzeros !== null && model.nonzeros !== undefined ? count(model.nonzeros) : model.parameters ? count(model.parameters) : null],
     ["Size", bytes(model.bytes)],
     ["Trained", moment(model.created)],
+    ["Trained by", model.user],
     ["Dataset", model.dataset],
     ...flat(provenance).filter(([name, value]) => name !== "Images" || value !== model.dataset),
   ]);

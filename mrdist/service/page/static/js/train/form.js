@@ -69,6 +69,8 @@ export class TrainForm {
     const { help, options } = this.method;
     const { searching } = this;
     $("method-hint").textContent = help;
+    for (const option of $("target").options) option.disabled = option.value === $("source").value;
+    if ($("target").selectedOptions[0]?.disabled) $("target").value = [...$("target").options].find((option) => !option.disabled).value;
     this.#placeFields();
     for (const [name, field] of this.fields) {
       const option = options.find((one) => one.name === name);

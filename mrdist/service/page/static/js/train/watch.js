@@ -16,9 +16,11 @@ export async function loadBitmap(url) {
 }
 
 export class Watch {
-  constructor(gone) {
+  /** `gone` is called when the job was deleted, `ended` when it has ended. */
+  constructor(gone, ended) {
     this.map = new BlockMap($("blocks"));
     this.gone = gone;
+    this.ended = ended;
     this.stop = () => {};
   }
 
@@ -90,7 +92,7 @@ export class Watch {
     this.#readFaces();
     const { options } = job;
     $("watch-title").textContent = job.name;
-    $("watch-what").textContent = options.images ? `${options.images}: ${work(job)}` : work(job);
+    $("watch-what").textContent = options.source && options.images ? `${options.images}: ${work(job)}` : work(job);
     $("watch-state").className = `state ${job.state}`;
     $("watch-state").textContent = STATES[job.state];
     const share = job.state === "done" ? 100 : job.blocks ? Math.floor((100 * job.blocks_done) / job.blocks) : 0;
@@ -115,6 +117,7 @@ export class Watch {
     if (over(job) && before && !over(before)) {
       this.stop();
       this.#readBlocks();
+      this.ended();
     }
   }
 
@@ -167,8 +170,8 @@ export class Watch {
 /** The buttons for a job's state; `done(job or null)` is called after an action succeeded. */
 export function jobActions(job, done) {
   const path = `/jobs/${part(job.id)}`;
-  const button = (words, work, kind = "") =>
-    h("button", { class: `button slim ${kind}`, type: "button", "aria-label": `${words} ${job.name}`, onclick: (event) => run(event.currentTarget, work) }, words);
+  const button = (words, needs, work) =>
+    h("button", { class: "button slim", type: "button", "data-needs": needs, "aria-label": `${words} ${job.name}`, onclick: (event) => run(event.currentTarget, work) }, words);
   const run = async (pressed, work) => {
     pressed.disabled = true;
     try {
@@ -187,8 +190,8 @@ export function jobActions(job, done) {
     done(null);
   };
   return [
-    ["queued", "running"].includes(job.state) && button("Stop", cancel),
-    ["failed", "cancelled"].includes(job.state) && button("Resume", resume),
-    over(job) && button("Delete", forget),
+    ["queued", "running"].includes(job.state) && button("Stop", "train", cancel),
+    ["failed", "cancelled"].includes(job.state) && button("Resume", "train", resume),
+    over(job) && button("Delete", "admin", forget),
   ].filter(Boolean);
 }
