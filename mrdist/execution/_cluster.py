@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from mrdist.errors import ExecutionError
+from mrdist.events import emit
+from mrdist.execution._choice import choose
 from mrdist.execution._executor import Executor
 from mrdist.execution._failures import failure
-from mrdist.execution._process import n_processors
 from mrdist.execution._scheduler import Contact, Scheduler, connect, contact_of, dashboard_of
 from mrdist.execution._settings import main_left_alone, overlapping, quiet
+from mrdist.planning import BASE_MEMORY
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -90,13 +92,16 @@ def open_executor(
     n_tasks: int,
     max_memory: int,
     prepare: Callable[[], None] | None = None,
+    seconds: float | None = None,
+    memory: int = BASE_MEMORY,
 ) -> Iterator[Executor]:
     """Yield an executor for the tasks, and close it afterwards.
 
     Parameters
     ----------
     workers
-        Worker processes of a local cluster; 0 runs in this process; None means one per processor.
+        Worker processes of a local cluster; 0 runs in this process; None means one per processor, or this process if
+        they would take longer to start than the tasks take here.
     scheduler
         A running Dask scheduler to use instead: its address, a client or a cluster, which stay open and as they are. It
         may have no workers yet. If neither is given, that of the current client is used; inside a task, its own.
@@ -107,6 +112,9 @@ def open_executor(
     prepare
         Loads what the tasks need. Called in this process before local workers start, so that what it leaves on disk
         is made once, and then in every worker, also in those that join later.
+    seconds, memory
+        What the tasks take in one process, and the peak of resident bytes that is planned for it, see
+        `mrdist.execution._choice.choose`.
 
     Raises
     ------
@@ -115,18 +123,22 @@ def open_executor(
     ExecutionError
         If the scheduler cannot be reached, or this process may start no workers.
     """
-    contact = contact_of(workers, scheduler)
+    choice = choose(workers, scheduler, n_tasks=n_tasks, max_memory=max_memory, seconds=seconds, memory=memory)
+    contact, where = choice.contact, choice.where
+    logger.debug("working %s", where)
+    emit("workers", workers=choice.workers, where=where)
     began = time.perf_counter()
     if contact is None and prepare is not None:
         prepare()
     started = time.perf_counter()
     prepare_seconds = started - began
-    if workers == 0:
-        yield Executor(None, "", None, 0.0, prepare_seconds)
+    if choice.workers == 0:
+        yield Executor(None, "", None, 0.0, prepare_seconds, 0, where)
         return
     with ExitStack() as stack:
         if contact is None:
-            client = stack.enter_context(_local(max(1, min(workers or n_processors(), n_tasks)), max_memory))
+            assert choice.workers is not None
+            client = stack.enter_context(_local(choice.workers, max_memory))
             contact = Contact(client.scheduler.address)
         else:
             stack.enter_context(quiet())
@@ -137,7 +149,10 @@ def open_executor(
         if prepare is not None:
             stack.enter_context(_warmed(client, prepare))
         prepare_seconds += time.perf_counter() - ready
-        yield Executor(client, contact.address, contact.dashboard, ready - started, prepare_seconds)
+        start_seconds = ready - started
+        yield Executor(
+            client, contact.address, contact.dashboard, start_seconds, prepare_seconds, choice.workers, where
+        )
 
 
 @contextmanager
