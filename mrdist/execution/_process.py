@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tqdm.std import tqdm
-
 _CGROUP, _CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
@@ -66,9 +64,12 @@ def progress_bar(
     """
     if show is None:
         show = sys.stderr.isatty() or "ipykernel" in sys.modules
-    with tqdm(
-        desc=phase, total=total, initial=done, unit=unit, disable=not show, dynamic_ncols=True, leave=True
-    ) as bar:
+    if not show:
+        yield lambda _steps, _remark: None
+        return
+    from tqdm.std import tqdm  # slow to import
+
+    with tqdm(desc=phase, total=total, initial=done, unit=unit, dynamic_ncols=True, leave=True) as bar:
 
         def advance(steps: int, remark: str) -> None:
             bar.set_postfix_str(remark, refresh=False)
