@@ -18,6 +18,7 @@ from mrdist.events import emit
 from mrdist.execution._choice import choose
 from mrdist.execution._executor import Executor
 from mrdist.execution._failures import failure
+from mrdist.execution._forking import MALLOC, begin_server, start_method
 from mrdist.execution._scheduler import Contact, Scheduler, connect, contact_of, dashboard_of
 from mrdist.execution._settings import main_left_alone, overlapping, quiet
 from mrdist.planning import BASE_MEMORY
@@ -38,9 +39,7 @@ _RULES = {
     "distributed.scheduler.allowed-failures": 2,
     "distributed.deploy.lost-worker-timeout": "30s",  # until one that does not come back is replaced
     "distributed.worker.profile.enabled": False,  # it would stop the block a hundred times a second
-    # Dask makes workers hand freed memory back at once; chunks that are read then cost a page fault for every page.
-    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 256 << 20,
-    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 256 << 20,
+    **{f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in MALLOC.items()},
 }
 _PAGES: dict[str, list[str]] = {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
 """Dask's HTTP servers cannot be switched off, but they need not answer."""
@@ -128,6 +127,8 @@ def open_executor(
     logger.debug("working %s", where)
     emit("workers", workers=choice.workers, where=where)
     began = time.perf_counter()
+    if choice.workers:
+        begin_server(*([] if prepare is None else [prepare.__module__]))
     if contact is None and prepare is not None:
         prepare()
     started = time.perf_counter()
@@ -197,7 +198,7 @@ def _warmed(client: Client, prepare: Callable[[], None]) -> Iterator[None]:
 def _rules() -> Iterator[None]:
     import dask
 
-    with dask.config.set(_RULES | _PAGES):
+    with dask.config.set({**_RULES, **_PAGES, "distributed.worker.multiprocessing-method": start_method()}):
         yield
 
 
