@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import commands
 import dask.system
@@ -225,3 +226,6 @@ def test_workers_have_the_environment_of_their_driver(monkeypatch):
     if sys.platform == "linux":
         assert found[0] != os.getpid() == found[1]
         assert "forkserver" in " ".join(psutil.Process(found[0]).cmdline())
+        sockets = [Path(each.laddr) for each in psutil.Process(found[0]).net_connections("unix") if each.laddr]
+        assert sockets
+        assert all(path.stat().st_mode & 0o077 == 0 == path.parent.stat().st_mode & 0o077 for path in sockets)
