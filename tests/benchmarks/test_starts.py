@@ -50,7 +50,7 @@ def command(code, *args):
         environment = {**os.environ, "PYTHONPATH": str(checkout)}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-        done = subprocess.run(line, env=environment, capture_output=True, text=True, check=True)
+        done = subprocess.run(line, env=environment, cwd=checkout, capture_output=True, text=True, check=True)
         seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
         busy = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         return done.stdout, seconds, busy
