@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse
 
 from mrdist.errors import ParameterError
 from mrdist.geometry import Shape
+
+if TYPE_CHECKING:
+    import scipy.sparse
 
 Floats = npt.NDArray[np.floating]
 
@@ -62,13 +64,15 @@ class WeightSurvey:
         ParameterError
             If the rows have another number of columns.
         """
+        from scipy.sparse import coo_array  # slow to import
+
         height, width = self.shape
         if rows.shape[1] not in (height * width, height * width + 1):
             raise ParameterError(
                 f"the rows of weights must have {height * width} columns (one per pixel of {height} x {width}) or one "
                 f"more for the intercept, got {rows.shape[1]}."
             )
-        table = scipy.sparse.coo_array(rows)
+        table = coo_array(rows)
         weight = (table.col < height * width) & (table.data != 0)
         row, column, mass = table.row[weight], table.col[weight], np.abs(table.data[weight].astype(np.float64))
         output = outputs[row]

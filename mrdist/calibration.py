@@ -20,11 +20,6 @@ from mrdist.planning import Plan, Workload
 from mrdist.pooling import Pool, crop
 from mrdist.solvers import solve
 
-START_SECONDS = 1.0
-"""What a local cluster takes to start, in seconds: mostly the import of its libraries."""
-WORKER_SECONDS = 0.5
-"""What a processor takes besides for every worker process that starts on it."""
-
 
 @dataclass(frozen=True)
 class Rates:
@@ -51,7 +46,7 @@ def predict_seconds(workload: Workload, plan: Plan, rates: Rates, *, n_slots: in
 
     A block reads the next slab while it accumulates the last one, as far as there are processors for both. The time
     that every worker takes to load its libraries and kernels, about a second, is not included, nor is the start of the
-    workers, see `predict_start`.
+    workers, see `mrdist.planning.predict_start`.
 
     Examples
     --------
@@ -70,29 +65,6 @@ def predict_seconds(workload: Workload, plan: Plan, rates: Rates, *, n_slots: in
     rounds = -(-plan.n_blocks // n_slots)
     alone = max(rates.decode * plan.bytes_read, accumulate) + solve
     return max(alone * rounds / plan.n_blocks, (rates.decode_cpu * plan.bytes_read + accumulate + solve) / n_processors)
-
-
-def predict_start(workers: int | None, n_blocks: int, *, n_processors: int) -> float:
-    """Return the time until the processes of a local cluster are there, by `START_SECONDS` and `WORKER_SECONDS`.
-
-    Parameters
-    ----------
-    workers
-        Worker processes that are asked for: 0 for none, None for one a processor.
-    n_blocks
-        Of the training: no more workers than that are started.
-    n_processors
-        Of the machine on which they start.
-
-    Examples
-    --------
-    >>> [predict_start(workers, 100, n_processors=2) for workers in (0, 2, 8)]
-    [0.0, 1.5, 3.0]
-    """
-    if workers == 0:
-        return 0.0
-    n_workers = min(n_processors if workers is None else workers, n_blocks)
-    return START_SECONDS + WORKER_SECONDS * -(-n_workers // n_processors)
 
 
 def measure_kernels(workload: Workload, dtype: npt.DTypeLike) -> tuple[float, float]:

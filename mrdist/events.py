@@ -9,6 +9,8 @@
     block                 a piece of work is finished; ``url``, ``phase``, ``total``, ``done`` and ``unit``, the
                           ``index`` of a block of pixels in raster order, ``blocks_per_second``,
                           ``images_per_second`` and ``seconds_left``
+    workers               who is going to work: how many processes as ``workers``, 0 for this one and null for those
+                          of a scheduler, and ``where``, the same in words with its reason
     cluster               the workers are ready; ``dashboard``, a link
     retry                 a request to a store is repeated; ``reason``, ``status`` of HTTP, seconds ``waited`` so far
     waiting               for workers, or to learn whether another run is alive

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse
 
 from mrdist._kernels.lanes import VECTOR_BYTES, jit
 from mrdist._kernels.lanes_synthesis import GROUPS, MAX_PLANES, merge_channels, split_channels, weigh
 from mrdist.errors import DataError
 from mrdist.geometry import ReceptiveField, Shape
 from mrdist.moments import Color, check_values, unit_of
+
+if TYPE_CHECKING:
+    import scipy.sparse
 
 Array = npt.NDArray[Any]
 
@@ -247,6 +249,8 @@ def to_pixels(images: npt.NDArray[np.floating], dtype: npt.DTypeLike) -> npt.NDA
 
 def _to_csr(field: ReceptiveField, coef: Array, intercept: Array) -> scipy.sparse.csr_array:
     """Return the matrix of weights of shape (input channel, offset, y, x)."""
+    from scipy.sparse import csr_array  # slow to import
+
     height, width = intercept.shape
     n_pixels, n_inputs = height * width, len(coef)
     inside = np.tile(field.in_bounds((height, width)), (n_inputs, 1, 1))
@@ -258,7 +262,7 @@ def _to_csr(field: ReceptiveField, coef: Array, intercept: Array) -> scipy.spars
     # pixel-major order: a row's taps are in raster order, so its column indices ascend
     by_pixel = np.moveaxis(stored, 0, -1)
     indptr = np.concatenate([[0], np.cumsum(by_pixel.sum(axis=-1).ravel())])
-    return scipy.sparse.csr_array(
+    return csr_array(
         (np.moveaxis(values, 0, -1)[by_pixel], np.moveaxis(columns, 0, -1)[by_pixel], indptr),
         shape=(n_pixels, n_inputs * n_pixels + 1),
     )

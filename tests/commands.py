@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 from forks import Fork
 
 from mrdist.datasets._face_landmarks import SCHEME, face_landmarks
@@ -106,6 +107,17 @@ def running(*args, **options):
     """Start ``mrdist ARGS`` in a process group of its own, which does not outlive the test."""
     with Fork(args, seconds=SECONDS, **options) as process:
         yield process
+
+
+def workers_of(process):
+    """Return the workers that a command has started: from nothing, or forked from the server of workers."""
+    workers = []
+    for child in psutil.Process(process.pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            said = " ".join(child.cmdline())
+            if "spawn_main" in said or ("forkserver" in said and child.ppid() != process.pid):
+                workers.append(child)
+    return workers
 
 
 def signal_group(process, number):

@@ -295,10 +295,13 @@ def test_evaluate_equals_independent_scores(stores, pixels, color):
 
 
 def test_evaluate_scores_all_splits_by_default_and_the_same_on_workers(stores, two_workers):
-    serial = commands.report("evaluate", stores.weights["shared"], stores.images)
+    evaluate = ("evaluate", stores.weights["shared"], stores.images)
+    serial, far = commands.report(*evaluate), commands.report(*evaluate, "--scheduler", two_workers)
+    assert (serial.pop("workers"), far.pop("workers")) == (0, None)
+    assert two_workers in far.pop("where") != serial.pop("where")
+    assert far == serial
     assert set(serial["splits"]) == {"train", "val", "test"}
-    assert commands.report("evaluate", stores.weights["shared"], stores.images, "--scheduler", two_workers) == serial
-    table = commands.succeed("evaluate", stores.weights["shared"], stores.images, "--split", "test").stdout
+    table = commands.succeed(*evaluate, "--split", "test").stdout
     assert f"{serial['splits']['test']['frame']['model']['mse']:.5f}" in table
     assert "identity" in table
 

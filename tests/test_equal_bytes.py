@@ -68,7 +68,7 @@ def descendants(process):
 
 def worker_of(process):
     """Return a worker process of the local cluster of a command."""
-    workers = [child for child in descendants(process) if any("spawn_main" in part for part in child.cmdline())]
+    workers = commands.workers_of(process)
     assert len(workers) == 2
     return workers[0]
 

@@ -74,7 +74,10 @@ def test_scores_are_the_same_bits_for_any_blocks_and_chunks(stores, monkeypatch,
 @pytest.mark.slow
 def test_scores_are_the_same_bits_on_workers(stores):
     url, _, weights, _ = stores
-    assert mrdist.evaluate(weights["mr"], url, workers=2) == mrdist.evaluate(weights["mr"], url, workers=0)
+    two, none = (mrdist.evaluate(weights["mr"], url, workers=n) for n in (2, 0))
+    assert (two.pop("workers"), none.pop("workers")) == (2, 0)
+    assert two.pop("where") != none.pop("where")
+    assert two == none
 
 
 def test_scores_are_those_of_scikit_image(stores):

@@ -107,10 +107,11 @@ def test_all_workers_are_killed_and_replaced(folder, tmp_path, seed):
 def test_local_workers_are_killed(folder, tmp_path, seed):
     with train(folder, tmp_path / "w", "--workers", 2) as run:
         reached(tmp_path / "w", moment(seed, "local"))
-        for process in psutil.Process(run.pid).children(recursive=True):
-            if "--multiprocessing-fork" in process.cmdline() or "spawn_main" in " ".join(process.cmdline()):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.kill()
+        workers = commands.workers_of(run)
+        assert workers
+        for process in workers:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
         ended(run)
     check(folder, tmp_path / "w")
 

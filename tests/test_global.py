@@ -252,14 +252,11 @@ def test_killed_with_its_workers_at_work(stores, tmp_path):
 
 @pytest.mark.slow
 def test_killed_worker(stores, tmp_path):
-    import psutil
-
     weights = tmp_path / "w.zarr"
     command = ("train", stores.images, weights, *LABELS, "--method", "l2", "--block", "16,16", "--workers", "2")
     with commands.running(*command) as process:
         commands.wait_until(lambda: sums_done(weights) >= 1 or process.poll() is not None, "a block")
-        children = psutil.Process(process.pid).children(recursive=True)
-        worker = next(child for child in children if any("spawn_main" in part for part in child.cmdline()))
+        worker = commands.workers_of(process)[0]
         worker.kill()
         _, err = process.communicate(timeout=commands.SECONDS)
         assert process.returncode == 0, err

@@ -77,6 +77,6 @@ def test_ten_times_more_data_than_memory_trains_within_the_limit(tmp_path):
     assert driver.returncode == 0, messages
     report = json.loads(output)
     print(f"largest resident sizes {sorted(largest.values())[-2:]}, report {report}")
-    assert sum(size > 150_000_000 for size in largest.values()) == 2
+    assert 2 <= sum(size > 150_000_000 for size in largest.values()) <= 3  # workers, and the server they come from
     assert max(largest.values()) <= LIMIT
     assert report["peak_memory_bytes"] <= LIMIT

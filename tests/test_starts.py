@@ -17,12 +17,12 @@ from PIL import Image
 from sklearn.model_selection import GridSearchCV
 
 import mrdist
-from mrdist.calibration import predict_start
 from mrdist.errors import DataError, ParameterError, StoreFormatError
 from mrdist.execution import open_executor
 from mrdist.methods.choosing import choose_options, work_of
 from mrdist.methods.lesson import Lesson
 from mrdist.methods.registry import METHODS
+from mrdist.planning import predict_start
 from mrdist.running.phases import Work
 from mrdist.running.tasks import Place, RunOptions
 from mrdist.scoring import neg_mean_squared_error

@@ -13,6 +13,8 @@ import llvmlite.binding as llvm
 import llvmlite.ir as ir
 import numba
 from numba.core import codegen, config
+from numba.core.caching import FunctionCache
+from numba.core.runtime import rtsys
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -25,9 +27,27 @@ VECTOR_BYTES = 64 if WIDE else 32 if "+avx2" in FEATURES else 16
 INDEX = ir.IntType(64)
 
 
+class _Compiled(FunctionCache):  # type: ignore[misc]
+    """Compiled code on disk, which is loaded without numba's compiler.
+
+    numba prepares to compile whenever it loads: it imports SciPy and its own implementations of Python and NumPy, for
+    longer than a small training takes. Code that was compiled needs the runtime alone; what is not on the disk is
+    compiled as ever, since the compiler prepares itself.
+    """
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Return the code for a signature, None if it is not there."""
+        rtsys.initialize(target_context)
+        with self._guard_against_spurious_io_errors():
+            return self._load_overload(sig, target_context)
+
+
 def jit(function: Function) -> Function:
     """Compile strictly (no fastmath), without the GIL, once per machine (cached on disk)."""
-    return cast(Function, numba.njit(nogil=True, cache=True, error_model="numpy")(function))
+    dispatcher = numba.njit(nogil=True, error_model="numpy")(function)
+    if not config.DISABLE_JIT:
+        dispatcher._cache = _Compiled(function)  # as enable_caching() does
+    return cast(Function, dispatcher)
 
 
 class Emitter:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse
 from threadpoolctl import threadpool_limits
 
 from mrdist.baselines.columns import Columns, SparseRows
@@ -22,6 +21,9 @@ from mrdist.errors import ParameterError
 from mrdist.geometry import Block, Shape, block_grid
 from mrdist.moments import Color
 from mrdist.synthesis import check_images, to_floats
+
+if TYPE_CHECKING:
+    import scipy.sparse
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.floating]
@@ -289,6 +291,8 @@ def predict_stack(weights: SparseWeights, images: Array) -> Floats:
 
 def to_matrices(solution: SparseSolution, n_columns: int, dtype: npt.DTypeLike) -> tuple[scipy.sparse.csr_array, ...]:
     """Return the rows of a block as a matrix for each group."""
+    from scipy.sparse import csr_array  # slow to import
+
     matrices = []
     start = 0
     for counts in solution.counts:
@@ -296,5 +300,5 @@ def to_matrices(solution: SparseSolution, n_columns: int, dtype: npt.DTypeLike) 
         part = slice(start, start + int(ends[-1]))
         start = part.stop
         values = solution.values[part].astype(dtype)
-        matrices.append(scipy.sparse.csr_array((values, solution.indices[part], ends), shape=(counts.size, n_columns)))
+        matrices.append(csr_array((values, solution.indices[part], ends), shape=(counts.size, n_columns)))
     return tuple(matrices)

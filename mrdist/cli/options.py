@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
@@ -63,12 +64,15 @@ def cluster_options(command: Command) -> Command:
     @functools.wraps(command)
     def certified(
         *args: Any,
+        verbose: bool,
         scheduler_file: str | None,
         tls_ca: str | None,
         tls_cert: str | None,
         tls_key: str | None,
         **options: Any,
     ) -> Any:
+        if verbose:
+            logging.getLogger("mrdist").setLevel(logging.DEBUG)
         if scheduler_file is not None:
             if options["scheduler"] is not None:
                 raise click.UsageError("give either --scheduler or --scheduler-file, not both.")
@@ -94,7 +98,8 @@ def cluster_options(command: Command) -> Command:
                 "--workers",
                 type=int,
                 metavar="N",
-                help="Local worker processes; by default one per processor, 0 runs in this process.",
+                help="Local worker processes, 0 runs in this process; by default one per processor, or this process "
+                "where they would take longer to start than the work.",
             ),
             click.option(
                 "--scheduler", metavar="ADDRESS", help="Address of a running Dask scheduler, such as tcp://host:8786."
@@ -108,6 +113,7 @@ def cluster_options(command: Command) -> Command:
             click.option("--tls-ca", type=file, metavar="FILE", help="CA certificates for a tls:// scheduler."),
             click.option("--tls-cert", type=file, metavar="FILE", help="Client certificate for a tls:// scheduler."),
             click.option("--tls-key", type=file, metavar="FILE", help="Private key of the client certificate."),
+            click.option("-v", "--verbose", is_flag=True, help="Say where the work is done and why."),
         ),
     )
 

@@ -149,7 +149,7 @@ def _what_ran(report: TrainReport | MappingsReport | AccumulateReport) -> str:
 @click.option("--chunks", type=Sizes(3), metavar="N,Y,X", help="Without IMAGES: images, rows and columns of a chunk.")
 @training_options(required=False)
 @mappings_option
-@click.option("--workers", type=int, metavar="N", help="Worker processes; by default one per processor.")
+@click.option("--workers", type=int, metavar="N", help="Worker processes; by default as `mrdist train` chooses.")
 @click.option("--bandwidth", metavar="SIZE", help="Without IMAGES: bytes per second from the store to a worker.")
 @click.option("--price-per-hour", type=float, metavar="P", help="Without IMAGES: price of a worker per hour.")
 @click.option("--price-per-tb", type=float, metavar="P", help="Without IMAGES: price of storing a TB for a month.")
@@ -193,6 +193,7 @@ def plan(images: str | None, mappings: str | None, as_json: bool, **options: Any
         print_json(planned.to_dict())
     else:
         times = [
+            ("works", str(planned.where)),
             ("seconds, from a short measurement", _told(planned.seconds)),
             ("seconds until the workers are ready, about", _told(planned.start_seconds)),
             ("seconds in all, about", _told(planned.total_seconds)),

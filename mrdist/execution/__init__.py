@@ -1,5 +1,6 @@
 """Run tasks in this process, on a local cluster or on any Dask scheduler: only this package imports Dask."""
 
+from mrdist.execution._choice import choose
 from mrdist.execution._cluster import open_executor, reach
 from mrdist.execution._executor import Executor
 from mrdist.execution._process import n_processors, peak_memory, progress_bar
@@ -10,6 +11,7 @@ __all__ = [
     "Scheduler",
     "address_in",
     "check_choice",
+    "choose",
     "n_processors",
     "open_executor",
     "peak_memory",

@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from mrdist.errors import ExecutionError
+from mrdist.events import emit
+from mrdist.execution._choice import choose
 from mrdist.execution._executor import Executor
 from mrdist.execution._failures import failure
+from mrdist.execution._forking import MALLOC, begin_server, start_method
 from mrdist.execution._inherited import check_not_inherited, note_use
-from mrdist.execution._process import n_processors
 from mrdist.execution._scheduler import Contact, Scheduler, connect, contact_of, dashboard_of
 from mrdist.execution._settings import main_left_alone, overlapping, quiet
+from mrdist.planning import BASE_MEMORY
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -37,9 +40,7 @@ _RULES = {
     "distributed.scheduler.allowed-failures": 2,
     "distributed.deploy.lost-worker-timeout": "30s",  # until one that does not come back is replaced
     "distributed.worker.profile.enabled": False,  # it would stop the block a hundred times a second
-    # Dask makes workers hand freed memory back at once; chunks that are read then cost a page fault for every page.
-    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 256 << 20,
-    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 256 << 20,
+    **{f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in MALLOC.items()},
 }
 _PAGES: dict[str, list[str]] = {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
 """Dask's HTTP servers cannot be switched off, but they need not answer."""
@@ -91,13 +92,16 @@ def open_executor(
     n_tasks: int,
     max_memory: int,
     prepare: Callable[[], None] | None = None,
+    seconds: float | None = None,
+    memory: int = BASE_MEMORY,
 ) -> Iterator[Executor]:
     """Yield an executor for the tasks, and close it afterwards.
 
     Parameters
     ----------
     workers
-        Worker processes of a local cluster; 0 runs in this process; None means one per processor.
+        Worker processes of a local cluster; 0 runs in this process; None means one per processor, or this process if
+        they would take longer to start than the tasks take here.
     scheduler
         A running Dask scheduler to use instead: its address, a client or a cluster, which stay open and as they are. It
         may have no workers yet. If neither is given, that of the current client is used; inside a task, its own.
@@ -108,6 +112,9 @@ def open_executor(
     prepare
         Loads what the tasks need. Called in this process before local workers start, so that what it leaves on disk
         is made once, and then in every worker, also in those that join later.
+    seconds, memory
+        What the tasks take in one process, and the peak of resident bytes that is planned for it, see
+        `mrdist.execution._choice.choose`.
 
     Raises
     ------
@@ -116,18 +123,24 @@ def open_executor(
     ExecutionError
         If the scheduler cannot be reached, or this process may start no workers.
     """
-    contact = contact_of(workers, scheduler)
+    choice = choose(workers, scheduler, n_tasks=n_tasks, max_memory=max_memory, seconds=seconds, memory=memory)
+    contact, where = choice.contact, choice.where
+    logger.debug("working %s", where)
+    emit("workers", workers=choice.workers, where=where)
     began = time.perf_counter()
+    if choice.workers:
+        begin_server(*([] if prepare is None else [prepare.__module__]))
     if contact is None and prepare is not None:
         prepare()
     started = time.perf_counter()
     prepare_seconds = started - began
-    if workers == 0:
-        yield Executor(None, "", None, 0.0, prepare_seconds)
+    if choice.workers == 0:
+        yield Executor(None, "", None, 0.0, prepare_seconds, 0, where)
         return
     with ExitStack() as stack:
         if contact is None:
-            client = stack.enter_context(_local(max(1, min(workers or n_processors(), n_tasks)), max_memory))
+            assert choice.workers is not None
+            client = stack.enter_context(_local(choice.workers, max_memory))
             contact = Contact(client.scheduler.address)
         else:
             stack.enter_context(quiet())
@@ -138,7 +151,10 @@ def open_executor(
         if prepare is not None:
             stack.enter_context(_warmed(client, prepare))
         prepare_seconds += time.perf_counter() - ready
-        yield Executor(client, contact.address, contact.dashboard, ready - started, prepare_seconds)
+        start_seconds = ready - started
+        yield Executor(
+            client, contact.address, contact.dashboard, start_seconds, prepare_seconds, choice.workers, where
+        )
 
 
 @contextmanager
@@ -183,7 +199,7 @@ def _warmed(client: Client, prepare: Callable[[], None]) -> Iterator[None]:
 def _rules() -> Iterator[None]:
     import dask
 
-    with dask.config.set(_RULES | _PAGES):
+    with dask.config.set({**_RULES, **_PAGES, "distributed.worker.multiprocessing-method": start_method()}):
         yield
 
 

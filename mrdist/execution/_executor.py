@@ -28,6 +28,10 @@ class Executor:
         Until the workers were ready; 0 without a cluster.
     prepare_seconds
         Until what the tasks need was compiled and loaded, here and in the workers: part of the work, not of the start.
+    workers
+        Processes that were started: 0 works in this one; None with a scheduler.
+    where
+        Who works and why, in words.
     """
 
     client: Client | None
@@ -35,6 +39,13 @@ class Executor:
     dashboard: str | None
     start_seconds: float
     prepare_seconds: float = 0.0
+    workers: int | None = 0
+    where: str = ""
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """Who works, as ``--json`` of every verb tells it."""
+        return {"workers": self.workers, "where": self.where}
 
     def run(
         self,

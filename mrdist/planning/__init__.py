@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mrdist.planning.bands import band_cuts, band_height
 from mrdist.planning.cuts import Cut, check_block, whole_block
+from mrdist.planning.effort import predict_start
 from mrdist.planning.scoring import SCORED_BATCH, SCORED_CELL, ScoringPlan, ScoringSizes, plan_scoring
 from mrdist.planning.solving import plan_solving
 from mrdist.planning.training import Plan, block_bytes, count_requests, plan_training
@@ -33,5 +34,6 @@ __all__ = [
     "plan_scoring",
     "plan_solving",
     "plan_training",
+    "predict_start",
     "whole_block",
 ]

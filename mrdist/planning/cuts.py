@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Any, TypeVar
 
@@ -33,6 +33,9 @@ class Cut:
         Decoded bytes of all chunks that are read, with the halo's amplification.
     bytes_written
         Bytes of the output before compression.
+    seconds_alone
+        What one process takes at cautious rates, which decides whether workers are worth their start; None where
+        nobody knows (`mrdist.planning.effort`).
     """
 
     block: Shape
@@ -40,6 +43,7 @@ class Cut:
     peak_memory: int
     bytes_read: int
     bytes_written: int
+    seconds_alone: float | None = field(default=None, kw_only=True)
 
 
 def find_blocks(shape: Shape, unit: int, block: Shape | None) -> list[Shape]:

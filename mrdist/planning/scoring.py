@@ -7,6 +7,7 @@ from math import prod
 
 from mrdist.geometry import Block, Shape, block_grid, images_at_a_time
 from mrdist.planning.cuts import Cut, count_blocks, fastest, find_blocks, round_up, too_large, touched
+from mrdist.planning.effort import APPLIED, DECODE_SECONDS, PRODUCT_SECONDS
 from mrdist.planning.memory import READS_IN_FLIGHT
 from mrdist.planning.units import BASE_MEMORY, MIB
 
@@ -15,6 +16,7 @@ SCORED_CELL = 128
 SCORED_BATCH = 8
 """Images that are predicted at a time."""
 _FEWEST_IMAGES = 8  # of a slab
+_SCORE_SECONDS = 5e-8  # of a value and a mapping
 _SCRATCH = 40 * MIB  # floats of an image's cell, compared with its target in float64
 
 
@@ -117,12 +119,17 @@ def _plan(sizes: ScoringSizes, block: Shape, slab: int) -> ScoringPlan:
         for reach in (sizes.reach, 0)
     )
     repeated = -(-round_up(min(sizes.chunks[0], sizes.n_stored), slab) // slab) if slab < sizes.chunks[0] else 1
+    bytes_read = pixels * sizes.n_stored * image * repeated
+    scored = sizes.n_images * prod(sizes.shape)
     return ScoringPlan(
         block=block,
         n_blocks=count_blocks(sizes.shape, block),
         peak_memory=_peak_memory(sizes, block, slab),
-        bytes_read=pixels * sizes.n_stored * image * repeated,
+        bytes_read=bytes_read,
         bytes_written=0,
+        seconds_alone=DECODE_SECONDS * bytes_read
+        + _SCORE_SECONDS * scored * sizes.n_channels * sizes.n_mappings
+        + APPLIED * PRODUCT_SECONDS * scored * sizes.numbers_per_pixel,
         slab=slab,
     )
 

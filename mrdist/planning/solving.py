@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mrdist.geometry import Shape, block_grid, pool_radius
 from mrdist.planning.cuts import Cut, fastest, find_blocks, too_large, touched
+from mrdist.planning.effort import seconds_to_solve
 from mrdist.planning.memory import READS_IN_FLIGHT
 from mrdist.planning.units import BASE_MEMORY
 from mrdist.planning.workloads import StoredSums, count_maps, pooling_bytes, solution_bytes, weight_bytes
@@ -51,10 +52,12 @@ def _cut_sums(sums: StoredSums, block: Shape) -> Cut:
         + block_maps * touched(part.lenders(sums.pool, sums.shape), sums.chunks, sums.shape)
         for part in blocks
     )
+    bytes_read = sums.n_folds * entry * decoded
     return Cut(
         block=block,
         n_blocks=len(blocks),
         peak_memory=BASE_MEMORY + max(statistics + reading, entry * maps * 2 + solving),
-        bytes_read=sums.n_folds * entry * decoded,
+        bytes_read=bytes_read,
         bytes_written=weight_bytes(sums),
+        seconds_alone=seconds_to_solve(sums, bytes_read),
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 from mrdist.geometry import Block, Shape, block_grid
 from mrdist.planning.cuts import Cut, count_blocks, fastest, find_blocks, round_up, too_large, touched
+from mrdist.planning.effort import seconds_to_train
 from mrdist.planning.memory import ROWS_IN_32_BITS, choose_slab, peak_memory, total_bytes
 from mrdist.planning.units import MIB
 from mrdist.planning.workloads import Workload, chunk_bytes, count_maps, weight_bytes
@@ -36,6 +37,10 @@ class Plan(Cut):
         Expected time of the training, or None where nothing was measured (`mrdist.calibration`).
     start_seconds
         Expected time until its workers are there, which is not in ``seconds``; 0 where there is no cluster.
+    workers
+        Processes that the training would start: 0 works in the process itself.
+    where
+        The same in words, and why.
     """
 
     slab: int
@@ -43,6 +48,8 @@ class Plan(Cut):
     advice: str | None
     seconds: float | None = None
     start_seconds: float | None = None
+    workers: int | None = None
+    where: str | None = None
 
     @property
     def total_seconds(self) -> float | None:
@@ -119,6 +126,7 @@ def _plan(workload: Workload, block: Shape, slab: int, n_slots: int) -> Plan:
         bytes_needed=workload.n_labels * workload.n_images * image * workload.n_channels * workload.itemsize,
         bytes_written=_bytes_written(workload, block, n_blocks),
         advice=_advice(workload, bytes_read, min(n_slots, n_blocks), n_slots),
+        seconds_alone=seconds_to_train(workload, bytes_read),
     )
 
 

@@ -23,6 +23,7 @@ from mrdist.planning import Cut, Plan
 from mrdist.running.driving import run_tasks, tracked
 from mrdist.running.resuming import ReadBack, tasks_left
 from mrdist.running.tasks import Place, RunOptions, Task
+from mrdist.running.workers import seconds_between
 from mrdist.storage.reading_back import read_back
 
 logger = logging.getLogger("mrdist")
@@ -111,6 +112,11 @@ class Work(ABC, Generic[Output, Result]):
         """
         return None
 
+    def seconds(self, cut: Cut) -> float | None:
+        """Return what all phases take in one process, None if nobody knows."""
+        n_bytes = cut.bytes_read + cut.bytes_written
+        return seconds_between(cut.seconds_alone, n_bytes, self.source.url, self.run.output.url)
+
     def n_tasks(self, cut: Cut) -> int:
         """Return the number of tasks of the longest phase: more workers would have nothing to do."""
         return cut.n_blocks
@@ -158,6 +164,8 @@ class Done(Generic[Result]):
         Until the workers were there, and all the rest.
     prepare_seconds
         The part of ``run_seconds`` in which kernels were compiled and loaded.
+    told
+        Who worked, see `mrdist.execution.Executor.told`.
     """
 
     result: Result
@@ -166,6 +174,7 @@ class Done(Generic[Result]):
     start_seconds: float
     run_seconds: float
     prepare_seconds: float
+    told: Mapping[str, Any]
 
     @property
     def figures(self) -> dict[str, Any]:
@@ -176,6 +185,7 @@ class Done(Generic[Result]):
             "run_seconds": self.run_seconds,
             "bytes_read": round(sum(phase.bytes_read for phase in self.phases.values())),
             "blocks": self.cut.n_blocks,
+            **self.told,
             "peak_memory_bytes": max(phase.peak_memory for phase in self.phases.values()) or peak_memory(),
         }
 
@@ -208,6 +218,8 @@ def drive(work: Work[Output, Result], cut: Cut) -> Done[Result] | None:
         n_tasks=work.n_tasks(cut),
         max_memory=run.max_memory,
         prepare=work.prepare,
+        seconds=work.seconds(cut),
+        memory=cut.peak_memory,
     ) as executor:
         if executor.dashboard:
             logger.info("dashboard: %s", executor.dashboard)
@@ -231,6 +243,7 @@ def drive(work: Work[Output, Result], cut: Cut) -> Done[Result] | None:
         executor.start_seconds,
         ended - started,
         executor.prepare_seconds,
+        executor.told,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mrdist.storage import redact
@@ -26,6 +26,10 @@ class RunReport:
         Blocks of the work, and those that this run did.
     peak_memory_bytes
         Largest resident size of a worker.
+    workers
+        Processes that were started: 0 where this one worked, None with a scheduler.
+    where
+        Who worked and why, in words.
     """
 
     url: str
@@ -36,6 +40,8 @@ class RunReport:
     blocks: int
     blocks_run: int
     peak_memory_bytes: int
+    workers: int | None = field(default=0, kw_only=True)
+    where: str = field(default="nowhere: nothing was left to do", kw_only=True)
 
     @property
     def figures(self) -> dict[str, Any]:
@@ -48,4 +54,6 @@ class RunReport:
             "blocks": self.blocks,
             "blocks_run": self.blocks_run,
             "peak_memory_bytes": self.peak_memory_bytes,
+            "workers": self.workers,
+            "where": self.where,
         }

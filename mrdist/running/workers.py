@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mrdist.execution import Scheduler, check_choice, n_processors, reach
 from mrdist.planning import CLIENT_MEMORY, DEFAULT_MEMORY, parse_bytes
+from mrdist.planning.effort import NETWORK_SECONDS
 from mrdist.storage import StorageOptions, check_reachable, is_local
 
 
@@ -44,6 +45,21 @@ def n_slots_of(workers: int | None) -> int:
     """
     check_choice(workers)
     return n_processors() if workers is None else max(workers, 1)
+
+
+def seconds_between(seconds: float | None, n_bytes: int, *urls: str) -> float | None:
+    """Return what work takes in one process that moves so many bytes from and to stores, None if nobody knows.
+
+    Parameters
+    ----------
+    seconds
+        What it takes on disks.
+    n_bytes, urls
+        Decoded bytes that are read and written, and where the stores are.
+    """
+    if seconds is None or all(map(is_local, urls)):
+        return seconds
+    return seconds + NETWORK_SECONDS * n_bytes
 
 
 def output_options(url: str, options: StorageOptions, fallback: StorageOptions) -> StorageOptions:

@@ -15,12 +15,15 @@ from mrdist.errors import MemoryLimitError
 from mrdist.geometry import Block, Shape, block_grid, images_at_a_time
 from mrdist.planning import BASE_MEMORY, MIB, Plan, whole_block
 from mrdist.planning.cuts import touched
+from mrdist.planning.effort import DECODE_SECONDS, PRODUCT_SECONDS
 from mrdist.planning.memory import READS_IN_FLIGHT
 from mrdist.storage import Images
 from mrdist.storage.weights.output import chunk_side
 from mrdist.storage.weights.sparse import SparseTraining
 
 _SIDE = 32  # of a block in pixels, where there are enough of them for all workers
+_ROUNDS = 400  # of coordinate descent over all columns, most of them in l1's working sets alone
+_SCATTERED = 15  # products of l0's columns one by one take so much longer than those of matrices
 _TARGETS = 256  # output pixels that stand for all in a cross-validation
 _POOL = 96 * MIB  # of l1: columns in the working sets of a tile, and their Gram matrix; data decide how many
 _CORRELATIONS = 4  # of a tile with a slice of columns, as products and while they are compared
@@ -70,16 +73,27 @@ def plan_sparse(
         _touched(images, window_of(part, training.window, images.shape)) + _touched(images, part) for part in blocks
     )
     pixel = images.n_channels * images.dtype.itemsize
+    bytes_read = decoded * _stored_bytes(images, training) + search_bytes(images, training)
     return Plan(
         block=chosen,
         n_blocks=len(blocks),
         slab=images.chunks[0],
         peak_memory=needed,
-        bytes_read=decoded * _stored_bytes(images, training) + search_bytes(images, training),
+        bytes_read=bytes_read,
         bytes_needed=2 * training.n_images * training.n_pixels * pixel,
         bytes_written=_bytes_written(training),
         advice=None,
+        seconds_alone=DECODE_SECONDS * bytes_read + _solving_seconds(training),
     )
+
+
+def _solving_seconds(training: SparseTraining) -> float:
+    """Return what one process takes for all regressions, with those of a cross-validation."""
+    n_columns = training.n_pixels if training.window is None else min(training.window**2, training.n_pixels)
+    n_rows = training.n_images * (training.n_channels if training.color == "shared" else 1)
+    rounds = _SCATTERED * training.most_nonzeros or _ROUNDS
+    n_fits = training.n_groups * (training.n_pixels + _TARGETS * (training.folds or 0) * len(training.alphas or [1]))
+    return PRODUCT_SECONDS * rounds * n_columns * n_rows * n_fits
 
 
 def sample_rows(shape: Shape) -> list[list[Block]]:

@@ -11,11 +11,13 @@ import numpy as np
 from mrdist.errors import MemoryLimitError
 from mrdist.geometry import Shape, block_grid, images_at_a_time
 from mrdist.planning import BASE_MEMORY, MIB, Plan, whole_block
+from mrdist.planning.effort import DECODE_SECONDS, PRODUCT_SECONDS
 from mrdist.planning.memory import READS_IN_FLIGHT
 from mrdist.storage import Images
 from mrdist.storage.weights.output import chunk_side
 from mrdist.storage.weights.whole import GlobalTraining
 
+_DECOMPOSED = 100  # an eigenvalue decomposition against a product of matrices of its size
 _TILE_BYTES = 4096 * 8  # of a row, see mrdist.baselines.dual
 
 
@@ -85,6 +87,14 @@ class GlobalSizes:
         else:
             basis, solved = training.n_groups * codes, 0
         return prod(training.shape) * (maps + basis) + solved + n_blocks * self.summed * self.matrices
+
+    def seconds(self, bytes_read: int) -> float:
+        """Return what one process takes: inner products, decompositions of all rows and of those of folds, weights."""
+        training = self.training
+        products = self.labels * training.n_groups * training.n_rows**2 * prod(training.shape)
+        n_solved = training.n_groups * (1 + (training.folds or 0))
+        decomposing = _DECOMPOSED * n_solved * self.summed * training.n_rows**3
+        return DECODE_SECONDS * bytes_read + PRODUCT_SECONDS * (products + decomposing)
 
     @property
     def barrier_memory(self) -> int:
@@ -159,13 +169,15 @@ def _cut(sizes: GlobalSizes, block: Shape) -> Plan:
         y0, x0 = part.y0 // height * height, part.x0 // width * width
         y1, x1 = -(-part.y1 // height) * height, -(-part.x1 // width) * width
         decoded += (min(y1, training.height) - y0) * (min(x1, training.width) - x0)
+    bytes_read = sizes.labels * decoded * sizes.n_stored * image
     return Plan(
         block=block,
         n_blocks=len(blocks),
         slab=min(sizes.chunks[0], sizes.n_stored),
         peak_memory=sizes.peak_memory(block),
-        bytes_read=sizes.labels * decoded * sizes.n_stored * image,
+        bytes_read=bytes_read,
         bytes_needed=2 * prod(training.shape) * training.n_images * image,
         bytes_written=sizes.bytes_written(len(blocks)),
         advice=None,
+        seconds_alone=sizes.seconds(bytes_read),
     )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,17 +20,13 @@ from mrdist.datasets.locating import locate
 from mrdist.datasets.retouching import to_luminance
 from mrdist.errors import AlignmentError, DataError, LandmarkError
 from mrdist.geometry import Shape
+from mrdist.pipeline.applying._given import Faces, Given
 from mrdist.storage import FaceFrame
 from mrdist.storage.access.files import File
 
 Points = tuple[float, float, float, float]
-#: x and y of the pupils and perhaps of the corners of the mouth, the left one of the photograph first.
-Given = Sequence[float]
-N_GIVEN = (4, 8)
 Positions = npt.NDArray[np.float64]
 How = Literal["points", "landmarks", "detection", "registration"]
-Faces = Literal["largest", "all"]
-FACES: tuple[str, ...] = get_args(Faces)
 
 
 @dataclass(frozen=True)

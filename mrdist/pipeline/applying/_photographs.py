@@ -21,7 +21,8 @@ from mrdist.datasets.originals import Original, read_original
 from mrdist.datasets.photographs import Color, read_pixels
 from mrdist.datasets.retouching import crop_face, feathered, retouch, to_luminance
 from mrdist.datasets.suitability import measure_face, unusual
-from mrdist.pipeline.applying._locating import Faces, Given, How, Locator, Place, Points, Positions
+from mrdist.pipeline.applying._given import Faces, Given
+from mrdist.pipeline.applying._locating import How, Locator, Place, Points, Positions
 from mrdist.pipeline.applying._morphing import is_detected, mean_points, moved, moved_as_the_mean, points_of
 from mrdist.refinement import blend
 from mrdist.storage import FaceFrame, Model

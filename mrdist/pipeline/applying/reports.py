@@ -70,6 +70,8 @@ class StoreSynthesisReport:
         Largest resident size of a worker.
     unmoved
         How many images stay as they are, since the mapping moves faces and their landmarks are not known.
+    workers, where
+        Processes that were started, 0 where this one worked and None with a scheduler; and why, in words.
     """
 
     url: str
@@ -80,6 +82,8 @@ class StoreSynthesisReport:
     run_seconds: float
     peak_memory_bytes: int
     unmoved: int = 0
+    workers: int | None = 0
+    where: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``mrdist synthesize --json`` prints."""
@@ -90,6 +94,8 @@ class StoreSynthesisReport:
             "present": self.present,
             "seconds": {"start": self.start_seconds, "run": self.run_seconds},
             "peak_memory_bytes": self.peak_memory_bytes,
+            "workers": self.workers,
+            "where": self.where,
             **({"unmoved": self.unmoved} if self.unmoved else {}),
         }
 

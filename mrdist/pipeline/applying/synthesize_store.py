@@ -23,9 +23,10 @@ from mrdist.pipeline.applying.check import check_mapping, warn_of_unmoved
 from mrdist.pipeline.applying.refine import importance_of
 from mrdist.pipeline.applying.reports import StoreSynthesisReport
 from mrdist.planning import BASE_MEMORY, DEFAULT_MEMORY, MIB
+from mrdist.planning.effort import seconds_to_apply
 from mrdist.refinement import Refinement, blend
 from mrdist.running.driving import driving, hold, run_tasks, tracked
-from mrdist.running.workers import check_workers, output_options
+from mrdist.running.workers import check_workers, output_options, seconds_between
 from mrdist.storage import (
     Images,
     OwnUnits,
@@ -188,7 +189,13 @@ def synthesize_store(
     checksum = np.zeros(present.shape, dtype=np.uint32)
     peak = 0
     with (
-        open_executor(workers=workers, scheduler=scheduler, n_tasks=len(tasks), max_memory=limit) as executor,
+        open_executor(
+            workers=workers,
+            scheduler=scheduler,
+            n_tasks=len(tasks),
+            max_memory=limit,
+            seconds=_seconds(model, images, dtype.itemsize, url),
+        ) as executor,
         tracked(n_images, 0, "image", show=progress, images_per_step=1) as advance,
     ):
         started = time.perf_counter()
@@ -217,7 +224,15 @@ def synthesize_store(
         run_seconds=run_seconds,
         peak_memory_bytes=peak,
         unmoved=unmoved,
+        **executor.told,
     )
+
+
+def _seconds(model: WeightsReader, images: Images, itemsize: int, url: str) -> float | None:
+    """Return what one process takes to write values of so many bytes."""
+    seconds = seconds_to_apply(images.shape, images.n_images, images.n_channels, model.numbers_per_pixel)
+    n_values = images.n_images * prod(images.shape) * images.n_channels
+    return seconds_between(seconds, n_values * (images.dtype.itemsize + itemsize), model.url, images.url, url)
 
 
 def strip_height(model: WeightsReader, images: Images, chunks: tuple[int, int, int, int], max_memory: int) -> int:

@@ -19,6 +19,8 @@ from mrdist.running.driving import run_tasks, tracked
 
 Size = int | tuple[int, int]
 LARGEST, SMALLEST = 4096, 8
+_PHOTOGRAPH_SECONDS = (5e-3, 0.3)  # to open one and write its images; and to find and align its face
+_PIXEL_SECONDS = 4e-7
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,14 @@ def look(take: Take) -> Looks:
         except PhotographError as error:
             reasons.append(str(error))
     return Looks(heads, reasons)
+
+
+def seconds_to_ingest(takes: Sequence[Take], align: str) -> float:
+    """Return what one process takes to read and align all photographs, if they are as large as the first person's."""
+    n_photographs = sum(len(take.photographs) for take in takes)
+    heads = look(takes[0]).heads.values()
+    pixels = max((head.height * head.width for head in heads), default=0)
+    return n_photographs * (_PHOTOGRAPH_SECONDS[align != "none"] + _PIXEL_SECONDS * pixels)
 
 
 def look_at_all(executor: Executor, takes: Sequence[Take], *, show: bool | None) -> Looks:

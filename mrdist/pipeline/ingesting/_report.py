@@ -37,6 +37,8 @@ class IngestReport:
         Name of each dataset -> its layout and, if it was detected, why.
     changes
         Changes on reading that were not asked for, one of `mrdist.datasets.changes.CHANGES` -> photographs.
+    workers, where
+        Processes that were started, 0 where this one worked and None with a scheduler; and why, in words.
     """
 
     url: str
@@ -51,6 +53,8 @@ class IngestReport:
     left_out: Mapping[str, str]
     sources: Mapping[str, str] = field(default_factory=dict)
     changes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    workers: int | None = 0
+    where: str = "nowhere: nothing was left to do"
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``mrdist ingest --json`` prints."""
@@ -62,6 +66,8 @@ class IngestReport:
             "present": dict(self.present),
             "pairs": self.pairs,
             "seconds": {"start": self.start_seconds, "run": self.run_seconds},
+            "workers": self.workers,
+            "where": self.where,
             "quality": {subject: dict(labels) for subject, labels in self.quality.items()},
             "left_out": [{"what": what, "reason": reason} for what, reason in self.left_out.items()],
             "sources": dict(self.sources),

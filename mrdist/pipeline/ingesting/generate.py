@@ -16,7 +16,7 @@ from mrdist.errors import ParameterError
 from mrdist.execution import Scheduler, open_executor
 from mrdist.planning import DEFAULT_MEMORY
 from mrdist.running.driving import driving, hold, run_tasks, tracked
-from mrdist.running.workers import check_workers
+from mrdist.running.workers import check_workers, seconds_between
 from mrdist.storage import (
     Landmarks,
     StorageOptions,
@@ -27,6 +27,8 @@ from mrdist.storage import (
     write_images,
     write_landmarks,
 )
+
+_FACE_SECONDS, _VALUE_SECONDS = 2e-3, 1e-7  # to draw a face, and a value of it
 
 
 @dataclass(frozen=True)
@@ -113,9 +115,17 @@ def generate(
         for label in labels
     ]
     checksum = np.zeros((images, len(labels)), dtype=np.uint32)
+    n_faces = images * len(labels)
+    n_values = n_faces * size**2 * (3 if color == "rgb" else 1)
     with (
-        open_executor(workers=workers, scheduler=scheduler, n_tasks=len(tasks), max_memory=DEFAULT_MEMORY) as executor,
-        tracked(images * len(labels), 0, "image", show=progress, images_per_step=1) as advance,
+        open_executor(
+            workers=workers,
+            scheduler=scheduler,
+            n_tasks=len(tasks),
+            max_memory=DEFAULT_MEMORY,
+            seconds=seconds_between(n_faces * _FACE_SECONDS + n_values * _VALUE_SECONDS, n_values, url),
+        ) as executor,
+        tracked(n_faces, 0, "image", show=progress, images_per_step=1) as advance,
     ):
         started, done = time.perf_counter(), 0
         for task, sums in run_tasks(

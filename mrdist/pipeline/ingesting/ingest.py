@@ -19,6 +19,7 @@ from mrdist.pipeline.ingesting._looks import (
     check_size,
     depth_of,
     look_at_all,
+    seconds_to_ingest,
     shape_of,
     square_side,
     stretched,
@@ -211,6 +212,7 @@ def ingest(
                     n_tasks=len(people.takes),
                     max_memory=DEFAULT_MEMORY,
                     prepare=warm_up,
+                    seconds=seconds_to_ingest(people.takes, frame.align),
                 )
             )
             advance(1, "")
@@ -305,7 +307,8 @@ def ingest(
     asked = {"gray": color, "depth": dtype}
     changes = {name: changes[name] for name in CHANGES if changes.get(name) and not asked.get(name)}
     _warn(changes, sum(len(take.photographs) for take in people.takes), is_aligned=frame.align != "none")
-    return _report(Images.open(url, storage_options), len(kept), seconds, quality, people, left_out, changes)
+    told = _report(Images.open(url, storage_options), len(kept), seconds, quality, people, left_out, changes)
+    return replace(told, **executor.told)
 
 
 def _warn(changes: Mapping[str, list[str]], n_photographs: int, *, is_aligned: bool) -> None:

@@ -16,8 +16,9 @@ from mrdist.errors import ParameterError
 from mrdist.execution import Scheduler, open_executor, peak_memory
 from mrdist.geometry import Block, block_grid
 from mrdist.planning import DEFAULT_MEMORY, MIB
+from mrdist.planning.effort import seconds_to_copy
 from mrdist.running.driving import driving, hold, run_tasks, tracked
-from mrdist.running.workers import check_workers
+from mrdist.running.workers import check_workers, seconds_between
 from mrdist.storage import (
     Images,
     StorageOptions,
@@ -60,6 +61,8 @@ class RechunkReport:
         Decoded bytes of all chunks that were read.
     peak_memory_bytes
         Largest resident size of a worker.
+    workers, where
+        Processes that were started, 0 where this one worked and None with a scheduler; and why, in words.
     """
 
     url: str
@@ -70,6 +73,8 @@ class RechunkReport:
     run_seconds: float
     bytes_read: int
     peak_memory_bytes: int
+    workers: int | None = 0
+    where: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``mrdist rechunk --json`` prints."""
@@ -81,6 +86,8 @@ class RechunkReport:
             "seconds": {"start": self.start_seconds, "run": self.run_seconds},
             "bytes_read": self.bytes_read,
             "peak_memory_bytes": self.peak_memory_bytes,
+            "workers": self.workers,
+            "where": self.where,
         }
 
 
@@ -174,9 +181,17 @@ def rechunk(
         for label, (parts, _) in tiles.items()
         for start, stop, block in parts
     ]
+    n_read = sum(n_bytes for _, n_bytes in tiles.values())
+    n_written = len(images.labels) * images.n_images * prod(images.shape) * images.n_channels * images.dtype.itemsize
     peak = 0
     with (
-        open_executor(workers=workers, scheduler=scheduler, n_tasks=len(tasks), max_memory=DEFAULT_MEMORY) as executor,
+        open_executor(
+            workers=workers,
+            scheduler=scheduler,
+            n_tasks=len(tasks),
+            max_memory=DEFAULT_MEMORY,
+            seconds=seconds_between(seconds_to_copy(n_read, n_written), n_read + n_written, images_url, url),
+        ) as executor,
         tracked(len(tasks), 0, "tile", show=progress) as advance,
     ):
         started = time.perf_counter()
@@ -211,8 +226,9 @@ def rechunk(
         chunks=new_chunks,
         start_seconds=start_seconds,
         run_seconds=run_seconds,
-        bytes_read=sum(n_bytes for _, n_bytes in tiles.values()),
+        bytes_read=n_read,
         peak_memory_bytes=peak,
+        **executor.told,
     )
 
 

@@ -62,7 +62,7 @@ def measure(
     check_mapping(reader, images)
     scores = score_splits(
         reader, images, [split], workers=workers, scheduler=scheduler, max_memory=max_memory, progress=False
-    )[split]
+    ).splits[split]
     summary = scores.to_dict()
     frame, face = summary["frame"], summary["face"]
     model = open_weights(weights_url, storage_options)

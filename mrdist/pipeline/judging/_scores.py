@@ -16,13 +16,11 @@ from mrdist.geometry import Block, block_grid
 from mrdist.paired import Difference, means_of_people, paired_difference, paired_ratio
 from mrdist.pipeline.judging._score_blocks import PARTS, CellScores, ScoringTask, cells_of, rows_to_score, score_block
 from mrdist.planning import DEFAULT_MEMORY, ScoringSizes, plan_scoring
-from mrdist.running.workers import check_workers
+from mrdist.running.workers import check_workers, seconds_between
 from mrdist.scoring import SSIM_HALO, BlockScorer, ScoreSums, lab_chroma
 from mrdist.storage import Images, WeightsReader
 
 Floats = npt.NDArray[np.floating]
-
-_LITTLE = 32 << 20  # values that are scored about as fast as worker processes start
 
 
 @dataclass(frozen=True)
@@ -101,6 +99,14 @@ class SplitScores:
         }
 
 
+@dataclass(frozen=True)
+class Scored:
+    """Scores by split, and who worked, see `mrdist.execution.Executor.told`."""
+
+    splits: Mapping[str, SplitScores]
+    told: Mapping[str, Any]
+
+
 def score_splits(
     model: WeightsReader,
     images: Images,
@@ -111,7 +117,7 @@ def score_splits(
     scheduler: Scheduler | None = None,
     max_memory: int | str = DEFAULT_MEMORY,
     progress: bool | None = None,
-) -> dict[str, SplitScores]:
+) -> Scored:
     """Score a mapping on splits of an images store that it fits, in blocks on the workers.
 
     Parameters
@@ -127,7 +133,7 @@ def score_splits(
     """
     labels = (model.training.source, model.training.target)
     rows, split_of_row = rows_to_score(images, labels, splits)
-    if workers is None and scheduler is None and _is_little(images, len(rows)):
+    if workers is None and scheduler is None and images.url.startswith("memory://"):
         workers = 0
     limit, n_slots = check_workers(workers, scheduler, model.url, images.url, max_memory=max_memory)
     sizes = ScoringSizes(
@@ -163,7 +169,13 @@ def score_splits(
     scores: dict[tuple[str, Block], CellScores] = {}
     with (
         open_executor(
-            workers=workers, scheduler=scheduler, n_tasks=len(tasks), max_memory=limit, prepare=warm_up
+            workers=workers,
+            scheduler=scheduler,
+            n_tasks=len(tasks),
+            max_memory=limit,
+            prepare=warm_up,
+            seconds=seconds_between(plan.seconds_alone, plan.bytes_read, images.url),
+            memory=plan.peak_memory,
         ) as executor,
         progress_bar(len(tasks), 0, "block", show=progress) as advance,
     ):
@@ -176,17 +188,13 @@ def score_splits(
     regions = ("frame", "face") if importance is None else ("frame", *PARTS)
     cells = [cell for task in tasks for cell in cells_of(task.block)]
     cells.sort()
-    return {
+    of_splits = {
         split: SplitScores(
             images.subject[rows[split_of_row == split]], [scores[split, cell] for cell in cells], regions
         )
         for split in splits
     }
-
-
-def _is_little(images: Images, n_images: int) -> bool:
-    height, width = images.shape
-    return images.url.startswith("memory://") or n_images * height * width * images.n_channels <= _LITTLE
+    return Scored(of_splits, executor.told)
 
 
 def warm_up() -> None:

@@ -66,8 +66,7 @@ def evaluate(
         Of a mapping trained by ``morph``, how strong the expression is and whether it opens the mouth, see
         `mrdist.morphing.dials.Dials`; ``strength="own"`` is the person's own.
     workers, scheduler, max_memory, progress
-        As in `mrdist.train`; by default in this process if that takes no longer than starting workers. The scores
-        are the same.
+        As in `mrdist.train`. The scores are the same, whoever works.
     storage_options, weights_storage_options
         Options of the fsspec filesystems of the images and of the weights (by default the same).
 
@@ -150,11 +149,11 @@ def evaluate(
         "max_memory": max_memory,
         "progress": progress,
     }
-    scores = score_splits(model, images, chosen, importance=importance, **cluster)
+    scored = score_splits(model, images, chosen, importance=importance, **cluster)
     people: dict[str, Any] = {}
     elsewhere: dict[str, Any] = {}
     if outside is not None:
-        scored = labels[1] in outside.labels and _paired(outside, labels).any()
+        has_targets = labels[1] in outside.labels and _paired(outside, labels).any()
         options: dict[str, Any] = {
             "refine": refine,
             "strength": strength,
@@ -163,7 +162,7 @@ def evaluate(
             "storage_options": storage_options,
             "weights_storage_options": weights_storage_options,
         }
-        elsewhere["splits"] = evaluate(weights_url, outside.url, **options)["splits"] if scored else {}
+        elsewhere["splits"] = evaluate(weights_url, outside.url, **options)["splits"] if has_targets else {}
     if recognition:
         from mrdist.pipeline.judging._jury import Jury  # brings scikit-learn, which scores do not need
 
@@ -176,7 +175,10 @@ def evaluate(
         "images": redact(images_url),
         "source": training.source,
         "target": training.target,
-        "splits": {split: in_own_units(of_split.to_dict(), images, labels[1]) for split, of_split in scores.items()},
+        "splits": {
+            split: in_own_units(of_split.to_dict(), images, labels[1]) for split, of_split in scored.splits.items()
+        },
+        **scored.told,
         **people,
         **({"unmoved": unmoved} if unmoved else {}),
         **({} if outside is None else {"on": {**elsewhere, "images": redact(outside.url)}}),

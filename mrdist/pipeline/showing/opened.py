@@ -15,7 +15,7 @@ from mrdist.errors import DataError, MemoryLimitError, ParameterError
 from mrdist.geometry import ReceptiveField
 from mrdist.methods.dials import OWN
 from mrdist.morphing.dials import Dials
-from mrdist.pipeline.applying._locating import Faces, Given
+from mrdist.pipeline.applying._given import Faces, Given
 from mrdist.pipeline.applying._photographs import FAST, Prepared, Retouched, Retoucher, to_png
 from mrdist.pipeline.applying.refine import norms_of
 from mrdist.refinement import Refinement

@@ -121,6 +121,7 @@ class MappingsWork(Work[list[_Members], dict[str, Scores]]):
             plans[0],
             n_blocks=sum(plan.n_blocks for plan in plans),
             peak_memory=max(plan.peak_memory for plan in plans),
+            seconds_alone=sum(plan.seconds_alone or 0.0 for plan in plans),
         )
 
     def begin(self, cut: Cut) -> list[_Members] | None:  # noqa: ARG002 (every unit has its own)

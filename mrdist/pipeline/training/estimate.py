@@ -13,12 +13,12 @@ from typing import Any, Unpack
 import numpy as np
 
 from mrdist.arguments import plain_arguments, shared_arguments
-from mrdist.calibration import Rates, measure_kernels, predict_seconds, predict_start
+from mrdist.calibration import Rates, measure_kernels, predict_seconds
 from mrdist.errors import ParameterError
 from mrdist.methods.arguments import TRAINING, EstimateArguments
 from mrdist.pipeline.training._prepare import prepare
 from mrdist.pipeline.training.plan import measure_reading
-from mrdist.planning import Plan, Workload, count_requests, parse_bytes
+from mrdist.planning import Plan, Workload, count_requests, parse_bytes, predict_start
 from mrdist.storage import Images, chunk_shape, create_images, finish_images, write_images
 from mrdist.storage.images.supposed import suppose_images
 

@@ -123,6 +123,7 @@ def train_mappings(
         if unfinished:
             provenance = {"images": redact(prepared.images.url), "versions": versions()}
             finish_mappings(group_url, scores, provenance, weights_storage_options)
+        worked = max(reports.values(), key=lambda report: report.blocks_run)
         return MappingsReport(
             url=group_url,
             already_complete=not unfinished,
@@ -132,6 +133,8 @@ def train_mappings(
             blocks=sum(report.blocks for report in reports.values()),
             blocks_run=sum(report.blocks_run for report in reports.values()),
             peak_memory_bytes=max(report.peak_memory_bytes for report in reports.values()),
+            workers=worked.workers,
+            where=worked.where,
             scores=scores,
             left_out=left_out,
         )

@@ -8,8 +8,8 @@ from itertools import cycle
 from typing import Unpack
 
 from mrdist.arguments import Address, plain_arguments, shared_arguments
-from mrdist.calibration import Rates, measure_kernels, predict_seconds, predict_start
-from mrdist.execution import n_processors
+from mrdist.calibration import Rates, measure_kernels, predict_seconds
+from mrdist.execution import choose, n_processors
 from mrdist.geometry import block_grid
 from mrdist.methods.arguments import TRAINING, PlanArguments
 from mrdist.methods.lesson import Lesson
@@ -41,13 +41,23 @@ def plan(
     """
     prepared = prepare(images_url, None, how, source=source, target=target, method=method)
     planned, workload, n_slots = prepared.plan, prepared.workload, prepared.work.run.n_slots
-    start_seconds = predict_start(how["workers"], planned.n_blocks, n_processors=n_processors())
+    work = prepared.work
+    choice = choose(
+        how["workers"],
+        n_tasks=work.n_tasks(planned),
+        max_memory=work.run.max_memory,
+        seconds=work.seconds(planned),
+        memory=planned.peak_memory,
+    )
+    planned = replace(planned, start_seconds=choice.start_seconds, workers=choice.workers, where=choice.where)
     if workload is None:
-        return replace(planned, start_seconds=start_seconds)
+        return planned
+    if choice.workers == 0:
+        n_slots = 1
     lesson = prepared.work.lesson
     rates = Rates(*measure_reading(lesson, workload, planned), *measure_kernels(workload, lesson.images.dtype))
     seconds = predict_seconds(workload, planned, rates, n_slots=n_slots, n_processors=max(n_slots, n_processors()))
-    return replace(planned, seconds=seconds, start_seconds=start_seconds)
+    return replace(planned, seconds=seconds)
 
 
 def measure_reading(lesson: Lesson, workload: Workload, plan: Plan) -> tuple[float, float]:

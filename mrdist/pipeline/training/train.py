@@ -72,7 +72,9 @@ def train(
     block
         Height and width of the unit of work in pixels; the planner chooses one unless given.
     workers
-        Worker processes on this machine, one per processor by default; 0 works in this process.
+        Worker processes on this machine; 0 works in this process. By default one per processor, or this process if
+        the work takes less time here than workers would take to start and fits into ``max_memory`` beside what the
+        process holds. What kills a worker costs a block, what kills this process the command, to be repeated.
     scheduler
         A running Dask scheduler: its address, a `distributed.Client` or a cluster object, which stay open and as they
         are. Where neither workers nor a scheduler are given, the client that is current (``Client.current()``) is used,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import scipy.sparse
+from typing import TYPE_CHECKING, Any
 
 from mrdist.storage.access.urls import (
     COMPRESSORS,
@@ -14,6 +12,9 @@ from mrdist.storage.access.urls import (
     create_group,
     store_errors,
 )
+
+if TYPE_CHECKING:
+    import scipy.sparse
 
 CHUNK = 1 << 18
 

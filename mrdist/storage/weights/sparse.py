@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse
 import zarr
 
 from mrdist.baselines.sparse import Floats, SparseSolution, SparseWeights, predict_stack, window_of
@@ -25,6 +24,9 @@ from mrdist.storage.access.urls import COMPRESSORS, array_of, store_errors
 from mrdist.storage.weights.csr import CHUNK
 from mrdist.storage.weights.output import Training, WeightsOutput, chunk_side
 from mrdist.storage.weights.reader import Codes, Model, WeightsReader
+
+if TYPE_CHECKING:
+    import scipy.sparse
 
 _SCRATCH = "progress"  # goes when the store is complete
 _PARTS = ("counts", "indices", "data", "unsolved")
@@ -354,6 +356,8 @@ class SparseReader(WeightsReader):
 
     def _matrix(self, group: int, block: Block, window: Block) -> scipy.sparse.csr_array:
         """Return the block's rows, read in one run from its first to its last."""
+        from scipy.sparse import csr_array  # slow to import
+
         n_pixels, width = self.training.n_pixels, self.training.width
         first = group * n_pixels + block.y0 * width
         with store_errors(self.url):
@@ -361,9 +365,7 @@ class SparseReader(WeightsReader):
             part = slice(int(pointers[0]), int(pointers[-1]))
             data, indices = (np.asarray(array_of(self._group, name)[part]) for name in ("data", "indices"))
         rows = np.arange(block.shape[0])[:, None] * width + np.arange(block.x0, block.x1)
-        matrix = scipy.sparse.csr_array(
-            (data, indices, pointers - pointers[0]), shape=(len(pointers) - 1, n_pixels + 1)
-        )
+        matrix = csr_array((data, indices, pointers - pointers[0]), shape=(len(pointers) - 1, n_pixels + 1))
         if block.shape[1] < width:
             matrix = matrix[rows.ravel()]
         if window == self.frame:
@@ -372,4 +374,4 @@ class SparseReader(WeightsReader):
         places = (y - window.y0) * window.shape[1] + x - window.x0
         n_inputs = window.shape[0] * window.shape[1]
         places[matrix.indices == n_pixels] = n_inputs
-        return scipy.sparse.csr_array((matrix.data, places, matrix.indptr), shape=(rows.size, n_inputs + 1))
+        return csr_array((matrix.data, places, matrix.indptr), shape=(rows.size, n_inputs + 1))
