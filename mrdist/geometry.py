@@ -23,6 +23,8 @@ MAX_POOL = 8
 """Largest standard deviation over which sums are pooled, in pixels."""
 POOLED_COLUMNS = 128
 """Of a tile, whose systems are pooled at a time."""
+REMAINING_BYTES = 8 << 20
+"""Of the systems of pixels that leave rows out, solved at a time."""
 _POOLED_ROWS = 32
 _POOLED_BYTES = 16 << 20  # of a tile, unless one row has more
 
@@ -187,6 +189,18 @@ class ReceptiveField:
         inside_y = (y >= 0) & (y < shape[0])
         inside_x = (x >= 0) & (x < shape[1])
         return inside_y[:, :, None] & inside_x[:, None, :]
+
+    def readers_of(self, where: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Return the output pixels that read any of the input pixels ``where``, both of shape (y, x).
+
+        Examples
+        --------
+        >>> ReceptiveField(3).readers_of(np.array([[True, False, False, False]])).astype(int)
+        array([[1, 1, 0, 0]])
+        """
+        halo, (height, width) = self.halo, where.shape
+        wide = np.pad(where, halo)
+        return np.any([wide[y : y + height, x : x + width] for y, x in self.offsets + halo], axis=0)
 
     def check_fits(self, shape: Shape) -> None:
         """Raise ParameterError if the field is wider than an image of ``shape``."""

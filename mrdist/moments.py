@@ -22,6 +22,7 @@ import numpy.typing as npt
 from mrdist._kernels.accumulation import accumulate
 from mrdist.errors import DataError, ParameterError
 from mrdist.geometry import Block, ReceptiveField, Shape
+from mrdist.left_out import LeftOut
 
 Array = npt.NDArray[Any]
 Sums = npt.NDArray[np.uint32] | npt.NDArray[np.int64]
@@ -193,6 +194,8 @@ class SufficientStatistics:
         ``sum t(p)`` and ``sum t(p)^2``, shape (plane, y, x).
     target_unit
         Integer that stands for 1.0 in the targets; that of the sources by default.
+    left_out
+        Sums over the rows that single pixels leave out, which all the others hold, too; None if there are none.
 
     Examples
     --------
@@ -213,6 +216,7 @@ class SufficientStatistics:
     target_sum: Sums
     target_square: Sums
     target_unit: int | None = None
+    left_out: LeftOut | None = None
 
     @classmethod
     def zeros(
@@ -224,6 +228,7 @@ class SufficientStatistics:
         unit: int,
         n_inputs: int = 1,
         target_unit: int | None = None,
+        left_out: LeftOut | None = None,
     ) -> SufficientStatistics:
         """Return the statistics of no images for a block of ``shape`` pixels, see `groups_of`."""
         window = (shape[0] + 2 * field.halo, shape[1] + 2 * field.halo)
@@ -239,6 +244,7 @@ class SufficientStatistics:
             target_sum=np.zeros((n_planes, *shape), dtype=dtype),
             target_square=np.zeros((n_planes, *shape), dtype=dtype),
             target_unit=target_unit,
+            left_out=left_out,
         )
 
     @property
@@ -364,7 +370,7 @@ class SufficientStatistics:
         Raises
         ------
         ParameterError
-            If a tap of ``field`` is not among this one's.
+            If a tap of ``field`` is not among this one's, or pixels have left rows out for this one.
 
         Examples
         --------
@@ -375,6 +381,11 @@ class SufficientStatistics:
         if field == self.field:
             return self
         self.field.check_contains(field)
+        if self.left_out is not None:
+            raise ParameterError(
+                f"the sums leave out the rows of missing values that {self.field} reads, and {field} reads fewer; sum "
+                "again for this field."
+            )
         margin = self.field.halo - field.halo
         height, width = self.source_sum.shape[1:]
         rows, columns = slice(margin, height - margin), slice(margin, width - margin)
@@ -397,4 +408,6 @@ class SufficientStatistics:
         dtype = dtype_of_sums(max(n_rows, self.n_rows), max(self.units))
         mine, others = self._as(dtype), other._as(dtype)
         sums = {name: combine(getattr(mine, name), getattr(others, name)) for name in _SUMS}
+        if self.left_out is not None and other.left_out is not None:
+            sums["left_out"] = combine(self.left_out, other.left_out)
         return replace(self, n_rows=n_rows, **sums)

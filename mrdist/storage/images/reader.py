@@ -221,9 +221,23 @@ class Images:
         there = self._there
         return None if there is None else there[self.column(label)]
 
+    def incomplete(self, label: str) -> npt.NDArray[np.bool_] | None:
+        """Return the pixels, shape (y, x), that some images of a label have and others miss; None where there are none.
+
+        A training leaves out the rows that miss them, and whatever reads them must ask for NaN, see `reader`.
+        """
+        return None if self._incomplete is None else self._incomplete[self.column(label)]
+
     @cached_property
     def _there(self) -> npt.NDArray[np.bool_] | None:
-        values = None if self._linked is None else self._values("there")
+        return self._mask("there")
+
+    @cached_property
+    def _incomplete(self) -> npt.NDArray[np.bool_] | None:
+        return self._mask("incomplete")
+
+    def _mask(self, name: str) -> npt.NDArray[np.bool_] | None:
+        values = None if self._linked is None else self._values(name)
         return None if values is None else values.astype(bool)
 
     @cached_property
@@ -235,6 +249,7 @@ class Images:
                 self._linked.links[label].seen_from(self.url),
                 self.dtype,
                 self.there(label),
+                self.incomplete(label),
                 self.present[:, column],
                 self.storage_options,
             )
@@ -290,9 +305,9 @@ class Images:
         firsts = np.unique(rows // run) * run
         return int((np.minimum(firsts + run, self.n_images) - firsts).sum())
 
-    def reader(self) -> ImageReader:
-        """Return what reads pixels."""
-        return ImageReader(self.url, self._group, self._arrays)
+    def reader(self, *, nan: bool = False) -> ImageReader:
+        """Return what reads pixels; a missing value that other images have is NaN with ``nan``, else an error."""
+        return ImageReader(self.url, self._group, self._arrays, nan=nan)
 
     def read(self, label: str, rows: Iterable[int]) -> npt.NDArray[np.generic]:
         """Return whole images of a label, shape (image, y, x, channel); errors are those of `ImageReader.read`."""
