@@ -8,19 +8,21 @@ are integers, what remains is exactly what the other rows add up to.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mrdist._kernels.left_out import add_left_out
+from mrdist.errors import ParameterError
 from mrdist.geometry import Block, ReceptiveField, Shape
 
 Array = npt.NDArray[Any]
 SUMS = ("n_rows", "gram", "cross", "source_sum", "target_sum", "target_square")
-"""The arrays of `LeftOut` that add up."""
+"""The arrays of `LeftOut` that add up, in the order of `LeftOut.table`."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class LeftOut:
 
     Attributes
     ----------
+    field
+        The receptive field.
     pixels
         Rows and columns in the block, in raster order, shape (pixel, 2). Some may leave nothing out.
     n_rows
@@ -43,8 +47,11 @@ class LeftOut:
         Shape (pixel, group, tap).
     target_sum, target_square
         Shape (pixel, plane).
+    others
+        The same of smaller fields, which read fewer missing values and so leave fewer rows out.
     """
 
+    field: ReceptiveField
     pixels: npt.NDArray[np.int64]
     n_rows: npt.NDArray[np.int64]
     gram: npt.NDArray[np.int64]
@@ -52,27 +59,51 @@ class LeftOut:
     source_sum: npt.NDArray[np.int64]
     target_sum: npt.NDArray[np.int64]
     target_square: npt.NDArray[np.int64]
+    others: tuple[LeftOut, ...] = ()
 
     @classmethod
     def zeros(
-        cls, where: npt.NDArray[np.bool_], field: ReceptiveField, *, n_groups: int, n_inputs: int = 1
-    ) -> LeftOut | None:
-        """Return the sums of no rows for the pixels ``where``, shape (y, x); None if there are none.
+        cls, where: Mapping[ReceptiveField, npt.NDArray[np.bool_]], *, n_groups: int, n_inputs: int = 1
+    ) -> LeftOut:
+        """Return the sums of no rows.
+
+        Parameters
+        ----------
+        where
+            For each field, the largest first, the pixels that may leave rows out, shape (y, x).
+        n_groups, n_inputs
+            As in `mrdist.SufficientStatistics.zeros`.
 
         Examples
         --------
-        >>> LeftOut.zeros(np.eye(4, dtype=bool), ReceptiveField(3), n_groups=1).gram.shape
+        >>> LeftOut.zeros({ReceptiveField(3): np.eye(4, dtype=bool)}, n_groups=1).gram.shape
         (4, 1, 45)
         """
-        if not where.any():
-            return None
-        pixels = np.argwhere(where)
-        lengths = shapes_of_sums(field, n_groups=n_groups, n_inputs=n_inputs)
-        return cls(pixels, **{name: np.zeros((len(pixels), *lengths[name]), dtype=np.int64) for name in SUMS})
+        parts = []
+        for field, mask in where.items():
+            pixels = np.argwhere(mask)
+            shapes = shapes_of_sums(field, n_groups=n_groups, n_inputs=n_inputs)
+            sums = {name: np.zeros((len(pixels), *shape), dtype=np.int64) for name, shape in shapes.items()}
+            parts.append(cls(field, pixels, **sums))
+        return replace(parts[0], others=tuple(parts[1:]))
+
+    @classmethod
+    def of_table(
+        cls, field: ReceptiveField, pixels: npt.NDArray[np.int64], table: npt.NDArray[np.int64], **how: int
+    ) -> LeftOut:
+        """Return the sums of a field that `table` has returned; ``how`` are ``n_groups`` and ``n_inputs``."""
+        shapes = shapes_of_sums(field, **how)
+        ends = np.cumsum([prod(shape) for shape in shapes.values()])
+        columns = zip(shapes.items(), np.split(table, ends[:-1], axis=1), strict=True)
+        return cls(field, pixels, **{name: part.reshape(-1, *shape) for (name, shape), part in columns})
+
+    @property
+    def table(self) -> npt.NDArray[np.int64]:
+        """All sums of its own field, shape (pixel, sum)."""
+        return np.concatenate([getattr(self, name).reshape(len(self.pixels), -1) for name in SUMS], axis=1)
 
     def add(
         self,
-        field: ReceptiveField,
         pair: tuple[Array, Array],
         lost: tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]],
         chosen: npt.NDArray[np.int64],
@@ -83,8 +114,6 @@ class LeftOut:
 
         Parameters
         ----------
-        field
-            The receptive field.
         pair
             Source and target, as `mrdist.SufficientStatistics.update` takes them.
         lost
@@ -94,6 +123,18 @@ class LeftOut:
         shape
             Of the block.
         """
+        self._add(self.field, pair, lost, chosen, rows, shape)
+
+    def _add(
+        self,
+        window: ReceptiveField,
+        pair: tuple[Array, Array],
+        lost: tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]],
+        chosen: npt.NDArray[np.int64],
+        rows: tuple[int, int],
+        shape: Shape,
+    ) -> None:
+        """Do what `add` does for windows of another field."""
         index = np.full(shape, -1, dtype=np.int64)
         index[tuple(self.pixels.T)] = np.arange(len(self.pixels))
         n_inputs = self.target_sum.shape[1] // self.source_sum.shape[1]
@@ -101,10 +142,28 @@ class LeftOut:
             *pair,
             *lost,
             chosen,
-            field.offsets + field.halo,
+            self.field.offsets + window.halo,
             n_inputs,
             index[slice(*rows)],
             *(getattr(self, name) for name in SUMS),
+        )
+        for other in self.others:
+            other._add(window, pair, lost, chosen, rows, shape)
+
+    def restrict(self, field: ReceptiveField) -> LeftOut:
+        """Return those of a smaller field.
+
+        Raises
+        ------
+        ParameterError
+            If they were not summed.
+        """
+        for other in self.others:
+            if other.field == field:
+                return other
+        raise ParameterError(
+            f"the sums leave out the rows of missing values that {self.field} reads, and {field} reads fewer; sum again "
+            "for this field."
         )
 
     def __add__(self, other: LeftOut) -> LeftOut:
@@ -119,16 +178,17 @@ class LeftOut:
         """Return the sums of the pixels in a part of the block, in its rows and columns."""
         y, x = self.pixels.T
         inside = (y >= part.y0) & (y < part.y1) & (x >= part.x0) & (x < part.x1)
-        if inside.all() and (part.y0, part.x0) == (0, 0):
-            return self
         kept = {name: getattr(self, name)[inside] for name in SUMS}
-        return replace(self, pixels=self.pixels[inside] - (part.y0, part.x0), **kept)
+        others = tuple(other.crop(part) for other in self.others)
+        return replace(self, pixels=self.pixels[inside] - (part.y0, part.x0), others=others, **kept)
 
     def _combined(self, other: LeftOut, combine: Callable[[Any, Any], Any]) -> LeftOut:
-        return replace(self, **{name: combine(getattr(self, name), getattr(other, name)) for name in SUMS})
+        sums = {name: combine(getattr(self, name), getattr(other, name)) for name in SUMS}
+        pairs = zip(self.others, other.others, strict=True)
+        return replace(self, others=tuple(one._combined(another, combine) for one, another in pairs), **sums)
 
 
-def shapes_of_sums(field: ReceptiveField, *, n_groups: int, n_inputs: int) -> dict[str, tuple[int, ...]]:
+def shapes_of_sums(field: ReceptiveField, *, n_groups: int, n_inputs: int = 1) -> dict[str, tuple[int, ...]]:
     """Return the shape of each of `SUMS` of a pixel."""
     n_taps, n_planes = n_inputs * field.n_offsets, n_groups * n_inputs
     return {

@@ -370,7 +370,7 @@ class SufficientStatistics:
         Raises
         ------
         ParameterError
-            If a tap of ``field`` is not among this one's, or pixels have left rows out for this one.
+            If a tap of ``field`` is not among this one's, or rows are left out that were not summed for ``field``.
 
         Examples
         --------
@@ -381,11 +381,6 @@ class SufficientStatistics:
         if field == self.field:
             return self
         self.field.check_contains(field)
-        if self.left_out is not None:
-            raise ParameterError(
-                f"the sums leave out the rows of missing values that {self.field} reads, and {field} reads fewer; sum "
-                "again for this field."
-            )
         margin = self.field.halo - field.halo
         height, width = self.source_sum.shape[1:]
         rows, columns = slice(margin, height - margin), slice(margin, width - margin)
@@ -397,6 +392,7 @@ class SufficientStatistics:
             source_sum=self.source_sum[..., rows, columns].copy(),
             target_sum=self.target_sum.copy(),
             target_square=self.target_square.copy(),
+            left_out=None if self.left_out is None else self.left_out.restrict(field),
         )
 
     def _as(self, dtype: np.dtype[Any]) -> SufficientStatistics:

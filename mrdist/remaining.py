@@ -34,15 +34,27 @@ def equal_rows(*statistics: SufficientStatistics) -> Iterator[tuple[tuple[int, .
     if not left_out:
         return
     concerned = np.flatnonzero(np.any([each.n_rows > 0 for each in left_out], axis=0))
+    if not len(concerned):
+        return
     total = np.array([each.n_rows for each in statistics])
     numbers = total - np.stack([each.n_rows[concerned] for each in left_out], axis=1)
     kinds, kind = np.unique(numbers, axis=0, return_inverse=True)
     order = np.argsort(kind.ravel(), kind="stable")
     ends = np.cumsum(np.bincount(kind.ravel(), minlength=len(kinds)))
-    at_once = max(SOLVE_LANES, REMAINING_BYTES // (8 * left_out[0].gram[0].size)) if len(concerned) else 1
+    at_once = max(SOLVE_LANES, REMAINING_BYTES // left_out[0].gram[0].nbytes)
     for n_rows, chosen in zip(kinds.tolist(), np.split(concerned[order], ends[:-1]), strict=True):
         for first in range(0, len(chosen), at_once):
             yield tuple(n_rows), chosen[first : first + at_once]
+
+
+def rows_left(statistics: SufficientStatistics) -> npt.NDArray[np.int64] | None:
+    """Return how many rows the regression of every pixel has, shape (y, x); None where all have all of them."""
+    left_out = statistics.left_out
+    if left_out is None:
+        return None
+    n_rows = np.full(statistics.shape, statistics.n_rows)
+    n_rows[tuple(left_out.pixels.T)] -= left_out.n_rows
+    return n_rows
 
 
 def systems_at(

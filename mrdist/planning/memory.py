@@ -8,7 +8,16 @@ from mrdist.geometry import ReceptiveField, Shape
 from mrdist.planning.bands import BAND_BYTES, band_height
 from mrdist.planning.cuts import round_up
 from mrdist.planning.units import BASE_MEMORY
-from mrdist.planning.workloads import SearchSizes, Workload, chunk_bytes, count_maps, pooling_bytes, solution_bytes
+from mrdist.planning.workloads import (
+    SearchSizes,
+    Workload,
+    chunk_bytes,
+    count_maps,
+    left_out_bytes,
+    pooling_bytes,
+    remaining_bytes,
+    solution_bytes,
+)
 
 READS_IN_FLIGHT = 10  # chunks that zarr fetches and decodes at once
 ROWS_IN_32_BITS = (2**32 - 1) // 255**2  # of bytes, see mrdist.moments
@@ -47,9 +56,13 @@ def peak_memory(workload: Workload, block: Shape, slab: int) -> int:
         bands += 2 * workload.n_sources * slab * image * rows * width
     if workload.itemsize > 2:  # floats are copied and pass through float64 on their way to fixed point
         bands += workload.n_labels * slab * workload.n_channels * 16 * rows * width
+    if workload.n_incomplete:  # which values are missing
+        bands += workload.n_labels * slab * (1 + workload.n_channels) * rows * width
     chunks = -(-slab // workload.chunks[0]) * (-(-width // workload.chunks[2]) + 1)
     reading = min(READS_IN_FLIGHT, chunks) * 2 * chunk_bytes(workload)
-    solution = 0 if workload.keeps_sums else solution_bytes(workload, block[0] * block[1]) + pooling_bytes(workload)
+    pixels = block[0] * block[1]
+    solution = 0 if workload.keeps_sums else solution_bytes(workload, pixels) + pooling_bytes(workload)
+    solution += remaining_bytes(workload)
     base = BASE_MEMORY + workload.libraries
     if workload.search is None:
         return base + statistics + max(bands + reading, solution)
@@ -66,7 +79,9 @@ def total_bytes(workload: Workload, block: Shape, field: ReceptiveField | None =
     narrow = work.itemsize == 1 and (work.keeps_sums or work.n_rows <= ROWS_IN_32_BITS)
     maps = work.n_sources * window_maps * height * width
     maps += work.n_mappings * block_maps * (block[0] + margin) * (block[1] + margin)
-    return (4 if narrow else 8) * maps
+    fields = [work.field] if work.search is None or field is not None else {work.field, *work.search.fields}
+    left_out = sum(left_out_bytes(work, block[0] * block[1], each) for each in fields)
+    return (4 if narrow else 8) * maps + work.n_mappings * left_out
 
 
 def _search_bytes(workload: Workload, search: SearchSizes, block: Shape) -> int:
@@ -79,5 +94,6 @@ def _search_bytes(workload: Workload, search: SearchSizes, block: Shape) -> int:
     return (
         max(copies + rest)
         + pooling_bytes(workload)
+        + remaining_bytes(workload)
         + 8 * n_maps * workload.n_groups * workload.n_inputs * block[0] * block[1]
     )

@@ -96,7 +96,7 @@ def sum_mappings(
     shape, unit = block.grown(margin).shape, unit_of(images.dtype)
     statistics = [
         SufficientStatistics.zeros(
-            field, shape, unit=unit, left_out=_nothing_left_out(images, labels, field, block, margin, **how), **how
+            field, shape, unit=unit, left_out=_nothing_left_out(images, labels, [field], block, margin, **how), **how
         )
         for labels in mappings
     ]
@@ -120,6 +120,7 @@ def sum_folds(
     n_groups: int,
     slab: int,
     n_inputs: int = 1,
+    smaller: Sequence[ReceptiveField] = (),
 ) -> list[SufficientStatistics]:
     """Sum over images fold by fold while reading them once.
 
@@ -129,6 +130,8 @@ def sum_folds(
         As in `sum_images`.
     fold
         Of each of ``rows``; none is empty.
+    smaller
+        Fields to which the sums will be restricted.
 
     Returns
     -------
@@ -136,10 +139,11 @@ def sum_folds(
         One a fold.
     """
     how: dict[str, Any] = {"n_groups": n_groups, "n_inputs": n_inputs}
+    fields = list(dict.fromkeys([field, *smaller]))
     unit = unit_of(images.dtype)
     statistics = [
         SufficientStatistics.zeros(
-            field, block.shape, unit=unit, left_out=_nothing_left_out(images, labels, field, block, **how), **how
+            field, block.shape, unit=unit, left_out=_nothing_left_out(images, labels, fields, block, **how), **how
         )
         for _ in range(fold.max() + 1)
     ]
@@ -158,17 +162,31 @@ def incomplete_pixels(images: Images, labels: tuple[str, str], field: ReceptiveF
     source, target = map(images.incomplete, labels)
     if source is None or target is None:
         return None
-    return target | field.readers_of(source)
+    there = images.there(labels[1])
+    pixels = target | field.readers_of(source) & (True if there is None else there)
+    return pixels if pixels.any() else None
 
 
 def _nothing_left_out(
-    images: Images, labels: tuple[str, str], field: ReceptiveField, block: Block, margin: int = 0, **how: int
+    images: Images,
+    labels: tuple[str, str],
+    fields: Sequence[ReceptiveField],
+    block: Block,
+    margin: int = 0,
+    **how: int,
 ) -> LeftOut | None:
-    """Return the sums of no rows, for the pixels of a block that may leave some out."""
-    incomplete = incomplete_pixels(images, labels, field)
-    if incomplete is None:
+    """Return the sums of no rows, for the pixels of a block that may leave some out, of fields with the largest first.
+
+    The margin around the block leaves none out.
+    """
+    if incomplete_pixels(images, labels, fields[0]) is None:
         return None
-    return LeftOut.zeros(np.pad(incomplete[block.slices], margin), field, **how)
+    where = {}
+    for field in fields:
+        incomplete = incomplete_pixels(images, labels, field)
+        inside = np.zeros(block.shape, dtype=bool) if incomplete is None else incomplete[block.slices]
+        where[field] = np.pad(inside, margin)
+    return LeftOut.zeros(where, **how)
 
 
 @dataclass(frozen=True)
@@ -213,7 +231,7 @@ class Band:
         chosen = self.chosen if chosen is None else chosen
         if statistics.left_out is not None:
             lost = self.lost_sources[source], self.lost_targets[target]
-            statistics.left_out.add(statistics.field, pair, lost, chosen, self.part, statistics.shape)
+            statistics.left_out.add(pair, lost, chosen, self.part, statistics.shape)
         return statistics.update(*pair, chosen, self.part, like=like)
 
 

@@ -9,7 +9,7 @@ were kept, and the group is removed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import prod
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy.typing as npt
 import zarr
 
 from mrdist.geometry import Block, ReceptiveField, Shape, common_field, pool_radius
+from mrdist.left_out import LeftOut
 from mrdist.moments import SufficientStatistics, dtype_of_sums
 from mrdist.storage.access.arrays import ArraySpec, create_arrays
 from mrdist.storage.access.chunks import UNCOMPRESSED
@@ -99,6 +100,11 @@ class Search:
         return common_field([field for field, _ in self.models])
 
     @property
+    def fields(self) -> list[ReceptiveField]:
+        """That, and the fields to try, each once."""
+        return list(dict.fromkeys([self.field, *(field for field, _ in self.models)]))
+
+    @property
     def n_columns(self) -> int:
         """Errors kept of every model and fold: of each penalty, and of the pixels' own choices where they have one."""
         return len(self.alphas) + (self.rule == "pixel")
@@ -138,6 +144,7 @@ class SearchOutput:
         total: SufficientStatistics,
         errors: npt.NDArray[np.float64],
         best: npt.NDArray[np.uint16] | None,
+        counts: npt.NDArray[np.int64] | None = None,
     ) -> None:
         """Write the sums and errors of a block, then its done marker.
 
@@ -151,6 +158,8 @@ class SearchOutput:
             Sums of squared errors over tiles of `chunk_side` pixels, shape (tile y, tile x, model, column, fold).
         best
             Which penalty every pixel chooses, shape (model, group, y, x), for the rule ``pixel``.
+        counts
+            Where pixels leave rows out, how many values the errors are summed over, shape (tile y, tile x, model, fold).
         """
         side = chunk_side(self.training.shape)
         with store_errors(self._url):
@@ -158,6 +167,11 @@ class SearchOutput:
             self._array("errors")[tiles] = errors
             if best is not None:
                 self._array("best")[..., *block.slices] = best
+            if counts is not None:
+                self._array("counts")[tiles] = counts
+            if total.left_out is not None:
+                for number, part in enumerate((total.left_out, *total.left_out.others)):
+                    _table(index, number, np.hstack([part.pixels, part.table])).create(self._scratch, overwrite=True)
             for name in _MAPS:
                 values = getattr(total, name)
                 height, width = values.shape[-2:]
@@ -184,9 +198,29 @@ class SearchOutput:
                 name: np.asarray(self._array(name)[index, ..., : shape[0], : shape[1]])
                 for name, shape in zip(_MAPS, (window, inside, window, inside, inside), strict=True)
             }
+            left_out = self._read_left_out(index)
         n_rows = self.training.n_images * self.training.rows_per_image
         unit: Any = self._scratch.attrs["unit"]
-        return SufficientStatistics(field=field, unit=unit, n_rows=n_rows, **sums)
+        return SufficientStatistics(field=field, unit=unit, n_rows=n_rows, left_out=left_out, **sums)
+
+    def _read_left_out(self, index: int) -> LeftOut | None:
+        """Return the sums over the rows that pixels of a block have left out, of all fields."""
+        if not self.training.drops_rows:
+            return None
+        how = {"n_groups": self.training.n_groups, "n_inputs": self.training.n_inputs}
+        parts = []
+        for number, field in enumerate(self.search.fields):
+            table: npt.NDArray[np.int64] = np.asarray(self._array(_table_name(index, number))[...])
+            parts.append(LeftOut.of_table(field, table[:, :2], table[:, 2:], **how))
+        return replace(parts[0], others=tuple(parts[1:]))
+
+    def counts(self) -> npt.NDArray[np.int64] | None:
+        """Return how many values each error is summed over, shape (model, 1, fold); None if as many as there are."""
+        if not self.training.drops_rows:
+            return None
+        with store_errors(self._url):
+            counts: npt.NDArray[np.int64] = np.asarray(self._array("counts")[...]).sum(axis=(0, 1))
+        return counts[:, np.newaxis]
 
     def errors(self) -> npt.NDArray[np.float64]:
         """Return the sums of squared errors over all pixels, tile by tile in raster order, as (model, column, fold)."""
@@ -324,6 +358,18 @@ def find_search(group: zarr.Group) -> Progress | None:
     return Progress.find(scratch) if isinstance(scratch, zarr.Group) else None
 
 
+def _table_name(index: int, number: int) -> str:
+    return f"left_out_{index}_{number}"
+
+
+def _table(index: int, number: int, values: npt.NDArray[np.int64]) -> ArraySpec:
+    """Return an array for the sums over the rows that pixels of a block leave out, of one of the fields."""
+    n_pixels, n_columns = values.shape
+    chunks = min(n_pixels, max(1, _CHUNK_BYTES // (8 * n_columns))), n_columns
+    axes, name = {"pixel": n_pixels, "column": n_columns}, _table_name(index, number)
+    return ArraySpec(name, axes, np.int64, chunks, values, compressors=UNCOMPRESSED)
+
+
 def _scratch_arrays(training: MaskedTraining, search: Search, unit: int, block: Shape) -> Iterator[ArraySpec]:
     """Yield what the first phase keeps: errors of tiles, what every pixel chooses, and sums of blocks."""
     sums = dtype_of_sums(training.n_images * training.rows_per_image, unit)
@@ -341,6 +387,11 @@ def _scratch_arrays(training: MaskedTraining, search: Search, unit: int, block: 
         (-(-inside[0] // side), -(-inside[1] // side), *table.values()),
         compressors=UNCOMPRESSED,
     )
+    if training.drops_rows:
+        axes = {"tile_y": -(-height // side), "tile_x": -(-width // side)}
+        axes |= {"model": len(search.models), "fold": search.folds}
+        chunks = (-(-inside[0] // side), -(-inside[1] // side), len(search.models), search.folds)
+        yield ArraySpec("counts", axes, np.int64, chunks, compressors=UNCOMPRESSED)
     if search.rule == "pixel":
         kept = {"model": len(search.models), "group": n_groups}
         axes, chunks = {**kept, "y": height, "x": width}, (*kept.values(), *inside)
@@ -361,3 +412,4 @@ def _scratch_arrays(training: MaskedTraining, search: Search, unit: int, block: 
         axes = {"block": n_blocks, **maps, "y": rectangle[0], "x": rectangle[1]}
         chunks = (1, *(1 for _ in lengths[1:]), min(lengths[-1], fitting), *rectangle)
         yield ArraySpec(name, axes, sums, chunks, compressors=UNCOMPRESSED)
+
