@@ -191,16 +191,29 @@ class ReceptiveField:
         return inside_y[:, :, None] & inside_x[:, None, :]
 
     def readers_of(self, where: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        """Return the output pixels that read any of the input pixels ``where``, both of shape (y, x).
+        """Return the output pixels that read any of the input pixels ``where``.
+
+        Parameters
+        ----------
+        where
+            Shape (..., y + 2 halo, x + 2 halo): a window around the output pixels.
+
+        Returns
+        -------
+        ndarray of bool
+            Shape (..., y, x).
 
         Examples
         --------
-        >>> ReceptiveField(3).readers_of(np.array([[True, False, False, False]])).astype(int)
-        array([[1, 1, 0, 0]])
+        >>> ReceptiveField(3).readers_of(np.eye(4, 5, dtype=bool)).astype(int)
+        array([[1, 1, 1],
+               [1, 1, 1]])
         """
-        halo, (height, width) = self.halo, where.shape
-        wide = np.pad(where, halo)
-        return np.any([wide[y : y + height, x : x + width] for y, x in self.offsets + halo], axis=0)
+        height, width = where.shape[-2] - self.reach, where.shape[-1] - self.reach
+        readers = np.zeros((*where.shape[:-2], height, width), dtype=bool)
+        for y, x in self.offsets + self.halo:
+            readers |= where[..., y : y + height, x : x + width]
+        return readers
 
     def check_fits(self, shape: Shape) -> None:
         """Raise ParameterError if the field is wider than an image of ``shape``."""

@@ -11,7 +11,6 @@ from mrdist.methods.options import check_options
 from mrdist.methods.registry import METHODS
 from mrdist.methods.training import TrainingWork
 from mrdist.running.tasks import RunOptions
-from mrdist.storage import Images, redact
 
 
 def work_of(lesson: Lesson, run: RunOptions, options: Mapping[str, Any]) -> TrainingWork[Any]:
@@ -20,7 +19,9 @@ def work_of(lesson: Lesson, run: RunOptions, options: Mapping[str, Any]) -> Trai
     Raises
     ------
     ParameterError
-        If an option is invalid for these images, or the method does not support the colour or missing values.
+        If an option is invalid for these images, or the method does not support the colour.
+    DataError
+        If it needs whole images, and some miss pixels that others have.
     """
     method = METHODS[lesson.method]
     if lesson.color == "joint" and not method.knows_joint:
@@ -29,19 +30,11 @@ def work_of(lesson: Lesson, run: RunOptions, options: Mapping[str, Any]) -> Trai
             f"method {lesson.method} does not support the colour joint; choose shared or separate, or a method of "
             f"{able}."
         )
-    lacking = [label for label in (lesson.source, lesson.target) if _misses(lesson.images, label)]
-    if lacking and not method.drops_rows:
+    if not method.drops_rows:
         able = ", ".join(name for name, other in METHODS.items() if other.drops_rows)
-        raise ParameterError(
-            f"method {lesson.method} needs whole images, but pixels of {' and '.join(lacking)} are missing in some "
-            f"images of {redact(lesson.images.url)}; choose a method of {able}, or link with --missing drop-images."
-        )
+        labels = lesson.source, lesson.target
+        lesson.images.check_whole(labels, f"method {lesson.method}", f"choose a method of {able},")
     return method.work(lesson, run, **lesson.in_pixels(options))
-
-
-def _misses(images: Images, label: str) -> bool:
-    incomplete = images.incomplete(label)
-    return incomplete is not None and bool(incomplete.any())
 
 
 def choose_options(method: str, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -163,7 +163,7 @@ def incomplete_pixels(images: Images, labels: tuple[str, str], field: ReceptiveF
     if source is None or target is None:
         return None
     there = images.there(labels[1])
-    pixels = target | field.readers_of(source) & (True if there is None else there)
+    pixels = target | field.readers_of(np.pad(source, field.halo)) & (True if there is None else there)
     return pixels if pixels.any() else None
 
 

@@ -141,7 +141,7 @@ def rechunk(
     if output_storage_options is None and not is_local(url):
         output_storage_options = storage_options
     images = Images.open(images_url, storage_options)
-    if any(images.there(label) is not None for label in images.labels):
+    if any(images.there(label) is not None or images.incomplete(label) is not None for label in images.labels):
         raise DataError(
             f"{redact(images_url)} has pixels that are missing in every image, which a copy would fill; train from "
             "it as it is."

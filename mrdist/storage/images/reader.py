@@ -228,6 +228,31 @@ class Images:
         """
         return None if self._incomplete is None else self._incomplete[self.column(label)]
 
+    def check_whole(self, labels: Sequence[str], what: str, advice: str = "") -> None:
+        """Make sure that no image misses pixels that others have.
+
+        Parameters
+        ----------
+        labels
+            Of the images.
+        what
+            What needs whole images.
+        advice
+            What to do besides linking them otherwise, ending in a comma.
+
+        Raises
+        ------
+        DataError
+            If one does.
+        """
+        masks = {label: self.incomplete(label) for label in labels}
+        lacking = [label for label, mask in masks.items() if mask is not None and mask.any()]
+        if lacking:
+            raise DataError(
+                f"{what} needs whole images, but pixels of {' and '.join(lacking)} are missing in some images of "
+                f"{redact(self.url)}; {advice}{' or ' if advice else ''}link them with --missing drop-images."
+            )
+
     @cached_property
     def _there(self) -> npt.NDArray[np.bool_] | None:
         return self._mask("there")

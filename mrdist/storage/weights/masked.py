@@ -202,6 +202,17 @@ class MaskedReader(WeightsReader):
     training_type: ClassVar[type[MaskedTraining]] = MaskedTraining
 
     @property
+    def field(self) -> ReceptiveField | None:  # type: ignore[override]
+        """What an output pixel sees."""
+        return None if self.makes_whole_images else self.training.field
+
+    @property
+    def unlearnt(self) -> npt.NDArray[np.bool_] | None:
+        """Pixels, shape (y, x), for which no image had all values that they need; None if there are none."""
+        pixels = self._read("n_rows", self.frame) == 0 if self.training.drops_rows else np.zeros(0, dtype=bool)
+        return pixels if pixels.any() else None
+
+    @property
     def reach(self) -> int:
         """Rows beyond a block that its windows need."""
         return self.training.field.reach
