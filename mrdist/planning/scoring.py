@@ -36,6 +36,8 @@ class ScoringSizes:
         Pixels around a block, on every side, that scores need, and further rows and columns that the mapping needs.
     numbers_per_pixel
         Of the weights.
+    may_miss
+        Whether images may miss values.
     """
 
     shape: Shape
@@ -49,6 +51,7 @@ class ScoringSizes:
     margin: int
     reach: int
     numbers_per_pixel: int
+    may_miss: bool = False
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,8 @@ def _peak_memory(sizes: ScoringSizes, block: Shape, slab: int) -> int:
     n_cells = count_blocks(block, cell)
     image = sizes.n_channels * sizes.itemsize
     images = 2 * slab * image * (widened(block, sizes.reach) + widened(block, 0))  # as read, and those asked for
+    if sizes.may_miss:  # which values are missing
+        images += slab * (1 + sizes.n_channels) * (widened(block, sizes.reach) + widened(block, 0))
     n_chunks = -(-block[0] // sizes.chunks[1] + 1) * -(-block[1] // sizes.chunks[2] + 1)
     reading = min(READS_IN_FLIGHT, n_chunks) * 2 * prod(sizes.chunks) * sizes.itemsize
     weights = 8 * sizes.numbers_per_pixel * n_cells * widened(cell, 0)
