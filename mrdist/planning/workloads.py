@@ -177,7 +177,8 @@ def weight_bytes(work: Workload | StoredSums) -> int:
     """Return the bytes of all weights before compression."""
     n_planes, n_taps = work.n_groups * work.n_inputs, work.n_inputs * work.n_offsets
     n_mappings = work.n_mappings if isinstance(work, Workload) else 1
-    return n_mappings * n_planes * prod(work.shape) * ((n_taps + 1) * work.weight_itemsize + 16)
+    n_rows = 8 if work.n_incomplete else 0
+    return n_mappings * prod(work.shape) * (n_planes * ((n_taps + 1) * work.weight_itemsize + 16) + n_rows)
 
 
 def chunk_bytes(workload: Workload) -> int:
