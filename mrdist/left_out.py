@@ -83,8 +83,8 @@ class LeftOut:
         for field, mask in where.items():
             pixels = np.argwhere(mask)
             shapes = shapes_of_sums(field, n_groups=n_groups, n_inputs=n_inputs)
-            sums = {name: np.zeros((len(pixels), *shape), dtype=np.int64) for name, shape in shapes.items()}
-            parts.append(cls(field, pixels, **sums))
+            sums: Any = (np.zeros((len(pixels), *shape), dtype=np.int64) for shape in shapes.values())
+            parts.append(cls(field, pixels, *sums))
         return replace(parts[0], others=tuple(parts[1:]))
 
     @classmethod
@@ -94,8 +94,9 @@ class LeftOut:
         """Return the sums of a field that `table` has returned; ``how`` are ``n_groups`` and ``n_inputs``."""
         shapes = shapes_of_sums(field, **how)
         ends = np.cumsum([prod(shape) for shape in shapes.values()])
-        columns = zip(shapes.items(), np.split(table, ends[:-1], axis=1), strict=True)
-        return cls(field, pixels, **{name: part.reshape(-1, *shape) for (name, shape), part in columns})
+        columns = zip(shapes.values(), np.split(table, ends[:-1], axis=1), strict=True)
+        sums: Any = (part.reshape(-1, *shape) for shape, part in columns)
+        return cls(field, pixels, *sums)
 
     @property
     def table(self) -> npt.NDArray[np.int64]:
@@ -162,8 +163,8 @@ class LeftOut:
             if other.field == field:
                 return other
         raise ParameterError(
-            f"the sums leave out the rows of missing values that {self.field} reads, and {field} reads fewer; sum again "
-            "for this field."
+            f"the sums leave out the rows of missing values that {self.field} reads, and {field} reads fewer; sum "
+            "again for this field."
         )
 
     def __add__(self, other: LeftOut) -> LeftOut:

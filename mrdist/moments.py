@@ -357,26 +357,17 @@ class SufficientStatistics:
     def restrict(self, field: ReceptiveField) -> SufficientStatistics:
         """Return the statistics of a smaller field, those of the same images accumulated for it.
 
+        Itself if it is the same field, else copies; entries of the lag maps without meaning may differ.
+
         Parameters
         ----------
         field
             A field whose taps are among this one's (`ReceptiveField.contains`).
 
-        Returns
-        -------
-        SufficientStatistics
-            Itself if it is the same field, else copies; entries of the lag maps without meaning may differ.
-
         Raises
         ------
         ParameterError
             If a tap of ``field`` is not among this one's, or rows are left out that were not summed for ``field``.
-
-        Examples
-        --------
-        >>> statistics = SufficientStatistics.zeros(ReceptiveField(5), (4, 4), n_groups=1, unit=255)
-        >>> statistics.restrict(ReceptiveField(3, dilation=2)).lag.shape
-        (1, 13, 8, 8)
         """
         if field == self.field:
             return self

@@ -95,6 +95,8 @@ def solve_path(
     (3, 1, 9, 4, 5)
     """
     penalties = _checked(statistics, alphas)
+    if statistics.left_out is not None:
+        raise ParameterError("a path has the same rows for all pixels, but some leave rows out; solve each penalty.")
     width = statistics.shape[1]
     wide = batchable(statistics)
     sums, lookup, taps = systems_of(wide)
@@ -258,35 +260,6 @@ def _validate_systems(
     return sse, sst, failed
 
 
-def sum_tiles(maps: npt.NDArray[np.float64], side: int) -> npt.NDArray[np.float64]:
-    """Sum maps over square tiles of pixels, smaller ones at the lower and right edge, and over groups.
-
-    Every tile is one sum in raster order: tiles do not depend on the block they were cut from.
-
-    Parameters
-    ----------
-    maps
-        Shape (..., group, y, x).
-    side
-        Of a tile.
-
-    Returns
-    -------
-    ndarray
-        float64, shape (..., tile y, tile x).
-
-    Examples
-    --------
-    >>> sum_tiles(np.ones((5, 2, 3, 4)), 2).tolist()[0]
-    [[8.0, 8.0], [4.0, 4.0]]
-    """
-    *leading, n_groups, height, width = maps.shape
-    flat = np.ascontiguousarray(maps).reshape(-1, n_groups, height, width)
-    sums = np.zeros((len(flat), -(-height // side), -(-width // side)))
-    _sum_tiles(flat, side, sums)
-    return sums.reshape(*leading, *sums.shape[1:])
-
-
 def _checked(statistics: SufficientStatistics, alphas: Sequence[float]) -> npt.NDArray[np.float64]:
     if len(alphas) == 0:
         raise ParameterError("alphas is empty; give at least one penalty.")
@@ -413,13 +386,3 @@ def _validate(
                 for k in range(SOLVE_LANES):
                     sst[plane, y, x + k] = target[1, k] / (np.float64(n_held_out) * scale * scale)
     return -1, -1, -1
-
-
-@jit
-def _sum_tiles(maps: Array, side: int, sums: Array) -> None:
-    n_maps, n_groups, height, width = maps.shape
-    for m in range(n_maps):
-        for group in range(n_groups):
-            for y in range(height):
-                for x in range(width):
-                    sums[m, y // side, x // side] += maps[m, group, y, x]

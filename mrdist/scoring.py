@@ -250,7 +250,9 @@ class ScoreSums:
 
 def _mean_of_terms(sums: npt.NDArray[np.float64], n_terms: int | npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     counts = np.broadcast_to(n_terms, sums.shape)
-    return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+    means = np.full(sums.shape, np.nan)
+    np.divide(sums, counts, out=means, where=counts > 0)
+    return means
 
 
 class BlockScorer:

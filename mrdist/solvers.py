@@ -126,8 +126,8 @@ def solve(
     Returns
     -------
     Solution
-        Weights of taps outside the image are exactly 0. A pixel that leaves out all rows has a NaN for an intercept, and
-        weights of 0.
+        Weights of taps outside the image are exactly 0. A pixel that leaves out all rows has weights of 0, and an
+        intercept of NaN.
 
     Raises
     ------

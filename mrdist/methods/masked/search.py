@@ -25,7 +25,7 @@ from mrdist.methods.masked.solving import is_lent, solve_block, warm_up, warm_up
 from mrdist.methods.masked.sums import sum_folds
 from mrdist.methods.training import Trained, TrainingWork
 from mrdist.moments import SufficientStatistics, unit_of
-from mrdist.paths import sum_tiles, validation_errors
+from mrdist.paths import validation_errors
 from mrdist.planning import Cut, Plan, block_bytes
 from mrdist.pooling import Pool, crop
 from mrdist.remaining import rows_left
@@ -37,13 +37,15 @@ from mrdist.selection import (
     choose,
     mean_error,
     standard_error,
+    sum_tiles,
 )
 from mrdist.solvers import Prior
 from mrdist.storage import Images, MaskedTraining
 from mrdist.storage.reading_back import read_back_search
-from mrdist.storage.weights.cross_validation import Search, SearchOutput, search_output
+from mrdist.storage.weights.cross_validation import SearchOutput, search_output
 from mrdist.storage.weights.masked import TrainOutput
 from mrdist.storage.weights.output import chunk_side
+from mrdist.storage.weights.search import Search
 
 logger = logging.getLogger("mrdist")
 
@@ -237,8 +239,11 @@ def validate(
             tiles = np.concatenate([tiles, np.stack(chosen, axis=-1)])
             best.append(own.astype(np.uint16))
         errors.append(tiles)
-    counts = np.stack(counted).transpose(1, 2, 0, 3).astype(np.int64) if training.drops_rows else None
-    return np.stack(errors).transpose(2, 3, 0, 1, 4), np.stack(best) if per_pixel else None, counts
+    return (
+        np.stack(errors).transpose(2, 3, 0, 1, 4),
+        np.stack(best) if per_pixel else None,
+        np.stack(counted).transpose(1, 2, 0, 3).astype(np.int64) if counted else None,
+    )
 
 
 def _rows_scored(training: SufficientStatistics, held_out: SufficientStatistics) -> npt.NDArray[np.float64]:

@@ -273,9 +273,11 @@ def read_bands(
 
 def _take_lost(images: Images, pixels: Mapping[str, Array]) -> dict[str, npt.NDArray[np.bool_]]:
     """Put zeros where values are missing, and return where they are, of the labels that may miss some."""
-    lost = {label: np.isnan(x).any(axis=-1) for label, x in pixels.items() if images.incomplete(label) is not None}
-    for label, where in lost.items():
-        pixels[label][where] = 0
+    lost: dict[str, npt.NDArray[np.bool_]] = {}
+    for label, x in pixels.items():
+        if images.incomplete(label) is not None:
+            lost[label] = np.asarray(np.isnan(x).any(axis=-1))
+            x[lost[label]] = 0
     return lost
 
 

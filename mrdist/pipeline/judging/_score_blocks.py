@@ -127,7 +127,7 @@ def _take_missing(images: Images, label: str, pixels: npt.NDArray[Any]) -> npt.N
     """Put zeros where values are missing, and return where they are, shape (image, y, x); None if none may be."""
     if images.incomplete(label) is None:
         return None
-    missing = np.isnan(pixels).any(axis=-1)
+    missing: npt.NDArray[np.bool_] = np.isnan(pixels).any(axis=-1)
     pixels[missing] = 0
     return missing
 

@@ -253,7 +253,8 @@ class LinkedArray:
         """
         if self.present is not None and not self.present[image]:
             return None
-        lost, factor = missing.any(axis=2), self.link.factor  # of the pixels that a value covers, all are there or none
+        lost = np.asarray(missing.any(axis=2))
+        factor = self.link.factor  # of the pixels of the store that a value covers, all are there or none
         if self.there is not None:
             lost &= self.there[::factor, ::factor][block.slices]
         known = lost if self.incomplete is None else lost & self.incomplete[::factor, ::factor][block.slices]

@@ -257,7 +257,9 @@ class Statistics:
             for fold in range(self.n_folds if where.any() else 0):
                 run = array.chunks[1]
                 for first in range(0, array.shape[1], run):
-                    table[:, first : first + run] += np.asarray(array[fold, first : first + run, *block.slices])[:, where].T
+                    table[:, first : first + run] += np.asarray(array[fold, first : first + run, *block.slices])[
+                        :, where
+                    ].T
         how = {"n_groups": accumulation.n_groups, "n_inputs": accumulation.n_inputs}
         return LeftOut.of_table(accumulation.field, np.argwhere(where), table, **how)
 
@@ -304,8 +306,9 @@ def open_statistics(url: Address, storage_options: StorageOptions = None) -> xr.
         ``lag (fold, shift, y, x)``, ``cross (fold, offset, y, x)``, ``source_sum``, ``target_sum`` and ``target_square
         (fold, y, x)``, with a ``channel`` after ``fold`` for separate colour; for joint colour ``lag`` and ``cross``
         have an axis ``pair`` instead, the ordered pairs of channels, ``channel * n_channels + partner``. ``count
-        (fold)``, the images in every entry; where pixels leave rows out, ``left_out (fold, sum, y, x)``, their number and
-        all sums over them, which the others hold, too; and ``image``, ``checksum`` and ``fold_of_image`` of each image.
+        (fold)``, the images in every entry, and ``image``, ``checksum`` and ``fold_of_image`` of each image. Where
+        pixels leave rows out, ``left_out (fold, sum, y, x)`` has their number and all sums over them, which the others
+        hold, too.
 
     Raises
     ------

@@ -119,7 +119,9 @@ class Training(MappedImages):
     def map_of_pixels(self, name: str, dtype: npt.DTypeLike) -> ArraySpec:
         """Return an array over the output pixels, the same for all channels."""
         side = chunk_side(self.shape)
-        return ArraySpec(name, {"y": self.height, "x": self.width}, dtype, (min(side, self.height), min(side, self.width)))
+        return ArraySpec(
+            name, {"y": self.height, "x": self.width}, dtype, (min(side, self.height), min(side, self.width))
+        )
 
     @property
     def error_maps(self) -> list[ArraySpec]:
