@@ -141,11 +141,12 @@ def rechunk(
     if output_storage_options is None and not is_local(url):
         output_storage_options = storage_options
     images = Images.open(images_url, storage_options)
-    if any(images.there(label) is not None or images.incomplete(label) is not None for label in images.labels):
-        raise DataError(
-            f"{redact(images_url)} has pixels that are missing in every image, which a copy would fill; train from "
-            "it as it is."
-        )
+    for masks, where in ((images.there, "every image"), (images.incomplete, "some images")):
+        if any(masks(label) is not None for label in images.labels):
+            raise DataError(
+                f"{redact(images_url)} has pixels that are missing in {where}, which a copy would fill; train from it "
+                "as it is."
+            )
     n_images, itemsize = images.n_images, images.dtype.itemsize
     new_chunks = chunk_shape(n_images, images.shape, images.n_channels, itemsize, chunks)
     tile, pixels_read = tile_shape(

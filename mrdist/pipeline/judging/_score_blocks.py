@@ -235,11 +235,10 @@ class _Cell:
     ) -> None:
         lost = self._lost if missed is None or self._lost is None else self._lost | missed
         lost = missed if lost is None else lost
-        if missed is not None:
-            source, target = (np.where(missed[..., None], 0, image) for image in (source, target))
-        identity = to_floats(source)
         if lost is not None:  # what no image has, or this one has not, counts for nothing
-            prediction, identity = (np.where(lost[..., None], 0, image) for image in (prediction, identity))
+            prediction = np.where(lost[..., None], 0, prediction)
+            source, target = (np.where(lost[..., None], image.dtype.type(0), image) for image in (source, target))
+        identity = to_floats(source)
         mappings = {"model": prediction.astype(np.float64, copy=False), "identity": identity}
         if self._importance is not None:
             mappings["refined"] = blend(identity[None], prediction[None], self._importance)[0].astype(np.float64)
