@@ -23,7 +23,7 @@ MAX_POOL = 8
 """Largest standard deviation over which sums are pooled, in pixels."""
 POOLED_COLUMNS = 128
 """Of a tile, whose systems are pooled at a time."""
-REMAINING_BYTES = 8 << 20
+REMAINING_BYTES = 4 << 20
 """Of the systems of pixels that leave rows out, solved at a time."""
 _POOLED_ROWS = 32
 _POOLED_BYTES = 16 << 20  # of a tile, unless one row has more

@@ -61,8 +61,10 @@ def peak_memory(workload: Workload, block: Shape, slab: int) -> int:
     chunks = -(-slab // workload.chunks[0]) * (-(-width // workload.chunks[2]) + 1)
     reading = min(READS_IN_FLIGHT, chunks) * 2 * chunk_bytes(workload)
     pixels = block[0] * block[1]
-    solution = 0 if workload.keeps_sums else solution_bytes(workload, pixels) + pooling_bytes(workload)
-    solution += remaining_bytes(workload)
+    if workload.keeps_sums:
+        solution = 2 * left_out_bytes(workload, pixels)  # without the margin, and as they are written
+    else:
+        solution = solution_bytes(workload, pixels) + pooling_bytes(workload) + remaining_bytes(workload)
     base = BASE_MEMORY + workload.libraries
     if workload.search is None:
         return base + statistics + max(bands + reading, solution)

@@ -159,7 +159,7 @@ def left_out_bytes(work: Workload | StoredSums, pixels: int, field: ReceptiveFie
 
 def remaining_bytes(work: Workload | StoredSums) -> int:
     """Return the bytes of what is solved again at a time, of two statistics, and of what it is made of."""
-    return 6 * REMAINING_BYTES if work.n_incomplete else 0
+    return 10 * REMAINING_BYTES if work.n_incomplete else 0
 
 
 def solution_bytes(work: Workload | StoredSums, pixels: int) -> int:

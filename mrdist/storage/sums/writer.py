@@ -100,10 +100,11 @@ class StatisticsOutput:
         """Write the sums over the rows that pixels of a block leave out, zeros for all others."""
         array = array_of(self._group, "left_out").with_config({"write_empty_chunks": True})
         run = array.chunks[1]
+        table = None if left_out is None else left_out.table
         for first in range(0, array.shape[1], run):
             maps = np.zeros((min(run, array.shape[1] - first), *block.shape), dtype=np.int64)
-            if left_out is not None:
-                maps[:, *left_out.pixels.T] = left_out.table[:, first : first + run].T
+            if left_out is not None and table is not None:
+                maps[:, *left_out.pixels.T] = table[:, first : first + run].T
             array[fold, first : first + run, *block.slices] = maps
 
     def finish(
@@ -194,7 +195,8 @@ def statistics_output(
         group = open_group(url, storage_options, write=True)
         progress = Progress.find(group)
         if not existing["complete"] and progress is not None:
-            check_same(url, "accumulation", existing["accumulation"], asdict(accumulation))
+            begun = Accumulation(**existing["accumulation"])
+            check_same(url, "accumulation", asdict(begun), asdict(accumulation))
             check_same(
                 url, "accumulation", {"images": progress.task["part"]["fingerprint"]}, {"images": part.fingerprint}
             )
