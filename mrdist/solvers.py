@@ -218,7 +218,8 @@ def _solve_systems(
     sums, lookup, taps = systems
     n_planes, height, columns = sums[3].shape
     width = alpha.shape[2]
-    penalties = np.pad(alpha, [(0, 0), (0, 0), (0, columns - width)], mode="edge")
+    # the kernel requires C order, which np.pad keeps only where it is
+    penalties = np.ascontiguousarray(np.pad(alpha, [(0, 0), (0, 0), (0, columns - width)], mode="edge"))
     coef = np.empty((n_planes, len(taps), height, columns))
     intercept, sse, sst = (np.empty((n_planes, height, columns)) for _ in range(3))
     results = (coef, intercept, sse, sst)

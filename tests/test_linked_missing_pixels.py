@@ -87,7 +87,7 @@ def test_scores_count_what_is_there(learnt, split):
 
 
 def test_scores_of_whole_images_do_not_change_when_others_miss_values(learnt, tmp_path):
-    url, weights, *_ = learnt
+    _, weights, *_ = learnt
     rng = np.random.default_rng(2)
     low, high = rng.integers(-60, 60, (2, N, HEIGHT, WIDTH)).astype("f8")
     made = []
@@ -120,7 +120,7 @@ def test_what_needs_whole_images_says_so_before_it_writes(learnt, tmp_path):
         Images.open(url).read("low", [0])
     whole = rows.link(tmp_path, rows.write(tmp_path, *rows.draw(1, (N, HEIGHT, WIDTH), 0)), name="whole", split=SPLIT)
     mrdist.train(whole, f"{tmp_path}/l2.zarr", method="l2", **PAIR)
-    with pytest.raises(DataError, match="l2.zarr, trained by l2, needs whole images, but pixels of low are missing"):
+    with pytest.raises(DataError, match=r"l2\.zarr, trained by l2, needs whole images, but pixels of low are missing"):
         mrdist.synthesize(f"{tmp_path}/l2.zarr", url, out=out, workers=0)
     assert not (tmp_path / "out").exists()
 

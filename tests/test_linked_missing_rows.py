@@ -110,7 +110,11 @@ def wide(tmp_path_factory):
     return rows.link(folder, rows.write(folder, low, high, chunks=(7, 9, 50)))
 
 
-@pytest.mark.parametrize("options", [{}, {"alpha": "cv", "receptive_field": [3, 5], "folds": 3}], ids=["fixed", "cv"])
+GRID = {"alpha": "cv", "alphas": [0.1, 1.0], "receptive_field": [1, 3], "folds": 2}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [{}, GRID], ids=["fixed", "cv"])
 def test_blocks_and_workers_do_not_matter(wide, two_workers, options, tmp_path):
     mrdist.train(wide, f"{tmp_path}/one.zarr", **PAIR, **options)
     mrdist.train(wide, f"{tmp_path}/blocks.zarr", block=(16, 16), **PAIR, **options)
@@ -191,6 +195,22 @@ def test_every_pixel_chooses_from_its_own_rows(wide, tmp_path):
         coef, _, _ = rows.naive(*values, alpha)
         where = chosen[:11, :11] == alpha  # the oracle's image ends there
         np.testing.assert_allclose(made["coef"][:, :11, :11][:, where], coef[:, :11, :11][:, where], atol=1e-9)
+
+
+def test_every_channel_chooses_too(tmp_path):
+    low, high = rows.draw(14, (16, 6, 7, 3), 0.05)
+    url = rows.link(tmp_path, rows.write(tmp_path, low, high), dims=("image", "y", "x", "channel"), n=16)
+    options = {"alpha": "cv", "rule": "pixel", "alphas": (0.1, 10.0), "color": "separate"}
+    mrdist.train(url, f"{tmp_path}/w.zarr", **{**TRAIN, **options})
+    made = zarr.open_group(f"{tmp_path}/w.zarr", mode="r")
+    chosen = made["alpha"][...]
+    assert (chosen != chosen[0]).any()
+    for alpha in (0.1, 10.0):
+        coef, intercept, _ = rows.naive(rows.shares(low), rows.shares(high), alpha, color="separate")
+        where = chosen == alpha
+        np.testing.assert_allclose(made["intercept"][...][where], intercept[where], atol=1e-9)
+        ours, theirs = (np.moveaxis(each, 1, -1)[where] for each in (made["coef"][...], coef))
+        np.testing.assert_allclose(ours, theirs, atol=1e-9)
 
 
 @pytest.mark.parametrize("method", METHODS)
