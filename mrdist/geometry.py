@@ -23,6 +23,8 @@ MAX_POOL = 8
 """Largest standard deviation over which sums are pooled, in pixels."""
 POOLED_COLUMNS = 128
 """Of a tile, whose systems are pooled at a time."""
+REMAINING_BYTES = 4 << 20
+"""Of the systems of pixels that leave rows out, solved at a time."""
 _POOLED_ROWS = 32
 _VALUE_BYTES = 8 << 20
 _POOLED_BYTES = 16 << 20  # of a tile, unless one row has more
@@ -188,6 +190,31 @@ class ReceptiveField:
         inside_y = (y >= 0) & (y < shape[0])
         inside_x = (x >= 0) & (x < shape[1])
         return inside_y[:, :, None] & inside_x[:, None, :]
+
+    def readers_of(self, where: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Return the output pixels that read any of the input pixels ``where``.
+
+        Parameters
+        ----------
+        where
+            Shape (..., y + 2 halo, x + 2 halo): a window around the output pixels.
+
+        Returns
+        -------
+        ndarray of bool
+            Shape (..., y, x).
+
+        Examples
+        --------
+        >>> ReceptiveField(3).readers_of(np.eye(4, 5, dtype=bool)).astype(int)
+        array([[1, 1, 1],
+               [1, 1, 1]])
+        """
+        height, width = where.shape[-2] - self.reach, where.shape[-1] - self.reach
+        readers = np.zeros((*where.shape[:-2], height, width), dtype=bool)
+        for y, x in self.offsets + self.halo:
+            readers |= where[..., y : y + height, x : x + width]
+        return readers
 
     def check_fits(self, shape: Shape) -> None:
         """Raise ParameterError if the field is wider than an image of ``shape``."""

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from mrdist._kernels.accumulation import accumulate
 from mrdist.errors import DataError, ParameterError
 from mrdist.geometry import Block, ReceptiveField, Shape
+from mrdist.left_out import LeftOut
 
 Array = npt.NDArray[Any]
 Sums = npt.NDArray[np.uint32] | npt.NDArray[np.int64]
@@ -193,6 +194,8 @@ class SufficientStatistics:
         ``sum t(p)`` and ``sum t(p)^2``, shape (plane, y, x).
     target_unit
         Integer that stands for 1.0 in the targets; that of the sources by default.
+    left_out
+        Sums over the rows that single pixels leave out, which all the others hold, too; None if there are none.
 
     Examples
     --------
@@ -213,6 +216,7 @@ class SufficientStatistics:
     target_sum: Sums
     target_square: Sums
     target_unit: int | None = None
+    left_out: LeftOut | None = None
 
     @classmethod
     def zeros(
@@ -224,6 +228,7 @@ class SufficientStatistics:
         unit: int,
         n_inputs: int = 1,
         target_unit: int | None = None,
+        left_out: LeftOut | None = None,
     ) -> SufficientStatistics:
         """Return the statistics of no images for a block of ``shape`` pixels, see `groups_of`."""
         window = (shape[0] + 2 * field.halo, shape[1] + 2 * field.halo)
@@ -239,6 +244,7 @@ class SufficientStatistics:
             target_sum=np.zeros((n_planes, *shape), dtype=dtype),
             target_square=np.zeros((n_planes, *shape), dtype=dtype),
             target_unit=target_unit,
+            left_out=left_out,
         )
 
     @property
@@ -351,26 +357,17 @@ class SufficientStatistics:
     def restrict(self, field: ReceptiveField) -> SufficientStatistics:
         """Return the statistics of a smaller field, those of the same images accumulated for it.
 
+        Itself if it is the same field, else copies; entries of the lag maps without meaning may differ.
+
         Parameters
         ----------
         field
             A field whose taps are among this one's (`ReceptiveField.contains`).
 
-        Returns
-        -------
-        SufficientStatistics
-            Itself if it is the same field, else copies; entries of the lag maps without meaning may differ.
-
         Raises
         ------
         ParameterError
-            If a tap of ``field`` is not among this one's.
-
-        Examples
-        --------
-        >>> statistics = SufficientStatistics.zeros(ReceptiveField(5), (4, 4), n_groups=1, unit=255)
-        >>> statistics.restrict(ReceptiveField(3, dilation=2)).lag.shape
-        (1, 13, 8, 8)
+            If a tap of ``field`` is not among this one's, or rows are left out that were not summed for ``field``.
         """
         if field == self.field:
             return self
@@ -386,6 +383,7 @@ class SufficientStatistics:
             source_sum=self.source_sum[..., rows, columns].copy(),
             target_sum=self.target_sum.copy(),
             target_square=self.target_square.copy(),
+            left_out=None if self.left_out is None else self.left_out.restrict(field),
         )
 
     def _as(self, dtype: np.dtype[Any]) -> SufficientStatistics:
@@ -397,4 +395,6 @@ class SufficientStatistics:
         dtype = dtype_of_sums(max(n_rows, self.n_rows), max(self.units))
         mine, others = self._as(dtype), other._as(dtype)
         sums = {name: combine(getattr(mine, name), getattr(others, name)) for name in _SUMS}
+        if self.left_out is not None and other.left_out is not None:
+            sums["left_out"] = combine(self.left_out, other.left_out)
         return replace(self, n_rows=n_rows, **sums)

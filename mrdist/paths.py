@@ -22,6 +22,7 @@ from mrdist.errors import ParameterError
 from mrdist.geometry import Block
 from mrdist.moments import SufficientStatistics
 from mrdist.pooling import Pool, crop
+from mrdist.remaining import equal_rows, systems_at
 from mrdist.solvers import (
     Prior,
     Solution,
@@ -94,6 +95,8 @@ def solve_path(
     (3, 1, 9, 4, 5)
     """
     penalties = _checked(statistics, alphas)
+    if statistics.left_out is not None:
+        raise ParameterError("a path has the same rows for all pixels, but some leave rows out; solve each penalty.")
     width = statistics.shape[1]
     wide = batchable(statistics)
     sums, lookup, taps = systems_of(wide)
@@ -178,7 +181,9 @@ def validation_errors(
     pool = Pool.alone(training) if pool is None and prior != "zero" else pool
     square = unit_ratio(training) ** 2
     if pool is None:
-        return Errors(*(part * square for part in _validate_part(own, validation, penalties, penalize_intercept)))
+        maps = _validate_part(own, validation, penalties, penalize_intercept)
+        _validate_remaining(own, validation, penalties, penalize_intercept, *maps)
+        return Errors(*(part * square for part in maps))
     n_planes, n_taps = len(training.target_sum), training.n_inputs * training.field.n_offsets
     sse, sst = (np.empty((*lead, n_planes, *validation.shape)) for lead in ((len(penalties),), ()))
     for tile in pool.tiles(n_taps):
@@ -202,56 +207,57 @@ def _validate_part(
     """Return the errors of a part of a block in the units of `Errors`, see `mrdist.solvers.solve`."""
     width = training.shape[1]
     wide, others = batchable(training), batchable(validation)
-    sums, lookup, taps = systems_of(wide)
-    block = wide.target_sum.shape
-    sse, sst = np.empty((len(alphas), *block)), np.empty(block)
-    failed = _validate(
-        sums,
-        systems_of(others)[0],
-        lookup,
-        taps,
-        wide.n_rows,
-        others.n_rows,
-        wide.unit,
-        alphas,
-        penalize_intercept,
-        min(width, SOLVE_LANES),
-        sse,
-        sst,
-        lent,
+    numbers = wide.n_rows, others.n_rows, wide.unit
+    sse, sst, failed = _validate_systems(
+        systems_of(wide), systems_of(others)[0], numbers, alphas, penalize_intercept, width, lent
     )
     penalty, y, x = failed
     _check_solved((penalty, y + inside[0].start, x + inside[1].start), alphas)
     return np.ascontiguousarray(sse[..., :width]), np.ascontiguousarray(sst[..., :width])
 
 
-def sum_tiles(maps: npt.NDArray[np.float64], side: int) -> npt.NDArray[np.float64]:
-    """Sum maps over square tiles of pixels, smaller ones at the lower and right edge, and over groups.
+def _validate_remaining(
+    training: SufficientStatistics,
+    validation: SufficientStatistics,
+    alphas: npt.NDArray[np.float64],
+    penalize_intercept: bool,
+    sse: npt.NDArray[np.float64],
+    sst: npt.NDArray[np.float64],
+) -> None:
+    """Take the errors of pixels that leave rows out again, from the rows that remain; 0 where none are left."""
+    for (n_rows, n_held_out), chosen in equal_rows(training, validation):
+        assert training.left_out is not None
+        y, x = training.left_out.pixels[chosen].T
+        if not n_rows or not n_held_out:
+            sse[..., y, x] = sst[..., y, x] = 0
+            continue
+        numbers, width = (n_rows, n_held_out, training.unit), len(chosen)
+        systems, others = systems_at(training, chosen), systems_at(validation, chosen)[0]
+        *maps, (penalty, _, one) = _validate_systems(systems, others, numbers, alphas, penalize_intercept, width)
+        _check_solved((penalty, int(y[one]), int(x[one])), alphas)
+        for whole, part in zip((sse, sst), maps, strict=True):
+            whole[..., y, x] = part[..., 0, :width]
 
-    Every tile is one sum in raster order: tiles do not depend on the block they were cut from.
 
-    Parameters
-    ----------
-    maps
-        Shape (..., group, y, x).
-    side
-        Of a tile.
+def _validate_systems(
+    systems: tuple[tuple[Array, Array, Array, Array, Array], Array, Array],
+    validation: tuple[Array, Array, Array, Array, Array],
+    numbers: tuple[int, int, int],
+    alphas: npt.NDArray[np.float64],
+    penalize_intercept: bool,
+    width: int,
+    lent: tuple[Array, Array, float] | None = None,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], tuple[int, int, int]]:
+    """Return errors with columns for all lanes of a batch, and what failed, see `_validate`.
 
-    Returns
-    -------
-    ndarray
-        float64, shape (..., tile y, tile x).
-
-    Examples
-    --------
-    >>> sum_tiles(np.ones((5, 2, 3, 4)), 2).tolist()[0]
-    [[8.0, 8.0], [4.0, 4.0]]
+    ``numbers`` are those of the training rows and of the rows held out, and the unit.
     """
-    *leading, n_groups, height, width = maps.shape
-    flat = np.ascontiguousarray(maps).reshape(-1, n_groups, height, width)
-    sums = np.zeros((len(flat), -(-height // side), -(-width // side)))
-    _sum_tiles(flat, side, sums)
-    return sums.reshape(*leading, *sums.shape[1:])
+    sums, lookup, taps = systems
+    block = sums[3].shape
+    sse, sst = np.empty((len(alphas), *block)), np.empty(block)
+    lanes = min(width, SOLVE_LANES)
+    failed = _validate(sums, validation, lookup, taps, *numbers, alphas, penalize_intercept, lanes, sse, sst, lent)
+    return sse, sst, failed
 
 
 def _checked(statistics: SufficientStatistics, alphas: Sequence[float]) -> npt.NDArray[np.float64]:
@@ -380,13 +386,3 @@ def _validate(
                 for k in range(SOLVE_LANES):
                     sst[plane, y, x + k] = target[1, k] / (np.float64(n_held_out) * scale * scale)
     return -1, -1, -1
-
-
-@jit
-def _sum_tiles(maps: Array, side: int, sums: Array) -> None:
-    n_maps, n_groups, height, width = maps.shape
-    for m in range(n_maps):
-        for group in range(n_groups):
-            for y in range(height):
-                for x in range(width):
-                    sums[m, y // side, x // side] += maps[m, group, y, x]

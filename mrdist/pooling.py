@@ -159,6 +159,7 @@ def crop(statistics: SufficientStatistics, part: Block) -> SufficientStatistics:
         source_sum=statistics.source_sum[window],
         target_sum=statistics.target_sum[pixels],
         target_square=statistics.target_square[pixels],
+        left_out=None if statistics.left_out is None else statistics.left_out.crop(part),
     )
 
 

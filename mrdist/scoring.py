@@ -210,32 +210,49 @@ class ScoreSums:
     squared_error, ssim
         Sum over pixels (and channels) for every image, shape (image,); 1 = white.
     n_values, n_ssim
-        Number of terms in each of them.
+        Number of terms in each of them, one for all images or one for each.
     r2, n_r2
         Sum of R2 over the outputs that vary, and their number.
     """
 
     squared_error: npt.NDArray[np.float64]
     ssim: npt.NDArray[np.float64]
-    n_values: int
-    n_ssim: int
+    n_values: int | npt.NDArray[np.int64]
+    n_ssim: int | npt.NDArray[np.int64]
     r2: float
     n_r2: int
+
+    @property
+    def mse(self) -> npt.NDArray[np.float64]:
+        """Of every image, NaN where none of its values counts."""
+        return _mean_of_terms(self.squared_error, self.n_values)
+
+    @property
+    def mean_ssim(self) -> npt.NDArray[np.float64]:
+        """Likewise."""
+        return _mean_of_terms(self.ssim, self.n_ssim)
 
     def __add__(self, other: ScoreSums) -> ScoreSums:
         return ScoreSums(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
     def scores(self) -> dict[str, float | None]:
         """Return mean MSE, PSNR (dB), SSIM and R2 over the images; None where a score is undefined."""
-        if not self.n_values or not len(self.squared_error):
+        mse, ssim = (each[~np.isnan(each)] for each in (self.mse, self.mean_ssim))
+        if not len(mse):
             return dict.fromkeys(("mse", "psnr", "ssim", "r2"))
-        mse = self.squared_error / self.n_values
         return {
             "mse": float(mse.mean()),
             "psnr": float((-10 * np.log10(mse)).mean()) if (mse > 0).all() else None,
-            "ssim": float((self.ssim / self.n_ssim).mean()) if self.n_ssim else None,
+            "ssim": float(ssim.mean()) if len(ssim) else None,
             "r2": self.r2 / self.n_r2 if self.n_r2 else None,
         }
+
+
+def _mean_of_terms(sums: npt.NDArray[np.float64], n_terms: int | npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    counts = np.broadcast_to(n_terms, sums.shape)
+    means = np.full(sums.shape, np.nan)
+    np.divide(sums, counts, out=means, where=counts > 0)
+    return means
 
 
 class BlockScorer:
@@ -271,14 +288,21 @@ class BlockScorer:
         self._first = np.empty((0, 0))
         self._maps = np.empty((3, 0, 0))
         self._mask = np.empty((0, 0), dtype=bool)
+        # Where images miss pixels: in how many of them each value counts, and the terms of every image's sums.
+        self._counts = np.empty((0, 0), dtype=np.int64)
+        self._terms: list[tuple[list[int], list[int]]] = []
 
     def add(self, prediction: Floats, target: Floats) -> None:
         """Add images, floats of shape (image, y, x, channel); 1 = white."""
         for one, other in zip(prediction, target, strict=True):
             self.add_image(one, other)
 
-    def add_image(self, prediction: Floats, target: Floats) -> None:
-        """Add an image, floats of shape (y, x, channel); 1 = white."""
+    def add_image(self, prediction: Floats, target: Floats, lost: npt.NDArray[np.bool_] | None = None) -> None:
+        """Add an image, floats of shape (y, x, channel); 1 = white.
+
+        ``lost``, given for all images or for none, are further pixels of the block that do not count in this one, where
+        both are zero.
+        """
         made, truth = (np.ascontiguousarray(image, dtype=np.float64) for image in (prediction, target))
         height, width, n_channels = truth.shape
         made, truth = made.reshape(height, -1), truth.reshape(height, -1)
@@ -289,14 +313,45 @@ class BlockScorer:
             rows, columns = self._mask.shape
             self._first = truth[y0 : y0 + rows, x0 : x0 + columns].copy()
             self._maps = np.zeros((3, rows, columns))
-        errors = add_squares(made, truth, (y0, x0), self._mask, self._first, self._maps)
-        similarities = self._similarities(made, truth, (height, width))
+            self._counts = np.zeros((rows, columns), dtype=np.int64)
+        pair = (made, truth) if lost is None else self._filled(made, truth, (y0, x0), lost)
+        errors = add_squares(*pair, (y0, x0), self._mask, self._first, self._maps)
+        similarities = self._similarities(made, truth, (height, width), lost)
         for part in (0, 1):
             self._squared_error[part].append(errors[part])
             self._ssim[part].append(similarities[part])
 
+    def _filled(
+        self,
+        made: npt.NDArray[np.float64],
+        truth: npt.NDArray[np.float64],
+        corner: tuple[int, int],
+        lost: npt.NDArray[np.bool_],
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return both images with the first values that count where some are lost, which then add nothing to a sum."""
+        (y0, x0), (rows, columns) = corner, self._mask.shape
+        part = slice(y0, y0 + rows), slice(x0, x0 + columns)
+        there = ~np.repeat(lost, self._n_channels, axis=1)
+        new = there & (self._counts == 0)
+        self._first[new] = truth[part][new]
+        self._counts += there
+        self._terms.append(
+            (
+                [int((mask & ~lost).sum()) * self._n_channels for mask in self._masks],
+                [int((mask & ~lost).sum()) for mask in self._ssim_masks],
+            )
+        )
+        made, truth = made.copy(), truth.copy()
+        for image in (made, truth):
+            image[part][~there] = self._first[~there]
+        return made, truth
+
     def _similarities(
-        self, made: npt.NDArray[np.float64], truth: npt.NDArray[np.float64], shape: tuple[int, int]
+        self,
+        made: npt.NDArray[np.float64],
+        truth: npt.NDArray[np.float64],
+        shape: tuple[int, int],
+        lost: npt.NDArray[np.bool_] | None,
     ) -> tuple[float, float]:
         """Return the sums of SSIM over the scored pixels and over the others."""
         if not any(mask.any() for mask in self._ssim_masks):
@@ -304,7 +359,8 @@ class BlockScorer:
         ssim_map = np.empty((shape[0] - 2 * SSIM_HALO, shape[1] - 2 * SSIM_HALO))
         similarity(made, truth, _TAPS, ssim_map)
         y, x = (SSIM_HALO - (axis.start or 0) for axis in self._inner)
-        masks = (mask[y : y + ssim_map.shape[0], x : x + ssim_map.shape[1]] for mask in self._ssim_masks)
+        counted = self._ssim_masks if lost is None else [mask & ~lost for mask in self._ssim_masks]
+        masks = (mask[y : y + ssim_map.shape[0], x : x + ssim_map.shape[1]] for mask in counted)
         inside, outside = sum_values(ssim_map, *(np.ascontiguousarray(mask) for mask in masks))
         return inside, outside
 
@@ -314,12 +370,14 @@ class BlockScorer:
         mask = self._mask if scored else ~self._mask
         n, (sse, total, square) = len(self._ssim[part]), self._maps
         varies = mask & (square > 0)
-        sst = square[varies] - np.square(total[varies]) / max(n, 1)
+        terms = [np.array([of_image[which][part] for of_image in self._terms]) for which in (0, 1)]
+        counts = self._counts[varies] if self._terms else max(n, 1)
+        sst = square[varies] - np.square(total[varies]) / counts
         return ScoreSums(
             squared_error=np.array(self._squared_error[part]),
             ssim=np.array(self._ssim[part]),
-            n_values=int(self._masks[part].sum()) * self._n_channels,
-            n_ssim=int(self._ssim_masks[part].sum()),
+            n_values=terms[0] if self._terms else int(self._masks[part].sum()) * self._n_channels,
+            n_ssim=terms[1] if self._terms else int(self._ssim_masks[part].sum()),
             r2=float((1 - sse[varies] / sst).sum()),
             n_r2=int(varies.sum()),
         )

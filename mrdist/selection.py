@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from mrdist._kernels.lanes import jit
 from mrdist.errors import ParameterError
 from mrdist.solvers import check_alpha
 
@@ -182,3 +183,42 @@ def standard_error(errors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     n_folds = errors.shape[-1]
     squares = np.square(errors - mean_error(errors)[..., np.newaxis])
     return np.asarray(np.sqrt(mean_error(squares) / (n_folds - 1)))
+
+
+def sum_tiles(maps: npt.NDArray[np.float64], side: int) -> npt.NDArray[np.float64]:
+    """Sum maps over square tiles of pixels, smaller ones at the lower and right edge, and over groups.
+
+    Every tile is one sum in raster order: tiles do not depend on the block they were cut from.
+
+    Parameters
+    ----------
+    maps
+        Shape (..., group, y, x).
+    side
+        Of a tile.
+
+    Returns
+    -------
+    ndarray
+        float64, shape (..., tile y, tile x).
+
+    Examples
+    --------
+    >>> sum_tiles(np.ones((5, 2, 3, 4)), 2).tolist()[0]
+    [[8.0, 8.0], [4.0, 4.0]]
+    """
+    *leading, n_groups, height, width = maps.shape
+    flat = np.ascontiguousarray(maps).reshape(-1, n_groups, height, width)
+    sums = np.zeros((len(flat), -(-height // side), -(-width // side)))
+    _sum_tiles(flat, side, sums)
+    return sums.reshape(*leading, *sums.shape[1:])
+
+
+@jit
+def _sum_tiles(maps: npt.NDArray[np.float64], side: int, sums: npt.NDArray[np.float64]) -> None:
+    n_maps, n_groups, height, width = maps.shape
+    for m in range(n_maps):
+        for group in range(n_groups):
+            for y in range(height):
+                for x in range(width):
+                    sums[m, y // side, x // side] += maps[m, group, y, x]

@@ -30,6 +30,7 @@ from mrdist._kernels.systems import (
 from mrdist.errors import ParameterError, SolveError
 from mrdist.moments import Color, SufficientStatistics
 from mrdist.pooling import Pool, crop
+from mrdist.remaining import equal_rows, systems_at
 
 Array = npt.NDArray[Any]
 Prior = Literal["zero", "identity"]
@@ -125,7 +126,8 @@ def solve(
     Returns
     -------
     Solution
-        Weights of taps outside the image are exactly 0.
+        Weights of taps outside the image are exactly 0. A pixel that leaves out all rows has weights of 0, and an
+        intercept of NaN.
 
     Raises
     ------
@@ -140,7 +142,9 @@ def solve(
     shape = statistics.shape if pool is None else pool.block.shape
     penalties = np.full((statistics.n_groups, *shape), alpha, dtype=np.float64)
     if pool is None:
-        return Solution(*_solve_part(statistics, penalties, penalize_intercept)).scaled(unit_ratio(statistics))
+        solved = _solve_part(statistics, penalties, penalize_intercept)
+        _solve_remaining(statistics, penalties, penalize_intercept, *solved)
+        return Solution(*solved).scaled(unit_ratio(statistics))
     n_planes, n_taps = len(statistics.target_sum), statistics.n_inputs * statistics.field.n_offsets
     solution = Solution(np.empty((n_planes, n_taps, *shape)), *(np.empty((n_planes, *shape)) for _ in range(3)))
     for tile in pool.tiles(n_taps):
@@ -165,23 +169,70 @@ def _solve_part(
     """
     width = statistics.shape[1]
     wide = batchable(statistics)
-    sums, lookup, taps = systems_of(wide)
-    n_planes, (height, columns) = len(wide.target_sum), wide.shape
-    penalties = np.pad(alpha[:, *inside], [(0, 0), (0, 0), (0, columns - width)], mode="edge")
+    numbers = wide.n_rows, wide.unit
+    results, failed = _solve_systems(systems_of(wide), numbers, alpha[:, *inside], penalize_intercept, lent)
+    if failed is not None:
+        group, y, x = failed
+        place = y + inside[0].start, x + inside[1].start
+        raise not_positive_definite(*place, float(alpha[:, *inside][group, y, x]))
+    return tuple(np.ascontiguousarray(part[..., :width]) for part in results)
+
+
+def _solve_remaining(
+    statistics: SufficientStatistics, alpha: npt.NDArray[np.float64], penalize_intercept: bool, *results: Array
+) -> None:
+    """Solve the pixels that leave rows out again, from the rows that remain, into the arrays of a `Solution`."""
+    for (n_rows,), chosen in equal_rows(statistics):
+        assert statistics.left_out is not None
+        y, x = statistics.left_out.pixels[chosen].T
+        if not n_rows:
+            for whole, nothing in zip(results, (0.0, np.nan, 0.0, 0.0), strict=True):
+                whole[..., y, x] = nothing
+            continue
+        numbers = n_rows, statistics.unit
+        systems, penalties = systems_at(statistics, chosen), alpha[:, np.newaxis, y, x]
+        parts, failed = _solve_systems(systems, numbers, penalties, penalize_intercept)
+        if failed is not None:
+            group, _, one = failed
+            raise not_positive_definite(int(y[one]), int(x[one]), float(penalties[group, 0, one]))
+        for whole, part in zip(results, parts, strict=True):
+            whole[..., y, x] = part[..., 0, : len(chosen)]
+
+
+def _solve_systems(
+    systems: tuple[tuple[Array, Array, Array, Array, Array], Array, Array],
+    numbers: tuple[int, int],
+    alpha: npt.NDArray[np.float64],
+    penalize_intercept: bool,
+    lent: tuple[Array, Array, float] | None = None,
+) -> tuple[tuple[npt.NDArray[np.float64], ...], tuple[int, int, int] | None]:
+    """Solve systems as the kernels require them, of ``numbers`` rows and unit.
+
+    Returns
+    -------
+    results
+        The arrays of a `Solution`, with columns for all lanes of a batch.
+    failed
+        Group, row and column of a system that is not positive definite.
+    """
+    sums, lookup, taps = systems
+    n_planes, height, columns = sums[3].shape
+    width = alpha.shape[2]
+    # the kernel requires C order, which np.pad keeps only where it is
+    penalties = np.ascontiguousarray(np.pad(alpha, [(0, 0), (0, 0), (0, columns - width)], mode="edge"))
     coef = np.empty((n_planes, len(taps), height, columns))
     intercept, sse, sst = (np.empty((n_planes, height, columns)) for _ in range(3))
     results = (coef, intercept, sse, sst)
-    how = (wide.n_rows, wide.unit, penalties, penalize_intercept, min(width, SOLVE_LANES))
+    how = (*numbers, penalties, penalize_intercept, min(width, SOLVE_LANES))
     failed: int
     if lent is None:
         failed = _solve(sums, lookup, taps, *how, *results)
     else:
         failed = solve_lent(sums, lookup, taps, *how, *results, *lent)
-    if failed >= 0:
-        group, y, x = np.unravel_index(failed, penalties.shape)
-        place = int(y) + inside[0].start, int(x) + inside[1].start
-        raise not_positive_definite(*place, float(penalties[group, y, x]))
-    return tuple(np.ascontiguousarray(part[..., :width]) for part in results)
+    if failed < 0:
+        return results, None
+    group, y, x = map(int, np.unravel_index(failed, penalties.shape))
+    return results, (group, y, x)
 
 
 def prior_weight(statistics: SufficientStatistics, prior: Prior) -> float:

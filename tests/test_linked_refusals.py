@@ -69,7 +69,7 @@ def arrays(tmp_path):
         ("low", {"subject": ["a"]}, "subject must have one entry for each of the 8 images, got 1"),
         ("low", {"split_by": "year"}, "split_by year needs dates"),
         ("low", {"split": ["left"] * 8}, "split must be one of train, val, test, got 'left'"),
-        ("low", {"missing": "ignore"}, "missing must be one of error, drop-images, none, got 'ignore'"),
+        ("low", {"missing": "ignore"}, "missing must be one of error, drop-rows, drop-images, none, got 'ignore'"),
         ("coloured", {"dims": None, "select": {"low.channel": 0}}, "has no dimension 'channel' to select from"),
     ],
 )

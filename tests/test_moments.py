@@ -260,7 +260,7 @@ def test_combining_leaves_its_parts_alone(draw_images, statistics_of):
     one.merge(other)
     one.subtract(other)
     same(one, other)
-    assert {field.name for field in fields(one)} == {"field", "unit", "target_unit", "n_rows", *MAPS}
+    assert {field.name for field in fields(one)} == {"field", "unit", "target_unit", "n_rows", "left_out", *MAPS}
 
 
 @given(

@@ -83,8 +83,8 @@ def _numbers(text: str, option: str, *, kind: type[int] | type[float], signs: st
     default="error",
     show_default=True,
     metavar="HOW",
-    help="Pixels that are missing in every image are masked. Missing in some images: error, or drop-images; none looks "
-    "for no missing values.",
+    help="Pixels that are missing in every image are masked. Missing in some images: error; drop-rows leaves these "
+    "images out for the pixels concerned, drop-images altogether; none looks for no missing values.",
 )
 @click.option(
     "--missing-value",

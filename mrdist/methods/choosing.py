@@ -20,6 +20,8 @@ def work_of(lesson: Lesson, run: RunOptions, options: Mapping[str, Any]) -> Trai
     ------
     ParameterError
         If an option is invalid for these images, or the method does not support the colour.
+    DataError
+        If it needs whole images, and some miss pixels that others have.
     """
     method = METHODS[lesson.method]
     if lesson.color == "joint" and not method.knows_joint:
@@ -28,6 +30,10 @@ def work_of(lesson: Lesson, run: RunOptions, options: Mapping[str, Any]) -> Trai
             f"method {lesson.method} does not support the colour joint; choose shared or separate, or a method of "
             f"{able}."
         )
+    if not method.drops_rows:
+        able = ", ".join(name for name, other in METHODS.items() if other.drops_rows)
+        labels = lesson.source, lesson.target
+        lesson.images.check_whole(labels, f"method {lesson.method}", f"choose a method of {able},")
     return method.work(lesson, run, **lesson.in_pixels(options))
 
 

@@ -36,6 +36,8 @@ class Method:
     shares_sums
         Whether mappings of the same people are trained together from shared sums, if their alpha is given: it then
         takes the options of masked regression.
+    drops_rows
+        Whether each of its pixels can leave out the images in which a value that it needs is missing.
     needs_landmarks
         Whether it is trained from, and applied to, images with landmarks alone.
     has_dials
@@ -51,6 +53,7 @@ class Method:
     knows_joint: bool = False
     uses_input: bool = True
     shares_sums: bool = False
+    drops_rows: bool = False
     needs_landmarks: bool = False
     has_dials: bool = False
     estimator: tuple[str, str] | None = None

@@ -9,7 +9,16 @@ from mrdist.geometry import ReceptiveField, Shape, images_at_a_time
 from mrdist.planning.bands import BAND_BYTES, band_height
 from mrdist.planning.cuts import round_up
 from mrdist.planning.units import BASE_MEMORY
-from mrdist.planning.workloads import SearchSizes, Workload, chunk_bytes, count_maps, pooling_bytes, solution_bytes
+from mrdist.planning.workloads import (
+    SearchSizes,
+    Workload,
+    chunk_bytes,
+    count_maps,
+    left_out_bytes,
+    pooling_bytes,
+    remaining_bytes,
+    solution_bytes,
+)
 
 READS_IN_FLIGHT = 10  # chunks that zarr fetches and decodes at once
 ROWS_IN_32_BITS = (2**32 - 1) // 255**2  # of bytes, see mrdist.moments
@@ -50,10 +59,16 @@ def peak_memory(workload: Workload, block: Shape, slab: int) -> int:
         bands += workload.n_labels * slab * workload.n_channels * 16 * rows * width
     values = workload.value_itemsize * workload.n_channels * rows * width  # of linked arrays, before they are pixels
     bands += values * images_at_a_time(slab, workload.chunks[0], values)
+    if workload.n_incomplete:  # which values are missing
+        bands += workload.n_labels * slab * (1 + workload.n_channels) * rows * width
     chunks = -(-slab // workload.chunks[0]) * (-(-width // workload.chunks[2]) + 1)
     decoded = max(chunk_bytes(workload), prod(workload.chunks) * workload.value_itemsize)
     reading = min(READS_IN_FLIGHT, chunks) * 2 * decoded
-    solution = 0 if workload.keeps_sums else solution_bytes(workload, block[0] * block[1]) + pooling_bytes(workload)
+    pixels = block[0] * block[1]
+    if workload.keeps_sums:
+        solution = 2 * left_out_bytes(workload, pixels)  # without the margin, and as they are written
+    else:
+        solution = solution_bytes(workload, pixels) + pooling_bytes(workload) + remaining_bytes(workload)
     base = BASE_MEMORY + workload.libraries
     if workload.search is None:
         return base + statistics + max(bands + reading, solution)
@@ -70,7 +85,9 @@ def total_bytes(workload: Workload, block: Shape, field: ReceptiveField | None =
     narrow = work.itemsize == 1 and (work.keeps_sums or work.n_rows <= ROWS_IN_32_BITS)
     maps = work.n_sources * window_maps * height * width
     maps += work.n_mappings * block_maps * (block[0] + margin) * (block[1] + margin)
-    return (4 if narrow else 8) * maps
+    fields = [work.field] if work.search is None or field is not None else {work.field, *work.search.fields}
+    left_out = sum(left_out_bytes(work, block[0] * block[1], each) for each in fields)
+    return (4 if narrow else 8) * maps + work.n_mappings * left_out
 
 
 def _search_bytes(workload: Workload, search: SearchSizes, block: Shape) -> int:
@@ -83,5 +100,6 @@ def _search_bytes(workload: Workload, search: SearchSizes, block: Shape) -> int:
     return (
         max(copies + rest)
         + pooling_bytes(workload)
+        + remaining_bytes(workload)
         + 8 * n_maps * workload.n_groups * workload.n_inputs * block[0] * block[1]
     )

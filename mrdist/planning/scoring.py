@@ -40,6 +40,8 @@ class ScoringSizes:
         Of the weights.
     value_itemsize
         Bytes that a value of a linked array takes besides its pixel while it is read.
+    may_miss
+        Whether images may miss values.
     """
 
     shape: Shape
@@ -54,6 +56,7 @@ class ScoringSizes:
     reach: int
     numbers_per_pixel: int
     value_itemsize: int = 0
+    may_miss: bool = False
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,8 @@ def _peak_memory(sizes: ScoringSizes, block: Shape, slab: int) -> int:
     n_cells = count_blocks(block, cell)
     image = sizes.n_channels * sizes.itemsize
     images = 2 * slab * image * (widened(block, sizes.reach) + widened(block, 0))  # as read, and those asked for
+    if sizes.may_miss:  # which values are missing
+        images += slab * (1 + sizes.n_channels) * (widened(block, sizes.reach) + widened(block, 0))
     n_chunks = -(-block[0] // sizes.chunks[1] + 1) * -(-block[1] // sizes.chunks[2] + 1)
     reading = min(READS_IN_FLIGHT, n_chunks) * 2 * prod(sizes.chunks) * max(sizes.itemsize, sizes.value_itemsize)
     values = sizes.n_channels * sizes.value_itemsize * widened(block, sizes.reach)

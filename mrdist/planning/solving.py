@@ -7,7 +7,15 @@ from mrdist.planning.cuts import Cut, fastest, find_blocks, too_large, touched
 from mrdist.planning.effort import seconds_to_solve
 from mrdist.planning.memory import READS_IN_FLIGHT
 from mrdist.planning.units import BASE_MEMORY
-from mrdist.planning.workloads import StoredSums, count_maps, pooling_bytes, solution_bytes, weight_bytes
+from mrdist.planning.workloads import (
+    StoredSums,
+    count_maps,
+    left_out_bytes,
+    pooling_bytes,
+    remaining_bytes,
+    solution_bytes,
+    weight_bytes,
+)
 
 
 def plan_solving(sums: StoredSums, *, max_memory: int, n_slots: int, block: Shape | None = None) -> Cut:
@@ -43,8 +51,9 @@ def _cut_sums(sums: StoredSums, block: Shape) -> Cut:
     maps = window_maps * (height + field.reach) * (width + field.reach) + block_maps * height * width
     entry = sums.itemsize
     # The sums of an entry as read and padded, and the total to which they are added; or those and a smaller field's.
-    statistics = entry * maps * (2 if sums.n_folds == 1 else 3)
-    solving = solution_bytes(sums, block[0] * block[1]) + pooling_bytes(sums)
+    left_out = left_out_bytes(sums, block[0] * block[1])
+    statistics = (entry * maps + left_out) * (2 if sums.n_folds == 1 else 3)
+    solving = solution_bytes(sums, block[0] * block[1]) + pooling_bytes(sums) + remaining_bytes(sums)
     lag_maps = field.n_lags * sums.n_inputs**2
     reading = READS_IN_FLIGHT * 2 * sums.chunks[0] * sums.chunks[1] * lag_maps * sums.itemsize
     decoded = sum(
@@ -56,7 +65,7 @@ def _cut_sums(sums: StoredSums, block: Shape) -> Cut:
     return Cut(
         block=block,
         n_blocks=len(blocks),
-        peak_memory=BASE_MEMORY + max(statistics + reading, entry * maps * 2 + solving),
+        peak_memory=BASE_MEMORY + max(statistics + reading, (entry * maps + left_out) * 2 + solving),
         bytes_read=bytes_read,
         bytes_written=weight_bytes(sums),
         seconds_alone=seconds_to_solve(sums, bytes_read),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import prod
 from typing import Any
 
@@ -11,7 +11,7 @@ from mrdist.planning.cuts import Cut, count_blocks, fastest, find_blocks, round_
 from mrdist.planning.effort import seconds_to_train
 from mrdist.planning.memory import ROWS_IN_32_BITS, choose_slab, peak_memory, total_bytes
 from mrdist.planning.units import MIB
-from mrdist.planning.workloads import Workload, chunk_bytes, count_maps, weight_bytes
+from mrdist.planning.workloads import Workload, chunk_bytes, count_maps, left_out_bytes, weight_bytes
 
 _HOSTILE = 3.0  # times that pixels are decoded; windows of half the image's side reach 2.5 in four blocks
 _SMALL_WINDOW = 32 * 32  # rechunking cuts no smaller windows than this,
@@ -139,7 +139,11 @@ def _bytes_written(workload: Workload, block: Shape, n_blocks: int) -> int:
 
 def _sum_bytes(workload: Workload) -> int:
     n_folds, itemsize = (-(-workload.n_rows // ROWS_IN_32_BITS), 4) if workload.itemsize == 1 else (1, 8)
-    return n_folds * sum(count_maps(workload)) * prod(workload.shape) * itemsize
+    sums = n_folds * sum(count_maps(workload)) * prod(workload.shape) * itemsize
+    if not workload.n_incomplete:
+        return sums
+    whole = replace(workload, n_incomplete=prod(workload.shape))
+    return sums + n_folds * left_out_bytes(whole, prod(workload.shape))
 
 
 def _advice(workload: Workload, bytes_read: int, n_busy: int, n_slots: int) -> str | None:

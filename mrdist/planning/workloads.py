@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from mrdist.geometry import ReceptiveField, Shape, pool_radius, pooled_bytes
+from mrdist.geometry import REMAINING_BYTES, ReceptiveField, Shape, pool_radius, pooled_bytes
+from mrdist.left_out import shapes_of_sums
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ class Workload:
         Channels that a system sees and predicts.
     pool
         Standard deviation in pixels over which sums are pooled, at most.
+    n_incomplete
+        Pixels of the image whose regressions may leave rows out.
     libraries
         Bytes of libraries that a worker loads for this method alone.
     value_itemsize
@@ -77,6 +80,7 @@ class Workload:
     n_mappings: int = 1
     n_inputs: int = 1
     pool: int = 0
+    n_incomplete: int = 0
     libraries: int = 0
     value_itemsize: int = 0
 
@@ -126,6 +130,8 @@ class StoredSums:
         Channels that a system sees and predicts.
     pool
         Pixels on every side whose sums are pooled.
+    n_incomplete
+        Pixels of the image whose regressions may leave rows out, at most.
     """
 
     shape: Shape
@@ -139,12 +145,24 @@ class StoredSums:
     weight_chunk: int
     n_inputs: int = 1
     pool: int = 0
+    n_incomplete: int = 0
 
 
 def count_maps(work: Workload | StoredSums) -> tuple[int, int]:
     """Return how many maps of all systems cover the window, and how many the block."""
     n_planes, n_pairs = work.n_groups * work.n_inputs, work.n_groups * work.n_inputs**2
     return n_pairs * work.field.n_lags + n_planes, n_pairs * work.field.n_offsets + 2 * n_planes
+
+
+def left_out_bytes(work: Workload | StoredSums, pixels: int, field: ReceptiveField | None = None) -> int:
+    """Return the bytes of the sums over the rows that so many pixels leave out, see `mrdist.left_out`, at most."""
+    shapes = shapes_of_sums(field or work.field, n_groups=work.n_groups, n_inputs=work.n_inputs)
+    return 8 * min(pixels, work.n_incomplete) * (2 + sum(map(prod, shapes.values())))
+
+
+def remaining_bytes(work: Workload | StoredSums) -> int:
+    """Return the bytes of what is solved again at a time, of two statistics, and of what it is made of."""
+    return 10 * REMAINING_BYTES if work.n_incomplete else 0
 
 
 def solution_bytes(work: Workload | StoredSums, pixels: int) -> int:
@@ -162,7 +180,8 @@ def weight_bytes(work: Workload | StoredSums) -> int:
     """Return the bytes of all weights before compression."""
     n_planes, n_taps = work.n_groups * work.n_inputs, work.n_inputs * work.n_offsets
     n_mappings = work.n_mappings if isinstance(work, Workload) else 1
-    return n_mappings * n_planes * prod(work.shape) * ((n_taps + 1) * work.weight_itemsize + 16)
+    n_rows = 8 if work.n_incomplete else 0
+    return n_mappings * prod(work.shape) * (n_planes * ((n_taps + 1) * work.weight_itemsize + 16) + n_rows)
 
 
 def chunk_bytes(workload: Workload) -> int:

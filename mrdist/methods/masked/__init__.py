@@ -19,6 +19,7 @@ MR = Method(
     help="Each pixel from the few around it: small, fast, and good with a few dozen pairs.",
     knows_joint=True,
     shares_sums=True,
+    drops_rows=True,
     estimator=("mrdist.estimator", "MaskedRegression"),
 )
 PIXEL = Method(
@@ -28,4 +29,5 @@ PIXEL = Method(
     help="Each pixel from itself alone; a baseline.",
     knows_joint=True,
     shares_sums=True,
+    drops_rows=True,
 )

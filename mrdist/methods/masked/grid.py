@@ -16,7 +16,7 @@ from mrdist.planning import SearchSizes, Workload
 from mrdist.selection import DEFAULT_ALPHAS, assign_folds, check_alphas, default_folds
 from mrdist.solvers import Prior
 from mrdist.storage import MaskedTraining
-from mrdist.storage.weights.cross_validation import Search
+from mrdist.storage.weights.search import Search
 
 
 @dataclass(frozen=True)

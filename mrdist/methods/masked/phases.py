@@ -15,6 +15,7 @@ from mrdist.methods.masked.sums import sum_images
 from mrdist.methods.options import check_fixed
 from mrdist.methods.training import TrainingWork
 from mrdist.planning import Cut, Plan, block_bytes
+from mrdist.remaining import rows_left
 from mrdist.running.phases import Phase
 from mrdist.running.tasks import RunOptions, Task
 from mrdist.solvers import Prior
@@ -93,5 +94,6 @@ def _train_block(task: Task) -> int:
         n_inputs=training.n_inputs,
         slab=task.slab,
     )
-    output.write_block(task.index, task.block, solve_block(statistics, training, task))
+    solution = solve_block(statistics, training, task)
+    output.write_block(task.index, task.block, solution, n_rows=rows_left(statistics))
     return peak_memory()

@@ -25,9 +25,10 @@ from mrdist.methods.masked.solving import is_lent, solve_block, warm_up, warm_up
 from mrdist.methods.masked.sums import sum_folds
 from mrdist.methods.training import Trained, TrainingWork
 from mrdist.moments import SufficientStatistics, unit_of
-from mrdist.paths import sum_tiles, validation_errors
+from mrdist.paths import validation_errors
 from mrdist.planning import Cut, Plan, block_bytes
 from mrdist.pooling import Pool, crop
+from mrdist.remaining import rows_left
 from mrdist.running.phases import Phase
 from mrdist.running.tasks import RunOptions, Task
 from mrdist.selection import (
@@ -36,13 +37,15 @@ from mrdist.selection import (
     choose,
     mean_error,
     standard_error,
+    sum_tiles,
 )
 from mrdist.solvers import Prior
 from mrdist.storage import Images, MaskedTraining
 from mrdist.storage.reading_back import read_back_search
-from mrdist.storage.weights.cross_validation import Search, SearchOutput, search_output
+from mrdist.storage.weights.cross_validation import SearchOutput, search_output
 from mrdist.storage.weights.masked import TrainOutput
 from mrdist.storage.weights.output import chunk_side
+from mrdist.storage.weights.search import Search
 
 logger = logging.getLogger("mrdist")
 
@@ -133,7 +136,7 @@ def conclude(output: SearchOutput, n_images: npt.NDArray[np.int64]) -> TrainOutp
     """
     search, training = output.search, output.training
     values = n_images * (training.height * training.width * training.n_channels)
-    errors = output.errors() / values
+    errors = output.errors() / (values if (counts := output.counts()) is None else counts)
     table = errors[:, : len(search.alphas)]
     order = sorted({(field.n_offsets, -pool) for field, pool in search.models})  # the simplest first
     sizes = [order.index((field.n_offsets, -pool)) for field, pool in search.models]
@@ -183,7 +186,7 @@ def validate(
     training: MaskedTraining,
     n_images: npt.NDArray[np.int64],
     side: int,
-) -> tuple[Errors, npt.NDArray[np.uint16] | None]:
+) -> tuple[Errors, npt.NDArray[np.uint16] | None, npt.NDArray[np.int64] | None]:
     """Hold out every fold in turn and sum the errors of all candidates on it.
 
     Parameters
@@ -203,11 +206,11 @@ def validate(
 
     Returns
     -------
-    errors, best
+    errors, best, counts
         As `mrdist.storage.weights.cross_validation.SearchOutput.write_block` takes them.
     """
     per_pixel = search.rule == "pixel"
-    errors, best = [], []
+    errors, best, counted = [], [], []
     for field, reach in search.models:
         needed = task.block.lenders(reach, training.shape)
         part, block = needed.seen_from(training.lenders(task.block)), task.block.seen_from(needed)
@@ -215,26 +218,49 @@ def validate(
         whole = crop(total, part).restrict(field)
         maps = []
         columns = []
+        counts = []
         for fold in folds:
             held_out = crop(fold, part).restrict(field)
-            sse = _errors(whole.subtract(held_out), crop(held_out, block), search.alphas, pool, training, task)
+            rest = whole.subtract(held_out)
+            sse = _errors(rest, crop(held_out, block), search.alphas, pool, training, task)
             columns.append(sum_tiles(sse, side))
+            if training.drops_rows:
+                counts.append(_rows_scored(rest, held_out))
             if per_pixel:
                 maps.append(sse)
+        if training.drops_rows:
+            n_planes = len(total.target_sum)
+            counted.append(np.stack([n_planes * sum_tiles(n[np.newaxis], side) for n in counts], axis=-1))
         tiles = np.stack(columns, axis=-1)  # (alpha, tile y, tile x, fold)
         if per_pixel:
-            own = _best(maps, n_images, total.n_groups)
+            own = _best(maps, [np.maximum(n, 1) for n in counts] or n_images.tolist(), total.n_groups)
             of_plane = np.repeat(own, total.n_inputs, axis=0)[np.newaxis]
             chosen = [sum_tiles(np.take_along_axis(sse, of_plane, axis=0), side) for sse in maps]
             tiles = np.concatenate([tiles, np.stack(chosen, axis=-1)])
             best.append(own.astype(np.uint16))
         errors.append(tiles)
-    return np.stack(errors).transpose(2, 3, 0, 1, 4), np.stack(best) if per_pixel else None
+    return (
+        np.stack(errors).transpose(2, 3, 0, 1, 4),
+        np.stack(best) if per_pixel else None,
+        np.stack(counted).transpose(1, 2, 0, 3).astype(np.int64) if counted else None,
+    )
 
 
-def _best(maps: Sequence[Errors], n_images: npt.NDArray[np.int64], n_groups: int) -> npt.NDArray[np.int64]:
-    """Return which penalty every pixel does best with, shape (group, y, x), from a map (alpha, plane, y, x) a fold."""
-    mse = np.stack([sse / n for sse, n in zip(maps, n_images.tolist(), strict=True)], axis=-1)
+def _rows_scored(training: SufficientStatistics, held_out: SufficientStatistics) -> npt.NDArray[np.float64]:
+    """Return how many rows every pixel is tried on, shape (y, x): none where it has none to learn from."""
+    learnt, tried = (
+        np.full(each.shape, each.n_rows) if (n_rows := rows_left(each)) is None else n_rows
+        for each in (training, held_out)
+    )
+    return np.where(learnt > 0, tried, 0).astype(np.float64)
+
+
+def _best(maps: Sequence[Errors], numbers: Sequence[Any], n_groups: int) -> npt.NDArray[np.int64]:
+    """Return which penalty every pixel does best with, shape (group, y, x), from a map (alpha, plane, y, x) a fold.
+
+    ``numbers`` are those of the images, or of the rows of every pixel, of each fold.
+    """
+    mse = np.stack([sse / n for sse, n in zip(maps, numbers, strict=True)], axis=-1)
     of_planes = mean_error(mse)
     n_alphas, _, *shape = of_planes.shape
     together = mean_error(np.moveaxis(of_planes.reshape(n_alphas, n_groups, -1, *shape), 2, -1))
@@ -261,7 +287,7 @@ def search_block(output: SearchOutput, folds: list[SufficientStatistics], n_imag
     """Try all candidates on a block's folds, and store the errors."""
     training = output.training
     total = merged(folds)
-    errors, best = validate(
+    errors, best, counts = validate(
         folds,
         total,
         output.search,
@@ -271,7 +297,7 @@ def search_block(output: SearchOutput, folds: list[SufficientStatistics], n_imag
         side=chunk_side(training.shape),
     )
     folds.clear()  # writing takes memory too
-    output.write_block(task.index, task.block, total, errors, best)
+    output.write_block(task.index, task.block, total, errors, best, counts)
 
 
 def merged(parts: Iterable[SufficientStatistics]) -> SufficientStatistics:
@@ -297,6 +323,7 @@ def _search_block(task: Task) -> int:
         n_groups=training.n_groups,
         n_inputs=training.n_inputs,
         slab=task.slab,
+        smaller=[field for field, _ in search.models],
     )
     search_block(output, folds, np.bincount(fold), task)
     return peak_memory()
@@ -311,7 +338,7 @@ def _solve_block(task: Task) -> int:
     alphas = search.read_alpha(training, task.block) if training.alpha is None else None
     summed = search.training.lenders(task.block)
     solution = solve_block(statistics, training, task, summed=summed, alpha=alphas)
-    output.write_block(task.index, task.block, solution, alphas)
+    output.write_block(task.index, task.block, solution, alphas, rows_left(statistics))
     return peak_memory()
 
 

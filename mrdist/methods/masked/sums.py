@@ -7,12 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise, zip_longest
 from math import prod
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mrdist.errors import DataError
 from mrdist.geometry import Block, ReceptiveField
+from mrdist.left_out import LeftOut
 from mrdist.moments import SufficientStatistics, to_integers, unit_of
 from mrdist.planning import band_cuts, band_height
 from mrdist.storage import Images, redact
@@ -90,16 +92,19 @@ def sum_mappings(
     list of SufficientStatistics
         One for each mapping; those of one source share its lag maps and sums.
     """
+    how: dict[str, Any] = {"n_groups": n_groups, "n_inputs": n_inputs}
     shape, unit = block.grown(margin).shape, unit_of(images.dtype)
     statistics = [
-        SufficientStatistics.zeros(field, shape, n_groups=n_groups, n_inputs=n_inputs, unit=unit) for _ in mappings
+        SufficientStatistics.zeros(
+            field, shape, unit=unit, left_out=_nothing_left_out(images, labels, [field], block, margin, **how), **how
+        )
+        for labels in mappings
     ]
     for band in read_bands(images, mappings, rows, field, block, slab=slab, margin=margin):
         added: dict[str, SufficientStatistics] = {}
         for number, (source, target) in enumerate(mappings):
             like = added.get(source)
-            pair = band.sources[source], band.targets[target]
-            statistics[number] = statistics[number].update(*pair, band.chosen, band.part, like=like)
+            statistics[number] = band.added_to(statistics[number], (source, target), like=like)
             added[source] = statistics[number]
     return statistics
 
@@ -115,6 +120,7 @@ def sum_folds(
     n_groups: int,
     slab: int,
     n_inputs: int = 1,
+    smaller: Sequence[ReceptiveField] = (),
 ) -> list[SufficientStatistics]:
     """Sum over images fold by fold while reading them once.
 
@@ -124,23 +130,63 @@ def sum_folds(
         As in `sum_images`.
     fold
         Of each of ``rows``; none is empty.
+    smaller
+        Fields to which the sums will be restricted.
 
     Returns
     -------
     list of SufficientStatistics
         One a fold.
     """
+    how: dict[str, Any] = {"n_groups": n_groups, "n_inputs": n_inputs}
+    fields = list(dict.fromkeys([field, *smaller]))
     unit = unit_of(images.dtype)
     statistics = [
-        SufficientStatistics.zeros(field, block.shape, n_groups=n_groups, n_inputs=n_inputs, unit=unit)
+        SufficientStatistics.zeros(
+            field, block.shape, unit=unit, left_out=_nothing_left_out(images, labels, fields, block, **how), **how
+        )
         for _ in range(fold.max() + 1)
     ]
     for band in read_bands(images, [labels], rows, field, block, slab=slab):
-        pair = band.sources[labels[0]], band.targets[labels[1]]
         for number in range(len(statistics)):
             chosen = band.chosen[fold[band.numbers] == number]
-            statistics[number] = statistics[number].update(*pair, chosen, band.part)
+            statistics[number] = band.added_to(statistics[number], labels, chosen)
     return statistics
+
+
+def incomplete_pixels(images: Images, labels: tuple[str, str], field: ReceptiveField) -> npt.NDArray[np.bool_] | None:
+    """Return the pixels whose regressions may leave rows out, shape (y, x); None where there are none.
+
+    They have no target in some images, or their field reads a value that some images miss.
+    """
+    source, target = map(images.incomplete, labels)
+    if source is None or target is None:
+        return None
+    there = images.there(labels[1])
+    pixels = target | field.readers_of(np.pad(source, field.halo)) & (True if there is None else there)
+    return pixels if pixels.any() else None
+
+
+def _nothing_left_out(
+    images: Images,
+    labels: tuple[str, str],
+    fields: Sequence[ReceptiveField],
+    block: Block,
+    margin: int = 0,
+    **how: int,
+) -> LeftOut | None:
+    """Return the sums of no rows, for the pixels of a block that may leave some out, of fields with the largest first.
+
+    The margin around the block leaves none out.
+    """
+    if incomplete_pixels(images, labels, fields[0]) is None:
+        return None
+    where = {}
+    for field in fields:
+        incomplete = incomplete_pixels(images, labels, field)
+        inside = np.zeros(block.shape, dtype=bool) if incomplete is None else incomplete[block.slices]
+        where[field] = np.pad(inside, margin)
+    return LeftOut.zeros(where, **how)
 
 
 @dataclass(frozen=True)
@@ -157,6 +203,8 @@ class Band:
         Positions of those among the rows that were asked for.
     part
         Rows of the block that the band adds to.
+    lost_sources, lost_targets
+        Where values of labels that may miss some are missing, in any channel, shape (image, y, x).
     """
 
     sources: Mapping[str, Array]
@@ -164,6 +212,27 @@ class Band:
     chosen: npt.NDArray[np.int64]
     numbers: npt.NDArray[np.int64]
     part: tuple[int, int]
+    lost_sources: Mapping[str, npt.NDArray[np.bool_]]
+    lost_targets: Mapping[str, npt.NDArray[np.bool_]]
+
+    def added_to(
+        self,
+        statistics: SufficientStatistics,
+        labels: tuple[str, str],
+        chosen: npt.NDArray[np.int64] | None = None,
+        like: SufficientStatistics | None = None,
+    ) -> SufficientStatistics:
+        """Return statistics with the images ``chosen`` of a mapping, by default all that are asked for.
+
+        ``like`` is that of `mrdist.SufficientStatistics.update`.
+        """
+        source, target = labels
+        pair = self.sources[source], self.targets[target]
+        chosen = self.chosen if chosen is None else chosen
+        if statistics.left_out is not None:
+            lost = self.lost_sources[source], self.lost_targets[target]
+            statistics.left_out.add(pair, lost, chosen, self.part, statistics.shape)
+        return statistics.update(*pair, chosen, self.part, like=like)
 
 
 def read_bands(
@@ -190,13 +259,26 @@ def read_bands(
             if following is not None:
                 coming = ahead.submit(reader.read, *following[:3])
             numbers = np.searchsorted(rows, start + chosen)
+            lost: list[dict[str, npt.NDArray[np.bool_]]] = [{}, {}]
             if images.dtype.kind == "f":
+                sources, targets = ({label: x[chosen] for label, x in pixels.items()} for pixels in (sources, targets))
+                chosen = np.arange(len(chosen))
+                lost = [_take_lost(images, pixels) for pixels in (sources, targets)]
                 sources, targets = (
-                    {label: _as_integers(images, label, block, x[chosen]) for label, x in pixels.items()}
+                    {label: _as_integers(images, label, block, x) for label, x in pixels.items()}
                     for pixels in (sources, targets)
                 )
-                chosen = np.arange(len(chosen))
-            yield Band(sources, targets, chosen, numbers, part)
+            yield Band(sources, targets, chosen, numbers, part, *lost)
+
+
+def _take_lost(images: Images, pixels: Mapping[str, Array]) -> dict[str, npt.NDArray[np.bool_]]:
+    """Put zeros where values are missing, and return where they are, of the labels that may miss some."""
+    lost: dict[str, npt.NDArray[np.bool_]] = {}
+    for label, x in pixels.items():
+        if images.incomplete(label) is not None:
+            lost[label] = np.asarray(np.isnan(x).any(axis=-1))
+            x[lost[label]] = 0
+    return lost
 
 
 def _as_integers(images: Images, label: str, block: Block, pixels: Array) -> Array:
@@ -228,7 +310,7 @@ class BandReader:
         slab: int,
         margin: int = 0,
     ) -> None:
-        self._reader = images.reader()
+        self._reader = images.reader(nan=True)
         self._field = field
         self._block = block
         self._summed = block.grown(margin)

@@ -19,7 +19,8 @@ def check_mapping(model: WeightsReader, images: Images) -> None:
     Raises
     ------
     DataError
-        If they do not, or linked values mean others than those that the weights were learnt from.
+        If they do not, linked values mean others than those that the weights were learnt from, or the mapping sees
+        whole images and some miss pixels that others have.
     """
     training = model.training
     if (images.shape, images.n_channels) != ((training.height, training.width), training.n_channels):
@@ -28,6 +29,8 @@ def check_mapping(model: WeightsReader, images: Images) -> None:
             f"{training.n_channels} channel(s), but {redact(images.url)} has {images.shape[0]} x {images.shape[1]} and "
             f"{images.n_channels}; ingest the images at that size and colour."
         )
+    if model.field is None and training.source in images.labels:
+        images.check_whole([training.source], f"{redact(model.url)}, trained by {training.method},")
     for learnt, label in ((model.units_of("source"), training.source), (model.units_of("target"), training.target)):
         link = images.link_of(label) if label in images.labels else None
         if learnt is not None and link is not None and link.meaning.range != learnt.range:

@@ -99,7 +99,8 @@ def synthesize_store(
     url
         Where the new store goes: the same rows, with pixels of the same dtype, clipped to 0..1 and rounded. A row
         without a source image has no image there either. What was learnt from a linked target of other values than
-        pixels comes in its own units, NaN where no image of the target has a value.
+        pixels comes in its own units, NaN where no image of the target has a value, where nothing was learnt, or where
+        the receptive field reads a value that the source image misses.
     refine, mouth
         As in `mrdist.synthesize`.
     strength
@@ -144,9 +145,12 @@ def synthesize_store(
     training = model.training
     unmoved = warn_of_unmoved(model, images, images.rows((training.source,), "all"))
     lost = _lost(images, model)
+    incomplete = _incomplete(images, model)
     units = model.units_of("target")
     if images.dtype.kind != "f" and lost is None:
         units = None
+    elif incomplete is not None:
+        units = units or OwnUnits(0.0, 1.0, "")
     dtype = images.dtype if units is None else np.dtype(np.float32)
     chunks = chunk_shape(images.n_images, images.shape, images.n_channels, dtype.itemsize)
     rows_at_a_time = strip_height(model, images, chunks, limit)
@@ -166,7 +170,7 @@ def synthesize_store(
         storage_options=output_storage_options,
     )
     if units is not None:
-        use_own_units(url, training.target, units, lost, output_storage_options)
+        use_own_units(url, training.target, units, lost, incomplete, output_storage_options)
     n_images = images.n_images
     tasks = [
         _Run(
@@ -263,6 +267,7 @@ def strip_height(model: WeightsReader, images: Images, chunks: tuple[int, int, i
     # pixels as read, as written and as chunks; one image's window and predictions, clipped and not; the weights twice
     row = 3 * run * line * itemsize + line * (itemsize + 2 * floats)
     row += 2 * model.numbers_per_pixel * width * floats + run * line * images.value_itemsize
+    row += 4 * run * width  # which values are missing, and which pixels read one
     halo = model.reach * (run + 1) * line * itemsize
     in_flight = 2 * _CHUNKS_IN_FLIGHT * max(prod(images.chunks), prod(chunks)) * max(itemsize, images.value_itemsize)
     rest = BASE_MEMORY + halo + in_flight + 3 * _BATCH_BYTES
@@ -281,7 +286,7 @@ def _synthesize_run(task: _Run) -> tuple[npt.NDArray[np.uint32], int]:
     images = Images.open(task.images_url, task.images_options)
     model = WeightsReader.open(task.weights_url, task.weights_options).turned(task.dials)
     training = model.training
-    reader = images.reader()
+    reader, incomplete = images.reader(nan=True), _incomplete(images, model)
     n_images = task.stop - task.start
     chosen = np.flatnonzero(images.present[task.start : task.stop, images.column(training.source)])
     checksum = np.zeros(n_images, dtype=np.uint32)
@@ -298,6 +303,9 @@ def _synthesize_run(task: _Run) -> tuple[npt.NDArray[np.uint32], int]:
             inside = window.clipped(images.shape)
             within = block.within(window)
             pixels = reader.read(training.source, task.start, task.stop, inside)
+            missing = None if incomplete is None else np.isnan(pixels).any(axis=-1)
+            if missing is not None:
+                pixels[missing] = 0
             held = 1 if task.importance is None else 3  # a blend holds the input and a difference beside the output
             batch = max(1, _BATCH_BYTES // (held * made[0].size * np.dtype(training.dtype).itemsize))
             for first in range(0, len(chosen), batch):
@@ -308,6 +316,9 @@ def _synthesize_run(task: _Run) -> tuple[npt.NDArray[np.uint32], int]:
                 if task.importance is not None:
                     own = to_floats(x[:, *within], output.dtype)
                     output = blend(own, output, task.importance[block.slices])
+                if missing is not None and model.field is not None:
+                    unread = padded_window(missing[rows][..., np.newaxis], window, (inside.y0, inside.x0))[..., 0]
+                    output[model.field.readers_of(unread.astype(bool))] = np.nan
                 made[rows] = to_pixels(output, images.dtype) if task.units is None else task.units.values(output)
         if task.units is not None and lost is not None:
             made[:, lost[block.slices]] = np.nan
@@ -318,14 +329,29 @@ def _synthesize_run(task: _Run) -> tuple[npt.NDArray[np.uint32], int]:
 
 
 def _lost(images: Images, model: WeightsReader) -> npt.NDArray[np.bool_] | None:
-    """Return the pixels that no image of the target has; where it is not linked, those that a label had not."""
+    """Return the pixels that no image of the target has or nothing was learnt of, shape (y, x); None if there are none.
+
+    Where the target is not linked, they are those that a label had not.
+    """
     target = model.training.target
     if target in images.labels:
         there = images.there(target)
     else:
         frame = model.face_frame if model.n_masked else None
         there = None if frame is None else frame.face_mask
-    return None if there is None else ~there
+    unlearnt = model.unlearnt
+    if there is None or unlearnt is None:
+        return unlearnt if there is None else ~there
+    return ~there | unlearnt
+
+
+def _incomplete(images: Images, model: WeightsReader) -> npt.NDArray[np.bool_] | None:
+    """Return the output pixels, shape (y, x), that read a value which some images miss; None if there are none."""
+    missing = images.incomplete(model.training.source)
+    if missing is None or model.field is None:
+        return None
+    incomplete = model.field.readers_of(np.pad(missing, model.field.halo))
+    return incomplete if incomplete.any() else None
 
 
 @contextmanager

@@ -129,10 +129,14 @@ def _measure(part: _Part) -> tuple[float, float, npt.NDArray[np.int64], npt.NDAr
 
 def find_missing(
     links: Mapping[str, Link], measured: Mapping[str, Measured], shape: tuple[int, int, int, int], missing: str
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_] | None]:
-    """Return which images are there, shape (image, label), and which pixels, shape (label, y, x)."""
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_] | None, npt.NDArray[np.bool_] | None]:
+    """Return which images are there, shape (image, label); which pixels; and which of them some images miss.
+
+    Pixels have the shape (label, y, x), None where all are there and none is missed.
+    """
     present = np.ones((shape[0], len(links)), dtype=bool)
     there = np.ones((len(links), *shape[1:3]), dtype=bool)
+    incomplete = np.zeros_like(there)
     for number, (label, one) in enumerate(links.items()):
         if label not in measured or missing == "none" or not measured[label].of_pixel.any():
             continue
@@ -143,18 +147,22 @@ def find_missing(
             raise DataError(f"{redact(one.address)} holds nothing but missing values; link another array.")
         nowhere = of_pixel - absent.sum() == n_there
         lacking = ~absent & (of_image > nowhere.sum())
+        some = (of_pixel > absent.sum()) & ~nowhere
         if lacking.any() and missing == "error":
-            some = (of_pixel > absent.sum()) & ~nowhere
             y, x = np.argwhere(some)[0]
             raise DataError(
                 f"{int(some.sum())} pixels of {redact(one.address)} are missing in some images and not in others (the "
-                f"first at y = {y}, x = {x}; {int(lacking.sum())} of {shape[0]} images lack some); fill them, or leave "
-                "these images out with --missing drop-images."
+                f"first at y = {y}, x = {x}; {int(lacking.sum())} of {shape[0]} images lack some); leave these "
+                "images out for the pixels concerned with --missing drop-rows, or altogether with --missing "
+                "drop-images; or fill them."
             )
-        present[:, number] = ~absent & ~lacking
-        mask = ~nowhere
-        there[number] = mask.repeat(one.factor, axis=0).repeat(one.factor, axis=1)
-    return present, None if there.all() else there
+        present[:, number] = ~absent
+        if missing == "drop-rows":
+            incomplete[number] = some.repeat(one.factor, axis=0).repeat(one.factor, axis=1)
+        else:
+            present[:, number] &= ~lacking
+        there[number] = (~nowhere).repeat(one.factor, axis=0).repeat(one.factor, axis=1)
+    return present, None if there.all() else there, incomplete if incomplete.any() else None
 
 
 def measured_range(measured: Measured, link: Link) -> tuple[float, float]:

@@ -32,7 +32,7 @@ from mrdist.storage import (
     write_link,
 )
 
-MISSING = ("error", "drop-images", "none")
+MISSING = ("error", "drop-rows", "drop-images", "none")
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,8 @@ class LinkReport:
         Images of each label that are there.
     masked
         Pixels of each label that are missing in every image.
+    incomplete
+        Pixels of each label that are missing in some images, which the regressions concerned leave out.
     splits
         Images of each split.
     known
@@ -61,6 +63,7 @@ class LinkReport:
     linked: LinkedStore
     present: Mapping[str, int]
     masked: Mapping[str, int]
+    incomplete: Mapping[str, int]
     splits: Mapping[str, int]
     known: Sequence[str] = field(default_factory=list)
     run_seconds: float = 0.0
@@ -82,6 +85,7 @@ class LinkReport:
                 "present": self.present[label],
                 "masked_pixels": self.masked[label],
                 "changes_seen": "of chunks" if is_local(link.address) or link.listing else "of metadata",
+                "incomplete_pixels": self.incomplete[label],
             }
         return {
             "url": redact(self.url),
@@ -156,9 +160,11 @@ def link(
         else all that uint8, uint16 and bool can hold; else the least and largest value, found in one pass.
     missing
         NaN, ``_FillValue``, ``missing_value`` and values outside ``valid_range`` are missing. Pixels that are missing
-        in every image have no output, and count as outside the image. ``"error"`` refuses pixels that are missing
-        in some images, ``"drop-images"`` leaves these images out; both look at all values of arrays that may miss
-        some. ``"none"`` looks at nothing: a missing value will be an error when it is read.
+        in every image have no output, and count as outside the image. Pixels that are missing in some images are
+        refused by ``"error"``; ``"drop-rows"`` leaves these images out of the regressions of the pixels concerned:
+        those that have no value there, or whose receptive field reads one that is missing; ``"drop-images"`` leaves
+        them out altogether. All three look at all values of arrays that may miss some. ``"none"`` looks at nothing: a
+        missing value will be an error when it is read.
     missing_values
         A further value of a label that is missing, as it lies in the array.
     missing_chunks
@@ -251,7 +257,7 @@ def link(
         max_memory=limit,
         progress=progress,
     )
-    present, there = find_missing(links, measured, shape, missing)
+    present, there, incomplete = find_missing(links, measured, shape, missing)
     links = {
         label: replace(one, range=measured_range(measured[label], one)) if label not in known else one
         for label, one in links.items()
@@ -260,7 +266,8 @@ def link(
         if label in measured:
             check_range(links[label], measured[label])
     dtypes = {one.pixel_dtype for one in links.values()}
-    dtype = dtypes.pop() if len(dtypes) == 1 else np.dtype(np.float32)
+    whole = len(dtypes) == 1 and incomplete is None  # only floats have NaN
+    dtype = dtypes.pop() if whole else np.dtype(np.float32)
     linked = LinkedStore(shape, str(dtype), chunks, links)
     write_link(
         url,
@@ -268,6 +275,7 @@ def link(
         **rows,
         present=present,
         there=there,
+        incomplete=incomplete,
         provenance={"linked": {label: redact(one.address) for label, one in links.items()}},
         overwrite=overwrite,
         storage_options=storage_options,
@@ -278,6 +286,7 @@ def link(
         linked,
         {label: int(present[:, number].sum()) for number, label in enumerate(labels)},
         {label: 0 if there is None else int((~there[number]).sum()) for number, label in enumerate(labels)},
+        {label: 0 if incomplete is None else int(incomplete[number].sum()) for number, label in enumerate(labels)},
         counts,
         known,
         time.perf_counter() - began,

@@ -105,6 +105,7 @@ def plan_comparison(
     if split not in SPLITS:
         raise ParameterError(f"split must be one of {', '.join(SPLITS)}, got {split!r}.")
     images = Images.open(images_url, storage_options)
+    images.check_whole((source, target), "a comparison", "train and evaluate each method,")
     images.rows((source, target), "train")
     rows = images.rows((source, target), split)
     plans = [

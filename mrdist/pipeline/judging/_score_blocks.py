@@ -94,12 +94,13 @@ def score_block(task: ScoringTask, codes: Codes | None) -> dict[tuple[str, Block
     cells = [_Cell(task, cell, model, images) for cell in cells_of(task.block)]
     inside, around = _hull([cell.inside for cell in cells]), _hull([cell.wide for cell in cells])
     whole = model.block(around) if model.makes_whole_images else None  # an image is made once for all cells
-    reader = images.reader()
+    reader = images.reader(nan=True)
     done = 0
     for start, stop, chosen in images.slabs(rows, task.slab):
         which = slice(None) if len(chosen) == stop - start else chosen  # no copy where all are asked for
         x = reader.read(task.source, start, stop, inside)[which]
         target = reader.read(task.target, start, stop, around)[which]
+        missing = [_take_missing(images, label, each) for label, each in ((task.source, x), (task.target, target))]
         for label, pixels in ((task.source, x), (task.target, target)):
             check_values(pixels, f"images {label} of {redact(task.images_url)}")
         at_once = len(x) if whole is None else SCORED_BATCH
@@ -109,16 +110,44 @@ def score_block(task: ScoringTask, codes: Codes | None) -> dict[tuple[str, Block
             code = None if codes is None else codes[done:][part]
             made = None if whole is None else whole.predict(batch, code)
             for cell in cells:
-                wide = cell.wide.within(around)
+                wide, window = cell.wide.within(around), cell.weights.window
                 cell.add(
-                    padded_window(batch, cell.weights.window, (inside.y0, inside.x0)),
+                    padded_window(batch, window, (inside.y0, inside.x0)),
                     truth[:, *wide],
                     code,
                     who,
                     None if made is None else made[:, *wide],
+                    _lost(model, [None if each is None else each[part] for each in missing], window, inside, wide),
                 )
         done += len(x)
     return {(split, cell.block): scores for cell in cells for split, scores in cell.scores()}
+
+
+def _take_missing(images: Images, label: str, pixels: npt.NDArray[Any]) -> npt.NDArray[np.bool_] | None:
+    """Put zeros where values are missing, and return where they are, shape (image, y, x); None if none may be."""
+    if images.incomplete(label) is None:
+        return None
+    missing: npt.NDArray[np.bool_] = np.isnan(pixels).any(axis=-1)
+    pixels[missing] = 0
+    return missing
+
+
+def _lost(
+    model: WeightsReader,
+    missing: Sequence[npt.NDArray[np.bool_] | None],
+    window: Block,
+    inside: Block,
+    wide: tuple[slice, slice],
+) -> npt.NDArray[np.bool_] | None:
+    """Return which pixels of a cell and what is around it have no target or no prediction, shape (image, y, x)."""
+    of_source, of_target = missing
+    if of_source is None or of_target is None:
+        return None
+    lost = of_target[:, *wide]
+    if model.field is None:
+        return lost
+    unread = padded_window(of_source[..., np.newaxis], window, (inside.y0, inside.x0))[..., 0]
+    return np.asarray(lost | model.field.readers_of(unread.astype(bool)))
 
 
 def _hull(blocks: Sequence[Block]) -> Block:
@@ -144,15 +173,21 @@ class _Cell:
         around = task.block.grown(SSIM_HALO).clipped(shape)
         self._importance = None if task.importance is None else task.importance[self.wide.within(around)]
         self._n_channels = images.n_channels
-        self._intercept = _rows_of(self.weights.intercept[*self._inner], images.n_channels)
+        there, unlearnt = images.there(task.target), model.unlearnt
+        if unlearnt is not None:
+            there = ~unlearnt if there is None else there & ~unlearnt
+        intercept = self.weights.intercept[*self._inner]
+        if unlearnt is not None:
+            intercept = np.where(unlearnt[block.slices][..., np.newaxis], 0, intercept)
+        self._intercept = _rows_of(intercept, images.n_channels)
         fits = np.zeros(shape, dtype=bool)
         fits[SSIM_HALO : shape[0] - SSIM_HALO, SSIM_HALO : shape[1] - SSIM_HALO] = True
         face = images.face_mask[block.slices]
         self._masks = dict(zip(PARTS, (face, ~face), strict=True))
         self._face = _rows_of(face[..., None], images.n_channels)
-        there = images.there(task.target)
         self._lost = None if there is None else ~there[self.wide.slices]
         self._counted = True if there is None else _rows_of(there[block.slices][..., None], images.n_channels)
+        self._regions = self._face & self._counted, ~self._face & self._counted
         counted = np.ones(block.shape, dtype=bool) if there is None else there[block.slices]
         mappings = ("model", "identity") if task.importance is None else ("model", "identity", "refined")
         self._scorers = {
@@ -171,10 +206,12 @@ class _Cell:
         codes: Codes | None,
         splits: npt.NDArray[np.str_],
         made: npt.NDArray[np.floating] | None,
+        lost: npt.NDArray[np.bool_] | None = None,
     ) -> None:
         """Add images: the mapping's windows of the sources, and the targets of the cell and what is around it.
 
-        What the mapping makes of the cell and what is around it is predicted here, unless it is given.
+        What the mapping makes of the cell and what is around it is predicted here, unless it is given. ``lost`` are
+        pixels of these that miss a value in an image.
         """
         for first in range(0, len(x), SCORED_BATCH):
             part = slice(first, first + SCORED_BATCH)
@@ -182,8 +219,11 @@ class _Cell:
             if predictions is None:
                 code = None if codes is None else codes[part]
                 predictions = self.weights.predict(np.ascontiguousarray(x[part]), code)
-            for one, prediction, truth, split in zip(x[part], predictions, target[part], splits[part], strict=True):
-                self._add_image(one[self._source], prediction, truth, str(split))
+            without = [None] * len(predictions) if lost is None else lost[part]
+            for one, prediction, truth, split, missed in zip(
+                x[part], predictions, target[part], splits[part], without, strict=True
+            ):
+                self._add_image(one[self._source], prediction, truth, str(split), missed)
 
     def _add_image(
         self,
@@ -191,23 +231,33 @@ class _Cell:
         prediction: npt.NDArray[np.floating],
         target: npt.NDArray[np.generic],
         split: str,
+        missed: npt.NDArray[np.bool_] | None,
     ) -> None:
+        lost = self._lost if missed is None or self._lost is None else self._lost | missed
+        lost = missed if lost is None else lost
+        if lost is not None:  # what no image has, or this one has not, counts for nothing
+            prediction = np.where(lost[..., None], 0, prediction)
+            source, target = (np.where(lost[..., None], image.dtype.type(0), image) for image in (source, target))
         identity = to_floats(source)
-        if self._lost is not None:  # what no image has counts for nothing
-            prediction, identity = (np.where(self._lost[..., None], 0, image) for image in (prediction, identity))
         mappings = {"model": prediction.astype(np.float64, copy=False), "identity": identity}
         if self._importance is not None:
             mappings["refined"] = blend(identity[None], prediction[None], self._importance)[0].astype(np.float64)
         truth = to_floats(target)
         for mapping, made in mappings.items():
-            self._scorers[split][mapping].add_image(made, truth)
-        distances = {"weights": self._distances(mappings["model"], self._intercept)}
+            self._scorers[split][mapping].add_image(made, truth, None if missed is None else missed[self._inner])
+        intercept, others = self._intercept, self._others[split]
+        if missed is not None:
+            rows = _rows_of(missed[self._inner][..., None], self._n_channels)
+            intercept = np.where(rows, 0, intercept)
+            for part, mask in zip(PARTS, self._regions, strict=True):
+                others[part, "values"] -= float((mask & rows).sum())
+                others[part, "intercept"] -= float(np.abs(self._intercept)[mask & rows].sum())
+        distances = {"weights": self._distances(mappings["model"], intercept)}
         if self._importance is not None:
             for mapping in ("model", "refined"):
                 distances[f"change {mapping}"] = self._distances(mappings[mapping], identity)
         if self._n_channels == 3:
             distances |= self._chroma(prediction, source, target)
-        others = self._others[split]
         for name, sums in distances.items():
             for part, value in zip(PARTS, sums, strict=True):
                 others[part, name] += value
@@ -242,9 +292,9 @@ class _Cell:
         intercept = np.abs(self._intercept)
         for split, scorers in self._scorers.items():
             n, others = self._n_images[split], dict(self._others[split])
-            for part, mask in zip(PARTS, (self._face & self._counted, ~self._face & self._counted), strict=True):
-                others[part, "values"] = float(n * mask.sum())
-                others[part, "intercept"] = float(n * intercept[mask].sum())
+            for part, mask in zip(PARTS, self._regions, strict=True):
+                others[part, "values"] = float(n * mask.sum()) + others.get((part, "values"), 0.0)
+                others[part, "intercept"] = float(n * intercept[mask].sum()) + others.get((part, "intercept"), 0.0)
             sums = {
                 (part, mapping): scorer.sums(scored=part == "face")
                 for part in PARTS

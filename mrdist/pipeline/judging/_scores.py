@@ -65,12 +65,16 @@ class SplitScores:
         return whole | parts
 
     def of_people(self, region: str, mapping: str) -> dict[str, npt.NDArray[np.floating] | None]:
-        """Return ``mse`` and ``ssim`` of every person, the mean over their images; None where one is undefined."""
+        """Return ``mse`` and ``ssim`` of every person, the mean over their images; None where one is undefined.
+
+        People none of whose pixels count are left out.
+        """
         sums = self._sums[region, mapping]
-        return {
-            "mse": means_of_people(sums.squared_error / sums.n_values, self.subjects) if sums.n_values else None,
-            "ssim": means_of_people(sums.ssim / sums.n_ssim, self.subjects) if sums.n_ssim else None,
-        }
+        means: dict[str, npt.NDArray[np.floating] | None] = {}
+        for name, values in (("mse", sums.mse), ("ssim", sums.mean_ssim)):
+            counted = ~np.isnan(values)
+            means[name] = means_of_people(values[counted], self.subjects[counted]) if counted.any() else None
+        return means
 
     def _compared(
         self, region: str, measure: str, compare: Callable[[Floats, Floats], Difference]
@@ -149,6 +153,7 @@ def score_splits(
         margin=SSIM_HALO,
         reach=model.reach,
         numbers_per_pixel=model.numbers_per_pixel,
+        may_miss=images.incomplete(labels[0]) is not None,
     )
     plan = plan_scoring(sizes, max_memory=limit, n_slots=n_slots)
     tasks = [

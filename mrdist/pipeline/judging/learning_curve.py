@@ -98,6 +98,7 @@ def learning_curve(
         workers = 0
     check_workers(workers, scheduler, images_url)
     images = Images.open(images_url, storage_options)
+    images.check_whole((source, target), "a learning curve")
     rows, tested = (images.rows((source, target), each) for each in ("train", split))
     fields = [ReceptiveField(size) for size in receptive_fields]
     if not fields:

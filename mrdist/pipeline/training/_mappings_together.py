@@ -10,10 +10,11 @@ from mrdist.errors import MemoryLimitError
 from mrdist.execution import peak_memory
 from mrdist.geometry import Block, Shape, block_grid
 from mrdist.methods.lesson import meaning_of, versions
-from mrdist.methods.masked.plan import workload_of
+from mrdist.methods.masked.plan import count_incomplete, workload_of
 from mrdist.methods.masked.solving import solve_block, warm_up_for
 from mrdist.methods.masked.sums import sum_mappings
 from mrdist.planning import Cut, Plan, Workload, block_bytes, plan_training
+from mrdist.remaining import rows_left
 from mrdist.running.phases import Phase, Work
 from mrdist.running.tasks import Place, RunOptions, Task
 from mrdist.storage import FaceFrame, Images, MaskedTraining, WeightsReader, redact
@@ -71,6 +72,7 @@ def workload_of_all(images: Images, trainings: Sequence[MaskedTraining]) -> Work
     targets = {training.target for training in trainings} - sources
     return replace(
         workload_of(images, trainings[0], trainings[0].field, trainings[0].pool),
+        n_incomplete=max(count_incomplete(images, training, training.field) for training in trainings),
         n_sources=len(sources),
         n_targets=len(targets),
         n_mappings=len(trainings),
@@ -216,6 +218,6 @@ def _train_block(task: Task) -> int:
         slab=task.slab,
     )
     for output, statistics in zip(outputs, sums, strict=True):
-        solution = solve_block(statistics, training, task)
-        output.write_block(task.index, task.block, solution)
+        solution = solve_block(statistics, output.training, task)
+        output.write_block(task.index, task.block, solution, n_rows=rows_left(statistics))
     return peak_memory()

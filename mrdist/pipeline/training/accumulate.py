@@ -16,7 +16,7 @@ from mrdist.execution import peak_memory
 from mrdist.geometry import ReceptiveField, Shape, block_grid
 from mrdist.methods.lesson import check_choices, meaning_of, versions
 from mrdist.methods.masked.solving import warm_up
-from mrdist.methods.masked.sums import sum_images
+from mrdist.methods.masked.sums import incomplete_pixels, sum_images
 from mrdist.methods.options import choose_field
 from mrdist.moments import Color, check_rows
 from mrdist.planning import Cut, Plan, Workload, block_bytes, plan_training
@@ -249,6 +249,7 @@ def _describe(
         width=images.shape[1],
         n_channels=images.n_channels,
         meaning=meaning_of(images, source, target) or None,
+        drops_rows=bool(known and known.drops_rows) or incomplete_pixels(images, (source, target), field) is not None,
     )
 
 
@@ -276,6 +277,7 @@ def _missing(
 
 
 def _workload(images: Images, accumulation: Accumulation, rows: npt.NDArray[np.int64]) -> Workload:
+    incomplete = incomplete_pixels(images, (accumulation.source, accumulation.target), accumulation.field)
     return Workload(
         shape=images.shape,
         n_channels=images.n_channels,
@@ -290,6 +292,7 @@ def _workload(images: Images, accumulation: Accumulation, rows: npt.NDArray[np.i
         weight_chunk=chunk_side(images.shape),
         keeps_sums=True,
         n_inputs=accumulation.n_inputs,
+        n_incomplete=0 if incomplete is None else int(incomplete.sum()),
     )
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from math import prod
 from typing import Unpack
 
 import numpy as np
 
 from mrdist.arguments import Address, plain_arguments, shared_arguments
+from mrdist.errors import ParameterError
 from mrdist.execution import peak_memory
 from mrdist.geometry import Shape, block_grid
 from mrdist.methods.lesson import check_choices, versions
+from mrdist.methods.masked.plan import check_own_sums
 from mrdist.methods.masked.solving import solve_block, warm_up_for
 from mrdist.methods.options import check_options, choose_field
 from mrdist.methods.training import Trained, TrainReport, already_trained, trained
 from mrdist.planning import Cut, StoredSums, plan_solving
+from mrdist.remaining import rows_left
 from mrdist.running.arguments import RUNNING, Running, run_options
 from mrdist.running.driving import driving, hold
 from mrdist.running.phases import Phase, Work, drive
@@ -91,6 +95,13 @@ def solve(
     accumulation = statistics.accumulation
     field = choose_field(receptive_field, dilation, accumulation.field)
     accumulation.field.check_contains(field)
+    if accumulation.drops_rows:
+        check_own_sums(chosen["pool"], chosen["prior"], redact(statistics.url))
+        if field != accumulation.field:
+            raise ParameterError(
+                f"{redact(statistics.url)} leaves out the rows of missing values that {accumulation.field} reads, and "
+                f"{field} reads fewer; accumulate again for this field."
+            )
     training = MaskedTraining(
         images=statistics.fingerprint,
         source=accumulation.source,
@@ -105,6 +116,7 @@ def solve(
         width=accumulation.width,
         n_channels=accumulation.n_channels,
         n_images=statistics.n_images,
+        drops_rows=accumulation.drops_rows,
     )
     sums = StoredSums(
         shape=accumulation.shape,
@@ -118,6 +130,7 @@ def solve(
         weight_chunk=chunk_side(accumulation.shape),
         n_inputs=accumulation.n_inputs,
         pool=training.pool,
+        n_incomplete=prod(accumulation.shape) if accumulation.drops_rows else 0,
     )
     work = _Solving(statistics, training, sums, run)
     cut = work.plan(run.block)
@@ -179,5 +192,6 @@ def _solve_block(task: Task) -> int:
     output = TrainOutput.open(task.output.url, task.output.options)
     training = output.training
     statistics = Statistics.open(task.source.url, task.source.options).read(training.lenders(task.block))
-    output.write_block(task.index, task.block, solve_block(statistics.restrict(training.field), training, task))
+    solution = solve_block(statistics.restrict(training.field), training, task)
+    output.write_block(task.index, task.block, solution, n_rows=rows_left(statistics))
     return peak_memory()

@@ -16,7 +16,7 @@ DIMENSIONS = ("image", "y", "x", "channel")
 RESERVED = {*DIMENSIONS, "subject", "dataset", "split", "label", "present", "checksum", "face_mask", "all"}
 #: What `mrdist.storage.images.alignment` adds.
 RESERVED |= {"reference_points", "mean_face", "photograph", "photograph_size", "warp", "measure", "quality"}
-RESERVED |= {"there"}  # what links add: pixels that some image has
+RESERVED |= {"there", "incomplete"}  # what links add: pixels that some image has, and that some have and others miss
 RESERVED |= {"point", "xy", "node_y", "node_x", "extent", "reference_point"}
 
 #: What `mrdist.storage.images.landmarks` adds.
@@ -27,7 +27,7 @@ OPTIONAL = {
     **dict.fromkeys(("image", "subject", "dataset", "split"), ("image",)),
     **dict.fromkeys(("present", "checksum"), ("image", "label")),
     "face_mask": ("y", "x"),
-    "there": ("label", "y", "x"),
+    **dict.fromkeys(("there", "incomplete"), ("label", "y", "x")),
     "mean_face": ("label", "y", "x", "channel"),
     **LANDMARKS,
 }

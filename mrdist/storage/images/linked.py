@@ -40,6 +40,8 @@ class LinkedArray:
         Of the images of the store.
     there
         Which pixels have a value in some image, shape (y, x); None if all have one in every image.
+    incomplete
+        Which of these other images may miss, shape (y, x); None if they may miss none.
     present
         Which images are there; others may miss any pixel.
     options
@@ -51,12 +53,14 @@ class LinkedArray:
         link: Link,
         dtype: npt.DTypeLike,
         there: npt.NDArray[np.bool_] | None = None,
+        incomplete: npt.NDArray[np.bool_] | None = None,
         present: npt.NDArray[np.bool_] | None = None,
         options: StorageOptions = None,
     ) -> None:
         self.link = link
         self.dtype = np.dtype(dtype)
         self.there = there
+        self.incomplete = incomplete
         self.present = present
         self._options = options
 
@@ -149,8 +153,8 @@ class LinkedArray:
             missing |= (values < self.link.valid[0]) | (values > self.link.valid[1])
         return missing
 
-    def read_into(self, out: Values, start: int, block: Block) -> None:
-        """Fill ``out``, shape (image, y, x, channel), with pixels.
+    def read_into(self, out: Values, start: int, block: Block, *, nan: bool = False) -> None:
+        """Fill ``out``, shape (image, y, x, channel), with pixels; with ``nan``, those that others have may be NaN.
 
         Raises
         ------
@@ -171,7 +175,7 @@ class LinkedArray:
         coarse = coarsened(block, link.factor)
         for first, last in self._pieces(start, start + len(out), coarse):
             values = self.values(first, last, coarse)
-            self._convert(values, out[first - start : last - start], first, block, coarse)
+            self._convert(values, out[first - start : last - start], first, block, coarse, nan=nan)
 
     @cached_property
     def _is_as_it_lies(self) -> bool:
@@ -214,7 +218,7 @@ class LinkedArray:
             yield first, last
             first = last
 
-    def _convert(self, values: Values, out: Values, start: int, block: Block, coarse: Block) -> None:
+    def _convert(self, values: Values, out: Values, start: int, block: Block, coarse: Block, *, nan: bool) -> None:
         link = self.link
         low, high = link.range
         if self.dtype.kind == "f" and self._all_inside(values, out):
@@ -222,8 +226,9 @@ class LinkedArray:
         part = block.seen_from(Block(coarse.y0 * link.factor, coarse.x0 * link.factor, block.y1, block.x1))
         for number, image in enumerate(values):
             missing = self.missing_in(image)
+            lost = None
             if missing is not None and missing.any():
-                self._check_missing(missing, start + number, coarse)
+                lost = self._lost(missing, start + number, coarse, nan=nan)
             else:
                 missing = None
             if self.dtype.kind == "f":
@@ -234,6 +239,8 @@ class LinkedArray:
                 if not (units.min() >= 0 and units.max() <= FIXED_POINT):
                     self._refuse(image, missing, units, start + number, coarse)
                 pixels: Values = (units / FIXED_POINT).astype(self.dtype)
+                if lost is not None:
+                    pixels[lost] = np.nan
             else:
                 pixels = image * np.uint8(unit_of(np.uint8)) if image.dtype.kind == "b" else image
                 if missing is not None:
@@ -253,22 +260,36 @@ class LinkedArray:
         numbers = values.astype(np.float32) if values.dtype == np.float16 else values  # numba has none
         return bool(to_shares(numbers.reshape(*out.shape[:2], -1), low, high - low, FIXED_POINT, rows))
 
-    def _check_missing(self, missing: npt.NDArray[np.bool_], image: int, block: Block) -> None:
-        """Refuse an image that misses a value which others have; ``block`` is in values of the array."""
+    def _lost(
+        self, missing: npt.NDArray[np.bool_], image: int, block: Block, *, nan: bool
+    ) -> npt.NDArray[np.bool_] | None:
+        """Return the values, shape (y, x), that an image misses and others have; ``block`` is in values of the array.
+
+        Raises
+        ------
+        DataError
+            If it may not miss them, or nobody has asked for NaN.
+        """
         if self.present is not None and not self.present[image]:
-            return
-        lost = missing.any(axis=2)
+            return None
+        lost = np.asarray(missing.any(axis=2))
+        factor = self.link.factor  # of the pixels of the store that a value covers, all are there or none
         if self.there is not None:
-            factor = self.link.factor  # of the pixels of the store that a value covers, all are there or none
             lost &= self.there[::factor, ::factor][block.slices]
-        if lost.any():
-            y, x = np.argwhere(lost)[0] + (block.y0, block.x0)
-            raise DataError(
-                f"{redact(self.link.address)} misses {int(lost.sum())} values in image {image} (the first at y = {y}, "
-                f"x = {x}) {'' if self.there is None else 'that other images have, '}but images must be whole; "
-                + ("link it without --missing none, " if self.there is None else "leave out these images, ")
-                + "or fill them."
-            )
+        known = lost if self.incomplete is None else lost & self.incomplete[::factor, ::factor][block.slices]
+        if not lost.any():
+            return None
+        if nan and self.incomplete is not None and np.array_equal(known, lost):
+            return lost
+        y, x = np.argwhere(lost)[0] + (block.y0, block.x0)
+        others = "" if self.there is None and self.incomplete is None else "that other images have, "
+        advice = "leave out these images" if others else "link it without --missing none"
+        if self.incomplete is not None:
+            advice = "link it with --missing drop-images" if np.array_equal(known, lost) else "link it again"
+        raise DataError(
+            f"{redact(self.link.address)} misses {int(lost.sum())} values in image {image} (the first at y = {y}, "
+            f"x = {x}) {others}but images must be whole; {advice}, or fill them."
+        )
 
     def _refuse(
         self, values: Values, missing: npt.NDArray[np.bool_] | None, units: Values, image: int, block: Block

@@ -295,6 +295,7 @@ def write_link(
     split: Sequence[str],
     present: npt.NDArray[np.bool_],
     there: npt.NDArray[np.bool_] | None,
+    incomplete: npt.NDArray[np.bool_] | None,
     provenance: Mapping[str, Any],
     overwrite: bool = False,
     storage_options: StorageOptions = None,
@@ -313,6 +314,9 @@ def write_link(
         Which images are there, shape (image, label).
     there
         Which pixels have a value in some image, shape (label, y, x); None if all have in every image.
+    incomplete
+        Which pixels have a value in some images and not in others, shape (label, y, x); None if there are none, or
+        these images are left out.
     provenance
         Fit for JSON.
     """
@@ -327,6 +331,8 @@ def write_link(
         write_strings(group, "label", labels, "label", len(labels))
         ArraySpec.holding("present", present, "image", "label").create(group)
         _write_there(group, there)
+        if incomplete is not None:
+            ArraySpec.holding("incomplete", incomplete, "label", "y", "x").create(group)
         commit(group, url, {**check_format(group, url), "complete": True, "provenance": dict(provenance)})
 
 
@@ -341,6 +347,7 @@ def use_own_units(
     label: str,
     units: OwnUnits,
     lost: npt.NDArray[np.bool_] | None,
+    incomplete: npt.NDArray[np.bool_] | None = None,
     storage_options: StorageOptions = None,
 ) -> None:
     """Have a store in the making say that the values of its one label are in units of their own.
@@ -355,6 +362,8 @@ def use_own_units(
         Of the values, which must lie in their range.
     lost
         Pixels that are NaN in every image, shape (y, x); None if there are none.
+    incomplete
+        Others that may be NaN in some images, likewise.
     """
     with store_errors(url):
         group = open_group(url, storage_options, write=True)
@@ -365,3 +374,5 @@ def use_own_units(
         group.attrs["mrdist"] = check_format(group, url) | {"linked": linked.to_dict()}
         if lost is not None:
             ArraySpec.holding("there", ~lost[None], "label", "y", "x").create(group, overwrite=True)
+        if incomplete is not None:
+            ArraySpec.holding("incomplete", incomplete[None], "label", "y", "x").create(group, overwrite=True)

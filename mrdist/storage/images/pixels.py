@@ -16,12 +16,15 @@ from mrdist.storage.images.linked import LinkedArray
 
 
 class ImageReader:
-    """Reads rectangles of pixels of a run of images."""
+    """Reads rectangles of pixels of a run of images; with ``nan``, missing values that other images have are NaN."""
 
-    def __init__(self, url: str, group: zarr.Group, linked: Mapping[str, LinkedArray] | None = None) -> None:
+    def __init__(
+        self, url: str, group: zarr.Group, linked: Mapping[str, LinkedArray] | None = None, *, nan: bool = False
+    ) -> None:
         self._url = url
         self._group = group
         self._linked = linked or {}
+        self._nan = nan
 
     def read(self, label: str, start: int, stop: int, block: Block) -> npt.NDArray[np.generic]:
         """Return images ``start..stop-1`` in ``block``, which lies inside the image, shape (image, y, x, channel).
@@ -36,7 +39,7 @@ class ImageReader:
         if label in self._linked:
             linked = self._linked[label]
             pixels = np.empty((stop - start, *block.shape, linked.n_channels), dtype=linked.dtype)
-            linked.read_into(pixels, start, block)
+            linked.read_into(pixels, start, block, nan=self._nan)
             return pixels
         with store_errors(f"{self._url}/{label}"):
             return np.asarray(array_of(self._group, label)[start:stop, *block.slices])
@@ -44,7 +47,7 @@ class ImageReader:
     def read_into(self, out: npt.NDArray[np.generic], label: str, start: int, block: Block) -> None:
         """Fill ``out`` with the images from ``start`` on, as `read` returns them: no page of memory is new to it."""
         if label in self._linked:
-            self._linked[label].read_into(out, start, block)
+            self._linked[label].read_into(out, start, block, nan=self._nan)
             return
         with store_errors(f"{self._url}/{label}"):
             array_of(self._group, label).get_basic_selection(

@@ -226,9 +226,48 @@ class Images:
         there = self._there
         return None if there is None else there[self.column(label)]
 
+    def incomplete(self, label: str) -> npt.NDArray[np.bool_] | None:
+        """Return the pixels, shape (y, x), that some images of a label have and others miss; None where there are none.
+
+        A training leaves out the rows that miss them, and whatever reads them must ask for NaN, see `reader`.
+        """
+        return None if self._incomplete is None else self._incomplete[self.column(label)]
+
+    def check_whole(self, labels: Sequence[str], what: str, advice: str = "") -> None:
+        """Make sure that no image misses pixels that others have.
+
+        Parameters
+        ----------
+        labels
+            Of the images.
+        what
+            What needs whole images.
+        advice
+            What to do besides linking them otherwise, ending in a comma.
+
+        Raises
+        ------
+        DataError
+            If one does.
+        """
+        masks = {label: self.incomplete(label) for label in labels}
+        lacking = [label for label, mask in masks.items() if mask is not None and mask.any()]
+        if lacking:
+            raise DataError(
+                f"{what} needs whole images, but pixels of {' and '.join(lacking)} are missing in some images of "
+                f"{redact(self.url)}; {advice}{' or ' if advice else ''}link them with --missing drop-images."
+            )
+
     @cached_property
     def _there(self) -> npt.NDArray[np.bool_] | None:
-        values = None if self._linked is None else self._values("there")
+        return self._mask("there")
+
+    @cached_property
+    def _incomplete(self) -> npt.NDArray[np.bool_] | None:
+        return self._mask("incomplete")
+
+    def _mask(self, name: str) -> npt.NDArray[np.bool_] | None:
+        values = None if self._linked is None else self._values(name)
         return None if values is None else values.astype(bool)
 
     @cached_property
@@ -241,6 +280,7 @@ class Images:
                 self._linked.links[label].seen_from(self.url),
                 self.dtype,
                 self.there(label),
+                self.incomplete(label),
                 self.present[:, column],
                 self.storage_options,
             )
@@ -296,9 +336,9 @@ class Images:
         firsts = np.unique(rows // run) * run
         return int((np.minimum(firsts + run, self.n_images) - firsts).sum())
 
-    def reader(self) -> ImageReader:
-        """Return what reads pixels."""
-        return ImageReader(self.url, self._group, self.linked_arrays)
+    def reader(self, *, nan: bool = False) -> ImageReader:
+        """Return what reads pixels; a missing value that other images have is NaN with ``nan``, else an error."""
+        return ImageReader(self.url, self._group, self.linked_arrays, nan=nan)
 
     def read(self, label: str, rows: Iterable[int]) -> npt.NDArray[np.generic]:
         """Return whole images of a label, shape (image, y, x, channel); errors are those of `ImageReader.read`."""

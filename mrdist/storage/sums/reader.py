@@ -8,7 +8,7 @@ beyond belongs to an unfinished addition, which readers do not see.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ import zarr
 
 from mrdist.arguments import Address, plain_arguments
 from mrdist.geometry import Block, ReceptiveField, Shape
+from mrdist.left_out import LeftOut
 from mrdist.moments import Color, SufficientStatistics, unit_of
 from mrdist.storage.access.urls import (
     StorageOptions,
@@ -59,6 +60,8 @@ class Accumulation(MappedImages):
         Of the images.
     meaning
         Of linked images, what their pixels mean and how many no target has.
+    drops_rows
+        Whether pixels leave out the images in which a value that they need is missing.
     """
 
     source: str
@@ -71,10 +74,12 @@ class Accumulation(MappedImages):
     width: int
     n_channels: int
     meaning: Mapping[str, Any] | None = None
+    drops_rows: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it fit for JSON."""
-        return {name: value for name, value in asdict(self).items() if name != "meaning" or value is not None}
+        """Return it fit for JSON: without the later ones, what it was before these."""
+        later = {"meaning": None, "drops_rows": False}
+        return {k: value for k, value in asdict(self).items() if k not in later or value != later[k]}
 
     @property
     def field(self) -> ReceptiveField:
@@ -239,7 +244,24 @@ class Statistics:
         total = self._read_fold(0, block, window)
         for fold in range(1, self.n_folds):
             total = total.merge(self._read_fold(fold, block, window))
-        return total
+        return replace(total, left_out=self._read_left_out(block)) if self.accumulation.drops_rows else total
+
+    def _read_left_out(self, block: Block) -> LeftOut:
+        """Return the sums over the rows that pixels of a block leave out."""
+        accumulation = self.accumulation
+        with store_errors(self.url):
+            array = array_of(self._group, "left_out")
+            n_rows = np.asarray(array[: self.n_folds, 0, *block.slices])
+            where = n_rows.any(axis=0)
+            table = np.zeros((where.sum(), array.shape[1]), dtype=np.int64)
+            for fold in range(self.n_folds if where.any() else 0):
+                run = array.chunks[1]
+                for first in range(0, array.shape[1], run):
+                    table[:, first : first + run] += np.asarray(array[fold, first : first + run, *block.slices])[
+                        :, where
+                    ].T
+        how = {"n_groups": accumulation.n_groups, "n_inputs": accumulation.n_inputs}
+        return LeftOut.of_table(accumulation.field, np.argwhere(where), table, **how)
 
     def _read_fold(self, fold: int, block: Block, window: Block) -> SufficientStatistics:
         accumulation = self.accumulation
@@ -284,7 +306,9 @@ def open_statistics(url: Address, storage_options: StorageOptions = None) -> xr.
         ``lag (fold, shift, y, x)``, ``cross (fold, offset, y, x)``, ``source_sum``, ``target_sum`` and ``target_square
         (fold, y, x)``, with a ``channel`` after ``fold`` for separate colour; for joint colour ``lag`` and ``cross``
         have an axis ``pair`` instead, the ordered pairs of channels, ``channel * n_channels + partner``. ``count
-        (fold)``, the images in every entry, and ``image``, ``checksum`` and ``fold_of_image`` of each image.
+        (fold)``, the images in every entry, and ``image``, ``checksum`` and ``fold_of_image`` of each image. Where
+        pixels leave rows out, ``left_out (fold, sum, y, x)`` has their number and all sums over them, which the others
+        hold, too.
 
     Raises
     ------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy.typing as npt
 import zarr
 
 from mrdist.geometry import Block, Shape
+from mrdist.left_out import LeftOut, shapes_of_sums
 from mrdist.moments import SufficientStatistics
 from mrdist.storage.access.arrays import ArraySpec, create_arrays
 from mrdist.storage.access.urls import (
@@ -34,6 +36,7 @@ from mrdist.storage.sums.reader import Accumulation, Part
 from mrdist.storage.weights.output import chunk_side
 
 _IDS_PER_CHUNK = 1 << 16
+_CHUNK_BYTES = 4 << 20  # of sums over rows that are left out
 
 
 class StatisticsOutput:
@@ -89,6 +92,20 @@ class StatisticsOutput:
                 own = tuple(slice(margin, margin + side) for side in block.shape)
                 array = array_of(self._group, name).with_config({"write_empty_chunks": True})
                 array[fold, ..., *block.slices] = getattr(statistics, name)[group, ..., *own]
+            if self.accumulation.drops_rows:
+                left_out = statistics.left_out and statistics.left_out.crop(block.seen_from(block.grown(field.halo)))
+                self._write_left_out(fold, block, left_out)
+
+    def _write_left_out(self, fold: int, block: Block, left_out: LeftOut | None) -> None:
+        """Write the sums over the rows that pixels of a block leave out, zeros for all others."""
+        array = array_of(self._group, "left_out").with_config({"write_empty_chunks": True})
+        run = array.chunks[1]
+        table = None if left_out is None else left_out.table
+        for first in range(0, array.shape[1], run):
+            maps = np.zeros((min(run, array.shape[1] - first), *block.shape), dtype=np.int64)
+            if left_out is not None and table is not None:
+                maps[:, *left_out.pixels.T] = table[:, first : first + run].T
+            array[fold, first : first + run, *block.slices] = maps
 
     def finish(
         self,
@@ -178,7 +195,8 @@ def statistics_output(
         group = open_group(url, storage_options, write=True)
         progress = Progress.find(group)
         if not existing["complete"] and progress is not None:
-            check_same(url, "accumulation", existing["accumulation"], asdict(accumulation))
+            begun = Accumulation(**existing["accumulation"])
+            check_same(url, "accumulation", asdict(begun), asdict(accumulation))
             check_same(
                 url, "accumulation", {"images": progress.task["part"]["fingerprint"]}, {"images": part.fingerprint}
             )
@@ -203,7 +221,7 @@ def _begin(
 ) -> Progress:
     parts = group.attrs["mrdist"]["parts"]  # type: ignore[index, call-overload]
     first_fold = sum(part["n_folds"] for part in parts)  # type: ignore[union-attr, index, misc, call-overload]
-    for name in _MAPS:
+    for name in [name for name in (*_MAPS, "left_out") if name in group]:
         array = array_of(group, name)
         array.resize((first_fold + part.n_folds, *array.shape[1:]))
     return Progress.begin(group, accumulation.shape, block, rows, part=asdict(part), first_fold=first_fold)
@@ -224,6 +242,11 @@ def _arrays(accumulation: Accumulation) -> Iterator[ArraySpec]:
         leading, axes = (pair, maps[name]) if name in maps else (plane, {})
         chunks = (1, *(1 for _ in leading), *axes.values(), *(min(side, length) for length in shape))
         yield ArraySpec(name, {"fold": 0, **leading, **axes, **pixels}, accumulation.sum_dtype, chunks)
+    if accumulation.drops_rows:
+        shapes = shapes_of_sums(field, n_groups=accumulation.n_groups, n_inputs=accumulation.n_inputs)
+        n_sums, sides = sum(map(prod, shapes.values())), (min(side, shape[0]), min(side, shape[1]))
+        run = min(n_sums, max(1, _CHUNK_BYTES // (8 * prod(sides))))
+        yield ArraySpec("left_out", {"fold": 0, "sum": n_sums, **pixels}, np.int64, (1, run, *sides))
     yield ArraySpec.holding("shifts", field.lags, "shift", "axis")
     yield ArraySpec.holding("offsets", field.offsets, "offset", "axis")
     yield ArraySpec("count", {"fold": 0}, np.int64, (1024,))

@@ -8,19 +8,18 @@ were kept, and the group is removed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from math import prod
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import zarr
 
-from mrdist.geometry import Block, ReceptiveField, Shape, common_field, pool_radius
-from mrdist.moments import SufficientStatistics, dtype_of_sums
-from mrdist.storage.access.arrays import ArraySpec, create_arrays
-from mrdist.storage.access.chunks import UNCOMPRESSED
+from mrdist.geometry import Block, Shape
+from mrdist.left_out import LeftOut
+from mrdist.moments import SufficientStatistics
+from mrdist.storage.access.arrays import create_arrays
 from mrdist.storage.access.urls import (
     StorageOptions,
     array_of,
@@ -38,70 +37,9 @@ from mrdist.storage.making.progress import SEARCH, WARPING, Progress
 from mrdist.storage.weights.cv_table import write_table
 from mrdist.storage.weights.masked import MaskedTraining, TrainOutput, training_of
 from mrdist.storage.weights.output import as_asked, chunk_side, resume_output
+from mrdist.storage.weights.search import Search, scratch_arrays, table_name, table_of
 
-_CHUNK_BYTES = 32 << 20
 _MAPS = ("lag", "cross", "source_sum", "target_sum", "target_square")
-
-
-@dataclass(frozen=True)
-class Search:
-    """What a cross-validation tries, and everything else that decides its outcome.
-
-    Attributes
-    ----------
-    receptive_field, dilation, pool
-        Of every model to try: a field, and over how many pixels its sums are pooled; no pool stands for 0 of all.
-    alphas
-        Penalties to try with each, ascending.
-    folds, seed
-        As for `mrdist.selection.assign_folds`.
-    rule
-        ``min``, ``1se`` or ``pixel``.
-    subjects
-        Hash of the person of every image, in order.
-    """
-
-    receptive_field: tuple[int, ...]
-    dilation: tuple[int, ...]
-    alphas: tuple[float, ...]
-    folds: int
-    seed: int
-    rule: str
-    subjects: str
-    pool: tuple[int, ...] = ()
-
-    @classmethod
-    def of(cls, attribute: Mapping[str, Any]) -> Search:
-        """Return what an attribute ``cross_validation`` says."""
-        values: dict[str, Any] = {name: attribute[name] for name in cls.__dataclass_fields__ if name in attribute}
-        values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-        return cls(**values)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return what goes into the attribute ``cross_validation``."""
-        said = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
-        if not self.pool:
-            del said["pool"]  # as it was before there were pools
-        return said
-
-    @property
-    def models(self) -> list[tuple[ReceptiveField, int]]:
-        """The fields to try, each with a pool."""
-        pools = self.pool or (0,) * len(self.receptive_field)
-        return [
-            (ReceptiveField(size, dilation), pool)
-            for size, dilation, pool in zip(self.receptive_field, self.dilation, pools, strict=True)
-        ]
-
-    @property
-    def field(self) -> ReceptiveField:
-        """The field that serves all of them."""
-        return common_field([field for field, _ in self.models])
-
-    @property
-    def n_columns(self) -> int:
-        """Errors kept of every model and fold: of each penalty, and of the pixels' own choices where they have one."""
-        return len(self.alphas) + (self.rule == "pixel")
 
 
 class SearchOutput:
@@ -138,6 +76,7 @@ class SearchOutput:
         total: SufficientStatistics,
         errors: npt.NDArray[np.float64],
         best: npt.NDArray[np.uint16] | None,
+        counts: npt.NDArray[np.int64] | None = None,
     ) -> None:
         """Write the sums and errors of a block, then its done marker.
 
@@ -151,6 +90,8 @@ class SearchOutput:
             Sums of squared errors over tiles of `chunk_side` pixels, shape (tile y, tile x, model, column, fold).
         best
             Which penalty every pixel chooses, shape (model, group, y, x), for the rule ``pixel``.
+        counts
+            Of values that the errors are summed over, where pixels leave rows out, shape (tile y, tile x, model, fold).
         """
         side = chunk_side(self.training.shape)
         with store_errors(self._url):
@@ -158,6 +99,11 @@ class SearchOutput:
             self._array("errors")[tiles] = errors
             if best is not None:
                 self._array("best")[..., *block.slices] = best
+            if counts is not None:
+                self._array("counts")[tiles] = counts
+            if total.left_out is not None:
+                for number, part in enumerate((total.left_out, *total.left_out.others)):
+                    table_of(index, number, np.hstack([part.pixels, part.table])).create(self._scratch, overwrite=True)
             for name in _MAPS:
                 values = getattr(total, name)
                 height, width = values.shape[-2:]
@@ -184,9 +130,29 @@ class SearchOutput:
                 name: np.asarray(self._array(name)[index, ..., : shape[0], : shape[1]])
                 for name, shape in zip(_MAPS, (window, inside, window, inside, inside), strict=True)
             }
+            left_out = self._read_left_out(index)
         n_rows = self.training.n_images * self.training.rows_per_image
         unit: Any = self._scratch.attrs["unit"]
-        return SufficientStatistics(field=field, unit=unit, n_rows=n_rows, **sums)
+        return SufficientStatistics(field=field, unit=unit, n_rows=n_rows, left_out=left_out, **sums)
+
+    def _read_left_out(self, index: int) -> LeftOut | None:
+        """Return the sums over the rows that pixels of a block have left out, of all fields."""
+        if not self.training.drops_rows:
+            return None
+        how = {"n_groups": self.training.n_groups, "n_inputs": self.training.n_inputs}
+        parts = []
+        for number, field in enumerate(self.search.fields):
+            table: npt.NDArray[np.int64] = np.asarray(self._array(table_name(index, number))[...])
+            parts.append(LeftOut.of_table(field, table[:, :2], table[:, 2:], **how))
+        return replace(parts[0], others=tuple(parts[1:]))
+
+    def counts(self) -> npt.NDArray[np.int64] | None:
+        """Return how many values each error is summed over, shape (model, 1, fold); None if as many as there are."""
+        if not self.training.drops_rows:
+            return None
+        with store_errors(self._url):
+            counts: npt.NDArray[np.int64] = np.asarray(self._array("counts")[...]).sum(axis=(0, 1))
+        return counts[:, np.newaxis]
 
     def errors(self) -> npt.NDArray[np.float64]:
         """Return the sums of squared errors over all pixels, tile by tile in raster order, as (model, column, fold)."""
@@ -313,7 +279,7 @@ def search_output(
             cross_validation=search.to_dict(),
         )
         scratch = group.create_group(SEARCH, attributes={"unit": unit})
-        create_arrays(scratch, _scratch_arrays(training, search, unit, block))
+        create_arrays(scratch, scratch_arrays(training, search, unit, block))
         progress = Progress.begin(scratch, training.shape, block)
     return SearchOutput(url, group, progress)
 
@@ -322,42 +288,3 @@ def find_search(group: zarr.Group) -> Progress | None:
     """Return how far the first phase is, or None where there is none."""
     scratch = group.get(SEARCH)
     return Progress.find(scratch) if isinstance(scratch, zarr.Group) else None
-
-
-def _scratch_arrays(training: MaskedTraining, search: Search, unit: int, block: Shape) -> Iterator[ArraySpec]:
-    """Yield what the first phase keeps: errors of tiles, what every pixel chooses, and sums of blocks."""
-    sums = dtype_of_sums(training.n_images * training.rows_per_image, unit)
-    (height, width), n_groups = training.shape, training.n_groups
-    field, side = search.field, chunk_side(training.shape)
-    inside = min(block[0], height), min(block[1], width)
-    lent = 2 * pool_radius(training.pool)
-    summed = min(inside[0] + lent, height), min(inside[1] + lent, width)
-    window = summed[0] + field.reach, summed[1] + field.reach
-    table = {"model": len(search.models), "column": search.n_columns, "fold": search.folds}
-    yield ArraySpec(
-        "errors",
-        {"tile_y": -(-height // side), "tile_x": -(-width // side), **table},
-        np.float64,
-        (-(-inside[0] // side), -(-inside[1] // side), *table.values()),
-        compressors=UNCOMPRESSED,
-    )
-    if search.rule == "pixel":
-        kept = {"model": len(search.models), "group": n_groups}
-        axes, chunks = {**kept, "y": height, "x": width}, (*kept.values(), *inside)
-        yield ArraySpec("best", axes, np.uint16, chunks, compressors=UNCOMPRESSED)
-    n_blocks = -(-height // block[0]) * -(-width // block[1])
-    planes = {"plane": n_groups * training.n_inputs}
-    pairs = {"pair": n_groups * training.n_inputs**2}
-    shapes: tuple[tuple[str, dict[str, int], Shape], ...] = (
-        ("lag", {**pairs, "shift": field.n_lags}, window),
-        ("cross", {**pairs, "offset": field.n_offsets}, summed),
-        ("source_sum", planes, window),
-        ("target_sum", planes, summed),
-        ("target_square", planes, summed),
-    )
-    for name, maps, rectangle in shapes:
-        lengths = tuple(maps.values())
-        fitting = max(1, _CHUNK_BYTES // (prod(rectangle) * sums.itemsize))
-        axes = {"block": n_blocks, **maps, "y": rectangle[0], "x": rectangle[1]}
-        chunks = (1, *(1 for _ in lengths[1:]), min(lengths[-1], fitting), *rectangle)
-        yield ArraySpec(name, axes, sums, chunks, compressors=UNCOMPRESSED)

@@ -19,7 +19,7 @@ from mrdist.storage.weights.output import Training, WeightsOutput, chunk_side
 from mrdist.storage.weights.reader import Codes, Model, WeightsReader
 from mrdist.synthesis import MaskedWeights
 
-_LATER = {"pool": 0, "prior": "zero"}
+_LATER = {"pool": 0, "prior": "zero", "drops_rows": False}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +34,9 @@ class MaskedTraining(Training):
         As in `mrdist.MaskedRegression`; alpha is None where every pixel has its own.
     pool, prior
         Likewise. A stored training that does not say them, such as one of an earlier mrdist, has these defaults.
+    drops_rows
+        Whether pixels leave out the images in which a value that they need is missing. The array ``n_rows`` then says
+        how many rows each regression had.
     """
 
     layout = "masked"
@@ -44,9 +47,10 @@ class MaskedTraining(Training):
     penalize_intercept: bool
     pool: int = 0
     prior: Prior = "zero"
+    drops_rows: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what goes into the attribute ``training``: without pool and prior, what it was before these."""
+        """Return what goes into the attribute ``training``: without the later ones, what it was before these."""
         said = super().to_dict()
         return {name: value for name, value in said.items() if name not in _LATER or value != _LATER[name]}
 
@@ -68,6 +72,7 @@ class MaskedTraining(Training):
             self.array_of_pixels("intercept", self.dtype),
             *self.error_maps,
             *([self.array_of_pixels("alpha", np.float64)] if self.alpha is None else []),
+            *([self.map_of_pixels("n_rows", np.int64)] if self.drops_rows else []),
             ArraySpec.holding("offsets", self.field.offsets, "offset", "axis"),
         ]
 
@@ -119,7 +124,12 @@ class TrainOutput(WeightsOutput):
         return training_of(attributes)
 
     def write_block(
-        self, index: int, block: Block, solution: Solution, alpha: npt.NDArray[np.float64] | None = None
+        self,
+        index: int,
+        block: Block,
+        solution: Solution,
+        alpha: npt.NDArray[np.float64] | None = None,
+        n_rows: npt.NDArray[np.int64] | None = None,
     ) -> None:
         """Write a block's whole chunks, then its done marker.
 
@@ -133,6 +143,8 @@ class TrainOutput(WeightsOutput):
             Its weights.
         alpha
             Penalties, shape (group, y, x), where every pixel has its own.
+        n_rows
+            Of the regressions, shape (y, x), where pixels leave rows out; by default all.
         """
         side = chunk_side((self.training.height, self.training.width))
         assert block.y0 % side == 0
@@ -147,7 +159,16 @@ class TrainOutput(WeightsOutput):
             self._array("train_sst")[..., *block.slices] = solution.sst[group]
             if alpha is not None:
                 self._array("alpha")[..., *block.slices] = np.broadcast_to(alpha, solution.intercept.shape)[group]
+            if self.training.drops_rows:
+                all_rows = self.training.n_images * self.training.rows_per_image
+                self._array("n_rows")[block.slices] = all_rows if n_rows is None else n_rows
             self.progress.mark(index)
+
+    def _n_values(self) -> int:
+        if not self.training.drops_rows:
+            return super()._n_values()
+        n_rows = np.asarray(self._array("n_rows")[...])
+        return int(n_rows.sum()) * (self.training.n_channels // self.training.rows_per_image)
 
 
 @dataclass(frozen=True)
@@ -179,6 +200,17 @@ class MaskedReader(WeightsReader):
 
     training: MaskedTraining
     training_type: ClassVar[type[MaskedTraining]] = MaskedTraining
+
+    @property
+    def field(self) -> ReceptiveField | None:  # type: ignore[override]
+        """What an output pixel sees."""
+        return None if self.makes_whole_images else self.training.field
+
+    @property
+    def unlearnt(self) -> npt.NDArray[np.bool_] | None:
+        """Pixels, shape (y, x), for which no image had all values that they need; None if there are none."""
+        pixels = self._read("n_rows", self.frame) == 0 if self.training.drops_rows else np.zeros(0, dtype=bool)
+        return pixels if pixels.any() else None
 
     @property
     def reach(self) -> int:

@@ -39,7 +39,7 @@ from mrdist.storage.making.progress import Progress, remove_progress
 from mrdist.storage.weights.cv_table import write_table
 
 DEFAULT_METHOD = "mr"
-_UNSAID = {"method": DEFAULT_METHOD, "pool": 0, "prior": "zero"}
+_UNSAID = {"method": DEFAULT_METHOD, "pool": 0, "prior": "zero", "drops_rows": False}
 """What a stored training means that does not say it."""
 _STRIP_BYTES = 16 << 20
 """Of an error map, read at once when its scores are taken."""
@@ -115,6 +115,13 @@ class Training(MappedImages):
         side = chunk_side(self.shape)
         chunks = (*lead.values(), min(side, self.height), min(side, self.width))
         return ArraySpec(name, {**lead, "y": self.height, "x": self.width}, dtype, chunks)
+
+    def map_of_pixels(self, name: str, dtype: npt.DTypeLike) -> ArraySpec:
+        """Return an array over the output pixels, the same for all channels."""
+        side = chunk_side(self.shape)
+        return ArraySpec(
+            name, {"y": self.height, "x": self.width}, dtype, (min(side, self.height), min(side, self.width))
+        )
 
     @property
     def error_maps(self) -> list[ArraySpec]:
@@ -281,8 +288,13 @@ class WeightsOutput:
             error += float(sse.sum())
             explained += float((1 - sse[varies] / sst[varies]).sum())
             n_varying += int(varies.sum())
-        n_terms = training.n_images * (training.height * training.width - n_masked) * training.n_channels
-        return {"mse": error / n_terms, "r2": explained / n_varying if n_varying else None}
+        n_terms = self._n_values() - training.n_images * n_masked * training.n_channels
+        return {"mse": error / n_terms if n_terms else None, "r2": explained / n_varying if n_varying else None}
+
+    def _n_values(self) -> int:
+        """Return how many values were trained on, those of masked pixels included."""
+        training = self.training
+        return training.n_images * training.height * training.width * training.n_channels
 
     def _array(self, name: str) -> zarr.Array[Any]:
         return array_of(self._group, name).with_config({"write_empty_chunks": True})

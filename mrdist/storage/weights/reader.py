@@ -14,7 +14,7 @@ import zarr
 
 from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import ParameterError, StoreFormatError
-from mrdist.geometry import Block, Shape
+from mrdist.geometry import Block, ReceptiveField, Shape
 from mrdist.morphing.dials import Dials
 from mrdist.storage.access.urls import (
     StorageOptions,
@@ -221,10 +221,13 @@ class WeightsReader(ABC):
         How strongly an expression is applied; None where the method cannot tell, see `turned`.
     makes_whole_images
         Whether a block costs as much as the image, of which it is cut out.
+    field
+        Of the methods whose pixels see a few around them, what they see; None where they see the whole image.
     """
 
     training_type: ClassVar[type[Training]]
     makes_whole_images: ClassVar[bool] = False
+    field: ReceptiveField | None = None
     training: Training
     dials: Dials | None = None
 
@@ -282,6 +285,11 @@ class WeightsReader(ABC):
     def n_masked(self) -> int:
         """Pixels that no target had."""
         return int(self.attributes.get("provenance", {}).get("masked_pixels", 0))
+
+    @property
+    def unlearnt(self) -> npt.NDArray[np.bool_] | None:
+        """Pixels, shape (y, x), for which no image had all values that they need; None if there are none."""
+        return None
 
     @property
     def face_frame(self) -> FaceFrame | None:
