@@ -330,14 +330,9 @@ def _apply(
                         for k in range(n):
                             pixel = ((n0 + k) * height + y) * width + x0
                             merge_channels(
-                                merged,
-                                k * tile_columns,
-                                n * tile_columns,
-                                flat,
-                                pixel * n_channels,
-                                columns,
-                                n_channels,
-                            )
+                                merged, k * tile_columns, n * tile_columns,
+                                flat, pixel * n_channels, columns, n_channels,
+                            )  # fmt: skip
 
 
 @jit

@@ -227,10 +227,7 @@ class Images:
         return None if there is None else there[self.column(label)]
 
     def incomplete(self, label: str) -> npt.NDArray[np.bool_] | None:
-        """Return the pixels, shape (y, x), that some images of a label have and others miss; None where there are none.
-
-        A training leaves out the rows that miss them, and whatever reads them must ask for NaN, see `reader`.
-        """
+        """Return the pixels, shape (y, x), that only some images of a label have; None where there are none such."""
         return None if self._incomplete is None else self._incomplete[self.column(label)]
 
     def check_whole(self, labels: Sequence[str], what: str, advice: str = "") -> None:
