@@ -12,7 +12,7 @@ from tasks import die, die_at, fail, mark, who
 
 from mrdist.errors import DataError, ExecutionError
 from mrdist.events import written_to
-from mrdist.execution import _window, n_processors, open_executor
+from mrdist.execution import _window, open_executor
 
 
 @pytest.fixture(scope="module")
@@ -153,13 +153,3 @@ def test_events(scheduler):
     again = [each["what"] for each in found if each["event"] == "retry"]
     assert 1 <= len(again) <= 6  # of a thousand handed over, few wait in a worker
     assert all(what.startswith("block ") for what in again)
-
-
-@pytest.mark.parametrize(("quota", "n"), [(50_000, 1), (None, 2)])
-def test_processors_are_those_that_a_container_may_use(monkeypatch, quota, n):
-    """The files of a container's quota are a mock: only root may set one."""
-    monkeypatch.setattr("dask.system._try_extract_cgroup_cpu_quota", lambda: (quota, quota and 100_000))
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
-    monkeypatch.setattr("dask.system.psutil", None)
-    monkeypatch.setattr("os.process_cpu_count", lambda: 2, raising=False)
-    assert n_processors() == n

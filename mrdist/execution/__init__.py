@@ -1,12 +1,13 @@
 """Run tasks in this process, on a local cluster or on any Dask scheduler: only this package imports Dask."""
 
-from mrdist.execution._choice import choose
+from mrdist.execution._choice import Choice, choose
 from mrdist.execution._cluster import open_executor, reach
 from mrdist.execution._executor import Executor
 from mrdist.execution._process import n_processors, peak_memory, progress_bar
 from mrdist.execution._scheduler import Scheduler, address_in, check_choice, use_tls
 
 __all__ = [
+    "Choice",
     "Executor",
     "Scheduler",
     "address_in",

@@ -73,8 +73,10 @@ def plan_request(catalog: Catalog, settings: Settings, options: Mapping[str, Any
     else:
         del call["both_ways"]
         answer = plan(images, **call).to_dict()
-    workers = max(1, min(n_slots_of(settings.workers), answer["n_blocks"]))
-    return {**answer, "workers": workers, "memory": answer["peak_memory"] * workers}
+    workers = answer.get("workers")
+    if workers is None:
+        workers = max(1, min(n_slots_of(settings.workers), answer["n_blocks"]))
+    return {**answer, "workers": workers, "memory": answer["peak_memory"] * max(1, workers)}
 
 
 def _check_room(catalog: Catalog, options: Mapping[str, Any]) -> None:

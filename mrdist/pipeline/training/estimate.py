@@ -17,7 +17,7 @@ from mrdist.calibration import Rates, measure_kernels, predict_seconds
 from mrdist.errors import ParameterError
 from mrdist.methods.arguments import TRAINING, EstimateArguments
 from mrdist.pipeline.training._prepare import prepare
-from mrdist.pipeline.training.plan import measure_reading
+from mrdist.pipeline.training.plan import measure_reading, who_works
 from mrdist.planning import Plan, Workload, count_requests, parse_bytes, predict_start
 from mrdist.storage import Images, chunk_shape, create_images, finish_images, write_images
 from mrdist.storage.images.supposed import suppose_images
@@ -129,7 +129,8 @@ def estimate(
     images = suppose_images(_LABELS, pairs, (size, size), channels, stored)
     prepared = prepare(images, None, {**how, "split": "all"}, **given)
     plan, n_slots = prepared.plan, prepared.work.run.n_slots
-    start_seconds = predict_start(how["workers"], plan.n_blocks, n_processors=n_slots)
+    choice = who_works(prepared, how["workers"])
+    start_seconds = predict_start(choice.workers, plan.n_blocks, n_processors=n_slots)
     if prepared.workload is None:
         requests, seconds, hours = -(-plan.bytes_read // prod(stored)), None, None
     else:
@@ -152,7 +153,7 @@ def estimate(
         pairs=pairs,
         size=size,
         channels=channels,
-        plan=replace(plan, seconds=seconds, start_seconds=start_seconds),
+        plan=replace(plan, seconds=seconds, start_seconds=start_seconds, workers=choice.workers, where=choice.where),
         workers=n_slots,
         bytes_stored=bytes_stored,
         requests=requests,

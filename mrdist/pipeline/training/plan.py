@@ -9,12 +9,12 @@ from typing import Unpack
 
 from mrdist.arguments import Address, plain_arguments, shared_arguments
 from mrdist.calibration import Rates, measure_kernels, predict_seconds
-from mrdist.execution import choose, n_processors
+from mrdist.execution import Choice, choose, n_processors
 from mrdist.geometry import block_grid
 from mrdist.methods.arguments import TRAINING, PlanArguments
 from mrdist.methods.lesson import Lesson
 from mrdist.methods.masked.sums import BandReader
-from mrdist.pipeline.training._prepare import prepare
+from mrdist.pipeline.training._prepare import Prepared, prepare
 from mrdist.planning import Plan, Workload, block_bytes
 
 
@@ -41,14 +41,7 @@ def plan(
     """
     prepared = prepare(images_url, None, how, source=source, target=target, method=method)
     planned, workload, n_slots = prepared.plan, prepared.workload, prepared.work.run.n_slots
-    work = prepared.work
-    choice = choose(
-        how["workers"],
-        n_tasks=work.n_tasks(planned),
-        max_memory=work.run.max_memory,
-        seconds=work.seconds(planned),
-        memory=planned.peak_memory,
-    )
+    choice = who_works(prepared, how["workers"])
     planned = replace(planned, start_seconds=choice.start_seconds, workers=choice.workers, where=choice.where)
     if workload is None:
         return planned
@@ -58,6 +51,18 @@ def plan(
     rates = Rates(*measure_reading(lesson, workload, planned), *measure_kernels(workload, lesson.images.dtype))
     seconds = predict_seconds(workload, planned, rates, n_slots=n_slots, n_processors=max(n_slots, n_processors()))
     return replace(planned, seconds=seconds)
+
+
+def who_works(prepared: Prepared, workers: int | None) -> Choice:
+    """Return who would do the work."""
+    work, planned = prepared.work, prepared.plan
+    return choose(
+        workers,
+        n_tasks=work.n_tasks(planned),
+        max_memory=work.run.max_memory,
+        seconds=work.seconds(planned),
+        memory=planned.peak_memory,
+    )
 
 
 def measure_reading(lesson: Lesson, workload: Workload, plan: Plan) -> tuple[float, float]:

@@ -22,13 +22,15 @@ class PlanAnswer(BaseModel):
     n_blocks: int
     peak_memory: Annotated[int, Field(description="Memory of a worker process in bytes.")]
     memory: Annotated[int, Field(description="Memory in bytes of all worker processes that run at once.")]
-    workers: int
+    workers: Annotated[int, Field(description="Worker processes; 0 where the job works in its own process.")]
+    where: Annotated[str | None, Field(description="The same in words, and why.")] = None
     bytes_read: int | None = None
     bytes_written: int | None = None
     bytes_needed: int | None = None
     amplification: float | None = None
     slab: int | None = None
     seconds: float | None = None
+    seconds_alone: Annotated[float | None, Field(description="In one process, by cautious rates.")] = None
     start_seconds: Annotated[float | None, Field(description="Until the workers are there; not in seconds.")] = None
     total_seconds: float | None = None
     advice: str | None = None
