@@ -253,11 +253,24 @@ def connect(contact: Contact) -> Iterator[Client]:
     """
     from distributed import Client
 
-    note_use()
+    class OwnClient(Client):  # type: ignore[misc]
+        """Closes itself if it cannot start.
 
+        Dask leaves that to the garbage collector. It may come while the next client starts, and then both wait for each
+        other without end (distributed 2026.8).
+        """
+
+        def start(self, **options: Any) -> None:
+            try:
+                super().start(**options)
+            except BaseException:
+                self.close()
+                raise
+
+    note_use()
     try:
         with versions_unwarned():
-            client = Client(
+            client = OwnClient(
                 contact.address,
                 security=contact.security,
                 timeout=CONNECT_SECONDS,
