@@ -265,7 +265,8 @@ def test_the_planned_memory_is_enough_and_not_much_more(large, tmp_path, name, c
     with capsys.disabled():
         print(f"\n{name}: planned {plan.peak_memory // MIB} MiB, measured {measured // MIB} MiB", end=" ")
     assert measured <= plan.peak_memory
-    assert plan.peak_memory <= max(1.6 * measured, BASE_MEMORY + 48 * MIB)  # mean holds little
+    # The base is that of a worker that compiles, which these, whose kernels come from the disk, do not.
+    assert plan.peak_memory <= max(1.6 * (measured + 64 * MIB), BASE_MEMORY + 48 * MIB)  # mean holds little
 
 
 @pytest.mark.parametrize("method", ["l1", "l0"])
