@@ -69,7 +69,7 @@ def create_app(catalog: Catalog, settings: Settings | None = None) -> FastAPI:
     app.state.jobs = Jobs(catalog)
     app.state.desk = Desk(catalog, settings, app.state.jobs, Supervisor(catalog, settings, app.state.jobs))
     problems.install(app)
-    app.state.known_routes, app.state.parameters = [], None
+    app.state.known_routes = []
     for name in (*_API, *_ROOT):
         _include(app, import_module(f"mrdist.service.routes.{name}").router, API if name in _API else "")
     app.state.metrics = Metrics(lambda: app.state.desk.supervisor.states)
@@ -81,6 +81,7 @@ def create_app(catalog: Catalog, settings: Settings | None = None) -> FastAPI:
         app.add_middleware(AccessLog, file=LogFile(settings.access_log))
     app.add_middleware(Endings, stopping=app.state.stopping)
     _describe(app, needs_token=sessions.users.needed)
+    app.state.parameters = _parameters_of(app.openapi())  # here, since FastAPI describes routes in one thread at a time
     return app
 
 
@@ -88,8 +89,7 @@ def create_app(catalog: Catalog, settings: Settings | None = None) -> FastAPI:
 async def _supervised(app: FastAPI) -> AsyncIterator[None]:
     supervisor = app.state.desk.supervisor
     supervisor.start()
-    for work in (warm_up, app.openapi):  # what first requests would wait for
-        Thread(target=work, name="warm-up", daemon=True).start()
+    Thread(target=warm_up, name="warm-up", daemon=True).start()  # what a first request would wait for
     yield
     await anyio.to_thread.run_sync(supervisor.end)
 
@@ -121,8 +121,6 @@ async def _check_query(request: Request) -> None:
     route, app = request.scope["route"], request.app
     if not request.url.path.startswith(API):
         return
-    if app.state.parameters is None:
-        app.state.parameters = _parameters_of(app.openapi())
     known = app.state.parameters.get(route.name)
     unknown = [] if known is None else sorted(set(request.query_params) - known)
     if unknown:
