@@ -245,7 +245,8 @@ def test_the_bucket_is_made_once_and_a_server_that_refuses_is_told_in_a_sentence
         client = boto3.client(
             "s3", endpoint_url=where["AWS_ENDPOINT_URL"], aws_access_key_id="k", aws_secret_access_key="s"
         )
-        assert [bucket["Name"] for bucket in client.list_buckets()["Buckets"]] == ["faces"]
+        buckets = [bucket["Name"] for bucket in client.list_buckets()["Buckets"]]
+        assert buckets.count("faces") == 1  # the servers of a process share their buckets with those of other tests
         done = _prepare("bucket", "not a name", **where)
     finally:
         server.stop()

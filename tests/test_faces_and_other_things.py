@@ -151,7 +151,7 @@ def test_other_things_are_no_faces(drawn_mean, kind):
         locate(pixels[..., np.newaxis], drawn_mean)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(REAL is None, reason="MRDIST_TEST_DATA is not set")
 def test_people_are_faces_and_other_things_are_not_by_a_mean_of_photographs(tmp_path):
     """The mean is that of other people, whose landmarks alone are used."""

@@ -13,7 +13,6 @@ from foreign_arrays import DIMS, weights_of
 import mrdist
 from mrdist.storage.access import foreign
 
-pytestmark = pytest.mark.slow  # thousands of files
 SHAPE = (24, 64, 64, 3)
 CHUNKS = {
     "a row of an image": (1, 1, 64, 3),
@@ -61,7 +60,9 @@ def bytes_of(decoded, chunks):
 
 
 @pytest.mark.parametrize("name", CHUNKS)
-@pytest.mark.parametrize("block", [(64, 64), (32, 32)])
+@pytest.mark.parametrize(
+    "block", [pytest.param((64, 64), marks=pytest.mark.slow), pytest.param((32, 32), marks=pytest.mark.long)]
+)
 def test_a_plan_tells_the_decoded_bytes(name, block, decoded, tmp_path):
     chunks = CHUNKS[name]
     url = link(tmp_path, chunks, chunks)
@@ -71,6 +72,7 @@ def test_a_plan_tells_the_decoded_bytes(name, block, decoded, tmp_path):
     assert bytes_of(decoded, {"low": chunks, "high": chunks}) == plan.bytes_read
 
 
+@pytest.mark.slow
 def test_labels_of_different_chunks_cost_no_more_than_the_plan_says(decoded, tmp_path):
     chunks = {"low": (1, 64, 64, 3), "high": (24, 16, 16, 3)}
     url = link(tmp_path, *chunks.values())

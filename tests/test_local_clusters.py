@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import os
 import subprocess
@@ -53,8 +54,10 @@ asyncio.run(main())
 
 def ports_of(process):
     """Return the addresses and the ports at which a process and its children listen."""
-    family = [process, *process.children(recursive=True)]
-    listening = [each for one in family for each in one.net_connections("tcp") if each.status == psutil.CONN_LISTEN]
+    listening = [each for each in process.net_connections("tcp") if each.status == psutil.CONN_LISTEN]
+    for child in process.children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+            listening += [each for each in child.net_connections("tcp") if each.status == psutil.CONN_LISTEN]
     return {each.laddr.ip for each in listening}, sorted({each.laddr.port for each in listening})
 
 

@@ -73,10 +73,8 @@ def bits_here():
 
 
 @pytest.mark.skipif(sys.platform != "linux" or os.uname().machine != "x86_64", reason="compiles for x86-64 targets")
-@pytest.mark.parametrize(
-    "processor",
-    [pytest.param(name, marks=pytest.mark.slow if name == "nehalem" else pytest.mark.long) for name in PROCESSORS],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("processor", PROCESSORS)
 def test_bits_equal_those_compiled_for_another_processor(processor, bits_here, tmp_path):
     needed, features = PROCESSORS[processor]
     if not set(needed.split()) <= set(Path("/proc/cpuinfo").read_text().split()):
