@@ -110,6 +110,7 @@ class LeftOut:
         chosen: npt.NDArray[np.int64],
         rows: tuple[int, int],
         shape: Shape,
+        window: ReceptiveField | None = None,
     ) -> None:
         """Add the rows that pixels leave out of some images, in place.
 
@@ -123,19 +124,10 @@ class LeftOut:
             As in `mrdist.SufficientStatistics.update`.
         shape
             Of the block.
+        window
+            The field for which the source's windows were read; its own by default.
         """
-        self._add(self.field, pair, lost, chosen, rows, shape)
-
-    def _add(
-        self,
-        window: ReceptiveField,
-        pair: tuple[Array, Array],
-        lost: tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]],
-        chosen: npt.NDArray[np.int64],
-        rows: tuple[int, int],
-        shape: Shape,
-    ) -> None:
-        """Do what `add` does for windows of another field."""
+        window = window or self.field
         index = np.full(shape, -1, dtype=np.int64)
         index[tuple(self.pixels.T)] = np.arange(len(self.pixels))
         n_inputs = self.target_sum.shape[1] // self.source_sum.shape[1]
@@ -149,7 +141,7 @@ class LeftOut:
             *(getattr(self, name) for name in SUMS),
         )
         for other in self.others:
-            other._add(window, pair, lost, chosen, rows, shape)
+            other.add(pair, lost, chosen, rows, shape, window)
 
     def restrict(self, field: ReceptiveField) -> LeftOut:
         """Return those of a smaller field.

@@ -70,7 +70,7 @@ def typed(options):
 def stores(tmp_path_factory):
     """Faces in a service's catalogue, in chunks that blocks share."""
     catalog = Catalog.open(str(tmp_path_factory.mktemp("plans") / "catalog"))
-    found = SimpleNamespace(images=catalog.url_of("datasets", "faces"))
+    found = SimpleNamespace(catalog=catalog, images=catalog.url_of("datasets", "faces"))
     labels = ("neutral", "happy", "sad")
     mrdist.generate(found.images, images=N_IMAGES, size=SIZE, labels=labels, chunks=(5, 12, 32), workers=0)
     settings = Settings(requests_per_second=1e6, workers=0)
@@ -109,6 +109,15 @@ def test_python_the_command_and_the_service_plan_the_same(stores, name):
         value = list(plan[key]) if key == "block" else plan[key]
         assert told[key] == answer.json()[key] == value, key
     assert (told["seconds"] is None) == (answer.json()["seconds"] is None) == (plan["seconds"] is None)
+
+
+def test_a_service_with_a_cluster_plans_its_workers(stores):
+    address = "tls://127.0.0.1:8786"
+    client = TestClient(create_app(stores.catalog, Settings(scheduler=address)), base_url="http://127.0.0.1")
+    asked = {"verb": "train", "options": {"images": "faces", **LABELS}}
+    answer = client.post("/api/v1/plans", json=asked).json()
+    assert answer["where"] == f"on the workers of {address}"
+    assert answer["memory"] == answer["peak_memory"] * answer["workers"] > 0
 
 
 @pytest.mark.parametrize("name", TRAININGS)

@@ -74,6 +74,8 @@ def plan_request(catalog: Catalog, settings: Settings, options: Mapping[str, Any
         del call["both_ways"]
         answer = plan(images, **call).to_dict()
     workers = answer.get("workers")
+    if settings.scheduler is not None:
+        workers, answer["where"] = None, f"on the workers of {settings.scheduler}"
     if workers is None:
         workers = max(1, min(n_slots_of(settings.workers), answer["n_blocks"]))
     return {**answer, "workers": workers, "memory": answer["peak_memory"] * max(1, workers)}

@@ -130,6 +130,8 @@ def estimate(
     prepared = prepare(images, None, {**how, "split": "all"}, **given)
     plan, n_slots = prepared.plan, prepared.work.run.n_slots
     choice = who_works(prepared, how["workers"])
+    if choice.workers == 0:
+        n_slots = 1
     start_seconds = predict_start(choice.workers, plan.n_blocks, n_processors=n_slots)
     if prepared.workload is None:
         requests, seconds, hours = -(-plan.bytes_read // prod(stored)), None, None

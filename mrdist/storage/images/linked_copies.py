@@ -15,15 +15,12 @@ from mrdist.storage.access.arrays import ArraySpec
 from mrdist.storage.access.urls import (
     StorageOptions,
     check_format,
-    clear_output,
     commit,
-    create_group,
     open_group,
     store_errors,
-    write_strings,
 )
-from mrdist.storage.images.layout import OPTIONAL
 from mrdist.storage.images.linked import LinkedArray
+from mrdist.storage.images.linking import create_linked
 from mrdist.storage.images.links import PIXELS, Link, LinkedStore
 from mrdist.storage.images.reader import Images
 
@@ -49,17 +46,10 @@ def create_copy(
     """
     own = {label: _linked_to_itself(label, array) for label, array in images.linked_arrays.items()}
     linked = LinkedStore((images.n_images, *images.shape, images.n_channels), str(images.dtype), chunks, own)
-    clear_output(url, storage_options, kind="images", overwrite=overwrite)
+    columns = {name: getattr(images, name).tolist() for name in ("image", "subject", "dataset", "split")}
+    masks = {name: images._values(name) for name in ("present", "face_mask", "there", "incomplete")}
     with store_errors(url):
-        group = create_group(url, storage_options, "images", labels=list(own), linked=linked.to_dict())
-        group.attrs["coordinates"] = "subject dataset split"
-        for name in ("image", "subject", "dataset", "split"):
-            write_strings(group, name, getattr(images, name).tolist(), "image", images.n_images)
-        write_strings(group, "label", list(own), "label", len(own))
-        for name in ("present", "face_mask", "there", "incomplete"):
-            values = images._values(name)
-            if values is not None:
-                ArraySpec.holding(name, values, *OPTIONAL[name]).create(group)
+        group = create_linked(url, linked, columns, masks, overwrite=overwrite, storage_options=storage_options)
         for label, link in own.items():
             height, width = (size // link.factor for size in images.shape)
             coarse = f"_by_{link.factor}" if link.factor > 1 else ""  # xarray wants one size of a name

@@ -29,6 +29,7 @@ from mrdist.storage.access.urls import (
     store_errors,
     write_strings,
 )
+from mrdist.storage.images.layout import OPTIONAL
 from mrdist.storage.images.links import PIXELS, Link, LinkedStore, OwnUnits
 
 _ROLES = {
@@ -320,26 +321,47 @@ def write_link(
     provenance
         Fit for JSON.
     """
-    clear_output(url, storage_options, kind="images", overwrite=overwrite)
-    labels = list(linked.links)
+    columns = {"image": image, "subject": subject, "dataset": [""] * len(image), "split": split}
+    face_mask = None if there is None else np.asarray(there.all(axis=0))
+    masks = {"present": present, "face_mask": face_mask, "there": there, "incomplete": incomplete}
     with store_errors(url):
-        group = create_group(url, storage_options, "images", labels=labels, linked=linked.to_dict())
-        group.attrs["coordinates"] = "subject dataset split"
-        columns = {"image": image, "subject": subject, "dataset": [""] * len(image), "split": split}
-        for name, values in columns.items():
-            write_strings(group, name, values, "image", len(image))
-        write_strings(group, "label", labels, "label", len(labels))
-        ArraySpec.holding("present", present, "image", "label").create(group)
-        _write_there(group, there)
-        if incomplete is not None:
-            ArraySpec.holding("incomplete", incomplete, "label", "y", "x").create(group)
+        group = create_linked(url, linked, columns, masks, overwrite=overwrite, storage_options=storage_options)
         commit(group, url, {**check_format(group, url), "complete": True, "provenance": dict(provenance)})
 
 
-def _write_there(group: zarr.Group, there: npt.NDArray[np.bool_] | None) -> None:
-    if there is not None:
-        ArraySpec.holding("there", there, "label", "y", "x").create(group)
-        ArraySpec.holding("face_mask", np.asarray(there.all(axis=0)), "y", "x").create(group)
+def create_linked(
+    url: str,
+    linked: LinkedStore,
+    columns: Mapping[str, Sequence[str]],
+    masks: Mapping[str, npt.NDArray[Any] | None],
+    *,
+    overwrite: bool = False,
+    storage_options: StorageOptions = None,
+) -> zarr.Group:
+    """Create an images store that says where its arrays lie, and is not complete yet.
+
+    Parameters
+    ----------
+    url, overwrite, storage_options
+        As in `mrdist.storage.create_images`.
+    linked
+        Where the arrays lie.
+    columns
+        Image, subject, dataset and split of every image.
+    masks
+        Other arrays of the store by their names, see `mrdist.storage.images.layout`; None where there is none.
+    """
+    clear_output(url, storage_options, kind="images", overwrite=overwrite)
+    labels = list(linked.links)
+    group = create_group(url, storage_options, "images", labels=labels, linked=linked.to_dict())
+    group.attrs["coordinates"] = "subject dataset split"
+    for name, values in columns.items():
+        write_strings(group, name, values, "image", len(values))
+    write_strings(group, "label", labels, "label", len(labels))
+    for name, mask in masks.items():
+        if mask is not None:
+            ArraySpec.holding(name, mask, *OPTIONAL[name]).create(group)
+    return group
 
 
 def use_own_units(
