@@ -22,6 +22,7 @@ NOBODY = 65534
 #: What somebody else tries on every port: Dask's own protocol, plain and with certificates of their own, and HTTP.
 INTRUDER = """
 import asyncio, http.client, json, os, sys, urllib.error, urllib.request
+from concurrent.futures import ThreadPoolExecutor
 import tornado.platform.asyncio
 from distributed.core import rpc
 from distributed.security import Security
@@ -48,6 +49,8 @@ async def main():
         os.setgroups([])
         os.setgid(user)
         os.setuid(user)
+    # most ports keep a page waiting to the end
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(100))
     asked = [ask(port, *how) for port in ports for how in (("tcp", {}), ("tls", certificates))]
     pages = [asyncio.to_thread(page, port, path) for port in ports for path in PATHS]
     got = await asyncio.gather(*asked, *pages)
