@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import zarr
 
+from mrdist.geometry import Shape
+from mrdist.storage.access.tables import write_tables
 from mrdist.storage.access.urls import COMPRESSORS
+
+LEAST_CHUNK = 256 << 10
+"""Bytes that a chunk of an array over the pixels has at least, unless the array has fewer."""
+MOST_CHUNK = 16 << 20
+"""Bytes that it has at most, as far as its other axes allow."""
+_SIDE, _LEAST_SIDE = 128, 16
+_PIXELS = ("y", "x")
 
 
 @dataclass(frozen=True)
@@ -26,9 +36,12 @@ class ArraySpec:
     dtype
         Of its numbers.
     chunks
-        Length of a chunk along each dimension; the whole array is one unless given.
+        Length of a chunk along each dimension; the whole array is one unless given. Over the pixels they are the
+        smallest that a task may own, see `grown`.
     values
         What it holds from the beginning, if that is known.
+    is_table
+        Whether it is so small that it has no files of its own: its values lie in the attributes of its group.
     compressors
         The codecs of its chunks.
     """
@@ -39,11 +52,37 @@ class ArraySpec:
     chunks: tuple[int, ...] | None = None
     values: npt.NDArray[Any] | None = None
     compressors: Any = field(default_factory=lambda: COMPRESSORS)
+    is_table: bool = False
 
     @classmethod
     def holding(cls, name: str, values: npt.NDArray[Any], *dimensions: str) -> ArraySpec:
-        """Return the specification of an array of known values."""
-        return cls(name, dict(zip(dimensions, values.shape, strict=True)), values.dtype, values=values)
+        """Return the specification of a table of known values."""
+        axes = dict(zip(dimensions, values.shape, strict=True))
+        return cls(name, axes, values.dtype, values=values, is_table=True)
+
+    def grown(self) -> ArraySpec:
+        """Return the array with chunks of at least `LEAST_CHUNK` bytes over the pixels, which its own divide.
+
+        They depend on the array alone. The sides are powers of two or those of the image.
+
+        Examples
+        --------
+        >>> for side, offsets in ((128, 9), (512, 9), (512, 1), (4096, 441)):
+        ...     axes = {"offset": offsets, "y": side, "x": side}
+        ...     ArraySpec("coef", axes, "float32", (offsets, 16, 16)).grown().chunks
+        (9, 128, 128)
+        (9, 128, 128)
+        (1, 256, 256)
+        (441, 64, 128)
+        """
+        if self.chunks is None or not {*_PIXELS} <= {*self.axes}:
+            return self
+        chunks = dict(zip(self.axes, self.chunks, strict=True))
+        height, width = _sides(
+            (self.axes["y"], self.axes["x"]),
+            prod(side for axis, side in chunks.items() if axis not in _PIXELS) * np.dtype(self.dtype).itemsize,
+        )
+        return replace(self, chunks=tuple((chunks | {"y": height, "x": width}).values()))
 
     def create(self, group: zarr.Group, *, overwrite: bool = False) -> zarr.Array[Any]:
         """Create it; every chunk that is written is stored, since a missing chunk is an error."""
@@ -64,6 +103,43 @@ class ArraySpec:
 
 
 def create_arrays(group: zarr.Group, arrays: Iterable[ArraySpec]) -> None:
-    """Create the arrays of a layout in a store in the making."""
+    """Create arrays that are not to outlive the store in the making."""
     for array in arrays:
         array.create(group)
+
+
+def lay_out(
+    group: zarr.Group, arrays: Iterable[ArraySpec], version: int, *, overwrite: bool = False
+) -> list[zarr.Array[Any]]:
+    """Create the arrays of a layout in a store in the making, and return them without the tables.
+
+    Parameters
+    ----------
+    group, arrays
+        Where, and what.
+    version
+        Of the store's format. Those of version 1 have a file for every chunk of the smallest size and arrays of all
+        tables; what was begun so ends so.
+    overwrite
+        Replace arrays that are there.
+    """
+    if version == 1:
+        return [array.create(group, overwrite=overwrite) for array in arrays]
+    arrays = list(arrays)
+    write_tables(group, {array.name: (tuple(array.axes), array.values) for array in arrays if array.is_table})
+    return [array.grown().create(group, overwrite=overwrite) for array in arrays if not array.is_table]
+
+
+def _sides(image: Shape, pixel_bytes: int) -> Shape:
+    """Return height and width of a chunk of an array that has so many bytes a pixel."""
+    height = width = _SIDE
+
+    def held() -> int:
+        return pixel_bytes * min(height, image[0]) * min(width, image[1])
+
+    while held() > MOST_CHUNK and width > _LEAST_SIDE:
+        height, width = (height // 2, width) if height == width else (height, width // 2)
+    while held() < LEAST_CHUNK and (height < image[0] or width < image[1]):
+        wider = width < image[1] and (width <= height or height >= image[0])
+        height, width = (height, 2 * width) if wider else (2 * height, width)
+    return min(height, image[0]), min(width, image[1])

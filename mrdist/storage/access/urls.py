@@ -44,7 +44,12 @@ from mrdist.storage.access.remote import redact as redact
 from mrdist.storage.access.retries import PatientStore, patiently
 from mrdist.storage.access.strangers import foreign_group, stranger_at
 
-FORMAT_VERSION = 1
+FORMAT_VERSIONS = {"weights": 2, "statistics": 2}
+"""Newest format by kind of store; those of other kinds are of version 1.
+
+Version 2 has arrays over the pixels in chunks of `mrdist.storage.access.arrays.LEAST_CHUNK` bytes and more, and tables
+in attributes (`mrdist.storage.access.tables`). Stores of version 1 are read, and finished and added to as they are.
+"""
 
 
 @contextmanager
@@ -133,7 +138,8 @@ def open_as_is(url: str, options: StorageOptions = None) -> zarr.Group:
 
 def create_group(url: str, options: StorageOptions, kind: str, **attributes: Any) -> zarr.Group:
     """Create the group of an unfinished store, without arrays; whatever is there must have been removed before."""
-    described = {"kind": kind, "format_version": FORMAT_VERSION, "complete": False, **attributes}
+    version = FORMAT_VERSIONS.get(kind, 1)
+    described = {"kind": kind, "format_version": version, "complete": False, **attributes}
     with store_errors(url), _opening(url, options):
         return zarr.create_group(_store(url, options, read_only=False), attributes={"mrdist": described})
 
@@ -195,12 +201,12 @@ def check_format(group: zarr.Group, url: str) -> dict[str, Any]:
     attribute = parsed(attributes.get("mrdist"))
     if attribute is None:
         raise foreign_group(url, attributes)
-    version = attribute.get("format_version", FORMAT_VERSION)
-    if not isinstance(version, int) or version > FORMAT_VERSION:
+    version, newest = attribute.get("format_version", 1), FORMAT_VERSIONS.get(attribute["kind"], 1)
+    if not isinstance(version, int) or version > newest:
         raise StoreFormatError(
-            f"{redact(url)} has format version {version}, but this mrdist reads up to {FORMAT_VERSION}; upgrade mrdist."
+            f"{redact(url)} has format version {version}, but this mrdist reads up to {newest}; upgrade mrdist."
         )
-    return {"format_version": FORMAT_VERSION, "complete": True} | attribute
+    return {"format_version": 1, "complete": True} | attribute
 
 
 def open_kind(url: str, options: StorageOptions, kind: str, resume: str) -> zarr.Group:

@@ -14,7 +14,7 @@ from mrdist.moments import check_values
 from mrdist.morphing.landmark_sums import LIPS, Lips
 from mrdist.solvers import Prior, Solution
 from mrdist.storage.access.arrays import ArraySpec
-from mrdist.storage.access.urls import store_errors
+from mrdist.storage.access.urls import array_of, store_errors
 from mrdist.storage.weights.output import Training, WeightsOutput, chunk_side
 from mrdist.storage.weights.reader import Codes, Model, WeightsReader
 from mrdist.synthesis import MaskedWeights
@@ -167,7 +167,7 @@ class TrainOutput(WeightsOutput):
     def _n_values(self) -> int:
         if not self.training.drops_rows:
             return super()._n_values()
-        n_rows = np.asarray(self._array("n_rows")[...])
+        n_rows = np.asarray(array_of(self._group, "n_rows")[...])
         return int(n_rows.sum()) * (self.training.n_channels // self.training.rows_per_image)
 
 

@@ -1,0 +1,73 @@
+"""Parts of arrays whose chunks are larger than a block: kept apart by tasks, and put together when all are done.
+
+Two tasks never write one file, so a task whose block is not made of whole chunks of an array writes into an array of
+the same shape whose chunks are the blocks. Chunks of a store depend on its images alone, blocks on memory and workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import zarr
+
+from mrdist.geometry import Shape, block_grid
+from mrdist.storage.access.chunks import UNCOMPRESSED
+
+_BYTES = 32 << 20  # that are put together at a time, or a chunk
+
+
+def keep_apart(room: zarr.Group, arrays: Iterable[zarr.Array[Any]], block: Shape) -> list[str]:
+    """Make room for the parts of those arrays whose chunks blocks would cut; return their names.
+
+    Parameters
+    ----------
+    room
+        Where the parts go.
+    arrays
+        Arrays of the store; those that are not over the pixels, whose axes are then ``y`` and ``x``, are left out.
+    block
+        Height and width of a block.
+    """
+    cut = []
+    for array in arrays:
+        if "y" not in _axes(array):
+            continue
+        y = _axes(array).index("y")
+        of_pixels = zip(block, array.chunks[y : y + 2], array.shape[y : y + 2], strict=True)
+        if all(own % chunk == 0 or own >= side for own, chunk, side in of_pixels):
+            continue
+        cut.append(array.basename)
+        sides = (min(own, side) for own, side in zip(block, array.shape[y : y + 2], strict=True))
+        room.create_array(
+            array.basename,
+            shape=array.shape,
+            chunks=(*array.chunks[:y], *sides, *array.chunks[y + 2 :]),
+            dtype=array.dtype,
+            dimension_names=_axes(array),
+            compressors=UNCOMPRESSED,
+            config={"write_empty_chunks": True},
+        )
+    return cut
+
+
+def put_together(parts: zarr.Array[Any], array: zarr.Array[Any], first: int = 0) -> None:
+    """Write an array from its parts, whole chunks at a time; of one with folds, those from ``first``."""
+    y = _axes(array).index("y")
+    shape: Shape = (array.shape[y], array.shape[y + 1])
+    (height, width), lead = array.chunks[y : y + 2], array.chunks[:y]
+    pixel = array.dtype.itemsize * int(np.prod(lead + array.chunks[y + 2 :]))
+    width *= max(1, _BYTES // (pixel * height * width))
+    if width >= shape[1]:
+        height *= max(1, _BYTES // (pixel * height * shape[1]))
+    for place in np.ndindex(*(-(-side // chunk) for side, chunk in zip(array.shape[:y], lead, strict=True))):
+        before = tuple(slice(n * chunk, (n + 1) * chunk) for n, chunk in zip(place, lead, strict=True))
+        if _axes(array)[0] == "fold" and before[0].start < first:
+            continue
+        for block in block_grid(shape, (height, width)):
+            array[*before, *block.slices] = parts[*before, *block.slices]
+
+
+def _axes(array: zarr.Array[Any]) -> tuple[str, ...]:
+    return tuple(array.metadata.to_dict().get("dimension_names") or ())  # type: ignore[arg-type]
