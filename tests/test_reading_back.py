@@ -37,20 +37,20 @@ def stores(tmp_path):
 KINDS = {
     "mr": (
         lambda images, out: mrdist.train(images, out, **PAIR, **WORK),
-        ["coef/c/0/0/1", "intercept/c/0/0", "train_sse/c/1/0"],
+        ["progress/parts/coef/c/0/0/1", "progress/parts/intercept/c/0/0", "progress/parts/train_sse/c/1/0"],
     ),
-    "mean": (lambda images, out: mrdist.train(images, out, **PAIR, **WORK, method="mean"), ["train_sst/c/0/1"]),
+    "mean": (lambda images, out: mrdist.train(images, out, **PAIR, **WORK, method="mean"), ["progress/parts/train_sst/c/0/1"]),
     "l2": (
         lambda images, out: mrdist.train(images, out, **PAIR, **WORK, method="l2"),
-        ["coef/c/0/0/1", "basis/c/0/0/0/0"],
+        ["progress/parts/coef/c/0/0/1", "progress/parts/basis/c/0/0/0/0"],
     ),
     "l2 cv": (
         lambda images, out: mrdist.train(images, out, **PAIR, **WORK, method="l2", alpha="cv", folds=2),
-        ["progress/gram/a/c/1/0/0/0", "progress/gram/b/c/0/0/0/0", "basis/c/0/0/1/0"],
+        ["progress/gram/a/c/1/0/0/0", "progress/gram/b/c/0/0/0/0", "progress/parts/basis/c/0/0/1/0"],
     ),
     "l0": (
         lambda images, out: mrdist.train(images, out, **PAIR, **WORK, method="l0", nonzeros=2),
-        ["train_sse/c/0/0", "progress/data-1/c/0", "progress/unsolved-2/c/0"],
+        ["progress/parts/train_sse/c/0/0", "progress/data-1/c/0", "progress/unsolved-2/c/0"],
     ),
     "cv": (
         lambda images, out: mrdist.train(images, out, **PAIR, **WORK, alpha="cv", folds=2, rule="pixel"),
@@ -58,11 +58,11 @@ KINDS = {
     ),
     "mappings": (
         lambda images, out: train_mappings(images, out, source="a", **WORK),
-        ["a-b/coef/c/0/0/1", "a-c/intercept/c/1/0"],
+        ["a-b/progress/parts/coef/c/0/0/1", "a-c/progress/parts/intercept/c/1/0"],
     ),
     "accumulate": (
         lambda images, out: accumulate(images, out, **PAIR, **WORK),
-        ["lag/c/0/0/0/1", "target_sum/c/0/1/0"],
+        ["progress/parts/lag/c/0/0/0/1", "progress/parts/target_sum/c/0/1/0"],
     ),
 }  # fmt: skip
 
