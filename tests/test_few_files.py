@@ -17,6 +17,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import mrdist
+from mrdist.errors import MissingChunkError
 from mrdist.geometry import block_grid
 from mrdist.methods.registry import METHODS
 from mrdist.pipeline.training.accumulate import accumulate
@@ -238,3 +239,12 @@ def test_zarrita_reads_weights_and_sums(made):
         for (name, array), line in zip(arrays.items(), done.stdout.splitlines(), strict=True):
             found = np.frombuffer(base64.b64decode(line), array.dtype).reshape(array.shape)
             assert np.array_equal(found, dataset[name])
+
+
+def test_a_part_that_is_lost_is_an_error(tmp_path):
+    group = zarr.create_group(tmp_path / "w.zarr")
+    array = ArraySpec("a", {"y": 32, "x": 32}, np.uint8, (32, 32)).create(group)
+    progress = Progress.begin(group, (32, 32), (16, 32), arrays=[array])
+    progress.array(group, "a")[:16] = 1
+    with pytest.raises(MissingChunkError, match=r"progress/parts/a/c/1/0 is missing from .*w\.zarr"):
+        progress.put_together(group)

@@ -1,7 +1,7 @@
-"""Stores of format version 1 open for ever: what they hold is read, and finished and added to.
+"""Stores of format version 1 open for ever: what they hold is read, and they are finished and added to.
 
-``stores_of_version_1.tar.xz`` was written by the last mrdist without version 2, from the images of the fixture below; names with ``half`` are
-of runs that could not read the last chunk of the targets.
+``stores_of_version_1.tar.xz`` was written by the last mrdist without version 2, from the images of the fixture below;
+names with ``half`` are of runs that could not read the last chunk of the targets.
 """
 
 from __future__ import annotations
@@ -120,7 +120,9 @@ def test_a_begun_accumulation_ends(old, images, tmp_path):
     url = shutil.copytree(old / "sums-half.zarr", tmp_path / "half.zarr")
     report = accumulate(images, str(url), **PAIR, **SERIAL)
     assert (report.blocks, report.blocks_run) == (4, 1)
-    assert [name for name, chunk in commands.files(old / "sums.zarr").items() if commands.files(url)[name] != chunk] == []
+    assert [
+        name for name, chunk in commands.files(old / "sums.zarr").items() if commands.files(url)[name] != chunk
+    ] == []
 
 
 def test_an_older_mrdist_says_what_is_wrong(images, monkeypatch, tmp_path):

@@ -260,7 +260,9 @@ def _train_block(task: Task) -> int:
                         pixels = rows_of(source[:, *place.slices], training.n_groups)[group]
                         parts["basis"] = dual.rotation.T @ (pixels / unit)
                     for name, part in parts.items():
-                        into = maps[name][group, ..., *tile.slices] if name in maps else small[name][group, *place.slices]
+                        into = (
+                            maps[name][group, ..., *tile.slices] if name in maps else small[name][group, *place.slices]
+                        )
                         into[...] = part.reshape(into.shape)
         y0, x0 = task.block.y0, task.block.x0
         output.write_weights(Block(y0 + strip.y0, x0 + strip.x0, y0 + strip.y1, x0 + strip.x1), maps)
@@ -271,7 +273,7 @@ def _train_block(task: Task) -> int:
 
 def _maps(training: GlobalTraining, part: Block, names: Sequence[str]) -> dict[str, Array]:
     """Return empty arrays for the results of a part of a block, with the group first and the pixels last."""
-    codes = {name: (training.n_components,) for name in ("coef", "basis")}
+    codes = dict.fromkeys(("coef", "basis"), (training.n_components,))
     dtypes = dict.fromkeys(("train_sse", "train_sst"), "float64")
     return {
         name: np.empty((training.n_groups, *codes.get(name, ()), *part.shape), dtypes.get(name, training.dtype))

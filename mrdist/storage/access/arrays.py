@@ -126,7 +126,8 @@ def lay_out(
     if version == 1:
         return [array.create(group, overwrite=overwrite) for array in arrays]
     arrays = list(arrays)
-    write_tables(group, {array.name: (tuple(array.axes), array.values) for array in arrays if array.is_table})
+    tables = {array.name: (tuple(array.axes), array.values) for array in arrays if array.is_table}
+    write_tables(group, {name: (axes, values) for name, (axes, values) in tables.items() if values is not None})
     return [array.grown().create(group, overwrite=overwrite) for array in arrays if not array.is_table]
 
 

@@ -136,6 +136,12 @@ def open_as_is(url: str, options: StorageOptions = None) -> zarr.Group:
         return zarr.open_group(_store(url, options, read_only=True), mode="r", zarr_format=3, use_consolidated=False)
 
 
+def as_whole(group: zarr.Group) -> zarr.Group:
+    """Return a group that is open for writing as one to read from in which a chunk that is not there is an error."""
+    store = CheckedStore(group.store, str(group.store), whole=True)
+    return zarr.open_group(store, path=group.path, mode="r+", zarr_format=3, use_consolidated=False)
+
+
 def create_group(url: str, options: StorageOptions, kind: str, **attributes: Any) -> zarr.Group:
     """Create the group of an unfinished store, without arrays; whatever is there must have been removed before."""
     version = FORMAT_VERSIONS.get(kind, 1)

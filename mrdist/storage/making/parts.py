@@ -18,27 +18,21 @@ from mrdist.storage.access.chunks import UNCOMPRESSED
 _BYTES = 32 << 20  # that are put together at a time, or a chunk
 
 
-def keep_apart(room: zarr.Group, arrays: Iterable[zarr.Array[Any]], block: Shape) -> list[str]:
-    """Make room for the parts of those arrays whose chunks blocks would cut; return their names.
+def cut_by(block: Shape, arrays: Iterable[zarr.Array[Any]]) -> list[zarr.Array[Any]]:
+    """Return the arrays over the pixels, axes ``y`` and ``x``, of which a block of this size cuts chunks."""
+    return [array for array in arrays if "y" in _axes(array) and not _is_made_of_chunks(block, array)]
 
-    Parameters
-    ----------
-    room
-        Where the parts go.
-    arrays
-        Arrays of the store; those that are not over the pixels, whose axes are then ``y`` and ``x``, are left out.
-    block
-        Height and width of a block.
-    """
-    cut = []
+
+def _is_made_of_chunks(block: Shape, array: zarr.Array[Any]) -> bool:
+    y = _axes(array).index("y")
+    of_pixels = zip(block, array.chunks[y : y + 2], array.shape[y : y + 2], strict=True)
+    return all(own % chunk == 0 or own >= side for own, chunk, side in of_pixels)
+
+
+def keep_apart(room: zarr.Group, arrays: Iterable[zarr.Array[Any]], block: Shape) -> None:
+    """Make room in a group for the parts of arrays, each a block of a height and a width."""
     for array in arrays:
-        if "y" not in _axes(array):
-            continue
         y = _axes(array).index("y")
-        of_pixels = zip(block, array.chunks[y : y + 2], array.shape[y : y + 2], strict=True)
-        if all(own % chunk == 0 or own >= side for own, chunk, side in of_pixels):
-            continue
-        cut.append(array.basename)
         sides = (min(own, side) for own, side in zip(block, array.shape[y : y + 2], strict=True))
         room.create_array(
             array.basename,
@@ -49,7 +43,6 @@ def keep_apart(room: zarr.Group, arrays: Iterable[zarr.Array[Any]], block: Shape
             compressors=UNCOMPRESSED,
             config={"write_empty_chunks": True},
         )
-    return cut
 
 
 def put_together(parts: zarr.Array[Any], array: zarr.Array[Any], first: int = 0) -> None:

@@ -18,8 +18,8 @@ import zarr
 from mrdist.errors import DamagedChunkError, StoreFormatError
 from mrdist.geometry import Shape
 from mrdist.storage.access.chunks import COMPRESSORS, UNCOMPRESSED
-from mrdist.storage.access.urls import array_of
-from mrdist.storage.making.parts import keep_apart, put_together
+from mrdist.storage.access.urls import array_of, as_whole
+from mrdist.storage.making.parts import cut_by, keep_apart, put_together
 
 SEARCH = "search"
 """Group of what a cross-validation keeps until the weights are solved (`mrdist.storage.weights.cross_validation`)."""
@@ -79,7 +79,10 @@ class Progress:
         group.create_array("done", shape=grid, chunks=(1, 1), dtype="bool", fill_value=False, compressors=UNCOMPRESSED)
         if rows is not None:
             group.create_array("rows", data=rows, compressors=COMPRESSORS)
-        apart = keep_apart(group.create_group(_PARTS), arrays, block)
+        cut = cut_by(block, arrays)
+        if cut:
+            keep_apart(group.create_group(_PARTS), cut, block)
+        apart = [array.basename for array in cut]
         # The attributes come last, in one write: without them the store was never ready for its first block.
         group = group.update_attributes({"block": list(block), "task": task, "apart": apart})
         return cls(block, task, tuple(apart), group)
@@ -119,8 +122,11 @@ class Progress:
 
     def put_together(self, store: zarr.Group) -> None:
         """Write the arrays whose parts are kept here; all blocks must be done. It may be repeated."""
-        for name in self.apart:
-            put_together(self.array(store, name), writable(store, name), self.task.get("first_fold", 0))
+        if self.apart:
+            parts = as_whole(self._group)
+            for name in self.apart:
+                of_array = array_of(parts, f"{_PARTS}/{name}")
+                put_together(of_array, writable(store, name), self.task.get("first_fold", 0))
 
     def mark(self, index: int) -> None:
         """Note that a block is finished."""

@@ -131,7 +131,7 @@ class TrainOutput(WeightsOutput):
         alpha: npt.NDArray[np.float64] | None = None,
         n_rows: npt.NDArray[np.int64] | None = None,
     ) -> None:
-        """Write a block's whole chunks, then its done marker.
+        """Write a block, then its done marker.
 
         Parameters
         ----------
