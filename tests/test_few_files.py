@@ -133,6 +133,7 @@ def test_no_two_tasks_write_one_file_whatever_their_blocks(shape, block, chunk, 
     arrays = [ArraySpec(name, axes, np.uint8, chunks).create(group) for name in ("one", "other")]
     arrays.append(ArraySpec("table", {"row": 5}, np.uint8).create(group))
     progress = Progress.begin(group, shape, block, arrays=arrays, first_fold=first)
+    assert all(np.less_equal(progress.array(group, name).chunks, chunks).all() for name in ("one", "other"))
     written = []
     for fold, part in itertools.product(range(first, 3), block_grid(shape, block)):
         told.written.clear()

@@ -1,12 +1,13 @@
 """Parts of arrays whose chunks are larger than a block: kept apart by tasks, and put together when all are done.
 
 Two tasks never write one file, so a task whose block is not made of whole chunks of an array writes into an array of
-the same shape whose chunks are the blocks. Chunks of a store depend on its images alone, blocks on memory and workers.
+the same shape whose chunks make up blocks. Chunks of a store depend on its arrays alone, blocks on memory and workers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import gcd
 from typing import Any
 
 import numpy as np
@@ -30,10 +31,11 @@ def _is_made_of_chunks(block: Shape, array: zarr.Array[Any]) -> bool:
 
 
 def keep_apart(room: zarr.Group, arrays: Iterable[zarr.Array[Any]], block: Shape) -> None:
-    """Make room in a group for the parts of arrays, each a block of a height and a width."""
+    """Make room in a group for the parts of arrays; none of a block is larger than a chunk."""
     for array in arrays:
         y = _axes(array).index("y")
-        sides = (min(own, side) for own, side in zip(block, array.shape[y : y + 2], strict=True))
+        of_pixels = zip(block, array.chunks[y : y + 2], array.shape[y : y + 2], strict=True)
+        sides = (min(own, side) if chunk >= side else gcd(own, chunk) for own, chunk, side in of_pixels)
         room.create_array(
             array.basename,
             shape=array.shape,
