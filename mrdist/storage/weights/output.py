@@ -18,6 +18,7 @@ from mrdist.errors import StoreExistsError
 from mrdist.geometry import Shape
 from mrdist.moments import Color
 from mrdist.storage.access.arrays import ArraySpec, create_arrays
+from mrdist.storage.access.fresh import settle
 from mrdist.storage.access.urls import (
     StorageOptions,
     array_of,
@@ -205,9 +206,12 @@ class WeightsOutput:
                 return None
         clear_output(url, storage_options, kind="weights", overwrite=overwrite)
         with store_errors(url):
-            group = create_group(url, storage_options, "weights", layout=training.layout, training=training.to_dict())
+            told = {"layout": training.layout, "training": training.to_dict()}
+            group = create_group(url, storage_options, "weights", at_once=True, **told)
             create_arrays(group, arrays)
-            return cls(url, group, Progress.begin(group, training.shape, block), training)
+            progress = Progress.begin(group, training.shape, block)
+            settle(group)
+            return cls(url, group, progress, training)
 
     @property
     def chosen(self) -> dict[str, Any] | None:
