@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from io import FileIO
 from itertools import product
@@ -48,9 +48,10 @@ class Coming:
         self._expected: deque[str] = deque()
         self._coming: OrderedDict[str, Future[Buffer | None]] = OrderedDict()
 
-    def expect(self, key: str) -> None:
-        """Say that a chunk will be asked for after those that are expected already."""
-        self._expected.append(key)
+    def expect(self, keys: Iterable[str]) -> None:
+        """Say that chunks will be asked for after those that are expected already."""
+        known = {*self._coming, *self._expected}
+        self._expected.extend(key for key in keys if key not in known)
         self._fetch()
 
     def take(self, key: str) -> Buffer | None:
@@ -68,8 +69,7 @@ class Coming:
     def _fetch(self) -> None:
         while self._expected and len(self._coming) < HELD:
             key = self._expected.popleft()
-            if key not in self._coming:
-                self._coming[key] = self._asked(key)
+            self._coming[key] = self._asked(key)
 
     def _asked(self, key: str) -> Future[Buffer | None]:
         # on the loop of zarr's own requests, to which the connections of the filesystem belong
@@ -120,11 +120,11 @@ class StraightArray:
 
     def expect(self, place: Sequence[slice]) -> None:
         """Have the chunks of a rectangle fetched: from a disk by the operating system, else by requests of ours."""
-        for at in self._touched(place):
-            key = self._key(at)
-            if self._store.folder is None:
-                self._coming.expect(key)
-            elif hasattr(os, "posix_fadvise"):
+        keys = map(self._key, self._touched(place))
+        if self._store.folder is None:
+            self._coming.expect(keys)
+        elif hasattr(os, "posix_fadvise"):
+            for key in keys:
                 with contextlib.suppress(OSError), self._path(key).open("rb", buffering=0) as file:
                     os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
 
@@ -138,6 +138,8 @@ class StraightArray:
         RuntimeError, ValueError
             If one cannot be decoded.
         """
+        if self._store.folder is None:
+            self._coming.expect(map(self._key, self._touched(place)))
         for at in self._touched(place):
             corner = [index * length for index, length in zip(at, self._chunks, strict=True)]
             inside, part = [], []
@@ -151,7 +153,7 @@ class StraightArray:
             if chunk is None:
                 target[...] = self._array.fill_value
             elif chunk is not target:
-                _copy(chunk[tuple(inside)], target)
+                target[...] = chunk[tuple(inside)]
 
     def _touched(self, place: Sequence[slice]) -> Iterator[tuple[int, ...]]:
         """Yield the indices of the chunks that a rectangle touches."""
@@ -250,24 +252,3 @@ def _size_told(content: Bytes) -> int | None:
     begin = 5 + (not single) + (0, 1, 2, 4)[descriptor & 3]
     size = int.from_bytes(head[begin : begin + _SIZE_BYTES[flag]], "little")
     return size + 256 if flag == 1 else size
-
-
-def _copy(pixels: npt.NDArray[Any], target: npt.NDArray[Any]) -> None:
-    """Copy a rectangle, eight bytes at a time where its rows allow it: of pixels of three bytes, NumPy copies each."""
-    if target.ndim >= 2 and target.dtype == pixels.dtype:
-        row = target.shape[-1] * target.shape[-2] * target.itemsize
-        if row % 8 == 0 and _has_whole_rows(pixels) and _has_whole_rows(target):
-            pixels, target = _in_words(pixels, row), _in_words(target, row)
-    target[...] = pixels
-
-
-def _has_whole_rows(values: npt.NDArray[Any]) -> bool:
-    last = values.itemsize
-    return values.strides[-1] == last and values.strides[-2] == values.shape[-1] * last
-
-
-def _in_words(values: npt.NDArray[Any], row: int) -> npt.NDArray[Any]:
-    flat = np.lib.stride_tricks.as_strided(
-        values, (*values.shape[:-2], row // values.itemsize), (*values.strides[:-2], values.itemsize)
-    )
-    return flat.view(np.uint64)
