@@ -17,6 +17,9 @@ from numcodecs.zstd import compress
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, ZstdCodec
 
 from mrdist.errors import DamagedChunkError, MissingChunkError, StoreError
+from mrdist.execution._process import in_slot
+from mrdist.geometry import Block, ReceptiveField
+from mrdist.methods.masked.sums import BandReader, sum_images
 from mrdist.planning.memory import READS_AHEAD
 from mrdist.storage.access.straight import HELD, Coming, StraightArray
 from mrdist.storage.access.urls import open_as_is, store_errors
@@ -194,6 +197,26 @@ def test_what_cannot_be_decoded_is_refused(folder, way, codecs, content):
     spoil(url, "0/1", content)
     with pytest.raises(StoreError, match=r"a chunk of x cannot be decoded"):
         both(array)[way]()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_a_slot_of_a_worker_sums_the_same_through_one_buffer(dtype, small_images_store, monkeypatch):
+    monkeypatch.setattr("mrdist.planning.bands.BAND_BYTES", 1)
+    images = small_images_store(n_images=11, shape=(45, 30), n_channels=2, chunks=(5, 8, 8), dtype=dtype).open()
+    labels, field, block = ("neutral", "happy"), ReceptiveField(3, 3), Block(0, 8, 45, 24)
+    assert BandReader(images, [labels], field, block, 5, ahead=False).n_bands > 2
+
+    def summed():
+        return sum_images(images, labels, np.arange(11), field, block, n_groups=1, slab=5)
+
+    monkeypatch.setattr("mrdist.methods.masked.sums.has_spare_processor", lambda: True)
+    ahead = summed()
+    monkeypatch.undo()
+    monkeypatch.setattr("mrdist.planning.bands.BAND_BYTES", 1)
+    with in_slot():
+        alone = summed()
+    for name in ("lag", "cross", "source_sum", "target_sum", "target_square"):
+        np.testing.assert_array_equal(getattr(alone, name), getattr(ahead, name))
 
 
 def test_a_frame_that_tells_no_size_is_decoded(folder):
