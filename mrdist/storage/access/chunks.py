@@ -90,6 +90,10 @@ class CheckedStore(WrapperStore[Store]):
         """Where its files lie, None if it is not on a disk of this machine."""
         return self._store.root if isinstance(self._store, LocalStore) else None
 
+    def compares(self, path: str) -> bool:
+        """Whether `get` compares the chunks of an array with their checksums."""
+        return self._checked.get(path, False)
+
     def tried(
         self, key: str, read: Callable[[], Content | None], is_sound: Callable[[Content], bool] | None
     ) -> Content | None:

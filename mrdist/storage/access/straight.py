@@ -15,6 +15,7 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from functools import cached_property
 from io import FileIO
 from itertools import product
 from math import prod
@@ -27,9 +28,8 @@ import zarr
 from numcodecs import blosc, gzip, zstd  # type: ignore[import-untyped]
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, ZstdCodec
 from zarr.core.buffer import Buffer, default_buffer_prototype
-from zarr.core.chunk_grids import RegularChunkGrid
 from zarr.core.metadata import ArrayV3Metadata
-from zarr.core.sync import _get_loop
+from zarr.core.sync import sync
 
 from mrdist.storage.access.chunks import CHECKSUM_BYTES, CheckedStore, is_sound
 
@@ -41,7 +41,10 @@ _FRAME, _SIZE_BYTES = 0xFD2FB528, (1, 2, 4, 8)  # of zstd: RFC 8878, 3.1.1
 
 
 class Coming:
-    """Chunks on their way from an object store: as many as `HELD`, in the order in which they are expected."""
+    """Chunks on their way from an object store: as many as `HELD`, in the order in which they are expected.
+
+    For one thread at a time.
+    """
 
     def __init__(self, store: CheckedStore) -> None:
         self._store = store
@@ -72,8 +75,16 @@ class Coming:
             self._coming[key] = self._asked(key)
 
     def _asked(self, key: str) -> Future[Buffer | None]:
-        # on the loop of zarr's own requests, to which the connections of the filesystem belong
-        return asyncio.run_coroutine_threadsafe(self._store.get(key, default_buffer_prototype()), _get_loop())
+        return asyncio.run_coroutine_threadsafe(self._store.get(key, default_buffer_prototype()), self._loop)
+
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        """The loop of zarr's own requests, to which the connections of the filesystem belong."""
+
+        async def running() -> asyncio.AbstractEventLoop:
+            return asyncio.get_running_loop()
+
+        return sync(running())
 
 
 class StraightArray:
@@ -109,11 +120,12 @@ class StraightArray:
             return None
         dtype, (first, *others) = np.dtype(array.dtype), metadata.codecs
         is_plain = (
-            isinstance(metadata.chunk_grid, RegularChunkGrid)
+            metadata.chunk_grid.to_dict()["name"] == "regular"
             and isinstance(first, BytesCodec)
             and dtype.kind in "buif"
             and (dtype.itemsize == 1 or (dtype.isnative and getattr(first.endian, "value", "") == sys.byteorder))
             and not any(isinstance(codec, Crc32cCodec) for codec in others[:-1])
+            and store.compares(array.path) == isinstance(metadata.codecs[-1], Crc32cCodec)
             and all(isinstance(codec, Crc32cCodec | ZstdCodec | BloscCodec | GzipCodec) for codec in others)
         )
         return cls(array, store, coming or Coming(store)) if is_plain else None
