@@ -16,6 +16,7 @@ from distributed.protocol import pickle
 from threadpoolctl import threadpool_limits
 
 from mrdist.errors import ExecutionError
+from mrdist.execution._process import in_slot
 
 PACKAGES = ("mrdist", "dask", "distributed", "numba", "numpy", "zarr")
 """Packages whose versions decide the bytes of the weights, or whether tasks can be unpickled."""
@@ -115,5 +116,6 @@ def work(packed: bytes, common: tuple[Callable[..., Any], Mapping[str, str], tup
             "workers run: the weights depend on them."
         )
     started = time.perf_counter()
-    result = function(unpack(packed), *shared)
+    with in_slot():
+        result = function(unpack(packed), *shared)
     return time.perf_counter() - started, result

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise, zip_longest
+from functools import partial
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mrdist.errors import DataError
+from mrdist.execution import has_spare_processor
 from mrdist.geometry import Block, ReceptiveField
 from mrdist.left_out import LeftOut
 from mrdist.moments import SufficientStatistics, to_integers, unit_of
@@ -245,19 +247,31 @@ def read_bands(
     slab: int,
     margin: int = 0,
 ) -> Iterator[Band]:
-    """Read images slab by slab and band by band; the next band is read while this one is worked on.
+    """Read images slab by slab and band by band; the next band is fetched while this one is worked on.
 
-    Parameters are those of `sum_mappings`.
+    Where a processor is to spare, another thread decodes it meanwhile as well. Parameters are those of `sum_mappings`.
     """
     slabs = list(images.slabs(rows, slab))
-    reader = BandReader(images, mappings, field, block, max(stop - start for start, stop, _ in slabs), margin)
+    longest = max(stop - start for start, stop, _ in slabs)
+    reader = BandReader(images, mappings, field, block, longest, margin, ahead=has_spare_processor())
     work = [(start, stop, band, chosen) for start, stop, chosen in slabs for band in range(reader.n_bands)]
-    with ThreadPoolExecutor(1) as ahead:
-        coming = ahead.submit(reader.read, *work[0][:3])
-        for (start, _, _, chosen), following in zip_longest(work, work[1:]):
-            sources, targets, part = coming.result()
-            if following is not None:
-                coming = ahead.submit(reader.read, *following[:3])
+
+    def read(number: int) -> tuple[dict[str, Array], dict[str, Array], tuple[int, int]]:
+        for start, stop, band, _ in work[number + 1 : number + 2]:
+            reader.expect(start, stop, band)
+        return reader.read(*work[number][:3])
+
+    with ThreadPoolExecutor(1) as thread:
+
+        def begin(number: int) -> Callable[[], tuple[dict[str, Array], dict[str, Array], tuple[int, int]]]:
+            return thread.submit(read, number).result if reader.ahead else partial(read, number)
+
+        reader.expect(*work[0][:3])
+        coming = begin(0)
+        for following, (start, _, _, chosen) in enumerate(work, start=1):
+            sources, targets, part = coming()
+            if following < len(work):
+                coming = begin(following)
             numbers = np.searchsorted(rows, start + chosen)
             lost: list[dict[str, npt.NDArray[np.bool_]]] = [{}, {}]
             if images.dtype.kind == "f":
@@ -289,16 +303,19 @@ def _as_integers(images: Images, label: str, block: Block, pixels: Array) -> Arr
 
 
 class BandReader:
-    """Reads images around a block in bands of rows, into two buffers in turn: one is filled while the other is summed.
+    """Reads images around a block in bands of rows.
 
-    A band ends between two rows of chunks, so that none is decoded twice, and takes over from the band before it the
-    rows that lie within reach. Parameters are those of `sum_mappings`. A label that is a
-    source of one mapping and a target of another is read once, as a source.
+    With ``ahead``, there are two buffers in turn: one is filled while the other is summed. Without, one is enough,
+    unless pixels cannot be fetched without decoding them. A band ends between two rows of chunks, so that none is
+    decoded twice, and takes over from the band before it the rows that lie within reach. Other parameters are those of
+    `sum_mappings`. A label that is a source of one mapping and a target of another is read once, as a source.
 
     Attributes
     ----------
     n_bands
         Bands of the block.
+    ahead
+        Whether a band may be read while the one before is worked on.
     """
 
     def __init__(
@@ -309,6 +326,8 @@ class BandReader:
         block: Block,
         slab: int,
         margin: int = 0,
+        *,
+        ahead: bool = True,
     ) -> None:
         self._reader = images.reader(nan=True)
         self._field = field
@@ -328,16 +347,32 @@ class BandReader:
         self.n_bands = len(self._cuts) - 1
         rows = max(end - start for start, end in pairwise(self._cuts)) + field.reach
         self._n_channels = images.n_channels
-        self._buffers = {label: np.empty((2, slab * rows * self._row), dtype=images.dtype) for label in self._labels}
+        self.ahead = ahead or not all(map(self._reader.fetches, self._labels))
+        self._buffers = {
+            label: np.empty((1 + self.ahead, slab * rows * self._row), dtype=images.dtype) for label in self._labels
+        }
         self._last: dict[str, Array] = {}
         self._turn = 0
+
+    def expect(self, start: int, stop: int, band: int) -> None:
+        """Have the chunks of a band fetched that will be read after those expected before."""
+        for label in self._labels:
+            part = self._part(label, band)
+            if part.y0 < part.y1:
+                self._reader.expect(label, start, stop, part)
+
+    def _part(self, label: str, band: int) -> Block:
+        """Return the pixels of a label that a band reads; it may have no rows."""
+        place, inside, _ = self._places[label]
+        y0, y1 = max(self._cuts[band], place.y0), min(self._cuts[band + 1], place.y1)
+        return Block(max(y0, inside.y0), inside.x0, min(y1, inside.y1), inside.x1)
 
     def read(self, start: int, stop: int, band: int) -> tuple[dict[str, Array], dict[str, Array], tuple[int, int]]:
         """Return sources and targets of a band of images ``start..stop-1``, and the rows of the block that it adds to.
 
-        They last until the next but one read. The bands of a slab are read in order.
+        They last until the next read, ``ahead`` until the next but one. The bands of a slab are read in order.
         """
-        self._turn = 1 - self._turn
+        self._turn = (self._turn + 1) % (1 + self.ahead)
         first, end = self._cuts[band], self._cuts[band + 1]
         pixels = {}
         for label, (place, inside, reach) in self._places.items():
@@ -347,7 +382,7 @@ class BandReader:
             window = self._buffers[label][self._turn, : prod(shape)].reshape(shape)
             if keep:
                 window[:, :keep] = self._last[label][:, -keep:]
-            part = Block(max(y0, inside.y0), inside.x0, min(y1, inside.y1), inside.x1)
+            part = self._part(label, band)
             top, bottom = part.y0 - y0 + keep, max(part.y1, part.y0) - y0 + keep
             left, right = inside.x0 - place.x0, inside.x1 - place.x0
             window[:, keep:top] = 0

@@ -35,6 +35,7 @@ from mrdist.errors import (
 from mrdist.storage.access.chunks import COMPRESSORS as COMPRESSORS
 from mrdist.storage.access.chunks import CheckedStore, parsed
 from mrdist.storage.access.fence import check_fence, fenced
+from mrdist.storage.access.fresh import fresh
 from mrdist.storage.access.remote import StorageOptions as StorageOptions
 from mrdist.storage.access.remote import asking_bucket, open_filesystem, refusal, shown, told
 from mrdist.storage.access.remote import filesystem_of as filesystem_of
@@ -142,12 +143,18 @@ def as_whole(group: zarr.Group) -> zarr.Group:
     return zarr.open_group(store, path=group.path, mode="r+", zarr_format=3, use_consolidated=False)
 
 
-def create_group(url: str, options: StorageOptions, kind: str, **attributes: Any) -> zarr.Group:
-    """Create the group of an unfinished store, without arrays; whatever is there must have been removed before."""
+def create_group(
+    url: str, options: StorageOptions, kind: str, *, at_once: bool = False, **attributes: Any
+) -> zarr.Group:
+    """Create the group of an unfinished store, without arrays; whatever is there must have been removed before.
+
+    With ``at_once``, nothing is written before `mrdist.storage.access.fresh.settle`.
+    """
     version = FORMAT_VERSIONS.get(kind, 1)
     described = {"kind": kind, "format_version": version, "complete": False, **attributes}
     with store_errors(url), _opening(url, options):
-        return zarr.create_group(_store(url, options, read_only=False), attributes={"mrdist": described})
+        store = _store(url, options, read_only=False)
+        return zarr.create_group(fresh(store) if at_once else store, attributes={"mrdist": described})
 
 
 @contextmanager
@@ -226,8 +233,13 @@ def open_kind(url: str, options: StorageOptions, kind: str, resume: str) -> zarr
     return group
 
 
-def check_output(url: str, options: StorageOptions, *, kind: str, overwrite: bool) -> None:
+def check_output(url: str, options: StorageOptions, *, kind: str, overwrite: bool) -> bool:
     """Make sure that ``url`` is free, holds an unfinished store of ``kind``, or may be overwritten.
+
+    Returns
+    -------
+    bool
+        Whether there is anything to be removed.
 
     Raises
     ------
@@ -238,9 +250,9 @@ def check_output(url: str, options: StorageOptions, *, kind: str, overwrite: boo
     with store_errors(url), asking_bucket(url, options):
         filesystem.invalidate_cache()
         if not patiently(lambda: filesystem.exists(root)):
-            return
+            return False
         if patiently(lambda: filesystem.isdir(root) and not filesystem.ls(root)):
-            return
+            return True
         try:
             existing = describe(url, options)
         except (StoreNotFoundError, ForeignStoreError) as error:
@@ -253,6 +265,7 @@ def check_output(url: str, options: StorageOptions, *, kind: str, overwrite: boo
         raise StoreExistsError(
             f"{redact(url)} already holds {existing['kind']}; use --overwrite (overwrite=True) or another address."
         )
+    return True
 
 
 def remove_output(url: str, options: StorageOptions) -> None:
@@ -317,8 +330,8 @@ def check_apart(source: str, output: str) -> None:
 
 def clear_output(url: str, options: StorageOptions, *, kind: str, overwrite: bool) -> None:
     """Make room for a new store, see `check_output`."""
-    check_output(url, options, kind=kind, overwrite=overwrite)
-    remove_output(url, options)
+    if check_output(url, options, kind=kind, overwrite=overwrite):
+        remove_output(url, options)
 
 
 def stored_bytes(url: str, options: StorageOptions = None) -> int:

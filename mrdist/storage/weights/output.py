@@ -18,6 +18,7 @@ from mrdist.errors import StoreExistsError
 from mrdist.geometry import Shape
 from mrdist.moments import Color
 from mrdist.storage.access.arrays import ArraySpec, lay_out
+from mrdist.storage.access.fresh import settle
 from mrdist.storage.access.urls import (
     StorageOptions,
     array_of,
@@ -207,9 +208,11 @@ class WeightsOutput:
                 return None
         clear_output(url, storage_options, kind="weights", overwrite=overwrite)
         with store_errors(url):
-            group = create_group(url, storage_options, "weights", layout=training.layout, training=training.to_dict())
+            told = {"layout": training.layout, "training": training.to_dict()}
+            group = create_group(url, storage_options, "weights", at_once=True, **told)
             created = lay_out(group, arrays, check_format(group, url)["format_version"])
             progress = Progress.begin(group, training.shape, block, arrays=created)
+            settle(group)
             return cls(url, group, progress, training)
 
     @property
