@@ -14,6 +14,7 @@ from fastapi import APIRouter, Query
 from mrdist.pipeline.applying.export import export
 from mrdist.pipeline.showing.pack import pack
 from mrdist.service.context import CatalogHere
+from mrdist.service.groups import check_single
 from mrdist.service.problems import problems
 from mrdist.service.routes.models import ModelName
 from mrdist.service.streams import Stream, sealed
@@ -38,21 +39,22 @@ def download_model(
     """Download a complete model; if it is replaced or removed meanwhile, the download breaks off."""
     stamp = catalog.stamp("models", name)
     catalog.check_complete("models", name)
-    url = catalog.url_of("models", name)
+    url, file = catalog.url_of("models", name), name.replace(":", "-")
     unchanged = partial(catalog.check_stamp, "models", name, stamp)
     if format == "zip":
-        return _file(pack(url, f"{name}.zarr", catalog.storage_options), f"{name}.zarr.zip", stamp, unchanged)
+        return _file(pack(url, f"{file}.zarr", catalog.storage_options), f"{file}.zarr.zip", stamp, unchanged)
+    check_single(catalog, name)
     folder = TemporaryDirectory(prefix="mrdist-")
     try:
         with _exporting:
-            files = export(url, f"{folder.name}/{name}.npz", format="npz", storage_options=catalog.storage_options)
+            files = export(url, f"{folder.name}/{file}.npz", format="npz", storage_options=catalog.storage_options)
         unchanged()
     except BaseException:
         folder.cleanup()
         raise
     if len(files) == 1:
-        return _file(_read(folder, files[0]), f"{name}.npz", stamp)
-    return _file(_until_end(folder, pack(folder.name, name)), f"{name}.npz.zip", stamp)
+        return _file(_read(folder, files[0]), f"{file}.npz", stamp)
+    return _file(_until_end(folder, pack(folder.name, file)), f"{file}.npz.zip", stamp)
 
 
 def _file(content: Iterator[bytes], name: str, stamp: str, check: Callable[[], None] = lambda: None) -> Stream:

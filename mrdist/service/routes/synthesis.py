@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 
 from mrdist.methods.dials import DIALS
 from mrdist.pipeline.showing.opened import Retouched
-from mrdist.service.catalog import Name
+from mrdist.service.catalog import ModelName
 from mrdist.service.context import CatalogHere
 from mrdist.service.options import dial_fields, with_fields
 from mrdist.service.problems import RefusedError, problems
@@ -35,7 +35,9 @@ _NUMBER = r"-?[0-9]{1,6}(?:\.[0-9]{1,6})?"
 class Synthesis(Refining):
     """Options of a synthesis."""
 
-    model: Annotated[list[Name], Field(min_length=1, max_length=_MOST_MODELS, description="One model, or several.")]
+    model: Annotated[
+        list[ModelName], Field(min_length=1, max_length=_MOST_MODELS, description="One model, or several.")
+    ]
     refine: Annotated[bool, Field(description="Change the photograph only where the model matters.")] = False
     points: Annotated[
         str | None,

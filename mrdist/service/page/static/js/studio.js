@@ -3,7 +3,7 @@ import { get, part, request, rowsWith, thumbnail } from "./lib/api.js";
 import { $, facts, h, latest, message, roving, ruled, speak } from "./lib/dom.js";
 import { plural } from "./lib/format.js";
 import { offerFaces, offerTraining } from "./lib/begin.js";
-import { hasDials, hasField, kind, loadMethods } from "./lib/methods.js";
+import { hasDials, hasField, kind, loadMethods, named } from "./lib/methods.js";
 import "./lib/shell.js";
 import { Dials } from "./studio/dials.js";
 import { Picture, drawFace } from "./studio/picture.js";
@@ -320,7 +320,7 @@ if (models.length === 0) {
   else offerFaces();
 } else {
   const asked = new URLSearchParams(location.search).get("model");
-  model = models.find((one) => one.name === asked) ?? models[0];
+  model = named(models, asked) ?? models[0];
   $("studio").hidden = false;
   $("download").disabled = true;
   showModels();

@@ -23,6 +23,9 @@ export const hasWeights = (model) => hasField(model) || model.layout === "sparse
 /** Whether it can be applied more or less strongly. */
 export const hasDials = (model) => model.dials.length > 0;
 
+/** The model of a name; of one that holds several mappings, the first of them. */
+export const named = (models, name) => models.find((one) => one.name === name) ?? models.find((one) => one.group === name);
+
 /** A receptive field, or several to choose from: "3 × 3, dilation 2". */
 export function fieldName({ receptive_field: sides, dilation, pool }) {
   if (sides === undefined || sides === null) return null;
@@ -46,7 +49,7 @@ export const kind = (model) => `${model.source} → ${model.target}, ${how(model
 export function work({ verb, options }) {
   if (verb === "ingest") return `photographs of ${options.source}`;
   if (!options.source) return options.images ? plural(options.images, "synthetic person", "synthetic people") : verb;
-  const target = options.target ?? "all and back";
+  const target = options.target === "all" ? "every other" : (options.target ?? "every other and back");
   if (verb !== "train") return `${options.source} → ${target}, ${verb}`;
   const method = known(options.method) ?? methods[0];
   const usual = Object.fromEntries(method.options.map((option) => [option.name, option.default]));

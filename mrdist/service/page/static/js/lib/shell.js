@@ -10,11 +10,15 @@ addEventListener("unhandledrejection", (event) => {
   message(event.reason.message, { bad: true });
 });
 
-// a picture that failed, because too many were requested at once, is requested once more
+// a picture that failed, because too many were requested at once, is requested once more; then an empty face stands for it
 addEventListener(
   "error",
   ({ target }) => {
-    if (!(target instanceof HTMLImageElement) || target.dataset.again) return;
+    if (!(target instanceof HTMLImageElement)) return;
+    if (target.dataset.again) {
+      if (target.classList.contains("face")) target.replaceWith(h("span", { class: "face", role: "img", "aria-label": `${target.alt}: no picture`, title: "There is no picture." }));
+      return;
+    }
     target.dataset.again = "yes";
     const { src } = target;
     setTimeout(() => (target.src = src), 1200);

@@ -144,6 +144,22 @@ export class Watch {
     );
   }
 
+  /** The error of every mapping that was trained at once, each of them when it is known. */
+  async #tellMappings(list) {
+    const { job } = this;
+    const { models } = await get("/models");
+    const made = models.filter((one) => one.group === job.model);
+    const errors = new Map(made.map((model) => [model, "…"]));
+    for (const model of [null, ...made]) {
+      if (model) {
+        const { model: scores, identity } = await testScores(model.name, job.options.images).catch(() => ({}));
+        errors.set(model, identity ? `${Math.round((100 * scores.mse) / identity.mse)} %` : "–");
+      }
+      if (this.job.id !== job.id) return;
+      figures(list, made.map((one) => [`${one.source} → ${one.target}, of the unchanged error`, errors.get(one)]));
+    }
+  }
+
   async #tellScores() {
     const { job } = this;
     const box = $("watch-scores");
@@ -152,6 +168,7 @@ export class Watch {
     box.replaceChildren(h("h3", {}, "On people that it was not trained on"), list);
     box.hidden = false;
     figures(list, [["", "scoring …"]]);
+    if (job.options.target === undefined || job.options.target === "all") return this.#tellMappings(list);
     try {
       const { model, identity } = await testScores(job.model, job.options.images);
       if (this.job.id !== job.id) return;
