@@ -132,11 +132,16 @@ def _await(watched: Watched, *, follow: bool, as_json: bool) -> None:
     if job["state"] != "done":
         how = "was cancelled" if job["state"] == "cancelled" else f"has failed: {job['last_error']}"
         raise MrdistError(f"job {job['id']} {how.rstrip('.')}.")
+    _tell(watched, job, as_json=as_json)
+
+
+def _tell(watched: Watched, job: dict[str, Any], *, as_json: bool) -> None:
+    """Print a job, and the table of a comparison that is done."""
     if as_json:
         print_json(job)
         return
     tell_job(job)
-    if job["verb"] == "compare":
+    if job["verb"] == "compare" and job["state"] == "done":
         print_comparison(watched.result())
 
 
@@ -177,10 +182,8 @@ def jobs(
     watched = Watched.find(client, job)
     if wait or follow:
         _await(watched, follow=follow, as_json=as_json)
-    elif as_json:
-        print_json(watched.now())
     else:
-        tell_job(watched.now())
+        _tell(watched, watched.now(), as_json=as_json)
 
 
 @click.command()

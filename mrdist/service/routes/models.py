@@ -71,6 +71,9 @@ class Model(BaseModel):
             "faces move."
         ),
     ] = None
+    aligns: Annotated[
+        bool | None, Field(description="Whether it takes photographs of any size; else only those of its own shape.")
+    ] = None
     dials: Annotated[
         list[OptionAnswer], Field(description="What can be turned when it is applied to photographs, if anything.")
     ] = []
@@ -337,6 +340,7 @@ def _summary(catalog: Catalog, name: str, described: dict[str, Any]) -> dict[str
         "method": method,
         "method_label": METHODS[method].label if method in METHODS else method,
         "layout": described.get("layout"),
+        "aligns": described.get("aligns"),
         "dials": [
             describe_option(of_photographs(DIALS[name]), default)
             for name, default in described.get("dials", {}).items()

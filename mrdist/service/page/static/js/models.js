@@ -5,6 +5,7 @@ import { plural } from "./lib/format.js";
 import { offerFaces, offerTraining } from "./lib/begin.js";
 import { how, loadMethods, named } from "./lib/methods.js";
 import "./lib/shell.js";
+import { showComparisons } from "./models/comparisons.js";
 import { showDetail } from "./models/detail.js";
 import { ScoreTable } from "./models/table.js";
 
@@ -109,6 +110,11 @@ async function load() {
   datasets = sets.datasets;
   $("models").hidden = models.length === 0;
   $("empty").hidden = models.length > 0;
+  const compared = await showComparisons();
+  if (models.length === 0 && compared) {
+    $("empty").hidden = true;
+    return;
+  }
   if (models.length === 0) {
     if (datasets.some((one) => one.complete)) offerTraining();
     else offerFaces();
