@@ -27,6 +27,7 @@ from mrdist.service.catalog import MODEL_PATTERN, Catalog, Name
 from mrdist.service.context import CatalogHere, DeskHere
 from mrdist.service.findings import Evaluations, forget, kept_scores, sizes_of
 from mrdist.service.groups import check_single, mappings_of
+from mrdist.service.pictures import CACHED_PICTURE
 from mrdist.service.problems import RefusedError, problems
 from mrdist.service.refining import Refining
 from mrdist.service.routes.datasets import DatasetName, Pair, Split, open_dataset, read_picture
@@ -42,10 +43,6 @@ ModelName = Annotated[str, Path(pattern=MODEL_PATTERN, examples=["smile"])]
 Pixel = Annotated[int, Query(ge=0, le=1 << 20)]
 Channel = Annotated[int, Query(ge=0, le=2, description="Channel of the output.")]
 _WAIT_SECONDS = 10.0
-_PICTURE: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"image/png": {}}},
-    304: {"description": "Not Modified"},
-}
 _described: Cache[dict[str, Any]] = Cache(1024)
 _evaluations = Evaluations()
 
@@ -222,7 +219,7 @@ def get_model_scores(
     return scores
 
 
-@router.get("/{name}/importance.png", response_class=Response, responses=_PICTURE)
+@router.get("/{name}/importance.png", response_class=Response, responses=CACHED_PICTURE)
 def get_model_importance(
     name: ModelName, catalog: CatalogHere, request: Request, options: Annotated[Refining, Query()]
 ) -> Response:
@@ -233,7 +230,7 @@ def get_model_importance(
     )
 
 
-@router.get("/{name}/intercept.png", response_class=Response, responses=_PICTURE)
+@router.get("/{name}/intercept.png", response_class=Response, responses=CACHED_PICTURE)
 def get_model_intercept(name: ModelName, catalog: CatalogHere, request: Request, channel: Channel = 0) -> Response:
     """Return the intercept as a picture, red above and blue below zero."""
     return _picture(
@@ -241,7 +238,7 @@ def get_model_intercept(name: ModelName, catalog: CatalogHere, request: Request,
     )
 
 
-@router.get("/{name}/coefficients.png", response_class=Response, responses=_PICTURE)
+@router.get("/{name}/coefficients.png", response_class=Response, responses=CACHED_PICTURE)
 def get_model_coefficients(name: ModelName, catalog: CatalogHere, request: Request, channel: Channel = 0) -> Response:
     """Return all weights: a picture per tap of the receptive field, arranged like the field."""
     return _picture(
@@ -271,7 +268,7 @@ def get_model_receptive_field(
     )
 
 
-@router.get("/{name}/faces/{dataset}/{row}.png", response_class=Response, responses=_PICTURE)
+@router.get("/{name}/faces/{dataset}/{row}.png", response_class=Response, responses=CACHED_PICTURE)
 def get_model_face(
     name: ModelName,
     dataset: DatasetName,

@@ -21,6 +21,7 @@ from mrdist.pipeline.showing.opened import Retouched
 from mrdist.service.catalog import ModelName
 from mrdist.service.context import CatalogHere
 from mrdist.service.options import dial_fields, with_fields
+from mrdist.service.pictures import BINARY
 from mrdist.service.problems import RefusedError, problems
 from mrdist.service.refining import NAMES, Refining
 from mrdist.service.synthesis import clean_name, open_model, prepare, retouch_all
@@ -114,7 +115,7 @@ def _schema() -> dict[str, Any]:
         200: {
             "description": "The picture of one model, or those of several.",
             "model": Pictures,
-            "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
+            "content": {"image/png": {"schema": BINARY}},
             "headers": {
                 "Server-Timing": {"schema": {"type": "string"}, "description": "Milliseconds of each stage."},
                 "X-Mrdist-Alignment": {"schema": {"enum": ["aligned", "points", "detection", "registration"]}},
