@@ -110,11 +110,7 @@ async function load() {
   datasets = sets.datasets;
   $("models").hidden = models.length === 0;
   $("empty").hidden = models.length > 0;
-  const compared = await showComparisons();
-  if (models.length === 0 && compared) {
-    $("empty").hidden = true;
-    return;
-  }
+  await showComparisons();
   if (models.length === 0) {
     if (datasets.some((one) => one.complete)) offerTraining();
     else offerFaces();

@@ -19,18 +19,17 @@ const COLUMNS = [
 ];
 const MEASURES = { mse: "error", face_mse: "error in the face", ssim: "SSIM" };
 
-/** Show the comparisons of the catalogue, and the one of the address first; says whether there are any. */
+/** Show the comparisons of the catalogue, and the one of the address first. */
 export async function showComparisons() {
   const { comparisons } = await get("/comparisons");
   $("comparisons").hidden = comparisons.length === 0;
-  if (comparisons.length === 0) return false;
+  if (comparisons.length === 0) return;
   const asked = new URLSearchParams(location.search).get("comparison");
   $("comparison").replaceChildren(...comparisons.map((name) => h("option", {}, name)));
   $("comparison").value = comparisons.includes(asked) ? asked : comparisons[0];
   $("comparison").onchange = showComparison;
   await showComparison();
   if (asked) $("comparisons").scrollIntoView();
-  return true;
 }
 
 async function showComparison() {
