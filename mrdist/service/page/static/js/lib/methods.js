@@ -53,7 +53,7 @@ export const takes = (model) => (model.aligns ? "any photograph" : `only picture
 export function work({ verb, options }) {
   if (verb === "ingest") return `photographs of ${options.source}`;
   if (!options.source) return options.images ? plural(options.images, "synthetic person", "synthetic people") : verb;
-  const target = options.target === "all" ? "every other" : (options.target ?? "every other and back");
+  const target = options.target ?? "all and back";
   if (verb !== "train") return `${options.source} → ${target}, ${verb}`;
   const method = known(options.method) ?? methods[0];
   const usual = Object.fromEntries(method.options.map((option) => [option.name, option.default]));

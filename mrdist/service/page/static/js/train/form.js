@@ -125,7 +125,7 @@ export class TrainForm {
     const list = h("dl", { class: "figures" });
     const blocks = plan.blocks ?? plan.n_blocks;
     figures(list, [
-      ["time, with its start", seconds(plan.total_seconds ?? plan.seconds) ?? "not predicted"],
+      ["time", seconds(plan.total_seconds ?? plan.seconds) ?? "not predicted"],
       ["memory of a worker", bytes(plan.peak_memory_bytes ?? plan.peak_memory)],
       ["data to read", bytes(plan.bytes_read)],
       ["data to write", bytes(plan.bytes_written)],

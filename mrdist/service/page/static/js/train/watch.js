@@ -163,7 +163,7 @@ export class Watch {
     const left = job.seconds_left === null ? null : Math.max(0, job.seconds_left - (performance.now() - this.heard) / 1000);
     figures($("watch-figures"), [
       ["images a second", job.images_per_second ? (job.images_per_second < 10 ? job.images_per_second.toFixed(1) : count(job.images_per_second)) : over(job) ? null : "–"],
-      ["time left in this phase", over(job) ? null : (seconds(left) ?? "–")],
+      ["time left", over(job) ? null : (seconds(left) ?? "–")],
       ["time taken", seconds(taken)],
     ]);
   }
