@@ -33,6 +33,8 @@ NEEDED: Mapping[str, Role | None] = {  # by the name of the route; None is for e
     "list_dataset_rows": "read",
     "get_dataset_picture": "read",
     "list_sources": "read",
+    "understand_source": "read",
+    "add_photograph": "train",
     "make_dataset": "train",
     "delete_dataset": "admin",
     # jobs

@@ -4,6 +4,7 @@ import { $, confirmed, h, message, speak } from "./lib/dom.js";
 import { bytes, count, plural } from "./lib/format.js";
 import { FIRST } from "./lib/begin.js";
 import "./lib/shell.js";
+import { Upload, understand } from "./datasets/upload.js";
 
 const EXPRESSIONS = ["neutral", "afraid", "angry", "disgusted", "happy", "sad", "surprised"];
 const PEOPLE = 8;
@@ -159,8 +160,18 @@ $("ingest").addEventListener("submit", (event) => {
   });
 });
 
-get("/sources").then(
-  ({ sources }) => $("i-sources").replaceChildren(...sources.map((name) => h("option", { value: name }))),
-  () => {},
-);
+const upload = new Upload(async (source) => {
+  await showSources();
+  $("i-source").value = source;
+  if (!$("i-name").value) $("i-name").value = fresh(source);
+});
+
+async function showSources() {
+  const found = await get("/sources");
+  $("i-sources").replaceChildren(...found.sources.map((name) => h("option", { value: name })));
+  upload.tell(found);
+}
+
+for (const id of ["i-source", "i-layout"]) $(id).addEventListener("change", () => understand($("i-source").value));
+showSources().catch(() => {});
 await load();
