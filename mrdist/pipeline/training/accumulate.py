@@ -14,7 +14,7 @@ from mrdist.arguments import Address, plain_arguments, shared_arguments
 from mrdist.errors import ParameterError, StoreExistsError
 from mrdist.execution import peak_memory
 from mrdist.geometry import ReceptiveField, Shape, block_grid
-from mrdist.methods.lesson import check_choices, meaning_of, versions
+from mrdist.methods.lesson import check_choices, check_two, meaning_of, versions
 from mrdist.methods.masked.solving import warm_up
 from mrdist.methods.masked.sums import incomplete_pixels, sum_images
 from mrdist.methods.options import choose_field
@@ -231,6 +231,7 @@ def _describe(
     target = known.target if target is None and known else target
     if source is None or target is None:
         raise ParameterError("a new statistics store needs the labels source and target (--source, --target).")
+    check_two(source, target)
     color = color or (known.color if known else "shared")
     check_choices(color, split)
     factor = images.pixels_per_value(source)
