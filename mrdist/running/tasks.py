@@ -26,7 +26,7 @@ class RunOptions:
     ----------
     output
         Where the output goes.
-    block, workers, scheduler, max_memory, overwrite, progress
+    block, workers, scheduler, max_memory, codec, overwrite, progress
         As in `mrdist.train`; ``max_memory`` in bytes.
     n_slots
         Tasks to plan for that run at once.
@@ -38,13 +38,14 @@ class RunOptions:
     scheduler: Scheduler | None
     max_memory: int
     n_slots: int
+    codec: str | None
     overwrite: bool
     progress: bool | None
 
     @property
     def opening(self) -> dict[str, Any]:
         """How the output is begun or resumed: arguments of the functions of storage that do it."""
-        return {"overwrite": self.overwrite, "storage_options": self.output.options}
+        return {"codec": self.codec, "overwrite": self.overwrite, "storage_options": self.output.options}
 
 
 @dataclass(frozen=True)

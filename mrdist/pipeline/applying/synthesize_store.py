@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mrdist.arguments import Address, plain_arguments
+from mrdist.codecs import check_codec
 from mrdist.errors import DataError, MemoryLimitError
 from mrdist.execution import Scheduler, open_executor, peak_memory
 from mrdist.geometry import block_grid
@@ -79,6 +80,7 @@ def synthesize_store(
     workers: int | None = None,
     scheduler: Scheduler | None = None,
     max_memory: str | int = DEFAULT_MEMORY,
+    codec: str | None = None,
     overwrite: bool = False,
     progress: bool | None = None,
     storage_options: StorageOptions = None,
@@ -105,7 +107,7 @@ def synthesize_store(
         As in `mrdist.synthesize`.
     strength
         The same; ``"own"`` is the person's own, where the store has the target.
-    workers, scheduler, max_memory, overwrite, progress
+    workers, scheduler, max_memory, codec, overwrite, progress
         As in `mrdist.train`.
     storage_options, weights_storage_options, output_storage_options
         Options of the fsspec filesystems of the images, of the weights and of the output (by default the same).
@@ -132,6 +134,7 @@ def synthesize_store(
     Of images that stay as they are, since the mapping moves faces and their landmarks are not known, through the logger
     ``mrdist``.
     """
+    check_codec(codec)
     weights_url, images_url, url = (normalize_url(each) for each in (weights_url, images_url, url))
     for source in (weights_url, images_url):
         check_apart(source, url)
@@ -166,6 +169,7 @@ def synthesize_store(
         shape=images.shape,
         n_channels=images.n_channels,
         dtype=dtype,
+        codec=codec,
         overwrite=overwrite,
         storage_options=output_storage_options,
     )

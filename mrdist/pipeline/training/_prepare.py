@@ -21,7 +21,7 @@ from mrdist.pipeline.training._mappings_together import MappingsWork
 from mrdist.planning import Plan, Workload
 from mrdist.running.arguments import run_options
 from mrdist.running.tasks import Place, RunOptions
-from mrdist.storage import Images, StorageOptions, normalize_url, redact
+from mrdist.storage import Images, StorageOptions, codec_to_use, normalize_url, redact
 from mrdist.storage.weights.mappings import mapping_name, mapping_url
 
 
@@ -121,6 +121,8 @@ def prepare_mappings(
     """
     shared, chosen = _shared(how), choose_options(method, options_of(how))
     images, run = _open(images, group_url, how, weights_storage_options)
+    if group_url is not None and not run.overwrite:  # of mappings that are not begun yet, too
+        run = replace(run, codec=codec_to_use(run.output.url, run.output.options, run.codec))
     pairs, left_out = label_pairs(images, source, shared["split"], both_ways=both_ways)
     lessons = {
         mapping_name(one, other): Lesson.of(images, method=method, source=one, target=other, **shared)

@@ -62,7 +62,7 @@ def solve(
         As in `mrdist.MaskedRegression`.
     receptive_field, dilation
         A field whose taps are taps of the store's; by default the store's own.
-    dtype, block, workers, scheduler, max_memory, overwrite, progress, storage_options
+    dtype, block, workers, scheduler, max_memory, codec, overwrite, progress, storage_options
         As in `mrdist.train`.
     weights_storage_options
         Options of the fsspec filesystem of the weights, by default those of the statistics.

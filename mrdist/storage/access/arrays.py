@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import zarr
 
-from mrdist.storage.access.urls import COMPRESSORS
+from mrdist.storage.access.codecs import compressors_of
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class ArraySpec:
     values
         What it holds from the beginning, if that is known.
     compressors
-        The codecs of its chunks.
+        The codecs of its chunks; those of its store unless given.
     """
 
     name: str
@@ -38,23 +38,36 @@ class ArraySpec:
     dtype: npt.DTypeLike
     chunks: tuple[int, ...] | None = None
     values: npt.NDArray[Any] | None = None
-    compressors: Any = field(default_factory=lambda: COMPRESSORS)
+    compressors: Any = None
 
     @classmethod
     def holding(cls, name: str, values: npt.NDArray[Any], *dimensions: str) -> ArraySpec:
         """Return the specification of an array of known values."""
         return cls(name, dict(zip(dimensions, values.shape, strict=True)), values.dtype, values=values)
 
-    def create(self, group: zarr.Group, *, overwrite: bool = False) -> zarr.Array[Any]:
-        """Create it; every chunk that is written is stored, since a missing chunk is an error."""
+    def create(self, group: zarr.Group, *, overwrite: bool = False, root: zarr.Group | None = None) -> zarr.Array[Any]:
+        """Create it; every chunk that is written is stored, since a missing chunk is an error.
+
+        Parameters
+        ----------
+        group
+            Where.
+        overwrite
+            Replace an array of its name.
+        root
+            Of a store that has the group inside it, whose codec it is to have.
+        """
         shape = tuple(self.axes.values())
+        compressors = self.compressors
+        if compressors is None:
+            compressors = compressors_of(group if root is None else root)
         array = group.create_array(
             self.name,
             shape=shape,
             chunks=tuple(max(length, 1) for length in self.chunks or shape),
             dtype=np.dtype(self.dtype),
             dimension_names=tuple(self.axes),
-            compressors=self.compressors,
+            compressors=compressors,
             config={"write_empty_chunks": True},
             overwrite=overwrite,
         )
@@ -63,7 +76,33 @@ class ArraySpec:
         return array
 
 
-def create_arrays(group: zarr.Group, arrays: Iterable[ArraySpec]) -> None:
-    """Create the arrays of a layout in a store in the making."""
+def create_arrays(group: zarr.Group, arrays: Iterable[ArraySpec], root: zarr.Group | None = None) -> None:
+    """Create the arrays of a layout in a store in the making, or in a group inside its ``root``."""
     for array in arrays:
-        array.create(group)
+        array.create(group, root=root)
+
+
+def write_array(group: zarr.Group, name: str, values: npt.NDArray[Any], *dimensions: str) -> None:
+    """Create an array of one chunk, which is written even if all values are zero: a missing chunk is an error."""
+    group.create_array(
+        name,
+        data=values,
+        chunks=tuple(max(length, 1) for length in values.shape),
+        dimension_names=dimensions,
+        compressors=compressors_of(group),
+        config={"write_empty_chunks": True},
+    )
+
+
+def write_strings(group: zarr.Group, name: str, values: Sequence[str], dimension: str, chunk: int) -> None:
+    """Create an array of strings along one dimension."""
+    array = group.create_array(
+        name,
+        shape=(len(values),),
+        chunks=(max(chunk, 1),),
+        dtype="string",
+        dimension_names=(dimension,),
+        compressors=compressors_of(group),
+        config={"write_empty_chunks": True},
+    )
+    array[:] = np.array(values, dtype=np.dtypes.StringDType())

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
-from mrdist.storage.access.urls import COMPRESSORS, store_errors
+from mrdist.storage.access.codecs import compressors_of
+from mrdist.storage.access.urls import store_errors
 from mrdist.storage.images.reader import Images
 
 DIMENSIONS = {
@@ -72,7 +73,7 @@ class FaceFrame:
                     data=values,
                     chunks=values.shape,
                     dimension_names=dimensions,
-                    compressors=COMPRESSORS,
+                    compressors=compressors_of(group),
                     config={"write_empty_chunks": True},
                     overwrite=True,
                 )

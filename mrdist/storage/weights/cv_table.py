@@ -10,7 +10,7 @@ import numpy.typing as npt
 import zarr
 
 from mrdist.geometry import ReceptiveField
-from mrdist.storage.access.chunks import COMPRESSORS
+from mrdist.storage.access.codecs import compressors_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -64,7 +64,7 @@ def write_table(
             name,
             data=values,
             dimension_names=dimensions,
-            compressors=COMPRESSORS,
+            compressors=compressors_of(group),
             config={"write_empty_chunks": True},
         )
 

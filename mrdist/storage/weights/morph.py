@@ -187,14 +187,14 @@ def _write_shapes(group: zarr.Group, shapes: Shapes) -> None:
     rates = [None if np.isnan(rate) else rate for rate in shapes.rates]
     numbers = {name: getattr(shapes, name) for name in _NUMBERS} | {"rates": rates}
     kept = group.create_group(SHAPE, overwrite=True)
-    create_arrays(kept, arrays)
+    create_arrays(kept, arrays, group)
     # last, in one write: without them the shapes are not there
     kept.update_attributes({name: _plain(value) for name, value in numbers.items()})
 
 
 def _write_mouth(group: zarr.Group, mouth: Mouth) -> None:
     kept = group.create_group(MOUTH, overwrite=True)
-    create_arrays(kept, [ArraySpec.holding("picture", mouth.picture, "mouth_y", "mouth_x", "channel")])
+    create_arrays(kept, [ArraySpec.holding("picture", mouth.picture, "mouth_y", "mouth_x", "channel")], group)
     kept.update_attributes({"tone": mouth.tone, "tint": mouth.tint, "dim": mouth.dim.tolist()})
 
 

@@ -168,6 +168,7 @@ class WeightsOutput:
         block: Shape,
         *,
         overwrite: bool,
+        codec: str | None = None,
         storage_options: StorageOptions = None,
     ) -> Self | None:
         """Start a weights store, or resume that of the same training.
@@ -184,6 +185,8 @@ class WeightsOutput:
             Height and width of a block; a resumed store keeps its grid.
         overwrite
             Remove any store of mrdist that is there.
+        codec
+            Of a new store, see `mrdist.codecs`.
 
         Returns
         -------
@@ -205,7 +208,8 @@ class WeightsOutput:
                 return None
         clear_output(url, storage_options, kind="weights", overwrite=overwrite)
         with store_errors(url):
-            group = create_group(url, storage_options, "weights", layout=training.layout, training=training.to_dict())
+            described = {"layout": training.layout, "training": training.to_dict()}
+            group = create_group(url, storage_options, "weights", codec=codec, **described)
             create_arrays(group, arrays)
             return cls(url, group, Progress.begin(group, training.shape, block), training)
 
