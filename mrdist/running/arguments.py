@@ -11,7 +11,7 @@ from mrdist.execution import Scheduler
 from mrdist.geometry import Shape
 from mrdist.planning import DEFAULT_MEMORY
 from mrdist.running.tasks import Place, RunOptions
-from mrdist.running.workers import check_workers, output_options
+from mrdist.running.workers import check_workers, further_memory, output_options
 from mrdist.storage import StorageOptions, check_apart, codec_to_use, normalize_url
 
 
@@ -83,4 +83,5 @@ def run_options(
         if told["codec"] is not None and not told["overwrite"]:
             codec_to_use(output.url, output.options, told["codec"])
     limit, n_slots = check_workers(told["workers"], told["scheduler"], *urls, max_memory=told["max_memory"])
-    return RunOptions(output, n_slots=n_slots, **{**told, "max_memory": limit})
+    further = further_memory(told["workers"], told["scheduler"], *urls)
+    return RunOptions(output, n_slots=n_slots, further_memory=further, **{**told, "max_memory": limit})

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 from mrdist.execution import Scheduler
 from mrdist.geometry import Block, Shape
+from mrdist.planning import Cut
 from mrdist.storage import StorageOptions
+
+AnyCut = TypeVar("AnyCut", bound=Cut)
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class RunOptions:
         As in `mrdist.train`; ``max_memory`` in bytes.
     n_slots
         Tasks to plan for that run at once.
+    further_memory
+        Bytes of a worker that plans do not know, see `mrdist.running.workers.further_memory`.
     """
 
     output: Place
@@ -38,9 +43,14 @@ class RunOptions:
     scheduler: Scheduler | None
     max_memory: int
     n_slots: int
+    further_memory: int
     codec: str | None
     overwrite: bool
     progress: bool | None
+
+    def whole(self, cut: AnyCut) -> AnyCut:
+        """Return a plan with all that a worker holds."""
+        return replace(cut, peak_memory=cut.peak_memory + self.further_memory)
 
     @property
     def opening(self) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from mrdist.morphing.dials import Dials
 from mrdist.pipeline.applying.check import check_mapping, warn_of_unmoved
 from mrdist.pipeline.applying.refine import importance_of
 from mrdist.pipeline.applying.reports import StoreSynthesisReport
-from mrdist.planning import BASE_MEMORY, DEFAULT_MEMORY, MIB
+from mrdist.planning import COMPILING_MEMORY, DEFAULT_MEMORY, MIB
 from mrdist.planning.effort import seconds_to_apply
 from mrdist.refinement import Refinement, blend
 from mrdist.running.driving import driving, hold, run_tasks, tracked
@@ -274,13 +274,13 @@ def strip_height(model: WeightsReader, images: Images, chunks: tuple[int, int, i
     row += 4 * run * width  # which values are missing, and which pixels read one
     halo = model.reach * (run + 1) * line * itemsize
     in_flight = 2 * _CHUNKS_IN_FLIGHT * max(prod(images.chunks), prod(chunks)) * max(itemsize, images.value_itemsize)
-    rest = BASE_MEMORY + halo + in_flight + 3 * _BATCH_BYTES
+    rest = COMPILING_MEMORY + halo + in_flight + 3 * _BATCH_BYTES
     height = (max_memory - rest) // row // unit * unit
     if height < unit:
         raise MemoryLimitError(
             f"{run} images of {unit} x {width} pixels need {-(-(rest + unit * row) // MIB)} MiB in a worker "
-            f"({BASE_MEMORY // MIB} MiB of them before any work), but max_memory is {max_memory // MIB} MiB; raise "
-            "--max-memory."
+            f"({COMPILING_MEMORY // MIB} MiB of them before any work), but max_memory is {max_memory // MIB} MiB; "
+            "raise --max-memory."
         )
     return height
 
