@@ -20,7 +20,8 @@ from mrdist.cli.options import (
     seed_option,
     strict_option,
 )
-from mrdist.cli.training_options import spell
+from mrdist.cli.training_options import spell, table_option
+from mrdist.codecs import DEFAULT_CODEC
 from mrdist.methods.option_words import describe, sentence
 from mrdist.pipeline.ingesting.options import INGEST
 from mrdist.pipeline.ingesting.options import of_catalogs as in_catalog
@@ -44,6 +45,7 @@ def generation_options(command: Command) -> Command:
 @click.argument("url")
 @generation_options
 @click.option("--chunks", type=Sizes(3), metavar="N,Y,X", help="Images, rows and columns of a chunk.")
+@table_option("codec", usual=DEFAULT_CODEC)
 @cluster_options
 @overwrite_option
 @json_option
@@ -153,6 +155,7 @@ def ingest(src: tuple[str, ...], url: str, rename: tuple[str, ...], as_json: boo
 @click.argument("images")
 @click.argument("url")
 @click.option("--chunks", type=Sizes(3), metavar="N,Y,X", help="Images, rows and columns of a chunk.")
+@table_option("codec", usual=DEFAULT_CODEC)
 @cluster_options
 @overwrite_option
 @json_option

@@ -66,6 +66,8 @@ class GlobalSizes:
         pixels = prod(block)
         # a block's images and once more by row; floats as integers too, and both labels where both are summed
         copies = 2 + (self.itemsize > 2 or self.summed > 1)
+        if training.components is None:  # the images are kept, too: in chunks, and as these are encoded
+            copies += 3
         run = min(self.chunks[0], self.n_stored)
         held = pixels * image * (copies * training.n_images + run)
         values = pixels * training.n_channels * self.value_itemsize

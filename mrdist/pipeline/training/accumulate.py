@@ -98,7 +98,7 @@ def accumulate(
     append
         Add the images that are not in the store yet, without reading the others again. An image is in it if the
         store has one with the same id and the same pixels. Without a store, one is created.
-    block, workers, scheduler, max_memory, overwrite, progress, storage_options
+    block, workers, scheduler, max_memory, codec, overwrite, progress, storage_options
         As in `mrdist.train`.
     statistics_storage_options
         Options of the fsspec filesystem of the statistics, by default those of the images.
@@ -148,7 +148,7 @@ def accumulate(
     n_before = known.n_images if known is not None else 0
     check_rows((n_before + len(rows)) * accumulation.rows_per_image, accumulation.unit)
     work = _Accumulation(images, accumulation, split, rows, run)
-    done = drive(work, work.plan(run.block))
+    done = drive(work, run.whole(work.plan(run.block)))
     assert done is not None
     return AccumulateReport(
         url=output.url,

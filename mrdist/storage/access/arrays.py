@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -12,8 +12,8 @@ import numpy.typing as npt
 import zarr
 
 from mrdist.geometry import Shape
+from mrdist.storage.access.codecs import compressors_of
 from mrdist.storage.access.tables import write_tables
-from mrdist.storage.access.urls import COMPRESSORS
 
 LEAST_CHUNK = 256 << 10
 """Bytes that a chunk of an array over the pixels has at least, unless the array has fewer."""
@@ -43,7 +43,7 @@ class ArraySpec:
     is_table
         Whether it is so small that it has no files of its own: its values lie in the attributes of its group.
     compressors
-        The codecs of its chunks.
+        The codecs of its chunks; those of its store unless given.
     """
 
     name: str
@@ -51,7 +51,7 @@ class ArraySpec:
     dtype: npt.DTypeLike
     chunks: tuple[int, ...] | None = None
     values: npt.NDArray[Any] | None = None
-    compressors: Any = field(default_factory=lambda: COMPRESSORS)
+    compressors: Any = None
     is_table: bool = False
 
     @classmethod
@@ -84,16 +84,29 @@ class ArraySpec:
         )
         return replace(self, chunks=tuple((chunks | {"y": height, "x": width}).values()))
 
-    def create(self, group: zarr.Group, *, overwrite: bool = False) -> zarr.Array[Any]:
-        """Create it; every chunk that is written is stored, since a missing chunk is an error."""
+    def create(self, group: zarr.Group, *, overwrite: bool = False, root: zarr.Group | None = None) -> zarr.Array[Any]:
+        """Create it; every chunk that is written is stored, since a missing chunk is an error.
+
+        Parameters
+        ----------
+        group
+            Where.
+        overwrite
+            Replace an array of its name.
+        root
+            Of a store that has the group inside it, whose codec it is to have.
+        """
         shape = tuple(self.axes.values())
+        compressors = self.compressors
+        if compressors is None:
+            compressors = compressors_of(group if root is None else root)
         array = group.create_array(
             self.name,
             shape=shape,
             chunks=tuple(max(length, 1) for length in self.chunks or shape),
             dtype=np.dtype(self.dtype),
             dimension_names=tuple(self.axes),
-            compressors=self.compressors,
+            compressors=compressors,
             config={"write_empty_chunks": True},
             overwrite=overwrite,
         )
@@ -102,14 +115,19 @@ class ArraySpec:
         return array
 
 
-def create_arrays(group: zarr.Group, arrays: Iterable[ArraySpec]) -> None:
-    """Create arrays that are not to outlive the store in the making."""
+def create_arrays(group: zarr.Group, arrays: Iterable[ArraySpec], root: zarr.Group | None = None) -> None:
+    """Create arrays as they are in a group of a store in the making, which is inside its ``root``."""
     for array in arrays:
-        array.create(group)
+        array.create(group, root=root)
 
 
 def lay_out(
-    group: zarr.Group, arrays: Iterable[ArraySpec], version: int, *, overwrite: bool = False
+    group: zarr.Group,
+    arrays: Iterable[ArraySpec],
+    version: int,
+    *,
+    overwrite: bool = False,
+    root: zarr.Group | None = None,
 ) -> list[zarr.Array[Any]]:
     """Create the arrays of a layout in a store in the making, and return them without the tables.
 
@@ -122,13 +140,15 @@ def lay_out(
         tables; what was begun so ends so.
     overwrite
         Replace arrays that are there.
+    root
+        Of a store that has the group inside it, whose codec they are to have.
     """
     if version == 1:
-        return [array.create(group, overwrite=overwrite) for array in arrays]
+        return [array.create(group, overwrite=overwrite, root=root) for array in arrays]
     arrays = list(arrays)
     tables = {array.name: (tuple(array.axes), array.values) for array in arrays if array.is_table}
     write_tables(group, {name: (axes, values) for name, (axes, values) in tables.items() if values is not None})
-    return [array.grown().create(group, overwrite=overwrite) for array in arrays if not array.is_table]
+    return [array.grown().create(group, overwrite=overwrite, root=root) for array in arrays if not array.is_table]
 
 
 def _sides(image: Shape, pixel_bytes: int) -> Shape:
@@ -144,3 +164,29 @@ def _sides(image: Shape, pixel_bytes: int) -> Shape:
         wider = width < image[1] and (width <= height or height >= image[0])
         height, width = (height, 2 * width) if wider else (2 * height, width)
     return min(height, image[0]), min(width, image[1])
+
+
+def write_array(group: zarr.Group, name: str, values: npt.NDArray[Any], *dimensions: str) -> None:
+    """Create an array of one chunk, which is written even if all values are zero: a missing chunk is an error."""
+    group.create_array(
+        name,
+        data=values,
+        chunks=tuple(max(length, 1) for length in values.shape),
+        dimension_names=dimensions,
+        compressors=compressors_of(group),
+        config={"write_empty_chunks": True},
+    )
+
+
+def write_strings(group: zarr.Group, name: str, values: Sequence[str], dimension: str, chunk: int) -> None:
+    """Create an array of strings along one dimension."""
+    array = group.create_array(
+        name,
+        shape=(len(values),),
+        chunks=(max(chunk, 1),),
+        dtype="string",
+        dimension_names=(dimension,),
+        compressors=compressors_of(group),
+        config={"write_empty_chunks": True},
+    )
+    array[:] = np.array(values, dtype=np.dtypes.StringDType())

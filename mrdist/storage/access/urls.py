@@ -6,14 +6,12 @@ import errno
 import json
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import zarr
 import zarr.errors
 import zarr.storage
@@ -22,6 +20,7 @@ from zarr.abc.store import ByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.core.sync import sync
 
+from mrdist.codecs import DEFAULT_CODEC
 from mrdist.errors import (
     ForeignStoreError,
     MrdistError,
@@ -34,6 +33,7 @@ from mrdist.errors import (
 )
 from mrdist.storage.access.chunks import COMPRESSORS as COMPRESSORS
 from mrdist.storage.access.chunks import CheckedStore, parsed
+from mrdist.storage.access.codecs import codec_of
 from mrdist.storage.access.fence import check_fence, fenced
 from mrdist.storage.access.fresh import fresh
 from mrdist.storage.access.remote import StorageOptions as StorageOptions
@@ -144,14 +144,17 @@ def as_whole(group: zarr.Group) -> zarr.Group:
 
 
 def create_group(
-    url: str, options: StorageOptions, kind: str, *, at_once: bool = False, **attributes: Any
+    url: str, options: StorageOptions, kind: str, *, at_once: bool = False, codec: str | None = None, **attributes: Any
 ) -> zarr.Group:
     """Create the group of an unfinished store, without arrays; whatever is there must have been removed before.
 
-    With ``at_once``, nothing is written before `mrdist.storage.access.fresh.settle`.
+    With ``at_once``, nothing is written before `mrdist.storage.access.fresh.settle`. Arrays that are created in it will
+    have the ``codec``.
     """
     version = FORMAT_VERSIONS.get(kind, 1)
     described = {"kind": kind, "format_version": version, "complete": False, **attributes}
+    if codec not in (None, DEFAULT_CODEC):
+        described["codec"] = codec
     with store_errors(url), _opening(url, options):
         store = _store(url, options, read_only=False)
         return zarr.create_group(fresh(store) if at_once else store, attributes={"mrdist": described})
@@ -293,6 +296,25 @@ def check_same(url: str, what: str, before: Mapping[str, Any], now: Mapping[str,
             )
 
 
+def codec_to_use(url: str, options: StorageOptions, codec: str | None) -> str | None:
+    """Return the codec with which the output at ``url`` is begun or goes on: its own if it is there.
+
+    Raises
+    ------
+    StoreExistsError
+        If it has another one than ``codec``.
+    """
+    existing = find_store(url, options)
+    if existing is None:
+        return codec
+    if codec not in (None, codec_of(existing)):
+        raise StoreExistsError(
+            f"{redact(url)} has the codec {codec_of(existing)}, not {codec}; leave the codec out, choose another "
+            "address, or use --overwrite (overwrite=True)."
+        )
+    return codec_of(existing)
+
+
 def remove_partial_files(url: str) -> None:
     """Remove what a killed writer has left in a local store; object stores have no half-written objects."""
     if is_local(url):
@@ -339,32 +361,6 @@ def stored_bytes(url: str, options: StorageOptions = None) -> int:
     filesystem, root = filesystem_of(url, options)
     with store_errors(url):
         return int(patiently(lambda: filesystem.du(root)))
-
-
-def write_array(group: zarr.Group, name: str, values: npt.NDArray[Any], *dimensions: str) -> None:
-    """Create an array of one chunk, which is written even if all values are zero: a missing chunk is an error."""
-    group.create_array(
-        name,
-        data=values,
-        chunks=tuple(max(length, 1) for length in values.shape),
-        dimension_names=dimensions,
-        compressors=COMPRESSORS,
-        config={"write_empty_chunks": True},
-    )
-
-
-def write_strings(group: zarr.Group, name: str, values: Sequence[str], dimension: str, chunk: int) -> None:
-    """Create an array of strings along one dimension."""
-    array = group.create_array(
-        name,
-        shape=(len(values),),
-        chunks=(max(chunk, 1),),
-        dtype="string",
-        dimension_names=(dimension,),
-        compressors=COMPRESSORS,
-        config={"write_empty_chunks": True},
-    )
-    array[:] = np.array(values, dtype=np.dtypes.StringDType())
 
 
 def commit(group: zarr.Group, url: str, attributes: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ import zarr
 from mrdist.geometry import Block, Shape
 from mrdist.left_out import LeftOut, shapes_of_sums
 from mrdist.moments import SufficientStatistics
-from mrdist.storage.access.arrays import ArraySpec, lay_out
+from mrdist.storage.access.arrays import ArraySpec, lay_out, write_strings
 from mrdist.storage.access.urls import (
     StorageOptions,
     array_of,
@@ -28,7 +28,6 @@ from mrdist.storage.access.urls import (
     open_group,
     remove_partial_files,
     store_errors,
-    write_strings,
 )
 from mrdist.storage.images.face_frame import FaceFrame
 from mrdist.storage.making.progress import Progress, remove_progress
@@ -164,6 +163,7 @@ def statistics_output(
     block: Shape,
     *,
     overwrite: bool,
+    codec: str | None = None,
     storage_options: StorageOptions = None,
 ) -> StatisticsOutput:
     """Start a statistics store, add to a complete one, or resume an interrupted run with the same images.
@@ -180,6 +180,8 @@ def statistics_output(
         Height and width of a block; a resumed run keeps its grid.
     overwrite
         Remove any store of mrdist that is there.
+    codec
+        Of a new store, see `mrdist.codecs`.
 
     Returns
     -------
@@ -211,7 +213,8 @@ def statistics_output(
                 return StatisticsOutput(url, group, _begin(group, accumulation, part, rows, block))
     clear_output(url, storage_options, kind="statistics", overwrite=overwrite)
     with store_errors(url):
-        group = create_group(url, storage_options, "statistics", accumulation=accumulation.to_dict(), parts=[])
+        described = {"accumulation": accumulation.to_dict(), "parts": []}
+        group = create_group(url, storage_options, "statistics", codec=codec, **described)
         lay_out(group, _arrays(accumulation), check_format(group, url)["format_version"])
         write_strings(group, "image", [], "image", _IDS_PER_CHUNK)
         return StatisticsOutput(url, group, _begin(group, accumulation, part, rows, block))

@@ -230,13 +230,14 @@ def search_output(
     unit: int,
     block: Shape,
     overwrite: bool,
+    codec: str | None = None,
     storage_options: StorageOptions = None,
 ) -> SearchOutput | TrainOutput | None:
     """Start a weights store whose hyperparameters are to be chosen, or resume that of the same search.
 
     Parameters
     ----------
-    url, training, block, overwrite, storage_options
+    url, training, block, overwrite, codec, storage_options
         As in `mrdist.storage.weights.output.WeightsOutput.begin`; alpha, receptive field and dilation of the training
         are those of the search.
     search
@@ -275,6 +276,7 @@ def search_output(
             url,
             storage_options,
             "weights",
+            codec=codec,
             layout=training.layout,
             training={**training.to_dict(), "alpha": None},
             cross_validation=search.to_dict(),

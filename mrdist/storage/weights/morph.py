@@ -192,7 +192,7 @@ def _write_shapes(group: zarr.Group, shapes: Shapes, version: int) -> None:
     rates = [None if np.isnan(rate) else rate for rate in shapes.rates]
     numbers = {name: getattr(shapes, name) for name in _NUMBERS} | {"rates": rates}
     kept = group.create_group(SHAPE, overwrite=True)
-    lay_out(kept, arrays, version)
+    lay_out(kept, arrays, version, root=group)
     # last, in one write: without them the shapes are not there
     kept.update_attributes({name: _plain(value) for name, value in numbers.items()})
 
@@ -200,7 +200,7 @@ def _write_shapes(group: zarr.Group, shapes: Shapes, version: int) -> None:
 def _write_mouth(group: zarr.Group, mouth: Mouth) -> None:
     kept = group.create_group(MOUTH, overwrite=True)
     axes = dict(zip(("mouth_y", "mouth_x", "channel"), mouth.picture.shape, strict=True))
-    create_arrays(kept, [ArraySpec("picture", axes, mouth.picture.dtype, values=mouth.picture)])
+    create_arrays(kept, [ArraySpec("picture", axes, mouth.picture.dtype, values=mouth.picture)], group)
     kept.update_attributes({"tone": mouth.tone, "tint": mouth.tint, "dim": mouth.dim.tolist()})
 
 

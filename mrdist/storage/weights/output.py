@@ -171,6 +171,7 @@ class WeightsOutput:
         block: Shape,
         *,
         overwrite: bool,
+        codec: str | None = None,
         storage_options: StorageOptions = None,
     ) -> Self | None:
         """Start a weights store, or resume that of the same training.
@@ -187,6 +188,8 @@ class WeightsOutput:
             Height and width of a block; a resumed store keeps its grid.
         overwrite
             Remove any store of mrdist that is there.
+        codec
+            Of a new store, see `mrdist.codecs`.
 
         Returns
         -------
@@ -209,7 +212,7 @@ class WeightsOutput:
         clear_output(url, storage_options, kind="weights", overwrite=overwrite)
         with store_errors(url):
             told = {"layout": training.layout, "training": training.to_dict()}
-            group = create_group(url, storage_options, "weights", at_once=True, **told)
+            group = create_group(url, storage_options, "weights", at_once=True, codec=codec, **told)
             created = lay_out(group, arrays, check_format(group, url)["format_version"])
             progress = Progress.begin(group, training.shape, block, arrays=created)
             settle(group)
