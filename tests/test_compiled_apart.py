@@ -39,5 +39,5 @@ def test_another_process_compiles_and_this_one_loads(tmp_path):
     here, own_peak, expected = run(tmp_path / "here", broken=True)  # none can be started: it compiles itself
     assert here == [True, False, 0, 1]
     assert found == expected
-    assert peak < own_peak - 50_000_000
+    assert peak < own_peak - 25_000_000  # of a small kernel
     assert run(tmp_path / "here") == [[True, False, 1, 0], pytest.approx(peak, rel=0.1), expected]
