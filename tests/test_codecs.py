@@ -98,7 +98,7 @@ def values_in(url):
     return {name: node[...] for name, node in group.members(max_depth=None) if isinstance(node, zarr.Array)}
 
 
-@pytest.mark.parametrize("verb", map(case, VERBS))
+@pytest.mark.parametrize("verb", [case(verb) for verb in VERBS])
 def test_every_verb_writes_all_arrays_with_it(verb, given, tmp_path):
     usual, other = tmp_path / "usual", tmp_path / "other"
     VERBS[verb](given, usual)

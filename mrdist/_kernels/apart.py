@@ -1,6 +1,6 @@
 """Kernels that are not on the disk yet, compiled by processes of their own.
 
-A process that has compiled holds some 100 MiB more until it ends, which no plan of its memory knows. What another one
+A process that has compiled holds up to 100 MiB more until it ends, which no plan of its memory knows. What another one
 has compiled lies on the disk, from where it is loaded.
 """
 

@@ -213,8 +213,9 @@ def statistics_output(
                 return StatisticsOutput(url, group, _begin(group, accumulation, part, rows, block))
     clear_output(url, storage_options, kind="statistics", overwrite=overwrite)
     with store_errors(url):
-        described = {"accumulation": accumulation.to_dict(), "parts": []}
-        group = create_group(url, storage_options, "statistics", codec=codec, **described)
+        group = create_group(
+            url, storage_options, "statistics", codec=codec, accumulation=accumulation.to_dict(), parts=[]
+        )
         lay_out(group, _arrays(accumulation), check_format(group, url)["format_version"])
         write_strings(group, "image", [], "image", _IDS_PER_CHUNK)
         return StatisticsOutput(url, group, _begin(group, accumulation, part, rows, block))

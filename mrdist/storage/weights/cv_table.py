@@ -63,7 +63,9 @@ def write_table(
     if any(pool for _, pool in models):
         columns["pool"] = np.array([pool for _, pool in models]), ("field",)
     table = group.create_group(_NAME)
-    lay_out(table, [ArraySpec.holding(name, values, *axes) for name, (values, axes) in columns.items()], version, root=group)
+    lay_out(
+        table, [ArraySpec.holding(name, values, *axes) for name, (values, axes) in columns.items()], version, root=group
+    )
 
 
 def open_table(group: zarr.Group) -> xr.Dataset | None:
