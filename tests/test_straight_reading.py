@@ -91,6 +91,19 @@ def test_any_rectangle_is_what_zarr_reads(folder, case, codecs, expected):
     np.testing.assert_array_equal(pixels, values[place])
 
 
+def test_what_lies_beyond_the_last_image_is_left_out(small_images_store):
+    images = small_images_store(n_images=5, shape=(6, 4), n_channels=1, chunks=(3, 4, 4), dtype=np.uint8).open()
+    everything, frame = images.reader().read("happy", 0, 5, Block(0, 0, 6, 4)), Block(0, 0, 6, 4)
+    for start, stop in ((3, 9), (5, 9), (8, 9), (8, 5), (2, 2)):
+        np.testing.assert_array_equal(images.reader().read("happy", start, stop, frame), everything[start:stop])
+
+
+def test_an_empty_rectangle_touches_no_chunk(folder):
+    array = write(f"{folder}/empty", np.ones((4, 4), "u1"), (2, 2), CODECS[SOUND])
+    spoil(f"{folder}/empty", "0/0", None)
+    assert read(array, (slice(1, 1), slice(0, 2))).shape == (0, 2)
+
+
 def test_more_chunks_than_are_held_come_in_any_order(folder):
     values = np.arange(4 * HELD, dtype="u2")[:, None]
     array = write(f"{folder}/many", values, (1, 1), CODECS[SOUND])

@@ -169,6 +169,8 @@ class StraightArray:
 
     def _touched(self, place: Sequence[slice]) -> Iterator[tuple[int, ...]]:
         """Yield the indices of the chunks that a rectangle touches."""
+        if any(part.start >= part.stop for part in place):
+            return iter(())
         spans = zip(place, self._chunks, strict=True)
         return product(*(range(part.start // length, -(-part.stop // length)) for part, length in spans))
 

@@ -47,8 +47,8 @@ class ImageReader:
             linked.read_into(pixels, start, block, nan=self._nan)
             return pixels
         array, _ = self._array(label)
-        stop = min(stop, array.shape[0])
-        pixels = np.empty((stop - start, *block.shape, array.shape[3]), dtype=array.dtype)
+        start, stop, _ = slice(start, stop).indices(array.shape[0])  # what lies beyond the last image is left out
+        pixels = np.empty((max(0, stop - start), *block.shape, array.shape[3]), dtype=array.dtype)
         self.read_into(pixels, label, start, block)
         return pixels
 
