@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+from mrdist.errors import MemoryLimitError
 from mrdist.execution import Scheduler
 from mrdist.geometry import Block, Shape
-from mrdist.planning import Cut
+from mrdist.planning import MIB, Cut
 from mrdist.storage import StorageOptions
 
 AnyCut = TypeVar("AnyCut", bound=Cut)
@@ -51,6 +53,19 @@ class RunOptions:
     def whole(self, cut: AnyCut) -> AnyCut:
         """Return a plan with all that a worker holds."""
         return replace(cut, peak_memory=cut.peak_memory + self.further_memory)
+
+    def planned(self, plan: Callable[[Shape | None], AnyCut]) -> AnyCut:
+        """Return what ``plan`` makes of the block, with all that a worker holds; a refusal says what that is."""
+        try:
+            return self.whole(plan(self.block))
+        except MemoryLimitError as error:
+            if not self.further_memory:
+                raise
+            limit, further = (size // MIB for size in (self.max_memory + self.further_memory, self.further_memory))
+            raise MemoryLimitError(
+                f"{str(error).rstrip('.')}; that is what the {limit} MiB of a worker leave besides {further} MiB for "
+                "the client of an object store or what a scheduler's workers have imported."
+            ) from error
 
     @property
     def opening(self) -> dict[str, Any]:

@@ -102,7 +102,7 @@ def prepare(
     images, run = _open(images, weights_url, how, weights_storage_options)
     lesson = Lesson.of(images, method=method, source=source, target=target, **shared)
     work = work_of(lesson, run, chosen)
-    return Prepared(work, run.whole(work.plan(run.block)))
+    return Prepared(work, run.planned(work.plan))
 
 
 def prepare_mappings(
@@ -135,7 +135,7 @@ def prepare_mappings(
         fixed |= check_fixed(**{"receptive_field": 1, "dilation": 1, **others})
         trainings = {name: describe_training(one, **one.in_pixels(fixed)) for name, one in lessons.items()}
         together = MappingsWork(images, trainings, run)
-        together.plan(run.block)
+        run.planned(together.plan)
         return PreparedMappings(
             images, run, chosen, together, [run.whole(unit.plan) for unit in together.units], left_out
         )
@@ -143,7 +143,7 @@ def prepare_mappings(
     for name, lesson in lessons.items():
         place = Place(mapping_url(run.output.url, name), run.output.options)
         works[name] = work_of(lesson, replace(run, output=place, overwrite=False), chosen)  # its own mappings resume
-    plans = [run.whole(work.plan(run.block)) for work in works.values()]
+    plans = [run.planned(work.plan) for work in works.values()]
     return PreparedMappings(images, run, chosen, works, plans, left_out)
 
 

@@ -148,7 +148,7 @@ def accumulate(
     n_before = known.n_images if known is not None else 0
     check_rows((n_before + len(rows)) * accumulation.rows_per_image, accumulation.unit)
     work = _Accumulation(images, accumulation, split, rows, run)
-    done = drive(work, run.whole(work.plan(run.block)))
+    done = drive(work, run.planned(work.plan))
     assert done is not None
     return AccumulateReport(
         url=output.url,

@@ -133,7 +133,7 @@ def solve(
         n_incomplete=prod(accumulation.shape) if accumulation.drops_rows else 0,
     )
     work = _Solving(statistics, training, sums, run)
-    cut = run.whole(work.plan(run.block))
+    cut = run.planned(work.plan)
     hold(run.output.url, run.output.options)
     done = drive(work, cut)
     if done is None:
