@@ -19,7 +19,8 @@ from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, ZstdCode
 from mrdist.errors import DamagedChunkError, MissingChunkError, StoreError
 from mrdist.execution._process import in_slot
 from mrdist.geometry import Block, ReceptiveField
-from mrdist.methods.masked.sums import BandReader, sum_images
+from mrdist.methods.masked.bands import BandReader
+from mrdist.methods.masked.sums import sum_images
 from mrdist.planning.memory import READS_AHEAD
 from mrdist.storage.access.straight import HELD, Coming, StraightArray
 from mrdist.storage.access.urls import open_as_is, store_errors

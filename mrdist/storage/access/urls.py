@@ -32,9 +32,11 @@ from mrdist.errors import (
     StoreNotFoundError,
 )
 from mrdist.storage.access.chunks import COMPRESSORS as COMPRESSORS
-from mrdist.storage.access.chunks import CheckedStore, parsed
+from mrdist.storage.access.chunks import CheckedStore
 from mrdist.storage.access.codecs import codec_of
 from mrdist.storage.access.fence import check_fence, fenced
+from mrdist.storage.access.formats import FORMAT_VERSIONS
+from mrdist.storage.access.formats import check_format as check_format
 from mrdist.storage.access.fresh import fresh
 from mrdist.storage.access.remote import StorageOptions as StorageOptions
 from mrdist.storage.access.remote import asking_bucket, open_filesystem, refusal, shown, told
@@ -43,14 +45,7 @@ from mrdist.storage.access.remote import is_local as is_local
 from mrdist.storage.access.remote import normalize_url as normalize_url
 from mrdist.storage.access.remote import redact as redact
 from mrdist.storage.access.retries import PatientStore, patiently
-from mrdist.storage.access.strangers import foreign_group, stranger_at
-
-FORMAT_VERSIONS = {"weights": 2, "statistics": 2}
-"""Newest format by kind of store; those of other kinds are of version 1.
-
-Version 2 has arrays over the pixels in chunks of `mrdist.storage.access.arrays.LEAST_CHUNK` bytes and more, and tables
-in attributes (`mrdist.storage.access.tables`). Stores of version 1 are read, and finished and added to as they are.
-"""
+from mrdist.storage.access.strangers import stranger_at
 
 
 @contextmanager
@@ -209,20 +204,6 @@ def describe(url: str, options: StorageOptions = None) -> dict[str, Any]:
         If it was not made by mrdist, or by a version with a newer format.
     """
     return check_format(open_group(url, options), url)
-
-
-def check_format(group: zarr.Group, url: str) -> dict[str, Any]:
-    """Return the attribute ``mrdist`` of a group of a format that this version reads."""
-    attributes = group.attrs.asdict()
-    attribute = parsed(attributes.get("mrdist"))
-    if attribute is None:
-        raise foreign_group(url, attributes)
-    version, newest = attribute.get("format_version", 1), FORMAT_VERSIONS.get(attribute["kind"], 1)
-    if not isinstance(version, int) or version > newest:
-        raise StoreFormatError(
-            f"{redact(url)} has format version {version}, but this mrdist reads up to {newest}; upgrade mrdist."
-        )
-    return {"format_version": 1, "complete": True} | attribute
 
 
 def open_kind(url: str, options: StorageOptions, kind: str, resume: str) -> zarr.Group:
