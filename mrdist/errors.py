@@ -59,7 +59,17 @@ class LandmarkError(DataError):
 
 
 class AlignmentError(DataError):
-    """A photograph could not be brought into the common frame."""
+    """A photograph could not be brought into the common frame.
+
+    Attributes
+    ----------
+    reason
+        Why, without the advice on what to do, which differs between a shell and a page.
+    """
+
+    def __init__(self, reason: str, advice: str | None = None) -> None:
+        super().__init__(f"{reason}; {advice}" if advice else reason)
+        self.reason = reason
 
 
 class StoreError(MrdistError):

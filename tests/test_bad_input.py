@@ -174,7 +174,7 @@ def test_kinds_are_not_mixed_up(stores, tmp_path):
 @pytest.mark.parametrize(("name", "command"), [("images", "train"), ("weights", "export")])
 def test_newer_format(copy, tmp_path, name, command):
     store = copy(name)
-    commands.damage(store, "format_version", lambda version: version + 98)
+    commands.damage(store, "format_version", lambda _: 99)
     more = (*LABELS, *SERIAL) if command == "train" else ()
     for args in ((command, store, tmp_path / "out.zarr", *more), ("info", store)):
         sentence = commands.failure(*args)

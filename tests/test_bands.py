@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 import mrdist
 from mrdist.geometry import Block, ReceptiveField
-from mrdist.methods.masked.sums import BandReader, sum_images, sum_mappings
+from mrdist.methods.masked.bands import BandReader
+from mrdist.methods.masked.sums import sum_images, sum_mappings
 from mrdist.moments import SufficientStatistics, padded_window
 from mrdist.planning import band_cuts, band_height
 

@@ -40,7 +40,7 @@ SUMMED = "/progress/gram/summed/c/"
 WARPED = "/w.zarr/warping/done/c/"
 OPERATORS = "/progress/operators/errors/c/"
 ERRORS = "/progress/errors/c/"
-CHOSEN = "/cv/n_images/c/"
+CHOSEN = "/cv/zarr.json"
 SOLVED = "/w.zarr/progress/done/c/"
 LAID_OUT = "/w.zarr/indices/c/"
 PASSES = (SEARCHED, SUMMED, ERRORS, WARPED, SOLVED)  # over all images: no part of one is done twice
@@ -136,11 +136,12 @@ def test_killed_and_resumed(name, step, images, whole, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("what", ["face_mask/zarr.json", "train_sse/c/", "train_sst/c/"])
 @pytest.mark.parametrize("name", TRAININGS)
-def test_killed_while_it_is_completed(name, images, whole, tmp_path):
-    """An array of the face frame that has no chunk yet does not make finished blocks damaged."""
+def test_killed_while_it_is_completed(name, what, images, whole, tmp_path):
+    """Neither an array of the face frame that has no chunk yet nor one half put together makes blocks damaged."""
     train = (*command(name, images / "images.zarr", tmp_path / "w.zarr"), *SERIAL)
-    commands.killed(*train, *BLOCK, at=("/w.zarr/face_mask/zarr.json", 1))
+    commands.killed(*train, *BLOCK, at=(f"/w.zarr/{what}", 1))
     assert commands.report(*train)["blocks_run"] == 0
     commands.assert_equal_bytes(tmp_path / "w.zarr", whole(name))
 

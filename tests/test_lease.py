@@ -168,7 +168,7 @@ def test_whoever_has_lost_its_output_writes_nothing_more(quick, url, monkeypatch
     monkeypatch.setattr(lease, "FENCE_SECONDS", 60.0)  # what was seen before the loss does not count after it
     held = Lease.take(url, None, "train")
     with fenced_by(held.fence):
-        group = create_group(url, None, {"kind": "weights"})
+        group = create_group(url, None, "weights")
         array = group.create_array("a", data=np.full(4, 2.0))
         theirs = record_of(url, who="bob@there")
 
@@ -202,7 +202,7 @@ def test_one_of_many_writes_asks_for_all_of_them(url):
         def check(self):
             self.times += 1
 
-    array = create_group(url, None, {"kind": "weights"}).create_array("a", shape=64, chunks=1, dtype=int)
+    array = create_group(url, None, "weights").create_array("a", shape=64, chunks=1, dtype=int)
     right = Looked()
     with fenced_by(right):
         open_group(url, write=True)[array.name][...] = np.arange(1, 65)

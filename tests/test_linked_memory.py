@@ -7,7 +7,7 @@ import pytest
 import zarr
 
 import mrdist
-from mrdist.planning import BASE_MEMORY, MIB
+from mrdist.planning import MIB
 
 SHAPE = (400, 128, 128, 3)
 LABELS = {"source": "low", "target": "high"}
@@ -42,8 +42,7 @@ def test_the_planned_memory_is_enough_and_not_much_more(case, tmp_path, capsys):
     with capsys.disabled():
         print(f"\n{case}: planned {plan.peak_memory // MIB} MiB, measured {measured // MIB} MiB", end=" ")
     assert measured <= plan.peak_memory
-    # The base is that of a worker that compiles, which these, whose kernels come from the disk, do not.
-    assert plan.peak_memory <= max(1.6 * (measured + 64 * MIB), BASE_MEMORY + 48 * MIB)
+    assert plan.peak_memory <= 1.5 * measured  # what the values are before they are pixels is not all there at once
 
 
 @pytest.mark.parametrize("method", ["mr", "l2", "pca", "mean"])  # the others hold far more than they read

@@ -14,7 +14,7 @@ from PIL import Image
 
 import mrdist
 from mrdist.geometry import ReceptiveField
-from mrdist.planning import BASE_MEMORY, Workload, plan_training
+from mrdist.planning import BASE_MEMORY, KERNEL_MEMORY, Workload, plan_training
 from mrdist.storage import Images
 from mrdist.synthesis import to_pixels
 
@@ -115,7 +115,8 @@ def test_what_does_not_fit_into_memory_together_is_trained_apart(images, singles
             return bool(plan_training(work, max_memory=max_memory, n_slots=1, block=(16, 16)))
         return False
 
-    least = bisect.bisect_left(range(BASE_MEMORY + (1 << 24)), 1, lo=BASE_MEMORY, key=fits)
+    base = BASE_MEMORY + KERNEL_MEMORY
+    least = bisect.bisect_left(range(base + (1 << 24)), 1, lo=base, key=fits)
     options |= {"source": "neutral", "both_ways": True, "workers": 0}
     report = mrdist.train_mappings(images, str(tmp_path / "group"), **options, max_memory=least)
     assert report.blocks == len(NAMES) * 9  # and not 2 * 9, for two sets of people

@@ -11,7 +11,7 @@ import pytest
 import mrdist
 from mrdist.calibration import Rates, measure_kernels, predict_seconds
 from mrdist.geometry import ReceptiveField
-from mrdist.planning import BASE_MEMORY, DEFAULT_MEMORY, MIB, Workload, plan_training
+from mrdist.planning import BASE_MEMORY, DEFAULT_MEMORY, KERNEL_MEMORY, MIB, Workload, plan_training
 from mrdist.storage import chunk_shape
 
 SIZE = 64
@@ -91,7 +91,7 @@ def test_whole_images_are_decoded_once_if_memory_allows(n_slots):
 
 
 def test_little_memory_means_to_decode_them_again_but_as_rarely_as_it_can():
-    limit = BASE_MEMORY + 40 * MIB
+    limit = BASE_MEMORY + KERNEL_MEMORY + 40 * MIB
     plan = plan_training(HOSTILE, max_memory=limit, n_slots=2)
     assert plan.peak_memory <= limit
     assert plan.amplification == plan.n_blocks > 1

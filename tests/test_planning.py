@@ -202,8 +202,8 @@ def refused(max_memory, block=None):
 
 @pytest.mark.parametrize(("block", "pixels"), [(None, "64 x 64"), ((512, 512), "512 x 512")])
 def test_what_cannot_fit_is_refused_with_value_and_limit(block, pixels):
-    named, needed, limit = refused(200 * MIB, block)
-    assert (named, limit) == (pixels, 200)
+    named, needed, limit = refused(120 * MIB, block)
+    assert (named, limit) == (pixels, 120)
     enough = (needed + 1) * MIB
     assert plan_training(FACES, max_memory=enough, n_slots=1, block=block).peak_memory <= enough
     refused((needed - 1) * MIB, block)

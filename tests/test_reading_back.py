@@ -12,6 +12,7 @@ import pytest
 
 import mrdist
 from mrdist.errors import DamagedChunkError
+from mrdist.methods.masked.solving import solve_block
 from mrdist.pipeline.showing.info import block_map
 from mrdist.pipeline.training.accumulate import accumulate
 from mrdist.pipeline.training.mappings import train_mappings
@@ -37,20 +38,23 @@ def stores(tmp_path):
 KINDS = {
     "mr": (
         lambda images, out: mrdist.train(images, out, **PAIR, **WORK),
-        ["coef/c/0/0/1", "intercept/c/0/0", "train_sse/c/1/0"],
+        ["progress/parts/coef/c/0/0/1", "progress/parts/intercept/c/0/0", "progress/parts/train_sse/c/1/0"],
     ),
-    "mean": (lambda images, out: mrdist.train(images, out, **PAIR, **WORK, method="mean"), ["train_sst/c/0/1"]),
+    "mean": (
+        lambda images, out: mrdist.train(images, out, **PAIR, **WORK, method="mean"),
+        ["progress/parts/train_sst/c/0/1"],
+    ),
     "l2": (
         lambda images, out: mrdist.train(images, out, **PAIR, **WORK, method="l2"),
-        ["coef/c/0/0/1", "basis/c/0/0/0/0"],
+        ["progress/parts/coef/c/0/0/1", "progress/parts/basis/c/0/0/0/0"],
     ),
     "l2 cv": (
         lambda images, out: mrdist.train(images, out, **PAIR, **WORK, method="l2", alpha="cv", folds=2),
-        ["progress/gram/a/c/1/0/0/0", "progress/gram/b/c/0/0/0/0", "basis/c/0/0/1/0"],
+        ["progress/gram/a/c/1/0/0/0", "progress/gram/b/c/0/0/0/0", "progress/parts/basis/c/0/0/1/0"],
     ),
     "l0": (
         lambda images, out: mrdist.train(images, out, **PAIR, **WORK, method="l0", nonzeros=2),
-        ["train_sse/c/0/0", "progress/data-1/c/0", "progress/unsolved-2/c/0"],
+        ["progress/parts/train_sse/c/0/0", "progress/data-1/c/0", "progress/unsolved-2/c/0"],
     ),
     "cv": (
         lambda images, out: mrdist.train(images, out, **PAIR, **WORK, alpha="cv", folds=2, rule="pixel"),
@@ -58,11 +62,11 @@ KINDS = {
     ),
     "mappings": (
         lambda images, out: train_mappings(images, out, source="a", **WORK),
-        ["a-b/coef/c/0/0/1", "a-c/intercept/c/1/0"],
+        ["a-b/progress/parts/coef/c/0/0/1", "a-c/progress/parts/intercept/c/1/0"],
     ),
     "accumulate": (
         lambda images, out: accumulate(images, out, **PAIR, **WORK),
-        ["lag/c/0/0/0/1", "target_sum/c/0/1/0"],
+        ["progress/parts/lag/c/0/0/0/1", "progress/parts/target_sum/c/0/1/0"],
     ),
 }  # fmt: skip
 
@@ -133,19 +137,24 @@ def test_a_marker_that_cannot_be_read_counts_for_nothing(stores):
     commands.assert_equal_bytes(stores.out, stores.wanted)
 
 
-def test_a_solve_reads_back_what_it_has_left(stores, tmp_path, caplog):
+def test_a_solve_reads_back_what_it_has_left(stores, tmp_path, caplog, monkeypatch):
     sums = str(tmp_path / "sums")
     accumulate(stores.images, sums, **PAIR, workers=0, split="all")
     solve(sums, stores.wanted, workers=0, block=(16, 16))
-    file = Path(sums, "cross", "c", "0", "0", "1", "1")
-    content = file.read_bytes()
-    file.write_bytes(content[:-1])
-    with pytest.raises(DamagedChunkError):
-        solve(sums, stores.out, workers=0, block=(16, 16))
-    file.write_bytes(content)
-    spoil(Path(stores.out, "coef/c/0/0/0"), "changed")
+
+    def stop(statistics, training, task):
+        if task.index == N_DONE:
+            raise DamagedChunkError("stopped.")
+        return solve_block(statistics, training, task)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mrdist.pipeline.training.solve.solve_block", stop)
+        with pytest.raises(DamagedChunkError, match="stopped"):
+            solve(sums, stores.out, workers=0, block=(16, 16))
+    spoil(Path(stores.out, "progress/parts/coef/c/0/0/0"), "changed")
     assert solve(sums, stores.out, workers=0).blocks_run == 2
-    assert warnings(caplog)[0].startswith("1 of 3 finished blocks are damaged and are computed again (0): chunk coef")
+    said = "1 of 3 finished blocks are damaged and are computed again (0): chunk progress/parts/coef"
+    assert warnings(caplog)[0].startswith(said)
     commands.assert_equal_bytes(stores.out, stores.wanted)
 
 

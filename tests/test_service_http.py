@@ -45,7 +45,7 @@ def test_head_is_get_without_its_content(client):
 
 
 def test_allowed_methods_are_told_with_head(client):
-    assert client.put("/api/v1/jobs").headers["allow"] == "GET, HEAD, POST"
+    assert client.put("/api/v1/jobs").headers["allow"] == "DELETE, GET, HEAD, POST"
 
 
 @pytest.mark.parametrize("path", [PICTURE, MAP])
@@ -64,7 +64,7 @@ def test_parameters_that_nobody_reads_are_refused(client):
         if path.startswith("/api/"):
             answer = client.get(path, params={"offzet": 3})
             assert (answer.status_code, "'offzet'" in answer.json()["detail"]) == (422, True), name
-    assert "limit, state" in client.get("/api/v1/jobs?offset=3").json()["detail"]
+    assert "before, limit, search, state" in client.get("/api/v1/jobs?offset=3").json()["detail"]
     known = {each["name"] for each in described["/api/v1/datasets/{name}/rows"]["get"]["parameters"]}
     assert {"offset", "limit", "split"} <= known
     assert client.get("/api/v1/datasets/faces/rows?offset=1&limit=2").status_code == 200

@@ -116,7 +116,7 @@ def test_a_full_disk_is_told_and_nothing_is_half_written(client, catalog, monkey
     answer = client.post(JOBS, json={"verb": "train", "name": "full", "options": PAIR})
     assert "free some space" in refusal(answer, 507)
     monkeypatch.undo()
-    assert client.get(JOBS).json() == {"jobs": []}
+    assert client.get(JOBS).json() == {"jobs": [], "next": None}
     assert list(pathlib.Path(catalog.url, "jobs").iterdir()) == []
 
 

@@ -359,7 +359,9 @@ def test_a_face_that_is_not_found_asks_for_the_pupils(studio, monkeypatch, detec
     answer = post(studio, as_png(np.full((120, 150), 99, dtype=np.uint8)))
     said = "shows no face" if detector and is_installed() else "likeness to the mean face"
     assert said in refusal(answer, 422)
-    assert answer.json()["type"] == "urn:mrdist:problem:alignment"
+    told = answer.json()
+    assert told["type"] == "urn:mrdist:problem:alignment"
+    assert told["detail"] == f"{told['reason']}; send x and y of the two pupils as points."  # not a switch of the shell
 
 
 def test_a_model_that_is_too_large_to_stay_open(studio, monkeypatch):

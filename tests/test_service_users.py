@@ -64,7 +64,7 @@ def routes_of(app):
     for path, methods, name in app.state.known_routes:
         for part, value in {
             "name": "none", "job": "20261125t093000123456-0f3a9c2e", "row": "0", "label": "happy", "dataset": "none",
-            "path": "css/base.css",
+            "path": "css/base.css", "source": "none",
         }.items():  # fmt: skip
             path = path.replace(f"{{{part}}}", value).replace(f"{{{part}:path}}", value)
         found[name] = (next(iter(methods)), path)

@@ -83,7 +83,7 @@ def test_anndata_opens_the_matrix(stores, name):
 def test_chunks_of_the_matrix(stores, tmp_path, monkeypatch):
     """Rows that straddle the matrix's chunks are laid out as if there were one chunk."""
     url = str(tmp_path / "w.zarr")
-    monkeypatch.setattr(sparse_weights, "CHUNK", 1000)
+    monkeypatch.setattr(sparse_weights, "_CHUNK", 1000)
     mrdist.train(
         str(stores.images), url, source="neutral", target="happy", method="l0", nonzeros=3, block=(16, 32), workers=0
     )

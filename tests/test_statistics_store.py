@@ -139,8 +139,8 @@ def test_solve_wants_statistics(stores, tmp_path):
 def test_a_lost_chunk_is_named(stores, tmp_path):
     statistics = tmp_path / "s.zarr"
     shutil.copytree(stores.first_sums, statistics)
-    (statistics / "cross/c/0/0/1/2").unlink()
-    assert "chunk cross/c/0/0/1/2 is missing" in commands.failure("solve", statistics, tmp_path / "w.zarr", *HERE)
+    (statistics / "cross/c/0/0/0/0").unlink()
+    assert "chunk cross/c/0/0/0/0 is missing" in commands.failure("solve", statistics, tmp_path / "w.zarr", *HERE)
 
 
 # --- a store that grows --------------------------------------------------------------------------------

@@ -154,8 +154,10 @@ def test_the_result_can_be_evaluated_and_trained_from(many, tmp_path):
     images, weights, _ = many
     made = tmp_path / "made.zarr"
     commands.succeed("synthesize", weights, images, "--out", made, "--workers", 0)
-    between = ("--source", "happy", "--target", "happy", "--workers", 0)
-    commands.succeed("train", made, tmp_path / "again.zarr", *between)
+    labels = ("--label", f"neutral={images}/neutral", "--label", f"happy={made}/happy")
+    commands.succeed("link", tmp_path / "both.zarr", *labels)
+    between = ("--source", "neutral", "--target", "happy", "--workers", 0)
+    commands.succeed("train", tmp_path / "both.zarr", tmp_path / "again.zarr", *between)
 
 
 def test_what_does_not_go_together_is_refused(many, tmp_path):

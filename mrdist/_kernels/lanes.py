@@ -16,6 +16,8 @@ from numba.core import codegen, config
 from numba.core.caching import FunctionCache
 from numba.core.runtime import rtsys
 
+from mrdist._kernels.apart import compile_apart, is_apart
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 # What numba compiles for: the host, unless NUMBA_CPU_FEATURES names the features.
@@ -36,8 +38,15 @@ class _Compiled(FunctionCache):  # type: ignore[misc]
     """
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Return the code for a signature, None if it is not there."""
+        """Return the code for a signature, None if it is not there and this process is to compile it."""
         rtsys.initialize(target_context)
+        code = self._load(sig, target_context)
+        if code is None and is_apart():
+            compile_apart(self._py_func, sig)
+            code = self._load(sig, target_context)
+        return code
+
+    def _load(self, sig: Any, target_context: Any) -> Any:
         with self._guard_against_spurious_io_errors():
             return self._load_overload(sig, target_context)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
@@ -20,7 +20,8 @@ from mrdist.cli.options import (
     seed_option,
     strict_option,
 )
-from mrdist.cli.training_options import spell
+from mrdist.cli.training_options import spell, table_option
+from mrdist.codecs import DEFAULT_CODEC
 from mrdist.methods.option_words import describe, sentence
 from mrdist.pipeline.ingesting.options import INGEST
 from mrdist.pipeline.ingesting.options import of_catalogs as in_catalog
@@ -44,6 +45,7 @@ def generation_options(command: Command) -> Command:
 @click.argument("url")
 @generation_options
 @click.option("--chunks", type=Sizes(3), metavar="N,Y,X", help="Images, rows and columns of a chunk.")
+@table_option("codec", usual=DEFAULT_CODEC)
 @cluster_options
 @overwrite_option
 @json_option
@@ -87,6 +89,18 @@ def ingestion_options(*, several: bool = False, of_catalogs: bool = False) -> Ca
     return add
 
 
+rename_option = click.option("--rename", multiple=True, metavar="OLD=NEW", help="Rename a label in the store.")
+
+
+def names_of(rename: Iterable[str]) -> dict[str, str]:
+    """Return the new name of each label that ``--rename`` renames."""
+    pairs = [pair.partition("=") for pair in rename]
+    for old, equals, new in pairs:
+        if not (old and equals and new):
+            raise click.BadParameter(f"{old + equals + new!r} is not OLD=NEW.", param_hint="--rename")
+    return {old: new for old, _, new in pairs}
+
+
 class _Ingest(click.Command):
     """Ends its help with the layouts."""
 
@@ -102,7 +116,7 @@ class _Ingest(click.Command):
 @click.argument("src", nargs=-1, required=True)
 @click.argument("url")
 @ingestion_options(several=True)
-@click.option("--rename", multiple=True, metavar="OLD=NEW", help="Rename a label in the store.")
+@rename_option
 @click.option("--chunks", type=Sizes(3), metavar="N,Y,X", help="Images, rows and columns of a chunk.")
 @click.option(
     "--append", is_flag=True, help="Add the images that the store at URL lacks, in its size, colour and frame."
@@ -116,12 +130,8 @@ def ingest(src: tuple[str, ...], url: str, rename: tuple[str, ...], as_json: boo
     from mrdist.datasets.alignment import MEANINGS
     from mrdist.pipeline.ingesting.ingest import ingest
 
-    pairs = [pair.partition("=") for pair in rename]
-    for old, equals, new in pairs:
-        if not (old and equals and new):
-            raise click.BadParameter(f"{old + equals + new!r} is not OLD=NEW.", param_hint="--rename")
     given = {name: value for name, value in options.items() if value not in (None, ())}
-    report = ingest(src, url, rename={old: new for old, _, new in pairs}, **given)
+    report = ingest(src, url, rename=names_of(rename), **given)
     if as_json:
         print_json(report.to_dict())
         return
@@ -145,6 +155,7 @@ def ingest(src: tuple[str, ...], url: str, rename: tuple[str, ...], as_json: boo
 @click.argument("images")
 @click.argument("url")
 @click.option("--chunks", type=Sizes(3), metavar="N,Y,X", help="Images, rows and columns of a chunk.")
+@table_option("codec", usual=DEFAULT_CODEC)
 @cluster_options
 @overwrite_option
 @json_option

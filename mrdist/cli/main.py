@@ -18,7 +18,7 @@ from typing import Any
 import click
 
 import mrdist
-from mrdist.cli import comparing, data, linking, plots, results, service, training
+from mrdist.cli import comparing, data, jobs, linking, plots, results, service, training
 from mrdist.errors import MrdistError, StoreError
 from mrdist.events import emit, written_to
 
@@ -59,7 +59,7 @@ def commands(context: click.Context, events: str | None) -> None:
     emit("start", command=session.command, version=mrdist.__version__)
 
 
-for _module in (data, linking, training, results, comparing, plots, service):
+for _module in (data, linking, training, results, comparing, plots, service, jobs):
     for _command in _module.COMMANDS:
         commands.add_command(_command)
 

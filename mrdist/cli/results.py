@@ -20,6 +20,7 @@ from mrdist.cli.options import (
     strict_option,
 )
 from mrdist.cli.training_options import dial_options, shared_option, table_option, usual_option
+from mrdist.codecs import DEFAULT_CODEC
 from mrdist.methods.option_table import OPTIONS, SHARED
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 @strict_option
 @cluster_options
 @table_option("max_memory", help=f"{OPTIONS['max_memory'].help}, for a store", usual=SHARED["max_memory"])
+@table_option("codec", help=f"{OPTIONS['codec'].phrase}, for a store", usual=DEFAULT_CODEC)
 @overwrite_option
 @json_option
 def synthesize(weights: str, inputs: tuple[str, ...], out: str, as_json: bool, **options: Any) -> None:
@@ -229,6 +231,7 @@ def refine(weights: str, as_json: bool, **options: Any) -> None:
 @click.argument("weights")
 @click.argument("out")
 @click.option("--format", "format", default="csr-zarr", show_default=True, metavar="F", help="Format: csr-zarr or npz.")
+@table_option("codec", help=f"{OPTIONS['codec'].phrase}, for csr-zarr", usual=DEFAULT_CODEC)
 @overwrite_option
 @json_option
 def export(weights: str, out: str, as_json: bool, **options: Any) -> None:

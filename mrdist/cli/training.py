@@ -163,7 +163,7 @@ def plan(images: str | None, mappings: str | None, as_json: bool, **options: Any
     Without IMAGES, --pairs and --size describe images that do not exist yet; workers are assumed to be
     as fast as this machine. --target all and --mappings all plan what `mrdist train` does with them.
     """
-    stored = {name: options.pop(name) for name in ("source", "target", "split")}
+    stored = {name: options.pop(name) for name in ("source", "target", "split", "codec")}
     supposed = {name: options.pop(name) for name in _SUPPOSED}
     if images is None:
         if supposed["pairs"] is None or supposed["size"] is None or stored["source"] or stored["target"] or mappings:

@@ -194,7 +194,7 @@ def accumulation_options(command: Command) -> Command:
         *label_options(),
         *_field_options,
         table_option("color", usual="the store's or shared"),
-        *map(shared_option, ("split", "block", "max_memory")),
+        *map(shared_option, ("split", "block", "max_memory", "codec")),
     )
 
 
@@ -204,7 +204,7 @@ def solving_options(command: Command) -> Command:
         command,
         *_field_options,
         *map(usual_option, ("alpha", "pool", "prior", "penalize_intercept")),
-        *map(shared_option, ("dtype", "block", "max_memory")),
+        *map(shared_option, ("dtype", "block", "max_memory", "codec")),
     )
 
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from mrdist._kernels.apart import compiled_apart
 from mrdist.errors import ExecutionError
 from mrdist.events import emit
 from mrdist.execution._choice import choose
@@ -130,13 +131,16 @@ def open_executor(
     began = time.perf_counter()
     if choice.workers:
         begin_server(*([] if prepare is None else [prepare.__module__]))
+    if choice.workers == 0:
+        with compiled_apart():
+            if prepare is not None:
+                prepare()
+            yield Executor(None, "", None, 0.0, time.perf_counter() - began, 0, where)
+        return
     if contact is None and prepare is not None:
         prepare()
     started = time.perf_counter()
     prepare_seconds = started - began
-    if choice.workers == 0:
-        yield Executor(None, "", None, 0.0, prepare_seconds, 0, where)
-        return
     with ExitStack() as stack:
         if contact is None:
             assert choice.workers is not None

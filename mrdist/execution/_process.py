@@ -7,9 +7,12 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 
 _CGROUP, _CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+
+_in_slot = ContextVar("in_slot", default=False)
 
 
 def n_processors() -> int:
@@ -38,6 +41,21 @@ def _quota() -> float:
             if quota > 0:
                 return quota / period
     return math.inf
+
+
+@contextmanager
+def in_slot() -> Iterator[None]:
+    """Mark the work of this thread as that of a slot of a worker, which has one processor."""
+    token = _in_slot.set(True)
+    try:
+        yield
+    finally:
+        _in_slot.reset(token)
+
+
+def has_spare_processor() -> bool:
+    """Whether the work of this thread may keep a second processor busy."""
+    return not _in_slot.get() and n_processors() > 1
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import gc
 import platform
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -15,7 +16,9 @@ from distributed import WorkerPlugin
 from distributed.protocol import pickle
 from threadpoolctl import threadpool_limits
 
+from mrdist._kernels.apart import compiled_apart
 from mrdist.errors import ExecutionError
+from mrdist.execution._process import in_slot
 
 PACKAGES = ("mrdist", "dask", "distributed", "numba", "numpy", "zarr")
 """Packages whose versions decide the bytes of the weights, or whether tasks can be unpickled."""
@@ -35,12 +38,14 @@ class WarmUp(WorkerPlugin):  # type: ignore[misc]
     def __init__(self, prepare: Callable[[], None]) -> None:
         self._prepare = prepare
         self._limits: threadpool_limits | None = None
+        self._apart = ExitStack()
 
     async def setup(self, worker: object) -> None:  # noqa: ARG002 (Dask's name)
         """Prepare in a thread: a worker that compiles still answers its scheduler."""
         await asyncio.get_running_loop().run_in_executor(None, self._load)
 
     def _load(self) -> None:
+        self._apart.enter_context(compiled_apart())
         if self._prepare not in _prepared:
             self._prepare()
             _prepared.add(self._prepare)
@@ -49,6 +54,7 @@ class WarmUp(WorkerPlugin):  # type: ignore[misc]
 
     def teardown(self, worker: object) -> None:  # noqa: ARG002
         """Leave the worker, which may be the process of a notebook, to others as it was."""
+        self._apart.close()
         gc.unfreeze()
         if self._limits is not None:
             self._limits.restore_original_limits()
@@ -115,5 +121,6 @@ def work(packed: bytes, common: tuple[Callable[..., Any], Mapping[str, str], tup
             "workers run: the weights depend on them."
         )
     started = time.perf_counter()
-    result = function(unpack(packed), *shared)
+    with in_slot():
+        result = function(unpack(packed), *shared)
     return time.perf_counter() - started, result

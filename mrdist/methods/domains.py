@@ -233,6 +233,8 @@ class Choice(Domain):
     ----------
     words
         Name -> what it means, empty where the name says it.
+    told
+        All names in words, where they are too many for a list.
 
     Examples
     --------
@@ -244,12 +246,19 @@ class Choice(Domain):
     kind: ClassVar[Kind] = "choice"
     what: ClassVar[str] = "one of several names"
     words: Mapping[str, str]
+    told: str = ""
 
     def check(self, name: str, value: Any) -> str:
         """Return the name; see `Domain.check`."""
         if not isinstance(value, str) or value not in self.words:
-            refuse(name, f"one of {', '.join(self.words)}", value)
+            refuse(name, self.told or f"one of {', '.join(self.words)}", value)
         return value
+
+    @property
+    def phrase(self) -> str:
+        """The names and what they mean."""
+        *most, last = (f"{name} ({word})" if word else name for name, word in self.words.items())
+        return self.told or f"{', '.join(most)} or {last}"
 
     @property
     def schema(self) -> dict[str, Any]:

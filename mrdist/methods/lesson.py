@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mrdist.errors import ParameterError
 from mrdist.methods.option_table import OPTIONS
 from mrdist.moments import Color
 from mrdist.storage import FaceFrame, Images, redact
@@ -29,6 +30,24 @@ def versions() -> dict[str, str]:
 def scaled(dilation: int | Sequence[int], factor: int) -> int | list[int]:
     """Return dilations in units that are so many times smaller."""
     return [one * factor for one in dilation] if isinstance(dilation, list | tuple) else int(dilation) * factor  # type: ignore[arg-type]
+
+
+def check_two(source: str | None, target: str | None) -> None:
+    """Check that a mapping leads from one label to another.
+
+    Raises
+    ------
+    ParameterError
+        If both are the same.
+
+    Examples
+    --------
+    >>> check_two("neutral", "neutral")
+    Traceback (most recent call last):
+    mrdist.errors.ParameterError: source and target are both 'neutral'; choose two labels.
+    """
+    if source is not None and source == target:
+        raise ParameterError(f"source and target are both {target!r}; choose two labels.")
 
 
 def meaning_of(images: Images, source: str, target: str) -> dict[str, Any]:
@@ -71,9 +90,10 @@ class Lesson:
 
         Raises
         ------
-        LabelError, DataError
-            If a label does not exist, or there are no pairs.
+        ParameterError, LabelError, DataError
+            If both labels are the same, one does not exist, or there are no pairs.
         """
+        check_two(source, target)
         return cls(method, images, images.rows((source, target), split), source, target, split, color, dtype)
 
     @property

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mrdist.codecs import CODECS, CODECS_TOLD, DEFAULT_CODEC
 from mrdist.errors import ParameterError
 from mrdist.methods.domains import Choice, Domain, Flag, Number, Pair, Size, Whole, as_number, refuse
 
@@ -132,8 +133,7 @@ cross-validation')
         """
         words = self.help
         if isinstance(self.domain, Choice):
-            *most, last = (f"{name} ({word})" if word else name for name, word in self.domain.words.items())
-            words += f": {', '.join(most)} or {last}"
+            words += f": {self.domain.phrase}"
         return f"{words}; {self.chosen}" if self.chosen and (self.cv or self.several) else words
 
     def word(self, value: Any) -> str:
@@ -362,6 +362,14 @@ OPTIONS: dict[str, Option] = {
             usual="as memory allows",
         ),
         Option("max_memory", "Memory of a worker", "memory limit of a worker process", Size(), "SIZE"),
+        Option(
+            "codec",
+            "Codec of the chunks",
+            "codec of what is written",
+            Choice(CODECS, CODECS_TOLD),
+            "CODEC",
+            usual=f"{DEFAULT_CODEC}, or that of the store that goes on",
+        ),
     )
 }
 
@@ -371,5 +379,6 @@ SHARED: Mapping[str, Any] = {
     "dtype": "float32",
     "block": None,
     "max_memory": "2GiB",
+    "codec": None,
 }
 """Options that all methods have, with their defaults."""

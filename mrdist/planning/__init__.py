@@ -8,14 +8,26 @@ from mrdist.planning.effort import predict_start
 from mrdist.planning.scoring import SCORED_BATCH, SCORED_CELL, ScoringPlan, ScoringSizes, plan_scoring
 from mrdist.planning.solving import plan_solving
 from mrdist.planning.training import Plan, block_bytes, count_requests, plan_training
-from mrdist.planning.units import BASE_MEMORY, CLIENT_MEMORY, DEFAULT_MEMORY, MIB, parse_bytes
+from mrdist.planning.units import (
+    BASE_MEMORY,
+    CLIENT_MEMORY,
+    COMPILING_MEMORY,
+    DEFAULT_MEMORY,
+    KERNEL_MEMORY,
+    MIB,
+    SCHEDULER_MEMORY,
+    parse_bytes,
+)
 from mrdist.planning.workloads import SearchSizes, StoredSums, Workload
 
 __all__ = [
     "BASE_MEMORY",
     "CLIENT_MEMORY",
+    "COMPILING_MEMORY",
     "DEFAULT_MEMORY",
+    "KERNEL_MEMORY",
     "MIB",
+    "SCHEDULER_MEMORY",
     "SCORED_BATCH",
     "SCORED_CELL",
     "Cut",

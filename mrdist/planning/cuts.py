@@ -11,7 +11,7 @@ import numpy as np
 
 from mrdist.errors import MemoryLimitError, ParameterError
 from mrdist.geometry import Block, Shape
-from mrdist.planning.units import BASE_MEMORY, MIB
+from mrdist.planning.units import BASE_MEMORY, KERNEL_MEMORY, MIB
 
 AnyCut = TypeVar("AnyCut", bound="Cut")
 _HARDLY = 1.05
@@ -139,6 +139,6 @@ def too_large(block: Shape, needed: int, max_memory: int, instead: str) -> Memor
     """Return the error for a smallest block that needs too much memory."""
     return MemoryLimitError(
         f"a block of {block[0]} x {block[1]} pixels needs {-(-needed // MIB)} MiB in a worker "
-        f"({BASE_MEMORY // MIB} MiB of it before any work), but max_memory is {max_memory // MIB} MiB; raise "
-        f"--max-memory, or {instead}."
+        f"({(BASE_MEMORY + KERNEL_MEMORY) // MIB} MiB of it before any work), but max_memory is {max_memory // MIB} "
+        f"MiB; raise --max-memory, or {instead}."
     )

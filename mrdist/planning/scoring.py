@@ -9,7 +9,7 @@ from mrdist.geometry import Block, Shape, block_grid, images_at_a_time
 from mrdist.planning.cuts import Cut, count_blocks, fastest, find_blocks, round_up, too_large, touched
 from mrdist.planning.effort import APPLIED, DECODE_SECONDS, PRODUCT_SECONDS
 from mrdist.planning.memory import READS_IN_FLIGHT
-from mrdist.planning.units import BASE_MEMORY, MIB
+from mrdist.planning.units import COMPILING_MEMORY, MIB
 
 SCORED_CELL = 128
 """Side in pixels of the squares whose sums are kept apart: the order of summation does not depend on the blocks."""
@@ -165,4 +165,4 @@ def _peak_memory(sizes: ScoringSizes, block: Shape, slab: int) -> int:
     sums = 32 * sizes.n_splits * sizes.n_mappings * sizes.n_channels * prod(block)
     batch = SCORED_BATCH * sizes.n_channels * (16 * widened(cell, sizes.reach) + 24 * widened(cell, 0))
     per_image = 32 * sizes.n_mappings * sizes.n_images * n_cells
-    return BASE_MEMORY + _SCRATCH + images + reading + weights + sums + batch + per_image
+    return COMPILING_MEMORY + _SCRATCH + images + reading + weights + sums + batch + per_image

@@ -6,7 +6,7 @@ from mrdist.geometry import Shape, block_grid, pool_radius
 from mrdist.planning.cuts import Cut, fastest, find_blocks, too_large, touched
 from mrdist.planning.effort import seconds_to_solve
 from mrdist.planning.memory import READS_IN_FLIGHT
-from mrdist.planning.units import BASE_MEMORY
+from mrdist.planning.units import BASE_MEMORY, KERNEL_MEMORY
 from mrdist.planning.workloads import (
     StoredSums,
     count_maps,
@@ -65,7 +65,7 @@ def _cut_sums(sums: StoredSums, block: Shape) -> Cut:
     return Cut(
         block=block,
         n_blocks=len(blocks),
-        peak_memory=BASE_MEMORY + max(statistics + reading, (entry * maps + left_out) * 2 + solving),
+        peak_memory=BASE_MEMORY + KERNEL_MEMORY + max(statistics + reading, (entry * maps + left_out) * 2 + solving),
         bytes_read=bytes_read,
         bytes_written=weight_bytes(sums),
         seconds_alone=seconds_to_solve(sums, bytes_read),

@@ -10,12 +10,18 @@ from mrdist.errors import ParameterError
 
 MIB = 1 << 20
 DEFAULT_MEMORY = 2048 * MIB
-BASE_MEMORY = 288 * MIB
-"""Resident bytes of a worker process with its libraries before any work, measured: 208 to 255 MiB.
+BASE_MEMORY = 98 * MIB
+"""Resident bytes of a worker process with its libraries before any work, measured: 88 to 91 MiB."""
+KERNEL_MEMORY = 58 * MIB
+"""Further bytes of compiled kernels with the runtime that loads them, most of them pages of LLVM's file.
 
-The difference lies in pages of the libraries' files, above all of LLVM's (170 MiB). Linux maps more of them where pip
-has just written the files than where they were read from the disk.
+Measured: 60 MiB from 88 on, also where the files had just been written. Who compiles holds 100 MiB more, which
+`mrdist._kernels.apart` leaves to other processes.
 """
+COMPILING_MEMORY = 288 * MIB
+"""Resident bytes of a process that may compile, measured: 208 to 255 MiB; of evaluations and applications."""
+SCHEDULER_MEMORY = COMPILING_MEMORY - BASE_MEMORY - KERNEL_MEMORY
+"""Further bytes of a scheduler's workers, which have imported what else Dask's command does."""
 CLIENT_MEMORY = 48 * MIB
 """Further bytes for the client of an object store, measured with S3."""
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}

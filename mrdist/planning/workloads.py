@@ -7,6 +7,7 @@ from math import prod
 
 from mrdist.geometry import REMAINING_BYTES, ReceptiveField, Shape, pool_radius, pooled_bytes
 from mrdist.left_out import shapes_of_sums
+from mrdist.planning.units import KERNEL_MEMORY
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Workload:
     n_incomplete
         Pixels of the image whose regressions may leave rows out.
     libraries
-        Bytes of libraries that a worker loads for this method alone.
+        Bytes of libraries that a worker loads for this method, of compiled kernels unless told otherwise.
     value_itemsize
         Bytes that a value of a linked array takes besides its pixel while it is read.
     search
@@ -81,7 +82,7 @@ class Workload:
     n_inputs: int = 1
     pool: int = 0
     n_incomplete: int = 0
-    libraries: int = 0
+    libraries: int = KERNEL_MEMORY
     value_itemsize: int = 0
 
     @property

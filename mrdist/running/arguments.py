@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any, TypedDict
 
 from mrdist.arguments import Address
+from mrdist.codecs import check_codec
 from mrdist.execution import Scheduler
 from mrdist.geometry import Shape
 from mrdist.planning import DEFAULT_MEMORY
 from mrdist.running.tasks import Place, RunOptions
-from mrdist.running.workers import check_workers, output_options
-from mrdist.storage import StorageOptions, check_apart, normalize_url
+from mrdist.running.workers import check_workers, further_memory, output_options
+from mrdist.storage import StorageOptions, check_apart, codec_to_use, normalize_url
 
 
 class Cutting(TypedDict, total=False):
@@ -26,6 +27,7 @@ class Running(Cutting, total=False):
     """How a verb runs, see `mrdist.train`."""
 
     scheduler: Scheduler | None
+    codec: str | None
     overwrite: bool
     progress: bool | None
     storage_options: StorageOptions
@@ -36,6 +38,7 @@ RUNNING: Mapping[str, Any] = {
     "workers": None,
     "max_memory": DEFAULT_MEMORY,
     "scheduler": None,
+    "codec": None,
     "overwrite": False,
     "progress": None,
     "storage_options": None,
@@ -64,15 +67,21 @@ def run_options(
     ------
     ParameterError
         If an option is invalid, or the output lies inside the input or around it.
+    StoreExistsError
+        If the output is to be resumed with another codec than it has.
     ExecutionError
         If the scheduler cannot be used.
     """
     told = {name: how.get(name, default) for name, default in RUNNING.items()}
     storage_options = told.pop("storage_options")
+    told["codec"] = check_codec(told["codec"])
     urls, output = [normalize_url(reads)], Place("")
     if writes is not None:
         urls.append(normalize_url(writes))
         output = Place(urls[1], output_options(urls[1], output_storage_options, storage_options))
         check_apart(*urls)
+        if told["codec"] is not None and not told["overwrite"]:
+            codec_to_use(output.url, output.options, told["codec"])
     limit, n_slots = check_workers(told["workers"], told["scheduler"], *urls, max_memory=told["max_memory"])
-    return RunOptions(output, n_slots=n_slots, **{**told, "max_memory": limit})
+    further = further_memory(told["workers"], told["scheduler"], *urls)
+    return RunOptions(output, n_slots=n_slots, further_memory=further, **{**told, "max_memory": limit})

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
+from mrdist.errors import MemoryLimitError
 from mrdist.execution import Scheduler
 from mrdist.geometry import Block, Shape
+from mrdist.planning import MIB, Cut
 from mrdist.storage import StorageOptions
+
+AnyCut = TypeVar("AnyCut", bound=Cut)
 
 
 @dataclass(frozen=True)
@@ -26,10 +31,12 @@ class RunOptions:
     ----------
     output
         Where the output goes.
-    block, workers, scheduler, max_memory, overwrite, progress
+    block, workers, scheduler, max_memory, codec, overwrite, progress
         As in `mrdist.train`; ``max_memory`` in bytes.
     n_slots
         Tasks to plan for that run at once.
+    further_memory
+        Bytes of a worker that plans do not know, see `mrdist.running.workers.further_memory`.
     """
 
     output: Place
@@ -38,13 +45,32 @@ class RunOptions:
     scheduler: Scheduler | None
     max_memory: int
     n_slots: int
+    further_memory: int
+    codec: str | None
     overwrite: bool
     progress: bool | None
+
+    def whole(self, cut: AnyCut) -> AnyCut:
+        """Return a plan with all that a worker holds."""
+        return replace(cut, peak_memory=cut.peak_memory + self.further_memory)
+
+    def planned(self, plan: Callable[[Shape | None], AnyCut]) -> AnyCut:
+        """Return what ``plan`` makes of the block, with all that a worker holds; a refusal says what that is."""
+        try:
+            return self.whole(plan(self.block))
+        except MemoryLimitError as error:
+            if not self.further_memory:
+                raise
+            limit, further = (size // MIB for size in (self.max_memory + self.further_memory, self.further_memory))
+            raise MemoryLimitError(
+                f"{str(error).rstrip('.')}; that is what the {limit} MiB of a worker leave besides {further} MiB for "
+                "the client of an object store or what a scheduler's workers have imported."
+            ) from error
 
     @property
     def opening(self) -> dict[str, Any]:
         """How the output is begun or resumed: arguments of the functions of storage that do it."""
-        return {"overwrite": self.overwrite, "storage_options": self.output.options}
+        return {"codec": self.codec, "overwrite": self.overwrite, "storage_options": self.output.options}
 
 
 @dataclass(frozen=True)

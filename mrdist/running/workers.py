@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mrdist.execution import Scheduler, check_choice, n_processors, reach
-from mrdist.planning import CLIENT_MEMORY, DEFAULT_MEMORY, parse_bytes
+from mrdist.execution import Scheduler, check_choice, contact_of, n_processors, reach
+from mrdist.planning import CLIENT_MEMORY, DEFAULT_MEMORY, SCHEDULER_MEMORY, parse_bytes
 from mrdist.planning.effort import NETWORK_SECONDS
 from mrdist.storage import StorageOptions, check_reachable, is_local
 
@@ -16,8 +16,8 @@ def check_workers(
     Returns
     -------
     max_memory : int
-        Limit on the resident bytes of a worker process to plan for, see `mrdist.execution.reach`, less what the client
-        of an object store takes.
+        Limit on the resident bytes of a worker process to plan for, see `mrdist.execution.reach`, less
+        `further_memory`.
     n_slots : int
         Tasks to plan for that run at once.
 
@@ -30,9 +30,14 @@ def check_workers(
     """
     check_reachable(workers, *urls)
     limit, n_slots = reach(workers, scheduler, parse_bytes(max_memory))
-    if not all(map(is_local, urls)):
-        limit -= CLIENT_MEMORY
+    limit -= further_memory(workers, scheduler, *urls)
     return limit, n_slots_of(workers) if n_slots is None else n_slots
+
+
+def further_memory(workers: int | None, scheduler: Scheduler | None, *urls: str) -> int:
+    """Return the bytes of a worker that plans do not know: of the client of an object store, and of a scheduler's."""
+    client = 0 if all(map(is_local, urls)) else CLIENT_MEMORY
+    return client + (0 if contact_of(workers, scheduler) is None else SCHEDULER_MEMORY)
 
 
 def n_slots_of(workers: int | None) -> int:

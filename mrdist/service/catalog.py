@@ -29,9 +29,13 @@ from mrdist.storage.making.lease import run_url
 Kind = Literal["datasets", "statistics", "models", "comparisons"]
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,62}$"
+_LABEL = "[A-Za-z_][A-Za-z0-9_]{0,62}"
+MODEL_PATTERN = rf"{NAME_PATTERN[:-1]}(:{_LABEL}-{_LABEL})?$"
 SOURCE_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9 ._-]{0,99}(/[A-Za-z0-9_][A-Za-z0-9 ._-]{0,99}){0,7}$"
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 """Name of a dataset, statistics, a model or a comparison."""
+ModelName = Annotated[str, StringConstraints(pattern=MODEL_PATTERN)]
+"""Name of a model, or of one of the mappings that were trained together: ``all:neutral-happy``."""
 SourcePath = Annotated[str, StringConstraints(pattern=SOURCE_PATTERN)]
 """Path below ``sources/``."""
 
@@ -94,12 +98,14 @@ class Catalog:
         ParameterError
             If the name is not valid.
         """
+        name, _, mapping = name.partition(":") if kind == "models" else (name, "", "")
         if not re.fullmatch(NAME_PATTERN[1:-1], name):
             raise ParameterError(
                 f"{name[:80]!r} cannot name a {_KINDS[kind][0]}: use up to 63 lowercase letters, digits, dots, dashes "
                 "and underscores, starting with a letter or digit."
             )
-        return f"{self.url}/{kind}/{name}{_KINDS[kind][1]}"
+        url = f"{self.url}/{kind}/{name}{_KINDS[kind][1]}"
+        return f"{url}/{mapping}" if mapping else url
 
     def names(self, kind: Kind) -> list[str]:
         """Return the names of all stores of a kind, complete or not."""
@@ -189,6 +195,7 @@ class Catalog:
 
     def maker_of(self, kind: Kind, name: str) -> str | None:
         """Return the name of who made a store, None if nobody knows, or if it was changed since."""
+        name = name.partition(":")[0]  # mappings that were trained together have one maker
         record = read_record(self._maker(kind, name), self.storage_options) or {}
         return record.get("user") if record.get("stamp") == self.stamp(kind, name) else None
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from mrdist.datasets.synthetic import LABELS
 from mrdist.errors import MemoryLimitError, ParameterError
+from mrdist.methods.lesson import check_two
 from mrdist.pipeline.ingesting.check import check_ingest
 from mrdist.pipeline.ingesting.generate import check_generation
 from mrdist.pipeline.judging.check import check_comparison
@@ -38,7 +39,7 @@ def check(catalog: Catalog, settings: Settings, verb: Verb, name: str, options: 
     Cost
         Cost of the job.
     """
-    catalog.check_writable(MAKES[verb], name)
+    _check_place(catalog, verb, name)
     given = dict(options)
     if verb in NEEDS_IMAGES:
         images = catalog.find("datasets", given.pop("images"))
@@ -57,9 +58,25 @@ def check(catalog: Catalog, settings: Settings, verb: Verb, name: str, options: 
         check_ingest(source, **given, src_storage_options=catalog.storage_options)
         cost = _DRAWING
     _check_memory(settings, cost)
+    return cost
+
+
+def check_early(catalog: Catalog, settings: Settings, verb: Verb, name: str, options: Mapping[str, Any]) -> Cost:
+    """Check what can be checked of a request whose datasets are still being made; parameters are those of `check`."""
+    _check_place(catalog, verb, name)
+    memory = memory_limit(settings, options) if verb in NEEDS_IMAGES else _DRAWING.peak_memory
+    if verb == "train":
+        _labels(options)
+    elif verb == "compare":
+        check_two(options["source"], options["target"])
+    return Cost(1, memory)
+
+
+def _check_place(catalog: Catalog, verb: Verb, name: str) -> None:
+    """Make sure that nothing is lost where the result goes."""
+    catalog.check_writable(MAKES[verb], name)
     if catalog.is_complete(MAKES[verb], name):
         raise RefusedError(409, f"{name!r} is already in {MAKES[verb]}; delete it first or choose another name.")
-    return cost
 
 
 def plan_request(catalog: Catalog, settings: Settings, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,6 +128,5 @@ def _labels(options: Mapping[str, Any]) -> dict[str, Any]:
     target, mappings = given.pop("target", None), given.pop("mappings", None)
     if (target is None) == (mappings is None):
         raise ParameterError("give either target (a label or all) or mappings.")
-    if target is not None and target == given.get("source"):
-        raise ParameterError(f"source and target are both {target!r}; choose two expressions.")
+    check_two(given["source"], target)
     return {**given, "target": None if target == "all" else target, "both_ways": mappings is not None}

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from mrdist.service.catalog import Catalog, Kind
-from mrdist.service.checks import check
+from mrdist.service.checks import check, check_early
 from mrdist.service.job_records import JobRecord
 from mrdist.service.jobs import Jobs
 from mrdist.service.refusals import RefusedError
 from mrdist.service.settings import Settings
 from mrdist.service.supervisor import Supervisor
-from mrdist.service.work import NEEDS_IMAGES, Verb
+from mrdist.service.work import Verb, datasets_of
 from mrdist.storage import run_state
 
 
@@ -37,6 +37,8 @@ class Desk:
     ) -> JobRecord:
         """Check a request of a user and put it into the queue, unless its key was used before.
 
+        One that names a dataset which a job is still making waits for that job, and is checked when it is done.
+
         Raises
         ------
         MrdistError
@@ -44,10 +46,10 @@ class Desk:
         """
         record = None if key is None else self.jobs.of_key(key, verb, name, options)
         if record is None:
-            if verb in NEEDS_IMAGES:
-                self.jobs.check_made(options["images"])
-            cost = check(self.catalog, self.settings, verb, name, options)
-            record = self.jobs.submit(verb, name, options, cost, key, user)
+            makers = self.jobs.makers_of(datasets_of(verb, options))
+            examine = check_early if makers else check
+            cost = examine(self.catalog, self.settings, verb, name, options)
+            record = self.jobs.submit(verb, name, options, cost, key, user, [maker.id for maker in makers])
             self.supervisor.wake()
         return record
 

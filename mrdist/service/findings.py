@@ -148,4 +148,4 @@ def _read(catalog: Catalog, name: str, stamp: str) -> dict[str, Any]:
 
 
 def _place(catalog: Catalog, name: str) -> str:
-    return f"{catalog.url_of('models', name).removesuffix('.zarr')}.json"
+    return f"{catalog.url}/models/{name}.json"

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, computed_field
 
 from mrdist.service.catalog import Kind
-from mrdist.service.work import MAKES, Verb
+from mrdist.service.command_lines import command_line
+from mrdist.service.work import MAKES, Verb, datasets_of
 
 State = Literal["queued", "running", "stopping", "done", "failed", "cancelled"]
 
@@ -35,9 +36,24 @@ class Job(BaseModel):
     seconds_left: Annotated[float | None, Field(description="Estimated seconds until the phase ends.")] = None
     scores: dict[str, Any] | None = None
     last_error: str | None = None
+    warnings: Annotated[list[str], Field(description="What it has warned of, each a sentence.")] = []
     model: Annotated[str | None, Field(description="Name of the model that it trains.")] = None
     dataset: Annotated[str | None, Field(description="Name of the dataset that it makes or trains from.")] = None
     dashboard: Annotated[str | None, Field(description="URL of the dashboard of the Dask cluster.")] = None
+    note: Annotated[str | None, Field(description="What somebody has written about it.")] = None
+    tags: Annotated[list[str], Field(description="Words that somebody has put on it.")] = []
+    after: Annotated[
+        list[str], Field(description="Jobs that make the datasets it needs; it begins when they are done.")
+    ] = []
+
+    @computed_field(description="The command that submits the same job.")  # type: ignore[prop-decorator]
+    @property
+    def command(self) -> str:
+        """The command that submits the same job."""
+        return command_line(self.verb, self.name, self.options)
+
+
+PUBLIC = {*Job.model_fields, *Job.model_computed_fields}
 
 
 class Grid(BaseModel):
@@ -85,4 +101,17 @@ class JobRecord(Job):
     def uses(self, kind: Kind, name: str) -> bool:
         """Whether the job makes a store or trains from it."""
         made = (MAKES[self.verb], self.name) == (kind, name)
-        return made or (kind == "datasets" and self.options.get("images") == name)
+        return made or (kind == "datasets" and name in datasets_of(self.verb, self.options))
+
+    def has_words(self, words: str) -> bool:
+        """Whether a search for words means it: they begin its ID, or are a part of what somebody has chosen."""
+        chosen = (
+            self.name,
+            self.verb,
+            self.user,
+            self.dataset,
+            self.note,
+            *self.tags,
+            *map(str, self.options.values()),
+        )
+        return self.id.startswith(words) or any(words.lower() in each.lower() for each in chosen if each)

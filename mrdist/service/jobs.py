@@ -1,15 +1,4 @@
-"""Jobs: records in the catalogue, which outlive the processes that work on them.
-
-::
-
-    jobs/ID.json         request and progress; the holder of the job's lease writes it
-    jobs/ID.run          the lease
-    jobs/ID.stop         a request to stop it
-    jobs/ID.result.json  its result
-    jobs/keys/HASH.json  the job of an idempotency key
-
-IDs begin with the time, so that their order is that of the queue.
-"""
+"""Jobs: records in the catalogue, which outlive the processes that work on them; see `mrdist.service.job_files`."""
 
 from __future__ import annotations
 
@@ -17,7 +6,7 @@ import hashlib
 import json
 import logging
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -26,6 +15,7 @@ from pydantic import ValidationError
 
 from mrdist.errors import StoreError
 from mrdist.service.catalog import Catalog, Kind
+from mrdist.service.job_files import LOG, NOTE, RECORD, RESULT, STOP, jobs_of, stops_of
 from mrdist.service.job_records import JobRecord, State
 from mrdist.service.refusals import RefusedError
 from mrdist.service.work import MAKES, Verb
@@ -37,7 +27,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("mrdist.service")
 
 _QUEUE = 1000
-_RECORD, _STOP, _RESULT = ".json", ".stop", ".result.json"
 
 
 class Jobs:
@@ -68,6 +57,7 @@ class Jobs:
         cost: Cost,
         key: str | None = None,
         user: str | None = None,
+        after: Sequence[str] = (),
     ) -> JobRecord:
         """Put a checked request into the queue.
 
@@ -81,6 +71,8 @@ class Jobs:
             Requests with the same key become one job.
         user
             Name of who submits it.
+        after
+            Jobs that it waits for.
 
         Returns
         -------
@@ -121,6 +113,7 @@ class Jobs:
                 peak_memory=cost.peak_memory,
                 n_tasks=cost.blocks,
                 key=digest,
+                after=list(after),
             )
             self.write(record)
         return record
@@ -152,12 +145,12 @@ class Jobs:
 
     def find(self, job: str) -> JobRecord | None:
         """Return a job, None if there is none."""
-        content = read_record(f"{self._folder}/{job}{_RECORD}", self._options)
+        content = read_record(f"{self._folder}/{job}{RECORD}", self._options)
         try:
             return None if content is None else JobRecord.model_validate(content)
         except ValidationError:
             raise StoreError(
-                f"jobs/{job}{_RECORD} in the catalogue is not a valid job record; remove the file."
+                f"jobs/{job}{RECORD} in the catalogue is not a valid job record; remove the file."
             ) from None
 
     def _look(self, job: str) -> JobRecord | None:
@@ -184,9 +177,29 @@ class Jobs:
             raise RefusedError(404, f"there is no job {job} in the catalogue; `GET /api/v1/jobs` lists them.")
         if not record.has_ended and self.wants_stop(job):
             record.state = "stopping"
+        self._add_note(record)
         return record
 
-    def latest(self, state: State | None = None, limit: int = 100) -> list[JobRecord]:
+    def _add_note(self, record: JobRecord) -> None:
+        said = read_record(f"{self._folder}/{record.id}{NOTE}", self._options) or {}
+        record.note, record.tags = said.get("note"), said.get("tags", [])
+
+    def note(self, job: str, note: str | None, tags: Sequence[str]) -> JobRecord:
+        """Write a note and tags to a job, in place of those before.
+
+        Raises
+        ------
+        RefusedError
+            If it does not exist.
+        """
+        self.get(job)
+        content = {"note": note or None, "tags": list(dict.fromkeys(tags))}
+        write_record(f"{self._folder}/{job}{NOTE}", content, self._options)
+        return self.get(job)
+
+    def latest(
+        self, state: State | None = None, limit: int = 100, *, words: str | None = None, before: str | None = None
+    ) -> list[JobRecord]:
         """Return the latest jobs, latest first.
 
         Parameters
@@ -195,26 +208,35 @@ class Jobs:
             Only those in this state.
         limit
             Maximum number.
+        words
+            Only those that a search for these words means.
+        before
+            Only those that were submitted before the job of this ID, which may be gone.
         """
         names = list_records(self._folder, self._options)
-        stops = _stops_of(names)
+        stops = stops_of(names)
+        noted = {name for name in names if name.endswith(NOTE)}
         chosen: list[JobRecord] = []
-        for job in reversed(_jobs_of(names)):
+        for job in reversed(jobs_of(names)):
             if len(chosen) == limit:
                 break
+            if before is not None and job >= before:
+                continue
             record = self._look(job)
             if record is None:
                 continue
             if not record.has_ended and job in stops:
                 record.state = "stopping"
-            if state is None or record.state == state:
+            if f"{job}{NOTE}" in noted:
+                self._add_note(record)
+            if (state is None or record.state == state) and (words is None or record.has_words(words)):
                 chosen.append(record)
         return chosen
 
     def active(self) -> list[JobRecord]:
         """Return the jobs that have not ended, in the order of the queue."""
         names = list_records(self._folder, self._options)
-        ids, stops = _jobs_of(names), _stops_of(names)
+        ids, stops = jobs_of(names), stops_of(names)
         self._ended &= set(ids)
         records = [record for job in ids if job not in self._ended and (record := self._look(job)) is not None]
         self._ended |= {record.id for record in records if record.has_ended}
@@ -227,13 +249,17 @@ class Jobs:
     def write(self, record: JobRecord) -> None:
         """Write a job's record."""
         record.revision += 1
-        write_record(f"{self._folder}/{record.id}{_RECORD}", record.model_dump(mode="json"), self._options)
+        write_record(
+            f"{self._folder}/{record.id}{RECORD}",
+            record.model_dump(mode="json", exclude={"command", "note", "tags"}),
+            self._options,
+        )
         if not record.has_ended:
             self._ended.discard(record.id)
 
     def write_result(self, job: str, result: Mapping[str, Any]) -> None:
         """Keep the result of a job."""
-        write_record(f"{self._folder}/{job}{_RESULT}", result, self._options)
+        write_record(f"{self._folder}/{job}{RESULT}", result, self._options)
 
     def result(self, job: str) -> dict[str, Any]:
         """Return the result of a job.
@@ -244,14 +270,23 @@ class Jobs:
             If the job has no result.
         """
         record = self.get(job)
-        result = read_record(f"{self._folder}/{job}{_RESULT}", self._options)
+        result = read_record(f"{self._folder}/{job}{RESULT}", self._options)
         if result is None:
             raise RefusedError(409, f"job {job} is {record.state} and has no result; only jobs that are done have one.")
         return result
 
+    def write_log(self, job: str, lines: Sequence[Mapping[str, Any]]) -> None:
+        """Keep what a job has said."""
+        write_record(f"{self._folder}/{job}{LOG}", {"lines": list(lines)}, self._options)
+
+    def log(self, job: str) -> list[dict[str, Any]]:
+        """Return what a job has said, the latest lines of it."""
+        lines: list[dict[str, Any]] = (read_record(f"{self._folder}/{job}{LOG}", self._options) or {}).get("lines", [])
+        return lines
+
     def wants_stop(self, job: str) -> bool:
         """Whether a job was asked to stop."""
-        return read_record(f"{self._folder}/{job}{_STOP}", self._options) is not None
+        return read_record(f"{self._folder}/{job}{STOP}", self._options) is not None
 
     def ask_stop(self, job: str) -> None:
         """Ask the process of a job to stop, or keep a queued job from starting.
@@ -266,11 +301,11 @@ class Jobs:
             raise RefusedError(
                 409, f"job {job} is {record.state} already; only queued and running jobs can be cancelled."
             )
-        write_record(f"{self._folder}/{job}{_STOP}", {"asked": datetime.now(UTC).isoformat()}, self._options)
+        write_record(f"{self._folder}/{job}{STOP}", {"asked": datetime.now(UTC).isoformat()}, self._options)
 
     def forget_stop(self, job: str) -> None:
         """Undo `ask_stop`."""
-        remove_record(f"{self._folder}/{job}{_STOP}", self._options)
+        remove_record(f"{self._folder}/{job}{STOP}", self._options)
 
     def resume(self, job: str) -> JobRecord:
         """Put a failed or cancelled job into the queue again; finished work is kept.
@@ -305,8 +340,14 @@ class Jobs:
             raise RefusedError(409, f"job {job} is {record.state}; cancel it before you delete it.")
         if record.key is not None:
             remove_record(f"{self._folder}/keys/{record.key}.json", self._options)
-        for ending in (_STOP, _RESULT, ".run", _RECORD):  # the record last: the others are found by it
+        for ending in (STOP, RESULT, NOTE, LOG, ".run", RECORD):  # the record last: the others are found by it
             remove_record(f"{self._folder}/{job}{ending}", self._options)
+
+    def makers_of(self, datasets: Sequence[str]) -> list[JobRecord]:
+        """Return the jobs that are still making some datasets."""
+        wanted = [name for name in datasets if not self._catalog.is_complete("datasets", name)]
+        active = self.active() if wanted else []
+        return [maker for name in wanted if (maker := _maker_of("datasets", name, active)) is not None]
 
     def check_made(self, dataset: str) -> None:
         """Check that no job is still making a dataset.
@@ -316,10 +357,7 @@ class Jobs:
         RefusedError
             If a job is.
         """
-        if self._catalog.is_complete("datasets", dataset):
-            return
-        maker = _maker_of("datasets", dataset, self.active())
-        if maker is not None:
+        for maker in self.makers_of([dataset]):
             raise RefusedError(
                 409,
                 f"dataset {dataset!r} is not complete yet: job {maker.id}, which makes it, is {maker.state}; wait "
@@ -355,11 +393,3 @@ def _hash_of(verb: Verb, name: str, options: Mapping[str, Any]) -> str:
 def _check_same(earlier: Mapping[str, Any], request: str) -> None:
     if earlier["request"] != request:
         raise RefusedError(409, "this Idempotency-Key was used for another request; choose a new one.")
-
-
-def _stops_of(names: Iterable[str]) -> set[str]:
-    return {name.removesuffix(_STOP) for name in names if name.endswith(_STOP)}
-
-
-def _jobs_of(names: Iterable[str]) -> list[str]:
-    return [name.removesuffix(_RECORD) for name in names if name.endswith(_RECORD) and not name.endswith(_RESULT)]

@@ -12,7 +12,7 @@ from mrdist.service.problems import RefusedError, problem
 from mrdist.service.settings import Settings
 
 _CLIENTS = 10_000
-_UPLOADS = ("/api/v1/synthesis",)
+_UPLOADS = ("/api/v1/synthesis", "/photographs")
 _STREAMS = "/events"
 
 
@@ -70,7 +70,7 @@ class Limits:
             await self._app(scope, receive, send)
             return
         path: str = scope["path"]
-        limit = self._settings.max_upload_bytes if path in _UPLOADS else self._settings.max_body_bytes
+        limit = self._settings.max_upload_bytes if path.endswith(_UPLOADS) else self._settings.max_body_bytes
         left, answering = limit, False
 
         async def send_unless_too_large(message: Message) -> None:

@@ -75,6 +75,7 @@ class Problem(BaseModel):
     title: str = Field(examples=["Not Found"])
     status: int = Field(ge=400, le=599)
     detail: str = Field(examples=["there is no dataset 'faces' in the catalogue; it has people."])
+    reason: str | None = Field(default=None, description="The detail without advice, where a page has its own.")
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -95,9 +96,17 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def problem(status: int, detail: str, headers: Mapping[str, str] | None = None, kind: str = "about:blank") -> Response:
-    """Return the answer to a request that fails."""
-    content = {"type": kind, "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+def problem(
+    status: int,
+    detail: str,
+    headers: Mapping[str, str] | None = None,
+    kind: str = "about:blank",
+    reason: str | None = None,
+) -> Response:
+    """Return the answer to a request that fails; ``reason`` is the detail without advice."""
+    content: dict[str, Any] = {"type": kind, "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    if reason is not None:
+        content["reason"] = reason
     return Response(json.dumps(content), status, dict(headers or {}), MEDIA_TYPE)
 
 
@@ -123,7 +132,11 @@ def install(app: FastAPI) -> None:
     async def of_mrdist(request: Request, error: MrdistError) -> Response:
         headers = error.headers if isinstance(error, RefusedError) else None
         kind = _ALIGNMENT if isinstance(error, AlignmentError | LandmarkError) else "about:blank"
-        return problem(status_of(error), request.app.state.catalog.told(error), headers, kind)
+        told: str = request.app.state.catalog.told(error)
+        reason = error.reason if isinstance(error, AlignmentError) else None
+        if reason is not None and told != reason:
+            told = f"{reason}; send x and y of the two pupils as points."
+        return problem(status_of(error), told, headers, kind, reason)
 
     @app.exception_handler(RequestValidationError)
     async def of_validation(_: Request, error: RequestValidationError) -> Response:

@@ -13,6 +13,7 @@ from typing import Any
 from mrdist.errors import MrdistError, StoreBusyError
 from mrdist.pipeline.showing.info import block_map
 from mrdist.service.catalog import Catalog
+from mrdist.service.diary import Diary
 from mrdist.service.job_records import Grid, JobRecord
 from mrdist.service.jobs import Jobs
 from mrdist.storage import Lease, is_local
@@ -40,9 +41,11 @@ class Reporter(logging.Handler):
         self._changed, self._over = Event(), Event()
         self._writing = Lock()
         self._thread = Thread(target=self._write_changes, name="reporter", daemon=True)
+        self._diary = Diary(f"{catalog}/", jobs.log(record.id))
 
     def __enter__(self) -> Reporter:
         logging.getLogger("mrdist.events").addHandler(self)
+        self._diary.open()
         self._thread.start()
         return self
 
@@ -50,8 +53,20 @@ class Reporter(logging.Handler):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         logging.getLogger("mrdist.events").removeHandler(self)
+        self._diary.close()
         self._over.set()
         self._thread.join()
+        self._keep_diary()
+
+    def _keep_diary(self) -> None:
+        """Write the log, and the warnings into the record."""
+        if not self._diary.changed:
+            return
+        self._record.warnings = list(self._diary.warnings)
+        try:
+            self._jobs.write_log(self._record.id, list(self._diary.lines()))
+        except MrdistError as error:
+            logger.warning("the log of job %s cannot be written: %s", self._record.id, error)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take note of an event."""
@@ -72,6 +87,7 @@ class Reporter(logging.Handler):
         job.phase, job.blocks, job.blocks_done = fields["phase"], fields["total"], fields["done"]
         job.images_per_second = job.seconds_left = job.grid = None
         job.done = ""
+        self._diary.write(f"{job.phase}: {job.blocks_done} of {job.blocks} are done")
         blocks = block_map(fields["url"], self._catalog.storage_options) if fields["unit"] == "block" else None
         if blocks is not None:
             job.grid = Grid(shape=list(blocks.shape), block=list(blocks.block), grid=list(blocks.grid))
@@ -87,6 +103,9 @@ class Reporter(logging.Handler):
     def _write_changes(self) -> None:
         pause = _SECONDS if is_local(self._catalog.url) else _REMOTE_SECONDS
         while not self._over.wait(pause):
+            if self._diary.changed:
+                self._keep_diary()
+                self._changed.set()
             if not self._changed.is_set():
                 continue
             self._changed.clear()

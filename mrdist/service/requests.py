@@ -10,9 +10,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag
 
+from mrdist.codecs import DEFAULT_CODEC
 from mrdist.datasets.synthetic import LABELS
+from mrdist.methods.option_table import OPTIONS
+from mrdist.methods.option_words import describe
 from mrdist.service.catalog import Name, SourcePath
-from mrdist.service.options import comparison_fields, ingest_fields, training_fields, whole, with_fields
+from mrdist.service.options import comparison_fields, field_of, ingest_fields, training_fields, whole, with_fields
 
 Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
 Images = Annotated[Name, Field(description="Name of a dataset.")]
@@ -52,6 +55,7 @@ class CompareOptions(_Options):
 _EXPRESSIONS = {"items": {"type": "string", "enum": list(LABELS)}, "uniqueItems": True}
 
 
+@with_fields({"codec": field_of(OPTIONS["codec"], describe(OPTIONS["codec"], usual=DEFAULT_CODEC))})
 class GenerateOptions(_Options):
     """Options of `mrdist generate`."""
 

@@ -33,6 +33,8 @@ NEEDED: Mapping[str, Role | None] = {  # by the name of the route; None is for e
     "list_dataset_rows": "read",
     "get_dataset_picture": "read",
     "list_sources": "read",
+    "understand_source": "read",
+    "add_photograph": "train",
     "make_dataset": "train",
     "delete_dataset": "admin",
     # jobs
@@ -42,11 +44,14 @@ NEEDED: Mapping[str, Role | None] = {  # by the name of the route; None is for e
     "get_job": "read",
     "get_job_blocks": "read",
     "get_job_result": "read",
+    "get_job_log": "read",
     "watch_job": "read",
     "submit_job": "train",
     "cancel_job": "train",
     "resume_job": "train",
+    "note_job": "train",
     "delete_job": "admin",
+    "delete_jobs": "admin",
     # models and comparisons
     "list_models": "read",
     "get_model": "read",

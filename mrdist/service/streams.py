@@ -16,7 +16,23 @@ logger = logging.getLogger("mrdist.service")
 
 
 class Stream(StreamingResponse):
-    """An answer in pieces; if one cannot be made, the connection breaks off, so that nobody takes a part for all."""
+    """An answer in pieces; if one cannot be made, the connection breaks off, so that nobody takes a part for all.
+
+    Attributes
+    ----------
+    at_end
+        Called when the answer has ended, however that was.
+    """
+
+    at_end: Callable[[], None] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the answer."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            if self.at_end is not None:
+                self.at_end()
 
     async def stream_response(self, send: Send) -> None:
         """Send the pieces."""

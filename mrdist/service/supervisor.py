@@ -14,9 +14,10 @@ from collections import Counter
 from dataclasses import dataclass
 from threading import Event, Thread
 
-from mrdist.errors import MrdistError, StoreBusyError
+from mrdist.errors import MrdistError, StoreBusyError, StoreError
 from mrdist.running.workers import n_slots_of
 from mrdist.service.catalog import Catalog
+from mrdist.service.checks import check
 from mrdist.service.job_records import JobRecord
 from mrdist.service.jobs import Jobs
 from mrdist.service.leases import job_lease
@@ -105,14 +106,57 @@ class Supervisor:
             if record.state == "stopping":
                 self._halt(record)
         self._not_before = {job: until for job, until in self._not_before.items() if until > time.monotonic()}
-        for record in active:
-            if record.state == "stopping" or record.id in self._runs or record.id in self._not_before:
+        there = {record.id for record in active}
+        for each in active:
+            if each.state == "stopping" or each.id in self._runs or each.id in self._not_before:
                 continue
-            if record.state == "running" and self._is_elsewhere(record):
+            if there.intersection(each.after):
                 continue
-            if len(self._runs) >= self._settings.max_running or not self._fits(record):
+            ready = self._released(each) if each.after else each
+            if ready is None or (ready.state == "running" and self._is_elsewhere(ready)):
+                continue
+            if len(self._runs) >= self._settings.max_running or not self._fits(ready):
                 break  # first come, first served
-            self._start(record)
+            self._start(ready)
+
+    def _released(self, waiting: JobRecord) -> JobRecord | None:
+        """Check a job whose datasets were still being made when it was submitted, now that those jobs have ended."""
+        try:
+            with job_lease(self._jobs, waiting.id, self._catalog.storage_options):
+                record = self._jobs.find(waiting.id)
+                if record is None or record.has_ended:
+                    return None
+                sentence = self._unmade(record) or self._judge(record)
+                if sentence is not None:
+                    fail(self._jobs, record, sentence)
+                    return None
+                record.after = []
+                self._jobs.write(record)
+                return record
+        except StoreBusyError:  # another service does the same
+            return None
+
+    def _unmade(self, record: JobRecord) -> str | None:
+        """Say which of the jobs that a job waits for has made nothing."""
+        for maker in filter(None, map(self._jobs.find, record.after)):
+            if maker.state != "done":
+                how = "was cancelled" if maker.state == "cancelled" else "has failed"
+                return f"job {maker.id}, which was to make {maker.name!r}, {how}; resume it, then this one."
+        return None
+
+    def _judge(self, record: JobRecord) -> str | None:
+        """Set the cost of a job, or say why it cannot be done."""
+        try:
+            cost = check(self._catalog, self._settings, record.verb, record.name, record.options)
+        except MrdistError as error:
+            if isinstance(error, StoreError) and error.__cause__ is not None:  # the catalogue cannot be reached
+                raise
+            return self._catalog.told(error)
+        except Exception:
+            logger.exception("job %s cannot be checked", record.id)
+            return "the job could not be checked because of an internal error; see the service's log."
+        record.peak_memory, record.n_tasks = cost.peak_memory, cost.blocks
+        return None
 
     def _is_elsewhere(self, record: JobRecord) -> bool:
         """Whether another service's process works on a job."""

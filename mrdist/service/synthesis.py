@@ -18,6 +18,7 @@ from mrdist.execution import n_processors
 from mrdist.pipeline.showing.opened import OpenedMapping, Prepared, Retouched, memory_of, upload_pixels
 from mrdist.service.cache import Cache
 from mrdist.service.catalog import Catalog
+from mrdist.service.groups import check_single
 
 MODEL_BYTES = 1 << 30
 """Limit of the weights that stay in memory."""
@@ -37,6 +38,7 @@ _UNUSUAL = re.compile(r"[^\w .,()+-]")
 def open_model(catalog: Catalog, name: str) -> OpenedMapping:
     """Return a complete model of the catalogue, kept open until it changes."""
     stamp = catalog.stamp("models", name)
+    check_single(catalog, name)
     url = catalog.url_of("models", name)
     return _opened.get((url, stamp), lambda: OpenedMapping.open(url, catalog.storage_options, max_memory=MODEL_BYTES))
 

@@ -16,6 +16,12 @@ MAKES: Mapping[Verb, Kind] = {"train": "models", "compare": "comparisons", "gene
 NEEDS_IMAGES = ("train", "compare")
 
 
+def datasets_of(verb: Verb, options: Mapping[str, Any]) -> list[str]:
+    """Return the names of the datasets that a request reads."""
+    names = ["images"] if verb in NEEDS_IMAGES else ["reference"] if verb == "ingest" else []
+    return [options[name] for name in names if options.get(name) is not None]
+
+
 def perform(catalog: Catalog, settings: Settings, verb: Verb, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Do or resume the work of a request; parameters are those of `check`.
 

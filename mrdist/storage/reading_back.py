@@ -25,8 +25,9 @@ def read_back(url: str, options: StorageOptions, index: int, block: Block) -> No
     with store_errors(url):
         group = open_as_is(url, options)
         progress = Progress.find(group)
-        first_fold = 0 if progress is None else progress.task.get("first_fold", 0)
-        for array, names in _arrays(group):
+        assert progress is not None
+        first_fold = progress.task.get("first_fold", 0)
+        for array, names in _arrays(group, progress):
             # the face frame is written after all blocks, and again by the run that completes the store
             if {"y", "x"} <= set(names) and array.basename not in DIMENSIONS:
                 of_axis: dict[str, Any] = dict(zip("yx", block.slices, strict=True))
@@ -51,7 +52,9 @@ def read_back_sums(url: str, options: StorageOptions, index: int, block: Block) 
     """Read what the first pass of a method that sees the whole image has kept of a block."""
     with store_errors(url):
         group = open_as_is(url, options)
-        for array, names in _arrays(group):
+        progress = Progress.find(group)
+        assert progress is not None
+        for array, names in _arrays(group, progress):
             if names[:1] == ("image",):
                 array[:, *block.slices]
         sums = group["progress/gram"]
@@ -61,6 +64,8 @@ def read_back_sums(url: str, options: StorageOptions, index: int, block: Block) 
                 array[index]
 
 
-def _arrays(group: zarr.Group) -> Iterator[tuple[zarr.Array[Any], Sequence[str]]]:
-    for _, array in group.arrays():
-        yield array, tuple(array.metadata.to_dict().get("dimension_names") or ())  # type: ignore[arg-type]
+def _arrays(group: zarr.Group, progress: Progress) -> Iterator[tuple[zarr.Array[Any], Sequence[str]]]:
+    """Yield what blocks were written to, arrays of the store or their parts, each with the names of its axes."""
+    for name, array in group.arrays():
+        written = progress.array(group, name) if name in progress.apart else array
+        yield written, tuple(array.metadata.to_dict().get("dimension_names") or ())  # type: ignore[arg-type]

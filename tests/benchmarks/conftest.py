@@ -40,7 +40,7 @@ def pytest_terminal_summary(terminalreporter):
     for row in _ROWS:
         table.add_row(*(_text(row, name) for name in _HEADER))
     terminalreporter.section("medians; ratio: ours / theirs, or theirs / ours where marked x")
-    Console(width=160).print(table)
+    Console(width=160, emoji=False).print(table)
 
 
 def _text(row, name):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import re
@@ -11,8 +12,10 @@ from urllib.parse import urlsplit
 
 import boto3
 import fsspec
+import google_crc32c
 import numpy as np
 import pytest
+from numcodecs.zstd import decompress
 
 from benchmarks.stores import synthetic, train, write_store
 from mrdist.storage import Images
@@ -87,6 +90,58 @@ def test_train_from_object_storage_beside_disk(meter, stores, bucket, tmp_path):
     meter.time(ours, {"disk": disk}, rounds=3)
     seconds = {name: np.array([report["seconds"]["run"] for report in found]) for name, found in reports.items()}
     meter.tell("train 256 x 256 x 256 x 3, r=3, from S3 and back", seconds["s3"], seconds["disk"], "from disk")
+
+
+def read_by_obstore(url: str) -> None:
+    """Fetch all chunks of both labels at once; check and decode them into one buffer."""
+    obstore = pytest.importorskip("obstore")
+    from obstore.store import S3Store
+
+    endpoint = os.environ["AWS_ENDPOINT_URL"]
+    bucket, _, prefix = url.removeprefix("s3://").partition("/")
+    store = S3Store(
+        bucket,
+        endpoint=endpoint,
+        virtual_hosted_style_request=False,
+        client_options={"allow_http": endpoint.startswith("http:")},
+    )
+    images = Images.open(url)
+    decoded = np.empty(images.chunks, dtype=images.dtype)
+    listing = obstore.list(store, prefix).collect()
+    chunks = tuple(f"{prefix}/{label}/c/" for label in images.labels)
+    keys = [entry["path"] for entry in listing if entry["path"].startswith(chunks)]
+
+    async def fetched(key, at_once):
+        async with at_once:
+            answer = await obstore.get_async(store, key)
+            return await answer.bytes_async()
+
+    async def fetch():
+        at_once = asyncio.Semaphore(32)
+        for coming in asyncio.as_completed([fetched(key, at_once) for key in keys]):
+            stored = np.frombuffer(await coming, dtype=np.uint8)
+            assert google_crc32c.value(stored[:-4]) == int.from_bytes(stored[-4:].tobytes(), "little")
+            decompress(stored[:-4], decoded)
+
+    asyncio.run(fetch())
+
+
+def test_small_training_from_object_storage_beside_disk_and_obstore(meter, stores, bucket, tmp_path):
+    local, remote = stores(80, 384, "rgb")
+    runs = {"s3": [], "disk": []}
+
+    def run(name, images, weights):
+        runs[name].append(train(images, weights, "--workers=0")["seconds"]["run"])
+
+    rivals = {
+        "disk": lambda: run("disk", local, tmp_path / "w.zarr"),
+        "obstore": lambda: read_by_obstore(remote),
+    }
+    read_by_obstore(remote)
+    seconds = meter.time(lambda: run("s3", remote, f"{bucket}/small.zarr"), rivals, rounds=3)
+    what = "train 80 x 384 x 384 x 3, r=3, from S3 and back"
+    meter.tell(what, np.array(runs["s3"]), np.array(runs["disk"]), "from disk", target="<= 2.0")
+    meter.tell(what, np.array(runs["s3"]), seconds["obstore"], "obstore reads")
 
 
 def test_requests_for_a_chunk(meter, stores, bucket):

@@ -27,7 +27,7 @@ def test_pages_keep_what_they_owe(open_page, trained, path, size, scheme):
 def test_empty_pages_lead_to_the_first_faces(open_page, serve, tmp_path, path):
     service = serve(tmp_path / "catalog", "--workers", "1")
     page = open_page(service.url, path, "phone")
-    settled(page, "#empty h1")
+    settled(page, "button:has-text('Make synthetic faces')")
     assert page.get_by_role("button", name="Make synthetic faces").first.is_visible()
     assert page.evaluate(AUDIT) == []
 
@@ -100,7 +100,7 @@ def test_who_has_the_token_signs_in_and_out(open_page, serve, tmp_path):
     assert page.evaluate(AUDIT) == []
     page.get_by_label("Token").fill("the-token-of-this-test")
     page.keyboard.press("Enter")
-    settled(page, "#empty h1")
+    settled(page, "button:has-text('Make synthetic faces')")
     page.get_by_role("button", name="Sign out").click()
     page.wait_for_url("**/login")
     page.goto(f"{service.url}/models")

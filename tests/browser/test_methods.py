@@ -42,7 +42,8 @@ def told_otherwise(page, path, change):
 
 
 def add(content):
-    content["methods"].append({**NEW, "options": [OPTION, *content["methods"][-1]["options"]]})
+    known = [option for option in content["methods"][-1]["options"] if option["name"] != "receptive_field"]
+    content["methods"].append({**NEW, "options": [OPTION, *known]})
 
 
 def test_the_form_is_made_of_the_answer(open_page, trained):
@@ -92,7 +93,7 @@ def test_a_model_of_a_new_method_is_shown_by_its_label_and_layout(open_page, tra
     page.goto(f"{trained.url}/?model=happy-5x5")
     settled(page, "#readout div")
     assert page.locator("#models label", has_text="happy-5x5").locator("small").inner_text() == (
-        "neutral → happy, another regression"
+        "neutral → happy, another regression · any photograph"
     )
     assert page.locator("#refinement-none").is_hidden() == (layout == "masked")
     settled(page)
@@ -107,7 +108,7 @@ def test_a_model_of_a_new_method_is_shown_by_its_label_and_layout(open_page, tra
         ("train", {"target": "happy", "method": "another"}, "neutral → happy, another regression"),
         ("train", {"mappings": "all"}, "neutral → all and back, 3 x 3"),
         ("compare", {"target": "happy", "methods": ["another"]}, "neutral → happy, compare"),
-        ("generate", {"images": 4}, "generate"),
+        ("generate", {"images": 4}, "4 synthetic people"),
     ],
 )
 def test_a_job_is_told_in_the_words_of_its_method(open_page, trained, verb, options, said):
@@ -118,10 +119,12 @@ def test_a_job_is_told_in_the_words_of_its_method(open_page, trained, verb, opti
         "options": options if verb == "generate" else {"images": "faces", "source": "neutral", **options},
         "state": "done",
         "submitted": "2026-11-25T09:30:00Z",
+        "tags": [],
+        "warnings": [],
     }
     page = open_page(trained.url, "/datasets")
     told_otherwise(page, "methods", add)
-    page.route("**/api/v1/jobs?*", lambda route: route.fulfill(body=json.dumps({"jobs": [job]})))
+    page.route("**/api/v1/jobs?*", lambda route: route.fulfill(body=json.dumps({"jobs": [job], "next": None})))
     page.goto(f"{trained.url}/train")
     settled(page, "#jobs tr")
     assert page.locator("#jobs tr td").nth(1).inner_text() == said.replace(" x ", " \N{MULTIPLICATION SIGN} ")

@@ -34,7 +34,9 @@ def tokens(tmp_path):
 def test_buttons_are_those_of_the_role(open_page, serve, tokens, tmp_path):
     faces = tmp_path / "catalog/datasets/faces.zarr"
     mrdist.generate(faces, images=12, size=32, labels=("neutral", "happy"), workers=0, progress=False)
-    service = serve(tmp_path / "catalog", "--workers", "0", "--tokens", str(tmp_path / "tokens"))
+    service = serve(
+        tmp_path / "catalog", "--workers", "0", "--tokens", str(tmp_path / "tokens"), "--max-requests", "1000"
+    )
     known = {"authorization": f"Bearer {tokens['train']}", "content-type": "application/json"}
     options = {"images": "faces", "source": "neutral", "target": "happy"}
     body = json.dumps({"verb": "train", "name": "smile", "options": options}).encode()

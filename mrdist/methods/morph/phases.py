@@ -25,7 +25,7 @@ from mrdist.morphing.morph import canonical_warps
 from mrdist.morphing.mouths import MouthRegion, MouthSums, detail, light_of
 from mrdist.morphing.shapes import Shapes
 from mrdist.morphing.warps import Controls, Window, soft_polygon
-from mrdist.planning import BASE_MEMORY, Cut, Plan
+from mrdist.planning import BASE_MEMORY, KERNEL_MEMORY, Cut, Plan
 from mrdist.running.phases import Phase
 from mrdist.running.tasks import Place, RunOptions, Task
 from mrdist.storage import Images, redact
@@ -38,7 +38,7 @@ from mrdist.storage.weights.morph_reader import landmarks_of
 _SLAB = 4096  # pairs whose landmarks are summed at a time
 _TOGETHER = 16  # images whose warps are made at a time: most of the work serves them all
 _WARP_SECONDS = 2e-7  # of a pixel of an image
-_LIBRARIES = 56 << 20  # of SciPy, that no other method loads: measured
+_LIBRARIES = KERNEL_MEMORY + (72 << 20)  # of SciPy, that no other method loads: measured
 
 Points = npt.NDArray[np.float32]
 

@@ -13,7 +13,7 @@ from mrdist.baselines.omp import shared_bytes
 from mrdist.baselines.sparse import TILE_SIDE, window_of
 from mrdist.errors import MemoryLimitError
 from mrdist.geometry import Block, Shape, block_grid, images_at_a_time
-from mrdist.planning import BASE_MEMORY, MIB, Plan, whole_block
+from mrdist.planning import BASE_MEMORY, KERNEL_MEMORY, MIB, Plan, whole_block
 from mrdist.planning.cuts import touched
 from mrdist.planning.effort import DECODE_SECONDS, PRODUCT_SECONDS
 from mrdist.planning.memory import READS_IN_FLIGHT
@@ -26,6 +26,8 @@ _ROUNDS = 400  # of coordinate descent over all columns, most of them in l1's wo
 _SCATTERED = 15  # products of l0's columns one by one take so much longer than those of matrices
 _TARGETS = 256  # output pixels that stand for all in a cross-validation
 _POOL = 96 * MIB  # of l1: columns in the working sets of a tile, and their Gram matrix; data decide how many
+_BASE = BASE_MEMORY + KERNEL_MEMORY
+_PURSUIT = 40 * MIB  # of the larger kernels of pursuits, and what they leave behind: measured
 _CORRELATIONS = 4  # of a tile with a slice of columns, as products and while they are compared
 
 
@@ -65,7 +67,7 @@ def plan_sparse(
         what = "the whole source images" if training.window is None else f"windows of {training.window} pixels"
         raise MemoryLimitError(
             f"training by {training.method} on {what} of {training.n_images} pairs of {training.height} x "
-            f"{training.width} pixels needs {-(-needed // MIB)} MiB in a worker ({BASE_MEMORY // MIB} MiB of them "
+            f"{training.width} pixels needs {-(-needed // MIB)} MiB in a worker ({_BASE // MIB} MiB of them "
             f"before any work), but max_memory is {max_memory // MIB} MiB; raise --max-memory or limit the inputs by a "
             "smaller --window."
         )
@@ -148,7 +150,9 @@ def _memory(images: Images, training: SparseTraining, block: Block) -> int:
     reading = 2 * training.n_images * image + min(images.chunks[0], images.n_images) * image
     reading += 2 * READS_IN_FLIGHT * chunk + values * images_at_a_time(images.n_images, images.chunks[0], values)
     pixels = (_pixels(inputs) + _pixels(block)) * images.n_channels * images.dtype.itemsize * training.n_images
-    return BASE_MEMORY + max(reading, pixels + _columns(images, training, inputs))
+    return (
+        _BASE + (_PURSUIT if training.most_nonzeros else 0) + max(reading, pixels + _columns(images, training, inputs))
+    )
 
 
 def _columns(images: Images, training: SparseTraining, inputs: Block) -> int:

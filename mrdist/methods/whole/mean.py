@@ -29,7 +29,7 @@ class MeanWork(TrainingWork[GlobalOutput]):
     def __init__(self, lesson: Lesson, run: RunOptions) -> None:
         super().__init__(lesson, run)
         self.training = GlobalTraining(**lesson.describe())
-        self.workload = replace(workload_of(lesson.images, self.training, ReceptiveField(1)), n_sources=0)
+        self.workload = replace(workload_of(lesson.images, self.training, ReceptiveField(1)), n_sources=0, libraries=0)
 
     def plan(self, block: Shape | None) -> Plan:
         """Cut the work into blocks."""

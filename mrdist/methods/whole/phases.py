@@ -39,6 +39,7 @@ from mrdist.methods.searching import check_search, settle
 from mrdist.methods.training import TrainingWork
 from mrdist.methods.whole.plan import GlobalSizes, plan_global
 from mrdist.planning import Cut, Plan
+from mrdist.planning.cuts import round_up
 from mrdist.running.phases import Phase
 from mrdist.running.tasks import RunOptions, Task
 from mrdist.selection import DEFAULT_ALPHAS, assign_folds, check_alphas
@@ -235,11 +236,15 @@ def _train_block(task: Task) -> int:
     if training.components is not None:
         source = integers_of(read_rows(images, training.source, rows, task.block))
     side = chunk_side(training.shape)
-    for strip in block_grid(task.block.shape, (side, task.block.shape[1])):
-        maps = _maps(training, strip)
+    frame = Block(0, 0, *task.block.shape)
+    small = _maps(training, frame, ("intercept", "train_sse", "train_sst"))
+    large = [] if not training.n_components else ["coef"] if training.components is None else ["coef", "basis"]
+    height = round_up(output.rows_at_a_time(large), side)
+    for strip in block_grid(frame.shape, (height, frame.shape[1])):
+        maps = _maps(training, strip, large)
         with threadpool_limits(1):
             for tile in block_grid(strip.shape, (side, side)):
-                place = Block(strip.y0, tile.x0, strip.y1, tile.x1)
+                place = Block(strip.y0 + tile.y0, tile.x0, strip.y0 + tile.y1, tile.x1)
                 values = rows_of(target[:, *place.slices], training.n_groups)
                 sums = TargetSums.zeros(place.shape, training.n_groups, unit).add(target[:, *place.slices])
                 for group, dual in enumerate(duals):
@@ -255,33 +260,25 @@ def _train_block(task: Task) -> int:
                         pixels = rows_of(source[:, *place.slices], training.n_groups)[group]
                         parts["basis"] = dual.rotation.T @ (pixels / unit)
                     for name, part in parts.items():
-                        into = maps[name][group, ..., tile.x0 : tile.x1]
+                        into = (
+                            maps[name][group, ..., *tile.slices] if name in maps else small[name][group, *place.slices]
+                        )
                         into[...] = part.reshape(into.shape)
-        output.write_weights(
-            Block(
-                task.block.y0 + strip.y0,
-                task.block.x0 + strip.x0,
-                task.block.y0 + strip.y1,
-                task.block.x0 + strip.x1,
-            ),
-            maps,
-        )
+        y0, x0 = task.block.y0, task.block.x0
+        output.write_weights(Block(y0 + strip.y0, x0 + strip.x0, y0 + strip.y1, x0 + strip.x1), maps)
+    output.write_weights(task.block, small)
     output.progress.mark(task.index)
     return peak_memory()
 
 
-def _maps(training: GlobalTraining, strip: Block) -> dict[str, Array]:
-    """Return empty arrays for the results of a strip of a block, with the group first and the pixels last."""
-    dtype, lead = training.dtype, training.n_groups
-    maps = {
-        "coef": np.empty((lead, training.n_components, *strip.shape), dtype),
-        "intercept": np.empty((lead, *strip.shape), dtype),
-        "train_sse": np.empty((lead, *strip.shape)),
-        "train_sst": np.empty((lead, *strip.shape)),
+def _maps(training: GlobalTraining, part: Block, names: Sequence[str]) -> dict[str, Array]:
+    """Return empty arrays for the results of a part of a block, with the group first and the pixels last."""
+    codes = dict.fromkeys(("coef", "basis"), (training.n_components,))
+    dtypes = dict.fromkeys(("train_sse", "train_sst"), "float64")
+    return {
+        name: np.empty((training.n_groups, *codes.get(name, ()), *part.shape), dtypes.get(name, training.dtype))
+        for name in names
     }
-    if training.components is not None:
-        maps["basis"] = np.empty_like(maps["coef"])
-    return maps
 
 
 def _open(task: Task) -> tuple[GlobalOutput, Images]:

@@ -66,15 +66,20 @@ class GlobalSizes:
         pixels = prod(block)
         # a block's images and once more by row; floats as integers too, and both labels where both are summed
         copies = 2 + (self.itemsize > 2 or self.summed > 1)
+        copies += training.components is None  # which keeps the images, too
         run = min(self.chunks[0], self.n_stored)
         held = pixels * image * (copies * training.n_images + run)
         values = pixels * training.n_channels * self.value_itemsize
         reading = READS_IN_FLIGHT * 2 * prod(self.chunks) * max(self.itemsize, self.value_itemsize)
         reading += values * images_at_a_time(run, self.chunks[0], values)
-        summing = 3 * training.n_rows * _TILE_BYTES + (3 + self.summed) * self.matrices
-        strip = training.n_groups * (training.n_components + 3) * side * block[1] * np.dtype(training.dtype).itemsize
+        kept = 3 if training.components is not None else 6  # measured
+        summing = 3 * training.n_rows * _TILE_BYTES + (kept + self.summed) * self.matrices
+        itemsize = np.dtype(training.dtype).itemsize
+        rows = min(block[0], max(side, training.rows_of_a_chunk))
+        strip = training.n_groups * training.n_components * rows * block[1] * itemsize
+        small = training.n_groups * pixels * (16 + itemsize)
         tile = 8 * side**2 * (2 * training.n_rows + 3 * training.n_components)
-        solving = 3 * strip + tile + 2 * self.matrices
+        solving = 3 * strip + small + tile + 2 * self.matrices
         return BASE_MEMORY + held + reading + max(summing, solving)
 
     def bytes_written(self, n_blocks: int) -> int:

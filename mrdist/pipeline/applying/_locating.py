@@ -60,6 +60,9 @@ class Place:
         return float(left[0]), float(left[1]), float(right[0]), float(right[1])
 
 
+_ADVICE = "give the pupils with --points, or put a landmark file of the same name beside it."
+
+
 @dataclass(frozen=True)
 class Locator:
     """Finds where faces lie in photographs.
@@ -134,8 +137,7 @@ class Locator:
         found = find_faces(photograph, model=self.landmark_model, thorough=faces == "all")
         if not found:
             raise AlignmentError(
-                f"{file} of {photograph.shape[1]} x {photograph.shape[0]} pixels shows no face; give the pupils with "
-                "--points, or put a landmark file of the same name beside it."
+                f"{file} of {photograph.shape[1]} x {photograph.shape[0]} pixels shows no face", _ADVICE
             )
         chosen = found if faces == "all" else found[:1]
         return [Place(self._placed(face.landmarks), "detection", face.yaw, face.points) for face in chosen]
@@ -152,8 +154,7 @@ class Locator:
         except AlignmentError as error:
             (height, width), own = self.shape, f"{photograph.shape[1]} x {photograph.shape[0]}"
             raise AlignmentError(
-                f"{file} has {own} pixels, the weights were trained on {width} x {height}, and {error}; give the "
-                "pupils with --points, or put a landmark file of the same name beside it."
+                f"{file} has {own} pixels, the weights were trained on {width} x {height}, and {error}", _ADVICE
             ) from error
         return location.mapping(GRID)
 

@@ -8,6 +8,7 @@ from os import fspath
 import scipy.sparse
 
 from mrdist.arguments import Address, plain_arguments
+from mrdist.codecs import check_codec
 from mrdist.errors import ParameterError, StoreExistsError
 from mrdist.running.driving import driving, hold
 from mrdist.storage import StorageOptions, check_apart, normalize_url, open_weights, redact, write_csr
@@ -23,6 +24,7 @@ def export(
     out: Address,
     *,
     format: str = "csr-zarr",  # noqa: A002
+    codec: str | None = None,
     overwrite: bool = False,
     storage_options: StorageOptions = None,
 ) -> list[str]:
@@ -38,6 +40,8 @@ def export(
     format
         ``"csr-zarr"``: AnnData's encoding, which `anndata.io.sparse_dataset` opens; ``"npz"``: SciPy's, for
         `scipy.sparse.load_npz`.
+    codec
+        Of a zarr store, as in `mrdist.train`.
     overwrite
         Replace an existing store or file.
     storage_options
@@ -51,18 +55,21 @@ def export(
     Raises
     ------
     ParameterError
-        If the format is unknown.
+        If the format is unknown, or there is no such ``codec``, or one is given for files.
     StoreExistsError
         If ``out`` exists and may not be replaced.
     """
     weights_url, out = fspath(weights_url), fspath(out)
     if format not in FORMATS:
         raise ParameterError(f"format must be one of {', '.join(FORMATS)}, got {format!r}.")
+    codec = check_codec(codec)
+    if codec is not None and format != "csr-zarr":
+        raise ParameterError(f"codec ({codec}) is for the format csr-zarr, got format {format!r}; leave it out.")
     check_apart(weights_url, out)
     model = open_weights(weights_url, storage_options)
     if format == "csr-zarr":
         hold(out, storage_options)
-        write_csr(out, model.to_scipy(), overwrite=overwrite, storage_options=storage_options)
+        write_csr(out, model.to_scipy(), codec=codec, overwrite=overwrite, storage_options=storage_options)
         return [out]
     matrices = model.to_scipy()
     stem = normalize_url(out).removesuffix(".npz")

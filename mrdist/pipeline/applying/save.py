@@ -15,6 +15,7 @@ from mrdist.baselines.dual import images_of
 from mrdist.baselines.estimators import SparseRegression
 from mrdist.baselines.global_estimators import GaussianRidge, GlobalRegression, MeanTarget
 from mrdist.baselines.image_regressor import ImageRegressor
+from mrdist.codecs import check_codec
 from mrdist.errors import DataError, ParameterError
 from mrdist.estimator import MaskedRegression
 from mrdist.geometry import Block
@@ -24,7 +25,7 @@ from mrdist.methods.option_table import OPTIONS
 from mrdist.methods.registry import METHODS
 from mrdist.running.driving import driving, hold
 from mrdist.running.workers import output_options
-from mrdist.storage import MaskedTraining, StorageOptions, normalize_url
+from mrdist.storage import MaskedTraining, StorageOptions, codec_to_use, normalize_url
 from mrdist.storage.weights.masked import TrainOutput
 from mrdist.storage.weights.output import WeightsOutput
 from mrdist.storage.weights.sparse import SparseOutput, SparseTraining
@@ -42,6 +43,7 @@ def save(
     source: str = "source",
     target: str = "target",
     dtype: str = "float64",
+    codec: str | None = None,
     overwrite: bool = False,
     storage_options: StorageOptions = None,
 ) -> None:
@@ -58,6 +60,8 @@ def save(
         `mrdist.synthesize` look up.
     dtype
         Of the stored weights: float64, or float32, the default of `mrdist.train`.
+    codec
+        As in `mrdist.train`.
     overwrite
         Replace an existing weights store.
     storage_options
@@ -68,7 +72,7 @@ def save(
     NotFittedError
         If the estimator has not been fitted.
     ParameterError
-        If ``model`` is not an estimator of mrdist, or ``dtype`` is neither of the two.
+        If ``model`` is not an estimator of mrdist, ``dtype`` is neither of the two, or there is no such ``codec``.
     StoreExistsError
         If ``url`` exists and may not be replaced.
     StoreError
@@ -77,10 +81,13 @@ def save(
     method = _method_of(model)
     check_is_fitted(model)
     check_choices("shared", dtype=dtype)
+    codec = check_codec(codec)
     url = normalize_url(url)
     options = output_options(url, storage_options, None)
+    if codec is not None and not overwrite:
+        codec_to_use(url, options, codec)
     hold(url, options)
-    begin: dict[str, Any] = {"overwrite": overwrite, "storage_options": options}
+    begin: dict[str, Any] = {"codec": codec, "overwrite": overwrite, "storage_options": options}
     labels = {"source": source, "target": target, "split": "all"}
     training = {"method": method, **labels, "dtype": dtype, **_described(model)}
     output: WeightsOutput | None

@@ -41,6 +41,7 @@ def synthesize(
     workers: int | None = None,
     scheduler: Scheduler | None = None,
     max_memory: str | int | None = None,
+    codec: str | None = None,
     overwrite: bool = False,
     progress: bool | None = None,
     storage_options: StorageOptions = None,
@@ -83,7 +84,7 @@ def synthesize(
         Also write ``contact-sheet.png``, with all photographs before and after.
     strict
         Fail at the first photograph that cannot be used, instead of leaving it out.
-    workers, scheduler, max_memory, overwrite
+    workers, scheduler, max_memory, codec, overwrite
         For a store alone, as in `mrdist.train`.
     progress
         As in `mrdist.train`.
@@ -135,6 +136,7 @@ def synthesize(
         "workers": workers,
         "scheduler": scheduler,
         "max_memory": max_memory,
+        "codec": codec,
         "overwrite": overwrite,
         "progress": progress,
         "storage_options": storage_options,
@@ -180,6 +182,7 @@ def _apply(
     workers: int | None,
     scheduler: Scheduler | None,
     max_memory: str | int | None,
+    codec: str | None,
     overwrite: bool,
     progress: bool | None,
     storage_options: StorageOptions,
@@ -193,6 +196,7 @@ def _apply(
             ("workers", workers),
             ("scheduler", scheduler),
             ("max_memory", max_memory),
+            ("codec", codec),
             ("overwrite", overwrite or None),
         )
         if value is not None

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mrdist.arguments import Address, plain_arguments
+from mrdist.codecs import check_codec
 from mrdist.errors import DataError, MemoryLimitError
 from mrdist.execution import Scheduler, open_executor, peak_memory
 from mrdist.geometry import block_grid
@@ -22,7 +23,7 @@ from mrdist.morphing.dials import Dials
 from mrdist.pipeline.applying.check import check_mapping, warn_of_unmoved
 from mrdist.pipeline.applying.refine import importance_of
 from mrdist.pipeline.applying.reports import StoreSynthesisReport
-from mrdist.planning import BASE_MEMORY, DEFAULT_MEMORY, MIB
+from mrdist.planning import COMPILING_MEMORY, DEFAULT_MEMORY, MIB
 from mrdist.planning.effort import seconds_to_apply
 from mrdist.refinement import Refinement, blend
 from mrdist.running.driving import driving, hold, run_tasks, tracked
@@ -79,6 +80,7 @@ def synthesize_store(
     workers: int | None = None,
     scheduler: Scheduler | None = None,
     max_memory: str | int = DEFAULT_MEMORY,
+    codec: str | None = None,
     overwrite: bool = False,
     progress: bool | None = None,
     storage_options: StorageOptions = None,
@@ -105,7 +107,7 @@ def synthesize_store(
         As in `mrdist.synthesize`.
     strength
         The same; ``"own"`` is the person's own, where the store has the target.
-    workers, scheduler, max_memory, overwrite, progress
+    workers, scheduler, max_memory, codec, overwrite, progress
         As in `mrdist.train`.
     storage_options, weights_storage_options, output_storage_options
         Options of the fsspec filesystems of the images, of the weights and of the output (by default the same).
@@ -132,6 +134,7 @@ def synthesize_store(
     Of images that stay as they are, since the mapping moves faces and their landmarks are not known, through the logger
     ``mrdist``.
     """
+    check_codec(codec)
     weights_url, images_url, url = (normalize_url(each) for each in (weights_url, images_url, url))
     for source in (weights_url, images_url):
         check_apart(source, url)
@@ -166,6 +169,7 @@ def synthesize_store(
         shape=images.shape,
         n_channels=images.n_channels,
         dtype=dtype,
+        codec=codec,
         overwrite=overwrite,
         storage_options=output_storage_options,
     )
@@ -270,13 +274,13 @@ def strip_height(model: WeightsReader, images: Images, chunks: tuple[int, int, i
     row += 4 * run * width  # which values are missing, and which pixels read one
     halo = model.reach * (run + 1) * line * itemsize
     in_flight = 2 * _CHUNKS_IN_FLIGHT * max(prod(images.chunks), prod(chunks)) * max(itemsize, images.value_itemsize)
-    rest = BASE_MEMORY + halo + in_flight + 3 * _BATCH_BYTES
+    rest = COMPILING_MEMORY + halo + in_flight + 3 * _BATCH_BYTES
     height = (max_memory - rest) // row // unit * unit
     if height < unit:
         raise MemoryLimitError(
             f"{run} images of {unit} x {width} pixels need {-(-(rest + unit * row) // MIB)} MiB in a worker "
-            f"({BASE_MEMORY // MIB} MiB of them before any work), but max_memory is {max_memory // MIB} MiB; raise "
-            "--max-memory."
+            f"({COMPILING_MEMORY // MIB} MiB of them before any work), but max_memory is {max_memory // MIB} MiB; "
+            "raise --max-memory."
         )
     return height
 

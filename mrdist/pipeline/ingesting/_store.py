@@ -260,6 +260,7 @@ def write_store(
     n_channels: int,
     depth: str,
     chunks: tuple[int, int, int] | None,
+    codec: str | None,
     overwrite: bool,
     provenance: Mapping[str, Any],
     progress: bool | None,
@@ -274,6 +275,7 @@ def write_store(
         n_channels=n_channels,
         dtype=depth,
         chunks=chunks,
+        codec=codec,
         overwrite=overwrite,
         storage_options=options,
     )

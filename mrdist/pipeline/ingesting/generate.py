@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mrdist.arguments import Address, plain_arguments
+from mrdist.codecs import check_codec
 from mrdist.datasets._face_landmarks import SCHEME, face_landmarks
 from mrdist.datasets.splits import split_by_subject
 from mrdist.datasets.synthetic import LABELS, REFERENCE, face_mask, render_face
@@ -56,6 +57,7 @@ def generate(
     color: str = "rgb",
     seed: int = 0,
     chunks: tuple[int, int, int] | None = None,
+    codec: str | None = None,
     workers: int | None = None,
     scheduler: Scheduler | None = None,
     overwrite: bool = False,
@@ -80,7 +82,7 @@ def generate(
         Decides people and splits; equal seeds give equal stores, whatever the number of workers.
     chunks
         Images, rows and columns of a chunk.
-    workers, scheduler, overwrite, progress, storage_options
+    codec, workers, scheduler, overwrite, progress, storage_options
         As in `mrdist.train`.
 
     Raises
@@ -91,6 +93,7 @@ def generate(
         If ``url`` exists and may not be replaced.
     """
     check_generation(images=images, size=size, labels=labels, color=color, seed=seed)
+    check_codec(codec)
     url = normalize_url(url)
     check_workers(workers, scheduler, url)
     people = [f"person-{n:06d}" for n in range(images)]
@@ -106,6 +109,7 @@ def generate(
         shape=(size, size),
         n_channels=3 if color == "rgb" else 1,
         chunks=chunks,
+        codec=codec,
         overwrite=overwrite,
         storage_options=storage_options,
     )

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from mrdist.arguments import Address, plain_arguments
+from mrdist.codecs import check_codec
 from mrdist.datasets.changes import CHANGES
 from mrdist.datasets.photographs import Color, Normalize
 from mrdist.errors import DataError, ParameterError
@@ -39,6 +40,7 @@ from mrdist.storage import (
     StorageOptions,
     check_labels,
     check_output,
+    codec_to_use,
     normalize_url,
     redact,
 )
@@ -66,6 +68,7 @@ def ingest(
     rename: Mapping[str, str] | None = None,
     seed: int = 0,
     chunks: tuple[int, int, int] | None = None,
+    codec: str | None = None,
     append: bool = False,
     strict: bool = False,
     follow_links: bool = False,
@@ -125,6 +128,8 @@ def ingest(
         Decides the split, 80/10/10 by person, of datasets without one.
     chunks
         Images, rows and columns of a chunk.
+    codec
+        As in `mrdist.train`; a store that is added to keeps its own.
     append
         Add the takes that the store at ``url`` lacks, in its size, colour, normalisation and alignment, onto its
         reference; a take is in it if the store has one of the same dataset, person and session. Photographs with a
@@ -158,6 +163,7 @@ def ingest(
     Of changes on reading that were not asked for, through the logger ``mrdist``: see
     `mrdist.datasets.changes.CHANGES`.
     """
+    codec = check_codec(codec)
     check_choices(color=color, normalize=normalize, align=align, dtype=dtype, faces=faces)
     if append and (overwrite or chunks is not None or reference is not None):
         if overwrite:
@@ -173,6 +179,8 @@ def ingest(
         hold(url, storage_options)  # what is added depends on what the store holds
     store = open_store(url, storage_options) if append else None
     frame = frame_of(store, size, color, normalize, align, dtype)
+    if store is not None:
+        codec_to_use(url, storage_options, codec)
     people = find_people(
         sources,
         layout=layout,
@@ -293,6 +301,7 @@ def ingest(
                 n_channels=n_channels,
                 depth=depth,
                 chunks=chunks,
+                codec=codec,
                 overwrite=overwrite,
                 provenance={
                     "sources": people.sources,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from mrdist.methods.domains import Choice, Domain, Flag, Kind, Whole, as_number, refuse
-from mrdist.methods.option_table import Option
+from mrdist.methods.option_table import OPTIONS, Option
 
 
 @dataclass(frozen=True)
@@ -178,6 +178,7 @@ INGEST: Mapping[str, Option] = {
             "",
             usual="they are left out",
         ),
+        OPTIONS["codec"],
     )
 }
 

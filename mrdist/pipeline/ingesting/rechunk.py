@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from mrdist.arguments import Address, plain_arguments
+from mrdist.codecs import check_codec
 from mrdist.errors import ParameterError
 from mrdist.execution import Scheduler, open_executor, peak_memory
 from mrdist.geometry import Block, block_grid
@@ -112,6 +113,7 @@ def rechunk(
     url: Address,
     *,
     chunks: tuple[int, int, int] | None = None,
+    codec: str | None = None,
     workers: int | None = None,
     scheduler: Scheduler | None = None,
     overwrite: bool = False,
@@ -132,7 +134,7 @@ def rechunk(
         Where the copy goes.
     chunks
         Images, rows and columns of a chunk; by default many images of a small window.
-    workers, scheduler, overwrite, progress
+    codec, workers, scheduler, overwrite, progress
         As in `mrdist.train`.
     storage_options, output_storage_options
         Options of the fsspec filesystems of the images and of the copy (by default the same).
@@ -150,6 +152,7 @@ def rechunk(
     StoreError
         If the images cannot be read, or the copy cannot be written.
     """
+    check_codec(codec)
     images_url, url = normalize_url(images_url), normalize_url(url)
     check_apart(images_url, url)
     check_workers(workers, scheduler, images_url, url)
@@ -160,7 +163,7 @@ def rechunk(
     tiles = {label: _tiles(images, label, new_chunks) for label in images.labels}
     hold(url, output_storage_options)
     if images.linked_arrays:
-        create_copy(url, images, new_chunks, overwrite=overwrite, storage_options=output_storage_options)
+        create_copy(url, images, new_chunks, codec=codec, overwrite=overwrite, storage_options=output_storage_options)
     else:
         create_images(
             url,
@@ -173,6 +176,7 @@ def rechunk(
             n_channels=images.n_channels,
             dtype=images.dtype,
             chunks=new_chunks[:3],
+            codec=codec,
             overwrite=overwrite,
             storage_options=output_storage_options,
         )

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from mrdist.arguments import Address
 from mrdist.errors import ParameterError
 from mrdist.methods.dials import DIALS, OWN
+from mrdist.methods.lesson import check_two
 from mrdist.methods.registry import METHODS
 from mrdist.moments import Color
 from mrdist.morphing.dials import AS_TRAINED, Dials
@@ -93,6 +94,7 @@ def plan_comparison(
 
     Parameters and errors are those of `compare`, and of `mrdist.train`.
     """
+    check_two(source, target)
     contestants = contestants_of(methods, receptive_fields, dilations, alpha, pools)
     if (strengths, mouth) != (None, None) and not any(
         METHODS[each.method].has_dials for each in contestants if each.method != "identity"

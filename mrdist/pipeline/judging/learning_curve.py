@@ -16,6 +16,7 @@ from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import ParameterError
 from mrdist.execution import Scheduler, open_executor, progress_bar
 from mrdist.geometry import Block, ReceptiveField, block_grid, pool_radius
+from mrdist.methods.lesson import check_two
 from mrdist.methods.masked.sums import sum_images
 from mrdist.methods.option_table import OPTIONS
 from mrdist.moments import padded_window
@@ -93,6 +94,7 @@ def learning_curve(
     DataError, LabelError
         If there are no pairs to train on or to score, or no such label.
     """
+    check_two(source, target)
     images_url = fspath(images_url)
     if workers is None and scheduler is None:
         workers = 0

@@ -13,10 +13,11 @@ from mrdist.storage.access.catalogs import modified_at
 
 
 def describe_mapping(weights_url: str, storage_options: StorageOptions = None) -> dict[str, Any]:
-    """Describe a weights store, finished or not, as `mrdist.info` does, and say when it was ``created``.
+    """Describe a weights store, or an unfinished group of mappings, as `mrdist.info` does, and when it was ``created``.
 
-    A complete store has its ``layout``, also one of an older mrdist that did not write it, and, if its mapping has
-    dials, ``dials``: the name of each and where it stands unless somebody turns it.
+    A complete store has its ``layout``, also one of an older mrdist that did not write it, whether it ``aligns``
+    photographs of any size to the faces of its training, and, if its mapping has dials, ``dials``: the name of each and
+    where it stands unless somebody turns it.
 
     Raises
     ------
@@ -24,13 +25,18 @@ def describe_mapping(weights_url: str, storage_options: StorageOptions = None) -
         If there is no weights store.
     """
     description = info(weights_url, storage_options)
-    if description["kind"] != "weights":
+    if description["kind"] == "mappings" and not description["complete"]:
+        of_each = [each for each in description["mappings"].values() if "blocks" in each]
+        for part in ("blocks", "blocks_done") if of_each else ():
+            description[part] = sum(each[part] for each in of_each)
+    elif description["kind"] != "weights":
         raise StoreFormatError(
             f"{redact(weights_url)} is a store of {description['kind']}, not of weights; give a weights store."
         )
-    if description["complete"]:
+    elif description["complete"]:
         reader = WeightsReader.open(weights_url, storage_options)
         description["layout"] = reader.training.layout
+        description["aligns"] = reader.face_frame is not None and reader.training.height == reader.training.width
         description["dials"] = {} if reader.dials is None else asdict(reader.dials)
     return description | {"created": modified_at(weights_url, storage_options)}
 

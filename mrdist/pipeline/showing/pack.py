@@ -12,6 +12,20 @@ from mrdist.storage.access.urls import store_errors
 _PIECE = 1 << 20
 
 
+_LARGEST = zipfile.ZIP64_LIMIT
+_LOCAL, _CENTRAL, _END = 30 + 20 + 24, 46, 22  # header with its sizes of 64 bits and what follows the file; entry; end
+
+
+def packed_length(url: str, name: str, storage_options: StorageOptions = None) -> int | None:
+    """Return the number of bytes that `pack` yields, None for more than 2 GiB; parameters are those of `pack`."""
+    source = Source.open(url, storage_options)
+    with store_errors(redact(url)):
+        sizes = [source.file(path).size() for path in source.files]
+    headers = sum(_LOCAL + _CENTRAL + 2 * len(f"{name}/{path}".encode()) for path in source.files)
+    length = sum(sizes) + headers + _END
+    return length if length < _LARGEST and len(sizes) < zipfile.ZIP_FILECOUNT_LIMIT else None
+
+
 def pack(url: str, name: str, storage_options: StorageOptions = None) -> Iterator[bytes]:
     """Yield a zip of all files of a store below a folder ``name``, piece by piece; they are packed as they are.
 

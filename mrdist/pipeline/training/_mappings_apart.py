@@ -33,6 +33,6 @@ def train_apart(
     described = {name: {**work.lesson.describe(), **as_stored} for name, work in works.items()}
     run, group = prepared.run, prepared.run.output
     hold(group.url, group.options)
-    unfinished = begin_mappings(group.url, described, overwrite=run.overwrite, storage_options=group.options)
+    unfinished = begin_mappings(group.url, described, **run.opening)
     planned = zip(works.items(), prepared.plans, strict=True)
     return unfinished, {name: work.train(plan) for (name, work), plan in planned}

@@ -129,8 +129,8 @@ class MappingsWork(Work[list[_Members], dict[str, Scores]]):
     def begin(self, cut: Cut) -> list[_Members] | None:  # noqa: ARG002 (every unit has its own)
         """Begin or resume the group and the stores of its mappings; those that are complete are left out."""
         described = {name: training.to_dict() for name, training in self.trainings.items()}
-        group, options = self.run.output.url, self.run.output.options
-        if not begin_mappings(group, described, overwrite=self.run.overwrite, storage_options=options):
+        group, opening = self.run.output.url, self.run.opening
+        if not begin_mappings(group, described, **opening):
             return None
         begun = []
         for unit in self.units:
@@ -138,9 +138,8 @@ class MappingsWork(Work[list[_Members], dict[str, Scores]]):
             for training in unit.trainings:
                 name = mapping_name(training.source, training.target)
                 url = mapping_url(group, name)
-                output = TrainOutput.begin(
-                    url, training, training.arrays, unit.plan.block, overwrite=False, storage_options=options
-                )
+                own = {**opening, "overwrite": False}
+                output = TrainOutput.begin(url, training, training.arrays, unit.plan.block, **own)
                 if output is not None:
                     outputs[name] = output
             for grid in dict.fromkeys(output.progress.block for output in outputs.values()):

@@ -21,7 +21,7 @@ from mrdist.pipeline.training._mappings_together import MappingsWork
 from mrdist.planning import Plan, Workload
 from mrdist.running.arguments import run_options
 from mrdist.running.tasks import Place, RunOptions
-from mrdist.storage import Images, StorageOptions, normalize_url, redact
+from mrdist.storage import Images, StorageOptions, codec_to_use, normalize_url, redact
 from mrdist.storage.weights.mappings import mapping_name, mapping_url
 
 
@@ -102,7 +102,7 @@ def prepare(
     images, run = _open(images, weights_url, how, weights_storage_options)
     lesson = Lesson.of(images, method=method, source=source, target=target, **shared)
     work = work_of(lesson, run, chosen)
-    return Prepared(work, work.plan(run.block))
+    return Prepared(work, run.planned(work.plan))
 
 
 def prepare_mappings(
@@ -121,6 +121,8 @@ def prepare_mappings(
     """
     shared, chosen = _shared(how), choose_options(method, options_of(how))
     images, run = _open(images, group_url, how, weights_storage_options)
+    if group_url is not None and not run.overwrite:  # of mappings that are not begun yet, too
+        run = replace(run, codec=codec_to_use(run.output.url, run.output.options, run.codec))
     pairs, left_out = label_pairs(images, source, shared["split"], both_ways=both_ways)
     lessons = {
         mapping_name(one, other): Lesson.of(images, method=method, source=one, target=other, **shared)
@@ -133,13 +135,15 @@ def prepare_mappings(
         fixed |= check_fixed(**{"receptive_field": 1, "dilation": 1, **others})
         trainings = {name: describe_training(one, **one.in_pixels(fixed)) for name, one in lessons.items()}
         together = MappingsWork(images, trainings, run)
-        together.plan(run.block)
-        return PreparedMappings(images, run, chosen, together, [unit.plan for unit in together.units], left_out)
+        run.planned(together.plan)
+        return PreparedMappings(
+            images, run, chosen, together, [run.whole(unit.plan) for unit in together.units], left_out
+        )
     works: dict[str, TrainingWork[Any]] = {}
     for name, lesson in lessons.items():
         place = Place(mapping_url(run.output.url, name), run.output.options)
         works[name] = work_of(lesson, replace(run, output=place, overwrite=False), chosen)  # its own mappings resume
-    plans = [work.plan(run.block) for work in works.values()]
+    plans = [run.planned(work.plan) for work in works.values()]
     return PreparedMappings(images, run, chosen, works, plans, left_out)
 
 

@@ -14,7 +14,7 @@ from mrdist.arguments import Address, plain_arguments, shared_arguments
 from mrdist.errors import ParameterError, StoreExistsError
 from mrdist.execution import peak_memory
 from mrdist.geometry import ReceptiveField, Shape, block_grid
-from mrdist.methods.lesson import check_choices, meaning_of, versions
+from mrdist.methods.lesson import check_choices, check_two, meaning_of, versions
 from mrdist.methods.masked.solving import warm_up
 from mrdist.methods.masked.sums import incomplete_pixels, sum_images
 from mrdist.methods.options import choose_field
@@ -98,7 +98,7 @@ def accumulate(
     append
         Add the images that are not in the store yet, without reading the others again. An image is in it if the
         store has one with the same id and the same pixels. Without a store, one is created.
-    block, workers, scheduler, max_memory, overwrite, progress, storage_options
+    block, workers, scheduler, max_memory, codec, overwrite, progress, storage_options
         As in `mrdist.train`.
     statistics_storage_options
         Options of the fsspec filesystem of the statistics, by default those of the images.
@@ -148,7 +148,7 @@ def accumulate(
     n_before = known.n_images if known is not None else 0
     check_rows((n_before + len(rows)) * accumulation.rows_per_image, accumulation.unit)
     work = _Accumulation(images, accumulation, split, rows, run)
-    done = drive(work, work.plan(run.block))
+    done = drive(work, run.planned(work.plan))
     assert done is not None
     return AccumulateReport(
         url=output.url,
@@ -231,6 +231,7 @@ def _describe(
     target = known.target if target is None and known else target
     if source is None or target is None:
         raise ParameterError("a new statistics store needs the labels source and target (--source, --target).")
+    check_two(source, target)
     color = color or (known.color if known else "shared")
     check_choices(color, split)
     factor = images.pixels_per_value(source)

@@ -89,7 +89,7 @@ def train_mappings(
         Label of the inputs.
     both_ways
         Also train from every other label to ``source``: with the talk's seven expressions, its twelve mappings.
-    method, block, workers, scheduler, max_memory, overwrite, progress, storage_options, weights_storage_options
+    method, block, workers, scheduler, max_memory, codec, overwrite, progress, storage_options, weights_storage_options
         As in `mrdist.train`, and so are the options of methods, the same for every mapping. Mappings that do not fit
         into ``max_memory`` together are trained apart, as are those of a method without sums to share, or whose alpha
         is to be chosen by cross-validation, each its own.

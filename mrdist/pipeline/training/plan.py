@@ -13,7 +13,7 @@ from mrdist.execution import Choice, choose, n_processors
 from mrdist.geometry import block_grid
 from mrdist.methods.arguments import TRAINING, PlanArguments
 from mrdist.methods.lesson import Lesson
-from mrdist.methods.masked.sums import BandReader
+from mrdist.methods.masked.bands import BandReader
 from mrdist.pipeline.training._prepare import Prepared, prepare
 from mrdist.planning import Plan, Workload, block_bytes
 

@@ -62,7 +62,7 @@ def solve(
         As in `mrdist.MaskedRegression`.
     receptive_field, dilation
         A field whose taps are taps of the store's; by default the store's own.
-    dtype, block, workers, scheduler, max_memory, overwrite, progress, storage_options
+    dtype, block, workers, scheduler, max_memory, codec, overwrite, progress, storage_options
         As in `mrdist.train`.
     weights_storage_options
         Options of the fsspec filesystem of the weights, by default those of the statistics.
@@ -133,7 +133,7 @@ def solve(
         n_incomplete=prod(accumulation.shape) if accumulation.drops_rows else 0,
     )
     work = _Solving(statistics, training, sums, run)
-    cut = work.plan(run.block)
+    cut = run.planned(work.plan)
     hold(run.output.url, run.output.options)
     done = drive(work, cut)
     if done is None:

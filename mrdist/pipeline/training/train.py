@@ -81,6 +81,10 @@ def train(
         and inside a Dask task the task's own cluster.
     max_memory
         Limit on the resident bytes of one worker process.
+    codec
+        Of the chunks that are written: ``"none"``, ``"lz4"``, or ``"zstd:L"`` with a level L from -5 to -1 or from 1 to
+        9, of which small ones are written faster and large ones take less room; ``"zstd:1"`` by default. A checksum
+        follows in any case. An unfinished store goes on with its own codec, and refuses another.
     overwrite
         Replace an existing store.
     progress

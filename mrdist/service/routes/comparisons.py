@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from mrdist.service.catalog import NAME_PATTERN
 from mrdist.service.context import CatalogHere, DeskHere
+from mrdist.service.pictures import PICTURE
 from mrdist.service.problems import problems
 from mrdist.storage.access.files import File
 from mrdist.storage.access.records import read_record
@@ -55,7 +56,7 @@ def get_comparison(name: ComparisonName, catalog: CatalogHere) -> Comparison:
     return Comparison.model_validate({**content, "name": name, "complete": catalog.is_complete("comparisons", name)})
 
 
-@router.get("/{name}/picture.png", response_class=Response, responses={200: {"content": {"image/png": {}}}})
+@router.get("/{name}/picture.png", response_class=Response, responses=PICTURE)
 def get_comparison_picture(name: ComparisonName, catalog: CatalogHere) -> Response:
     """Return the picture of a comparison: errors, and errors against sizes."""
     catalog.check_complete("comparisons", name)

@@ -9,12 +9,15 @@ from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 
 from mrdist.pipeline.applying.export import export
-from mrdist.pipeline.showing.pack import pack
+from mrdist.pipeline.showing.pack import pack, packed_length
 from mrdist.service.context import CatalogHere
+from mrdist.service.groups import check_single
+from mrdist.service.pictures import BINARY
 from mrdist.service.problems import problems
+from mrdist.service.ranges import cut, range_in
 from mrdist.service.routes.models import ModelName
 from mrdist.service.streams import Stream, sealed
 
@@ -26,47 +29,71 @@ _exporting = Lock()  # one at a time, since a matrix is several times larger tha
 @router.get(
     "/{name}/download",
     response_class=Stream,
-    responses={200: {"content": {"application/zip": {}, "application/octet-stream": {}}}},
+    responses={
+        200: {"content": {"application/zip": {"schema": BINARY}, "application/octet-stream": {"schema": BINARY}}},
+        206: {"description": "The bytes of the range."},
+        **problems(416),
+    },
 )
 def download_model(
     name: ModelName,
     catalog: CatalogHere,
+    request: Request,
     format: Annotated[  # noqa: A002
         Literal["zip", "csr"], Query(description="The store, or the matrix as scipy.sparse.load_npz reads it.")
     ] = "zip",
 ) -> Stream:
-    """Download a complete model; if it is replaced or removed meanwhile, the download breaks off."""
+    """Download a complete model, or a range of it; if it is replaced or removed meanwhile, the download breaks off."""
     stamp = catalog.stamp("models", name)
     catalog.check_complete("models", name)
-    url = catalog.url_of("models", name)
+    url, file = catalog.url_of("models", name), name.replace(":", "-")
     unchanged = partial(catalog.check_stamp, "models", name, stamp)
+    answer = partial(_file, request, etag=f'"{stamp}"')
     if format == "zip":
-        return _file(pack(url, f"{name}.zarr", catalog.storage_options), f"{name}.zarr.zip", stamp, unchanged)
+        length = packed_length(url, f"{file}.zarr", catalog.storage_options)
+        content = pack(url, f"{file}.zarr", catalog.storage_options)
+        return answer(content, f"{file}.zarr.zip", length=length, check=unchanged)
+    check_single(catalog, name)
     folder = TemporaryDirectory(prefix="mrdist-")
     try:
         with _exporting:
-            files = export(url, f"{folder.name}/{name}.npz", format="npz", storage_options=catalog.storage_options)
+            files = export(url, f"{folder.name}/{file}.npz", format="npz", storage_options=catalog.storage_options)
         unchanged()
+        if len(files) == 1:
+            stream = answer(_read(files[0]), f"{file}.npz", length=FilePath(files[0]).stat().st_size)
+        else:
+            length = packed_length(folder.name, file)
+            stream = answer(pack(folder.name, file), f"{file}.npz.zip", length=length)
     except BaseException:
         folder.cleanup()
         raise
-    if len(files) == 1:
-        return _file(_read(folder, files[0]), f"{name}.npz", stamp)
-    return _file(_until_end(folder, pack(folder.name, name)), f"{name}.npz.zip", stamp)
+    stream.at_end = folder.cleanup
+    return stream
 
 
-def _file(content: Iterator[bytes], name: str, stamp: str, check: Callable[[], None] = lambda: None) -> Stream:
+def _file(
+    request: Request,
+    content: Iterator[bytes],
+    name: str,
+    *,
+    etag: str,
+    length: int | None,
+    check: Callable[[], None] = lambda: None,
+) -> Stream:
     kind = "application/zip" if name.endswith(".zip") else "application/octet-stream"
-    headers = {"content-disposition": f'attachment; filename="{name}"', "etag": f'"{stamp}"'}
-    return Stream(sealed(content, check), media_type=kind, headers=headers)
+    headers = {"content-disposition": f'attachment; filename="{name}"', "etag": etag}
+    status = 200
+    if length is not None:
+        part = range_in(request, length, etag)
+        headers |= {"accept-ranges": "bytes", "content-length": str(length)}
+        if part is not None:
+            start, stop = part
+            content, status = cut(content, start, stop), 206
+            headers |= {"content-range": f"bytes {start}-{stop - 1}/{length}", "content-length": str(stop - start)}
+    return Stream(sealed(content, check), status, media_type=kind, headers=headers)
 
 
-def _read(folder: TemporaryDirectory[str], path: str) -> Iterator[bytes]:
-    with folder, FilePath(path).open("rb") as stream:
+def _read(path: str) -> Iterator[bytes]:
+    with FilePath(path).open("rb") as stream:
         while piece := stream.read(1 << 20):
             yield piece
-
-
-def _until_end(folder: TemporaryDirectory[str], content: Iterator[bytes]) -> Iterator[bytes]:
-    with folder:
-        yield from content

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from datetime import datetime
 from threading import Event
 from typing import Annotated, Any
 
 import anyio
 from fastapi import APIRouter, Header, Path, Query, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from mrdist.service.context import DeskHere, IdempotencyKey, JobsHere, UserHere
-from mrdist.service.job_records import JOB_PATTERN, Job, JobRecord, State
+from mrdist.service.job_records import JOB_PATTERN, PUBLIC, Job, JobRecord, State
 from mrdist.service.jobs import Jobs
 from mrdist.service.problems import RefusedError, problems
 from mrdist.service.requests import JobRequest
@@ -32,6 +33,23 @@ class JobList(BaseModel):
     """Jobs, the latest first."""
 
     jobs: list[Job]
+    next: Annotated[str | None, Field(description="What `before` must be for the jobs after these; null at the end.")]
+
+
+class Note(BaseModel):
+    """What somebody writes about a job."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    note: Annotated[str | None, Field(max_length=2000)] = None
+    tags: Annotated[list[Annotated[str, Field(min_length=1, max_length=40)]], Field(max_length=16)] = []
+
+
+class Deleted(BaseModel):
+    """What has become of jobs that were to be deleted."""
+
+    deleted: list[str]
+    kept: Annotated[dict[str, str], Field(description="Why the others are still there, by ID.")]
 
 
 class Blocks(BaseModel):
@@ -41,6 +59,20 @@ class Blocks(BaseModel):
     block: Annotated[Pair | None, Field(description="Height and width of a block.")] = None
     grid: Annotated[Pair | None, Field(description="Rows and columns of blocks.")] = None
     done: Annotated[str, Field(description="1 for each block that is done and 0 for the others, in raster order.")] = ""
+
+
+class Line(BaseModel):
+    """A line of a job's log."""
+
+    time: datetime
+    level: str
+    message: str
+
+
+class Log(BaseModel):
+    """What a job has said, the latest lines of it."""
+
+    lines: list[Line]
 
 
 class Result(BaseModel):
@@ -60,15 +92,45 @@ def submit_job(
 
 
 @router.get("")
-def list_jobs(jobs: JobsHere, state: State | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> JobList:
+def list_jobs(
+    jobs: JobsHere,
+    state: State | None = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    search: Annotated[
+        str | None, Query(min_length=1, max_length=100, description="Beginning of an ID, or a part of what is told.")
+    ] = None,
+    before: Annotated[str | None, Query(pattern=JOB_PATTERN, description="Only jobs before this one.")] = None,
+) -> JobList:
     """List the latest jobs, latest first."""
-    return JobList(jobs=list(jobs.latest(state, limit)))
+    latest = jobs.latest(state, limit + 1, words=search, before=before)
+    return JobList(jobs=list(latest[:limit]), next=latest[limit - 1].id if len(latest) > limit else None)
+
+
+@router.delete("")
+def delete_jobs(
+    jobs: JobsHere,
+    job: Annotated[list[Annotated[str, Field(pattern=JOB_PATTERN)]], Query(min_length=1, max_length=200)],
+) -> Deleted:
+    """Delete jobs that have ended; their results stay."""
+    kept = {}
+    for each in dict.fromkeys(job):
+        try:
+            jobs.delete(each)
+        except RefusedError as error:
+            kept[each] = str(error)
+    return Deleted(deleted=[each for each in dict.fromkeys(job) if each not in kept], kept=kept)
 
 
 @router.get("/{job}")
 def get_job(job: JobId, jobs: JobsHere) -> Job:
     """Return a job and its progress."""
     return jobs.get(job)
+
+
+@router.patch("/{job}")
+def note_job(job: JobId, note: Note, jobs: JobsHere) -> Job:
+    """Write a note and tags to a job, in place of those before."""
+    return jobs.note(job, note.note, note.tags)
 
 
 @router.get("/{job}/blocks")
@@ -78,6 +140,13 @@ def get_job_blocks(job: JobId, jobs: JobsHere) -> Blocks:
     if record.grid is None:
         return Blocks()
     return Blocks(**record.grid.model_dump(), done=record.done)
+
+
+@router.get("/{job}/log")
+def get_job_log(job: JobId, jobs: JobsHere) -> Log:
+    """Return the log of a job."""
+    jobs.get(job)
+    return Log.model_validate({"lines": jobs.log(job)})
 
 
 @router.get("/{job}/result")
@@ -161,7 +230,7 @@ def _revision(record: JobRecord) -> str:
 
 
 def _public(record: JobRecord) -> dict[str, Any]:
-    return record.model_dump(mode="json", include=set(Job.model_fields))
+    return record.model_dump(mode="json", include=PUBLIC)
 
 
 def _event(kind: str, revision: str | None, data: dict[str, Any]) -> str:

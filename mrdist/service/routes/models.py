@@ -23,9 +23,11 @@ from mrdist.pipeline.showing.explain import (
 from mrdist.pipeline.showing.facts import describe_mapping
 from mrdist.service.cache import Cache
 from mrdist.service.caching import has_already
-from mrdist.service.catalog import NAME_PATTERN, Catalog, Name
+from mrdist.service.catalog import MODEL_PATTERN, Catalog, Name
 from mrdist.service.context import CatalogHere, DeskHere
 from mrdist.service.findings import Evaluations, forget, kept_scores, sizes_of
+from mrdist.service.groups import check_single, mappings_of
+from mrdist.service.pictures import CACHED_PICTURE
 from mrdist.service.problems import RefusedError, problems
 from mrdist.service.refining import Refining
 from mrdist.service.routes.datasets import DatasetName, Pair, Split, open_dataset, read_picture
@@ -37,14 +39,10 @@ from mrdist.storage.weights.output import DEFAULT_METHOD
 
 router = APIRouter(tags=["models"], prefix="/models", responses=problems(404, 409))
 
-ModelName = Annotated[str, Path(pattern=NAME_PATTERN, examples=["smile"])]
+ModelName = Annotated[str, Path(pattern=MODEL_PATTERN, examples=["smile"])]
 Pixel = Annotated[int, Query(ge=0, le=1 << 20)]
 Channel = Annotated[int, Query(ge=0, le=2, description="Channel of the output.")]
 _WAIT_SECONDS = 10.0
-_PICTURE: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"image/png": {}}},
-    304: {"description": "Not Modified"},
-}
 _described: Cache[dict[str, Any]] = Cache(1024)
 _evaluations = Evaluations()
 
@@ -53,6 +51,10 @@ class Model(BaseModel):
     """A model; unknown values, such as those of an incomplete one, are null."""
 
     name: str
+    group: Annotated[
+        str | None,
+        Field(description="Model that holds it, if it is one of several mappings that were trained at once."),
+    ] = None
     complete: bool
     method: str | None = None
     method_label: Annotated[
@@ -65,6 +67,9 @@ class Model(BaseModel):
             "images and their weights; sparse, a sparse matrix of learnt weights; morph, masked weights and how "
             "faces move."
         ),
+    ] = None
+    aligns: Annotated[
+        bool | None, Field(description="Whether it takes photographs of any size; else only those of its own shape.")
     ] = None
     dials: Annotated[
         list[OptionAnswer], Field(description="What can be turned when it is applied to photographs, if anything.")
@@ -152,7 +157,9 @@ class ReceptiveField(BaseModel):
 @router.get("")
 def list_models(catalog: CatalogHere) -> ModelList:
     """List the models, complete or not."""
-    return ModelList(models=[_describe(catalog, name) for name in catalog.names("models")])
+    return ModelList(
+        models=[_describe(catalog, each) for name in catalog.names("models") for each in _names(catalog, name)]
+    )
 
 
 @router.get("/{name}")
@@ -172,9 +179,17 @@ def get_model(name: ModelName, catalog: CatalogHere) -> ModelDetails:
 
 @router.delete("/{name}", status_code=204)
 def delete_model(name: ModelName, catalog: CatalogHere, desk: DeskHere) -> Response:
-    """Delete a model."""
+    """Delete a model; mappings that were trained at once are deleted together."""
+    group, _, mapping = name.partition(":")
+    if mapping:
+        catalog.stamp("models", name)
+        raise RefusedError(
+            409, f"{name!r} is one of the mappings of {group!r}, which are deleted together: delete {group!r}."
+        )
+    names = _names(catalog, name)
     desk.remove("models", name)
-    forget(catalog, name)
+    for each in names:
+        forget(catalog, each)
     return Response(status_code=204)
 
 
@@ -189,6 +204,7 @@ def get_model_scores(
     asked: Annotated[ScoresQuery, Query()],
 ) -> Any:
     """Score a model on a split of a dataset: computed once, then kept in the catalogue."""
+    check_single(catalog, name)
     dataset = asked.dataset
     if dataset is None:
         dataset = _dataset_of(catalog, _description_of(catalog, name))
@@ -203,7 +219,7 @@ def get_model_scores(
     return scores
 
 
-@router.get("/{name}/importance.png", response_class=Response, responses=_PICTURE)
+@router.get("/{name}/importance.png", response_class=Response, responses=CACHED_PICTURE)
 def get_model_importance(
     name: ModelName, catalog: CatalogHere, request: Request, options: Annotated[Refining, Query()]
 ) -> Response:
@@ -214,7 +230,7 @@ def get_model_importance(
     )
 
 
-@router.get("/{name}/intercept.png", response_class=Response, responses=_PICTURE)
+@router.get("/{name}/intercept.png", response_class=Response, responses=CACHED_PICTURE)
 def get_model_intercept(name: ModelName, catalog: CatalogHere, request: Request, channel: Channel = 0) -> Response:
     """Return the intercept as a picture, red above and blue below zero."""
     return _picture(
@@ -222,7 +238,7 @@ def get_model_intercept(name: ModelName, catalog: CatalogHere, request: Request,
     )
 
 
-@router.get("/{name}/coefficients.png", response_class=Response, responses=_PICTURE)
+@router.get("/{name}/coefficients.png", response_class=Response, responses=CACHED_PICTURE)
 def get_model_coefficients(name: ModelName, catalog: CatalogHere, request: Request, channel: Channel = 0) -> Response:
     """Return all weights: a picture per tap of the receptive field, arranged like the field."""
     return _picture(
@@ -252,7 +268,7 @@ def get_model_receptive_field(
     )
 
 
-@router.get("/{name}/faces/{dataset}/{row}.png", response_class=Response, responses=_PICTURE)
+@router.get("/{name}/faces/{dataset}/{row}.png", response_class=Response, responses=CACHED_PICTURE)
 def get_model_face(
     name: ModelName,
     dataset: DatasetName,
@@ -287,6 +303,14 @@ def _picture(catalog: Catalog, name: str, request: Request, key: object, make: C
     return Response(make(), media_type="image/png", headers=headers)
 
 
+def _names(catalog: Catalog, name: str) -> list[str]:
+    """Return the names of the mappings that a model of the catalogue holds, or else its own."""
+    try:
+        return mappings_of(catalog, name) or [name]
+    except MrdistError:  # which the description tells
+        return [name]
+
+
 def _describe(catalog: Catalog, name: str) -> Model:
     """Describe one of many; if it cannot be read, the others are still listed."""
     try:
@@ -297,6 +321,7 @@ def _describe(catalog: Catalog, name: str) -> Model:
 
 def _description_of(catalog: Catalog, name: str) -> dict[str, Any]:
     url, stamp = catalog.url_of("models", name), catalog.stamp("models", name)
+    check_single(catalog, name)
     described = _described.get((url, stamp), lambda: describe_mapping(url, catalog.storage_options))
     return described if described["complete"] else describe_mapping(url, catalog.storage_options)
 
@@ -307,10 +332,12 @@ def _summary(catalog: Catalog, name: str, described: dict[str, Any]) -> dict[str
     same = ("source", "target", "receptive_field", "dilation", "pool", "alpha", "color")
     summary = {key: training.get(key) for key in same} | {
         "name": name,
+        "group": name.partition(":")[0] if ":" in name else None,
         "complete": described["complete"],
         "method": method,
         "method_label": METHODS[method].label if method in METHODS else method,
         "layout": described.get("layout"),
+        "aligns": described.get("aligns"),
         "dials": [
             describe_option(of_photographs(DIALS[name]), default)
             for name, default in described.get("dials", {}).items()

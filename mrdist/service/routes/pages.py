@@ -62,9 +62,16 @@ def _page(request: Request, name: str) -> HTMLResponse:
             layouts=list(LAYOUTS),
             ingest=[of_catalogs(option) for option in INGEST.values()],
             sentence=sentence,
+            sources=_place_of_sources(request),
         )
     )
     return HTMLResponse(html, headers={"cache-control": "no-store"})  # the token in it is this session's
+
+
+def _place_of_sources(request: Request) -> str:
+    """Return where photographs may be put by hand: only who is on this machine can use, and is told, the whole path."""
+    here = request.app.state.settings.host in ("127.0.0.1", "::1", "localhost")
+    return f"{request.app.state.catalog}/sources" if here else "sources/"
 
 
 @router.get("/")

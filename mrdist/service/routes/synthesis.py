@@ -18,9 +18,10 @@ from starlette.exceptions import HTTPException
 
 from mrdist.methods.dials import DIALS
 from mrdist.pipeline.showing.opened import Retouched
-from mrdist.service.catalog import Name
+from mrdist.service.catalog import ModelName
 from mrdist.service.context import CatalogHere
 from mrdist.service.options import dial_fields, with_fields
+from mrdist.service.pictures import BINARY
 from mrdist.service.problems import RefusedError, problems
 from mrdist.service.refining import NAMES, Refining
 from mrdist.service.synthesis import clean_name, open_model, prepare, retouch_all
@@ -35,7 +36,9 @@ _NUMBER = r"-?[0-9]{1,6}(?:\.[0-9]{1,6})?"
 class Synthesis(Refining):
     """Options of a synthesis."""
 
-    model: Annotated[list[Name], Field(min_length=1, max_length=_MOST_MODELS, description="One model, or several.")]
+    model: Annotated[
+        list[ModelName], Field(min_length=1, max_length=_MOST_MODELS, description="One model, or several.")
+    ]
     refine: Annotated[bool, Field(description="Change the photograph only where the model matters.")] = False
     points: Annotated[
         str | None,
@@ -112,7 +115,7 @@ def _schema() -> dict[str, Any]:
         200: {
             "description": "The picture of one model, or those of several.",
             "model": Pictures,
-            "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
+            "content": {"image/png": {"schema": BINARY}},
             "headers": {
                 "Server-Timing": {"schema": {"type": "string"}, "description": "Milliseconds of each stage."},
                 "X-Mrdist-Alignment": {"schema": {"enum": ["aligned", "points", "detection", "registration"]}},

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from typing import Any, Self
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Self, TypeVar
 
 import google_crc32c
 import numpy as np
+import numpy.typing as npt
 from zarr.abc.store import ByteRequest, Store
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.buffer import Buffer, BufferPrototype
-from zarr.storage import WrapperStore
+from zarr.storage import LocalStore, WrapperStore
 
 from mrdist.errors import DamagedChunkError, MissingChunkError
 from mrdist.storage.access.remote import redact
@@ -23,10 +25,11 @@ COMPRESSORS = (ZstdCodec(level=1), Crc32cCodec())
 UNCOMPRESSED = (Crc32cCodec(),)
 """For what is soon removed again."""
 _TRIES = 5  # damage in transit is rare and passes, damage in the store stays
-_CHECKSUM_BYTES = 4
+CHECKSUM_BYTES = 4
 _METADATA = "zarr.json"
 _CHUNKS_LEFT_OUT = "fill_value"
 _CHUNK = re.compile("(.+)/c[/.]")
+Content = TypeVar("Content")
 
 
 class CheckedStore(WrapperStore[Store]):
@@ -76,15 +79,54 @@ class CheckedStore(WrapperStore[Store]):
                     raise
                 continue
             if value is None:
-                if self._whole:
-                    raise MissingChunkError(
-                        f"chunk {key} is missing from {redact(self._url)}; restore it from a copy or write the store "
-                        "again, with write_empty_chunks=True if zarr or xarray writes it."
-                    )
+                self._check_may_miss(key)
                 return None
-            if byte_range is not None or not self._checked.get(chunk[1]) or _is_sound(value):
+            if byte_range is not None or not self._checked.get(chunk[1]) or is_sound(value.as_numpy_array()):
                 return value
-        raise DamagedChunkError(
+        raise self._damaged(key)
+
+    @property
+    def folder(self) -> Path | None:
+        """Where its files lie, None if it is not on a disk of this machine."""
+        return self._store.root if isinstance(self._store, LocalStore) else None
+
+    def compares(self, path: str) -> bool:
+        """Whether `get` compares the chunks of an array with their checksums."""
+        return self._checked.get(path, False)
+
+    def tried(
+        self, key: str, read: Callable[[], Content | None], is_sound: Callable[[Content], bool] | None
+    ) -> Content | None:
+        """Return the content of a chunk that is a file, read again while it is not sound; see the class.
+
+        Parameters
+        ----------
+        key
+            Of the chunk.
+        read
+            What reads it, None if it is not there.
+        is_sound
+            Whether it matches its checksum, None for a chunk without one.
+        """
+        for _ in range(_TRIES):
+            content = read()
+            if content is None:
+                self._check_may_miss(key)
+                return None
+            if is_sound is None or is_sound(content):
+                return content
+        raise self._damaged(key)
+
+    def _check_may_miss(self, key: str) -> None:
+        """Raise MissingChunkError if a chunk that is not there should be."""
+        if self._whole:
+            raise MissingChunkError(
+                f"chunk {key} is missing from {redact(self._url)}; restore it from a copy or write the store again, "
+                "with write_empty_chunks=True if zarr or xarray writes it."
+            )
+
+    def _damaged(self, key: str) -> DamagedChunkError:
+        return DamagedChunkError(
             f"chunk {key} of {redact(self._url)} is damaged (its checksum does not match, read {_TRIES} times); "
             "restore it from a copy or write the store again."
         )
@@ -129,7 +171,7 @@ def _has_checksum(metadata: dict[str, Any]) -> bool:
     return bool(codecs[-1].get("name") == "crc32c")
 
 
-def _is_sound(value: Buffer) -> bool:
-    content = value.as_numpy_array()
-    end = content[-_CHECKSUM_BYTES:].tobytes()
-    return bool(end == np.uint32(google_crc32c.value(content[:-_CHECKSUM_BYTES])).astype("<u4").tobytes())
+def is_sound(content: npt.NDArray[Any]) -> bool:
+    """Whether the bytes of a chunk match the checksum at their end."""
+    end = content[-CHECKSUM_BYTES:].tobytes()
+    return bool(end == np.uint32(google_crc32c.value(content[:-CHECKSUM_BYTES])).astype("<u4").tobytes())

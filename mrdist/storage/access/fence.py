@@ -59,6 +59,9 @@ class _FencedStore(WrapperStore[Store]):
         self._right = _fence.get()
         self._asking = asyncio.Lock()
 
+    def __str__(self) -> str:
+        return str(self._store)
+
     async def set(self, key: str, value: Buffer) -> None:
         await self._ask()
         await super().set(key, value)

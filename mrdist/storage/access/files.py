@@ -118,6 +118,14 @@ class File:
         except _DAMAGE as error:
             raise OSError(f"the archive is damaged or packed in an unknown way ({error})") from error
 
+    def size(self) -> int:
+        """Return the number of bytes of a file of its own, not of a member; raises what `open` raises."""
+        if is_local(self.url):
+            return Path(self.url).stat().st_size
+        with _remote_errors(self.url):
+            filesystem, path = filesystem_of(self.url, self.storage_options)
+            return int(patiently(lambda: filesystem.info(path))["size"])
+
     def read_bytes(self) -> bytes:
         """Return the whole content; raises what `open` raises."""
         with self.open() as stream:

@@ -6,14 +6,12 @@ import errno
 import json
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import zarr
 import zarr.errors
 import zarr.storage
@@ -22,6 +20,7 @@ from zarr.abc.store import ByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.core.sync import sync
 
+from mrdist.codecs import DEFAULT_CODEC
 from mrdist.errors import (
     ForeignStoreError,
     MrdistError,
@@ -33,8 +32,12 @@ from mrdist.errors import (
     StoreNotFoundError,
 )
 from mrdist.storage.access.chunks import COMPRESSORS as COMPRESSORS
-from mrdist.storage.access.chunks import CheckedStore, parsed
+from mrdist.storage.access.chunks import CheckedStore
+from mrdist.storage.access.codecs import codec_of
 from mrdist.storage.access.fence import check_fence, fenced
+from mrdist.storage.access.formats import FORMAT_VERSIONS
+from mrdist.storage.access.formats import check_format as check_format
+from mrdist.storage.access.fresh import fresh
 from mrdist.storage.access.remote import StorageOptions as StorageOptions
 from mrdist.storage.access.remote import asking_bucket, open_filesystem, refusal, shown, told
 from mrdist.storage.access.remote import filesystem_of as filesystem_of
@@ -42,9 +45,7 @@ from mrdist.storage.access.remote import is_local as is_local
 from mrdist.storage.access.remote import normalize_url as normalize_url
 from mrdist.storage.access.remote import redact as redact
 from mrdist.storage.access.retries import PatientStore, patiently
-from mrdist.storage.access.strangers import foreign_group, stranger_at
-
-FORMAT_VERSION = 1
+from mrdist.storage.access.strangers import stranger_at
 
 
 @contextmanager
@@ -131,11 +132,27 @@ def open_as_is(url: str, options: StorageOptions = None) -> zarr.Group:
         return zarr.open_group(_store(url, options, read_only=True), mode="r", zarr_format=3, use_consolidated=False)
 
 
-def create_group(url: str, options: StorageOptions, kind: str, **attributes: Any) -> zarr.Group:
-    """Create the group of an unfinished store, without arrays; whatever is there must have been removed before."""
-    described = {"kind": kind, "format_version": FORMAT_VERSION, "complete": False, **attributes}
+def as_whole(group: zarr.Group) -> zarr.Group:
+    """Return a group that is open for writing as one to read from in which a chunk that is not there is an error."""
+    store = CheckedStore(group.store, str(group.store), whole=True)
+    return zarr.open_group(store, path=group.path, mode="r+", zarr_format=3, use_consolidated=False)
+
+
+def create_group(
+    url: str, options: StorageOptions, kind: str, *, at_once: bool = False, codec: str | None = None, **attributes: Any
+) -> zarr.Group:
+    """Create the group of an unfinished store, without arrays; whatever is there must have been removed before.
+
+    With ``at_once``, nothing is written before `mrdist.storage.access.fresh.settle`. Arrays that are created in it will
+    have the ``codec``.
+    """
+    version = FORMAT_VERSIONS.get(kind, 1)
+    described = {"kind": kind, "format_version": version, "complete": False, **attributes}
+    if codec not in (None, DEFAULT_CODEC):
+        described["codec"] = codec
     with store_errors(url), _opening(url, options):
-        return zarr.create_group(_store(url, options, read_only=False), attributes={"mrdist": described})
+        store = _store(url, options, read_only=False)
+        return zarr.create_group(fresh(store) if at_once else store, attributes={"mrdist": described})
 
 
 @contextmanager
@@ -189,20 +206,6 @@ def describe(url: str, options: StorageOptions = None) -> dict[str, Any]:
     return check_format(open_group(url, options), url)
 
 
-def check_format(group: zarr.Group, url: str) -> dict[str, Any]:
-    """Return the attribute ``mrdist`` of a group of a format that this version reads."""
-    attributes = group.attrs.asdict()
-    attribute = parsed(attributes.get("mrdist"))
-    if attribute is None:
-        raise foreign_group(url, attributes)
-    version = attribute.get("format_version", FORMAT_VERSION)
-    if not isinstance(version, int) or version > FORMAT_VERSION:
-        raise StoreFormatError(
-            f"{redact(url)} has format version {version}, but this mrdist reads up to {FORMAT_VERSION}; upgrade mrdist."
-        )
-    return {"format_version": FORMAT_VERSION, "complete": True} | attribute
-
-
 def open_kind(url: str, options: StorageOptions, kind: str, resume: str) -> zarr.Group:
     """Open a complete store of ``kind``; ``resume`` says how an incomplete one is finished."""
     group = open_group(url, options)
@@ -214,8 +217,13 @@ def open_kind(url: str, options: StorageOptions, kind: str, resume: str) -> zarr
     return group
 
 
-def check_output(url: str, options: StorageOptions, *, kind: str, overwrite: bool) -> None:
+def check_output(url: str, options: StorageOptions, *, kind: str, overwrite: bool) -> bool:
     """Make sure that ``url`` is free, holds an unfinished store of ``kind``, or may be overwritten.
+
+    Returns
+    -------
+    bool
+        Whether there is anything to be removed.
 
     Raises
     ------
@@ -226,9 +234,9 @@ def check_output(url: str, options: StorageOptions, *, kind: str, overwrite: boo
     with store_errors(url), asking_bucket(url, options):
         filesystem.invalidate_cache()
         if not patiently(lambda: filesystem.exists(root)):
-            return
+            return False
         if patiently(lambda: filesystem.isdir(root) and not filesystem.ls(root)):
-            return
+            return True
         try:
             existing = describe(url, options)
         except (StoreNotFoundError, ForeignStoreError) as error:
@@ -241,6 +249,7 @@ def check_output(url: str, options: StorageOptions, *, kind: str, overwrite: boo
         raise StoreExistsError(
             f"{redact(url)} already holds {existing['kind']}; use --overwrite (overwrite=True) or another address."
         )
+    return True
 
 
 def remove_output(url: str, options: StorageOptions) -> None:
@@ -266,6 +275,25 @@ def check_same(url: str, what: str, before: Mapping[str, Any], now: Mapping[str,
                 f"{redact(url)} holds the output of another {what} ({name} is {before.get(name)} there and {value} "
                 "here); choose another address, or --overwrite (overwrite=True)."
             )
+
+
+def codec_to_use(url: str, options: StorageOptions, codec: str | None) -> str | None:
+    """Return the codec with which the output at ``url`` is begun or goes on: its own if it is there.
+
+    Raises
+    ------
+    StoreExistsError
+        If it has another one than ``codec``.
+    """
+    existing = find_store(url, options)
+    if existing is None:
+        return codec
+    if codec not in (None, codec_of(existing)):
+        raise StoreExistsError(
+            f"{redact(url)} has the codec {codec_of(existing)}, not {codec}; leave the codec out, choose another "
+            "address, or use --overwrite (overwrite=True)."
+        )
+    return codec_of(existing)
 
 
 def remove_partial_files(url: str) -> None:
@@ -305,8 +333,8 @@ def check_apart(source: str, output: str) -> None:
 
 def clear_output(url: str, options: StorageOptions, *, kind: str, overwrite: bool) -> None:
     """Make room for a new store, see `check_output`."""
-    check_output(url, options, kind=kind, overwrite=overwrite)
-    remove_output(url, options)
+    if check_output(url, options, kind=kind, overwrite=overwrite):
+        remove_output(url, options)
 
 
 def stored_bytes(url: str, options: StorageOptions = None) -> int:
@@ -314,32 +342,6 @@ def stored_bytes(url: str, options: StorageOptions = None) -> int:
     filesystem, root = filesystem_of(url, options)
     with store_errors(url):
         return int(patiently(lambda: filesystem.du(root)))
-
-
-def write_array(group: zarr.Group, name: str, values: npt.NDArray[Any], *dimensions: str) -> None:
-    """Create an array of one chunk, which is written even if all values are zero: a missing chunk is an error."""
-    group.create_array(
-        name,
-        data=values,
-        chunks=tuple(max(length, 1) for length in values.shape),
-        dimension_names=dimensions,
-        compressors=COMPRESSORS,
-        config={"write_empty_chunks": True},
-    )
-
-
-def write_strings(group: zarr.Group, name: str, values: Sequence[str], dimension: str, chunk: int) -> None:
-    """Create an array of strings along one dimension."""
-    array = group.create_array(
-        name,
-        shape=(len(values),),
-        chunks=(max(chunk, 1),),
-        dtype="string",
-        dimension_names=(dimension,),
-        compressors=COMPRESSORS,
-        config={"write_empty_chunks": True},
-    )
-    array[:] = np.array(values, dtype=np.dtypes.StringDType())
 
 
 def commit(group: zarr.Group, url: str, attributes: Mapping[str, Any]) -> None:

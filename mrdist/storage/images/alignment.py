@@ -12,16 +12,15 @@ import numpy.typing as npt
 from mrdist.errors import StoreFormatError
 from mrdist.geometry import block_grid
 from mrdist.moments import unit_of
+from mrdist.storage.access.arrays import write_array, write_strings
+from mrdist.storage.access.codecs import compressors_of
 from mrdist.storage.access.urls import (
-    COMPRESSORS,
     StorageOptions,
     array_of,
     check_format,
     open_group,
     redact,
     store_errors,
-    write_array,
-    write_strings,
 )
 from mrdist.storage.images.layout import LANDMARKS
 from mrdist.storage.images.reader import Images
@@ -98,7 +97,7 @@ def write_alignment(url: str, alignment: Alignment, storage_options: StorageOpti
             chunks=(max(n_images, 1), n_labels),
             dtype="string",
             dimension_names=("image", "label"),
-            compressors=COMPRESSORS,
+            compressors=compressors_of(group),
             config={"write_empty_chunks": True},
         )
         names[...] = np.array([list(row) for row in alignment.photograph], dtype=np.dtypes.StringDType())
@@ -114,7 +113,7 @@ def write_alignment(url: str, alignment: Alignment, storage_options: StorageOpti
                 # pixels as they lie have no measures: an axis of length 0, and zarr 3.4 takes no chunk of length 0
                 chunks=(min(1024, max(n_images, 1)), *(max(length, 1) for length in values.shape[1:])),
                 dimension_names=dimensions,
-                compressors=COMPRESSORS,
+                compressors=compressors_of(group),
                 config={"write_empty_chunks": True},
             )
 
@@ -175,7 +174,7 @@ def write_frame(
             chunks=(1, height, width, n_channels),
             dtype="float32",
             dimension_names=("label", "y", "x", "channel"),
-            compressors=COMPRESSORS,
+            compressors=compressors_of(group),
             config={"write_empty_chunks": True},
         )
         training = np.array([side == "train" for side in split])
@@ -221,7 +220,7 @@ def copy_alignment(images: Images, url: str, storage_options: StorageOptions = N
                     chunks=array.chunks,
                     dtype="string" if array.dtype.kind == "T" else array.dtype,
                     dimension_names=array.metadata.to_dict()["dimension_names"],  # type: ignore[arg-type]
-                    compressors=COMPRESSORS,
+                    compressors=compressors_of(group),
                     config={"write_empty_chunks": True},
                     attributes=dict(array.attrs),
                 )

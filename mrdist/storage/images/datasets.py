@@ -11,6 +11,7 @@ import zarr
 from zarr.abc.store import ByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
 
+from mrdist.storage.access.tables import TABLES, read_tables
 from mrdist.storage.access.urls import store_errors
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ def read_dataset(group: zarr.Group, url: str, axes: Mapping[str, Sequence[str]] 
             if variable.dtype.kind == "T"
         }
     dataset = dataset.assign_coords({name: dataset[name] for name in texts if name in dataset.coords})
-    dataset = dataset.assign(texts)
+    dataset = dataset.assign({**texts, **read_tables(group)})
+    dataset.attrs.pop(TABLES, None)
     for variable in dataset.variables.values():
         # Of the encoding, only the chunks mean something in every format that the arrays may be copied to.
         variable.encoding = {name: variable.encoding[name] for name in _KEPT if name in variable.encoding}

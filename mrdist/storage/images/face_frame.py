@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import zarr
 
-from mrdist.storage.access.urls import COMPRESSORS, store_errors
+from mrdist.storage.access.arrays import ArraySpec, lay_out
+from mrdist.storage.access.tables import table_values
+from mrdist.storage.access.urls import check_format, store_errors
 from mrdist.storage.images.reader import Images
 
 DIMENSIONS = {
@@ -19,6 +20,7 @@ DIMENSIONS = {
     "mean_landmarks": ("landmark", "xy"),
 }
 """Names of the arrays of a frame, and of their axes."""
+_TABLES = {"reference_points", "mean_landmarks"}
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class FaceFrame:
         """Return the frame of an images store, for one of its labels."""
         group = images._group
         with store_errors(images.url):
-            points = _values(group, "reference_points")
+            points = table_values(group, "reference_points")
             means = group.get("mean_face")
             mean = np.asarray(means[images.column(source)]) if isinstance(means, zarr.Array) else None
         seen = mean is not None and np.isfinite(mean).all()
@@ -60,22 +62,17 @@ class FaceFrame:
         with store_errors(url):
             if "face_mask" not in group:
                 return None
-            return cls(*(_values(group, name) for name in DIMENSIONS))  # type: ignore[arg-type]
+            return cls(*(table_values(group, name) for name in DIMENSIONS))  # type: ignore[arg-type]
 
-    def write(self, group: zarr.Group) -> None:
-        """Write it, in place of what an interrupted run may have left."""
+    def write(self, url: str, group: zarr.Group) -> None:
+        """Write it into a store, in place of what an interrupted run may have left."""
+        arrays = []
         for name, dimensions in DIMENSIONS.items():
             values = getattr(self, name)
             if values is not None:
-                group.create_array(
-                    name,
-                    data=values,
-                    chunks=values.shape,
-                    dimension_names=dimensions,
-                    compressors=COMPRESSORS,
-                    config={"write_empty_chunks": True},
-                    overwrite=True,
-                )
+                array = ArraySpec.holding(name, values, *dimensions)
+                arrays.append(array if name in _TABLES else replace(array, is_table=False))
+        lay_out(group, arrays, check_format(group, url)["format_version"], overwrite=True)
 
 
 def _mean_landmarks(images: Images, source: str) -> npt.NDArray[np.float64] | None:
@@ -85,8 +82,3 @@ def _mean_landmarks(images: Images, source: str) -> npt.NDArray[np.float64] | No
     points = points[np.isfinite(points).all(axis=(1, 2))]
     height, width = images.shape
     return np.asarray((points.mean(axis=0) + 0.5) / [width, height]) if len(points) else None
-
-
-def _values(group: zarr.Group, name: str) -> npt.NDArray[Any] | None:
-    array = group.get(name)
-    return np.asarray(array[...]) if isinstance(array, zarr.Array) else None

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from mrdist.codecs import check_codec
 from mrdist.storage.access.arrays import ArraySpec
 from mrdist.storage.access.urls import (
     StorageOptions,
@@ -30,6 +31,7 @@ def create_copy(
     images: Images,
     chunks: tuple[int, int, int, int],
     *,
+    codec: str | None = None,
     overwrite: bool = False,
     storage_options: StorageOptions = None,
 ) -> None:
@@ -37,7 +39,7 @@ def create_copy(
 
     Parameters
     ----------
-    url, overwrite, storage_options
+    url, codec, overwrite, storage_options
         As in `mrdist.storage.create_images`.
     images
         A linked store.
@@ -48,8 +50,9 @@ def create_copy(
     linked = LinkedStore((images.n_images, *images.shape, images.n_channels), str(images.dtype), chunks, own)
     columns = {name: getattr(images, name).tolist() for name in ("image", "subject", "dataset", "split")}
     masks = {name: images._values(name) for name in ("present", "face_mask", "there", "incomplete")}
+    begin: dict[str, Any] = {"codec": check_codec(codec), "overwrite": overwrite, "storage_options": storage_options}
     with store_errors(url):
-        group = create_linked(url, linked, columns, masks, overwrite=overwrite, storage_options=storage_options)
+        group = create_linked(url, linked, columns, masks, **begin)
         for label, link in own.items():
             height, width = (size // link.factor for size in images.shape)
             coarse = f"_by_{link.factor}" if link.factor > 1 else ""  # xarray wants one size of a name

@@ -15,7 +15,7 @@ import zarr
 from mrdist.arguments import shown
 from mrdist.errors import DataError, ParameterError, StoreError
 from mrdist.moments import unit_of
-from mrdist.storage.access.arrays import ArraySpec
+from mrdist.storage.access.arrays import ArraySpec, write_strings
 from mrdist.storage.access.foreign import ForeignArray, axes_of_image, open_foreign
 from mrdist.storage.access.listings import list_chunks
 from mrdist.storage.access.remote import StorageOptions, is_local, normalize_url, redact
@@ -27,7 +27,6 @@ from mrdist.storage.access.urls import (
     create_group,
     open_group,
     store_errors,
-    write_strings,
 )
 from mrdist.storage.images.layout import OPTIONAL
 from mrdist.storage.images.links import PIXELS, Link, LinkedStore, OwnUnits
@@ -305,7 +304,7 @@ def write_link(
 
     Parameters
     ----------
-    url, overwrite, storage_options
+    url, codec, overwrite, storage_options
         As in `mrdist.storage.create_images`.
     linked
         Where the arrays lie.
@@ -335,6 +334,7 @@ def create_linked(
     columns: Mapping[str, Sequence[str]],
     masks: Mapping[str, npt.NDArray[Any] | None],
     *,
+    codec: str | None = None,
     overwrite: bool = False,
     storage_options: StorageOptions = None,
 ) -> zarr.Group:
@@ -342,7 +342,7 @@ def create_linked(
 
     Parameters
     ----------
-    url, overwrite, storage_options
+    url, codec, overwrite, storage_options
         As in `mrdist.storage.create_images`.
     linked
         Where the arrays lie.
@@ -353,7 +353,7 @@ def create_linked(
     """
     clear_output(url, storage_options, kind="images", overwrite=overwrite)
     labels = list(linked.links)
-    group = create_group(url, storage_options, "images", labels=labels, linked=linked.to_dict())
+    group = create_group(url, storage_options, "images", codec=codec, labels=labels, linked=linked.to_dict())
     group.attrs["coordinates"] = "subject dataset split"
     for name, values in columns.items():
         write_strings(group, name, values, "image", len(values))

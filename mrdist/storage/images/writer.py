@@ -11,10 +11,11 @@ import numpy.typing as npt
 import zarr
 
 from mrdist.arguments import Address, plain_arguments
+from mrdist.codecs import check_codec
 from mrdist.errors import ParameterError, StoreExistsError
 from mrdist.geometry import Block, Shape
 from mrdist.moments import unit_of
-from mrdist.storage.access.arrays import ArraySpec, create_arrays
+from mrdist.storage.access.arrays import ArraySpec, create_arrays, write_array, write_strings
 from mrdist.storage.access.urls import (
     StorageOptions,
     array_of,
@@ -27,8 +28,6 @@ from mrdist.storage.access.urls import (
     open_group,
     redact,
     store_errors,
-    write_array,
-    write_strings,
 )
 from mrdist.storage.images.layout import DIMENSIONS, RESERVED, check_sizes
 from mrdist.storage.images.pixels import ImageReader, crc_of_images
@@ -112,6 +111,7 @@ def create_images(
     n_channels: int = 3,
     dtype: npt.DTypeLike = np.uint8,
     chunks: tuple[int, int, int] | None = None,
+    codec: str | None = None,
     overwrite: bool = False,
     storage_options: StorageOptions = None,
 ) -> tuple[int, int, int, int]:
@@ -137,6 +137,8 @@ def create_images(
         uint8, uint16 (0 is black, the largest value white) or a float, whose pixels lie in 0..1.
     chunks
         Images, rows and columns of a chunk, see `chunk_shape`.
+    codec
+        Of the chunks, one of `mrdist.codecs.CODECS`; ``"zstd:1"`` by default.
     overwrite
         Replace a complete store.
 
@@ -148,7 +150,8 @@ def create_images(
     Raises
     ------
     ParameterError
-        If a label is a reserved name, ``chunks`` are not positive, or the rows' lists differ in length.
+        If a label is a reserved name, ``chunks`` are not positive, there is no such ``codec``, or the rows' lists
+        differ in length.
     DataError
         If images of this dtype have no agreed meaning.
     StoreExistsError
@@ -172,6 +175,7 @@ def create_images(
     (12, 32, 32, 1)
     """
     url = normalize_url(url)
+    codec = check_codec(codec)
     check_labels(labels)
     check_sizes("shape", shape, "rows and columns")
     if n_channels < 1:
@@ -192,7 +196,7 @@ def create_images(
     shape_of_chunk = chunk_shape(n_images, shape, n_channels, np.dtype(dtype).itemsize, chunks)
     clear_output(url, storage_options, kind="images", overwrite=overwrite)
     with store_errors(url):
-        group = create_group(url, storage_options, "images", labels=list(labels))
+        group = create_group(url, storage_options, "images", codec=codec, labels=list(labels))
         group.attrs["coordinates"] = "subject dataset split"
         for name, values in (("image", image), ("subject", subject), ("dataset", dataset), ("split", split)):
             write_strings(group, name, values, "image", n_images)

@@ -7,7 +7,7 @@ depend on how the work was cut.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,13 +18,15 @@ import zarr
 from mrdist.errors import DamagedChunkError, StoreFormatError
 from mrdist.geometry import Shape
 from mrdist.storage.access.chunks import COMPRESSORS, UNCOMPRESSED
-from mrdist.storage.access.urls import array_of
+from mrdist.storage.access.urls import array_of, as_whole
+from mrdist.storage.making.parts import cut_by, keep_apart, put_together
 
 SEARCH = "search"
 """Group of what a cross-validation keeps until the weights are solved (`mrdist.storage.weights.cross_validation`)."""
 WARPING = "warping"
 """Group of what a morph keeps until then (`mrdist.storage.weights.morph`)."""
 _NAME = "progress"
+_PARTS = "parts"
 
 
 @dataclass(frozen=True)
@@ -37,15 +39,25 @@ class Progress:
         Height and width of a block in pixels.
     task
         What else the tasks share, as given to `begin`.
+    apart
+        Names of the arrays whose parts are kept here until all blocks are done, see `mrdist.storage.making.parts`.
     """
 
     block: Shape
     task: Mapping[str, Any]
+    apart: tuple[str, ...]
     _group: zarr.Group
 
     @classmethod
     def begin(
-        cls, store: zarr.Group, shape: Shape, block: Shape, rows: npt.NDArray[np.int64] | None = None, **task: Any
+        cls,
+        store: zarr.Group,
+        shape: Shape,
+        block: Shape,
+        rows: npt.NDArray[np.int64] | None = None,
+        *,
+        arrays: Iterable[zarr.Array[Any]] = (),
+        **task: Any,
     ) -> Progress:
         """Start a grid of ``block`` over an image of ``shape``; an earlier one is dropped.
 
@@ -57,6 +69,8 @@ class Progress:
             Height and width of the image and of a block.
         rows
             Images that the tasks share, if they do.
+        arrays
+            What blocks are written to, over the pixels.
         task
             What else they share; must fit into JSON.
         """
@@ -65,8 +79,13 @@ class Progress:
         group.create_array("done", shape=grid, chunks=(1, 1), dtype="bool", fill_value=False, compressors=UNCOMPRESSED)
         if rows is not None:
             group.create_array("rows", data=rows, compressors=COMPRESSORS)
+        cut = cut_by(block, arrays)
+        if cut:
+            keep_apart(group.create_group(_PARTS), cut, block)
+        apart = [array.basename for array in cut]
         # The attributes come last, in one write: without them the store was never ready for its first block.
-        return cls(block, task, group.update_attributes({"block": list(block), "task": task}))
+        group = group.update_attributes({"block": list(block), "task": task, "apart": apart})
+        return cls(block, task, tuple(apart), group)
 
     @classmethod
     def find(cls, store: zarr.Group) -> Progress | None:
@@ -76,7 +95,7 @@ class Progress:
             return None
         attributes: dict[str, Any] = group.attrs.asdict()
         height, width = attributes["block"]
-        return cls((height, width), attributes["task"], group)
+        return cls((height, width), attributes["task"], tuple(attributes.get("apart", ())), group)
 
     @property
     def done(self) -> npt.NDArray[np.bool_]:
@@ -96,10 +115,28 @@ class Progress:
         """Return a group for temporary data; it is removed when the store is complete."""
         return self._group.require_group(name)
 
+    def array(self, store: zarr.Group, name: str) -> zarr.Array[Any]:
+        """Return what a block of an array of the store is written to and read back from: the array, or its parts."""
+        place = (self._group, f"{_PARTS}/{name}") if name in self.apart else (store, name)
+        return writable(*place)
+
+    def put_together(self, store: zarr.Group) -> None:
+        """Write the arrays whose parts are kept here; all blocks must be done. It may be repeated."""
+        if self.apart:
+            parts = as_whole(self._group)
+            for name in self.apart:
+                of_array = array_of(parts, f"{_PARTS}/{name}")
+                put_together(of_array, writable(store, name), self.task.get("first_fold", 0))
+
     def mark(self, index: int) -> None:
         """Note that a block is finished."""
-        done = array_of(self._group, "done").with_config({"write_empty_chunks": True})
+        done = writable(self._group, "done")
         done[divmod(index, done.shape[1])] = True
+
+
+def writable(group: zarr.Group, name: str) -> zarr.Array[Any]:
+    """Return an array to write blocks into: every chunk that is written is stored, since a missing one is an error."""
+    return array_of(group, name).with_config({"write_empty_chunks": True})
 
 
 def marks_seen(find: Callable[[], Progress | None]) -> tuple[Shape, npt.NDArray[np.bool_]] | None:

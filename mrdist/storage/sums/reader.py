@@ -138,7 +138,7 @@ class Statistics:
     parts
         What was added, in order.
     chunks
-        Height and width of a chunk in pixels.
+        Height and width of a chunk of the largest sums in pixels.
     """
 
     url: str
@@ -169,7 +169,7 @@ class Statistics:
                 storage_options=storage_options,
                 accumulation=Accumulation(**attributes["accumulation"]),
                 parts=parts,
-                chunks=(array_of(group, "target_sum").chunks[-2], array_of(group, "target_sum").chunks[-1]),
+                chunks=(array_of(group, "lag").chunks[-2], array_of(group, "lag").chunks[-1]),
                 _count=np.asarray(array_of(group, "count")[:n_folds]),
                 _group=group,
             )

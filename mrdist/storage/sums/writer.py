@@ -14,7 +14,7 @@ import zarr
 from mrdist.geometry import Block, Shape
 from mrdist.left_out import LeftOut, shapes_of_sums
 from mrdist.moments import SufficientStatistics
-from mrdist.storage.access.arrays import ArraySpec, create_arrays
+from mrdist.storage.access.arrays import ArraySpec, lay_out, write_strings
 from mrdist.storage.access.urls import (
     StorageOptions,
     array_of,
@@ -28,7 +28,6 @@ from mrdist.storage.access.urls import (
     open_group,
     remove_partial_files,
     store_errors,
-    write_strings,
 )
 from mrdist.storage.images.face_frame import FaceFrame
 from mrdist.storage.making.progress import Progress, remove_progress
@@ -90,7 +89,7 @@ class StatisticsOutput:
                 ("target_square", field.halo),
             ):
                 own = tuple(slice(margin, margin + side) for side in block.shape)
-                array = array_of(self._group, name).with_config({"write_empty_chunks": True})
+                array = self.progress.array(self._group, name)
                 array[fold, ..., *block.slices] = getattr(statistics, name)[group, ..., *own]
             if self.accumulation.drops_rows:
                 left_out = statistics.left_out and statistics.left_out.crop(block.seen_from(block.grown(field.halo)))
@@ -98,7 +97,7 @@ class StatisticsOutput:
 
     def _write_left_out(self, fold: int, block: Block, left_out: LeftOut | None) -> None:
         """Write the sums over the rows that pixels of a block leave out, zeros for all others."""
-        array = array_of(self._group, "left_out").with_config({"write_empty_chunks": True})
+        array = self.progress.array(self._group, "left_out")
         run = array.chunks[1]
         table = None if left_out is None else left_out.table
         for first in range(0, array.shape[1], run):
@@ -129,7 +128,8 @@ class StatisticsOutput:
         """
         with store_errors(self._url):
             attributes = check_format(self._group, self._url)
-            face_frame.write(self._group)
+            self.progress.put_together(self._group)
+            face_frame.write(self._url, self._group)
             before = sum(part["n_images"] for part in attributes["parts"])
             after, first_fold = before + len(image), self.progress.task["first_fold"]
             runs = self.accumulation.folds(len(image))
@@ -163,6 +163,7 @@ def statistics_output(
     block: Shape,
     *,
     overwrite: bool,
+    codec: str | None = None,
     storage_options: StorageOptions = None,
 ) -> StatisticsOutput:
     """Start a statistics store, add to a complete one, or resume an interrupted run with the same images.
@@ -179,6 +180,8 @@ def statistics_output(
         Height and width of a block; a resumed run keeps its grid.
     overwrite
         Remove any store of mrdist that is there.
+    codec
+        Of a new store, see `mrdist.codecs`.
 
     Returns
     -------
@@ -210,8 +213,10 @@ def statistics_output(
                 return StatisticsOutput(url, group, _begin(group, accumulation, part, rows, block))
     clear_output(url, storage_options, kind="statistics", overwrite=overwrite)
     with store_errors(url):
-        group = create_group(url, storage_options, "statistics", accumulation=accumulation.to_dict(), parts=[])
-        create_arrays(group, _arrays(accumulation))
+        group = create_group(
+            url, storage_options, "statistics", codec=codec, accumulation=accumulation.to_dict(), parts=[]
+        )
+        lay_out(group, _arrays(accumulation), check_format(group, url)["format_version"])
         write_strings(group, "image", [], "image", _IDS_PER_CHUNK)
         return StatisticsOutput(url, group, _begin(group, accumulation, part, rows, block))
 
@@ -221,10 +226,12 @@ def _begin(
 ) -> Progress:
     parts = group.attrs["mrdist"]["parts"]  # type: ignore[index, call-overload]
     first_fold = sum(part["n_folds"] for part in parts)  # type: ignore[union-attr, index, misc, call-overload]
-    for name in [name for name in (*_MAPS, "left_out") if name in group]:
-        array = array_of(group, name)
+    arrays = [array_of(group, name) for name in (*_MAPS, "left_out") if name in group]
+    for array in arrays:
         array.resize((first_fold + part.n_folds, *array.shape[1:]))
-    return Progress.begin(group, accumulation.shape, block, rows, part=asdict(part), first_fold=first_fold)
+    return Progress.begin(
+        group, accumulation.shape, block, rows, arrays=arrays, part=asdict(part), first_fold=first_fold
+    )
 
 
 _MAPS = ("lag", "cross", "source_sum", "target_sum", "target_square")

@@ -19,7 +19,7 @@ import zarr
 from mrdist.geometry import Block, Shape
 from mrdist.left_out import LeftOut
 from mrdist.moments import SufficientStatistics
-from mrdist.storage.access.arrays import create_arrays
+from mrdist.storage.access.arrays import create_arrays, lay_out
 from mrdist.storage.access.urls import (
     StorageOptions,
     array_of,
@@ -194,14 +194,15 @@ class SearchOutput:
             attributes = check_format(self._group, self._url)
             picked = {name: chosen[name] for name in ("receptive_field", "dilation", "pool", "alpha") if name in chosen}
             training = training_of(attributes, **picked)
-            write_table(self._group, self.search.alphas, mse, se, n_images, self.search.models)
-            create_arrays(self._group, training.arrays)
+            version = attributes["format_version"]
+            write_table(self._group, self.search.alphas, mse, se, n_images, self.search.models, version=version)
+            created = lay_out(self._group, training.arrays, version)
             self._group.attrs["mrdist"] = {
                 **attributes,
                 "training": training.to_dict(),
                 "cross_validation": {**self.search.to_dict(), "chosen": dict(chosen)},
             }
-            progress = Progress.begin(self._group, training.shape, self.progress.block)
+            progress = Progress.begin(self._group, training.shape, self.progress.block, arrays=created)
             return TrainOutput(self._url, self._group, progress, training)
 
     def read_alpha(self, training: MaskedTraining, block: Block) -> npt.NDArray[np.float64]:
@@ -229,13 +230,14 @@ def search_output(
     unit: int,
     block: Shape,
     overwrite: bool,
+    codec: str | None = None,
     storage_options: StorageOptions = None,
 ) -> SearchOutput | TrainOutput | None:
     """Start a weights store whose hyperparameters are to be chosen, or resume that of the same search.
 
     Parameters
     ----------
-    url, training, block, overwrite, storage_options
+    url, training, block, overwrite, codec, storage_options
         As in `mrdist.storage.weights.output.WeightsOutput.begin`; alpha, receptive field and dilation of the training
         are those of the search.
     search
@@ -274,6 +276,7 @@ def search_output(
             url,
             storage_options,
             "weights",
+            codec=codec,
             layout=training.layout,
             training={**training.to_dict(), "alpha": None},
             cross_validation=search.to_dict(),

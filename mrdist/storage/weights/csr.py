@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mrdist.storage.access.codecs import compressors_of
 from mrdist.storage.access.urls import (
-    COMPRESSORS,
     StorageOptions,
     check_format,
     clear_output,
@@ -23,6 +23,7 @@ def write_csr(
     url: str,
     matrix: scipy.sparse.csr_array | list[scipy.sparse.csr_array],
     *,
+    codec: str | None = None,
     overwrite: bool = False,
     storage_options: StorageOptions = None,
 ) -> None:
@@ -34,6 +35,8 @@ def write_csr(
         Where.
     matrix
         What.
+    codec
+        As in `mrdist.export`.
     overwrite
         Replace a store of mrdist that is there.
 
@@ -44,7 +47,7 @@ def write_csr(
     """
     clear_output(url, storage_options, kind="csr", overwrite=overwrite)
     with store_errors(url):
-        root = create_group(url, storage_options, "csr")
+        root = create_group(url, storage_options, "csr", codec=codec)
         single = not isinstance(matrix, list)
         matrices: dict[str, Any] = {"": matrix} if single else {f"channel_{c}": m for c, m in enumerate(matrix)}
         for name, values in matrices.items():
@@ -57,7 +60,7 @@ def write_csr(
                     part,
                     data=array,
                     chunks=(min(CHUNK, max(len(array), 1)),),
-                    compressors=COMPRESSORS,
+                    compressors=compressors_of(root),
                     config={"write_empty_chunks": True},
                 )
             group.update_attributes(

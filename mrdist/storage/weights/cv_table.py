@@ -10,7 +10,8 @@ import numpy.typing as npt
 import zarr
 
 from mrdist.geometry import ReceptiveField
-from mrdist.storage.access.chunks import COMPRESSORS
+from mrdist.storage.access.arrays import ArraySpec, lay_out
+from mrdist.storage.access.tables import read_tables
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -27,6 +28,7 @@ def write_table(
     models: Sequence[tuple[ReceptiveField, int]] = (),
     *,
     parameter: str = "alpha",
+    version: int,
 ) -> None:
     """Write the table into a weights store in the making.
 
@@ -46,8 +48,9 @@ def write_table(
         Receptive fields and pools that were tried, if the method has any; otherwise the axis ``field`` has one entry.
     parameter
         ``alpha``, or ``nonzeros`` of l0: name of the axis of candidates.
+    version
+        Of the store's format.
     """
-    table = group.create_group(_NAME)
     columns: dict[str, tuple[npt.NDArray[Any], tuple[str, ...]]] = {
         "mse": (mse, ("field", parameter, "fold")),
         "se": (se, ("field", parameter)),
@@ -59,14 +62,10 @@ def write_table(
         columns["dilation"] = np.array([field.dilation for field, _ in models]), ("field",)
     if any(pool for _, pool in models):
         columns["pool"] = np.array([pool for _, pool in models]), ("field",)
-    for name, (values, dimensions) in columns.items():
-        table.create_array(
-            name,
-            data=values,
-            dimension_names=dimensions,
-            compressors=COMPRESSORS,
-            config={"write_empty_chunks": True},
-        )
+    table = group.create_group(_NAME)
+    lay_out(
+        table, [ArraySpec.holding(name, values, *axes) for name, (values, axes) in columns.items()], version, root=group
+    )
 
 
 def open_table(group: zarr.Group) -> xr.Dataset | None:
@@ -78,10 +77,15 @@ def open_table(group: zarr.Group) -> xr.Dataset | None:
         return None
     import xarray as xr  # brings pandas, which a worker does not need
 
-    with xr.open_zarr(group.store, group=_NAME, consolidated=False) as dataset:
-        names = [name for name in ("receptive_field", "dilation", "pool", "n_images") if name in dataset]
-        table: xr.Dataset = dataset.set_coords(names).load()
-    return table
+    table = group[_NAME]
+    assert isinstance(table, zarr.Group)
+    kept = read_tables(table)
+    if kept:
+        dataset = xr.Dataset(dict(kept))
+    else:  # of a store of version 1
+        with xr.open_zarr(group.store, group=_NAME, consolidated=False) as arrays:
+            dataset = arrays.load()
+    return dataset.set_coords([name for name in ("receptive_field", "dilation", "pool", "n_images") if name in dataset])
 
 
 def table_rows(group: zarr.Group) -> list[dict[str, Any]] | None:

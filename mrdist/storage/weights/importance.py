@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
+from mrdist.storage.access.codecs import compressors_of
 from mrdist.storage.access.urls import (
-    COMPRESSORS,
     StorageOptions,
     consolidate,
     normalize_url,
@@ -54,7 +54,7 @@ def write_importance(
             data=importance,
             dimension_names=("y", "x"),
             attributes=dict(options),
-            compressors=COMPRESSORS,
+            compressors=compressors_of(group),
             config={"write_empty_chunks": True},
             overwrite=True,
         )

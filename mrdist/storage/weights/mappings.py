@@ -93,6 +93,7 @@ def begin_mappings(
     trainings: Mapping[str, Mapping[str, Any]],
     *,
     overwrite: bool,
+    codec: str | None = None,
     storage_options: StorageOptions = None,
 ) -> bool:
     """Start a group, or resume that of the same trainings.
@@ -105,6 +106,8 @@ def begin_mappings(
         Name of a mapping -> everything that decides its weights, as JSON values.
     overwrite
         Remove any store of mrdist that is there.
+    codec
+        Of the stores of its mappings.
 
     Returns
     -------
@@ -123,7 +126,7 @@ def begin_mappings(
         return not existing["complete"]
     clear_output(url, storage_options, kind="mappings", overwrite=overwrite)
     described = {name: dict(training) for name, training in trainings.items()}
-    create_group(url, storage_options, "mappings", mappings=list(trainings), trainings=described)
+    create_group(url, storage_options, "mappings", codec=codec, mappings=list(trainings), trainings=described)
     return True
 
 

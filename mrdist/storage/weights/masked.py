@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -14,7 +15,7 @@ from mrdist.moments import check_values
 from mrdist.morphing.landmark_sums import LIPS, Lips
 from mrdist.solvers import Prior, Solution
 from mrdist.storage.access.arrays import ArraySpec
-from mrdist.storage.access.urls import store_errors
+from mrdist.storage.access.urls import array_of, store_errors
 from mrdist.storage.weights.output import Training, WeightsOutput, chunk_side
 from mrdist.storage.weights.reader import Codes, Model, WeightsReader
 from mrdist.synthesis import MaskedWeights
@@ -131,7 +132,7 @@ class TrainOutput(WeightsOutput):
         alpha: npt.NDArray[np.float64] | None = None,
         n_rows: npt.NDArray[np.int64] | None = None,
     ) -> None:
-        """Write a block's whole chunks, then its done marker.
+        """Write a block, then its done marker.
 
         Parameters
         ----------
@@ -152,22 +153,26 @@ class TrainOutput(WeightsOutput):
         dtype = self.training.dtype
         group = 0 if self.training.color == "shared" else slice(None)
         coef, intercept = solution.as_stored(self.training.color)
-        with store_errors(self._url):
-            self._array("coef")[..., *block.slices] = coef.astype(dtype)
-            self._array("intercept")[..., *block.slices] = intercept.astype(dtype)
-            self._array("train_sse")[..., *block.slices] = solution.sse[group]
-            self._array("train_sst")[..., *block.slices] = solution.sst[group]
-            if alpha is not None:
-                self._array("alpha")[..., *block.slices] = np.broadcast_to(alpha, solution.intercept.shape)[group]
-            if self.training.drops_rows:
-                all_rows = self.training.n_images * self.training.rows_per_image
-                self._array("n_rows")[block.slices] = all_rows if n_rows is None else n_rows
+        parts = {"coef": coef.astype(dtype), "intercept": intercept.astype(dtype)}
+        parts |= {"train_sse": solution.sse[group], "train_sst": solution.sst[group]}
+        if alpha is not None:
+            parts["alpha"] = np.broadcast_to(alpha, solution.intercept.shape)[group]
+        if self.training.drops_rows:
+            all_rows = self.training.n_images * self.training.rows_per_image
+            parts["n_rows"] = np.full(block.shape, all_rows) if n_rows is None else n_rows
+
+        def write(name: str) -> None:
+            self._array(name)[..., *block.slices] = parts[name]
+
+        with store_errors(self._url), ThreadPoolExecutor(len(parts)) as at_once:  # turns of an object store
+            for _ in at_once.map(write, parts):
+                pass
             self.progress.mark(index)
 
     def _n_values(self) -> int:
         if not self.training.drops_rows:
             return super()._n_values()
-        n_rows = np.asarray(self._array("n_rows")[...])
+        n_rows = np.asarray(array_of(self._group, "n_rows")[...])
         return int(n_rows.sum()) * (self.training.n_channels // self.training.rows_per_image)
 
 

@@ -18,8 +18,9 @@ from mrdist.geometry import Block
 from mrdist.moments import unit_of
 from mrdist.morphing.mouths import Mouth, MouthRegion, MouthSums
 from mrdist.morphing.shapes import Shapes
-from mrdist.storage.access.arrays import ArraySpec, create_arrays
+from mrdist.storage.access.arrays import ArraySpec, create_arrays, lay_out
 from mrdist.storage.access.chunks import UNCOMPRESSED
+from mrdist.storage.access.tables import table_values
 from mrdist.storage.access.urls import StorageOptions, array_of, check_format, open_as_is, open_group, store_errors
 from mrdist.storage.images.layout import DIMENSIONS
 from mrdist.storage.images.reader import Images
@@ -76,7 +77,7 @@ class Warping:
     def write_shapes(self, shapes: Shapes) -> None:
         """Keep how faces move; it may be repeated."""
         with store_errors(self.url):
-            _write_shapes(self._room, shapes)
+            _write_shapes(self._room, shapes, self._version)
 
     def begin(self, images: Images, rows: npt.NDArray[np.int64], region: MouthRegion | None) -> int:
         """Begin the images store of warped pairs and the sums of mouths, unless they are there.
@@ -158,9 +159,13 @@ class Warping:
         shapes = self.shapes
         assert shapes is not None
         with store_errors(self.url):
-            _write_shapes(self._group, shapes)
+            _write_shapes(self._group, shapes, self._version)
             if region is not None:
                 _write_mouth(self._group, self._mouth(region))
+
+    @property
+    def _version(self) -> int:
+        return int(check_format(self._group, self.url)["format_version"])
 
     def _mouth(self, region: MouthRegion) -> Mouth:
         room, total = self._room, MouthSums.zeros(region, self.training.n_channels)
@@ -173,7 +178,7 @@ class Warping:
         return mouth
 
 
-def _write_shapes(group: zarr.Group, shapes: Shapes) -> None:
+def _write_shapes(group: zarr.Group, shapes: Shapes, version: int) -> None:
     of_point = ("control_point", "xy")
     arrays = [
         ArraySpec.holding("control", shapes.control, "control_point"),
@@ -187,14 +192,15 @@ def _write_shapes(group: zarr.Group, shapes: Shapes) -> None:
     rates = [None if np.isnan(rate) else rate for rate in shapes.rates]
     numbers = {name: getattr(shapes, name) for name in _NUMBERS} | {"rates": rates}
     kept = group.create_group(SHAPE, overwrite=True)
-    create_arrays(kept, arrays)
+    lay_out(kept, arrays, version, root=group)
     # last, in one write: without them the shapes are not there
     kept.update_attributes({name: _plain(value) for name, value in numbers.items()})
 
 
 def _write_mouth(group: zarr.Group, mouth: Mouth) -> None:
     kept = group.create_group(MOUTH, overwrite=True)
-    create_arrays(kept, [ArraySpec.holding("picture", mouth.picture, "mouth_y", "mouth_x", "channel")])
+    axes = dict(zip(("mouth_y", "mouth_x", "channel"), mouth.picture.shape, strict=True))
+    create_arrays(kept, [ArraySpec("picture", axes, mouth.picture.dtype, values=mouth.picture)], group)
     kept.update_attributes({"tone": mouth.tone, "tint": mouth.tint, "dim": mouth.dim.tolist()})
 
 
@@ -225,7 +231,7 @@ def read_shapes(group: zarr.Group) -> Shapes | None:
     closed, opened = (np.nan if rate is None else rate for rate in numbers["rates"])
     numbers |= {"size": tuple(numbers["size"]), "rates": (closed, opened), "ring": tuple(numbers["ring"])}
     arrays: dict[str, Any] = {
-        each.name: np.asarray(array_of(kept, each.name)[...]) for each in fields(Shapes) if each.name not in _NUMBERS
+        each.name: table_values(kept, each.name) for each in fields(Shapes) if each.name not in _NUMBERS
     }
     return Shapes(**arrays, **numbers)
 

@@ -17,7 +17,8 @@ import zarr
 from mrdist.errors import StoreExistsError
 from mrdist.geometry import Shape
 from mrdist.moments import Color
-from mrdist.storage.access.arrays import ArraySpec, create_arrays
+from mrdist.storage.access.arrays import ArraySpec, lay_out
+from mrdist.storage.access.fresh import settle
 from mrdist.storage.access.urls import (
     StorageOptions,
     array_of,
@@ -46,7 +47,9 @@ _STRIP_BYTES = 16 << 20
 
 
 def chunk_side(shape: Shape) -> int:
-    """Return the side of a weights chunk in pixels: it depends on the image alone, never on the work's cut.
+    """Return the side in pixels of the smallest piece of the work, which blocks and chunks consist of.
+
+    It depends on the image alone, never on the work's cut. Stores of format version 1 have chunks of this side.
 
     Examples
     --------
@@ -168,6 +171,7 @@ class WeightsOutput:
         block: Shape,
         *,
         overwrite: bool,
+        codec: str | None = None,
         storage_options: StorageOptions = None,
     ) -> Self | None:
         """Start a weights store, or resume that of the same training.
@@ -184,6 +188,8 @@ class WeightsOutput:
             Height and width of a block; a resumed store keeps its grid.
         overwrite
             Remove any store of mrdist that is there.
+        codec
+            Of a new store, see `mrdist.codecs`.
 
         Returns
         -------
@@ -205,9 +211,12 @@ class WeightsOutput:
                 return None
         clear_output(url, storage_options, kind="weights", overwrite=overwrite)
         with store_errors(url):
-            group = create_group(url, storage_options, "weights", layout=training.layout, training=training.to_dict())
-            create_arrays(group, arrays)
-            return cls(url, group, Progress.begin(group, training.shape, block), training)
+            told = {"layout": training.layout, "training": training.to_dict()}
+            group = create_group(url, storage_options, "weights", at_once=True, codec=codec, **told)
+            created = lay_out(group, arrays, check_format(group, url)["format_version"])
+            progress = Progress.begin(group, training.shape, block, arrays=created)
+            settle(group)
+            return cls(url, group, progress, training)
 
     @property
     def chosen(self) -> dict[str, Any] | None:
@@ -234,7 +243,8 @@ class WeightsOutput:
             search = {name: attributes["training"][name] for name in (grid, "folds", "rule", "seed")}
             if "cv" in self._group:  # left by a run that was stopped here
                 del self._group["cv"]
-            write_table(self._group, search[grid], mse, se, n_images, parameter=parameter)
+            version = attributes["format_version"]
+            write_table(self._group, search[grid], mse, se, n_images, parameter=parameter, version=version)
             self._group.attrs["mrdist"] = {
                 **attributes,
                 "training": {**attributes["training"], parameter: chosen[parameter]},
@@ -256,9 +266,10 @@ class WeightsOutput:
             Further attributes of the store, as ``unsolved``.
         """
         with store_errors(self._url):
+            self.progress.put_together(self._group)
             scores = self._scores(int(provenance.get("masked_pixels", 0)))
             if face_frame is not None:
-                face_frame.write(self._group)
+                face_frame.write(self._url, self._group)
             self._group.attrs["mrdist"] = {
                 **check_format(self._group, self._url),
                 "complete": True,
@@ -278,7 +289,7 @@ class WeightsOutput:
         training = self.training
         error = explained = 0.0
         n_varying = 0
-        maps = [self._array(name) for name in ("train_sse", "train_sst")]
+        maps = [array_of(self._group, name) for name in ("train_sse", "train_sst")]
         side = chunk_side(training.shape)
         row = maps[0].nbytes // training.height
         height = side * max(1, _STRIP_BYTES // (side * row))  # few reads: each waits for an object store to answer
@@ -297,7 +308,8 @@ class WeightsOutput:
         return training.n_images * training.height * training.width * training.n_channels
 
     def _array(self, name: str) -> zarr.Array[Any]:
-        return array_of(self._group, name).with_config({"write_empty_chunks": True})
+        """Return what a block of an array is written to."""
+        return self.progress.array(self._group, name)
 
 
 def resume_output(url: str, storage_options: StorageOptions) -> tuple[zarr.Group, Progress] | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from mrdist.errors import DamagedChunkError
 from mrdist.geometry import Block, Shape, block_grid
 from mrdist.moments import check_values
 from mrdist.storage.access.arrays import ArraySpec
-from mrdist.storage.access.urls import COMPRESSORS, array_of, store_errors
+from mrdist.storage.access.urls import COMPRESSORS, array_of, check_format, store_errors
 from mrdist.storage.weights.csr import CHUNK
 from mrdist.storage.weights.output import Training, WeightsOutput, chunk_side
 from mrdist.storage.weights.reader import Codes, Model, WeightsReader
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _SCRATCH = "progress"  # goes when the store is complete
 _PARTS = ("counts", "indices", "data", "unsolved")
+_CHUNK = 1 << 20  # numbers; in stores of format version 1, as many as in CSR matrices for other programs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,13 +73,13 @@ class SparseTraining(Training):
         """Of column numbers."""
         return np.dtype(np.int32 if self.n_pixels < 2**31 - 1 else np.int64)
 
-    def matrix(self, pointers: npt.NDArray[np.int64]) -> list[ArraySpec]:
-        """Return the layout of the CSR matrix with these row pointers."""
+    def matrix(self, pointers: npt.NDArray[np.int64], chunk: int) -> list[ArraySpec]:
+        """Return the layout of the CSR matrix with these row pointers, in chunks of so many numbers."""
         n = {"nonzero": int(pointers[-1])}
         return [
-            ArraySpec("indptr", {"pointer": len(pointers)}, np.int64, (CHUNK,), pointers),
-            ArraySpec("indices", n, self.index_dtype, (CHUNK,)),
-            ArraySpec("data", n, self.dtype, (CHUNK,)),
+            ArraySpec("indptr", {"pointer": len(pointers)}, np.int64, (chunk,), pointers),
+            ArraySpec("indices", n, self.index_dtype, (chunk,)),
+            ArraySpec("data", n, self.dtype, (chunk,)),
         ]
 
     @property
@@ -178,7 +180,7 @@ class SparseOutput(WeightsOutput):
                 counts[:, *block.slices] = self._kept("counts", index)
             pointers = np.concatenate([[0], np.cumsum(counts.ravel())])
             n = int(pointers[-1])
-            for array in training.matrix(pointers):
+            for array in training.matrix(pointers, self._chunk):
                 array.create(self._group, overwrite=True)
             self._group.update_attributes(
                 {
@@ -187,14 +189,14 @@ class SparseOutput(WeightsOutput):
                     "shape": [training.n_groups * training.n_pixels, training.n_pixels + 1],
                 }
             )
-        return -(-n // CHUNK)
+        return -(-n // self._chunk)
 
     def write_chunk(self, number: int) -> None:
         """Write a chunk of the matrix from the rows that the blocks have left."""
         training = self.training
         with store_errors(self._url):
-            pointers = np.asarray(self._array("indptr")[...])
-            start, stop = number * CHUNK, min((number + 1) * CHUNK, int(pointers[-1]))
+            pointers = np.asarray(array_of(self._group, "indptr")[...])
+            start, stop = number * self._chunk, min((number + 1) * self._chunk, int(pointers[-1]))
             first = int(np.searchsorted(pointers, start, side="right")) - 1
             last = int(np.searchsorted(pointers, stop, side="left"))
             base = int(pointers[first])
@@ -223,6 +225,11 @@ class SparseOutput(WeightsOutput):
         """Return how many output pixels the iteration limit has stopped."""
         with store_errors(self._url):
             return sum(int(self._kept("unsolved", index)[0]) for index in range(len(self._blocks)))
+
+    @cached_property
+    def _chunk(self) -> int:
+        """Numbers in a chunk of the matrix."""
+        return CHUNK if check_format(self._group, self._url)["format_version"] == 1 else _CHUNK
 
     @property
     def _blocks(self) -> list[Block]:

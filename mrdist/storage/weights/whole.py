@@ -73,6 +73,13 @@ class GlobalTraining(Training):
         """Codes of an image's channel."""
         return self.components or (0 if self.alpha is None else self.n_rows)
 
+    @property
+    def rows_of_a_chunk(self) -> int:
+        """Rows of the chunks of the weights."""
+        chunks = self.array_of_pixels("coef", self.dtype, component=self.n_components).grown().chunks
+        assert chunks is not None
+        return chunks[-2]
+
     def arrays(self, image_dtype: npt.DTypeLike, *, with_norms: bool = False) -> list[ArraySpec]:
         """Return the layout of the weights.
 
@@ -177,6 +184,10 @@ class GlobalOutput(WeightsOutput):
                 room.create_array(name, data=values, compressors=COMPRESSORS, overwrite=True)
             self._group.attrs["mrdist"] = {**check_format(self._group, self._url), **attributes}
             room.attrs["names"] = list(operators)
+
+    def rows_at_a_time(self, names: Sequence[str]) -> int:
+        """Return how many rows of these arrays, at least, fill the chunks that a block writes."""
+        return max((self._array(name).chunks[-2] for name in names), default=1)
 
     def write_weights(self, block: Block, maps: Mapping[str, Matrix]) -> None:
         """Write whole chunks of maps, each with the group first and the pixels last."""

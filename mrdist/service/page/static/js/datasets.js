@@ -2,8 +2,9 @@
 import { follow, get, part, post, remove, rowsWith, thumbnail } from "./lib/api.js";
 import { $, confirmed, h, message, speak } from "./lib/dom.js";
 import { bytes, count, plural } from "./lib/format.js";
-import { offerFaces } from "./lib/begin.js";
+import { FIRST } from "./lib/begin.js";
 import "./lib/shell.js";
+import { Upload, understand } from "./datasets/upload.js";
 
 const EXPRESSIONS = ["neutral", "afraid", "angry", "disgusted", "happy", "sad", "surprised"];
 const PEOPLE = 8;
@@ -18,10 +19,9 @@ let names = new Set();
 async function load() {
   const { datasets } = await get("/datasets");
   names = new Set(datasets.map((one) => one.name));
-  $("datasets").hidden = datasets.length === 0;
-  $("empty").hidden = datasets.length > 0;
+  $("datasets").hidden = false;
+  $("none").hidden = datasets.length > 0;
   $("makers").hidden = false;
-  if (datasets.length === 0) offerFaces();
   $("list").replaceChildren(...datasets.map(card));
   if (!names.has($("g-name").value)) $("g-name").value ||= fresh("faces");
 }
@@ -133,8 +133,11 @@ async function make(form, body) {
 }
 
 $("g-labels").append(
-  ...EXPRESSIONS.map((name) => h("label", {}, h("input", { type: "checkbox", value: name, checked: ["neutral", "happy", "surprised", "angry", "sad"].includes(name) }), name)),
+  ...EXPRESSIONS.map((name) => h("label", {}, h("input", { type: "checkbox", value: name, checked: FIRST.generate.labels.includes(name) }), name)),
 );
+$("g-images").value = FIRST.generate.images;
+$("g-size").value = FIRST.generate.size;
+$("g-seed").value = FIRST.generate.seed;
 $("generate").addEventListener("submit", (event) => {
   event.preventDefault();
   make($("generate"), () => ({
@@ -157,8 +160,18 @@ $("ingest").addEventListener("submit", (event) => {
   });
 });
 
-get("/sources").then(
-  ({ sources }) => $("i-sources").replaceChildren(...sources.map((name) => h("option", { value: name }))),
-  () => {},
-);
+const upload = new Upload(async (source) => {
+  await showSources();
+  $("i-source").value = source;
+  if (!$("i-name").value) $("i-name").value = fresh(source);
+});
+
+async function showSources() {
+  const found = await get("/sources");
+  $("i-sources").replaceChildren(...found.sources.map((name) => h("option", { value: name })));
+  upload.tell(found);
+}
+
+for (const id of ["i-source", "i-layout"]) $(id).addEventListener("change", () => understand($("i-source").value));
+showSources().catch(() => {});
 await load();

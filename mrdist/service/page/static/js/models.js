@@ -3,21 +3,31 @@ import { get, modelPath, part, rowsWith, thumbnail } from "./lib/api.js";
 import { $, h } from "./lib/dom.js";
 import { plural } from "./lib/format.js";
 import { offerFaces, offerTraining } from "./lib/begin.js";
-import { how, loadMethods } from "./lib/methods.js";
+import { how, loadMethods, named } from "./lib/methods.js";
 import "./lib/shell.js";
+import { showComparisons } from "./models/comparisons.js";
 import { showDetail } from "./models/detail.js";
 import { ScoreTable } from "./models/table.js";
 
 const PEOPLE = 7;
+const ROWS = 8;
 let models = [];
 let datasets = [];
 
 const mappingOf = (model) => `${model.source} → ${model.target}`;
 
+const fits = (model, one) => one.complete && one.labels.includes(model.source) && one.labels.includes(model.target) && one.shape.join() === model.shape.join();
+
 /** The dataset that a model was trained on, or else one that fits it. */
 function datasetOf(model) {
-  const fits = (one) => one.complete && one.labels.includes(model.source) && one.labels.includes(model.target) && one.shape.join() === model.shape.join();
-  return (datasets.find((one) => one.name === model.dataset && fits(one)) ?? datasets.find(fits))?.name ?? null;
+  return (datasets.find((one) => one.name === model.dataset && fits(model, one)) ?? datasets.find((one) => fits(model, one)))?.name ?? null;
+}
+
+/** The people that a model is scored on, in words: only models of the same people are compared. */
+function peopleOf(model) {
+  const dataset = datasetOf(model);
+  if (dataset === null) return "no dataset here";
+  return dataset === model.dataset ? dataset : `${dataset}, trained elsewhere`;
 }
 
 const table = new ScoreTable($("scores"), (name) => {
@@ -34,34 +44,62 @@ function choose(name) {
 }
 
 function showMapping(name) {
-  const mapping = $("mapping").value;
-  const shown = models.filter((model) => mappingOf(model) === mapping);
-  table.show(shown, datasetOf);
-  showGallery(shown);
-  choose(shown.some((one) => one.name === name) ? name : shown[0].name);
+  const of = models.filter((model) => mappingOf(model) === $("mapping").value);
+  const asked = of.find((one) => one.name === name) ?? of[0];
+  const people = [...new Set(of.map(peopleOf))].sort();
+  $("people").replaceChildren(...people.map((each) => h("option", {}, each)));
+  $("people").value = peopleOf(asked);
+  showPeople(asked.name);
 }
 
-async function showGallery(shown) {
+function showPeople(name) {
+  const of = models.filter((model) => mappingOf(model) === $("mapping").value);
+  const shown = of.filter((model) => peopleOf(model) === $("people").value);
+  const apart = of.filter((model) => !shown.includes(model));
+  const asked = shown.find((one) => one.name === name) ?? shown[0];
+  const dataset = datasets.find((one) => one.name === datasetOf(asked));
+  const tested = dataset?.splits.test ?? 0;
+  const seen = asked.dataset === dataset?.name ? "" : " They were trained on people that the catalogue does not have, perhaps on some of these.";
+  $("scores-what").textContent = dataset ? `All on the same people: ${plural(tested, "row")} of the dataset ${dataset.name} to test on.${seen}` : "The catalogue has no dataset that fits these models, so they have no scores.";
+  $("apart").hidden = apart.length === 0;
+  $("apart").replaceChildren("Apart, since other people cannot be compared: ", ...apart.slice(0, 12).flatMap((model, index) => [index ? ", " : "", linkTo(model), ` (${peopleOf(model)})`]), apart.length > 12 ? ", …" : "");
+  table.show(shown, datasetOf);
+  showGallery(shown, dataset);
+  choose(asked.name);
+}
+
+function linkTo(model) {
+  const open = (event) => {
+    event.preventDefault();
+    showMapping(model.name);
+  };
+  return h("a", { href: `/models?model=${part(model.name)}`, onclick: open }, model.name);
+}
+
+async function showGallery(shown, dataset) {
   const gallery = $("gallery");
-  const of = $("mapping").value;
+  const of = JSON.stringify([$("mapping").value, $("people").value]);
   gallery.replaceChildren();
-  const dataset = shown.map(datasetOf).find(Boolean);
+  gallery.dataset.of = of;
   const [{ source, target }] = shown;
   if (!dataset) {
-    $("gallery-what").textContent = "The catalogue no longer has the dataset that these models were trained on.";
+    $("gallery-what").textContent = "The catalogue has no dataset that fits these models.";
     return;
   }
-  const rows = await rowsWith(dataset, "test", [source, target], PEOPLE);
-  if ($("mapping").value !== of) return;
-  $("gallery-what").textContent = `${plural(rows.length, "person", "people")} of ${dataset} that no model was trained on, between the input and the target.`;
+  const rows = await rowsWith(dataset.name, "test", [source, target], PEOPLE);
+  if (gallery.dataset.of !== of) return;
+  const unseen = shown[0].dataset === dataset.name ? " that these models were not trained on" : "";
+  const left = shown.length > ROWS ? ` The first ${ROWS} of ${shown.length} models are shown.` : "";
+  $("gallery-what").textContent = rows.length ? `${plural(rows.length, "person", "people")} of ${dataset.name}${unseen}, between the input and the target.${left}` : `${dataset.name} has nobody to test on with both ${source} and ${target}.`;
+  if (rows.length === 0) return;
   gallery.style.setProperty("--people", String(rows.length));
   const line = (head, url, alt) => [head, ...rows.map((row) => h("img", { class: "face", loading: "lazy", alt: `${alt}, person ${row.subject}`, src: url(row) }))];
   gallery.replaceChildren(
-    ...line(h("span", { class: "who end" }, source), (row) => thumbnail(dataset, row.row, source, 192), source),
-    ...shown.slice(0, 8).flatMap((model) =>
-      line(h("span", { class: "who", "data-model": model.name }, model.name, h("small", {}, how(model))), (row) => modelPath(model.name, `faces/${part(dataset)}/${row.row}.png`), `${target} by ${model.name}`),
+    ...line(h("span", { class: "who end" }, source), (row) => thumbnail(dataset.name, row.row, source, 192), source),
+    ...shown.slice(0, ROWS).flatMap((model) =>
+      line(h("span", { class: "who", "data-model": model.name }, model.name, h("small", {}, how(model))), (row) => modelPath(model.name, `faces/${part(dataset.name)}/${row.row}.png`), `${target} by ${model.name}`),
     ),
-    ...line(h("span", { class: "who end" }, target), (row) => thumbnail(dataset, row.row, target, 192), target),
+    ...line(h("span", { class: "who end" }, target), (row) => thumbnail(dataset.name, row.row, target, 192), target),
   );
   for (const who of gallery.querySelectorAll(".who")) who.classList.toggle("current", who.dataset.model === $("detail").dataset.model);
 }
@@ -72,18 +110,20 @@ async function load() {
   datasets = sets.datasets;
   $("models").hidden = models.length === 0;
   $("empty").hidden = models.length > 0;
+  await showComparisons();
   if (models.length === 0) {
     if (datasets.some((one) => one.complete)) offerTraining();
     else offerFaces();
     return;
   }
   const mappings = [...new Set(models.map(mappingOf))].sort();
-  const asked = models.find((one) => one.name === new URLSearchParams(location.search).get("model")) ?? models[0];
-  $("models-what").textContent = `${plural(models.length, "model")} of ${plural(mappings.length, "mapping")}; each is scored on people that it was not trained on.`;
+  const asked = named(models, new URLSearchParams(location.search).get("model")) ?? models[0];
+  $("models-what").textContent = `${plural(models.length, "model")} of ${plural(mappings.length, "mapping")}; only those of the same people are compared.`;
   $("mapping").replaceChildren(...mappings.map((mapping) => h("option", {}, mapping)));
   $("mapping").value = mappingOf(asked);
   showMapping(asked.name);
 }
 
 $("mapping").addEventListener("change", () => showMapping(null));
+$("people").addEventListener("change", () => showPeople(null));
 await load();

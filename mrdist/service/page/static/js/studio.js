@@ -3,7 +3,7 @@ import { get, part, request, rowsWith, thumbnail } from "./lib/api.js";
 import { $, facts, h, latest, message, roving, ruled, speak } from "./lib/dom.js";
 import { plural } from "./lib/format.js";
 import { offerFaces, offerTraining } from "./lib/begin.js";
-import { hasDials, hasField, kind, loadMethods } from "./lib/methods.js";
+import { hasDials, hasField, kind, loadMethods, named, takes } from "./lib/methods.js";
 import "./lib/shell.js";
 import { Dials } from "./studio/dials.js";
 import { Picture, drawFace } from "./studio/picture.js";
@@ -17,6 +17,8 @@ let models = [];
 let datasets = [];
 let model = null;
 let picture = null;
+const CLICK = "Click the two pupils, or press Enter for two marks to move.";
+const MANY = 8; // models, from which on they are searched
 const invitation = [...$("photograph-name").childNodes];
 
 ruled($("strength"), $("strength-value"), (value) => `${value} %`);
@@ -82,14 +84,21 @@ const synthesise = latest(async () => {
     if ($("overlay").checked) showOverlay();
   } catch (error) {
     $("download").disabled = true;
-    $("stage-notice").textContent = error.message;
-    $("stage-notice").hidden = false;
+    const alone = error.body?.type === "urn:mrdist:problem:alignment";
+    tellNotice(alone ? `${(error.body.reason ?? error.message).replace(/\.$/, "")}. ${CLICK}` : error.message);
     $("readout").replaceChildren();
-    if (error.body?.type === "urn:mrdist:problem:alignment") setPupils();
+    if (alone) setPupils();
   } finally {
     $("stage").classList.remove("busy");
   }
 });
+
+/** Words under the picture, where they cover nothing of it. */
+function tellNotice(words, { mild = false } = {}) {
+  $("stage-notice").textContent = words;
+  $("stage-notice").classList.toggle("mild", mild);
+  $("stage-notice").hidden = false;
+}
 
 function tellReadout({ alignment, warning, timing, total }) {
   const how = { aligned: "already aligned", points: "located by the pupils", landmarks: "located by landmarks", detection: "found by the detector", registration: "located by likeness" }[alignment];
@@ -130,6 +139,7 @@ async function openPicture(next) {
   stage.open(picture.bitmap);
   $("photograph-name").replaceChildren(...(picture.example ? invitation : [picture.name]));
   for (const button of $("strip").children) button.setAttribute("aria-pressed", String(button.dataset.row === String(picture.example?.row)));
+  markFitting();
   await synthesise();
   showFaces();
 }
@@ -154,13 +164,24 @@ function showModels() {
     ...models.map((one) =>
       h(
         "label",
-        { class: "model" },
+        { class: "model", "data-words": `${one.name} ${kind(one)}`.toLowerCase() },
         h("input", { type: "radio", name: "model", value: one.name, checked: one === model, onchange: () => chooseModel(one) }),
         h("canvas", { class: "face", width: 128, height: 128, "aria-hidden": "true", "data-model": one.name }),
-        h("span", {}, h("b", {}, one.name), h("small", { class: "small" }, kind(one))),
+        h("span", {}, h("b", {}, one.name), h("small", { class: "small" }, `${kind(one)} · ${takes(one)}`)),
       ),
     ),
   );
+  $("find-model").hidden = models.length <= MANY;
+}
+
+/** Whether a model takes the photograph. */
+const fit = (one) => one.aligns || !picture || [picture.bitmap.height, picture.bitmap.width].map((side) => Math.round(side / picture.scale)).join() === one.shape.join();
+
+function markFitting() {
+  for (const [index, label] of [...$("models").children].entries()) {
+    label.classList.toggle("unfit", !fit(models[index]));
+    label.title = fit(models[index]) ? "" : `It takes ${takes(models[index])}.`;
+  }
 }
 
 /** The output of every model for the photograph, beside the models' names. */
@@ -169,7 +190,7 @@ const showFaces = latest(async () => {
   if (!picture || !result) return;
   const of = picture.id;
   const tried = result.points ? await picture.small(result.points) : { file: picture.sent, points: null };
-  const fitting = models.filter((one) => (result.points ? hasField(one) || hasDials(one) : one.shape.join() === model.shape.join()));
+  const fitting = models.filter((one) => fit(one) && (result.points ? one.aligns : one.shape.join() === model.shape.join()));
   const groups = [true, false].flatMap((refined) => {
     const names = fitting.filter((one) => refining(one) === refined).map((one) => one.name);
     return Array.from({ length: Math.ceil(names.length / TOGETHER) }, (_, index) => ({ refined, names: names.slice(index * TOGETHER, (index + 1) * TOGETHER) }));
@@ -252,8 +273,8 @@ function setPupils() {
   $("pupils-row").hidden = false;
   $("set-pupils").setAttribute("aria-pressed", "true");
   $("set-pupils").textContent = "Done";
-  speak(known ? "Move the marks onto the pupils." : "Click the two pupils, or press Enter for two marks to move.");
-  if (!known && $("stage-notice").hidden) message("Click the two pupils, or press Enter for two marks to move.");
+  speak(known ? "Move the marks onto the pupils." : CLICK);
+  if (!known && $("stage-notice").hidden) tellNotice(CLICK, { mild: true });
 }
 
 function endPupils() {
@@ -296,6 +317,11 @@ for (const target of [$("stage"), $("drop")]) {
 }
 addEventListener("paste", (event) => event.clipboardData.files[0] && openFile(event.clipboardData.files[0]));
 
+$("find-model").addEventListener("input", () => {
+  const words = $("find-model").value.toLowerCase().split(/\s+/);
+  for (const label of $("models").children) label.hidden = !words.every((word) => label.dataset.words.includes(word));
+});
+
 $("download").addEventListener("click", async () => {
   const asked = form({ file: picture.file, points: picture.pupils(true) });
   if (!hasDials(model)) asked.append("strength", String(share()));
@@ -320,9 +346,11 @@ if (models.length === 0) {
   else offerFaces();
 } else {
   const asked = new URLSearchParams(location.search).get("model");
-  model = models.find((one) => one.name === asked) ?? models[0];
+  model = named(models, asked) ?? models[0];
   $("studio").hidden = false;
   $("download").disabled = true;
   showModels();
+  const chosen = $("models").querySelector(":checked").closest("label");
+  $("models").scrollTop = chosen.offsetTop - $("models").offsetTop - chosen.offsetHeight;
   await chooseModel(model);
 }

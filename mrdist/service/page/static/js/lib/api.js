@@ -1,4 +1,5 @@
 // The requests of the page to the service.
+import { worded } from "./format.js";
 
 const ROOT = "/api/v1";
 const csrf = document.querySelector('meta[name="csrf-token"]').content;
@@ -6,7 +7,7 @@ const csrf = document.querySelector('meta[name="csrf-token"]').content;
 /** An error answer of the service; its message is the detail of the problem. */
 export class Problem extends Error {
   constructor(status, body) {
-    super(body.detail || body.title || `The service answered with status ${status}.`);
+    super(worded(body.detail || body.title || `The service answered with status ${status}.`));
     this.status = status;
     this.body = body;
   }
@@ -54,6 +55,8 @@ export const part = encodeURIComponent;
 
 export const thumbnail = (dataset, row, label, size) => `${ROOT}/datasets/${part(dataset)}/rows/${row}/${part(label)}.png${size ? `?size=${size}` : ""}`;
 export const modelPath = (name, rest) => `${ROOT}/models/${part(name)}/${rest}`;
+
+export const comparisonPath = (name, rest) => `${ROOT}/comparisons/${part(name)}/${rest}`;
 
 /** Rows of a split (null: of all) that have all of these labels, at most `limit`. */
 export async function rowsWith(dataset, split, labels, limit) {

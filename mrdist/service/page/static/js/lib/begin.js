@@ -3,7 +3,8 @@ import { follow, post } from "./api.js";
 import { h, speak } from "./dom.js";
 import { showEmpty } from "./shell.js";
 
-const FIRST = { name: "faces", generate: { images: 150, size: 128, labels: ["neutral", "happy", "surprised", "angry"], color: "rgb", seed: 0 } };
+/** What a first dataset is unless somebody says otherwise: also the defaults of the form. */
+export const FIRST = { name: "faces", generate: { images: 150, size: 128, labels: ["neutral", "happy", "surprised", "angry"], color: "rgb", seed: 0 } };
 
 /** Offer to make a dataset and show its progress; then open the page for training. */
 export function offerFaces() {
@@ -12,7 +13,7 @@ export function offerFaces() {
   const button = h("button", { class: "button main", type: "button", "data-needs": "train", onclick: begin }, "Make synthetic faces");
   async function begin() {
     button.disabled = true;
-    say.textContent = "Drawing 150 people …";
+    say.textContent = `Drawing ${FIRST.generate.images} people …`;
     bar.hidden = false;
     try {
       const { id } = await post("/datasets", FIRST);

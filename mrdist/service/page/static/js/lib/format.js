@@ -40,6 +40,18 @@ export function ago(time) {
   return new Date(time).toLocaleDateString("en", { day: "numeric", month: "short", year: "numeric" });
 }
 
+export const clock = (time) => new Date(time).toLocaleTimeString("en", { hour12: false });
+
+const labels = new Map();
+
+/** Learn what the page calls options. */
+export function nameOptions(options) {
+  for (const { name, label } of options) labels.set(name, label);
+}
+
+/** A sentence of the service in words of the page, which has no switches: “Alphas to try” for --alphas. */
+export const worded = (sentence) => sentence.replace(/--([a-z][a-z0-9-]*)/g, (_, name) => `“${labels.get(name.replaceAll("-", "_")) ?? name.replaceAll("-", " ")}”`);
+
 export function moment(time) {
   return time ? new Date(time).toLocaleString("en", { dateStyle: "medium", timeStyle: "short" }) : null;
 }

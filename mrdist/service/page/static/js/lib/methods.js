@@ -1,12 +1,13 @@
 // The methods of trainings, as the service describes them, and models in words.
 import { get } from "./api.js";
-import { plural } from "./format.js";
+import { nameOptions, plural } from "./format.js";
 
 let methods = [];
 
 /** Ask the service for the methods, before anything else here is used; that of a training which names none comes first. */
 export async function loadMethods() {
   ({ methods } = await get("/methods"));
+  nameOptions(methods.flatMap(({ options }) => options));
   return methods;
 }
 
@@ -22,6 +23,9 @@ export const hasWeights = (model) => hasField(model) || model.layout === "sparse
 
 /** Whether it can be applied more or less strongly. */
 export const hasDials = (model) => model.dials.length > 0;
+
+/** The model of a name; of one that holds several mappings, the first of them. */
+export const named = (models, name) => models.find((one) => one.name === name) ?? models.find((one) => one.group === name);
 
 /** A receptive field, or several to choose from: "3 × 3, dilation 2". */
 export function fieldName({ receptive_field: sides, dilation, pool }) {
@@ -41,6 +45,9 @@ export function how(model) {
 
 /** A short description of a model: "neutral → happy, 3 × 3". */
 export const kind = (model) => `${model.source} → ${model.target}, ${how(model)}`;
+
+/** What a model takes: any photograph, in which it finds the face, or pictures of its own size alone. */
+export const takes = (model) => (model.aligns ? "any photograph" : `only pictures of ${[...model.shape].reverse().join(" × ")}`) + (model.channels > 1 ? "" : ", in gray");
 
 /** The same of what a job does, whose options may be left out. */
 export function work({ verb, options }) {

@@ -10,11 +10,15 @@ addEventListener("unhandledrejection", (event) => {
   message(event.reason.message, { bad: true });
 });
 
-// a picture that failed, because too many were requested at once, is requested once more
+// a picture that failed, because too many were requested at once, is requested once more; then an empty face stands for it
 addEventListener(
   "error",
   ({ target }) => {
-    if (!(target instanceof HTMLImageElement) || target.dataset.again) return;
+    if (!(target instanceof HTMLImageElement)) return;
+    if (target.dataset.again) {
+      if (target.classList.contains("face")) target.replaceWith(h("span", { class: "face", role: "img", "aria-label": `${target.alt}: no picture`, title: "There is no picture." }));
+      return;
+    }
     target.dataset.again = "yes";
     const { src } = target;
     setTimeout(() => (target.src = src), 1200);
@@ -46,8 +50,14 @@ if (document.body.dataset.page !== "login") {
 
 const STEPS = ["Faces", "Training", "Studio"];
 
-/** Fill an empty page: the step of three, a headline, a paragraph and buttons. */
+/** Fill an empty page: the step of three, a headline, a paragraph and buttons; only the first page has an ornament. */
 export function showEmpty(step, title, text, ...actions) {
+  if (document.body.dataset.page !== "studio") {
+    $("empty").className = "panel part stack";
+    $("empty").replaceChildren(h("h1", {}, title), h("p", { class: "soft" }, text), h("div", { class: "row" }, ...actions));
+    $("empty").hidden = false;
+    return;
+  }
   const cells = Array.from({ length: 49 }, (_, cell) => {
     const [y, x] = [Math.floor(cell / 7) - 3, (cell % 7) - 3];
     return h("i", { class: x === 0 && y === 0 ? "hot" : Math.max(Math.abs(x), Math.abs(y)) === 1 ? "warm" : null });

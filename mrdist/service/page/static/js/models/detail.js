@@ -57,10 +57,12 @@ function map(model, file, caption, dataset = null) {
 
 function actions(model, deleted) {
   const forget = async () => {
-    if (!(await confirmed(`Delete the model ${model.name}?`, `Its ${bytes(model.bytes) ?? "weights"} are removed from the catalogue and cannot be restored.`, "Delete the model"))) return;
+    const whole = model.group ?? model.name;
+    const what = model.group ? "All mappings that were trained with it" : `Its ${bytes(model.bytes) ?? "weights"}`;
+    if (!(await confirmed(`Delete the model ${whole}?`, `${what} are removed from the catalogue and cannot be restored.`, "Delete the model"))) return;
     try {
-      await remove(`/models/${part(model.name)}`);
-      message(`${model.name} is deleted.`);
+      await remove(`/models/${part(whole)}`);
+      message(`${whole} is deleted.`);
       deleted();
     } catch (error) {
       message(error.message, { bad: true });
@@ -80,6 +82,7 @@ function tellFacts(list, model, provenance) {
   const chosen = model.cross_validation?.chosen;
   facts(list, [
     ["Method", methodName(model.method)],
+    ["Trained with", model.group && `all mappings of ${model.group}`],
     ["Receptive field", fieldName(model)],
     ["Alpha", model.alpha === null || model.alpha === undefined ? null : `${model.alpha}${chosen ? " (cross-validation)" : ""}`],
     ["Colour", model.channels > 1 ? model.color : "gray"],

@@ -4,6 +4,8 @@ import { $, figures, h, settled } from "../lib/dom.js";
 import { bytes, count, plural, seconds } from "../lib/format.js";
 import { OptionField } from "./fields.js";
 
+const ALL = "all"; // target of a training of every mapping from a source
+
 export class TrainForm {
   /** `methods`: all methods and their options, as the service describes them. */
   constructor(datasets, methods, names, started) {
@@ -60,9 +62,10 @@ export class TrainForm {
   #fillLabels({ source, target }) {
     const { labels } = this.dataset;
     for (const id of ["source", "target"]) $(id).replaceChildren(...labels.map((label) => h("option", {}, label)));
+    if (labels.length > 2) $("target").append(h("option", { value: ALL }, "every other"));
     const calm = labels.find((label) => /neutral/i.test(label)) ?? labels[0];
     $("source").value = labels.includes(source) ? source : calm;
-    $("target").value = labels.includes(target) ? target : (labels.find((label) => /happy|smil/i.test(label)) ?? labels.find((label) => label !== calm) ?? labels[0]);
+    $("target").value = labels.includes(target) || (target === ALL && labels.length > 2) ? target : (labels.find((label) => /happy|smil/i.test(label)) ?? labels.find((label) => label !== calm) ?? labels[0]);
   }
 
   #show() {
@@ -122,7 +125,7 @@ export class TrainForm {
     const list = h("dl", { class: "figures" });
     const blocks = plan.blocks ?? plan.n_blocks;
     figures(list, [
-      ["time", seconds(plan.seconds) ?? "not predicted"],
+      ["time", seconds(plan.total_seconds ?? plan.seconds) ?? "not predicted"],
       ["memory of a worker", bytes(plan.peak_memory_bytes ?? plan.peak_memory)],
       ["data to read", bytes(plan.bytes_read)],
       ["data to write", bytes(plan.bytes_written)],
@@ -138,7 +141,8 @@ export class TrainForm {
     $("pairs").dataset.shown = shown;
     sessionStorage.setItem("lesson", JSON.stringify({ images: dataset, source, target }));
     const split = this.dataset.splits.train ? "train" : null;
-    const rows = await rowsWith(dataset, split, [source, target], 12);
+    const pair = [source, target === ALL ? this.dataset.labels.find((label) => label !== source) : target];
+    const rows = await rowsWith(dataset, split, pair, 12);
     if ($("pairs").dataset.shown !== shown) return;
     const people = split ? this.dataset.splits.train : this.dataset.images;
     $("pairs-count").textContent = rows.length ? `${rows.length} of ${plural(people, "pair")} to train on` : "";
@@ -147,10 +151,10 @@ export class TrainForm {
         h(
           "div",
           { class: "pair" },
-          ...[source, target].map((label) => h("img", { class: "face", loading: "lazy", src: thumbnail(dataset, row.row, label, 192), alt: `Person ${row.subject}, ${label}` })),
+          ...pair.map((label) => h("img", { class: "face", loading: "lazy", src: thumbnail(dataset, row.row, label, 192), alt: `Person ${row.subject}, ${label}` })),
         ),
       ),
-      ...(rows.length ? [] : [h("p", { class: "soft" }, `No person in this dataset has both ${source} and ${target}.`)]),
+      ...(rows.length ? [] : [h("p", { class: "soft" }, `No person in this dataset has both ${pair.join(" and ")}.`)]),
     );
   }
 

@@ -1,7 +1,7 @@
 // The view of a job: its map, its progress, and its scores at the end.
-import { follow, get, part, post, remove, rowsWith, testScores, thumbnail } from "../lib/api.js";
-import { $, confirmed, facts, figures, h, message, speak } from "../lib/dom.js";
-import { count, figure, plural, seconds } from "../lib/format.js";
+import { follow, get, part, post, remove, request, rowsWith, testScores, thumbnail } from "../lib/api.js";
+import { $, confirmed, facts, figures, h, message, settled, speak } from "../lib/dom.js";
+import { clock, count, figure, plural, seconds, worded } from "../lib/format.js";
 import { work } from "../lib/methods.js";
 import { BlockMap } from "./blocks.js";
 
@@ -22,6 +22,39 @@ export class Watch {
     this.gone = gone;
     this.ended = ended;
     this.stop = () => {};
+    const keep = settled(() => this.#keepNote(), 600);
+    $("watch-note").addEventListener("input", keep);
+    $("watch-note").addEventListener("submit", (event) => event.preventDefault());
+    $("copy-command").addEventListener("click", () => this.#copy());
+    $("watch-log").addEventListener("toggle", () => this.#readLog());
+    setInterval(() => this.job && !$("watch").hidden && !over(this.job) && this.#tellTimes(), 1000);
+  }
+
+  async #keepNote() {
+    const tags = $("tags").value.split(",").map((tag) => tag.trim()).filter(Boolean);
+    await request("PATCH", `/jobs/${part(this.job.id)}`, { json: { note: $("note").value.trim() || null, tags } });
+    this.ended();
+  }
+
+  async #copy() {
+    try {
+      await navigator.clipboard.writeText(this.job.command);
+      message("The command line is copied.");
+    } catch {
+      getSelection().selectAllChildren($("watch-command"));
+      message("The command line is selected; copy it with the keyboard.");
+    }
+  }
+
+  async #readLog() {
+    if (!$("watch-log").open || !this.job) return;
+    const { id } = this.job;
+    const { lines } = await get(`/jobs/${part(id)}/log`);
+    if (this.job.id !== id) return;
+    const list = $("log");
+    const atEnd = list.scrollTop + list.clientHeight >= list.scrollHeight - 4;
+    list.replaceChildren(...lines.map(({ time, level, message: words }) => h("li", { class: level }, h("time", { datetime: time }, clock(time)), h("span", {}, words))), ...(lines.length ? [] : [h("li", {}, h("span", { class: "soft" }, "Nothing yet."))]));
+    if (atEnd) list.scrollTop = list.scrollHeight;
   }
 
   async open(id) {
@@ -35,6 +68,7 @@ export class Watch {
     this.job = null;
     $("watch-scores").hidden = true;
     this.#tell(await get(`/jobs/${part(id)}`));
+    [$("note").value, $("tags").value] = [this.job.note ?? "", this.job.tags.join(", ")];
     if (over(this.job)) await this.#readBlocks();
     this.stop = over(this.job)
       ? () => {}
@@ -97,19 +131,20 @@ export class Watch {
     $("watch-state").textContent = STATES[job.state];
     const share = job.state === "done" ? 100 : job.blocks ? Math.floor((100 * job.blocks_done) / job.blocks) : 0;
     $("watch-share").textContent = `${share} %`;
-    $("watch-phase").textContent = job.state === "running" ? (job.phase ?? "starting the workers …") : "";
+    $("watch-phase").textContent = job.state === "running" ? (job.phase ?? "starting the workers …") : job.state === "queued" && job.after.length ? `until ${job.dataset ?? "its dataset"} is made` : "";
+    $("watch-bar").classList.toggle("unknown", job.state === "running" && !job.blocks_done);
+    this.heard = performance.now();
     $("watch-blocks").textContent = job.blocks ? `${count(job.blocks_done)} of ${plural(job.blocks, "block")}` : "";
     $("watch-bar").firstChild.style.setProperty("--share", `${share}%`);
     $("watch-bar").setAttribute("aria-valuenow", String(share));
     $("blocks").setAttribute("aria-label", `Map of the image: ${share} % of it solved`);
-    const taken = job.started ? (Date.parse(job.finished ?? new Date().toISOString()) - Date.parse(job.started)) / 1000 : null;
-    figures($("watch-figures"), [
-      ["images a second", job.images_per_second ? (job.images_per_second < 10 ? job.images_per_second.toFixed(1) : count(job.images_per_second)) : over(job) ? null : "–"],
-      ["time left", over(job) ? null : (seconds(job.seconds_left) ?? "–")],
-      ["time taken", seconds(taken)],
-    ]);
+    this.#tellTimes();
+    $("watch-command").textContent = job.command;
+    $("watch-warnings").hidden = job.warnings.length === 0;
+    $("watch-warnings").replaceChildren(...job.warnings.map((words) => h("p", { class: "notice mild" }, worded(words))));
+    this.#readLog();
     $("watch-error").hidden = !job.last_error;
-    if (job.last_error) $("watch-error").replaceChildren(h("p", { class: "notice" }, job.last_error));
+    if (job.last_error) $("watch-error").replaceChildren(h("p", { class: "notice" }, worded(job.last_error)));
     facts($("watch-options"), Object.entries(options).map(([name, value]) => [name.replaceAll("_", " "), Array.isArray(value) ? value.join(", ") : String(value)]));
     this.#tellActions();
     this.#say(before, share);
@@ -119,6 +154,18 @@ export class Watch {
       this.#readBlocks();
       this.ended();
     }
+  }
+
+  /** Times go on between two blocks, which may be far apart. */
+  #tellTimes() {
+    const { job } = this;
+    const taken = job.started ? (Date.parse(job.finished ?? new Date().toISOString()) - Date.parse(job.started)) / 1000 : null;
+    const left = job.seconds_left === null ? null : Math.max(0, job.seconds_left - (performance.now() - this.heard) / 1000);
+    figures($("watch-figures"), [
+      ["images a second", job.images_per_second ? (job.images_per_second < 10 ? job.images_per_second.toFixed(1) : count(job.images_per_second)) : over(job) ? null : "–"],
+      ["time left", over(job) ? null : (seconds(left) ?? "–")],
+      ["time taken", seconds(taken)],
+    ]);
   }
 
   /** Announce every tenth of the progress, not every block. */
@@ -138,10 +185,27 @@ export class Watch {
       ...[
         job.dashboard && !over(job) && h("a", { class: "button slim", href: job.dashboard, target: "_blank", rel: "noreferrer" }, "Dask’s dashboard"),
         ...jobActions(job, (changed) => (changed ? this.open(changed.id) : this.gone())),
+        job.state === "done" && job.verb === "compare" && h("a", { class: "button main slim", href: `/models?comparison=${part(job.name)}#comparisons` }, "See the comparison"),
         job.state === "done" && job.model && h("a", { class: "button slim", href: `/models?model=${part(job.model)}` }, "Look inside"),
         job.state === "done" && job.model && h("a", { class: "button main slim", href: `/?model=${part(job.model)}` }, "Try it in the Studio"),
       ].filter(Boolean),
     );
+  }
+
+  /** The error of every mapping that was trained at once, each of them when it is known. */
+  async #tellMappings(list) {
+    const { job } = this;
+    const { models } = await get("/models");
+    const made = models.filter((one) => one.group === job.model);
+    const errors = new Map(made.map((model) => [model, "…"]));
+    for (const model of [null, ...made]) {
+      if (model) {
+        const { model: scores, identity } = await testScores(model.name, job.options.images).catch(() => ({}));
+        errors.set(model, identity ? `${Math.round((100 * scores.mse) / identity.mse)} %` : "–");
+      }
+      if (this.job.id !== job.id) return;
+      figures(list, made.map((one) => [`${one.source} → ${one.target}, of the unchanged error`, errors.get(one)]));
+    }
   }
 
   async #tellScores() {
@@ -152,6 +216,7 @@ export class Watch {
     box.replaceChildren(h("h3", {}, "On people that it was not trained on"), list);
     box.hidden = false;
     figures(list, [["", "scoring …"]]);
+    if (job.options.target === undefined || job.options.target === "all") return this.#tellMappings(list);
     try {
       const { model, identity } = await testScores(job.model, job.options.images);
       if (this.job.id !== job.id) return;

@@ -1,0 +1,63 @@
+"""Parts of files, for clients that go on where a download broke off (RFC 9110, Range)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from starlette.requests import Request
+
+from mrdist.service.refusals import RefusedError
+
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+
+
+def range_in(request: Request, length: int, etag: str) -> tuple[int, int] | None:
+    """Return the first byte that is asked for and the one after the last, None if that is the whole file.
+
+    Several ranges, and those of another version than the client has begun with, are answered by the whole, as the
+    standard allows.
+
+    Parameters
+    ----------
+    request
+        A request.
+    length, etag
+        Of the file.
+
+    Raises
+    ------
+    RefusedError
+        If the file has no such bytes.
+    """
+    asked = _RANGE.fullmatch(request.headers.get("range", "").replace(" ", ""))
+    if asked is None or not any(asked.groups()) or request.headers.get("if-range", etag) != etag:
+        return None
+    first, last = asked.groups()
+    start = max(length - int(last), 0) if first == "" else int(first)
+    stop = length if first == "" or last == "" else min(int(last) + 1, length)
+    if start >= length or stop <= start:
+        raise RefusedError(
+            416,
+            f"the file has {length} bytes, so there are none of the range {request.headers['range'][:80]!r}.",
+            {"content-range": f"bytes */{length}"},
+        )
+    return start, stop
+
+
+def cut(pieces: Iterator[bytes], start: int, stop: int) -> Iterator[bytes]:
+    """Yield the bytes from ``start`` to ``stop`` of what pieces make together.
+
+    Examples
+    --------
+    >>> b"".join(cut(iter([b"abc", b"def", b"ghi"]), 2, 7))
+    b'cdefg'
+    """
+    at = 0
+    for piece in pieces:
+        if at >= stop:
+            return
+        part = piece[max(start - at, 0) : stop - at]
+        at += len(piece)
+        if part:
+            yield part
