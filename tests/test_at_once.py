@@ -76,7 +76,7 @@ def test_who_is_named_works(seconds):
 
 def test_work_that_does_not_fit_beside_what_the_process_holds_is_done_by_workers(monkeypatch):
     planned = BASE_MEMORY + 500 * MIB
-    monkeypatch.setattr(_choice, "resident_memory", lambda: 100 * MIB)
+    monkeypatch.setattr(_choice, "resident_memory", lambda: BASE_MEMORY)
     assert decide(memory=planned, max_memory=planned).workers == 0
     assert decide(memory=planned, max_memory=planned - 1).workers > 0
     monkeypatch.setattr(_choice, "resident_memory", lambda: 1500 * MIB)  # a notebook with data of its own

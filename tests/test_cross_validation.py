@@ -252,7 +252,7 @@ def test_stopped_between_two_steps_it_goes_on(stores, tmp_path, monkeypatch, whe
         (("--rule", "max"), "rule must be one of min, 1se, pixel, got 'max'"),
         (("--receptive-field", "3,4"), "got 4"),
         (("--receptive-field", "3,21", "--dilation", "1,2"), "spans 41 pixels"),
-        (("--max-memory", "302MB"), "choose fewer folds"),
+        (("--max-memory", "160MB"), "choose fewer folds"),
         (("--alpha", "1"), "alphas ([0.01, 1.0, 100.0]) is an option of cross-validation"),
     ],
 )

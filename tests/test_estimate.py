@@ -98,7 +98,7 @@ def test_the_estimate_of_python_is_that_of_the_command():
         (("--pairs", 5, "--size", 64, "--bandwidth", "fast"), "got 'fast'"),
         (("--pairs", 5, "--size", 8, "--receptive-field", 9), "the image's shorter side of 8"),
         (("--pairs", 2, "--size", 64, "--alpha", "cv", "--folds", 3), "folds"),
-        (("--pairs", 5, "--size", 4096, "--max-memory", "220MiB"), "raise --max-memory"),
+        (("--pairs", 5, "--size", 4096, "--max-memory", "160MiB"), "raise --max-memory"),
         (("--pairs", 5, "--size", 64, "--method", "magic"), "method must be one of"),
     ],
 )

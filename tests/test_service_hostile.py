@@ -359,7 +359,7 @@ def test_it_lives_and_nothing_has_changed(service):
     """After all of them: alive, nothing made, nothing deleted, and a normal request does its work."""
     assert send(service, get("/healthz", known=False))[0] == 200
     status, _, content = send(service, get("/api/v1/jobs"))
-    assert (status, json.loads(content)) == (200, {"jobs": []})
+    assert (status, json.loads(content)["jobs"]) == (200, [])
     _, _, content = send(service, get("/api/v1/datasets"))
     assert [each["name"] for each in json.loads(content)["datasets"]] == ["faces"]
     status, headers, content = send(service, synthesis(photograph("PNG")))

@@ -151,7 +151,7 @@ def test_pixels_that_do_not_converge(stores, tmp_path):
         (("--method", "l0", "--nonzeros", "10", "--window", "3"), "the 9 input pixels, got 10"),
         (("--method", "l0", "--tolerance", "-1"), "got -1"),
         (("--method", "mr", "--window", "3"), "window (got 3)"),
-        (("--method", "l1", "--max-memory", "300MB"), "max_memory is 286 MiB"),
+        (("--method", "l1", "--max-memory", "170MB"), "max_memory is 162 MiB"),
     ],
 )
 def test_bad_options(stores, tmp_path, options, offending):

@@ -95,7 +95,7 @@ def test_what_prepares_workers_holds_nothing_of_the_work(images, method, options
     opened = Images.open(images, {"auto_mkdir": False})
     split = {"split": "train", "color": "shared", "dtype": "float32"}
     lesson = Lesson.of(opened, method=method, source="neutral", target="happy", **split)
-    run = RunOptions(Place("", {"secret": "hidden"}), None, 0, None, 1 << 31, 1, False, False)
+    run = RunOptions(Place("", {"secret": "hidden"}), None, 0, None, 1 << 31, 1, 0, None, False, False)
     work = work_of(lesson, run, choose_options(method, options))
     sent = pickle.dumps(work.prepare)
     assert len(sent) < 200

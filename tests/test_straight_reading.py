@@ -223,7 +223,7 @@ def test_a_slot_of_a_worker_sums_the_same_through_one_buffer(dtype, small_images
     def summed():
         return sum_images(images, labels, np.arange(11), field, block, n_groups=1, slab=5)
 
-    monkeypatch.setattr("mrdist.methods.masked.sums.has_spare_processor", lambda: True)
+    monkeypatch.setattr("mrdist.methods.masked.bands.has_spare_processor", lambda: True)
     ahead = summed()
     monkeypatch.undo()
     monkeypatch.setattr("mrdist.planning.bands.BAND_BYTES", 1)
