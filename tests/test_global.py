@@ -307,7 +307,7 @@ def test_cross_validation(stores, tmp_path, method, color):
         (("--method=pca", "--components=1000"), "1000"),
         (("--method=pca", "--alpha=1"), "alpha"),
         (("--method=l2", "--receptive-field=3"), "receptive_field"),
-        (("--method=l2", "--max-memory=200MB"), "190 MiB"),
+        (("--method=l2", "--max-memory=104MB"), "99 MiB"),
         (("--method=l2", "--alpha=cv", "--folds=100"), "100"),
         (("--method=l2", "--alpha=cv", "--alphas=1,-2"), "-2"),
         (("--method=l2", "--alpha=cv", "--rule=pixel"), "pixel"),
