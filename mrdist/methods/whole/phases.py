@@ -240,8 +240,9 @@ def _train_block(task: Task) -> int:
     small = _maps(training, frame, ("intercept", "train_sse", "train_sst"))
     large = [] if not training.n_components else ["coef"] if training.components is None else ["coef", "basis"]
     height = round_up(output.rows_at_a_time(large), side)
+    room = _maps(training, Block(0, 0, min(height, frame.y1), frame.x1), large)  # one for all: no page is new to it
     for strip in block_grid(frame.shape, (height, frame.shape[1])):
-        maps = _maps(training, strip, large)
+        maps = {name: values[..., : strip.y1 - strip.y0, :] for name, values in room.items()}
         with threadpool_limits(1):
             for tile in block_grid(strip.shape, (side, side)):
                 place = Block(strip.y0 + tile.y0, tile.x0, strip.y0 + tile.y1, tile.x1)

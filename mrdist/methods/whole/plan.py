@@ -18,6 +18,7 @@ from mrdist.storage.weights.output import chunk_side
 from mrdist.storage.weights.whole import GlobalTraining
 
 _DECOMPOSED = 100  # an eigenvalue decomposition against a product of matrices of its size
+_HEAP = 24 * MIB  # that lie between arrays, and copies of large chunks that are written: measured
 _TILE_BYTES = 4096 * 8  # of a row, see mrdist.baselines.dual
 
 
@@ -80,7 +81,8 @@ class GlobalSizes:
         small = training.n_groups * pixels * (16 + itemsize)
         tile = 8 * side**2 * (2 * training.n_rows + 3 * training.n_components)
         solving = 3 * strip + small + tile + 2 * self.matrices
-        return BASE_MEMORY + held + reading + max(summing, solving)
+        writing = 4 * strip + _HEAP
+        return BASE_MEMORY + held + reading + writing + max(summing, solving)
 
     def bytes_written(self, n_blocks: int) -> int:
         """Return the bytes of the weights, and of the inner products of every block that they are solved from."""

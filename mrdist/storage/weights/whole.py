@@ -198,7 +198,9 @@ class GlobalOutput(WeightsOutput):
         with store_errors(self._url):
             for name, values in maps.items():
                 array = self._array(name)
-                array[..., *block.slices] = values[group].astype(array.dtype)
+                for part in block_grid(block.shape, (array.chunks[-2], array.chunks[-1])):  # they may be large
+                    place = Block(block.y0 + part.y0, block.x0 + part.x0, block.y0 + part.y1, block.x0 + part.x1)
+                    array[..., *place.slices] = values[group][..., *part.slices].astype(array.dtype, copy=False)
 
     def _kept(self, name: str) -> zarr.Array[Any]:
         return array_of(self.progress.room("gram"), name).with_config({"write_empty_chunks": True})
