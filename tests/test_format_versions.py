@@ -19,7 +19,7 @@ import mrdist
 from mrdist.errors import StoreFormatError
 from mrdist.pipeline.applying.synthesize_store import synthesize_store
 from mrdist.pipeline.training.accumulate import accumulate
-from mrdist.storage.access import urls
+from mrdist.storage.access import formats, urls
 
 PAIR = {"source": "a", "target": "b", "split": "all"}
 SERIAL = {"workers": 0, "progress": False}
@@ -127,6 +127,6 @@ def test_a_begun_accumulation_ends(old, images, tmp_path):
 
 def test_an_older_mrdist_says_what_is_wrong(images, monkeypatch, tmp_path):
     url = train(images, tmp_path / "now.zarr")
-    monkeypatch.setattr(urls, "FORMAT_VERSIONS", {})
+    monkeypatch.setattr(formats, "FORMAT_VERSIONS", {})
     with pytest.raises(StoreFormatError, match="format version 2, but this mrdist reads up to 1; upgrade mrdist"):
         mrdist.open_weights(str(url))
