@@ -5,6 +5,7 @@ import io
 import json
 import logging
 from functools import partial
+from itertools import islice
 
 import clusters
 import pytest
@@ -143,7 +144,9 @@ def test_events(scheduler):
         next(results)
         worker.kill()
         with clusters.worker(scheduler):
-            assert any(stream.getvalue().count("worker-joined") == 2 for _ in results)
+            # the driver may hear that blocks are tried again after it has heard of the second worker
+            seen = (stream.getvalue() for _ in results)
+            assert any(told.count("worker-joined") == 2 and '"retry"' in told for told in islice(seen, 5000))
     found = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert [each["event"] for each in found if each["event"].startswith("worker-")] == [
         "worker-joined",

@@ -30,7 +30,7 @@ from distributed.security import Security
 async def ask(port, protocol, arguments):
     try:
         async with rpc(f"{protocol}://127.0.0.1:{port}", timeout=10, connection_args=arguments) as there:
-            return [port, protocol, str(await asyncio.wait_for(there.identity(), 60))]
+            return [port, protocol, str(await asyncio.wait_for(there.identity(), 20))]
     except (OSError, TimeoutError):
         return [port, protocol, None]
 

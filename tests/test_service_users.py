@@ -249,7 +249,8 @@ def test_jobs_and_models_have_the_name_of_their_user(tmp_path, tokens, folder):
     faces = tmp_path / "catalog/datasets/faces.zarr"
     mrdist.generate(faces, images=6, size=32, labels=("neutral", "happy"), workers=0, progress=False)
     known = {"authorization": f"Bearer {tokens['train']}"}
-    with serving(tmp_path / "catalog", tmp_path / "log", "--workers", 0, "--tokens", folder / "tokens") as service:
+    how = ("--workers", 0, "--tokens", folder / "tokens", "--max-requests", 1e6)  # it is asked as fast as it answers
+    with serving(tmp_path / "catalog", tmp_path / "log", *how) as service:
         job = service.ask("POST", "/jobs", {"verb": "train", "name": "smile", "options": PAIR}, **known)
         assert job["user"] == "tom"
         done = commands.wait_until(
