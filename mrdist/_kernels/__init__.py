@@ -1,7 +1,7 @@
 """The arithmetic, compiled by numba: arrays in, arrays out; no Dask, no zarr, no classes of mrdist.
 
 ======================  ============================================================================
-apart                   kernels compiled by other processes, which lend no memory to those that work
+apart                   kernels compiled by another process, so that those that work hold what is planned
 lanes                   vector primitives of the inner loops, and the features of the processor
 dot_products            exact integer products, images in the loop and pixels in the lanes
 interleaving            images as lanes of four bytes

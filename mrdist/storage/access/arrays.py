@@ -13,6 +13,7 @@ import zarr
 
 from mrdist.geometry import Shape
 from mrdist.storage.access.codecs import compressors_of
+from mrdist.storage.access.formats import version_of
 from mrdist.storage.access.tables import write_tables
 
 LEAST_CHUNK = 256 << 10
@@ -122,28 +123,23 @@ def create_arrays(group: zarr.Group, arrays: Iterable[ArraySpec], root: zarr.Gro
 
 
 def lay_out(
-    group: zarr.Group,
-    arrays: Iterable[ArraySpec],
-    version: int,
-    *,
-    overwrite: bool = False,
-    root: zarr.Group | None = None,
+    group: zarr.Group, arrays: Iterable[ArraySpec], *, overwrite: bool = False, root: zarr.Group | None = None
 ) -> list[zarr.Array[Any]]:
     """Create the arrays of a layout in a store in the making, and return them without the tables.
+
+    A store of format version 1 has a file for every chunk of the smallest size, and arrays of all tables; what was
+    begun so ends so.
 
     Parameters
     ----------
     group, arrays
         Where, and what.
-    version
-        Of the store's format. Those of version 1 have a file for every chunk of the smallest size and arrays of all
-        tables; what was begun so ends so.
     overwrite
         Replace arrays that are there.
     root
-        Of a store that has the group inside it, whose codec they are to have.
+        Of a store that has the group inside it, whose format and codec they are to have.
     """
-    if version == 1:
+    if version_of(group if root is None else root) == 1:
         return [array.create(group, overwrite=overwrite, root=root) for array in arrays]
     arrays = list(arrays)
     tables = {array.name: (tuple(array.axes), array.values) for array in arrays if array.is_table}

@@ -19,6 +19,11 @@ in attributes (`mrdist.storage.access.tables`). Stores of version 1 are read, an
 """
 
 
+def version_of(root: zarr.Group) -> int:
+    """Return the format version of a store of ours with this root; another group has the first."""
+    return int((parsed(root.attrs.get("mrdist")) or {}).get("format_version", 1))
+
+
 def check_format(group: zarr.Group, url: str) -> dict[str, Any]:
     """Return the attribute ``mrdist`` of a group of a format that this version reads."""
     attributes = group.attrs.asdict()

@@ -10,7 +10,7 @@ import zarr
 
 from mrdist.storage.access.arrays import ArraySpec, lay_out
 from mrdist.storage.access.tables import table_values
-from mrdist.storage.access.urls import check_format, store_errors
+from mrdist.storage.access.urls import store_errors
 from mrdist.storage.images.reader import Images
 
 DIMENSIONS = {
@@ -64,7 +64,7 @@ class FaceFrame:
                 return None
             return cls(*(table_values(group, name) for name in DIMENSIONS))  # type: ignore[arg-type]
 
-    def write(self, url: str, group: zarr.Group) -> None:
+    def write(self, group: zarr.Group) -> None:
         """Write it into a store, in place of what an interrupted run may have left."""
         arrays = []
         for name, dimensions in DIMENSIONS.items():
@@ -72,7 +72,7 @@ class FaceFrame:
             if values is not None:
                 array = ArraySpec.holding(name, values, *dimensions)
                 arrays.append(array if name in _TABLES else replace(array, is_table=False))
-        lay_out(group, arrays, check_format(group, url)["format_version"], overwrite=True)
+        lay_out(group, arrays, overwrite=True)
 
 
 def _mean_landmarks(images: Images, source: str) -> npt.NDArray[np.float64] | None:

@@ -129,7 +129,7 @@ class StatisticsOutput:
         with store_errors(self._url):
             attributes = check_format(self._group, self._url)
             self.progress.put_together(self._group)
-            face_frame.write(self._url, self._group)
+            face_frame.write(self._group)
             before = sum(part["n_images"] for part in attributes["parts"])
             after, first_fold = before + len(image), self.progress.task["first_fold"]
             runs = self.accumulation.folds(len(image))
@@ -216,7 +216,7 @@ def statistics_output(
         group = create_group(
             url, storage_options, "statistics", codec=codec, accumulation=accumulation.to_dict(), parts=[]
         )
-        lay_out(group, _arrays(accumulation), check_format(group, url)["format_version"])
+        lay_out(group, _arrays(accumulation))
         write_strings(group, "image", [], "image", _IDS_PER_CHUNK)
         return StatisticsOutput(url, group, _begin(group, accumulation, part, rows, block))
 

@@ -194,9 +194,8 @@ class SearchOutput:
             attributes = check_format(self._group, self._url)
             picked = {name: chosen[name] for name in ("receptive_field", "dilation", "pool", "alpha") if name in chosen}
             training = training_of(attributes, **picked)
-            version = attributes["format_version"]
-            write_table(self._group, self.search.alphas, mse, se, n_images, self.search.models, version=version)
-            created = lay_out(self._group, training.arrays, version)
+            write_table(self._group, self.search.alphas, mse, se, n_images, self.search.models)
+            created = lay_out(self._group, training.arrays)
             self._group.attrs["mrdist"] = {
                 **attributes,
                 "training": training.to_dict(),

@@ -28,7 +28,6 @@ def write_table(
     models: Sequence[tuple[ReceptiveField, int]] = (),
     *,
     parameter: str = "alpha",
-    version: int,
 ) -> None:
     """Write the table into a weights store in the making.
 
@@ -48,8 +47,6 @@ def write_table(
         Receptive fields and pools that were tried, if the method has any; otherwise the axis ``field`` has one entry.
     parameter
         ``alpha``, or ``nonzeros`` of l0: name of the axis of candidates.
-    version
-        Of the store's format.
     """
     columns: dict[str, tuple[npt.NDArray[Any], tuple[str, ...]]] = {
         "mse": (mse, ("field", parameter, "fold")),
@@ -63,9 +60,7 @@ def write_table(
     if any(pool for _, pool in models):
         columns["pool"] = np.array([pool for _, pool in models]), ("field",)
     table = group.create_group(_NAME)
-    lay_out(
-        table, [ArraySpec.holding(name, values, *axes) for name, (values, axes) in columns.items()], version, root=group
-    )
+    lay_out(table, [ArraySpec.holding(name, values, *axes) for name, (values, axes) in columns.items()], root=group)
 
 
 def open_table(group: zarr.Group) -> xr.Dataset | None:

@@ -77,7 +77,7 @@ class Warping:
     def write_shapes(self, shapes: Shapes) -> None:
         """Keep how faces move; it may be repeated."""
         with store_errors(self.url):
-            _write_shapes(self._room, shapes, self._version)
+            _write_shapes(self._room, shapes, self._group)
 
     def begin(self, images: Images, rows: npt.NDArray[np.int64], region: MouthRegion | None) -> int:
         """Begin the images store of warped pairs and the sums of mouths, unless they are there.
@@ -159,13 +159,9 @@ class Warping:
         shapes = self.shapes
         assert shapes is not None
         with store_errors(self.url):
-            _write_shapes(self._group, shapes, self._version)
+            _write_shapes(self._group, shapes, self._group)
             if region is not None:
                 _write_mouth(self._group, self._mouth(region))
-
-    @property
-    def _version(self) -> int:
-        return int(check_format(self._group, self.url)["format_version"])
 
     def _mouth(self, region: MouthRegion) -> Mouth:
         room, total = self._room, MouthSums.zeros(region, self.training.n_channels)
@@ -178,7 +174,7 @@ class Warping:
         return mouth
 
 
-def _write_shapes(group: zarr.Group, shapes: Shapes, version: int) -> None:
+def _write_shapes(group: zarr.Group, shapes: Shapes, root: zarr.Group) -> None:
     of_point = ("control_point", "xy")
     arrays = [
         ArraySpec.holding("control", shapes.control, "control_point"),
@@ -192,7 +188,7 @@ def _write_shapes(group: zarr.Group, shapes: Shapes, version: int) -> None:
     rates = [None if np.isnan(rate) else rate for rate in shapes.rates]
     numbers = {name: getattr(shapes, name) for name in _NUMBERS} | {"rates": rates}
     kept = group.create_group(SHAPE, overwrite=True)
-    lay_out(kept, arrays, version, root=group)
+    lay_out(kept, arrays, root=root)
     # last, in one write: without them the shapes are not there
     kept.update_attributes({name: _plain(value) for name, value in numbers.items()})
 

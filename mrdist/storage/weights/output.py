@@ -213,7 +213,7 @@ class WeightsOutput:
         with store_errors(url):
             told = {"layout": training.layout, "training": training.to_dict()}
             group = create_group(url, storage_options, "weights", at_once=True, codec=codec, **told)
-            created = lay_out(group, arrays, check_format(group, url)["format_version"])
+            created = lay_out(group, arrays)
             progress = Progress.begin(group, training.shape, block, arrays=created)
             settle(group)
             return cls(url, group, progress, training)
@@ -243,8 +243,7 @@ class WeightsOutput:
             search = {name: attributes["training"][name] for name in (grid, "folds", "rule", "seed")}
             if "cv" in self._group:  # left by a run that was stopped here
                 del self._group["cv"]
-            version = attributes["format_version"]
-            write_table(self._group, search[grid], mse, se, n_images, parameter=parameter, version=version)
+            write_table(self._group, search[grid], mse, se, n_images, parameter=parameter)
             self._group.attrs["mrdist"] = {
                 **attributes,
                 "training": {**attributes["training"], parameter: chosen[parameter]},
@@ -269,7 +268,7 @@ class WeightsOutput:
             self.progress.put_together(self._group)
             scores = self._scores(int(provenance.get("masked_pixels", 0)))
             if face_frame is not None:
-                face_frame.write(self._url, self._group)
+                face_frame.write(self._group)
             self._group.attrs["mrdist"] = {
                 **check_format(self._group, self._url),
                 "complete": True,

@@ -302,7 +302,7 @@ class WeightsReader(ABC):
             return
         with store_errors(self.url):
             group = open_group(self.url, self.storage_options, write=True)
-            face_frame.write(self.url, group)
+            face_frame.write(group)
             consolidate(group, self.url)
 
     @property

@@ -21,7 +21,8 @@ from mrdist.errors import DamagedChunkError
 from mrdist.geometry import Block, Shape, block_grid
 from mrdist.moments import check_values
 from mrdist.storage.access.arrays import ArraySpec
-from mrdist.storage.access.urls import COMPRESSORS, array_of, check_format, store_errors
+from mrdist.storage.access.formats import version_of
+from mrdist.storage.access.urls import COMPRESSORS, array_of, store_errors
 from mrdist.storage.weights.csr import CHUNK
 from mrdist.storage.weights.output import Training, WeightsOutput, chunk_side
 from mrdist.storage.weights.reader import Codes, Model, WeightsReader
@@ -229,7 +230,7 @@ class SparseOutput(WeightsOutput):
     @cached_property
     def _chunk(self) -> int:
         """Numbers in a chunk of the matrix."""
-        return CHUNK if check_format(self._group, self._url)["format_version"] == 1 else _CHUNK
+        return CHUNK if version_of(self._group) == 1 else _CHUNK
 
     @property
     def _blocks(self) -> list[Block]:
