@@ -32,6 +32,8 @@ _PATIENT_SECONDS = 5.0
 _SAY_SECONDS = 30.0
 _ANSWER_SECONDS = 60.0
 _TASKS_PER_SLOT = 3
+_FEW_PER_SLOT = 2
+"""As many tasks or fewer Dask gives, all of them, to the worker that holds what they share (`Scheduler.is_rootish`)."""
 _AHEAD_SECONDS = 20.0
 _MOST_AHEAD = 1000
 _HOPELESS = 10
@@ -164,13 +166,24 @@ class Window(Generic[Item, Result]):
         """Submit as many items as fit into the window."""
         if self._alone is not None:
             return
-        slots = max(sum(self._workers.values()), 1)
-        ahead = min(slots * math.ceil(_AHEAD_SECONDS / self._seconds), _MOST_AHEAD)
-        room = max(ahead, _TASKS_PER_SLOT * slots) - len(self._running)
+        slots = [address for address, n_slots in self._workers.items() for _ in range(n_slots)]
+        n_slots = max(len(slots), 1)
+        ahead = min(n_slots * math.ceil(_AHEAD_SECONDS / self._seconds), _MOST_AHEAD)
+        room = max(ahead, _TASKS_PER_SLOT * n_slots) - len(self._running)
         numbers = list(islice(self._left, max(room, 0)))
         if not numbers and not self._running and self._suspects:
             self._alone = self._suspects.popleft()
             numbers = [self._alone]
+        if not numbers:
+            return
+        if slots and len(self._items) <= _FEW_PER_SLOT * n_slots:
+            for start, address in enumerate(slots):
+                self._send(numbers[start :: n_slots], workers=[address], allow_other_workers=True)
+        else:
+            self._send(numbers)
+
+    def _send(self, numbers: Sequence[int], **where: Any) -> None:
+        """Submit these items, to certain workers if that is said."""
         if not numbers:
             return
         group = f"{self._name}-{self._run}" + ("" if self._alone is None else "-again")
@@ -180,6 +193,7 @@ class Window(Generic[Item, Result]):
             key=[(group, number) for number in numbers],  # a group of its own: a worker gets few of its tasks at a time
             pure=False,
             common=self._common,
+            **where,
         )
         for number, future in zip(numbers, futures, strict=True):
             self._running[future.key] = number, future
