@@ -114,7 +114,7 @@ def test_preparing_belongs_to_run(images, tmp_path, monkeypatch, method, options
 @pytest.mark.slow
 def test_preparing_belongs_to_run_on_workers():
     with open_executor(workers=1, n_tasks=1, max_memory=1 << 30, prepare=sleep) as executor:
-        assert executor.prepare_seconds >= 2 * SLOW  # here, and in the worker
+        assert executor.prepare_seconds >= SLOW  # in the worker; here, while it starts
     with open_executor(workers=1, n_tasks=1, max_memory=1 << 30) as executor:
         assert executor.start_seconds > executor.prepare_seconds
         assert executor.prepare_seconds < SLOW

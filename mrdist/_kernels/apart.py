@@ -21,6 +21,7 @@ _IDLE_SECONDS = 10.0
 
 _lock = threading.Lock()
 _n_users = 0
+_is_compiled_at_all = True
 _compiler: tuple[int, subprocess.Popen[bytes]] | None = None
 """The process that has started the one that compiles, and that one."""
 
@@ -40,13 +41,26 @@ def compiled_apart() -> Iterator[None]:
                 _end()
 
 
+@contextmanager
+def loaded_alone() -> Iterator[None]:
+    """Compile nothing: whoever needs what is not on the disk gets a LookupError."""
+    global _is_compiled_at_all
+    _is_compiled_at_all = False
+    try:
+        yield
+    finally:
+        _is_compiled_at_all = True
+
+
 def is_apart() -> bool:
-    """Whether this process leaves compiling to another."""
-    return _n_users > 0
+    """Whether this process leaves compiling to another, or to nobody."""
+    return _n_users > 0 or not _is_compiled_at_all
 
 
 def compile_apart(function: Callable[..., Any], signature: Any) -> None:
     """Compile a function of a module for a signature; if it fails, it has done nothing."""
+    if not _is_compiled_at_all:
+        raise LookupError(f"{function.__qualname__} was not compiled for {signature}")
     wanted = pickle.dumps((function.__module__, function.__qualname__, signature))
     with _lock, suppress(OSError):  # no Python that can be started
         if not _ask(wanted):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ipaddress
 import logging
 import multiprocessing
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -95,6 +97,7 @@ def open_executor(
     prepare: Callable[[], None] | None = None,
     seconds: float | None = None,
     memory: int = BASE_MEMORY,
+    module: str | None = None,
 ) -> Iterator[Executor]:
     """Yield an executor for the tasks, and close it afterwards.
 
@@ -111,11 +114,13 @@ def open_executor(
     max_memory
         Limit on the resident bytes of a worker process.
     prepare
-        Loads what the tasks need. Called in this process before local workers start, so that what it leaves on disk
+        Loads what the tasks need. Called in this process while local workers start, so that what it leaves on disk
         is made once, and then in every worker, also in those that join later.
     seconds, memory
         What the tasks take in one process, and the peak of resident bytes that is planned for it, see
         `mrdist.execution._choice.choose`.
+    module
+        The module of the tasks, which local workers have imported when they start.
 
     Raises
     ------
@@ -130,20 +135,18 @@ def open_executor(
     emit("workers", workers=choice.workers, where=where)
     began = time.perf_counter()
     if choice.workers:
-        begin_server(*([] if prepare is None else [prepare.__module__]))
+        begin_server(prepare, *([] if module is None else [module]))
     if choice.workers == 0:
         with compiled_apart():
             if prepare is not None:
                 prepare()
             yield Executor(None, "", None, 0.0, time.perf_counter() - began, 0, where)
         return
-    if contact is None and prepare is not None:
-        prepare()
-    started = time.perf_counter()
-    prepare_seconds = started - began
     with ExitStack() as stack:
+        prepared: Future[None] | None = None
         if contact is None:
             assert choice.workers is not None
+            prepared = _begun(prepare) if prepare is not None else None
             client = stack.enter_context(_local(choice.workers, max_memory))
             contact = Contact(client.scheduler.address)
         else:
@@ -152,13 +155,33 @@ def open_executor(
             client = stack.enter_context(connect(contact))
             contact = replace(contact, dashboard=contact.dashboard or dashboard_of(client))
         ready = time.perf_counter()
+        if prepared is not None:
+            prepared.result()
         if prepare is not None:
             stack.enter_context(_warmed(client, prepare))
-        prepare_seconds += time.perf_counter() - ready
-        start_seconds = ready - started
+        prepare_seconds = time.perf_counter() - ready
+        start_seconds = ready - began
         yield Executor(
             client, contact.address, contact.dashboard, start_seconds, prepare_seconds, choice.workers, where
         )
+
+
+def _begun(prepare: Callable[[], None]) -> Future[None]:
+    """Prepare in a thread, while workers start; it does not outlive the process."""
+    import distributed  # noqa: F401 (at once: two threads that import may see each other's half-made modules)
+
+    future = Future[None]()
+
+    def run() -> None:
+        try:
+            prepare()
+        except BaseException as error:
+            future.set_exception(error)
+        else:
+            future.set_result(None)
+
+    threading.Thread(target=run, name="prepare", daemon=True).start()
+    return future
 
 
 @contextmanager

@@ -10,34 +10,41 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
+from collections.abc import Callable
 from multiprocessing import forkserver
 
 MALLOC = {"MALLOC_TRIM_THRESHOLD_": str(256 << 20), "MALLOC_MMAP_THRESHOLD_": str(256 << 20)}
 """Dask makes workers hand freed memory back at once; chunks that are read then cost a page fault for every page."""
 _ENVIRONMENT = {**MALLOC, **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")}
 _LIBRARIES = ["distributed.nanny", "distributed.worker", "mrdist.execution._worker", "mrdist.storage"]
+_LAST = "mrdist.execution._before_forks"
+PREPARES = "_MRDIST_PREPARES"
+"""Variable of the server: the function, as ``module:name``, that loads what its children need."""
 _SAFE = sys.platform == "linux" and sys.version_info >= (3, 11, 1)  # before, every user of the machine reached it
 
-_OWN = {"PYTHONHASHSEED", "__DASK_PARENT_PID", "KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK"}
-"""Variables that Dask and threadpoolctl set for themselves when they are imported."""
+_OWN = {PREPARES, "PYTHONHASHSEED", "__DASK_PARENT_PID", "KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK"}
+"""Variables that Dask, threadpoolctl and this module set for themselves."""
 
 _begun: tuple[int, dict[str, str]] | None = None
 """The process that has started the server, and the environment of the server."""
 
 
-def begin_server(*modules: str) -> None:
+def begin_server(prepare: Callable[[], None] | None, *modules: str) -> None:
     """Start the server, unless there is one, and do not wait for it.
 
     Parameters
     ----------
+    prepare
+        Loads what the tasks need, see `mrdist.execution.open_executor`.
     modules
-        What the tasks need, besides libraries that all do.
+        What else they import, besides libraries that all do.
     """
     global _begun
     if not _SAFE or _begun is not None:
         return
-    multiprocessing.get_context("forkserver").set_forkserver_preload([*_LIBRARIES, *modules])
-    added = {name: value for name, value in _ENVIRONMENT.items() if name not in os.environ}
+    multiprocessing.get_context("forkserver").set_forkserver_preload([*_LIBRARIES, *modules, _LAST])
+    prepares = {} if prepare is None else {PREPARES: f"{prepare.__module__}:{prepare.__qualname__}"}
+    added = {name: value for name, value in (_ENVIRONMENT | prepares).items() if name not in os.environ}
     os.environ.update(added)
     try:
         _begun = os.getpid(), _environment()

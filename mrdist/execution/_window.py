@@ -178,7 +178,7 @@ class Window(Generic[Item, Result]):
             return
         if slots and len(self._items) <= _FEW_PER_SLOT * n_slots:
             for start, address in enumerate(slots):
-                self._send(numbers[start :: n_slots], workers=[address], allow_other_workers=True)
+                self._send(numbers[start::n_slots], workers=[address], allow_other_workers=True)
         else:
             self._send(numbers)
 

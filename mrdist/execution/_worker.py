@@ -46,9 +46,7 @@ class WarmUp(WorkerPlugin):  # type: ignore[misc]
 
     def _load(self) -> None:
         self._apart.enter_context(compiled_apart())
-        if self._prepare not in _prepared:
-            self._prepare()
-            _prepared.add(self._prepare)
+        prepare_once(self._prepare)
         gc.freeze()  # collections skip the libraries' hundreds of thousands of objects
         self._limits = threadpool_limits(1)  # a slot has one processor
 
@@ -58,6 +56,13 @@ class WarmUp(WorkerPlugin):  # type: ignore[misc]
         gc.unfreeze()
         if self._limits is not None:
             self._limits.restore_original_limits()
+
+
+def prepare_once(prepare: Callable[[], None]) -> None:
+    """Call what loads the needs of tasks, unless this process, or the one it was forked from, has done so."""
+    if prepare not in _prepared:
+        prepare()
+        _prepared.add(prepare)
 
 
 @cache

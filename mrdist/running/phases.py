@@ -220,6 +220,7 @@ def drive(work: Work[Output, Result], cut: Cut) -> Done[Result] | None:
         prepare=work.prepare,
         seconds=work.seconds(cut),
         memory=cut.peak_memory,
+        module=type(work).__module__,
     ) as executor:
         if executor.dashboard:
             logger.info("dashboard: %s", executor.dashboard)

@@ -203,6 +203,7 @@ def synthesize_store(
             n_tasks=len(tasks),
             max_memory=limit,
             seconds=_seconds(model, images, dtype.itemsize, url),
+            module=__name__,
         ) as executor,
         tracked(n_images, 0, "image", show=progress, images_per_step=1) as advance,
     ):

@@ -73,7 +73,9 @@ def measure_arrays(
     if not parts:
         return found
     with (
-        open_executor(workers=workers, scheduler=scheduler, n_tasks=len(parts), max_memory=max_memory) as executor,
+        open_executor(
+            workers=workers, scheduler=scheduler, n_tasks=len(parts), max_memory=max_memory, module=__name__
+        ) as executor,
         tracked(len(parts), 0, "part", show=progress, phase="measuring") as advance,
     ):
         for part, (low, high, of_pixel, of_image) in run_tasks(

@@ -128,6 +128,7 @@ def generate(
             n_tasks=len(tasks),
             max_memory=DEFAULT_MEMORY,
             seconds=seconds_between(n_faces * _FACE_SECONDS + n_values * _VALUE_SECONDS, n_values, url),
+            module=__name__,
         ) as executor,
         tracked(n_faces, 0, "image", show=progress, images_per_step=1) as advance,
     ):

@@ -195,6 +195,7 @@ def rechunk(
             n_tasks=len(tasks),
             max_memory=DEFAULT_MEMORY,
             seconds=seconds_between(seconds_to_copy(n_read, n_written), n_read + n_written, images_url, url),
+            module=__name__,
         ) as executor,
         tracked(len(tasks), 0, "tile", show=progress) as advance,
     ):

@@ -181,6 +181,7 @@ def score_splits(
             prepare=warm_up,
             seconds=seconds_between(plan.seconds_alone, plan.bytes_read, images.url),
             memory=plan.peak_memory,
+            module=__name__,
         ) as executor,
         progress_bar(len(tasks), 0, "block", show=progress) as advance,
     ):

@@ -124,7 +124,9 @@ def learning_curve(
     ]
     errors_of_block: dict[Block, npt.NDArray[np.float64]] = {}
     with (
-        open_executor(workers=workers, scheduler=scheduler, n_tasks=len(tasks), max_memory=DEFAULT_MEMORY) as executor,
+        open_executor(
+            workers=workers, scheduler=scheduler, n_tasks=len(tasks), max_memory=DEFAULT_MEMORY, module=__name__
+        ) as executor,
         progress_bar(len(tasks), 0, "block", show=progress) as advance,
     ):
         for task, errors in executor.run(_block_errors, tasks, name="curve", describe=lambda t: f"block {t.block}"):
