@@ -48,6 +48,8 @@ def range_in(request: Request, length: int, etag: str) -> tuple[int, int] | None
 def cut(pieces: Iterator[bytes], start: int, stop: int) -> Iterator[bytes]:
     """Yield the bytes from ``start`` to ``stop`` of what pieces make together.
 
+    Pieces before them are yielded as nothing, so that a client that goes away meanwhile is noticed.
+
     Examples
     --------
     >>> b"".join(cut(iter([b"abc", b"def", b"ghi"]), 2, 7))
@@ -57,7 +59,5 @@ def cut(pieces: Iterator[bytes], start: int, stop: int) -> Iterator[bytes]:
     for piece in pieces:
         if at >= stop:
             return
-        part = piece[max(start - at, 0) : stop - at]
+        yield piece[max(start - at, 0) : stop - at]
         at += len(piece)
-        if part:
-            yield part

@@ -77,19 +77,17 @@ def _file(
     name: str,
     *,
     etag: str,
-    length: int | None,
+    length: int,
     check: Callable[[], None] = lambda: None,
 ) -> Stream:
     kind = "application/zip" if name.endswith(".zip") else "application/octet-stream"
     headers = {"content-disposition": f'attachment; filename="{name}"', "etag": etag}
-    status = 200
-    if length is not None:
-        part = range_in(request, length, etag)
-        headers |= {"accept-ranges": "bytes", "content-length": str(length)}
-        if part is not None:
-            start, stop = part
-            content, status = cut(content, start, stop), 206
-            headers |= {"content-range": f"bytes {start}-{stop - 1}/{length}", "content-length": str(stop - start)}
+    part, status = range_in(request, length, etag), 200
+    headers |= {"accept-ranges": "bytes", "content-length": str(length)}
+    if part is not None:
+        start, stop = part
+        content, status = cut(content, start, stop), 206
+        headers |= {"content-range": f"bytes {start}-{stop - 1}/{length}", "content-length": str(stop - start)}
     return Stream(sealed(content, check), status, media_type=kind, headers=headers)
 
 
