@@ -63,7 +63,10 @@ def list_sources(catalog: CatalogHere, settings: SettingsHere) -> SourceList:
 async def add_photograph(
     source: SourceName,
     catalog: CatalogHere,
-    photograph: Annotated[UploadFile, File(description="A photograph, or a landmark file of the same name.")],
+    photograph: Annotated[
+        UploadFile,
+        File(description="A photograph, or a landmark file of the same name.", json_schema_extra={"format": "binary"}),
+    ],
     path: Annotated[str, Form(max_length=800, description="Its place in the source, such as ann/happy.jpg.")],
 ) -> Kept:
     """Put a photograph into a source, which is made if need be; nothing there is replaced."""
