@@ -72,6 +72,16 @@ def test_parameters_that_nobody_reads_are_refused(client):
     assert client.get("/?model=smile").status_code == 200
 
 
+def test_parameters_that_are_there_twice_are_refused(client):
+    answer = client.get("/api/v1/jobs?limit=1&limit=2")
+    assert (answer.status_code, answer.json()["detail"]) == (
+        422,
+        "the parameter 'limit' is there 2 times; send it once.",
+    )
+    two = "job=20261125t093000123456-0f3a9c2e&job=20261125t093000123456-0f3a9c2f"
+    assert len(client.delete(f"/api/v1/jobs?{two}").json()["kept"]) == 2
+
+
 @pytest.mark.parametrize(
     ("verb", "options", "words"),
     [

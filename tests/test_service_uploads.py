@@ -101,6 +101,34 @@ def test_links_are_not_followed_out_of_the_catalogue(client, catalog, tmp_path):
     assert not list(outside.iterdir())
 
 
+def test_what_clients_send_is_never_run_as_a_model(client):
+    """Whatever is in it: the parsers of models are native code, and trust them."""
+    send(client, "a/happy.png")
+    send(client, "a/neutral.png")
+    assert send(client, "a/face.task").status_code == 422
+    options = {"source": "mine", "landmark_model": "mine/a/happy.png", "align": "landmarks"}
+    answer = client.post("/api/v1/jobs", json={"verb": "ingest", "name": "faces", "options": options})
+    assert (answer.status_code, "must be a .task file" in answer.json()["detail"]) == (422, True)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        [("path", "a.png"), ("path", "b.png"), ("photograph", b"1")],
+        [("path", "a.png"), ("photograph", b"1"), ("photograph", b"2")],
+        [("path", "a.png"), ("photograph", b"1"), ("label", "happy")],
+        [("path", "a.png"), ("photograph", "no file")],
+        [("path", "a.png")],
+        [("photograph", b"1")],
+    ],
+)
+def test_a_form_holds_one_photograph_and_its_path(client, form):
+    parts = [(name, (None, value) if isinstance(value, str) else ("a.png", value)) for name, value in form]
+    answer = client.post(f"{SOURCES}/mine/photographs", files=parts)
+    detail = answer.json()["detail"]
+    assert (answer.status_code, detail.count("."), "Error" in detail, "class" in detail) == (422, 1, False, False)
+
+
 def test_limits_are_told_and_kept(client, monkeypatch):
     limits = client.get(SOURCES).json()
     assert (limits["file_bytes"], ".jpg" in limits["endings"], ".csv" in limits["endings"]) == (100_000, True, False)

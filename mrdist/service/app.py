@@ -118,16 +118,18 @@ async def _check_role(request: Request) -> None:
 
 async def _check_query(request: Request) -> None:
     """Refuse parameters that nobody reads: whoever sends one expects something of it."""
-    route, app = request.scope["route"], request.app
-    if not request.url.path.startswith(API):
+    route, app, query = request.scope["route"], request.app, request.query_params
+    known = app.state.parameters.get(route.name) if request.url.path.startswith(API) else None
+    if known is None:
         return
-    known = app.state.parameters.get(route.name)
-    unknown = [] if known is None else sorted(set(request.query_params) - known)
-    if unknown:
-        raise ParameterError(
-            f"there is no parameter {unknown[0][:80]!r} here; there {'is' if len(known) == 1 else 'are'} "
-            f"{', '.join(sorted(known)) or 'none'}."
-        )
+    for name in sorted(set(query)):
+        if name not in known:
+            raise ParameterError(
+                f"there is no parameter {name[:80]!r} here; there {'is' if len(known) == 1 else 'are'} "
+                f"{', '.join(sorted(known)) or 'none'}."
+            )
+        if not known[name] and len(query.getlist(name)) > 1:
+            raise ParameterError(f"the parameter {name!r} is there {len(query.getlist(name))} times; send it once.")
 
 
 def _name_of(route: APIRoute) -> str:

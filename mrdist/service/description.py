@@ -35,6 +35,7 @@ def describe(app: FastAPI, *, needs_token: bool) -> None:
             schemas = components.setdefault("schemas", {})
             schemas["Problem"] = problems.Problem.model_json_schema()
             schemas["Synthesis"] = _form_of(Synthesis.model_json_schema())
+            schemas["Body_add_photograph"]["additionalProperties"] = False
             for unused in ("HTTPValidationError", "ValidationError"):
                 schemas.pop(unused, None)
             add_links(described, API)
@@ -51,10 +52,14 @@ def describe(app: FastAPI, *, needs_token: bool) -> None:
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def parameters_of(described: Mapping[str, Any]) -> dict[str, set[str]]:
-    """Return the names of the parameters in the query of every operation of the API, by its route."""
+def parameters_of(described: Mapping[str, Any]) -> dict[str, dict[str, bool]]:
+    """Return the parameters in the query of every operation of the API, by its route, and whether each is a list."""
     return {
-        operation["operationId"]: {each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"}
+        operation["operationId"]: {
+            each["name"]: each["schema"].get("type") == "array"
+            for each in operation.get("parameters", ())
+            if each["in"] == "query"
+        }
         for path, operations in described["paths"].items()
         for operation in operations.values()
         if path.startswith(API)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, File, Form, Path, Query, UploadFile
+from fastapi import APIRouter, File, Form, Path, Query, Request, UploadFile
 from pydantic import BaseModel, Field
 
+from mrdist.errors import ParameterError
 from mrdist.pipeline.ingesting.understand import understand
 from mrdist.service.catalog import NAME_PATTERN
 from mrdist.service.context import CatalogHere, SettingsHere
@@ -63,6 +64,7 @@ def list_sources(catalog: CatalogHere, settings: SettingsHere) -> SourceList:
 async def add_photograph(
     source: SourceName,
     catalog: CatalogHere,
+    request: Request,
     photograph: Annotated[
         UploadFile,
         File(description="A photograph, or a landmark file of the same name.", json_schema_extra={"format": "binary"}),
@@ -70,6 +72,12 @@ async def add_photograph(
     path: Annotated[str, Form(max_length=800, description="Its place in the source, such as ann/happy.jpg.")],
 ) -> Kept:
     """Put a photograph into a source, which is made if need be; nothing there is replaced."""
+    names = [name for name, _ in (await request.form()).multi_items()]
+    for name in names:
+        if name not in ("photograph", "path") or names.count(name) > 1:
+            raise ParameterError(
+                f"the form has {name[:80]!r} {names.count(name)} times; send one photograph and its path."
+            )
     content = await photograph.read()
     await run_sync(keep, catalog, source, path, content)
     return Kept(source=source, path=path, bytes=len(content))
