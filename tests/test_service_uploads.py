@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import threading
 
+import httpx2
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
@@ -127,6 +130,29 @@ def test_a_form_holds_one_photograph_and_its_path(client, form):
     answer = client.post(f"{SOURCES}/mine/photographs", files=parts)
     detail = answer.json()["detail"]
     assert (answer.status_code, detail.count("."), "Error" in detail, "class" in detail) == (422, 1, False, False)
+
+
+def test_few_files_are_in_memory_at_once(client, monkeypatch):
+    """However many are sent: the others wait on the disk."""
+    begun, go = threading.Semaphore(0), threading.Event()
+
+    def keep(*_):
+        begun.release()
+        assert go.wait(60)
+
+    async def send_all():
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(client.app), base_url="http://127.0.0.1") as many:
+            photograph = {"photograph": ("a.png", picture())}
+            path = f"{SOURCES}/mine/photographs"
+            sent = [asyncio.create_task(many.post(path, files=photograph, data={"path": f"{n}.png"})) for n in range(9)]
+            for _ in range(uploads._AT_ONCE):
+                assert await asyncio.to_thread(begun.acquire, timeout=60)
+            more = await asyncio.to_thread(begun.acquire, timeout=0.2)
+            go.set()
+            return more, {answer.status_code for answer in await asyncio.gather(*sent)}
+
+    monkeypatch.setattr(uploads, "keep", keep)
+    assert asyncio.run(send_all()) == (False, {201})
 
 
 def test_limits_are_told_and_kept(client, monkeypatch):

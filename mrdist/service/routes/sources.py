@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from anyio.to_thread import run_sync
 from fastapi import APIRouter, File, Form, Path, Query, Request, UploadFile
 from pydantic import BaseModel, Field
 
@@ -13,7 +12,7 @@ from mrdist.pipeline.ingesting.understand import understand
 from mrdist.service.catalog import NAME_PATTERN
 from mrdist.service.context import CatalogHere, SettingsHere
 from mrdist.service.problems import problems
-from mrdist.service.uploads import ACCEPTED, MOST_FILES, keep
+from mrdist.service.uploads import ACCEPTED, MOST_FILES, keep_file
 
 router = APIRouter(tags=["datasets"], prefix="/sources", responses=problems())
 
@@ -78,9 +77,7 @@ async def add_photograph(
             raise ParameterError(
                 f"the form has {name[:80]!r} {names.count(name)} times; send one photograph and its path."
             )
-    content = await photograph.read()
-    await run_sync(keep, catalog, source, path, content)
-    return Kept(source=source, path=path, bytes=len(content))
+    return Kept(source=source, path=path, bytes=await keep_file(catalog, source, path, photograph.file))
 
 
 @router.get("/{source}/people", responses=problems(404))
