@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from fastapi.testclient import TestClient
 
 from mrdist.service.app import create_app
 from mrdist.service.catalog import Catalog
@@ -95,6 +96,18 @@ def test_files_in_forms_are_files_and_nothing_in_a_form_is_null(described, opera
     for name, form in forms.items():
         assert form["properties"]["photograph"].items() >= BINARY.items(), name
         assert "'null'" not in str(form), name
+
+
+def test_forms_may_be_as_large_as_photographs(operations, tmp_path):
+    settings = Settings(max_body_bytes=1000, max_upload_bytes=100_000)
+    client = TestClient(create_app(Catalog.open(str(tmp_path / "catalog")), settings), base_url="http://127.0.0.1")
+    for name, (path, operation) in operations.items():
+        for kind in operation.get("requestBody", {}).get("content", {}):
+            path = path.format(source="mine", job="1")
+            for size, fits in ((50_000, kind == "multipart/form-data"), (200_000, False)):
+                sent = {"files": {"photograph": bytes(size)}} if "form" in kind else {"json": {"name": "a" * size}}
+                method = "PATCH" if name == "note_job" else "POST"
+                assert (client.request(method, path, **sent).status_code != 413) == fits, (name, size)
 
 
 def nested(schema, path=()):
