@@ -14,6 +14,7 @@ from PIL import Image
 
 import mrdist
 from mrdist.cli.main import commands
+from mrdist.methods.option_table import SHARED
 from mrdist.service.app import create_app
 from mrdist.service.catalog import Catalog
 from mrdist.service.client import Client
@@ -88,7 +89,7 @@ def test_an_option_is_known_to_the_check_of_its_verb(client, verb, name):
     body = {"verb": verb, "name": f"new-{verb}-{name.replace('_', '-')}", "options": options}
     answer = client.post("/api/v1/jobs", json=body)  # raises what the service does not expect
     assert answer.status_code in (202, 409, 422), answer.text
-    if verb == "train":
+    if verb == "train" and name in SHARED:  # a plan measures for a while
         del body["name"]
         assert client.post("/api/v1/plans", json=body).status_code in (200, 422)
 
