@@ -58,6 +58,14 @@ def test_what_a_client_has_is_not_sent_again(client, path):
         assert client.get(path, headers={"if-none-match": known}).status_code == 200, known
 
 
+def test_whatever_has_an_etag_is_not_sent_again(client):
+    marked = {name: (path, etag) for name, path in paths_of(client) if (etag := client.get(path).headers.get("etag"))}
+    assert {"download_model", "get_dataset_picture", "get_model_face", "get_static"} <= set(marked)
+    for name, (path, etag) in marked.items():
+        answer = client.get(path, headers={"if-none-match": etag})
+        assert (answer.status_code, answer.content) == (304, b""), name
+
+
 def test_parameters_that_nobody_reads_are_refused(client):
     described = client.get("/openapi.json").json()["paths"]
     for name, path in paths_of(client):

@@ -9,10 +9,11 @@ from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Header, Query, Request, Response
 
 from mrdist.pipeline.applying.export import export
 from mrdist.pipeline.showing.pack import pack, packed_length
+from mrdist.service.caching import has_already
 from mrdist.service.context import CatalogHere
 from mrdist.service.groups import check_single
 from mrdist.service.pictures import BINARY
@@ -42,24 +43,29 @@ _exporting = Lock()  # one at a time, since a matrix is several times larger tha
             "content": _FILES,
             "headers": {**_HEADERS, "Content-Range": {"schema": {"type": "string"}}},
         },
+        304: {"description": "Not Modified"},
         **problems(416),
     },
 )
 def download_model(
     name: ModelName,
     catalog: CatalogHere,
+    request: Request,
     format: Annotated[  # noqa: A002
         Literal["zip", "csr"], Query(description="The store, or the matrix as scipy.sparse.load_npz reads it.")
     ] = "zip",
     range: Annotated[str | None, Header(description="The bytes to send, such as bytes=1000-.")] = None,  # noqa: A002
     if_range: Annotated[str | None, Header(description="ETag of the version that the bytes must be of.")] = None,
-) -> Stream:
+) -> Response:
     """Download a complete model, or a range of it; if it is replaced or removed meanwhile, the download breaks off."""
     stamp = catalog.stamp("models", name)
     catalog.check_complete("models", name)
     url, file = catalog.url_of("models", name), name.replace(":", "-")
     unchanged = partial(catalog.check_stamp, "models", name, stamp)
-    answer = partial(_file, range or "", if_range, etag=f'"{stamp}"')
+    etag = f'"{stamp}"'
+    if has_already(request, etag):
+        return Response(status_code=304, headers={"etag": etag})
+    answer = partial(_file, range or "", if_range, etag=etag)
     if format == "zip":
         length = packed_length(url, f"{file}.zarr", catalog.storage_options)
         content = pack(url, f"{file}.zarr", catalog.storage_options)
