@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import socket
 from collections.abc import Callable
 from http import HTTPStatus
@@ -131,6 +132,7 @@ def run(catalog_url: str, settings: Settings, announce: Callable[[str, str], Any
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=list(settings.trusted_proxies),
         limit_concurrency=_CONNECTIONS,
+        timeout_keep_alive=math.ceil(2 * _PATIENCE_SECONDS),  # httpx uses one again for 5 s
         timeout_graceful_shutdown=_END_SECONDS,
         ws="none",
         http=_Impatient,
