@@ -107,10 +107,9 @@ def test_a_model_says_what_can_be_turned(service):
 
 def test_the_description_has_the_limits(service):
     described = service.client.get("/openapi.json").json()
-    form = described["paths"][f"{API}/synthesis"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
-    number, nothing = form["properties"]["strength"]["anyOf"]
-    assert (number["minimum"], number["maximum"], nothing) == (0, STRONGEST, {"type": "null"})
-    assert form["properties"]["mouth"]["anyOf"][0]["enum"] == [*MOUTHS]
+    form = described["components"]["schemas"]["Synthesis"]["properties"]
+    assert (form["strength"]["minimum"], form["strength"]["maximum"]) == (0, STRONGEST)
+    assert form["mouth"]["enum"] == [*MOUTHS]
     for path in ("/models/{name}/faces/{dataset}/{row}.png", "/models/{name}/scores"):
         fields = {field["name"]: field for field in described["paths"][API + path]["get"]["parameters"]}
         assert {"type": "string", "const": "own"} in fields["strength"]["schema"]["anyOf"]

@@ -58,6 +58,14 @@ def test_what_a_client_has_is_not_sent_again(client, path):
         assert client.get(path, headers={"if-none-match": known}).status_code == 200, known
 
 
+def test_whatever_has_an_etag_is_not_sent_again(client):
+    marked = {name: (path, etag) for name, path in paths_of(client) if (etag := client.get(path).headers.get("etag"))}
+    assert {"download_model", "get_dataset_picture", "get_model_face", "get_static"} <= set(marked)
+    for name, (path, etag) in marked.items():
+        answer = client.get(path, headers={"if-none-match": etag})
+        assert (answer.status_code, answer.content) == (304, b""), name
+
+
 def test_parameters_that_nobody_reads_are_refused(client):
     described = client.get("/openapi.json").json()["paths"]
     for name, path in paths_of(client):
@@ -70,6 +78,16 @@ def test_parameters_that_nobody_reads_are_refused(client):
     assert client.get("/api/v1/datasets/faces/rows?offset=1&limit=2").status_code == 200
     assert client.get("/api/v1/models/smile/importance.png?radius=0.5").status_code == 200
     assert client.get("/?model=smile").status_code == 200
+
+
+def test_parameters_that_are_there_twice_are_refused(client):
+    answer = client.get("/api/v1/jobs?limit=1&limit=2")
+    assert (answer.status_code, answer.json()["detail"]) == (
+        422,
+        "the parameter 'limit' is there 2 times; send it once.",
+    )
+    two = "job=20261125t093000123456-0f3a9c2e&job=20261125t093000123456-0f3a9c2f"
+    assert len(client.delete(f"/api/v1/jobs?{two}").json()["kept"]) == 2
 
 
 @pytest.mark.parametrize(

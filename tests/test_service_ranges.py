@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import zipfile
 from io import BytesIO
+from pathlib import Path
 
 import commands
 import numpy as np
@@ -80,6 +82,54 @@ def test_the_length_is_known_before_anything_is_packed(tmp_path, files):
     assert packed_length(str(place), "stäre") == len(packed)
     with zipfile.ZipFile(BytesIO(packed)) as archive:
         assert archive.testzip() is None
+
+
+@pytest.mark.parametrize(("largest", "most"), [(700, 9), (1200, 2), (150, 1), (0, 0)])
+def test_the_length_is_known_of_what_needs_64_bits(tmp_path, monkeypatch, largest, most):
+    """The limits of 32 bits are lowered, for the zip as well."""
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", largest)
+    monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", most)
+    for name, size in (("a", 100), ("b", 1000), ("c", 0), ("d", 300)):
+        (tmp_path / name).write_bytes(bytes(size))
+    packed = b"".join(pack(str(tmp_path), "large"))
+    assert packed_length(str(tmp_path), "large") == len(packed)
+    with zipfile.ZipFile(BytesIO(packed)) as archive:
+        assert [each.file_size for each in archive.infolist()] == [100, 1000, 0, 300]
+
+
+@pytest.mark.slow
+def test_a_model_of_gigabytes_has_a_length_and_ranges(client):
+    catalog, size = client.catalog, (4 << 30) + 5  # of a file with a hole, before the others
+    model = Path(catalog.url_of("models", "smile"))
+    large = shutil.copytree(model, model.with_name("large.zarr"))
+    with (large / "0-hole").open("wb") as stream:
+        stream.truncate(size)
+    path = MODEL.replace("smile", "large")
+    length = int(client.head(path).headers["content-length"])
+    assert length > size
+    early = client.get(path, headers={"range": "bytes=0-99"})
+    assert (early.status_code, early.headers["content-range"]) == (206, f"bytes 0-99/{length}")
+    end = client.get(path, headers={"range": f"bytes={size}-"})
+    assert (end.status_code, len(end.content)) == (206, length - size)
+    with zipfile.ZipFile(_Rest(end.content, size)) as archive:  # finds its directory, and the files behind the hole
+        names = {each.filename: each.file_size for each in archive.infolist()}
+        assert names.pop("large.zarr/0-hole") == size
+        assert {name: len(archive.read(name)) for name in names} == names
+    shutil.rmtree(large)
+
+
+class _Rest(BytesIO):
+    """The end of a file, whose beginning is not there."""
+
+    def __init__(self, content, missing):
+        super().__init__(content)
+        self.missing = missing
+
+    def seek(self, offset, whence=0):
+        return super().seek(offset - (0 if whence else self.missing), whence) + self.missing
+
+    def tell(self):
+        return super().tell() + self.missing
 
 
 @given(st.lists(st.binary(max_size=5), max_size=6), st.integers(0, 20), st.integers(0, 20))

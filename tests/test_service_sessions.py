@@ -64,6 +64,37 @@ def client_in_log(folder, path):
     return commands.wait_until(look, "the line of the log")
 
 
+def test_small_answers_do_not_wait_for_the_client(service):
+    """Where they do, each takes the 40 ms after which a client acknowledges the head of an answer by itself."""
+    connection, seconds = http.client.HTTPConnection(urlsplit(service.url).netloc, timeout=30), []
+    for _ in range(40):
+        begin = time.perf_counter()
+        connection.request("GET", "/healthz")
+        connection.getresponse().read()
+        seconds.append(time.perf_counter() - begin)
+    connection.close()
+    assert min(seconds[20:]) < 0.03  # the first ones are acknowledged at once
+
+
+@pytest.mark.slow
+def test_a_connection_stays_open_for_longer_than_clients_take_it_for_open(tmp_path):
+    """Or what they send meets its end: httpx uses one again within 5 s."""
+    with serving(tmp_path / "catalog", tmp_path / "log", "--workers", 0) as service:
+        connection = http.client.HTTPConnection(urlsplit(service.url).netloc, timeout=30)
+        for _ in range(2):
+            connection.request("GET", "/healthz")
+            assert connection.getresponse().read()
+            assert not select.select([connection.sock], [], [], 6)[0]
+        connection.close()
+
+
+def test_a_wrong_token_is_called_wrong_and_none_is_called_missing(service):
+    for path in ("/session", "/datasets"):
+        for headers, words in (({}, "is needed"), ({"authorization": "Bearer x"}, "is wrong")):
+            status, _, content = service.raw("GET", path, headers=headers)
+            assert (status, words in json.loads(content)["detail"]) == (401, True)
+
+
 @pytest.mark.slow
 def test_a_session_that_has_ended_stays_ended(service, folder):
     ours, others = cookie_of(login(service)), cookie_of(login(service))

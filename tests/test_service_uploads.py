@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import threading
 
+import httpx2
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
@@ -99,6 +102,57 @@ def test_links_are_not_followed_out_of_the_catalogue(client, catalog, tmp_path):
     assert send(client, "one.png", source="linked").status_code == 422
     assert send(client, "a/one.png", source="linked").status_code == 422
     assert not list(outside.iterdir())
+
+
+def test_what_clients_send_is_never_run_as_a_model(client):
+    """Whatever is in it: the parsers of models are native code, and trust them."""
+    send(client, "a/happy.png")
+    send(client, "a/neutral.png")
+    assert send(client, "a/face.task").status_code == 422
+    options = {"source": "mine", "landmark_model": "mine/a/happy.png", "align": "landmarks"}
+    answer = client.post("/api/v1/jobs", json={"verb": "ingest", "name": "faces", "options": options})
+    assert (answer.status_code, "must be a .task file" in answer.json()["detail"]) == (422, True)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        [("path", "a.png"), ("path", "b.png"), ("photograph", b"1")],
+        [("path", "a.png"), ("photograph", b"1"), ("photograph", b"2")],
+        [("path", "a.png"), ("photograph", b"1"), ("label", "happy")],
+        [("path", "a.png"), ("photograph", "no file")],
+        [("path", "a.png")],
+        [("photograph", b"1")],
+    ],
+)
+def test_a_form_holds_one_photograph_and_its_path(client, form):
+    parts = [(name, (None, value) if isinstance(value, str) else ("a.png", value)) for name, value in form]
+    answer = client.post(f"{SOURCES}/mine/photographs", files=parts)
+    detail = answer.json()["detail"]
+    assert (answer.status_code, detail.count("."), "Error" in detail, "class" in detail) == (422, 1, False, False)
+
+
+def test_few_files_are_in_memory_at_once(client, monkeypatch):
+    """However many are sent: the others wait on the disk."""
+    begun, go = threading.Semaphore(0), threading.Event()
+
+    def keep(*_):
+        begun.release()
+        assert go.wait(60)
+
+    async def send_all():
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(client.app), base_url="http://127.0.0.1") as many:
+            photograph = {"photograph": ("a.png", picture())}
+            path = f"{SOURCES}/mine/photographs"
+            sent = [asyncio.create_task(many.post(path, files=photograph, data={"path": f"{n}.png"})) for n in range(9)]
+            for _ in range(uploads._AT_ONCE):
+                assert await asyncio.to_thread(begun.acquire, timeout=60)
+            more = await asyncio.to_thread(begun.acquire, timeout=0.2)
+            go.set()
+            return more, {answer.status_code for answer in await asyncio.gather(*sent)}
+
+    monkeypatch.setattr(uploads, "keep", keep)
+    assert asyncio.run(send_all()) == (False, {201})
 
 
 def test_limits_are_told_and_kept(client, monkeypatch):

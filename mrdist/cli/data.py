@@ -38,6 +38,7 @@ def generation_options(command: Command) -> Command:
         click.option("--labels", metavar="A,B,...", help="Expressions; all seven by default."),
         click.option("--color", default="rgb", show_default=True, metavar="MODE", help="rgb or gray."),
         seed_option,
+        table_option("codec", usual=DEFAULT_CODEC),
     )
 
 
@@ -45,7 +46,6 @@ def generation_options(command: Command) -> Command:
 @click.argument("url")
 @generation_options
 @click.option("--chunks", type=Sizes(3), metavar="N,Y,X", help="Images, rows and columns of a chunk.")
-@table_option("codec", usual=DEFAULT_CODEC)
 @cluster_options
 @overwrite_option
 @json_option

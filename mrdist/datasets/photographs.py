@@ -6,6 +6,7 @@ The only place of the package that decodes image files for a dataset.
 from __future__ import annotations
 
 import io
+import math
 import os
 import warnings
 from collections.abc import Iterator, Mapping
@@ -78,7 +79,7 @@ class Upload(File):
     max_pixels: int = 1 << 26
 
     @contextmanager
-    def open(self) -> Iterator[IO[bytes]]:
+    def open(self, *, most: float = math.inf) -> Iterator[IO[bytes]]:  # noqa: ARG002  (it is here already)
         """Open for reading."""
         yield io.BytesIO(self.content)
 

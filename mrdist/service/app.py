@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import import_module
 from threading import Event, Thread
@@ -11,7 +11,6 @@ from typing import Any
 
 import anyio
 from fastapi import APIRouter, Depends, FastAPI, Request
-from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
@@ -21,11 +20,12 @@ from mrdist.pipeline.showing.opened import warm_up
 from mrdist.service import problems
 from mrdist.service.access import AccessLog, LogFile
 from mrdist.service.catalog import Catalog
+from mrdist.service.description import describe, parameters_of
 from mrdist.service.desk import Desk
 from mrdist.service.jobs import Jobs
 from mrdist.service.limits import Limits
 from mrdist.service.metrics import Meter, Metrics
-from mrdist.service.roles import NEEDED, check_role
+from mrdist.service.roles import check_role
 from mrdist.service.security import API, Guard, user_in
 from mrdist.service.sessions import Sessions
 from mrdist.service.settings import Settings
@@ -80,8 +80,8 @@ def create_app(catalog: Catalog, settings: Settings | None = None) -> FastAPI:
     if settings.access_log is not None:
         app.add_middleware(AccessLog, file=LogFile(settings.access_log))
     app.add_middleware(Endings, stopping=app.state.stopping)
-    _describe(app, needs_token=sessions.users.needed)
-    app.state.parameters = _parameters_of(app.openapi())  # here, since FastAPI describes routes in one thread at a time
+    describe(app, needs_token=sessions.users.needed)
+    app.state.parameters = parameters_of(app.openapi())  # here, since FastAPI describes routes in one thread at a time
     return app
 
 
@@ -118,53 +118,19 @@ async def _check_role(request: Request) -> None:
 
 async def _check_query(request: Request) -> None:
     """Refuse parameters that nobody reads: whoever sends one expects something of it."""
-    route, app = request.scope["route"], request.app
-    if not request.url.path.startswith(API):
+    route, app, query = request.scope["route"], request.app, request.query_params
+    known = app.state.parameters.get(route.name) if request.url.path.startswith(API) else None
+    if known is None:
         return
-    known = app.state.parameters.get(route.name)
-    unknown = [] if known is None else sorted(set(request.query_params) - known)
-    if unknown:
-        raise ParameterError(
-            f"there is no parameter {unknown[0][:80]!r} here; there {'is' if len(known) == 1 else 'are'} "
-            f"{', '.join(sorted(known)) or 'none'}."
-        )
-
-
-def _parameters_of(described: Mapping[str, Any]) -> dict[str, set[str]]:
-    """Return the names of the parameters in the query of every operation of the API, by its route."""
-    return {
-        operation["operationId"]: {each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"}
-        for path, operations in described["paths"].items()
-        for operation in operations.values()
-        if path.startswith(API)
-    }
+    for name in sorted(set(query)):
+        if name not in known:
+            raise ParameterError(
+                f"there is no parameter {name[:80]!r} here; there {'is' if len(known) == 1 else 'are'} "
+                f"{', '.join(sorted(known)) or 'none'}."
+            )
+        if not known[name] and len(query.getlist(name)) > 1:
+            raise ParameterError(f"the parameter {name!r} is there {len(query.getlist(name))} times; send it once.")
 
 
 def _name_of(route: APIRoute) -> str:
     return route.name
-
-
-def _describe(app: FastAPI, *, needs_token: bool) -> None:
-    """Add the problems and the authentication of clients to ``/openapi.json``."""
-
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            described = get_openapi(
-                title=app.title, version=app.version, description=app.description, routes=app.routes
-            )
-            components = described.setdefault("components", {})
-            schemas = components.setdefault("schemas", {})
-            schemas["Problem"] = problems.Problem.model_json_schema()
-            for unused in ("HTTPValidationError", "ValidationError"):
-                schemas.pop(unused, None)
-            if needs_token:
-                components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-                for operations in described["paths"].values():
-                    for operation in operations.values():
-                        role = NEEDED[operation["operationId"]]
-                        if role is not None:
-                            operation |= {"security": [{"token": []}], "x-role": role}
-            app.openapi_schema = described
-        return app.openapi_schema
-
-    app.openapi = openapi  # type: ignore[method-assign]

@@ -11,7 +11,10 @@ from mrdist.service.catalog import Kind
 from mrdist.service.command_lines import command_line
 from mrdist.service.work import MAKES, Verb, datasets_of
 
-State = Literal["queued", "running", "stopping", "done", "failed", "cancelled"]
+State = Annotated[
+    Literal["queued", "running", "stopping", "done", "failed", "cancelled"],
+    Field(title="State"),  # after which generated clients name it
+]
 
 JOB_PATTERN = r"^[0-9]{8}t[0-9]{12}-[0-9a-f]{8}$"
 ENDED = ("done", "failed", "cancelled")

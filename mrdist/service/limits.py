@@ -12,7 +12,7 @@ from mrdist.service.problems import RefusedError, problem
 from mrdist.service.settings import Settings
 
 _CLIENTS = 10_000
-_UPLOADS = ("/api/v1/synthesis", "/photographs")
+_UPLOADS = ("/api/v1/synthesis", "/api/v1/synthesis/pictures", "/photographs")
 _STREAMS = "/events"
 
 

@@ -39,9 +39,17 @@ def in_request(option: Option) -> Option:
 def field_of(option: Option, description: str) -> Any:
     """Return a field that may be left out, for `with_fields`: a type and its default."""
     allowed = in_request(option)
-    forms = [*allowed.schema.get("anyOf", [allowed.schema]), {"type": "null"}]
+    forms = [_titled(form, option.name) for form in allowed.schema.get("anyOf", [allowed.schema])]
+    forms.append({"type": "null"})
     checked = PlainValidator(_checked(allowed))
     return Annotated[Any, checked, WithJsonSchema({"anyOf": forms}), Field(description=description)], None
+
+
+def _titled(schema: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return a schema whose choices have a title, after which generated clients name them."""
+    if "items" in schema:
+        return {**schema, "items": _titled(schema["items"], name)}
+    return {**schema, "title": name.replace("_", " ").title()} if "enum" in schema else dict(schema)
 
 
 def text_field_of(option: Option, description: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 BINARY: dict[str, Any] = {"type": "string", "format": "binary"}
+TEXT: dict[str, Any] = {"type": "string"}
 
 PICTURE: dict[int | str, dict[str, Any]] = {
     200: {"content": {"image/png": {"schema": BINARY}}},

@@ -177,8 +177,10 @@ def _sentence(error: Mapping[str, Any], body: Any) -> str:
     """Return pydantic's error as one sentence with place and value; an error of ours is one."""
     if isinstance(cause := error.get("ctx", {}).get("error"), MrdistError):
         return str(cause)
-    place = ".".join(_as_sent(error, body)) or "the body of the request"
-    reason = str(error["msg"]).rstrip(".")
+    reason = str(error["msg"]).removeprefix("Value error, ").rstrip(".")
+    place = ".".join(_as_sent(error, body)) or "request"
+    if reason.startswith("Expected UploadFile"):
+        reason = "send it as a file of a multipart form"
     value = error.get("input")
     told = isinstance(value, str | int | float | bool) and error["loc"][-1] != "token"
     got = f" (got {_short(value)})" if told else ""

@@ -26,8 +26,8 @@ class Refining(BaseModel):
     high: Annotated[float | None, Field(ge=-1000, le=1000, description="z-score from which the importance is 1.")] = (
         None
     )
-    signed: bool | None = None
-    intercept: bool | None = None
+    signed: Annotated[bool | None, Field(description="Whether only weights above the mean count as important.")] = None
+    intercept: Annotated[bool | None, Field(description="Whether the intercept counts beside the weights.")] = None
 
     @property
     def refinement(self) -> Refinement | None:

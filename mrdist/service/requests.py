@@ -52,7 +52,7 @@ class CompareOptions(_Options):
     target: Annotated[Label, Field(description="Label of the outputs.")]
 
 
-_EXPRESSIONS = {"items": {"type": "string", "enum": list(LABELS)}, "uniqueItems": True}
+_EXPRESSIONS = {"items": {"type": "string", "enum": list(LABELS), "title": "Label"}, "uniqueItems": True}
 
 
 @with_fields({"codec": field_of(OPTIONS["codec"], describe(OPTIONS["codec"], usual=DEFAULT_CODEC))})
@@ -62,7 +62,7 @@ class GenerateOptions(_Options):
     images: People
     size: Side = 128
     labels: Annotated[list[Label], Field(min_length=1, json_schema_extra=_EXPRESSIONS)] | None = None
-    color: Literal["rgb", "gray"] | None = None
+    color: Annotated[Literal["rgb", "gray"], Field(title="Color")] | None = None
     seed: Seed | None = None
 
 

@@ -63,6 +63,7 @@ NEEDED: Mapping[str, Role | None] = {  # by the name of the route; None is for e
     "get_model_face": "read",
     "download_model": "read",
     "synthesize": "read",
+    "synthesize_each": "read",
     "delete_model": "admin",
     "list_comparisons": "read",
     "get_comparison": "read",

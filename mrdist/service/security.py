@@ -35,7 +35,8 @@ HEADERS = {
     "x-frame-options": "DENY",
 }
 _SAFE = ("GET", "HEAD", "OPTIONS")
-_PUBLIC = ("/healthz", "/readyz", "/openapi.json", "/login", f"{API}/session", "/favicon.ico")
+_PUBLIC = ("/healthz", "/readyz", "/openapi.json", "/login", "/favicon.ico")
+_SESSION = f"{API}/session"  # begun and ended by everyone
 _PUBLIC_BELOW = "/static/"
 
 
@@ -142,6 +143,7 @@ class Guard:
         """
         path: str = scope["path"]
         is_public = path in _PUBLIC or path.startswith(_PUBLIC_BELOW)
+        is_public = is_public or (path == _SESSION and scope["method"] not in _SAFE)
         user, cookie, refusal = self._identify(headers)
         note_user(scope, user)
         if is_public:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import socket
 from collections.abc import Callable
 from http import HTTPStatus
@@ -131,6 +132,7 @@ def run(catalog_url: str, settings: Settings, announce: Callable[[str, str], Any
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=list(settings.trusted_proxies),
         limit_concurrency=_CONNECTIONS,
+        timeout_keep_alive=math.ceil(2 * _PATIENCE_SECONDS),  # httpx uses one again for 5 s
         timeout_graceful_shutdown=_END_SECONDS,
         ws="none",
         http=_Impatient,
@@ -146,7 +148,8 @@ def run(catalog_url: str, settings: Settings, announce: Callable[[str, str], Any
 
 def _listen(settings: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # with its protocol: asyncio sends small answers at once (TCP_NODELAY) only where it is told that this is TCP
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((settings.host, settings.port))

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from anyio import CapacityLimiter
+from anyio.lowlevel import RunVar
+from anyio.to_thread import run_sync
 
 from mrdist.datasets.layouts.records import PHOTOGRAPHS
 from mrdist.errors import ParameterError
@@ -17,6 +22,24 @@ ACCEPTED = (*sorted(PHOTOGRAPHS), ".lm2", ".pts", ".tem")
 """Endings of photographs and of landmark files; manifests, which can name any other file, are not taken."""
 MOST_FILES = 20_000
 _KEPT_FREE = 512 * MIB
+_AT_ONCE = 4  # files in memory; those that wait lie on the disk
+
+_limiter: RunVar[CapacityLimiter] = RunVar("limiter")
+
+
+async def keep_file(catalog: Catalog, source: str, path: str, file: BinaryIO) -> int:
+    """Write an uploaded file as `keep` does, in a thread, and return its bytes; only a few are in memory at once."""
+    limiter = _limiter.get(None)
+    if limiter is None:
+        limiter = CapacityLimiter(_AT_ONCE)
+        _limiter.set(limiter)
+
+    def work() -> int:
+        content = file.read()
+        keep(catalog, source, path, content)
+        return len(content)
+
+    return await run_sync(work, limiter=limiter)
 
 
 def keep(catalog: Catalog, source: str, path: str, content: bytes) -> None:

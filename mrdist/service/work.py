@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from mrdist.errors import MemoryLimitError
+from mrdist.errors import MemoryLimitError, ParameterError
 from mrdist.planning import parse_bytes
 from mrdist.service.catalog import Catalog, Kind
 from mrdist.service.settings import Settings
@@ -14,6 +14,7 @@ Verb = Literal["train", "compare", "generate", "ingest"]
 
 MAKES: Mapping[Verb, Kind] = {"train": "models", "compare": "comparisons", "generate": "datasets", "ingest": "datasets"}
 NEEDS_IMAGES = ("train", "compare")
+_MODEL = ".task"  # which no upload may be called: a model is code of somebody, run by native code
 
 
 def datasets_of(verb: Verb, options: Mapping[str, Any]) -> list[str]:
@@ -59,6 +60,11 @@ def photographs(catalog: Catalog, options: Mapping[str, Any]) -> tuple[str, dict
     """Return the source and the options of an ingest, with URLs in place of the catalogue's names."""
     given = dict(options)
     if "landmark_model" in given:
+        if not given["landmark_model"].endswith(_MODEL):
+            raise ParameterError(
+                f"landmark_model must be a {_MODEL} file below sources/, where only who runs the service puts one, got "
+                f"{given['landmark_model']!r}."
+            )
         given["landmark_model"] = catalog.source(given["landmark_model"])
     if "reference" in given:
         given["reference"] = catalog.find("datasets", given["reference"])

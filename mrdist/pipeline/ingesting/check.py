@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from mrdist.codecs import check_codec
 from mrdist.pipeline.ingesting._faces import alignment_of
 from mrdist.pipeline.ingesting._looks import check_size
 from mrdist.pipeline.ingesting._sources import find_people
@@ -28,9 +29,11 @@ def check_ingest(
     rename: Mapping[str, str] | None = None,
     seed: int = 0,
     strict: bool = False,
+    codec: str | None = None,
     src_storage_options: StorageOptions = None,
 ) -> None:
     """Raise what `mrdist.ingest` would raise before it reads a photograph; parameters are those of `mrdist.ingest`."""
+    check_codec(codec)
     check_choices(color=color, normalize=normalize, align=align, dtype=dtype, faces=faces)
     if size is not None:
         check_size(size)

@@ -92,8 +92,7 @@ def generate(
     StoreExistsError
         If ``url`` exists and may not be replaced.
     """
-    check_generation(images=images, size=size, labels=labels, color=color, seed=seed)
-    check_codec(codec)
+    check_generation(images=images, size=size, labels=labels, color=color, seed=seed, codec=codec)
     url = normalize_url(url)
     check_workers(workers, scheduler, url)
     people = [f"person-{n:06d}" for n in range(images)]
@@ -153,7 +152,13 @@ def generate(
 
 
 def check_generation(
-    *, images: int, size: int = 128, labels: Sequence[str] = LABELS, color: str = "rgb", seed: int = 0
+    *,
+    images: int,
+    size: int = 128,
+    labels: Sequence[str] = LABELS,
+    color: str = "rgb",
+    seed: int = 0,
+    codec: str | None = None,
 ) -> None:
     """Check the options of `generate`, before anything is written.
 
@@ -166,6 +171,7 @@ def check_generation(
         raise ParameterError(f"images must be at least 1, got {images}.")
     if len(set(labels)) != len(labels) or not labels:
         raise ParameterError(f"labels must be different names, got {', '.join(labels) or 'none'}.")
+    check_codec(codec)
     face_mask(size)
     for label in labels:
         render_face(0, label, min(size, 64), seed=seed, color=color)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Iterator
 
@@ -11,19 +12,22 @@ from mrdist.storage.access.urls import store_errors
 
 _PIECE = 1 << 20
 
-
-_LARGEST = zipfile.ZIP64_LIMIT
 _LOCAL, _CENTRAL, _END = 30 + 20 + 24, 46, 22  # header with its sizes of 64 bits and what follows the file; entry; end
+_EXTRA, _LONG, _END_64 = 4, 8, 56 + 20  # of what does not fit into 32 bits: head of the extra field, a number; the end
 
 
-def packed_length(url: str, name: str, storage_options: StorageOptions = None) -> int | None:
-    """Return the number of bytes that `pack` yields, None for more than 2 GiB; parameters are those of `pack`."""
+def packed_length(url: str, name: str, storage_options: StorageOptions = None) -> int:
+    """Return the number of bytes that `pack` yields, of whatever size; parameters are those of `pack`."""
     source = Source.open(url, storage_options)
+    start = entries = 0  # of the next file, and bytes of the directory at the end
     with store_errors(redact(url)):
-        sizes = [source.file(path).size() for path in source.files]
-    headers = sum(_LOCAL + _CENTRAL + 2 * len(f"{name}/{path}".encode()) for path in source.files)
-    length = sum(sizes) + headers + _END
-    return length if length < _LARGEST and len(sizes) < zipfile.ZIP_FILECOUNT_LIMIT else None
+        for path in source.files:
+            size, spelt = source.file(path).size(), len(f"{name}/{path}".encode())
+            n_long = 2 * (size > zipfile.ZIP64_LIMIT) + (start > zipfile.ZIP64_LIMIT)
+            entries += _CENTRAL + spelt + (_EXTRA + n_long * _LONG if n_long else 0)
+            start += _LOCAL + spelt + size
+    is_long = max(start, entries) > zipfile.ZIP64_LIMIT or len(source.files) > zipfile.ZIP_FILECOUNT_LIMIT
+    return start + entries + _END + (_END_64 if is_long else 0)
 
 
 def pack(url: str, name: str, storage_options: StorageOptions = None) -> Iterator[bytes]:
@@ -56,7 +60,7 @@ def _pieces(source: Source, name: str) -> Iterator[bytes]:
         for path in source.files:
             with (
                 store_errors(f"{redact(source.url)}/{path}"),
-                source.file(path).open() as stream,
+                source.file(path).open(most=math.inf) as stream,
                 archive.open(zipfile.ZipInfo(f"{name}/{path}"), "w", force_zip64=True) as entry,
             ):
                 while piece := stream.read(_PIECE):

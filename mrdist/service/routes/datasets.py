@@ -26,7 +26,7 @@ router = APIRouter(tags=["datasets"], prefix="/datasets", responses=problems(404
 
 DatasetName = Annotated[str, Path(pattern=NAME_PATTERN, examples=["faces"])]
 Pair = Annotated[list[int], Field(min_length=2, max_length=2)]
-Split = Literal["train", "val", "test"]
+Split = Annotated[Literal["train", "val", "test"], Field(title="Split")]
 _MAX_ROW = 2**53
 _RUN_BYTES = 64 << 20
 _summaries: Cache[dict[str, Any]] = Cache(256)

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from mrdist.service.context import CatalogHere, SettingsHere
+from mrdist.service.pictures import TEXT
 from mrdist.service.problems import RefusedError, problems
 
 router = APIRouter(tags=["health"], responses=problems())
@@ -29,7 +30,7 @@ def is_alive() -> Health:
     return Health(status="ok")
 
 
-@router.get("/metrics", response_class=Response, responses={200: {"content": {_PROMETHEUS: {}}}})
+@router.get("/metrics", response_class=Response, responses={200: {"content": {_PROMETHEUS: {"schema": TEXT}}}})
 def get_metrics(request: Request) -> Response:
     """Return counts for Prometheus."""
     return Response(request.app.state.metrics.text(), headers={"content-type": _PROMETHEUS})

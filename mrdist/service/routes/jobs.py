@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from mrdist.service.context import DeskHere, IdempotencyKey, JobsHere, UserHere
 from mrdist.service.job_records import JOB_PATTERN, PUBLIC, Job, JobRecord, State
 from mrdist.service.jobs import Jobs
+from mrdist.service.pictures import TEXT
 from mrdist.service.problems import RefusedError, problems
 from mrdist.service.requests import JobRequest
 from mrdist.service.security import API
@@ -177,7 +178,7 @@ def delete_job(job: JobId, jobs: JobsHere) -> Response:
 @router.get(
     "/{job}/events",
     response_class=Stream,
-    responses={200: {"content": {"text/event-stream": {}}, "description": "Events: job, blocks, end."}},
+    responses={200: {"content": {"text/event-stream": {"schema": TEXT}}, "description": "Events: job, blocks, end."}},
 )
 def watch_job(
     request: Request,

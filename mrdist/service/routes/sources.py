@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from anyio.to_thread import run_sync
-from fastapi import APIRouter, File, Form, Path, Query, UploadFile
+from fastapi import APIRouter, File, Form, Path, Query, Request, UploadFile
 from pydantic import BaseModel, Field
 
+from mrdist.errors import ParameterError
 from mrdist.pipeline.ingesting.understand import understand
 from mrdist.service.catalog import NAME_PATTERN
 from mrdist.service.context import CatalogHere, SettingsHere
 from mrdist.service.problems import problems
-from mrdist.service.uploads import ACCEPTED, MOST_FILES, keep
+from mrdist.service.uploads import ACCEPTED, MOST_FILES, keep_file
 
 router = APIRouter(tags=["datasets"], prefix="/sources", responses=problems())
 
@@ -63,13 +63,21 @@ def list_sources(catalog: CatalogHere, settings: SettingsHere) -> SourceList:
 async def add_photograph(
     source: SourceName,
     catalog: CatalogHere,
-    photograph: Annotated[UploadFile, File(description="A photograph, or a landmark file of the same name.")],
+    request: Request,
+    photograph: Annotated[
+        UploadFile,
+        File(description="A photograph, or a landmark file of the same name.", json_schema_extra={"format": "binary"}),
+    ],
     path: Annotated[str, Form(max_length=800, description="Its place in the source, such as ann/happy.jpg.")],
 ) -> Kept:
     """Put a photograph into a source, which is made if need be; nothing there is replaced."""
-    content = await photograph.read()
-    await run_sync(keep, catalog, source, path, content)
-    return Kept(source=source, path=path, bytes=len(content))
+    names = [name for name, _ in (await request.form()).multi_items()]
+    for name in names:
+        if name not in ("photograph", "path") or names.count(name) > 1:
+            raise ParameterError(
+                f"the form has {name[:80]!r} {names.count(name)} times; send one photograph and its path."
+            )
+    return Kept(source=source, path=path, bytes=await keep_file(catalog, source, path, photograph.file))
 
 
 @router.get("/{source}/people", responses=problems(404))

@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 
 from mrdist.methods.dials import DIALS
 from mrdist.pipeline.showing.opened import Retouched
-from mrdist.service.catalog import ModelName
+from mrdist.service.catalog import Catalog, ModelName
 from mrdist.service.context import CatalogHere
 from mrdist.service.options import dial_fields, with_fields
 from mrdist.service.pictures import BINARY
@@ -96,26 +96,25 @@ class Pictures(BaseModel):
     pictures: list[Picture]
 
 
-def _schema() -> dict[str, Any]:
-    schema = Synthesis.model_json_schema()
-    schema["properties"]["photograph"] = {
-        "type": "string",
-        "format": "binary",
-        "description": "JPEG, PNG, WebP, TIFF or BMP.",
+_FORM: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"multipart/form-data": {"schema": {"$ref": "#/components/schemas/Synthesis"}}},
     }
-    schema["required"].append("photograph")
-    return schema
+}
 
 
 @router.post(
     "",
     response_class=Response,
-    openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _schema()}}}},
+    openapi_extra=_FORM,
     responses={
         200: {
             "description": "The picture of one model, or those of several.",
-            "model": Pictures,
-            "content": {"image/png": {"schema": BINARY}},
+            "content": {
+                "image/png": {"schema": BINARY},
+                "application/json": {"schema": {"$ref": "#/components/schemas/Pictures"}},
+            },
             "headers": {
                 "Server-Timing": {"schema": {"type": "string"}, "description": "Milliseconds of each stage."},
                 "X-Mrdist-Alignment": {"schema": {"enum": ["aligned", "points", "detection", "registration"]}},
@@ -142,6 +141,19 @@ async def synthesize(request: Request, catalog: CatalogHere) -> Response:
     or a detector of faces locate the face, or, where none is installed, its likeness to the mean face of the training;
     only the face changes.
     """
+    options, made = await _make(request, catalog)
+    if len(made) == 1:
+        return Response(made[0].content, media_type="image/png", headers=_headers(made[0]))
+    return await _told(options, made)
+
+
+@router.post("/pictures", response_model=Pictures, openapi_extra=_FORM)
+async def synthesize_each(request: Request, catalog: CatalogHere) -> Response:
+    """Give a photograph new expressions, by one model or several; the pictures come with what is known of them."""
+    return await _told(*await _make(request, catalog))
+
+
+async def _make(request: Request, catalog: Catalog) -> tuple[Synthesis, list[Retouched]]:
     async with _form(request) as (photograph, options):
         made = await retouch_all(
             photograph.file,
@@ -149,8 +161,10 @@ async def synthesize(request: Request, catalog: CatalogHere) -> Response:
             [partial(open_model, catalog, name) for name in options.model],
             options.make,
         )
-    if len(made) == 1:
-        return Response(made[0].content, media_type="image/png", headers=_headers(made[0]))
+    return options, made
+
+
+async def _told(options: Synthesis, made: Sequence[Retouched]) -> Response:
     return Response(await run_sync(_to_json, options.model, made), media_type="application/json")
 
 

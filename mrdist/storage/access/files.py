@@ -35,7 +35,7 @@ from mrdist.storage.access.remote import (
 )
 from mrdist.storage.access.retries import patiently
 
-#: Largest file that is read, in bytes, and how many times its own size an archive may unpack to.
+#: Largest file of somebody that is read, in bytes, and how many times its own size an archive may unpack to.
 MAX_FILE_BYTES = 1 << 30
 MAX_RATIO = 100
 _ARCHIVES = (".zip", ".tar")
@@ -91,21 +91,26 @@ class File:
         return PurePosixPath(self.name).suffix.lower()
 
     @contextmanager
-    def open(self) -> Iterator[IO[bytes]]:
+    def open(self, *, most: float = MAX_FILE_BYTES) -> Iterator[IO[bytes]]:
         """Open for reading; hardly more is fetched than is read.
+
+        Parameters
+        ----------
+        most
+            Largest size in bytes; infinite for files of our own.
 
         Raises
         ------
         OSError
-            The file is missing, damaged, or larger than a gibibyte.
+            The file is missing, damaged, or larger than ``most``.
         """
         try:
             if self.member:
-                with _open_member(_archive_at(self.url, self.storage_options), self.member) as stream:
+                with _open_member(_archive_at(self.url, self.storage_options), self.member, most) as stream:
                     yield stream
             elif is_local(self.url):
                 with Path(self.url).open("rb") as stream:
-                    _check_size(stream.seek(0, io.SEEK_END))
+                    _check_size(stream.seek(0, io.SEEK_END), most)
                     stream.seek(0)
                     yield stream
             else:
@@ -113,7 +118,7 @@ class File:
                     _remote_errors(self.url),
                     open_stream(self.url, self.storage_options, block_size=1 << 18) as stream,
                 ):
-                    _check_size(stream.size)
+                    _check_size(stream.size, most)
                     yield stream
         except _DAMAGE as error:
             raise OSError(f"the archive is damaged or packed in an unknown way ({error})") from error
@@ -347,13 +352,13 @@ def _members(archive: Archive, name: str) -> dict[str, str]:
 
 
 @contextmanager
-def _open_member(archive: Archive, name: str) -> Iterator[IO[bytes]]:
+def _open_member(archive: Archive, name: str, most: float) -> Iterator[IO[bytes]]:
     try:
         if isinstance(archive, zipfile.ZipFile):
-            _check_size(archive.getinfo(name).file_size)
+            _check_size(archive.getinfo(name).file_size, most)
             stream: IO[bytes] | None = archive.open(name)
         else:
-            _check_size(archive.getmember(name).size)
+            _check_size(archive.getmember(name).size, most)
             stream = archive.extractfile(name)
     except KeyError as error:
         raise FileNotFoundError(f"there is no {name} in the archive") from error
@@ -364,6 +369,6 @@ def _open_member(archive: Archive, name: str) -> Iterator[IO[bytes]]:
         yield stream
 
 
-def _check_size(size: int) -> None:
-    if size > MAX_FILE_BYTES:
-        raise OSError(f"it has {size} bytes, the limit is {MAX_FILE_BYTES}")
+def _check_size(size: int, most: float) -> None:
+    if size > most:
+        raise OSError(f"it has {size} bytes, the limit is {most}")
