@@ -21,7 +21,6 @@ async function load() {
   names = new Set(datasets.map((one) => one.name));
   $("datasets").hidden = false;
   $("none").hidden = datasets.length > 0;
-  $("makers").hidden = false;
   $("list").replaceChildren(...datasets.map(card));
   if (!names.has($("g-name").value)) $("g-name").value ||= fresh("faces");
 }
@@ -36,7 +35,7 @@ function card(dataset) {
   const title = `dataset-${dataset.name}`;
   const people = h("div", { class: "people" });
   if (dataset.complete) fill(people, dataset);
-  else people.append(h("p", { class: "soft" }, dataset.problem ?? "A job is still making it."));
+  else tellMaking(people, dataset);
   return h(
     "article",
     { class: "panel dataset", "aria-labelledby": title },
@@ -55,6 +54,15 @@ function card(dataset) {
     ),
     people,
   );
+}
+
+/** Say why a dataset is not there yet: its job is at it, or has stopped. */
+async function tellMaking(box, dataset) {
+  const { jobs } = await get(`/jobs?search=${part(dataset.name)}&limit=20`).catch(() => ({ jobs: [] }));
+  const job = jobs.find((one) => one.name === dataset.name && ["generate", "ingest"].includes(one.verb));
+  const active = job && ["queued", "running", "stopping"].includes(job.state);
+  const words = active ? "A job is still making it: " : job ? "It is not complete; its job has not finished it: " : (dataset.problem ?? "It is not complete, and no job is at it.");
+  box.append(h("p", { class: "soft" }, words, job && h("a", { href: `/train?job=${part(job.id)}` }, "look at the job"), job && "."));
 }
 
 function splits({ splits: parts, subjects, images }) {
@@ -175,3 +183,5 @@ async function showSources() {
 for (const id of ["i-source", "i-layout"]) $(id).addEventListener("change", () => understand($("i-source").value));
 showSources().catch(() => {});
 await load();
+$("makers").open = names.size === 0 || ["#makers", "#generate", "#ingest"].includes(location.hash);
+if (location.hash && $("makers").open) document.querySelector(location.hash)?.scrollIntoView();

@@ -105,7 +105,7 @@ function tellReadout({ alignment, warning, timing, total }) {
   facts($("readout"), [
     ["Picture", `${Math.round(picture.bitmap.width / picture.scale)} × ${Math.round(picture.bitmap.height / picture.scale)}`],
     ["Face", how],
-    ["Unusual", warning],
+    ["Note", warning?.split("; ")[0]], // the rest is about files beside the photograph
     ["Model", timing.model === undefined ? null : `${timing.model.toFixed(1)} ms`],
     ["Upload to picture", `${Math.round(total)} ms`],
   ]);
@@ -226,6 +226,7 @@ async function chooseModel(next) {
   for (const id of ["refine", "overlay"]) $(id).disabled = !hasField(model);
   $("radius").disabled = !refining(model);
   $("refinement-none").hidden = hasField(model);
+  for (const field of document.querySelectorAll("[data-field]")) field.hidden = !hasField(model);
   $("caption-before").textContent = model.source;
   $("caption-after").textContent = model.target;
   $("view").querySelector(".before").setAttribute("aria-label", `Before: ${model.source}`);

@@ -63,12 +63,12 @@ function jobRow(job) {
   };
   return h(
     "tr",
-    { "data-job": job.id },
+    { "data-job": job.id, class: over(job) ? "over" : null },
     h("td", {}, h("a", { class: "name", href: `/train?job=${part(job.id)}`, onclick: open }, job.name), job.tags.length > 0 && h("div", {}, ...job.tags.map((tag) => h("span", { class: "tag" }, tag))), job.note && h("p", { class: "note" }, job.note)),
     h("td", { class: "soft" }, work(job)),
     h("td", {}, h("span", { class: `state ${job.state}` }, stateName(job)), job.last_error && h("p", { class: "error" }, worded(job.last_error)), job.warnings.length > 0 && h("p", { class: "note" }, plural(job.warnings.length, "warning"))),
     h("td", { class: "part-done" }, h("div", { class: "bar-of", role: "progressbar", "aria-label": `${job.name}, blocks solved`, "aria-valuemin": "0", "aria-valuemax": "100", "aria-valuenow": String(share) }, h("i", { style: { "--share": `${share}%` } }))),
-    h("td", { class: "soft" }, job.user ? `${ago(job.submitted)}, ${job.user}` : ago(job.submitted)),
+    h("td", { class: "soft when" }, h("span", {}, ago(job.submitted)), job.user && h("span", {}, ` by ${job.user}`)),
     h("td", {}, h("div", { class: "actions" }, ...jobActions(job, (changed) => (changed ? showJobs() : job.id === watch.job?.id && !$("watch").hidden ? show(null) : showJobs())))),
   );
 }
