@@ -1,4 +1,4 @@
-"""A catalogue as a lab has it after some months, filled cheaply: datasets, models of all methods, jobs of all states."""
+"""A catalogue as a lab has it after some months, filled cheaply: models of all methods, jobs of all states."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -15,6 +15,7 @@ from mrdist.service.jobs import Jobs
 WORK = {"workers": 0, "progress": False}
 MODELS = 21
 JOBS = 30
+EXPRESSIONS = ["neutral", "afraid", "angry", "disgusted", "happy", "sad"]
 LAB = {"source": "neutral", "target": "happy"}
 
 
@@ -26,7 +27,7 @@ def fill(folder):
         "faces": people,
         "faces-second-visit-of-the-same-people-2025": {**people, "seed": 1},
         "gray": {**people, "color": "gray", "seed": 2},
-        "wall": {**people, "images": 12, "size": 48, "labels": ["neutral", "afraid", "angry", "disgusted", "happy", "sad"]},
+        "wall": {**people, "images": 12, "size": 48, "labels": EXPRESSIONS},
     }.items():
         mrdist.generate(str(datasets / f"{name}.zarr"), **{**options, **WORK})
     _link_arrays(datasets / "sea.zarr")
@@ -35,12 +36,13 @@ def fill(folder):
         method = list(METHODS)[index % len(METHODS)]
         images = "faces" if index < len(METHODS) else "gray"
         side = {"receptive_field": 5} if index > len(METHODS) and method == "mr" else {}
-        name = f"{method}-of-{images}" + ("-5x5" if side else "")
-        mrdist.train(str(datasets / f"{images}.zarr"), str(models / f"{name}.zarr"), **LAB, method=method, **side, **WORK)
+        model = str(models / f"{method}-of-{images}{'-5x5' if side else ''}.zarr")
+        mrdist.train(str(datasets / f"{images}.zarr"), model, **LAB, method=method, **side, **WORK)
     every = str(models / "every.zarr")
     mrdist.train_mappings(str(datasets / "faces.zarr"), every, source="neutral", both_ways=False, **WORK)
     long = "a-name-as-long-as-the-catalogue-takes-names-of-its-models-63.zarr"
-    mrdist.train(str(datasets / "wall.zarr"), str(models / long), source="neutral", target="disgusted", alpha="cv", **WORK)
+    other = {"source": "neutral", "target": "disgusted", "alpha": "cv"}
+    mrdist.train(str(datasets / "wall.zarr"), str(models / long), **other, **WORK)
     compared = str(folder / "comparisons" / "methods.compared")
     some = {"methods": ["mr", "pixel", "l2", "identity"], "recognition": False, "out": compared}
     mrdist.compare(str(datasets / "faces.zarr"), **LAB, **some, **WORK)
@@ -53,7 +55,8 @@ def _link_arrays(url):
     for name in ("coarse", "fine"):
         values = 280 + rng.normal(0, 1, (20, 32, 28)).cumsum(axis=1).astype("f4")
         values[:, 4:9, 3:11] = np.nan
-        group.create_array(name, data=values, chunks=(5, 16, 28), dimension_names=("time", "lat", "lon"), attributes={"units": "K"})
+        axes = {"dimension_names": ("time", "lat", "lon"), "attributes": {"units": "K"}}
+        group.create_array(name, data=values, chunks=(5, 16, 28), **axes)
     mrdist.link(str(url), {name: str(url.parent.parent / "climate.zarr" / name) for name in ("coarse", "fine")}, **WORK)
 
 
@@ -93,7 +96,8 @@ def _write_jobs(folder):
             warnings=[EDGE] if index == 5 else [],
         )
         jobs.write(record)
-        lines = ["two workers in processes of their own", "phase 'training': 12 blocks", FAILED if state == "failed" else "done"]
+        last = FAILED if state == "failed" else "done"
+        lines = ["two workers in processes of their own", "training: 0 of 12 are done", last]
         log = [{"time": submitted.isoformat(), "level": "info", "message": line} for line in lines]
         log[-1]["level"] = "error" if state == "failed" else "info"
         jobs.write_log(record.id, log)

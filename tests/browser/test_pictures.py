@@ -18,6 +18,7 @@ from browser.looking import AUDIT, PAGES, serving, settled, wait_until
 pytestmark = [pytest.mark.browser, pytest.mark.long]
 
 LOOKS = [(size, scheme) for size in ("desktop", "phone") for scheme in ("light", "dark")]
+LONG = "a-name-as-long-as-the-catalogue-takes-names-of-its-models-63"
 SHOTS = {  # name -> the page, what has to be there, and what is done with it
     "studio": ("/?model=mr-of-faces", "#readout div", None),
     "studio-moved": ("/?model=morph-of-faces", "#readout div", None),
@@ -34,7 +35,7 @@ SHOTS = {  # name -> the page, what has to be there, and what is done with it
     "models-found": ("/models?model=mr-of-faces", "#gallery img", "find"),
     "models-apart": ("/models?model=mr-of-gray", "#gallery img", None),
     "models-no-weights": ("/models?model=morph-of-faces", "#gallery img", None),
-    "models-long-name": ("/models?model=a-name-as-long-as-the-catalogue-takes-names-of-its-models-63", "#gallery img", None),
+    "models-long-name": (f"/models?model={LONG}", "#gallery img", None),
     "comparison": ("/models?comparison=methods", "#comparison-table td", None),
     "datasets": ("/datasets", "img.face", None),
     "datasets-options": ("/datasets", "img.face", "import"),

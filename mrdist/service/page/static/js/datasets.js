@@ -1,7 +1,7 @@
 // Datasets: their people, and how to add new ones.
 import { follow, get, part, post, remove, rowsWith, thumbnail } from "./lib/api.js";
 import { $, confirmed, h, message, speak } from "./lib/dom.js";
-import { bytes, count, plural } from "./lib/format.js";
+import { bytes, count, percent, plural } from "./lib/format.js";
 import { FIRST } from "./lib/begin.js";
 import "./lib/shell.js";
 import { Upload, understand } from "./datasets/upload.js";
@@ -124,7 +124,7 @@ async function make(form, body) {
       blocks: () => {},
       gone: () => failed("The job was deleted."),
       job: (job) => {
-        button.textContent = job.blocks ? `${Math.floor((100 * job.blocks_done) / job.blocks)} % …` : "Waiting …";
+        button.textContent = job.blocks ? `${percent(job)} % …` : "Waiting …";
         if (!["done", "failed", "cancelled"].includes(job.state)) return;
         button.textContent = words;
         button.disabled = false;

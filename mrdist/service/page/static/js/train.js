@@ -1,7 +1,7 @@
 // Train: a new training, the job being watched, and all jobs.
 import { get, part, request } from "./lib/api.js";
 import { $, confirmed, h, message, settled } from "./lib/dom.js";
-import { ago, plural, worded } from "./lib/format.js";
+import { ago, percent, plural, worded } from "./lib/format.js";
 import { offerFaces } from "./lib/begin.js";
 import { loadMethods, work } from "./lib/methods.js";
 import "./lib/shell.js";
@@ -55,7 +55,7 @@ async function showJobs() {
 }
 
 function jobRow(job) {
-  const share = job.state === "done" ? 100 : job.blocks ? Math.floor((100 * job.blocks_done) / job.blocks) : 0;
+  const share = percent(job);
   const open = (event) => {
     event.preventDefault();
     show(job.id);

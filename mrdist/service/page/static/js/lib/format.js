@@ -31,6 +31,9 @@ export function figure(value, digits = 3) {
   return Number(value).toPrecision(digits);
 }
 
+/** Percents of its phase that a job has done, with what blocks have done that are not finished. */
+export const percent = (job) => (job.state === "done" ? 100 : Math.floor(100 * (job.share ?? (job.blocks ? job.blocks_done / job.blocks : 0))));
+
 export function ago(time) {
   if (!time) return "";
   const passed = (Date.now() - Date.parse(time)) / 1000;
