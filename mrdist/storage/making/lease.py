@@ -72,8 +72,8 @@ def run_state(url: str, options: StorageOptions = None) -> dict[str, Any] | None
     dict or None
         ``who`` (user@host), ``host``, ``pid``, ``command``, ``since`` and ``seen`` (UTC, by the clock of the host),
         ``alive``, ``phase``, ``unit``, ``blocks``, ``blocks_done``, ``share``, ``blocks_per_second``,
-        ``images_per_second``, ``seconds_left`` and ``last_error``; None where that is not known (yet). ``alive`` goes by
-        the last heartbeat: it may be wrong for a run on another machine whose clock is wrong.
+        ``images_per_second``, ``seconds_left`` and ``last_error``; None where that is not known (yet). ``alive`` goes
+        by the last heartbeat: it may be wrong for a run on another machine whose clock is wrong.
     """
     if urlsplit(normalize_url(url)).scheme and not urlsplit(normalize_url(url)).path:
         return None  # a bucket, beside which nothing can lie

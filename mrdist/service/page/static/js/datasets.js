@@ -1,7 +1,7 @@
 // Datasets: their people, and how to add new ones.
 import { follow, get, part, post, remove, rowsWith, thumbnail } from "./lib/api.js";
 import { $, confirmed, h, message, speak } from "./lib/dom.js";
-import { bytes, count, percent, plural } from "./lib/format.js";
+import { bytes, count, crowd, percent, plural } from "./lib/format.js";
 import { FIRST } from "./lib/begin.js";
 import "./lib/shell.js";
 import { Upload, understand } from "./datasets/upload.js";
@@ -65,12 +65,13 @@ async function tellMaking(box, dataset) {
   box.append(h("p", { class: "soft" }, words, job && h("a", { href: `/train?job=${part(job.id)}` }, "look at the job"), job && "."));
 }
 
-function splits({ splits: parts, subjects, images }) {
+function splits(dataset) {
+  const { splits: parts, subjects, images } = dataset;
   const order = ["train", "val", "test"].filter((name) => parts[name]);
   return h(
     "div",
     { class: "splits" },
-    h("p", {}, h("b", {}, plural(subjects ?? images, "person", "people")), subjects !== null && subjects !== images ? `, ${plural(images, "row")}` : ""),
+    h("p", {}, h("b", {}, crowd(subjects ?? images, dataset)), subjects !== null && subjects !== images ? `, ${plural(images, "row")}` : ""),
     h("div", { class: "bars", "aria-hidden": "true" }, ...order.map((name) => h("i", { class: name, style: { "--n": String(parts[name]) } }))),
     h("ul", {}, ...order.map((name) => h("li", { class: name }, `${name} ${count(parts[name])}`))),
   );
@@ -95,7 +96,8 @@ async function fill(box, dataset) {
 }
 
 async function forget(dataset) {
-  if (!(await confirmed(`Delete the dataset ${dataset.name}?`, `${plural(dataset.images ?? 0, "row")} of faces are removed from the catalogue and cannot be restored. Models stay.`, "Delete the dataset"))) return;
+  const lost = dataset.linked ? "The catalogue forgets it; the arrays that it refers to stay where they are." : `${plural(dataset.images ?? 0, "row")} of faces are removed from the catalogue and cannot be restored.`;
+  if (!(await confirmed(`Delete the dataset ${dataset.name}?`, `${lost} Models stay.`, "Delete the dataset"))) return;
   try {
     await remove(`/datasets/${part(dataset.name)}`);
     message(`${dataset.name} is deleted.`);

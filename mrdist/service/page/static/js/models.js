@@ -1,7 +1,7 @@
 // Models: scores and faces side by side, and the details of one.
 import { get, modelPath, part, rowsWith, thumbnail } from "./lib/api.js";
 import { $, h } from "./lib/dom.js";
-import { plural } from "./lib/format.js";
+import { crowd, plural } from "./lib/format.js";
 import { offerFaces, offerTraining } from "./lib/begin.js";
 import { how, loadMethods, named } from "./lib/methods.js";
 import "./lib/shell.js";
@@ -115,7 +115,7 @@ async function showGallery(chosen) {
   if (gallery.dataset.of !== of) return;
   const unseen = shown[0].dataset === dataset.name ? " that these models were not trained on" : "";
   const left = shown.length > ROWS ? ` ${ROWS} of ${shown.length} models are shown, the chosen one among them.` : "";
-  $("gallery-what").textContent = rows.length ? `${plural(rows.length, "person", "people")} of ${dataset.name}${unseen}, between the input and the target.${left}` : `${dataset.name} has nobody to test on with both ${source} and ${target}.`;
+  $("gallery-what").textContent = rows.length ? `${crowd(rows.length, dataset)} of ${dataset.name}${unseen}, between the input and the target.${left}` : `${dataset.name} has nobody to test on with both ${source} and ${target}.`;
   if (rows.length === 0) return;
   gallery.style.setProperty("--people", String(rows.length));
   const line = (head, url, alt) => [head, ...rows.map((row) => h("img", { class: "face", loading: "lazy", alt: `${alt}, person ${row.subject}`, src: url(row) }))];

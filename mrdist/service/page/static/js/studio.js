@@ -1,7 +1,7 @@
 // Studio: a photograph, a model, and the result.
 import { get, part, request, rowsWith, thumbnail } from "./lib/api.js";
 import { $, facts, h, latest, message, roving, ruled, speak } from "./lib/dom.js";
-import { plural } from "./lib/format.js";
+import { crowd } from "./lib/format.js";
 import { offerFaces, offerTraining } from "./lib/begin.js";
 import { hasDials, hasField, kind, loadMethods, named, takes } from "./lib/methods.js";
 import "./lib/shell.js";
@@ -244,9 +244,9 @@ async function showExamples() {
   if ($("strip").dataset.shown === shown) return;
   $("strip").dataset.shown = shown;
   const split = dataset.splits.test ? "test" : null;
-  $("examples-title").textContent = split === "test" ? "People that no model was trained on" : "People of the dataset";
+  $("examples-title").textContent = `${dataset.linked ? "Images" : "People"} ${split === "test" ? "that no model was trained on" : "of the dataset"}`;
   const rows = await rowsWith(dataset.name, split, [model.source], 40);
-  $("examples-where").textContent = `${plural(rows.length, "person", "people")} of the dataset ${dataset.name}`;
+  $("examples-where").textContent = `${crowd(rows.length, dataset)} of the dataset ${dataset.name}`;
   $("strip").replaceChildren(
     ...rows.map((row, index) =>
       h(

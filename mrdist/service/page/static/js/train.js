@@ -68,7 +68,7 @@ function jobRow(job) {
     h("td", { class: "soft" }, work(job)),
     h("td", {}, h("span", { class: `state ${job.state}` }, stateName(job)), job.last_error && h("p", { class: "error" }, worded(job.last_error)), job.warnings.length > 0 && h("p", { class: "note" }, plural(job.warnings.length, "warning"))),
     h("td", { class: "part-done" }, h("div", { class: "bar-of", role: "progressbar", "aria-label": `${job.name}, blocks solved`, "aria-valuemin": "0", "aria-valuemax": "100", "aria-valuenow": String(share) }, h("i", { style: { "--share": `${share}%` } }))),
-    h("td", { class: "soft when" }, h("span", {}, ago(job.submitted)), job.user && h("span", {}, ` by ${job.user}`)),
+    h("td", { class: "soft when" }, h("span", {}, ago(job.submitted)), job.user && " ", job.user && h("span", {}, `by ${job.user}`)),
     h("td", {}, h("div", { class: "actions" }, ...jobActions(job, (changed) => (changed ? showJobs() : job.id === watch.job?.id && !$("watch").hidden ? show(null) : showJobs())))),
   );
 }

@@ -5,6 +5,9 @@ const number = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 export const count = (value) => number.format(value);
 export const plural = (value, one, many = `${one}s`) => `${count(value)} ${value === 1 ? one : many}`;
 
+/** How many a dataset has: people, or images of whatever it is linked to. */
+export const crowd = (number, { linked }) => (linked ? plural(number, "image") : plural(number, "person", "people"));
+
 export function bytes(value) {
   if (value === null || value === undefined) return null;
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
