@@ -249,10 +249,10 @@ class Catalog:
 
 
 def not_of_mrdist(kind: Kind, name: str, error: ValidationError) -> str:
-    """Return what is told of a store whose description has values that none of mrdist's has, so that others are listed."""
+    """Return what is told of a store whose description has values that none of mrdist's has."""
     first = error.errors()[0]
     where = ".".join(map(str, first["loc"]))
     return (
-        f"the description of {_KINDS[kind][0]} {name!r} has {str(first.get('input'))[:80]!r} as its {where}, which is not "
-        "of mrdist; make it again."
+        f"the description of {_KINDS[kind][0]} {name!r} has {str(first.get('input'))[:80]!r} as its {where}, which "
+        "is not of mrdist; make it again."
     )

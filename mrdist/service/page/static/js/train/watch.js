@@ -213,7 +213,7 @@ export class Watch {
     const box = $("watch-scores");
     if (!job.model) return;
     const list = h("dl", { class: "figures slight" });
-    box.replaceChildren(h("h3", {}, "On people that it was not trained on"), list);
+    box.replaceChildren(h("h2", {}, "On people that it was not trained on"), list);
     box.hidden = false;
     figures(list, [["", "scoring …"]]);
     if (job.options.target === undefined || job.options.target === "all") return this.#tellMappings(list);
