@@ -81,7 +81,8 @@ function showPeople(name) {
   const dataset = datasets.find((one) => one.name === datasetOf(first));
   const tested = dataset?.splits.test ?? 0;
   const seen = first.dataset === dataset?.name ? "" : " They were trained on people that the catalogue does not have, perhaps on some of these.";
-  $("scores-what").textContent = dataset ? `All on the same people: ${plural(tested, "row")} of the dataset ${dataset.name} to test on.${seen}` : "The catalogue has no dataset that fits these models, so they have no scores.";
+  $("scores-what").textContent = dataset ? `All on the same ${dataset.linked ? "images" : "people"}: ${plural(tested, "row")} of the dataset ${dataset.name} to test on.${seen}` : "The catalogue has no dataset that fits these models, so they have no scores.";
+  $("gallery-title").textContent = dataset?.linked ? "The same images" : "The same people";
   table.show(shown, datasetOf);
   find();
   choose(first.name);
