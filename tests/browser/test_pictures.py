@@ -80,6 +80,7 @@ def act(page, deed, portrait):
     elif deed == "find":
         page.locator("#find").fill("gray ridge")
         page.wait_for_selector("#nothing:visible")
+        assert "kernel-of-gray (neutral → happy, gray)" in page.locator("#apart").inner_text()
     elif deed == "import":
         page.locator("#makers > summary").click()
         page.locator("#i-source").fill("london")
