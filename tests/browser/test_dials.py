@@ -142,7 +142,7 @@ def test_the_page_with_dials_keeps_what_it_owes(open_page, moved, size, scheme):
 
 
 def test_the_form_of_imports_has_every_option(open_page, moved):
-    page = open_page(moved.url, "/datasets", refusals=(404,))
+    page = open_page(moved.url, "/datasets#ingest", refusals=(404,))
     settled(page, "#ingest")
     page.locator("#ingest summary").click()
     assert page.evaluate(AUDIT) == []
