@@ -108,7 +108,7 @@ async function forget(dataset) {
 }
 
 async function make(form, body) {
-  const notice = form.querySelector(".notice");
+  const notice = form.querySelector(".notice[role=alert]");
   const button = form.querySelector("[type=submit]");
   notice.hidden = true;
   if (!form.reportValidity()) return;
