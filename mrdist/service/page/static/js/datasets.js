@@ -97,7 +97,8 @@ async function fill(box, dataset) {
 
 async function forget(dataset) {
   const lost = dataset.linked ? "The catalogue forgets it; the arrays that it refers to stay where they are." : `${plural(dataset.images ?? 0, "row")} of faces are removed from the catalogue and cannot be restored.`;
-  if (!(await confirmed(`Delete the dataset ${dataset.name}?`, `${lost} Models stay.`, "Delete the dataset"))) return;
+  const what = dataset.complete ? `${lost} Models stay.` : "It is not complete; what is there of it is removed.";
+  if (!(await confirmed(`Delete the dataset ${dataset.name}?`, what, "Delete the dataset"))) return;
   try {
     await remove(`/datasets/${part(dataset.name)}`);
     message(`${dataset.name} is deleted.`);
