@@ -8,7 +8,9 @@
     phase                 a phase of the work starts; ``url``, ``phase``, ``total`` and ``done`` in its ``unit``
     block                 a piece of work is finished; ``url``, ``phase``, ``total``, ``done`` and ``unit``, the
                           ``index`` of a block of pixels in raster order, ``blocks_per_second``,
-                          ``images_per_second`` and ``seconds_left``
+                          ``images_per_second``, ``seconds_left``, and the ``share`` of the phase that is done, 0 to 1,
+                          with what blocks have done that are not finished
+    part                  a block is not finished, but another part of it is; the fields of ``block``
     workers               who is going to work: how many processes as ``workers``, 0 for this one and null for those
                           of a scheduler, and ``where``, the same in words with its reason
     cluster               the workers are ready; ``dashboard``, a link

@@ -164,7 +164,9 @@ def test_kustomize_builds_it(name):
         if document["kind"] != "Namespace":
             assert document["metadata"]["namespace"] == "mrdist", document["metadata"]["name"]
     settings = [found for found in documents if found["kind"] == "ConfigMap"]
-    assert [found["metadata"]["name"] for found in settings] == ([] if name == "training" else ["mrdist-storage"])
+    assert [found["metadata"]["name"] for found in settings] == (
+        [] if name == "training" else ["mrdist-storage", "mrdist-tls"]
+    )
 
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not here")
@@ -349,7 +351,7 @@ def test_deployments_are_watched():
 def test_everyone_knows_the_scheduler_by_its_name():
     service = DOCUMENTS["dask/scheduler.yaml Service mrdist-scheduler"]
     port = {port["name"]: port["port"] for port in service["spec"]["ports"]}["scheduler"]
-    address = f"tcp://{service['metadata']['name']}:{port}"
+    address = f"tls://{service['metadata']['name']}:{port}"
     cluster = DOCUMENTS["operator/cluster.yaml DaskCluster mrdist"]
     assert f"{cluster['metadata']['name']}-scheduler" == service["metadata"]["name"]  # the operator's rule
     assert option(PODS["training/train.yaml Job mrdist-train train"], "--scheduler") == address
@@ -388,4 +390,4 @@ def test_the_command_line_knows_the_options(container):
     (spec,) = [spec for name, spec in PODS.items() if name.endswith(f" {container}")]
     name, *arguments = spec["containers"][0]["command"][1:]
     given = commands.commands[name].make_context(name, arguments).params
-    assert given["scheduler"] == "tcp://mrdist-scheduler:8786"
+    assert given["scheduler"] == "tls://mrdist-scheduler:8786"

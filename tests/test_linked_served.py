@@ -92,6 +92,14 @@ def test_what_it_taught_is_shown_and_applied(service, model):
     assert told(service.client.post(f"{API}/plans", json=plan))["n_blocks"] >= 1
 
 
+def test_its_scores_have_units_and_hide_no_model(service, model):
+    answer = service.client.get(f"{API}/models/downscaling/scores", params={"dataset": "climate"})
+    assert told(answer)["splits"]["test"]["frame"]["model"]["units"] == "K"
+    (listed,) = told(service.client.get(f"{API}/models"))["models"]
+    assert (listed["complete"], listed["scores"]["test"]["units"]) == (True, "K")
+    assert told(service.client.get(f"{API}/datasets"))["datasets"][0]["linked"]
+
+
 def test_methods_are_compared_on_it(service):
     done(service, "compare", "methods", **PAIR, methods=["mr", "identity"])
     assert told(service.client.get(f"{API}/comparisons/methods"))["complete"]

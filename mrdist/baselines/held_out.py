@@ -13,6 +13,7 @@ from mrdist.baselines.columns import Columns, SparseRows
 from mrdist.baselines.lasso import TOLERANCE, lasso_path
 from mrdist.baselines.omp import omp_path
 from mrdist.moments import Color
+from mrdist.parts import parts
 
 Floats = npt.NDArray[np.float64]
 Path = Callable[[Columns, Floats], list[SparseRows]]
@@ -75,10 +76,10 @@ def held_out_errors(
     groups = [slice(None)] if color == "shared" else [slice(c, c + 1) for c in range(n_channels)]
     errors = np.zeros((n_candidates, int(fold.max()) + 1))
     with threadpool_limits(1, user_api="blas"):
-        for channels in groups:
+        for channels in parts(groups):
             inputs, outputs = (_as_columns(values[:, :, channels]) for values in (x, y))
             row_fold = np.repeat(fold, inputs.shape[1] // len(fold))
-            for number in range(errors.shape[1]):
+            for number in parts(range(errors.shape[1])):
                 held = row_fold == number
                 columns = Columns.of(inputs[:, ~held], unit)
                 targets, mean = Columns.centre(outputs[:, ~held], unit)

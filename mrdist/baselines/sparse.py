@@ -20,6 +20,7 @@ from mrdist.baselines.omp import GramRows, omp
 from mrdist.errors import ParameterError
 from mrdist.geometry import Block, Shape, block_grid
 from mrdist.moments import Color
+from mrdist.parts import parts
 from mrdist.synthesis import check_images, to_floats
 
 if TYPE_CHECKING:
@@ -163,9 +164,9 @@ def fit_block(
     rows: list[dict[tuple[int, int], tuple[Array, Array]]] = [{} for _ in groups]
     unsolved = 0
     with threadpool_limits(1, user_api="blas"):
-        for number, channels in enumerate(groups):
+        for number, channels in enumerate(parts(groups)):
             whole = None if window else Columns.of(as_columns(x[..., channels]), unit, target_unit)
-            for tile in block_grid(block.shape, (TILE_SIDE, TILE_SIDE)):
+            for tile in parts(list(block_grid(block.shape, (TILE_SIDE, TILE_SIDE)))):
                 place = Block(tile.y0 + block.y0, tile.x0 + block.x0, tile.y1 + block.y0, tile.x1 + block.x0)
                 own = window_of(place, window, shape)
                 columns = whole or Columns.of(as_columns(x[:, *own.within(inputs), channels]), unit, target_unit)

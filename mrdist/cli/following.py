@@ -168,6 +168,8 @@ def _progress(job: Mapping[str, Any]) -> str:
         parts.append(f"waits for {', '.join(job['after'])}")
     if job["state"] in ("running", "stopping") and job["blocks"] is not None:
         parts.append(f"{job['phase']}: {job['blocks_done']} of {job['blocks']}")
+        if (share := job.get("share")) and share * job["blocks"] > job["blocks_done"]:
+            parts.append(f"{share:.0%}")  # more than the blocks that are done
         if job["images_per_second"] is not None:
             parts.append(f"{job['images_per_second']:.0f} images/s")
         if job["seconds_left"] is not None:

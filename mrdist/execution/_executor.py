@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mrdist.errors import MrdistError
 from mrdist.execution._failures import failure
+from mrdist.parts import heard_by
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -54,6 +57,7 @@ class Executor:
         *shared: Any,
         name: str,
         describe: Callable[[Item], str] = str,
+        heard: Callable[[Item, float], None] | None = None,
     ) -> Iterator[tuple[Item, Result]]:
         """Yield every item with its result, in the order in which they finish.
 
@@ -70,6 +74,9 @@ class Executor:
             Name of the kind of task, for the dashboard.
         describe
             Names an item in error messages.
+        heard
+            Called from time to time with an item that is worked on and the share of it that is done, see
+            `mrdist.parts`.
 
         Raises
         ------
@@ -82,11 +89,12 @@ class Executor:
         if self.client is not None:
             from mrdist.execution._window import Window  # which needs Dask
 
-            yield from Window(self.client, self.address, function, items, shared, name, describe).results()
+            yield from Window(self.client, self.address, function, items, shared, name, describe, heard).results()
             return
         for item in items:
             try:
-                result = function(item, *shared)
+                with nullcontext() if heard is None else heard_by(partial(heard, item)):
+                    result = function(item, *shared)
             except MrdistError:
                 raise
             except OSError as error:

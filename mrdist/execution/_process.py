@@ -61,7 +61,7 @@ def has_spare_processor() -> bool:
 @contextmanager
 def progress_bar(
     total: int, done: int, unit: str, *, show: bool | None, phase: str | None = None
-) -> Iterator[Callable[[int, str], None]]:
+) -> Iterator[Callable[[float, str | None], None]]:
     """Show a progress bar on stderr, which works in a terminal and in a notebook alike.
 
     Parameters
@@ -78,7 +78,7 @@ def progress_bar(
     Yields
     ------
     callable
-        Takes the number of steps just done and a remark to show.
+        Takes the number of steps just done, which may be a part of one, and a remark to show, None for that before.
     """
     if show is None:
         show = sys.stderr.isatty() or "ipykernel" in sys.modules
@@ -89,9 +89,11 @@ def progress_bar(
 
     with tqdm(desc=phase, total=total, initial=done, unit=unit, dynamic_ncols=True, leave=True) as bar:
 
-        def advance(steps: int, remark: str) -> None:
-            bar.set_postfix_str(remark, refresh=False)
+        def advance(steps: float, remark: str | None) -> None:
+            if remark is not None:
+                bar.set_postfix_str(remark, refresh=False)
             bar.update(steps)
+            bar.n = int(bar.n) if bar.n == int(bar.n) else round(bar.n, 2)
 
         yield advance
 

@@ -18,7 +18,7 @@ from distributed.scheduler import KilledWorker
 from mrdist.errors import ExecutionError, MrdistError
 from mrdist.events import emit
 from mrdist.execution._failures import failure
-from mrdist.execution._worker import own_versions, pack, unpack, work
+from mrdist.execution._worker import PARTS, own_versions, pack, unpack, work
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -55,7 +55,7 @@ class Window(Generic[Item, Result]):
     ----------
     client, address
         Of the scheduler.
-    function, items, shared, name, describe
+    function, items, shared, name, describe, heard
         As in `mrdist.execution.Executor.run`.
     """
 
@@ -68,6 +68,7 @@ class Window(Generic[Item, Result]):
         shared: tuple[Any, ...],
         name: str,
         describe: Callable[[Item], str],
+        heard: Callable[[Item, float], None] | None = None,
     ) -> None:
         self._client, self._address = client, address
         self._items, self._name, self._describe = items, name, describe
@@ -78,14 +79,17 @@ class Window(Generic[Item, Result]):
         self._killed: list[int] = []
         self._memory = ""
         self._running: dict[tuple[str, int], tuple[int, Future]] = {}
-        self._ended: SimpleQueue[Future | None] = SimpleQueue()  # None: something was fetched
+        self._ended: SimpleQueue[Future | None] = SimpleQueue()  # None: something else has come
         self._fetched: deque[tuple[Future, tuple[float, Result]]] = deque()
         self._workers: dict[str, int] = {}
         self._seconds = _AHEAD_SECONDS
         self._looked = self._said = -math.inf
         self._deserted: float | None = None
         self._restarted: dict[str, int] = {}
-        self._packed = pack((function, own_versions(), shared))
+        self._heard = heard
+        self._parts: deque[tuple[int, float]] = deque()
+        self._told_as = None if heard is None else uuid.uuid4().hex
+        self._packed = pack((function, own_versions(), shared, self._told_as))
         self._shares = 0
         self._share()
 
@@ -100,6 +104,8 @@ class Window(Generic[Item, Result]):
         """Yield items with their results as they finish, see `mrdist.execution.Executor.run`."""
         self._client.subscribe_topic("all", self._note_loss)
         self._client.subscribe_topic("worker-restart-memory", self._note_restart)
+        if self._heard is not None:
+            self._client.subscribe_topic(PARTS, self._note_part)
         try:
             while True:
                 self._look()
@@ -190,6 +196,7 @@ class Window(Generic[Item, Result]):
         futures = self._client.map(
             work,
             [pack(self._items[number]) for number in numbers],
+            numbers,
             key=[(group, number) for number in numbers],  # a group of its own: a worker gets few of its tasks at a time
             pure=False,
             common=self._common,
@@ -208,6 +215,7 @@ class Window(Generic[Item, Result]):
                 ended.append(self._ended.get_nowait())
         except Empty:
             pass
+        self._tell_parts()
         to_fetch = []
         for future in ended:
             if future is None:
@@ -294,6 +302,21 @@ class Window(Generic[Item, Result]):
             if number is not None:
                 emit("retry", what=self._describe(self._items[number]), worker=what["worker"])
 
+    def _tell_parts(self) -> None:
+        """Pass on how much of the items is done that are worked on."""
+        running = {number for number, _ in self._running.values()}
+        while self._parts:
+            number, share = self._parts.popleft()
+            if number in running and self._heard is not None:
+                self._heard(self._items[number], share)
+
+    async def _note_part(self, event: tuple[float, Any]) -> None:
+        """Take note of how much of an item is done."""
+        _, (run, number, share) = event
+        if run == self._told_as:
+            self._parts.append((number, share))
+            self._ended.put(None)
+
     async def _note_restart(self, event: tuple[float, Any]) -> None:
         """Remember the report of a nanny on a worker that used too much memory."""
         _, what = event
@@ -308,3 +331,5 @@ class Window(Generic[Item, Result]):
         self._common.release()
         self._client.unsubscribe_topic("all")
         self._client.unsubscribe_topic("worker-restart-memory")
+        if self._heard is not None:
+            self._client.unsubscribe_topic(PARTS)

@@ -7,18 +7,19 @@ import gc
 import platform
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from distributed import WorkerPlugin
+from distributed import WorkerPlugin, get_worker
 from distributed.protocol import pickle
 from threadpoolctl import threadpool_limits
 
 from mrdist._kernels.apart import compiled_apart
 from mrdist.errors import ExecutionError
 from mrdist.execution._process import in_slot
+from mrdist.parts import heard_by
 
 PACKAGES = ("mrdist", "dask", "distributed", "numba", "numpy", "zarr")
 """Packages whose versions decide the bytes of the weights, or whether tasks can be unpickled."""
@@ -111,21 +112,39 @@ def unpack(packed: bytes) -> Any:
     return pickle.loads(packed)
 
 
-def work(packed: bytes, common: tuple[Callable[..., Any], Mapping[str, str], tuple[Any, ...]]) -> tuple[float, Any]:
+PARTS = "mrdist-parts"
+"""Topic of the scheduler's events in which workers say how much of a task is done."""
+
+
+def work(
+    packed: bytes, number: int, common: tuple[Callable[..., Any], Mapping[str, str], tuple[Any, ...], str | None]
+) -> tuple[float, Any]:
     """Run a task; return the seconds that it took and its result.
+
+    Parameters
+    ----------
+    packed, number
+        The item, and its number.
+    common
+        What all tasks of a run share: the function, versions, further arguments, and the name of the run, in which
+        progress within an item is told; None if nobody listens.
 
     Raises
     ------
     ExecutionError
         If this worker, which may have joined in the middle of a run, has other versions than the driver.
     """
-    function, versions, shared = common
+    function, versions, shared, run = common
     if versions != own_versions():
         raise ExecutionError(
             f"worker {platform.node()} has {difference(versions, own_versions())}; install the same packages wherever "
             "workers run: the weights depend on them."
         )
     started = time.perf_counter()
-    with in_slot():
+
+    def tell(share: float) -> None:
+        get_worker().log_event(PARTS, (run, number, share))
+
+    with in_slot(), nullcontext() if run is None else heard_by(tell):
         result = function(unpack(packed), *shared)
     return time.perf_counter() - started, result

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from mrdist.errors import MrdistError
 from mrdist.events import emit
@@ -94,12 +94,13 @@ def run_tasks(
     *,
     name: str,
     describe: Callable[[Item], str] = str,
+    heard: Callable[[Item, float], None] | None = None,
 ) -> Iterator[tuple[Item, Result]]:
     """Yield every item with its result as `Executor.run` does, each behind the fence of the output."""
     lease = _lease()
     if lease is not None:
         function = partial(_behind_fence, function, lease.fence)
-    return executor.run(function, items, name=name, describe=describe)
+    return executor.run(function, items, name=name, describe=describe, heard=heard)
 
 
 def _behind_fence(function: Callable[[Item], Result], fence: Fence, item: Item) -> Result:
@@ -112,11 +113,69 @@ def _behind_fence(function: Callable[[Item], Result], fence: Fence, item: Item) 
         raise
 
 
-class Step(Protocol):
-    """Notes what has been done."""
+class Step:
+    """Notes what has been done, in a progress bar, in events and in the state of the output.
+
+    Parameters
+    ----------
+    total, done, unit, phase, images_per_step
+        As for `tracked`.
+    advance
+        Of the progress bar.
+    """
+
+    def __init__(
+        self,
+        total: int,
+        done: int,
+        unit: str,
+        phase: str,
+        images_per_step: float | None,
+        advance: Callable[[float, str | None], None],
+    ) -> None:
+        self._lease = _lease()
+        url = None if self._lease is None else redact(self._lease.fence.url)
+        self._what = {"url": url, "phase": phase, "unit": unit, "total": total}
+        self._total, self._done, self._images_per_step = total, done, images_per_step
+        self._parts: dict[int, float] = {}
+        self._began, self._begun_at = done, time.monotonic()
+        self._advance, self._shown = advance, float(done)
+        if self._lease is not None:
+            unknown = dict.fromkeys(("blocks_per_second", "images_per_second", "seconds_left"))
+            known = {"blocks": total, "blocks_done": done, "share": done / max(total, 1)}
+            self._lease.tell(phase=phase, unit=unit, **known, **unknown)
+        emit("phase", **self._what, done=done)
 
     def __call__(self, steps: int, remark: str, index: int | None = None) -> None:
         """Note some steps, a remark to show, and which block it was, by its position in the raster order."""
+        self._done += steps
+        if index is not None:
+            self._parts.pop(index, None)
+        told = self._tell(remark)
+        emit("block", **self._what, done=self._done, index=index, **told)
+        if self._lease is not None:
+            self._lease.check()
+
+    def part(self, index: int, share: float) -> None:
+        """Note which share of a block is done that is worked on."""
+        self._parts[index] = share
+        emit("part", **self._what, done=self._done, index=index, **self._tell(None))
+
+    def _tell(self, remark: str | None) -> dict[str, Any]:
+        """Show how far the phase is, and return it: rates, seconds that are left, and the share that is done."""
+        amount = self._done + sum(self._parts.values())
+        rate = (amount - self._began) / max(time.monotonic() - self._begun_at, 1e-9)
+        told = {
+            "blocks_per_second": round(rate, 4),
+            "images_per_second": None if self._images_per_step is None else round(rate * self._images_per_step, 3),
+            "seconds_left": round((self._total - amount) / rate, 1) if rate > 0 else None,
+            "share": round(amount / self._total, 4),
+        }
+        self._advance(round(amount, 2) - self._shown, remark)
+        self._shown = round(amount, 2)
+        if self._lease is not None:
+            self._lease.tell(blocks_done=self._done, **told)
+        return told
 
 
 @contextmanager
@@ -139,30 +198,8 @@ def tracked(
     Step
         Notes what has been done.
     """
-    lease = _lease()
-    url = None if lease is None else redact(lease.fence.url)
-    state: dict[str, Any] = {"phase": phase, "unit": unit, "blocks": total, "blocks_done": done}
-    began, begun_at = done, time.monotonic()
-    rates: dict[str, Any] = dict.fromkeys(("blocks_per_second", "images_per_second", "seconds_left"))
-    if lease is not None:
-        lease.tell(**state, **rates)
-    emit("phase", url=url, phase=phase, unit=unit, total=total, done=done)
     with progress_bar(total, done, unit, show=show, phase=phase) as advance:
-
-        def step(steps: int, remark: str, index: int | None = None) -> None:
-            nonlocal done
-            advance(steps, remark)
-            state["blocks_done"] += steps
-            rate = (state["blocks_done"] - began) / max(time.monotonic() - begun_at, 1e-9)
-            rates["blocks_per_second"] = round(rate, 4)
-            rates["images_per_second"] = None if images_per_step is None else round(rate * images_per_step, 3)
-            rates["seconds_left"] = round((total - state["blocks_done"]) / rate, 1)
-            done = state["blocks_done"]
-            emit("block", url=url, phase=phase, unit=unit, total=total, done=done, index=index, **rates)
-            if lease is not None:
-                lease.check()
-                lease.tell(**state, **rates)
-
-        yield step
+        yield Step(total, done, unit, phase, images_per_step, advance)
+    lease = _lease()
     if lease is not None:
         lease.tell(phase="finishing")

@@ -266,6 +266,7 @@ def _run_phase(executor: Executor, phase: Phase, cut: Cut, *, n_images: int, pro
             tasks,
             name="block",
             describe=lambda task: f"block {task.index} ({task.block}; planned peak {cut.peak_memory >> 20} MiB)",
+            heard=lambda task, share: advance.part(task.index, share),
         )
         for number, (task, peak_of_task) in enumerate(finished, start=1):
             peak = max(peak, peak_of_task)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import StringConstraints
+from pydantic import StringConstraints, ValidationError
 
 from mrdist.errors import MrdistError, ParameterError
 from mrdist.service.refusals import RefusedError
@@ -246,3 +246,13 @@ class Catalog:
     def free_bytes(self) -> int | None:
         """Return the free bytes on the disk of a local catalogue, None for any other."""
         return shutil.disk_usage(self.url).free if is_local(self.url) else None
+
+
+def not_of_mrdist(kind: Kind, name: str, error: ValidationError) -> str:
+    """Return what is told of a store whose description has values that none of mrdist's has."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    return (
+        f"the description of {_KINDS[kind][0]} {name!r} has {str(first.get('input'))[:80]!r} as its {where}, which "
+        "is not of mrdist; make it again."
+    )

@@ -35,6 +35,10 @@ class Job(BaseModel):
     phase: Annotated[str | None, Field(description="Current phase.")] = None
     blocks: Annotated[int | None, Field(description="Number of blocks of the phase.")] = None
     blocks_done: int | None = None
+    share: Annotated[
+        float | None,
+        Field(description="Part of the phase that is done, 0 to 1, with what blocks have done that are not finished."),
+    ] = None
     images_per_second: float | None = None
     seconds_left: Annotated[float | None, Field(description="Estimated seconds until the phase ends.")] = None
     scores: dict[str, Any] | None = None

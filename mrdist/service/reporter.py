@@ -74,8 +74,8 @@ class Reporter(logging.Handler):
         with self._writing:
             if kind == "phase":
                 self._begin_phase(fields)
-            elif kind == "block":
-                self._note_block(fields)
+            elif kind in ("block", "part"):
+                self._note_block(fields, finished=kind == "block")
             elif kind == "cluster":
                 self._record.dashboard = fields["dashboard"]
             else:
@@ -85,6 +85,7 @@ class Reporter(logging.Handler):
     def _begin_phase(self, fields: Mapping[str, Any]) -> None:
         job = self._record
         job.phase, job.blocks, job.blocks_done = fields["phase"], fields["total"], fields["done"]
+        job.share = fields["done"] / max(fields["total"], 1)
         job.images_per_second = job.seconds_left = job.grid = None
         job.done = ""
         self._diary.write(f"{job.phase}: {job.blocks_done} of {job.blocks} are done")
@@ -93,11 +94,12 @@ class Reporter(logging.Handler):
             job.grid = Grid(shape=list(blocks.shape), block=list(blocks.block), grid=list(blocks.grid))
             job.done = "".join("01"[done] for done in blocks.done.tolist())
 
-    def _note_block(self, fields: Mapping[str, Any]) -> None:
+    def _note_block(self, fields: Mapping[str, Any], *, finished: bool) -> None:
         job, index = self._record, fields["index"]
         job.blocks, job.blocks_done = fields["total"], fields["done"]
         job.images_per_second, job.seconds_left = fields["images_per_second"], fields["seconds_left"]
-        if job.grid is not None and index is not None:
+        job.share = fields["share"]
+        if finished and job.grid is not None and index is not None:
             job.done = f"{job.done[:index]}1{job.done[index + 1 :]}"
 
     def _write_changes(self) -> None:

@@ -142,7 +142,7 @@ def test_the_page_with_dials_keeps_what_it_owes(open_page, moved, size, scheme):
 
 
 def test_the_form_of_imports_has_every_option(open_page, moved):
-    page = open_page(moved.url, "/datasets", refusals=(404,))
+    page = open_page(moved.url, "/datasets#ingest", refusals=(404,))
     settled(page, "#ingest")
     page.locator("#ingest summary").click()
     assert page.evaluate(AUDIT) == []
@@ -159,6 +159,6 @@ def test_the_form_of_imports_has_every_option(open_page, moved):
         page.get_by_role("button", name="Import").click()
     chosen = {"faces": "largest", "align": "landmarks", "size": [64, 48], "strict": True, "seed": 3}
     assert sent.value.post_data_json["ingest"] == {"source": "nobody", **chosen}
-    page.locator("#ingest .notice:visible").wait_for()
-    assert "nobody" in page.locator("#ingest .notice").inner_text()
+    page.locator("#ingest .notice[role=alert]:visible").wait_for()
+    assert "nobody" in page.locator("#ingest .notice[role=alert]").inner_text()
     settled(page)

@@ -16,6 +16,7 @@ from mrdist.errors import DataError
 from mrdist.execution import has_spare_processor
 from mrdist.geometry import Block, ReceptiveField
 from mrdist.moments import SufficientStatistics, to_integers
+from mrdist.parts import parts
 from mrdist.planning import band_cuts, band_height
 from mrdist.storage import Images, redact
 
@@ -99,7 +100,7 @@ def read_bands(
 
         reader.expect(*work[0][:3])
         coming = begin(0)
-        for following, (start, _, _, chosen) in enumerate(work, start=1):
+        for following, (start, _, _, chosen) in enumerate(parts(work), start=1):
             sources, targets, part = coming()
             if following < len(work):
                 coming = begin(following)

@@ -14,6 +14,7 @@ from mrdist.methods.masked.solving import solve_block, warm_up_for
 from mrdist.methods.masked.sums import sum_images
 from mrdist.methods.options import check_fixed
 from mrdist.methods.training import TrainingWork
+from mrdist.parts import portion
 from mrdist.planning import Cut, Plan, block_bytes
 from mrdist.remaining import rows_left
 from mrdist.running.phases import Phase
@@ -21,6 +22,9 @@ from mrdist.running.tasks import RunOptions, Task
 from mrdist.solvers import Prior
 from mrdist.storage import Images
 from mrdist.storage.weights.masked import TrainOutput
+
+_READING = 0.9
+"""Of a block's work, until its sums are there."""
 
 
 def masked_work(
@@ -84,16 +88,17 @@ def _train_block(task: Task) -> int:
     images = Images.open(task.source.url, task.source.options)
     training = output.training
     labels = training.source, training.target
-    statistics = sum_images(
-        images,
-        labels,
-        images.rows(labels, training.split),
-        training.field,
-        training.lenders(task.block),
-        n_groups=training.n_groups,
-        n_inputs=training.n_inputs,
-        slab=task.slab,
-    )
+    with portion(_READING):
+        statistics = sum_images(
+            images,
+            labels,
+            images.rows(labels, training.split),
+            training.field,
+            training.lenders(task.block),
+            n_groups=training.n_groups,
+            n_inputs=training.n_inputs,
+            slab=task.slab,
+        )
     solution = solve_block(statistics, training, task)
     output.write_block(task.index, task.block, solution, n_rows=rows_left(statistics))
     return peak_memory()

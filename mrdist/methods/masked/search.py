@@ -25,6 +25,7 @@ from mrdist.methods.masked.solving import is_lent, solve_block, warm_up, warm_up
 from mrdist.methods.masked.sums import sum_folds
 from mrdist.methods.training import Trained, TrainingWork
 from mrdist.moments import SufficientStatistics, unit_of
+from mrdist.parts import parts, portion
 from mrdist.paths import validation_errors
 from mrdist.planning import Cut, Plan, block_bytes
 from mrdist.pooling import Pool, crop
@@ -211,7 +212,7 @@ def validate(
     """
     per_pixel = search.rule == "pixel"
     errors, best, counted = [], [], []
-    for field, reach in search.models:
+    for field, reach in parts(search.models):
         needed = task.block.lenders(reach, training.shape)
         part, block = needed.seen_from(training.lenders(task.block)), task.block.seen_from(needed)
         pool = Pool.of(task.block, reach, training.shape, needed) if reach else None
@@ -219,7 +220,7 @@ def validate(
         maps = []
         columns = []
         counts = []
-        for fold in folds:
+        for fold in parts(folds):
             held_out = crop(fold, part).restrict(field)
             rest = whole.subtract(held_out)
             sse = _errors(rest, crop(held_out, block), search.alphas, pool, training, task)
@@ -313,18 +314,19 @@ def _search_block(task: Task) -> int:
     labels = training.source, training.target
     rows = images.rows(labels, training.split)
     fold = assign_folds(images.subject[rows], search.folds, search.seed)
-    folds = sum_folds(
-        images,
-        labels,
-        rows,
-        fold,
-        training.field,
-        training.lenders(task.block),
-        n_groups=training.n_groups,
-        n_inputs=training.n_inputs,
-        slab=task.slab,
-        smaller=[field for field, _ in search.models],
-    )
+    with portion(0.5):
+        folds = sum_folds(
+            images,
+            labels,
+            rows,
+            fold,
+            training.field,
+            training.lenders(task.block),
+            n_groups=training.n_groups,
+            n_inputs=training.n_inputs,
+            slab=task.slab,
+            smaller=[field for field, _ in search.models],
+        )
     search_block(output, folds, np.bincount(fold), task)
     return peak_memory()
 

@@ -25,6 +25,7 @@ from mrdist.morphing.morph import canonical_warps
 from mrdist.morphing.mouths import MouthRegion, MouthSums, detail, light_of
 from mrdist.morphing.shapes import Shapes
 from mrdist.morphing.warps import Controls, Window, soft_polygon
+from mrdist.parts import parts
 from mrdist.planning import BASE_MEMORY, KERNEL_MEMORY, Cut, Plan
 from mrdist.running.phases import Phase
 from mrdist.running.tasks import Place, RunOptions, Task
@@ -191,7 +192,7 @@ def _warp_run(task: Task) -> int:
     white = 1 if images.dtype.kind == "f" else unit_of(images.dtype)
     warped = np.empty((len(control), *images.shape, images.n_channels), dtype=dtype)
     pixels = _each(images, label, lesson.rows)
-    for first in range(0, len(control), _TOGETHER):
+    for first in parts(range(0, len(control), _TOGETHER)):
         warps = canonical_warps(shapes, list(control[first : first + _TOGETHER]))
         for warp, into in zip(warps, warped[first:], strict=False):
             made = warp.apply(next(pixels)).reshape(-1)

@@ -30,6 +30,7 @@ from mrdist.methods.searching import Parameter, check_search, settle
 from mrdist.methods.sparse.plan import plan_sparse, sample_rows, search_bytes
 from mrdist.methods.training import Trained, TrainingWork
 from mrdist.moments import to_integers, unit_of
+from mrdist.parts import parts
 from mrdist.planning import Cut, Plan
 from mrdist.running.phases import Phase
 from mrdist.running.tasks import RunOptions, Task
@@ -187,7 +188,7 @@ def _search_row(task: Task) -> int:
     pixels = sample_rows(training.shape)[task.index]
     total = np.zeros((len(candidates), training.folds))
     # without a window all pixels see the same inputs, and are solved together
-    for together in [pixels] if training.window is None else [[pixel] for pixel in pixels]:
+    for together in parts([pixels] if training.window is None else [[pixel] for pixel in pixels]):
         seen = _read(images, training, training.source, window_of(together[0], training.window, training.shape))
         wanted = [_read(images, training, training.target, pixel) for pixel in together]
         total += held_out_errors(

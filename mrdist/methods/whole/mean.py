@@ -16,6 +16,7 @@ from mrdist.methods.lesson import Lesson
 from mrdist.methods.masked.plan import plan_blocks, workload_of
 from mrdist.methods.training import TrainingWork
 from mrdist.moments import unit_of
+from mrdist.parts import parts
 from mrdist.planning import Cut, Plan, band_cuts, band_height, block_bytes
 from mrdist.running.phases import Phase
 from mrdist.running.tasks import RunOptions, Task
@@ -69,8 +70,9 @@ def _average_block(task: Task) -> int:
         for top, bottom in pairwise(band_cuts(block.y0, block.y1, images.chunks[1], height))
     ]
     sums = [TargetSums.zeros(band.shape, training.n_groups, unit_of(images.dtype)) for band in bands]
-    for start, stop, chosen in images.slabs(images.rows((training.source, training.target), training.split), task.slab):
-        for number, band in enumerate(bands):
+    rows = images.rows((training.source, training.target), training.split)
+    for start, stop, chosen in parts(list(images.slabs(rows, task.slab))):
+        for number, band in enumerate(parts(bands)):
             sums[number] = sums[number].update(reader.read(training.target, start, stop, band)[chosen])
     mean, deviations = (np.concatenate([getattr(of, name) for of in sums], axis=1) for name in ("mean", "deviations"))
     maps = {"intercept": mean, "train_sse": deviations, "train_sst": deviations}

@@ -38,6 +38,7 @@ from mrdist.methods.options import check_fixed
 from mrdist.methods.searching import check_search, settle
 from mrdist.methods.training import TrainingWork
 from mrdist.methods.whole.plan import GlobalSizes, plan_global
+from mrdist.parts import parts, portion
 from mrdist.planning import Cut, Plan
 from mrdist.planning.cuts import round_up
 from mrdist.running.phases import Phase
@@ -53,6 +54,8 @@ PENALTIES = (*DEFAULT_ALPHAS, 100.0, 300.0, 1000.0, 3000.0)
 """Penalties to try by default: inner products of images are thousands."""
 GAUSSIAN_PENALTIES = tuple(alpha / 1000 for alpha in DEFAULT_ALPHAS)
 """The same of a Gaussian kernel, whose entries are at most 1."""
+_READING = 0.3
+"""Of a block's work, until its pixels are there."""
 
 
 def describe_global(lesson: Lesson, **options: Any) -> GlobalTraining:
@@ -191,7 +194,7 @@ def read_rows(images: Images, label: str, rows: npt.NDArray[np.int64], block: Bl
     reader = images.reader()
     pixels = np.empty((len(rows), *block.shape, images.n_channels), dtype=images.dtype)
     done = 0
-    for start, stop, chosen in images.slabs(rows, images.chunks[0]):
+    for start, stop, chosen in parts(list(images.slabs(rows, images.chunks[0]))):
         reader.read(label, start, stop, block).take(chosen, axis=0, out=pixels[done : done + len(chosen)], mode="clip")
         done += len(chosen)
     return pixels
@@ -209,8 +212,9 @@ def _sum_block(labels: Sequence[str], task: Task) -> int:
     output, images = _open(task)
     training = output.training
     grams = {}
-    for label in labels:
-        pixels = read_rows(images, label, _rows(images, training), task.block)
+    for label in parts(labels):
+        with portion(_READING):
+            pixels = read_rows(images, label, _rows(images, training), task.block)
         if label == training.source and training.components is None:
             output.write_basis(task.block, pixels)
         with threadpool_limits(1):  # a process has one processor
@@ -231,27 +235,29 @@ def _train_block(task: Task) -> int:
     names = [field.name for field in fields(Dual)]
     duals = [Dual(**{name: operators[name][group] for name in names}) for group in range(training.n_groups)]
     rows = _rows(images, training)
-    target = _integers(images, training.target, task.block, read_rows(images, training.target, rows, task.block))
+    with portion(_READING):
+        target = _integers(images, training.target, task.block, read_rows(images, training.target, rows, task.block))
     source = None
     if training.components is not None:
-        source = integers_of(read_rows(images, training.source, rows, task.block))
+        with portion(_READING):
+            source = integers_of(read_rows(images, training.source, rows, task.block))
     side = chunk_side(training.shape)
     frame = Block(0, 0, *task.block.shape)
     small = _maps(training, frame, ("intercept", "train_sse", "train_sst"))
     large = [] if not training.n_components else ["coef"] if training.components is None else ["coef", "basis"]
     height = round_up(output.rows_at_a_time(large), side)
     room = _maps(training, Block(0, 0, min(height, frame.y1), frame.x1), large)  # one for all: no page is new to it
-    for strip in block_grid(frame.shape, (height, frame.shape[1])):
+    for strip in parts(list(block_grid(frame.shape, (height, frame.shape[1])))):
         maps = {name: values[..., : strip.y1 - strip.y0, :] for name, values in room.items()}
         with threadpool_limits(1):
-            for tile in block_grid(strip.shape, (side, side)):
+            for tile in parts(list(block_grid(strip.shape, (side, side)))):
                 place = Block(strip.y0 + tile.y0, tile.x0, strip.y0 + tile.y1, tile.x1)
                 values = rows_of(target[:, *place.slices], training.n_groups)
                 sums = TargetSums.zeros(place.shape, training.n_groups, unit).add(target[:, *place.slices])
                 for group, dual in enumerate(duals):
                     coef, intercept, errors = dual.solve(values[group], unit)
                     deviations = sums.deviations[group]
-                    parts = {
+                    results = {
                         "coef": coef,
                         "intercept": intercept,
                         "train_sse": np.maximum(errors + dual.deviation * deviations.ravel(), 0),
@@ -259,8 +265,8 @@ def _train_block(task: Task) -> int:
                     }
                     if source is not None:
                         pixels = rows_of(source[:, *place.slices], training.n_groups)[group]
-                        parts["basis"] = dual.rotation.T @ (pixels / unit)
-                    for name, part in parts.items():
+                        results["basis"] = dual.rotation.T @ (pixels / unit)
+                    for name, part in results.items():
                         into = (
                             maps[name][group, ..., *tile.slices] if name in maps else small[name][group, *place.slices]
                         )

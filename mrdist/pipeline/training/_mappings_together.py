@@ -13,6 +13,7 @@ from mrdist.methods.lesson import meaning_of, versions
 from mrdist.methods.masked.plan import count_incomplete, workload_of
 from mrdist.methods.masked.solving import solve_block, warm_up_for
 from mrdist.methods.masked.sums import sum_mappings
+from mrdist.parts import parts, portion
 from mrdist.planning import Cut, Plan, Workload, block_bytes, plan_training
 from mrdist.remaining import rows_left
 from mrdist.running.phases import Phase, Work
@@ -206,17 +207,18 @@ def _train_block(task: Task) -> int:
     images = Images.open(task.source.url, task.source.options)
     mappings = [(output.training.source, output.training.target) for output in outputs]
     training = outputs[0].training
-    sums = sum_mappings(
-        images,
-        mappings,
-        images.rows(mappings[0], training.split),
-        training.field,
-        training.lenders(task.block),
-        n_groups=training.n_groups,
-        n_inputs=training.n_inputs,
-        slab=task.slab,
-    )
-    for output, statistics in zip(outputs, sums, strict=True):
+    with portion(0.8):
+        sums = sum_mappings(
+            images,
+            mappings,
+            images.rows(mappings[0], training.split),
+            training.field,
+            training.lenders(task.block),
+            n_groups=training.n_groups,
+            n_inputs=training.n_inputs,
+            slab=task.slab,
+        )
+    for output, statistics in parts(list(zip(outputs, sums, strict=True))):
         solution = solve_block(statistics, output.training, task)
         output.write_block(task.index, task.block, solution, n_rows=rows_left(statistics))
     return peak_memory()

@@ -19,6 +19,7 @@ from mrdist.methods.masked.solving import warm_up
 from mrdist.methods.masked.sums import incomplete_pixels, sum_images
 from mrdist.methods.options import choose_field
 from mrdist.moments import Color, check_rows
+from mrdist.parts import parts
 from mrdist.planning import Cut, Plan, Workload, block_bytes, plan_training
 from mrdist.running.arguments import RUNNING, Running, run_options
 from mrdist.running.driving import driving, hold
@@ -302,7 +303,7 @@ def _sum_block(task: Task) -> int:
     output = StatisticsOutput.open(task.output.url, task.output.options)
     images = Images.open(task.source.url, task.source.options)
     accumulation = output.accumulation
-    for fold, rows in output.folds():
+    for fold, rows in parts(list(output.folds())):
         statistics = sum_images(
             images,
             (accumulation.source, accumulation.target),

@@ -6,13 +6,13 @@ import hashlib
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
 from mrdist.errors import MrdistError
 from mrdist.pipeline.showing.browse import check_picture, list_rows, read_one, read_run, summarize, to_png
 from mrdist.service.cache import Cache
 from mrdist.service.caching import has_already
-from mrdist.service.catalog import NAME_PATTERN, Catalog
+from mrdist.service.catalog import NAME_PATTERN, Catalog, not_of_mrdist
 from mrdist.service.context import CatalogHere, DeskHere, IdempotencyKey, UserHere
 from mrdist.service.job_records import Job
 from mrdist.service.pictures import CACHED_PICTURE
@@ -20,7 +20,7 @@ from mrdist.service.problems import RefusedError, problems
 from mrdist.service.requests import DatasetRequest, GenerateDataset
 from mrdist.service.security import API
 from mrdist.service.work import Verb
-from mrdist.storage import Images
+from mrdist.storage import Images, StorageOptions
 
 router = APIRouter(tags=["datasets"], prefix="/datasets", responses=problems(404, 409))
 
@@ -48,6 +48,7 @@ class Dataset(BaseModel):
     present: Annotated[dict[str, int], Field(description="Images of each label.")] = {}
     splits: Annotated[dict[str, int], Field(description="Rows of each split.")] = {}
     bytes: Annotated[int | None, Field(description="Size in the catalogue.")] = None
+    linked: Annotated[bool, Field(description="Whether it only refers to arrays that lie elsewhere.")] = False
     problem: Annotated[str | None, Field(description="Reason why it cannot be read.")] = None
 
 
@@ -181,8 +182,15 @@ def _describe(catalog: Catalog, name: str) -> Dataset:
         return Dataset(name=name, **_summary(catalog, name))
     except MrdistError as error:
         return Dataset(name=name, complete=False, problem=catalog.told(error))
+    except ValidationError as error:
+        return Dataset(name=name, complete=False, problem=not_of_mrdist("datasets", name, error))
+
+
+def _summarize(url: str, storage_options: StorageOptions) -> dict[str, Any]:
+    summary = summarize(url, storage_options)
+    return summary | {"linked": "linked" in summary.get("provenance", {})}
 
 
 def _summary(catalog: Catalog, name: str) -> dict[str, Any]:
     url, stamp = catalog.url_of("datasets", name), catalog.stamp("datasets", name)
-    return _summaries.get((url, stamp), lambda: summarize(url, catalog.storage_options))
+    return _summaries.get((url, stamp), lambda: _summarize(url, catalog.storage_options))

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
 from mrdist.errors import MrdistError
 from mrdist.methods.dials import DIALS, of_photographs
@@ -23,7 +23,7 @@ from mrdist.pipeline.showing.explain import (
 from mrdist.pipeline.showing.facts import describe_mapping
 from mrdist.service.cache import Cache
 from mrdist.service.caching import has_already
-from mrdist.service.catalog import MODEL_PATTERN, Catalog, Name
+from mrdist.service.catalog import MODEL_PATTERN, Catalog, Name, not_of_mrdist
 from mrdist.service.context import CatalogHere, DeskHere
 from mrdist.service.findings import Evaluations, forget, kept_scores, sizes_of
 from mrdist.service.groups import check_single, mappings_of
@@ -84,8 +84,11 @@ class Model(BaseModel):
     shape: Annotated[Pair | None, Field(description="Height and width in pixels.")] = None
     channels: int | None = None
     scores: Annotated[
-        dict[str, dict[str, float | None]],
-        Field(description="Scores of the training, and of each scored split of the model's own dataset (whole frame)."),
+        dict[str, dict[str, float | str | None]],
+        Field(
+            description="Scores of the training, and of each scored split of the model's own dataset (whole frame); "
+            "of linked arrays with their ``units``."
+        ),
     ] = {}
     parameters: int | None = None
     nonzeros: int | None = None
@@ -317,6 +320,8 @@ def _describe(catalog: Catalog, name: str) -> Model:
         return Model(**_summary(catalog, name, _description_of(catalog, name)))
     except MrdistError as error:
         return Model(name=name, complete=False, problem=catalog.told(error))
+    except ValidationError as error:
+        return Model(name=name, complete=False, problem=not_of_mrdist("models", name, error))
 
 
 def _description_of(catalog: Catalog, name: str) -> dict[str, Any]:

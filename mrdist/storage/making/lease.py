@@ -43,8 +43,8 @@ FENCE_SECONDS = 0.5
 _LAST_WORDS_SECONDS = 10.0
 
 _SHOWN = (
-    "who", "host", "pid", "command", "since", "seen", "phase", "unit", "blocks", "blocks_done", "blocks_per_second",
-    "images_per_second", "seconds_left", "last_error",
+    "who", "host", "pid", "command", "since", "seen", "phase", "unit", "blocks", "blocks_done", "share",
+    "blocks_per_second", "images_per_second", "seconds_left", "last_error",
 )  # fmt: skip
 
 
@@ -71,9 +71,9 @@ def run_state(url: str, options: StorageOptions = None) -> dict[str, Any] | None
     -------
     dict or None
         ``who`` (user@host), ``host``, ``pid``, ``command``, ``since`` and ``seen`` (UTC, by the clock of the host),
-        ``alive``, ``phase``, ``unit``, ``blocks``, ``blocks_done``, ``blocks_per_second``, ``images_per_second``,
-        ``seconds_left`` and ``last_error``; None where that is not known (yet). ``alive`` goes by the last heartbeat:
-        it may be wrong for a run on another machine whose clock is wrong.
+        ``alive``, ``phase``, ``unit``, ``blocks``, ``blocks_done``, ``share``, ``blocks_per_second``,
+        ``images_per_second``, ``seconds_left`` and ``last_error``; None where that is not known (yet). ``alive`` goes
+        by the last heartbeat: it may be wrong for a run on another machine whose clock is wrong.
     """
     if urlsplit(normalize_url(url)).scheme and not urlsplit(normalize_url(url)).path:
         return None  # a bucket, beside which nothing can lie

@@ -1,7 +1,7 @@
 // Datasets: their people, and how to add new ones.
 import { follow, get, part, post, remove, rowsWith, thumbnail } from "./lib/api.js";
 import { $, confirmed, h, message, speak } from "./lib/dom.js";
-import { bytes, count, plural } from "./lib/format.js";
+import { bytes, count, crowd, percent, plural } from "./lib/format.js";
 import { FIRST } from "./lib/begin.js";
 import "./lib/shell.js";
 import { Upload, understand } from "./datasets/upload.js";
@@ -21,7 +21,6 @@ async function load() {
   names = new Set(datasets.map((one) => one.name));
   $("datasets").hidden = false;
   $("none").hidden = datasets.length > 0;
-  $("makers").hidden = false;
   $("list").replaceChildren(...datasets.map(card));
   if (!names.has($("g-name").value)) $("g-name").value ||= fresh("faces");
 }
@@ -36,7 +35,7 @@ function card(dataset) {
   const title = `dataset-${dataset.name}`;
   const people = h("div", { class: "people" });
   if (dataset.complete) fill(people, dataset);
-  else people.append(h("p", { class: "soft" }, dataset.problem ?? "A job is still making it."));
+  else tellMaking(people, dataset);
   return h(
     "article",
     { class: "panel dataset", "aria-labelledby": title },
@@ -57,12 +56,22 @@ function card(dataset) {
   );
 }
 
-function splits({ splits: parts, subjects, images }) {
+/** Say why a dataset is not there yet: its job is at it, or has stopped. */
+async function tellMaking(box, dataset) {
+  const { jobs } = await get(`/jobs?search=${part(dataset.name)}&limit=20`).catch(() => ({ jobs: [] }));
+  const job = jobs.find((one) => one.name === dataset.name && ["generate", "ingest"].includes(one.verb));
+  const active = job && ["queued", "running", "stopping"].includes(job.state);
+  const words = active ? "A job is still making it: " : job ? "It is not complete; its job has not finished it: " : (dataset.problem ?? "It is not complete, and no job is at it.");
+  box.append(h("p", { class: "soft" }, words, job && h("a", { href: `/train?job=${part(job.id)}` }, "look at the job"), job && "."));
+}
+
+function splits(dataset) {
+  const { splits: parts, subjects, images } = dataset;
   const order = ["train", "val", "test"].filter((name) => parts[name]);
   return h(
     "div",
     { class: "splits" },
-    h("p", {}, h("b", {}, plural(subjects ?? images, "person", "people")), subjects !== null && subjects !== images ? `, ${plural(images, "row")}` : ""),
+    h("p", {}, h("b", {}, crowd(subjects ?? images, dataset)), subjects !== null && subjects !== images ? `, ${plural(images, "row")}` : ""),
     h("div", { class: "bars", "aria-hidden": "true" }, ...order.map((name) => h("i", { class: name, style: { "--n": String(parts[name]) } }))),
     h("ul", {}, ...order.map((name) => h("li", { class: name }, `${name} ${count(parts[name])}`))),
   );
@@ -87,7 +96,9 @@ async function fill(box, dataset) {
 }
 
 async function forget(dataset) {
-  if (!(await confirmed(`Delete the dataset ${dataset.name}?`, `${plural(dataset.images ?? 0, "row")} of faces are removed from the catalogue and cannot be restored. Models stay.`, "Delete the dataset"))) return;
+  const lost = dataset.linked ? "The catalogue forgets it; the arrays that it refers to stay where they are." : `${plural(dataset.images ?? 0, "row")} of faces are removed from the catalogue and cannot be restored.`;
+  const what = dataset.complete ? `${lost} Models stay.` : "It is not complete; what is there of it is removed.";
+  if (!(await confirmed(`Delete the dataset ${dataset.name}?`, what, "Delete the dataset"))) return;
   try {
     await remove(`/datasets/${part(dataset.name)}`);
     message(`${dataset.name} is deleted.`);
@@ -98,7 +109,7 @@ async function forget(dataset) {
 }
 
 async function make(form, body) {
-  const notice = form.querySelector(".notice");
+  const notice = form.querySelector(".notice[role=alert]");
   const button = form.querySelector("[type=submit]");
   notice.hidden = true;
   if (!form.reportValidity()) return;
@@ -116,7 +127,7 @@ async function make(form, body) {
       blocks: () => {},
       gone: () => failed("The job was deleted."),
       job: (job) => {
-        button.textContent = job.blocks ? `${Math.floor((100 * job.blocks_done) / job.blocks)} % …` : "Waiting …";
+        button.textContent = job.blocks ? `${percent(job)} % …` : "Waiting …";
         if (!["done", "failed", "cancelled"].includes(job.state)) return;
         button.textContent = words;
         button.disabled = false;
@@ -175,3 +186,5 @@ async function showSources() {
 for (const id of ["i-source", "i-layout"]) $(id).addEventListener("change", () => understand($("i-source").value));
 showSources().catch(() => {});
 await load();
+$("makers").open = names.size === 0 || ["#makers", "#generate", "#ingest"].includes(location.hash);
+if (location.hash && $("makers").open) document.querySelector(location.hash)?.scrollIntoView();

@@ -1,7 +1,7 @@
 // Studio: a photograph, a model, and the result.
 import { get, part, request, rowsWith, thumbnail } from "./lib/api.js";
 import { $, facts, h, latest, message, roving, ruled, speak } from "./lib/dom.js";
-import { plural } from "./lib/format.js";
+import { crowd } from "./lib/format.js";
 import { offerFaces, offerTraining } from "./lib/begin.js";
 import { hasDials, hasField, kind, loadMethods, named, takes } from "./lib/methods.js";
 import "./lib/shell.js";
@@ -105,7 +105,7 @@ function tellReadout({ alignment, warning, timing, total }) {
   facts($("readout"), [
     ["Picture", `${Math.round(picture.bitmap.width / picture.scale)} × ${Math.round(picture.bitmap.height / picture.scale)}`],
     ["Face", how],
-    ["Unusual", warning],
+    ["Note", warning?.split("; ")[0]], // the rest is about files beside the photograph
     ["Model", timing.model === undefined ? null : `${timing.model.toFixed(1)} ms`],
     ["Upload to picture", `${Math.round(total)} ms`],
   ]);
@@ -226,6 +226,7 @@ async function chooseModel(next) {
   for (const id of ["refine", "overlay"]) $(id).disabled = !hasField(model);
   $("radius").disabled = !refining(model);
   $("refinement-none").hidden = hasField(model);
+  for (const field of document.querySelectorAll("[data-field]")) field.hidden = !hasField(model);
   $("caption-before").textContent = model.source;
   $("caption-after").textContent = model.target;
   $("view").querySelector(".before").setAttribute("aria-label", `Before: ${model.source}`);
@@ -243,9 +244,9 @@ async function showExamples() {
   if ($("strip").dataset.shown === shown) return;
   $("strip").dataset.shown = shown;
   const split = dataset.splits.test ? "test" : null;
-  $("examples-title").textContent = split === "test" ? "People that no model was trained on" : "People of the dataset";
+  $("examples-title").textContent = `${dataset.linked ? "Images" : "People"} ${split === "test" ? "that no model was trained on" : "of the dataset"}`;
   const rows = await rowsWith(dataset.name, split, [model.source], 40);
-  $("examples-where").textContent = `${plural(rows.length, "person", "people")} of the dataset ${dataset.name}`;
+  $("examples-where").textContent = `${crowd(rows.length, dataset)} of the dataset ${dataset.name}`;
   $("strip").replaceChildren(
     ...rows.map((row, index) =>
       h(

@@ -1,7 +1,7 @@
 // Train: a new training, the job being watched, and all jobs.
 import { get, part, request } from "./lib/api.js";
 import { $, confirmed, h, message, settled } from "./lib/dom.js";
-import { ago, plural, worded } from "./lib/format.js";
+import { ago, percent, plural, worded } from "./lib/format.js";
 import { offerFaces } from "./lib/begin.js";
 import { loadMethods, work } from "./lib/methods.js";
 import "./lib/shell.js";
@@ -55,7 +55,7 @@ async function showJobs() {
 }
 
 function jobRow(job) {
-  const share = job.state === "done" ? 100 : job.blocks ? Math.floor((100 * job.blocks_done) / job.blocks) : 0;
+  const share = percent(job);
   const open = (event) => {
     event.preventDefault();
     show(job.id);
@@ -63,12 +63,12 @@ function jobRow(job) {
   };
   return h(
     "tr",
-    { "data-job": job.id },
+    { "data-job": job.id, class: over(job) ? "over" : null },
     h("td", {}, h("a", { class: "name", href: `/train?job=${part(job.id)}`, onclick: open }, job.name), job.tags.length > 0 && h("div", {}, ...job.tags.map((tag) => h("span", { class: "tag" }, tag))), job.note && h("p", { class: "note" }, job.note)),
     h("td", { class: "soft" }, work(job)),
     h("td", {}, h("span", { class: `state ${job.state}` }, stateName(job)), job.last_error && h("p", { class: "error" }, worded(job.last_error)), job.warnings.length > 0 && h("p", { class: "note" }, plural(job.warnings.length, "warning"))),
     h("td", { class: "part-done" }, h("div", { class: "bar-of", role: "progressbar", "aria-label": `${job.name}, blocks solved`, "aria-valuemin": "0", "aria-valuemax": "100", "aria-valuenow": String(share) }, h("i", { style: { "--share": `${share}%` } }))),
-    h("td", { class: "soft" }, job.user ? `${ago(job.submitted)}, ${job.user}` : ago(job.submitted)),
+    h("td", { class: "soft when" }, h("span", {}, ago(job.submitted)), job.user && " ", job.user && h("span", {}, `by ${job.user}`)),
     h("td", {}, h("div", { class: "actions" }, ...jobActions(job, (changed) => (changed ? showJobs() : job.id === watch.job?.id && !$("watch").hidden ? show(null) : showJobs())))),
   );
 }

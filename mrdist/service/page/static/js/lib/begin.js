@@ -1,6 +1,7 @@
 // The first steps in an empty catalogue.
 import { follow, post } from "./api.js";
 import { h, speak } from "./dom.js";
+import { percent } from "./format.js";
 import { showEmpty } from "./shell.js";
 
 /** What a first dataset is unless somebody says otherwise: also the defaults of the form. */
@@ -22,7 +23,7 @@ export function offerFaces() {
         blocks: () => {},
         gone: () => failed("The job was deleted."),
         job: (job) => {
-          const share = job.blocks ? Math.round((100 * job.blocks_done) / job.blocks) : 0;
+          const share = percent(job);
           bar.firstChild.style.setProperty("--share", `${share}%`);
           bar.setAttribute("aria-valuenow", String(share));
           if (job.state === "done") {

@@ -5,6 +5,9 @@ const number = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 export const count = (value) => number.format(value);
 export const plural = (value, one, many = `${one}s`) => `${count(value)} ${value === 1 ? one : many}`;
 
+/** How many a dataset has: people, or images of whatever it is linked to. */
+export const crowd = (number, { linked }) => (linked ? plural(number, "image") : plural(number, "person", "people"));
+
 export function bytes(value) {
   if (value === null || value === undefined) return null;
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
@@ -30,6 +33,9 @@ export function figure(value, digits = 3) {
   if (value !== 0 && Math.abs(value) < 1e-3) return value.toExponential(2);
   return Number(value).toPrecision(digits);
 }
+
+/** Percents of its phase that a job has done, with what blocks have done that are not finished. */
+export const percent = (job) => (job.state === "done" ? 100 : Math.floor(100 * (job.share ?? (job.blocks ? job.blocks_done / job.blocks : 0))));
 
 export function ago(time) {
   if (!time) return "";

@@ -1,7 +1,7 @@
 // For every page: running jobs, sign-out, and messages of uncaught problems.
 import { get, remove, Problem } from "./api.js";
 import { $, h, message } from "./dom.js";
-import { plural } from "./format.js";
+import { percent, plural } from "./format.js";
 
 addEventListener("unhandledrejection", (event) => {
   if (event.reason?.name === "AbortError") event.preventDefault();
@@ -37,7 +37,7 @@ async function showRunning() {
   $("running").hidden = jobs.length === 0;
   if (jobs.length === 0) return;
   const [job] = jobs;
-  const share = job.blocks ? ` · ${Math.floor((100 * job.blocks_done) / job.blocks)} %` : "";
+  const share = job.blocks ? ` · ${percent(job)} %` : "";
   $("running").textContent = jobs.length === 1 ? `${job.name}${share}` : plural(jobs.length, "job");
   $("running").href = jobs.length === 1 ? `/train?job=${job.id}` : "/train";
   $("running").setAttribute("aria-label", `Running: ${$("running").textContent}`);

@@ -1,14 +1,14 @@
 // Comparisons of methods that were trained on the same people: a table, what it shows for sure, and its picture.
 import { comparisonPath, get, part, remove } from "../lib/api.js";
 import { $, confirmed, h, message } from "../lib/dom.js";
-import { bytes, count, figure, plural, seconds } from "../lib/format.js";
+import { bytes, count, plural, seconds } from "../lib/format.js";
 import { how } from "../lib/methods.js";
 
 const percent = (value) => `${(100 * value).toFixed(1)} %`;
-const nameOf = (row) => how(row) + (row.strength === null || row.strength === undefined ? "" : `, strength ${row.strength}`);
+const nameOf = (row) => (row.method === "identity" ? "the unchanged face" : how(row)) + (row.strength === null || row.strength === undefined ? "" : `, strength ${row.strength}`);
 const COLUMNS = [
   { name: "Method", value: nameOf, show: (value) => value },
-  { name: "Alpha", value: (row) => row.alpha, show: figure },
+  { name: "Alpha", value: (row) => row.alpha, show: String },
   { name: "Error", hint: "MSE relative to that of the unchanged face", value: (row) => row.relative_mse, show: percent, leads: "mse" },
   { name: "In the face", hint: "the same within the face", value: (row) => row.face_relative_mse, show: percent, leads: "face_mse" },
   { name: "PSNR", hint: "in decibels", value: (row) => row.psnr, show: (value) => value.toFixed(2) },
@@ -42,18 +42,25 @@ async function showComparison() {
     $("comparison-more").replaceChildren();
     return;
   }
-  $("comparison-what").textContent = `${found.source} → ${found.target}, on ${plural(found.people.length, "person", "people")} of the split ${found.split}${found.complete ? "" : "; a job is still at it"}. All were trained on the same people.`;
+  $("comparison-what").textContent = `${found.source} → ${found.target}, on ${plural(found.people.length, "person", "people")} of the part “${found.split}”${found.complete ? "" : "; a job is still at it"}. All were trained on the same people.`;
   $("comparison-table").replaceChildren(
     h("thead", {}, h("tr", {}, ...COLUMNS.map(({ name: column, hint }) => h("th", { scope: "col", title: hint }, column)))),
     h("tbody", {}, ...found.methods.map((row) => h("tr", { title: row.remark }, ...COLUMNS.map((column) => cellOf(row, column))))),
   );
-  const leading = Object.entries(found.verdicts).map(([measure, words]) => h("li", {}, h("b", {}, `Least ${MEASURES[measure] ?? measure}: `.replace("Least SSIM", "Most SSIM")), words));
+  const leading = Object.keys(found.verdicts).map((measure) => h("li", {}, h("b", {}, `Least ${MEASURES[measure] ?? measure}: `.replace("Least SSIM", "Most SSIM")), verdict(found, measure)));
   $("comparison-more").replaceChildren(
     h("p", { class: "soft small" }, "Marked are the best of a column and all that cannot be told apart from it by these people."),
     h("ul", {}, ...leading),
     ...(found.complete ? [h("img", { class: "comparison-picture", src: comparisonPath(name, "picture.png"), alt: `Errors of the methods, and errors against sizes, of ${name}`, loading: "lazy" })] : []),
     h("div", {}, h("button", { class: "button slim danger", type: "button", "data-needs": "admin", onclick: () => forget(name) }, "Delete the comparison")),
   );
+}
+
+/** Which methods lead, by the names of the table. */
+function verdict({ methods, people }, measure) {
+  const leaders = methods.filter((row) => row.leads?.[measure]).map(nameOf);
+  const on = `on ${plural(people.length, "person", "people")}`;
+  return leaders.length > 1 ? `${new Intl.ListFormat("en").format(leaders)} cannot be told apart ${on}` : `${leaders[0]}, ahead of all others ${on}`;
 }
 
 function cellOf(row, { value, show, leads }) {

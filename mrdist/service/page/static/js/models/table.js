@@ -24,6 +24,13 @@ export class ScoreTable {
     this.column = 2;
     this.down = false;
     this.models = [];
+    this.picked = () => true;
+  }
+
+  /** Show only the rows of models that `picked` is true of. */
+  pick(picked) {
+    this.picked = picked;
+    this.draw();
   }
 
   /** Show these models; their test scores are fetched one after the other. */
@@ -88,10 +95,10 @@ export class ScoreTable {
     };
     return h(
       "tr",
-      { "aria-current": model.name === this.current ? "true" : null, onclick: choose },
+      { hidden: !this.picked(model), "aria-current": model.name === this.current ? "true" : null, onclick: choose },
       ...COLUMNS.map(({ value, show, text }, index) => {
         const cell = value(model);
-        if (index === 0) return h("td", {}, h("a", { href: `/models?model=${part(model.name)}`, onclick: choose, "data-key": `model ${model.name}` }, cell));
+        if (index === 0) return h("td", {}, h("a", { href: `/models?model=${part(model.name)}`, onclick: choose, "data-key": `model ${model.name}`, class: "name" }, cell), h("small", { class: "how" }, how(model)));
         if (cell === null || cell === undefined) return h("td", { class: "soft", title: model.problem }, model.test === undefined ? "…" : "–");
         const harm = COLUMNS[index].name === "Error" && model.test?.ratio?.mse?.low > 1 ? "worse than leaving the photograph as it is" : null;
         return h("td", { title: harm, class: best[index] === cell && !text ? "best" : null }, text ? cell : show(cell));

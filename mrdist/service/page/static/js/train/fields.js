@@ -72,7 +72,8 @@ export class OptionField {
     this.element.title = `${option.help} By default ${option.usual}.`;
     if (this.input?.tagName === "SELECT") {
       const kept = this.input.value;
-      this.input.replaceChildren(...option.choices.map(({ value, label }) => h("option", { value: String(value) }, label || String(value))));
+      const decided = option.choices.some(({ value }) => String(value) === this.#usual) ? [] : [h("option", { value: this.#usual }, this.#usual)]; // by the service
+      this.input.replaceChildren(...decided, ...option.choices.map(({ value, label }) => h("option", { value: String(value) }, label || String(value))));
       this.input.value = kept !== before && option.choices.some(({ value }) => String(value) === kept) ? kept : this.#usual;
     } else if (this.input) {
       this.input.placeholder = option.usual;

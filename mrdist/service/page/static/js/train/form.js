@@ -1,7 +1,7 @@
 // A new training: mapping, method, cost, and the button.
 import { post, rowsWith, thumbnail } from "../lib/api.js";
 import { $, figures, h, settled } from "../lib/dom.js";
-import { bytes, count, plural, seconds } from "../lib/format.js";
+import { bytes, count, crowd, plural, seconds } from "../lib/format.js";
 import { OptionField } from "./fields.js";
 
 const ALL = "all"; // target of a training of every mapping from a source
@@ -17,7 +17,7 @@ export class TrainForm {
     this.named = false; // whether the visitor has given the model a name
     this.asked = null; // the plan under way
     const last = JSON.parse(sessionStorage.getItem("lesson") ?? "{}");
-    $("images").replaceChildren(...datasets.map((one) => h("option", { value: one.name }, `${one.name} · ${plural(one.subjects ?? one.images, "person", "people")}, ${one.shape.join(" × ")}`)));
+    $("images").replaceChildren(...datasets.map((one) => h("option", { value: one.name }, `${one.name} · ${crowd(one.subjects ?? one.images, one)}, ${one.shape.join(" × ")}`)));
     if (datasets.some((one) => one.name === last.images)) $("images").value = last.images;
     $("method").replaceChildren(...methods.map(({ name, label }) => h("option", { value: name }, label)));
     this.#makeFields();

@@ -1,7 +1,7 @@
 // The view of a job: its map, its progress, and its scores at the end.
 import { follow, get, part, post, remove, request, rowsWith, testScores, thumbnail } from "../lib/api.js";
 import { $, confirmed, facts, figures, h, message, settled, speak } from "../lib/dom.js";
-import { clock, count, figure, plural, seconds, worded } from "../lib/format.js";
+import { clock, count, figure, percent, plural, seconds, worded } from "../lib/format.js";
 import { work } from "../lib/methods.js";
 import { BlockMap } from "./blocks.js";
 
@@ -129,10 +129,10 @@ export class Watch {
     $("watch-what").textContent = options.source && options.images ? `${options.images}: ${work(job)}` : work(job);
     $("watch-state").className = `state ${job.state}`;
     $("watch-state").textContent = STATES[job.state];
-    const share = job.state === "done" ? 100 : job.blocks ? Math.floor((100 * job.blocks_done) / job.blocks) : 0;
+    const share = percent(job);
     $("watch-share").textContent = `${share} %`;
     $("watch-phase").textContent = job.state === "running" ? (job.phase ?? "starting the workers …") : job.state === "queued" && job.after.length ? `until ${job.dataset ?? "its dataset"} is made` : "";
-    $("watch-bar").classList.toggle("unknown", job.state === "running" && !job.blocks_done);
+    $("watch-bar").classList.toggle("unknown", job.state === "running" && share === 0);
     this.heard = performance.now();
     $("watch-blocks").textContent = job.blocks ? `${count(job.blocks_done)} of ${plural(job.blocks, "block")}` : "";
     $("watch-bar").firstChild.style.setProperty("--share", `${share}%`);
@@ -213,7 +213,7 @@ export class Watch {
     const box = $("watch-scores");
     if (!job.model) return;
     const list = h("dl", { class: "figures slight" });
-    box.replaceChildren(h("h3", {}, "On people that it was not trained on"), list);
+    box.replaceChildren(h("h2", {}, "On people that it was not trained on"), list);
     box.hidden = false;
     figures(list, [["", "scoring …"]]);
     if (job.options.target === undefined || job.options.target === "all") return this.#tellMappings(list);
