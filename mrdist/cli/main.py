@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import logging
 import os
@@ -96,6 +97,7 @@ def main() -> None:
             code = 1
             emit("error", message=str(error))
         emit("end", command=session.command, exit_code=code or 0, seconds=round(time.monotonic() - started, 3))
+    gc.freeze()  # the interpreter would look for cycles in all that the libraries hold, only to end
     sys.exit(code)
 
 
