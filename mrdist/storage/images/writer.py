@@ -19,10 +19,10 @@ from mrdist.storage.access.arrays import ArraySpec, create_arrays, write_array, 
 from mrdist.storage.access.urls import (
     StorageOptions,
     array_of,
+    beginning,
     check_format,
     clear_output,
     commit,
-    create_group,
     normalize_url,
     open_as_is,
     open_group,
@@ -195,8 +195,7 @@ def create_images(
             raise ParameterError(f"{name} must have one entry for each of the {n_images} images, got {len(values)}.")
     shape_of_chunk = chunk_shape(n_images, shape, n_channels, np.dtype(dtype).itemsize, chunks)
     clear_output(url, storage_options, kind="images", overwrite=overwrite)
-    with store_errors(url):
-        group = create_group(url, storage_options, "images", codec=codec, labels=list(labels))
+    with beginning(url, storage_options, "images", codec=codec, labels=list(labels)) as group:
         group.attrs["coordinates"] = "subject dataset split"
         for name, values in (("image", image), ("subject", subject), ("dataset", dataset), ("split", split)):
             write_strings(group, name, values, "image", n_images)

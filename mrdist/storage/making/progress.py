@@ -18,6 +18,7 @@ import zarr
 from mrdist.errors import DamagedChunkError, StoreFormatError
 from mrdist.geometry import Shape
 from mrdist.storage.access.chunks import COMPRESSORS, UNCOMPRESSED
+from mrdist.storage.access.fresh import names_in
 from mrdist.storage.access.urls import array_of, as_whole
 from mrdist.storage.making.parts import cut_by, keep_apart, put_together
 
@@ -27,6 +28,8 @@ WARPING = "warping"
 """Group of what a morph keeps until then (`mrdist.storage.weights.morph`)."""
 _NAME = "progress"
 _PARTS = "parts"
+TEMPORARY = (SEARCH, WARPING, _NAME)
+"""Groups that a store has only while it is made, in the order in which they are removed."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +167,7 @@ def remove_progress(store: zarr.Group) -> None:
 
     The done markers go last: what is left of them says that this has to be repeated.
     """
-    for name in (SEARCH, WARPING, _NAME):
-        if name in store:
+    names = names_in(store)
+    for name in TEMPORARY:
+        if name in names:
             del store[name]
