@@ -14,7 +14,6 @@ import zarr
 
 from mrdist.arguments import shown
 from mrdist.errors import DataError, ParameterError, StoreError
-from mrdist.moments import unit_of
 from mrdist.storage.access.arrays import ArraySpec, write_strings
 from mrdist.storage.access.foreign import ForeignArray, axes_of_image, open_foreign
 from mrdist.storage.access.listings import list_chunks
@@ -30,6 +29,7 @@ from mrdist.storage.access.urls import (
 )
 from mrdist.storage.images.layout import OPTIONAL
 from mrdist.storage.images.links import PIXELS, Link, LinkedStore, OwnUnits
+from mrdist.values import unit_of
 
 _ROLES = {
     "image": ("image", "time", "t", "sample", "frame", "member"),

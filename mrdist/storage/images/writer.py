@@ -14,7 +14,6 @@ from mrdist.arguments import Address, plain_arguments
 from mrdist.codecs import check_codec
 from mrdist.errors import ParameterError, StoreExistsError
 from mrdist.geometry import Block, Shape
-from mrdist.moments import unit_of
 from mrdist.storage.access.arrays import ArraySpec, create_arrays, write_array, write_strings
 from mrdist.storage.access.urls import (
     StorageOptions,
@@ -31,6 +30,7 @@ from mrdist.storage.access.urls import (
 )
 from mrdist.storage.images.layout import DIMENSIONS, RESERVED, check_sizes
 from mrdist.storage.images.pixels import ImageReader, crc_of_images
+from mrdist.values import unit_of
 
 _MAX_CHUNK = 2 << 20  # decoded bytes: large enough for object storage, small enough for a block's memory
 _MAX_RUN = 128 << 20  # whole images that a writing task may hold to fill its chunks,

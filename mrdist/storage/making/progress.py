@@ -137,6 +137,12 @@ class Progress:
         done[divmod(index, done.shape[1])] = True
 
 
+def find_search(group: zarr.Group) -> Progress | None:
+    """Return how far the first phase is, or None where there is none."""
+    scratch = group.get(SEARCH)
+    return Progress.find(scratch) if isinstance(scratch, zarr.Group) else None
+
+
 def writable(group: zarr.Group, name: str) -> zarr.Array[Any]:
     """Return an array to write blocks into: every chunk that is written is stored, since a missing one is an error."""
     return array_of(group, name).with_config({"write_empty_chunks": True})

@@ -36,7 +36,7 @@ from mrdist.storage.access.urls import (
     remove_partial_files,
     store_errors,
 )
-from mrdist.storage.making.progress import SEARCH, WARPING, Progress, writable
+from mrdist.storage.making.progress import SEARCH, WARPING, Progress, find_search, writable
 from mrdist.storage.weights.cv_table import write_table
 from mrdist.storage.weights.masked import MaskedTraining, TrainOutput, training_of
 from mrdist.storage.weights.output import as_asked, chunk_side, resume_output
@@ -290,9 +290,3 @@ def search_output(
         create_arrays(scratch, scratch_arrays(training, search, unit, block))
         progress = Progress.begin(scratch, training.shape, block)
     return SearchOutput(url, group, progress)
-
-
-def find_search(group: zarr.Group) -> Progress | None:
-    """Return how far the first phase is, or None where there is none."""
-    scratch = group.get(SEARCH)
-    return Progress.find(scratch) if isinstance(scratch, zarr.Group) else None

@@ -15,7 +15,6 @@ import numpy.typing as npt
 import zarr
 
 from mrdist.geometry import Block
-from mrdist.moments import unit_of
 from mrdist.morphing.mouths import Mouth, MouthRegion, MouthSums
 from mrdist.morphing.shapes import Shapes
 from mrdist.storage.access.arrays import ArraySpec, create_arrays, lay_out
@@ -27,6 +26,7 @@ from mrdist.storage.images.reader import Images
 from mrdist.storage.images.writer import create_images, finish_images, write_images
 from mrdist.storage.making.progress import WARPING
 from mrdist.storage.weights.masked import MorphTraining, training_of
+from mrdist.values import unit_of
 
 SHAPE, MOUTH = "shape", "mouth"
 _IMAGES = "images"

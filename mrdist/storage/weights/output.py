@@ -17,7 +17,6 @@ import zarr
 
 from mrdist.errors import StoreExistsError
 from mrdist.geometry import Shape
-from mrdist.moments import Color
 from mrdist.storage.access.arrays import ArraySpec, lay_out
 from mrdist.storage.access.urls import (
     StorageOptions,
@@ -40,6 +39,7 @@ from mrdist.storage.images.face_frame import FaceFrame
 from mrdist.storage.images.mapped_images import MappedImages
 from mrdist.storage.making.progress import TEMPORARY, Progress, remove_progress
 from mrdist.storage.weights.cv_table import write_table
+from mrdist.values import Color
 
 DEFAULT_METHOD = "mr"
 _UNSAID = {"method": DEFAULT_METHOD, "pool": 0, "prior": "zero", "drops_rows": False}

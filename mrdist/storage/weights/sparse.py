@@ -19,13 +19,13 @@ import zarr
 from mrdist.baselines.sparse import Floats, SparseSolution, SparseWeights, predict_stack, window_of
 from mrdist.errors import DamagedChunkError
 from mrdist.geometry import Block, Shape, block_grid
-from mrdist.moments import check_values
 from mrdist.storage.access.arrays import ArraySpec
 from mrdist.storage.access.formats import version_of
 from mrdist.storage.access.urls import COMPRESSORS, array_of, store_errors
 from mrdist.storage.weights.csr import CHUNK
 from mrdist.storage.weights.output import Training, WeightsOutput, chunk_side
 from mrdist.storage.weights.reader import Codes, Model, WeightsReader
+from mrdist.values import check_values
 
 if TYPE_CHECKING:
     import scipy.sparse

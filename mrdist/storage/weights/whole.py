@@ -27,13 +27,13 @@ from mrdist.baselines.dual import (
 from mrdist.baselines.global_weights import Floats, GlobalWeights
 from mrdist.errors import ParameterError
 from mrdist.geometry import Block, Shape, block_grid
-from mrdist.moments import check_values
 from mrdist.storage.access.arrays import ArraySpec
 from mrdist.storage.access.urls import COMPRESSORS, array_of, check_format, store_errors
 from mrdist.storage.images.reader import Images
 from mrdist.storage.weights.output import Training, WeightsOutput, chunk_side
 from mrdist.storage.weights.reader import Codes, Model, WeightsReader
 from mrdist.synthesis import check_images, to_floats
+from mrdist.values import check_values
 
 _STRIP_BYTES = 64 << 20  # of images and basis that are read at a time
 _BASIS_CHUNK = 2 << 20
