@@ -114,9 +114,19 @@ class Progress:
         """Images that the tasks share."""
         return np.asarray(array_of(self._group, "rows")[...])
 
-    def room(self, name: str) -> zarr.Group:
-        """Return a group for temporary data; it is removed when the store is complete."""
-        return self._group.require_group(name)
+    def room(self, name: str, root: zarr.Group | None = None) -> zarr.Group:
+        """Return a group for temporary data, which is removed when the store is complete.
+
+        Parameters
+        ----------
+        name
+            Of the group.
+        root
+            The store, if its metadata are in memory (`mrdist.storage.access.fresh.held`).
+        """
+        group = self._group if root is None else root[_NAME]
+        assert isinstance(group, zarr.Group)
+        return group.require_group(name)
 
     def array(self, store: zarr.Group, name: str) -> zarr.Array[Any]:
         """Return what a block of an array of the store is written to and read back from: the array, or its parts."""

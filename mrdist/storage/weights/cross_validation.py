@@ -208,7 +208,7 @@ class SearchOutput:
             }
             progress = Progress.begin(root, training.shape, self.progress.block, arrays=created)
             settle(root)
-            return TrainOutput(self._url, self._group, progress, training)
+            return TrainOutput(self._url, root, progress, training)
 
     def read_alpha(self, training: MaskedTraining, block: Block) -> npt.NDArray[np.float64]:
         """Return the penalties that the pixels of a block have chosen, shape (group, y, x)."""
