@@ -17,7 +17,7 @@ import numpy.typing as npt
 from mrdist._kernels.likeness import chroma, linear_light, look_up, similarity
 from mrdist._kernels.scores import add_squares, sum_values
 from mrdist.errors import DataError
-from mrdist.moments import check_values, unit_of
+from mrdist.values import check_values, unit_of
 
 SSIM_HALO = 5
 """Radius in pixels of SSIM's Gaussian window (sigma 1.5, cut off at 3.5 sigma)."""

@@ -12,7 +12,7 @@ from mrdist._kernels.lanes import VECTOR_BYTES, jit
 from mrdist._kernels.lanes_synthesis import GROUPS, MAX_PLANES, merge_channels, split_channels, weigh
 from mrdist.errors import DataError
 from mrdist.geometry import ReceptiveField, Shape
-from mrdist.moments import Color, check_values, unit_of
+from mrdist.values import Color, check_values, unit_of
 
 if TYPE_CHECKING:
     import scipy.sparse

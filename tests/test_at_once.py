@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -23,11 +22,6 @@ from mrdist.running.workers import seconds_between
 
 PAIR = ("--source", "neutral", "--target", "happy")
 HERE = "in this process: about 0."
-HEAVY = {
-    "aiohttp", "botocore", "cryptography", "dask", "distributed", "fastapi", "matplotlib", "mediapipe", "pandas", "PIL",
-    "s3fs", "scipy.interpolate", "scipy.linalg", "scipy.ndimage", "scipy.sparse", "scipy.stats", "skimage", "sklearn",
-    "tqdm", "uvicorn", "xarray",
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -165,32 +159,6 @@ def test_what_a_killed_run_has_finished_is_kept(images, weights, tmp_path):
     assert 0 < report["blocks_run"] < report["blocks"] == 4
     assert report["workers"] == 0
     commands.assert_equal_bytes(tmp_path / "w.zarr", weights)
-
-
-# --- what is loaded ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("verb", ["train", "accumulate", "synthesize"])
-def test_small_work_loads_what_it_needs(images, weights, tmp_path, verb):
-    args = {
-        "train": ("train", images, tmp_path / "out", *PAIR),
-        "accumulate": ("accumulate", images, tmp_path / "out", *PAIR),
-        "synthesize": ("synthesize", weights, images, "--out", tmp_path / "out"),
-    }[verb]
-    commands.succeed(*args)  # compiles kernels if nobody has
-    code = f"""
-import json, sys
-sys.argv = {["mrdist", *map(str, args), "--overwrite"]!r}
-from mrdist.cli import main
-try:
-    main()
-finally:
-    print(json.dumps(sorted(sys.modules)), file=sys.stderr)
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    loaded = set(json.loads(done.stderr.splitlines()[-1]))
-    assert "mrdist.execution" in loaded
-    assert not loaded & HEAVY
 
 
 # --- workers ----------------------------------------------------------------------------------------

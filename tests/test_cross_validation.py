@@ -212,7 +212,7 @@ def test_killed_in_either_phase_it_goes_on(stores, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "where", ["mrdist.storage.weights.masked.ArraySpec.holding", "mrdist.storage.weights.output.consolidate"]
+    "where", ["mrdist.storage.weights.masked.ArraySpec.holding", "mrdist.storage.weights.output.remove_progress"]
 )
 def test_stopped_between_two_steps_it_goes_on(stores, tmp_path, monkeypatch, where):
     """At the barrier, half-way through the choice; and at the very end, when all is written."""
@@ -231,8 +231,6 @@ def test_stopped_between_two_steps_it_goes_on(stores, tmp_path, monkeypatch, whe
 
     with monkeypatch.context() as patch:
         patch.setattr(where, stop)
-        if where.endswith("consolidate"):
-            patch.setattr("mrdist.storage.weights.output.remove_progress", lambda _: None)
         with pytest.raises(StoppedError):
             run()
     run()

@@ -330,8 +330,7 @@ def test_an_addition_stopped_at_its_very_end(stores, grown, monkeypatch):
         raise StoppedError
 
     with monkeypatch.context() as patch:
-        patch.setattr("mrdist.storage.sums.writer.remove_progress", lambda _: None)
-        patch.setattr("mrdist.storage.sums.writer.consolidate", stop)
+        patch.setattr("mrdist.storage.sums.writer.remove_progress", stop)
         with pytest.raises(StoppedError):
             mrdist.accumulate(str(stores.all), str(grown), append=True, split="all", workers=0)
     assert (grown / "progress").exists()

@@ -7,10 +7,6 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
-from scipy.interpolate import RectBivariateSpline
-from scipy.spatial import ConvexHull
-from skimage.draw import polygon2mask
 
 Floats = npt.NDArray[np.float64]
 #: Points of shape (n, 2) -> points of shape (n, 2), all (x, y).
@@ -42,6 +38,9 @@ def resample(image: npt.NDArray[np.uint8], positions: Floats, size: int) -> Floa
     float64 array of shape (size, size, channel)
         In the photograph's gray levels.
     """
+    from scipy import ndimage  # slow to import, and photographs that are aligned already need none of it
+    from scipy.interpolate import RectBivariateSpline
+
     samples = max(1, math.ceil(frame_side(positions) / size))
     centres = (np.arange(size * samples) + 0.5) / (size * samples)
     # (coordinate, y, x), row before column, as map_coordinates wants it
@@ -85,6 +84,10 @@ def hull(points: Floats, size: int, margin: float = 0.0) -> npt.NDArray[np.bool_
     >>> hull(corners, 4).sum(), hull(corners, 4, margin=0.25).sum()
     (np.int64(4), np.int64(12))
     """
+    from scipy import ndimage
+    from scipy.spatial import ConvexHull
+    from skimage.draw import polygon2mask
+
     corners = points[ConvexHull(points).vertices] * size - 0.5
     mask: npt.NDArray[np.bool_] = polygon2mask((size, size), corners[:, ::-1])
     if margin:

@@ -18,16 +18,12 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from scipy.interpolate import LinearNDInterpolator, RBFInterpolator
-from skimage.transform import estimate_transform
 
 from mrdist.datasets._warping import GRID, Floats, Mapping, frame_side, hull, resample
 from mrdist.datasets.detection import REMEDY
 from mrdist.datasets.landmarks import FRAME_PUPILS, PUPILS, lies_in, middle_of_mouth, outline_of
-from mrdist.datasets.locating import locate
 from mrdist.datasets.marks import Marks, anchor_of, landmarks_of, still_pairs, with_pupils
 from mrdist.datasets.photographs import Color, Take, read_photograph
-from mrdist.datasets.registration import register
 from mrdist.errors import AlignmentError, DataError, LandmarkError
 
 Method = Literal["tps", "piecewise", "affine", "three", "similarity", "pupils", "features", "landmarks"]
@@ -140,6 +136,8 @@ def reference_shape(landmarks: Sequence[Floats]) -> Floats:
 
 def _onto(shape: Floats, target: Floats, points: list[int] | slice) -> Floats:
     """Move a shape by the similarity that brings some of its points nearest to the target's."""
+    from skimage.transform import estimate_transform  # slow to import, and not every alignment needs it
+
     moved: Floats = estimate_transform("similarity", shape[points], target)(shape)
     return moved
 
@@ -240,6 +238,8 @@ def align_take(
     measures = {anchor: quality}
     images = {anchor: _to_uint8(resample(photographs[anchor], positions[anchor], size))}
 
+    from mrdist.datasets.registration import register  # brings scikit-image
+
     for label in (label for label in photographs if label != anchor):
         pairs = still_pairs(take, marks, anchor, label) if by_marks else None
         try:
@@ -305,6 +305,8 @@ def _locate_anchor(
             f"Person {take.subject} has no photograph with landmarks, and no mean face to locate it: give "
             "an images store as the reference."
         )
+    from mrdist.datasets.locating import locate  # brings scikit-image, which landmarks make superfluous
+
     anchor = next((label for label in gray if label in faces), next(iter(gray)))
     try:
         location = locate(gray[anchor], faces.get(anchor, next(iter(faces.values()))))
@@ -334,6 +336,9 @@ def _common(method: Method, reference: Floats, landmarks: Floats) -> tuple[Metho
 
 def _frame_mapping(method: Method, reference: Floats, landmarks: Floats) -> Mapping:
     """Return the mapping from the frame to the pixels of the photograph with these landmarks."""
+    from scipy.interpolate import LinearNDInterpolator, RBFInterpolator  # slow to import
+    from skimage.transform import estimate_transform
+
     if method == "tps":
         return RBFInterpolator(reference, landmarks, kernel="thin_plate_spline", smoothing=_TPS_SMOOTHING)
     kind = "affine" if method in ("affine", "piecewise", "three") else "similarity"

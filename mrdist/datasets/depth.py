@@ -15,8 +15,8 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from mrdist.errors import PhotographError, PhotographSizeError
-from mrdist.moments import unit_of
 from mrdist.storage.access.files import File
+from mrdist.values import unit_of
 
 #: uint8, uint16 or float32, shape (y, x, channel).
 Pixels: TypeAlias = npt.NDArray[Any]

@@ -18,7 +18,7 @@ from scipy import ndimage
 from scipy.interpolate import RectBivariateSpline
 
 from mrdist.datasets._warping import GRID, Floats, frame_side, resample
-from mrdist.moments import unit_of
+from mrdist.values import unit_of
 
 _NODES = np.linspace(0, 1, math.isqrt(len(GRID)))
 #: Nodes along a side of the face's box at which the way back into the frame is computed.

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mrdist._kernels.warping import box_sums
-from mrdist.moments import unit_of
 from mrdist.morphing.shapes import Shapes
 from mrdist.morphing.warps import Window, soft_polygon
+from mrdist.values import unit_of
 
 Integers = npt.NDArray[np.int64]
 

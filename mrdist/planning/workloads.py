@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from math import prod
 
 from mrdist.geometry import REMAINING_BYTES, ReceptiveField, Shape, pool_radius, pooled_bytes
-from mrdist.left_out import shapes_of_sums
 from mrdist.planning.units import KERNEL_MEMORY
 
 
@@ -157,6 +156,8 @@ def count_maps(work: Workload | StoredSums) -> tuple[int, int]:
 
 def left_out_bytes(work: Workload | StoredSums, pixels: int, field: ReceptiveField | None = None) -> int:
     """Return the bytes of the sums over the rows that so many pixels leave out, see `mrdist.left_out`, at most."""
+    from mrdist.left_out import shapes_of_sums  # with its kernel, which plans alone do not need
+
     shapes = shapes_of_sums(field or work.field, n_groups=work.n_groups, n_inputs=work.n_inputs)
     return 8 * min(pixels, work.n_incomplete) * (2 + sum(map(prod, shapes.values())))
 

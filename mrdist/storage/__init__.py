@@ -6,64 +6,79 @@ Only this package imports zarr, xarray and fsspec. A store carries the attribute
 Its wings stand on one another: ``access`` to places and chunks; then ``images``, and what all stores in the ``making``
 share; ``weights``; ``sums``. `mrdist.storage.reading_back` is above them all: it knows what every kind of store in the
 making keeps.
+
+Names are loaded on first use: what only looks at a store needs none of the arithmetic.
 """
 
-from mrdist.storage.access.fence import fenced_by
-from mrdist.storage.access.files import File, Source
-from mrdist.storage.access.places import read_file
-from mrdist.storage.access.urls import (
-    StorageOptions,
-    check_apart,
-    check_output,
-    check_reachable,
-    codec_to_use,
-    describe,
-    is_local,
-    normalize_url,
-    redact,
-    stored_bytes,
-)
-from mrdist.storage.images.alignment import (
-    NODES,
-    Alignment,
-    copy_alignment,
-    read_alignment,
-    read_frame,
-    write_alignment,
-    write_frame,
-)
-from mrdist.storage.images.check import check_images
-from mrdist.storage.images.face_frame import FaceFrame
-from mrdist.storage.images.growing import Addition, additions, begin_growth, check_growth, finish_growth, write_addition
-from mrdist.storage.images.landmarks import Landmarks, write_landmarks
-from mrdist.storage.images.linked import LinkedArray
-from mrdist.storage.images.linked_copies import create_copy, finish_copy, values_per_chunk
-from mrdist.storage.images.linking import (
-    Sizes,
-    describe_array,
-    read_coordinate,
-    use_own_units,
-    without_secrets,
-    write_link,
-)
-from mrdist.storage.images.links import Link, LinkedStore, OwnUnits
-from mrdist.storage.images.reader import Images, open_images
-from mrdist.storage.images.writer import (
-    check_labels,
-    chunk_shape,
-    create_images,
-    finish_images,
-    write_images,
-    write_window,
-)
-from mrdist.storage.making.lease import Fence, Lease, run_state
-from mrdist.storage.making.staging import Staging
-from mrdist.storage.sums.reader import Accumulation, Part, Statistics, open_statistics
-from mrdist.storage.sums.writer import statistics_output
-from mrdist.storage.weights.csr import write_csr
-from mrdist.storage.weights.importance import read_importance, write_importance
-from mrdist.storage.weights.masked import MaskedTraining, TrainOutput
-from mrdist.storage.weights.reader import Model, WeightsReader, open_weights
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mrdist.storage.access.fence import fenced_by
+    from mrdist.storage.access.files import File, Source
+    from mrdist.storage.access.places import read_file
+    from mrdist.storage.access.urls import (
+        StorageOptions,
+        check_apart,
+        check_output,
+        check_reachable,
+        codec_to_use,
+        describe,
+        is_local,
+        normalize_url,
+        redact,
+        stored_bytes,
+    )
+    from mrdist.storage.images.alignment import (
+        NODES,
+        Alignment,
+        copy_alignment,
+        read_alignment,
+        read_frame,
+        write_alignment,
+        write_frame,
+    )
+    from mrdist.storage.images.check import check_images
+    from mrdist.storage.images.face_frame import FaceFrame
+    from mrdist.storage.images.growing import (
+        Addition,
+        additions,
+        begin_growth,
+        check_growth,
+        finish_growth,
+        write_addition,
+    )
+    from mrdist.storage.images.landmarks import Landmarks, write_landmarks
+    from mrdist.storage.images.linked import LinkedArray
+    from mrdist.storage.images.linked_copies import create_copy, finish_copy, values_per_chunk
+    from mrdist.storage.images.linking import (
+        Sizes,
+        describe_array,
+        read_coordinate,
+        use_own_units,
+        without_secrets,
+        write_link,
+    )
+    from mrdist.storage.images.links import Link, LinkedStore, OwnUnits
+    from mrdist.storage.images.reader import Images, open_images
+    from mrdist.storage.images.writer import (
+        check_labels,
+        chunk_shape,
+        create_images,
+        finish_images,
+        write_images,
+        write_window,
+    )
+    from mrdist.storage.making.lease import Fence, Lease, run_state
+    from mrdist.storage.making.staging import Staging
+    from mrdist.storage.sums.reader import Accumulation, Part, Statistics, open_statistics
+    from mrdist.storage.sums.writer import statistics_output
+    from mrdist.storage.weights.csr import write_csr
+    from mrdist.storage.weights.importance import read_importance, write_importance
+    from mrdist.storage.weights.masked import MaskedTraining, TrainOutput
+    from mrdist.storage.weights.reader import Model, WeightsReader, open_weights
 
 __all__ = [
     "NODES",
@@ -136,3 +151,112 @@ __all__ = [
     "write_link",
     "write_window",
 ]
+
+_ROOMS = {
+    "access.fence": ("fenced_by",),
+    "access.files": (
+        "File",
+        "Source",
+    ),
+    "access.places": ("read_file",),
+    "access.urls": (
+        "StorageOptions",
+        "check_apart",
+        "check_output",
+        "check_reachable",
+        "codec_to_use",
+        "describe",
+        "is_local",
+        "normalize_url",
+        "redact",
+        "stored_bytes",
+    ),
+    "images.alignment": (
+        "NODES",
+        "Alignment",
+        "copy_alignment",
+        "read_alignment",
+        "read_frame",
+        "write_alignment",
+        "write_frame",
+    ),
+    "images.check": ("check_images",),
+    "images.face_frame": ("FaceFrame",),
+    "images.growing": (
+        "Addition",
+        "additions",
+        "begin_growth",
+        "check_growth",
+        "finish_growth",
+        "write_addition",
+    ),
+    "images.landmarks": (
+        "Landmarks",
+        "write_landmarks",
+    ),
+    "images.linked": ("LinkedArray",),
+    "images.linked_copies": (
+        "create_copy",
+        "finish_copy",
+        "values_per_chunk",
+    ),
+    "images.linking": (
+        "Sizes",
+        "describe_array",
+        "read_coordinate",
+        "use_own_units",
+        "without_secrets",
+        "write_link",
+    ),
+    "images.links": (
+        "Link",
+        "LinkedStore",
+        "OwnUnits",
+    ),
+    "images.reader": (
+        "Images",
+        "open_images",
+    ),
+    "images.writer": (
+        "check_labels",
+        "chunk_shape",
+        "create_images",
+        "finish_images",
+        "write_images",
+        "write_window",
+    ),
+    "making.lease": (
+        "Fence",
+        "Lease",
+        "run_state",
+    ),
+    "making.staging": ("Staging",),
+    "sums.reader": (
+        "Accumulation",
+        "Part",
+        "Statistics",
+        "open_statistics",
+    ),
+    "sums.writer": ("statistics_output",),
+    "weights.csr": ("write_csr",),
+    "weights.importance": (
+        "read_importance",
+        "write_importance",
+    ),
+    "weights.masked": (
+        "MaskedTraining",
+        "TrainOutput",
+    ),
+    "weights.reader": (
+        "Model",
+        "WeightsReader",
+        "open_weights",
+    ),
+}
+_HOMES = {name: room for room, names in _ROOMS.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -15,8 +15,8 @@ import zarr
 from mrdist.geometry import Block
 from mrdist.storage.access.urls import StorageOptions, open_as_is, store_errors
 from mrdist.storage.images.face_frame import DIMENSIONS
-from mrdist.storage.making.progress import Progress
-from mrdist.storage.weights.cross_validation import SearchOutput, find_search
+from mrdist.storage.making.progress import Progress, find_search
+from mrdist.storage.weights.cross_validation import SearchOutput
 from mrdist.storage.weights.sparse import kept_parts
 
 

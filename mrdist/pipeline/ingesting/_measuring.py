@@ -12,9 +12,9 @@ import numpy.typing as npt
 from mrdist.errors import DataError
 from mrdist.execution import Scheduler, open_executor
 from mrdist.geometry import Block, block_grid
-from mrdist.moments import FIXED_POINT
 from mrdist.running.driving import run_tasks, tracked
 from mrdist.storage import Link, LinkedArray, Sizes, StorageOptions, redact
+from mrdist.values import FIXED_POINT
 
 _TASK_BYTES = 64 << 20
 

@@ -16,7 +16,6 @@ from mrdist.datasets.changes import noting
 from mrdist.datasets.depth import resize, stretch, to_depth
 from mrdist.datasets.marks import landmarks_of, scheme_of_size, without_pupils
 from mrdist.datasets.photographs import Color, Normalize, Take, read_pixels
-from mrdist.datasets.retouching import into_frame
 from mrdist.errors import DataError, PhotographError
 from mrdist.geometry import Shape
 from mrdist.pipeline.ingesting._faces import BY_LANDMARKS, Marked, without_faceless
@@ -125,6 +124,8 @@ def _marks_in_frame(
             where, confidence[label] = without_pupils(landmarks_of(take, label, {})), 1.0
         else:
             continue
+        from mrdist.datasets.retouching import into_frame  # slow to import, and only landmarks need it
+
         points[label] = (into_frame(where, aligned.positions[label]) * task.shape[::-1] - 0.5).astype(np.float32)
     return points, confidence
 

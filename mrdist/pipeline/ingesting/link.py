@@ -12,7 +12,6 @@ import numpy as np
 from mrdist.arguments import Address, plain_arguments, shown
 from mrdist.errors import DataError, ParameterError
 from mrdist.execution import Scheduler
-from mrdist.moments import FIXED_POINT
 from mrdist.pipeline.ingesting._link_rows import PERIODS, SPLITS, Column, rows_of
 from mrdist.pipeline.ingesting._measuring import check_range, find_missing, measure_arrays, measured_range
 from mrdist.planning import DEFAULT_MEMORY
@@ -31,6 +30,7 @@ from mrdist.storage import (
     redact,
     write_link,
 )
+from mrdist.values import FIXED_POINT
 
 MISSING = ("error", "drop-rows", "drop-images", "none")
 

@@ -13,10 +13,9 @@ import numpy.typing as npt
 from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import StoreNotFoundError
 from mrdist.geometry import Shape
-from mrdist.storage import Images, Statistics, StorageOptions, describe, redact, run_state
+from mrdist.storage import Images, StorageOptions, describe, redact, run_state
 from mrdist.storage.access.urls import open_group
-from mrdist.storage.making.progress import Progress, marks_seen
-from mrdist.storage.weights.cross_validation import find_search
+from mrdist.storage.making.progress import Progress, find_search, marks_seen
 from mrdist.storage.weights.cv_table import table_rows
 from mrdist.storage.weights.mappings import mapping_url
 
@@ -73,6 +72,8 @@ def info(url: Address, storage_options: StorageOptions = None) -> dict[str, Any]
                 "found": {label: int(n) for label, n in zip(images.labels, seen, strict=True)},
             }
     if description["kind"] == "statistics" and description["complete"]:
+        from mrdist.storage import Statistics  # with the arithmetic, which no other store needs to be described
+
         statistics = Statistics.open(url, storage_options)
         description |= {"images": statistics.n_images, "folds": statistics.n_folds}
     if description["kind"] == "mappings":

@@ -1,80 +1,97 @@
-"""A store that is made at once: its metadata wait in memory, where nothing else can be, and are written together.
+"""Stores that are begun or completed at once: metadata wait in memory and are written together.
 
-zarr asks, before it writes the metadata of an array or a group, what lies there and above it. In a place that was just
-cleared the answers are known, and at an object store every question is a turn.
+zarr asks, before it writes the metadata of an array or a group, what lies there and above it, and at an object store
+every question is a turn. In a place that was just cleared the answers are known; those of a store that one run alone
+may write are read at once.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Sequence
 from typing import Self
 
 import zarr
 from zarr.abc.store import ByteRequest, Store
-from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import WrapperStore
 
 _ROOT = "zarr.json"
 
 
-class _FreshStore(WrapperStore[Store]):
-    """A store over an empty place; until `settle`, everything that is written is kept in memory."""
+class _HeldStore(WrapperStore[Store]):
+    """A store whose metadata are in memory until `settle`; in an empty place, so is everything else."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, known: dict[str, Buffer] | None = None) -> None:
         super().__init__(store)
-        self._kept: dict[str, Buffer] | None = {}
+        self._is_fresh = known is None
+        self._known: dict[str, Buffer] | None = known or {}
+        self._written: dict[str, None] = {}
 
     def __str__(self) -> str:
         return str(self._store)
 
     def _with_store(self, store: Store) -> Self:
         other = type(self)(store)
-        other._kept = self._kept
+        other._is_fresh, other._known, other._written = self._is_fresh, self._known, self._written
         return other
 
+    def _of(self, key: str) -> dict[str, Buffer] | None:
+        """Return what is in memory if it has the answer for a key."""
+        return self._known if self._is_fresh or key.endswith(_ROOT) else None
+
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
-        if self._kept is None or byte_range is not None:
+        known = self._of(key)
+        if known is None or byte_range is not None:
             return await super().get(key, prototype, byte_range)
-        return self._kept.get(key)
+        return known.get(key)
 
     async def exists(self, key: str) -> bool:
-        return await super().exists(key) if self._kept is None else key in self._kept
+        known = self._of(key)
+        return await super().exists(key) if known is None else key in known
 
     async def set(self, key: str, value: Buffer) -> None:
-        if self._kept is None:
+        known = self._of(key)
+        if known is None:
             await super().set(key, value)
         else:
-            self._kept.pop(key, None)  # what is written last is the last one
-            self._kept[key] = value
+            self._written.pop(key, None)  # what is written last is the last one
+            known[key], self._written[key] = value, None
 
     async def set_if_not_exists(self, key: str, value: Buffer) -> None:
-        if self._kept is None:
+        known = self._of(key)
+        if known is None:
             await super().set_if_not_exists(key, value)
-        else:
-            self._kept.setdefault(key, value)
+        elif key not in known:
+            await self.set(key, value)
 
     async def delete_dir(self, prefix: str) -> None:
-        if self._kept is None:
+        if self._known is None:
             await super().delete_dir(prefix)
-        else:
-            for key in [key for key in self._kept if key.startswith(f"{prefix.rstrip('/')}/")]:
-                del self._kept[key]
+            return
+        gone = [key for key in self._known if key.startswith(f"{prefix.rstrip('/')}/")]
+        for key in gone:
+            del self._known[key]
+            self._written.pop(key, None)
+        if gone and not self._is_fresh:
+            await super().delete_dir(prefix)
 
     def list_dir(self, prefix: str) -> AsyncIterator[str]:
-        return super().list_dir(prefix) if self._kept is None else _listed(self._kept, prefix)
+        return super().list_dir(prefix) if self._known is None else _listed(self._known, prefix)
 
-    async def settle(self) -> None:
-        """Write what is kept: the root first, which says what this is, and last what was written last."""
-        kept, self._kept = self._kept, None
-        if not kept:
-            return
-        root, *others = sorted(kept, key=lambda key: key != _ROOT)
-        await super().set(root, kept[root])
-        await asyncio.gather(*(super(_FreshStore, self).set(key, kept[key]) for key in others[:-1]))
-        for key in others[-1:]:
-            await super().set(key, kept[key])
+    async def settle(self, *, root_first: bool) -> None:
+        """Write what waits: the root first, which says what this is, and last what was written last; or the root last.
+
+        From then on it is a store like any other.
+        """
+        known, self._known, self._is_fresh = self._known or {}, None, False
+        others = [key for key in self._written if key != _ROOT]
+        root = [key for key in self._written if key == _ROOT]
+        turns = [root, others[:-1], others[-1:]] if root_first else [others, root]
+        for turn in turns:
+            await asyncio.gather(*(super(_HeldStore, self).set(key, known[key]) for key in turn))
 
 
 async def _listed(keys: dict[str, Buffer], prefix: str) -> AsyncIterator[str]:
@@ -83,12 +100,54 @@ async def _listed(keys: dict[str, Buffer], prefix: str) -> AsyncIterator[str]:
         yield name
 
 
+async def _metadata(store: Store, path: str, without: Sequence[str]) -> dict[str, Buffer]:
+    """Return the metadata of all that lies in a group."""
+    names = [name async for name in store.list_dir(path) if name not in (_ROOT, *without)]
+    keys = [f"{path}/{name}/{_ROOT}".lstrip("/") for name in names]
+    values = await asyncio.gather(*(store.get(key, default_buffer_prototype()) for key in keys))
+    there = {key: value for key, value in zip(keys, values, strict=True) if value is not None}
+    groups = [key for key, value in there.items() if json.loads(value.to_bytes()).get("node_type") == "group"]
+    for below in await asyncio.gather(*(_metadata(store, key.removesuffix(f"/{_ROOT}"), ()) for key in groups)):
+        there |= below
+    return there
+
+
+async def _all_metadata(store: Store, without: Sequence[str]) -> dict[str, Buffer]:
+    root, below = await asyncio.gather(store.get(_ROOT, default_buffer_prototype()), _metadata(store, "", without))
+    return below if root is None else {_ROOT: root, **below}
+
+
 def fresh(store: Store) -> Store:
     """Return a store that is made at once over one that is empty."""
-    return _FreshStore(store)
+    return _HeldStore(store)
 
 
-def settle(group: zarr.Group) -> None:
-    """Write the metadata of a store that is made at once; from then on it is a store like any other."""
-    if isinstance(group.store, _FreshStore):
-        sync(group.store.settle())
+def held(group: zarr.Group, *, without: Sequence[str] = ()) -> zarr.Group:
+    """Return the root group of a store with its metadata in memory, until `settle`; chunks are read and written.
+
+    No one else may write metadata meanwhile.
+
+    Parameters
+    ----------
+    group
+        The root, open for writing.
+    without
+        Names in it that count as not there.
+    """
+    store = _HeldStore(group.store, sync(_all_metadata(group.store, without)))
+    return zarr.open_group(store, mode="r+", zarr_format=3, use_consolidated=False)
+
+
+def names_in(group: zarr.Group) -> set[str]:
+    """Return the names of all that lies in the root group of a store, by one listing."""
+    return set(sync(_names(group.store)))
+
+
+async def _names(store: Store) -> list[str]:
+    return [name async for name in store.list_dir("")]
+
+
+def settle(group: zarr.Group, *, root_first: bool = True) -> None:
+    """Write the metadata that wait in memory, those of the root first or last; then it is a store like any other."""
+    if isinstance(group.store, _HeldStore):
+        sync(group.store.settle(root_first=root_first))

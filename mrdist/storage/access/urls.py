@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
@@ -16,9 +16,7 @@ import zarr
 import zarr.errors
 import zarr.storage
 from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
-from zarr.abc.store import ByteRequest, Store
-from zarr.core.buffer import Buffer, BufferPrototype
-from zarr.core.sync import sync
+from zarr.abc.store import Store
 
 from mrdist.codecs import DEFAULT_CODEC
 from mrdist.errors import (
@@ -37,7 +35,7 @@ from mrdist.storage.access.codecs import codec_of
 from mrdist.storage.access.fence import check_fence, fenced
 from mrdist.storage.access.formats import FORMAT_VERSIONS
 from mrdist.storage.access.formats import check_format as check_format
-from mrdist.storage.access.fresh import fresh
+from mrdist.storage.access.fresh import fresh, held, settle
 from mrdist.storage.access.remote import StorageOptions as StorageOptions
 from mrdist.storage.access.remote import asking_bucket, open_filesystem, refusal, shown, told
 from mrdist.storage.access.remote import filesystem_of as filesystem_of
@@ -139,20 +137,32 @@ def as_whole(group: zarr.Group) -> zarr.Group:
 
 
 def create_group(
-    url: str, options: StorageOptions, kind: str, *, at_once: bool = False, codec: str | None = None, **attributes: Any
+    url: str, options: StorageOptions, kind: str, *, codec: str | None = None, **attributes: Any
 ) -> zarr.Group:
     """Create the group of an unfinished store, without arrays; whatever is there must have been removed before.
 
-    With ``at_once``, nothing is written before `mrdist.storage.access.fresh.settle`. Arrays that are created in it will
-    have the ``codec``.
+    Arrays that are created in it will have the ``codec``.
+    """
+    with beginning(url, options, kind, codec=codec, **attributes) as group:
+        return group
+
+
+@contextmanager
+def beginning(
+    url: str, options: StorageOptions, kind: str, *, codec: str | None = None, **attributes: Any
+) -> Iterator[zarr.Group]:
+    """Begin a store as `create_group` does; what is created in it is written at the end, in few turns.
+
+    That waits in memory, as do the values of its arrays. Nothing is written if an exception leaves the block.
     """
     version = FORMAT_VERSIONS.get(kind, 1)
     described = {"kind": kind, "format_version": version, "complete": False, **attributes}
     if codec not in (None, DEFAULT_CODEC):
         described["codec"] = codec
     with store_errors(url), _opening(url, options):
-        store = _store(url, options, read_only=False)
-        return zarr.create_group(fresh(store) if at_once else store, attributes={"mrdist": described})
+        group = zarr.create_group(fresh(_store(url, options, read_only=False)), attributes={"mrdist": described})
+        yield group
+        settle(group)
 
 
 @contextmanager
@@ -169,6 +179,14 @@ def _opening(url: str, options: StorageOptions) -> Iterator[None]:
         json.JSONDecodeError,
     ) as error:
         raise stranger_at(url, options) from shown(error, url)
+
+
+def is_free(url: str, options: StorageOptions) -> bool:
+    """Whether there is nothing at all at the address of an output."""
+    filesystem, root = filesystem_of(url, options)
+    with store_errors(url), asking_bucket(url, options):
+        filesystem.invalidate_cache()
+        return not patiently(lambda: filesystem.exists(root))
 
 
 def find_store(url: str, options: StorageOptions) -> dict[str, Any] | None:
@@ -230,11 +248,10 @@ def check_output(url: str, options: StorageOptions, *, kind: str, overwrite: boo
     StoreExistsError
         If something is there that may not be removed.
     """
+    if is_free(url, options):
+        return False
     filesystem, root = filesystem_of(url, options)
     with store_errors(url), asking_bucket(url, options):
-        filesystem.invalidate_cache()
-        if not patiently(lambda: filesystem.exists(root)):
-            return False
         if patiently(lambda: filesystem.isdir(root) and not filesystem.ls(root)):
             return True
         try:
@@ -344,34 +361,31 @@ def stored_bytes(url: str, options: StorageOptions = None) -> int:
         return int(patiently(lambda: filesystem.du(root)))
 
 
+@contextmanager
+def completing(group: zarr.Group, url: str, *, without: Sequence[str] = ()) -> Iterator[zarr.Group]:
+    """Complete a store: yield its root with the metadata in memory; they are written at the end, all gathered in it.
+
+    Nothing of them is written if an exception leaves the block, and the root is the last that is written otherwise.
+
+    Parameters
+    ----------
+    group
+        The root, open for writing.
+    url
+        Its address.
+    without
+        Names of temporary groups, which remain as they are and are not gathered.
+    """
+    root = held(group, without=without)
+    yield root
+    consolidate(root, url)
+    settle(root, root_first=False)
+
+
 def commit(group: zarr.Group, url: str, attributes: Mapping[str, Any]) -> None:
     """Set the attribute ``mrdist`` and gather all metadata in the root, by one write of the root."""
-    held = _HeldRoot(group.store)
-    root = zarr.open_group(held, mode="r+", use_consolidated=False)
-    root.attrs["mrdist"] = dict(attributes)
-    consolidate(root, url)
-    sync(held.release())
-
-
-class _HeldRoot(zarr.storage.WrapperStore[Store]):
-    """A store that holds back writes to the root's metadata until they are released."""
-
-    _root: Buffer | None = None
-
-    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
-        if key == "zarr.json" and self._root is not None:
-            return self._root
-        return await super().get(key, prototype, byte_range)
-
-    async def set(self, key: str, value: Buffer) -> None:
-        if key == "zarr.json":
-            self._root = value
-        else:
-            await super().set(key, value)
-
-    async def release(self) -> None:
-        assert self._root is not None
-        await super().set("zarr.json", self._root)
+    with completing(group, url) as root:
+        root.attrs["mrdist"] = dict(attributes)
 
 
 #: Filters of warnings belong to the process: runs in threads would put back each other's.
@@ -383,4 +397,4 @@ def consolidate(group: zarr.Group, url: str) -> None:
     remove_partial_files(url)
     with _FILTERING, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Consolidated metadata", category=zarr.errors.ZarrUserWarning)
-        zarr.consolidate_metadata(group.store)
+        zarr.consolidate_metadata(group.store, zarr_format=3)

@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from mrdist.errors import StoreFormatError
 from mrdist.geometry import block_grid
-from mrdist.moments import unit_of
 from mrdist.storage.access.arrays import write_array, write_strings
 from mrdist.storage.access.codecs import compressors_of
 from mrdist.storage.access.urls import (
@@ -24,6 +23,7 @@ from mrdist.storage.access.urls import (
 )
 from mrdist.storage.images.layout import LANDMARKS
 from mrdist.storage.images.reader import Images
+from mrdist.values import unit_of
 
 Floats = npt.NDArray[np.floating[Any]]
 #: Nodes along a side at which a warp is kept: the first lies on the frame's edge, the last on the opposite one.

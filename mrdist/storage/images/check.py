@@ -11,12 +11,12 @@ import numpy as np
 from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import DataError, StoreError
 from mrdist.geometry import Block
-from mrdist.moments import to_integers
 from mrdist.storage.access.remote import StorageOptions, normalize_url, redact
 from mrdist.storage.access.urls import check_format, open_group, store_errors
 from mrdist.storage.images.layout import layout_problems
 from mrdist.storage.images.pixels import crc_of_images
 from mrdist.storage.images.reader import Images
+from mrdist.values import to_integers
 
 _SPLITS = ("train", "val", "test")
 _SHOWN = 5

@@ -8,9 +8,9 @@ from typing import Any
 import zarr
 
 from mrdist.errors import DataError, ParameterError
-from mrdist.moments import unit_of
 from mrdist.storage.access.remote import redact
 from mrdist.storage.images.links import LinkedStore
+from mrdist.values import unit_of
 
 DIMENSIONS = ("image", "y", "x", "channel")
 RESERVED = {*DIMENSIONS, "subject", "dataset", "split", "label", "present", "checksum", "face_mask", "all"}

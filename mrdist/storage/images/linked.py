@@ -19,12 +19,12 @@ from zarr.core.buffer import default_buffer_prototype
 
 from mrdist.errors import DataError, StoreError
 from mrdist.geometry import Block, images_at_a_time
-from mrdist.moments import FIXED_POINT, unit_of
 from mrdist.storage.access.foreign import ForeignArray, open_foreign
 from mrdist.storage.access.listings import check_chunks
 from mrdist.storage.access.remote import StorageOptions, is_local, redact
 from mrdist.storage.access.urls import store_errors
 from mrdist.storage.images.links import PIXELS, Link
+from mrdist.values import FIXED_POINT, unit_of
 
 Values = npt.NDArray[Any]
 

@@ -51,8 +51,7 @@ def create_copy(
     columns = {name: getattr(images, name).tolist() for name in ("image", "subject", "dataset", "split")}
     masks = {name: images._values(name) for name in ("present", "face_mask", "there", "incomplete")}
     begin: dict[str, Any] = {"codec": check_codec(codec), "overwrite": overwrite, "storage_options": storage_options}
-    with store_errors(url):
-        group = create_linked(url, linked, columns, masks, **begin)
+    with create_linked(url, linked, columns, masks, **begin) as group:
         for label, link in own.items():
             height, width = (size // link.factor for size in images.shape)
             coarse = f"_by_{link.factor}" if link.factor > 1 else ""  # xarray wants one size of a name

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,22 +14,22 @@ import zarr
 
 from mrdist.arguments import shown
 from mrdist.errors import DataError, ParameterError, StoreError
-from mrdist.moments import unit_of
 from mrdist.storage.access.arrays import ArraySpec, write_strings
 from mrdist.storage.access.foreign import ForeignArray, axes_of_image, open_foreign
 from mrdist.storage.access.listings import list_chunks
 from mrdist.storage.access.remote import StorageOptions, is_local, normalize_url, redact
 from mrdist.storage.access.urls import (
     array_of,
+    beginning,
     check_format,
     clear_output,
     commit,
-    create_group,
     open_group,
     store_errors,
 )
 from mrdist.storage.images.layout import OPTIONAL
 from mrdist.storage.images.links import PIXELS, Link, LinkedStore, OwnUnits
+from mrdist.values import unit_of
 
 _ROLES = {
     "image": ("image", "time", "t", "sample", "frame", "member"),
@@ -324,10 +324,12 @@ def write_link(
     face_mask = None if there is None else np.asarray(there.all(axis=0))
     masks = {"present": present, "face_mask": face_mask, "there": there, "incomplete": incomplete}
     with store_errors(url):
-        group = create_linked(url, linked, columns, masks, overwrite=overwrite, storage_options=storage_options)
+        with create_linked(url, linked, columns, masks, overwrite=overwrite, storage_options=storage_options) as group:
+            pass
         commit(group, url, {**check_format(group, url), "complete": True, "provenance": dict(provenance)})
 
 
+@contextmanager
 def create_linked(
     url: str,
     linked: LinkedStore,
@@ -337,8 +339,8 @@ def create_linked(
     codec: str | None = None,
     overwrite: bool = False,
     storage_options: StorageOptions = None,
-) -> zarr.Group:
-    """Create an images store that says where its arrays lie, and is not complete yet.
+) -> Iterator[zarr.Group]:
+    """Create an images store that says where its arrays lie, and is not complete yet; further arrays may be added.
 
     Parameters
     ----------
@@ -353,15 +355,16 @@ def create_linked(
     """
     clear_output(url, storage_options, kind="images", overwrite=overwrite)
     labels = list(linked.links)
-    group = create_group(url, storage_options, "images", codec=codec, labels=labels, linked=linked.to_dict())
-    group.attrs["coordinates"] = "subject dataset split"
-    for name, values in columns.items():
-        write_strings(group, name, values, "image", len(values))
-    write_strings(group, "label", labels, "label", len(labels))
-    for name, mask in masks.items():
-        if mask is not None:
-            ArraySpec.holding(name, mask, *OPTIONAL[name]).create(group)
-    return group
+    told = {"labels": labels, "linked": linked.to_dict()}
+    with beginning(url, storage_options, "images", codec=codec, **told) as group:
+        group.attrs["coordinates"] = "subject dataset split"
+        for name, values in columns.items():
+            write_strings(group, name, values, "image", len(values))
+        write_strings(group, "label", labels, "label", len(labels))
+        for name, mask in masks.items():
+            if mask is not None:
+                ArraySpec.holding(name, mask, *OPTIONAL[name]).create(group)
+        yield group
 
 
 def use_own_units(

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mrdist.errors import StoreFormatError
-from mrdist.moments import unit_of
+from mrdist.values import unit_of
 
 PIXELS = ("image", "y", "x", "channel")
 

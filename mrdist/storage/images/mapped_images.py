@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mrdist.geometry import Shape
-from mrdist.moments import Color, groups_of
+from mrdist.values import Color, groups_of
 
 
 class MappedImages:

@@ -14,15 +14,14 @@ from mrdist.arguments import Address, plain_arguments
 from mrdist.codecs import check_codec
 from mrdist.errors import ParameterError, StoreExistsError
 from mrdist.geometry import Block, Shape
-from mrdist.moments import unit_of
 from mrdist.storage.access.arrays import ArraySpec, create_arrays, write_array, write_strings
 from mrdist.storage.access.urls import (
     StorageOptions,
     array_of,
+    beginning,
     check_format,
     clear_output,
     commit,
-    create_group,
     normalize_url,
     open_as_is,
     open_group,
@@ -31,6 +30,7 @@ from mrdist.storage.access.urls import (
 )
 from mrdist.storage.images.layout import DIMENSIONS, RESERVED, check_sizes
 from mrdist.storage.images.pixels import ImageReader, crc_of_images
+from mrdist.values import unit_of
 
 _MAX_CHUNK = 2 << 20  # decoded bytes: large enough for object storage, small enough for a block's memory
 _MAX_RUN = 128 << 20  # whole images that a writing task may hold to fill its chunks,
@@ -195,8 +195,7 @@ def create_images(
             raise ParameterError(f"{name} must have one entry for each of the {n_images} images, got {len(values)}.")
     shape_of_chunk = chunk_shape(n_images, shape, n_channels, np.dtype(dtype).itemsize, chunks)
     clear_output(url, storage_options, kind="images", overwrite=overwrite)
-    with store_errors(url):
-        group = create_group(url, storage_options, "images", codec=codec, labels=list(labels))
+    with beginning(url, storage_options, "images", codec=codec, labels=list(labels)) as group:
         group.attrs["coordinates"] = "subject dataset split"
         for name, values in (("image", image), ("subject", subject), ("dataset", dataset), ("split", split)):
             write_strings(group, name, values, "image", n_images)

@@ -18,6 +18,7 @@ import zarr
 from mrdist.errors import DamagedChunkError, StoreFormatError
 from mrdist.geometry import Shape
 from mrdist.storage.access.chunks import COMPRESSORS, UNCOMPRESSED
+from mrdist.storage.access.fresh import names_in
 from mrdist.storage.access.urls import array_of, as_whole
 from mrdist.storage.making.parts import cut_by, keep_apart, put_together
 
@@ -27,6 +28,8 @@ WARPING = "warping"
 """Group of what a morph keeps until then (`mrdist.storage.weights.morph`)."""
 _NAME = "progress"
 _PARTS = "parts"
+TEMPORARY = (SEARCH, WARPING, _NAME)
+"""Groups that a store has only while it is made, in the order in which they are removed."""
 
 
 @dataclass(frozen=True)
@@ -111,9 +114,19 @@ class Progress:
         """Images that the tasks share."""
         return np.asarray(array_of(self._group, "rows")[...])
 
-    def room(self, name: str) -> zarr.Group:
-        """Return a group for temporary data; it is removed when the store is complete."""
-        return self._group.require_group(name)
+    def room(self, name: str, root: zarr.Group | None = None) -> zarr.Group:
+        """Return a group for temporary data, which is removed when the store is complete.
+
+        Parameters
+        ----------
+        name
+            Of the group.
+        root
+            The store, if its metadata are in memory (`mrdist.storage.access.fresh.held`).
+        """
+        group = self._group if root is None else root[_NAME]
+        assert isinstance(group, zarr.Group)
+        return group.require_group(name)
 
     def array(self, store: zarr.Group, name: str) -> zarr.Array[Any]:
         """Return what a block of an array of the store is written to and read back from: the array, or its parts."""
@@ -132,6 +145,12 @@ class Progress:
         """Note that a block is finished."""
         done = writable(self._group, "done")
         done[divmod(index, done.shape[1])] = True
+
+
+def find_search(group: zarr.Group) -> Progress | None:
+    """Return how far the first phase is, or None where there is none."""
+    scratch = group.get(SEARCH)
+    return Progress.find(scratch) if isinstance(scratch, zarr.Group) else None
 
 
 def writable(group: zarr.Group, name: str) -> zarr.Array[Any]:
@@ -164,6 +183,7 @@ def remove_progress(store: zarr.Group) -> None:
 
     The done markers go last: what is left of them says that this has to be repeated.
     """
-    for name in (SEARCH, WARPING, _NAME):
-        if name in store:
+    names = names_in(store)
+    for name in TEMPORARY:
+        if name in names:
             del store[name]

@@ -19,7 +19,7 @@ import zarr
 from mrdist.arguments import Address, plain_arguments
 from mrdist.geometry import Block, ReceptiveField, Shape
 from mrdist.left_out import LeftOut
-from mrdist.moments import Color, SufficientStatistics, unit_of
+from mrdist.moments import SufficientStatistics
 from mrdist.storage.access.urls import (
     StorageOptions,
     array_of,
@@ -36,6 +36,7 @@ from mrdist.storage.images.face_frame import FaceFrame
 from mrdist.storage.images.mapped_images import MappedImages
 from mrdist.storage.images.reader import fingerprint
 from mrdist.storage.making.progress import Progress, remove_progress
+from mrdist.values import Color, unit_of
 
 if TYPE_CHECKING:
     import xarray as xr

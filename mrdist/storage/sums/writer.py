@@ -18,19 +18,20 @@ from mrdist.storage.access.arrays import ArraySpec, lay_out, write_strings
 from mrdist.storage.access.urls import (
     StorageOptions,
     array_of,
+    beginning,
     check_format,
     check_same,
     clear_output,
-    consolidate,
-    create_group,
+    completing,
     find_store,
+    is_free,
     normalize_url,
     open_group,
     remove_partial_files,
     store_errors,
 )
 from mrdist.storage.images.face_frame import FaceFrame
-from mrdist.storage.making.progress import Progress, remove_progress
+from mrdist.storage.making.progress import TEMPORARY, Progress, remove_progress
 from mrdist.storage.sums.reader import Accumulation, Part
 from mrdist.storage.weights.output import chunk_side
 
@@ -128,31 +129,31 @@ class StatisticsOutput:
         """
         with store_errors(self._url):
             attributes = check_format(self._group, self._url)
-            self.progress.put_together(self._group)
-            face_frame.write(self._group)
             before = sum(part["n_images"] for part in attributes["parts"])
             after, first_fold = before + len(image), self.progress.task["first_fold"]
             runs = self.accumulation.folds(len(image))
             fold_of_image = np.repeat(np.arange(len(runs)), [run.stop - run.start for run in runs]) + first_fold
-            for name, values in (
-                ("image", np.array(image, dtype=np.dtypes.StringDType())),
-                ("checksum", checksum),
-                ("fold_of_image", fold_of_image),
-            ):
-                array = array_of(self._group, name)
-                array.resize((after, *array.shape[1:]))
-                array.with_config({"write_empty_chunks": True})[before:after] = values
-            count = array_of(self._group, "count")
-            count.resize((first_fold + len(runs),))
-            count[first_fold:] = np.array([run.stop - run.start for run in runs])
-            self._group.attrs["mrdist"] = {
-                **attributes,
-                "complete": True,
-                "parts": [*attributes["parts"], asdict(self.part)],
-                "provenance": dict(provenance),
-            }
+            with completing(self._group, self._url, without=TEMPORARY) as root:
+                self.progress.put_together(root)
+                face_frame.write(root)
+                for name, values in (
+                    ("image", np.array(image, dtype=np.dtypes.StringDType())),
+                    ("checksum", checksum),
+                    ("fold_of_image", fold_of_image),
+                ):
+                    array = array_of(root, name)
+                    array.resize((after, *array.shape[1:]))
+                    array.with_config({"write_empty_chunks": True})[before:after] = values
+                count = array_of(root, "count")
+                count.resize((first_fold + len(runs),))
+                count[first_fold:] = np.array([run.stop - run.start for run in runs])
+                root.attrs["mrdist"] = {
+                    **attributes,
+                    "complete": True,
+                    "parts": [*attributes["parts"], asdict(self.part)],
+                    "provenance": dict(provenance),
+                }
             remove_progress(self._group)
-            consolidate(self._group, self._url)
 
 
 def statistics_output(
@@ -193,7 +194,8 @@ def statistics_output(
         If ``url`` holds the output of another accumulation, or something else.
     """
     url = normalize_url(url)
-    existing = None if overwrite else find_store(url, storage_options)
+    free = is_free(url, storage_options)
+    existing = None if free or overwrite else find_store(url, storage_options)
     if existing is not None and existing["kind"] == "statistics":
         group = open_group(url, storage_options, write=True)
         progress = Progress.find(group)
@@ -211,14 +213,14 @@ def statistics_output(
         if existing["complete"]:
             with store_errors(url):
                 return StatisticsOutput(url, group, _begin(group, accumulation, part, rows, block))
-    clear_output(url, storage_options, kind="statistics", overwrite=overwrite)
-    with store_errors(url):
-        group = create_group(
-            url, storage_options, "statistics", codec=codec, accumulation=accumulation.to_dict(), parts=[]
-        )
+    if not free:
+        clear_output(url, storage_options, kind="statistics", overwrite=overwrite)
+    told = {"accumulation": accumulation.to_dict(), "parts": []}
+    with beginning(url, storage_options, "statistics", codec=codec, **told) as group:
         lay_out(group, _arrays(accumulation))
         write_strings(group, "image", [], "image", _IDS_PER_CHUNK)
-        return StatisticsOutput(url, group, _begin(group, accumulation, part, rows, block))
+        progress = _begin(group, accumulation, part, rows, block)
+    return StatisticsOutput(url, group, progress)
 
 
 def _begin(

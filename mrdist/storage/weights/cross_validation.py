@@ -9,7 +9,9 @@ were kept, and the group is removed.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -20,20 +22,21 @@ from mrdist.geometry import Block, Shape
 from mrdist.left_out import LeftOut
 from mrdist.moments import SufficientStatistics
 from mrdist.storage.access.arrays import create_arrays, lay_out
+from mrdist.storage.access.fresh import held, settle
 from mrdist.storage.access.urls import (
     StorageOptions,
-    array_of,
+    beginning,
     check_format,
     check_same,
     clear_output,
-    create_group,
     find_store,
+    is_free,
     normalize_url,
     open_group,
     remove_partial_files,
     store_errors,
 )
-from mrdist.storage.making.progress import SEARCH, WARPING, Progress
+from mrdist.storage.making.progress import SEARCH, WARPING, Progress, find_search, writable
 from mrdist.storage.weights.cv_table import write_table
 from mrdist.storage.weights.masked import MaskedTraining, TrainOutput, training_of
 from mrdist.storage.weights.output import as_asked, chunk_side, resume_output
@@ -96,7 +99,8 @@ class SearchOutput:
         side = chunk_side(self.training.shape)
         with store_errors(self._url):
             tiles = (slice(block.y0 // side, -(-block.y1 // side)), slice(block.x0 // side, -(-block.x1 // side)))
-            self._array("errors")[tiles] = errors
+            arrays = self._arrays("errors", *_MAPS)
+            arrays["errors"][tiles] = errors
             if best is not None:
                 self._array("best")[..., *block.slices] = best
             if counts is not None:
@@ -107,7 +111,7 @@ class SearchOutput:
             for name in _MAPS:
                 values = getattr(total, name)
                 height, width = values.shape[-2:]
-                self._array(name)[index, ..., :height, :width] = values
+                arrays[name][index, ..., :height, :width] = values
             self.progress.mark(index)
 
     def read_back(self, index: int, block: Block) -> None:
@@ -126,8 +130,9 @@ class SearchOutput:
         summed = self.training.lenders(block)
         window, inside = summed.grown(field.halo).shape, summed.shape
         with store_errors(self._url):
+            arrays = self._arrays(*_MAPS)
             sums: dict[str, Any] = {
-                name: np.asarray(self._array(name)[index, ..., : shape[0], : shape[1]])
+                name: np.asarray(arrays[name][index, ..., : shape[0], : shape[1]])
                 for name, shape in zip(_MAPS, (window, inside, window, inside, inside), strict=True)
             }
             left_out = self._read_left_out(index)
@@ -159,8 +164,8 @@ class SearchOutput:
         with store_errors(self._url):
             tiles = self._array("errors")
             total = np.zeros(tiles.shape[2:])
-            for row in range(tiles.shape[0]):
-                for tile in np.asarray(tiles[row]):
+            for row in range(0, tiles.shape[0], tiles.chunks[0]):
+                for tile in np.asarray(tiles[row : row + tiles.chunks[0]]).reshape(-1, *total.shape):
                     total += tile
         return total
 
@@ -188,21 +193,22 @@ class SearchOutput:
             What the weights go into.
         """
         with store_errors(self._url):
-            for name in list(self._group):  # left by a run that was stopped here
-                if name not in (SEARCH, WARPING):
-                    del self._group[name]
-            attributes = check_format(self._group, self._url)
+            root = held(self._group, without=(SEARCH, WARPING))
+            for name in list(root):  # left by a run that was stopped here
+                del root[name]
+            attributes = check_format(root, self._url)
             picked = {name: chosen[name] for name in ("receptive_field", "dilation", "pool", "alpha") if name in chosen}
             training = training_of(attributes, **picked)
-            write_table(self._group, self.search.alphas, mse, se, n_images, self.search.models)
-            created = lay_out(self._group, training.arrays)
-            self._group.attrs["mrdist"] = {
+            write_table(root, self.search.alphas, mse, se, n_images, self.search.models)
+            created = lay_out(root, training.arrays)
+            root.attrs["mrdist"] = {
                 **attributes,
                 "training": training.to_dict(),
                 "cross_validation": {**self.search.to_dict(), "chosen": dict(chosen)},
             }
-            progress = Progress.begin(self._group, training.shape, self.progress.block, arrays=created)
-            return TrainOutput(self._url, self._group, progress, training)
+            progress = Progress.begin(root, training.shape, self.progress.block, arrays=created)
+            settle(root)
+            return TrainOutput(self._url, root, progress, training)
 
     def read_alpha(self, training: MaskedTraining, block: Block) -> npt.NDArray[np.float64]:
         """Return the penalties that the pixels of a block have chosen, shape (group, y, x)."""
@@ -211,14 +217,20 @@ class SearchOutput:
             best = np.asarray(self._array("best")[number, ..., *block.slices])
         return np.asarray(np.array(self.search.alphas)[best])
 
-    @property
+    @cached_property
     def _scratch(self) -> zarr.Group:
         group = self._group[SEARCH]
         assert isinstance(group, zarr.Group)
         return group
 
     def _array(self, name: str) -> zarr.Array[Any]:
-        return array_of(self._scratch, name).with_config({"write_empty_chunks": True})
+        return writable(self._scratch, name)
+
+    def _arrays(self, *names: str) -> dict[str, zarr.Array[Any]]:
+        """Return arrays by name, which are opened in one turn of an object store."""
+        scratch = self._scratch
+        with ThreadPoolExecutor(len(names)) as at_once:
+            return dict(zip(names, at_once.map(partial(writable, scratch), names), strict=True))
 
 
 def search_output(
@@ -256,7 +268,8 @@ def search_output(
     """
     url = normalize_url(url)
     asked = as_asked(asdict(training), search.to_dict())
-    existing = None if overwrite else find_store(url, storage_options)
+    free = is_free(url, storage_options)
+    existing = None if free or overwrite else find_store(url, storage_options)
     if existing is not None and existing["kind"] == "weights":
         check_same(url, "training", as_asked(existing["training"], existing.get("cross_validation")), asked)
         resumed = resume_output(url, storage_options)
@@ -269,24 +282,11 @@ def search_output(
         if progress is not None:
             remove_partial_files(url)
             return SearchOutput(url, group, progress)
-    clear_output(url, storage_options, kind="weights", overwrite=overwrite)
-    with store_errors(url):
-        group = create_group(
-            url,
-            storage_options,
-            "weights",
-            codec=codec,
-            layout=training.layout,
-            training={**training.to_dict(), "alpha": None},
-            cross_validation=search.to_dict(),
-        )
+    if not free:
+        clear_output(url, storage_options, kind="weights", overwrite=overwrite)
+    told = {"training": {**training.to_dict(), "alpha": None}, "cross_validation": search.to_dict()}
+    with beginning(url, storage_options, "weights", codec=codec, layout=training.layout, **told) as group:
         scratch = group.create_group(SEARCH, attributes={"unit": unit})
         create_arrays(scratch, scratch_arrays(training, search, unit, block))
         progress = Progress.begin(scratch, training.shape, block)
     return SearchOutput(url, group, progress)
-
-
-def find_search(group: zarr.Group) -> Progress | None:
-    """Return how far the first phase is, or None where there is none."""
-    scratch = group.get(SEARCH)
-    return Progress.find(scratch) if isinstance(scratch, zarr.Group) else None

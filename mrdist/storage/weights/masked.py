@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from mrdist.geometry import Block, ReceptiveField
-from mrdist.moments import check_values
 from mrdist.morphing.landmark_sums import LIPS, Lips
 from mrdist.solvers import Prior, Solution
 from mrdist.storage.access.arrays import ArraySpec
@@ -19,6 +18,7 @@ from mrdist.storage.access.urls import array_of, store_errors
 from mrdist.storage.weights.output import Training, WeightsOutput, chunk_side
 from mrdist.storage.weights.reader import Codes, Model, WeightsReader
 from mrdist.synthesis import MaskedWeights
+from mrdist.values import check_values
 
 _LATER = {"pool": 0, "prior": "zero", "drops_rows": False}
 

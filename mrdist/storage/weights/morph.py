@@ -15,18 +15,19 @@ import numpy.typing as npt
 import zarr
 
 from mrdist.geometry import Block
-from mrdist.moments import unit_of
 from mrdist.morphing.mouths import Mouth, MouthRegion, MouthSums
 from mrdist.morphing.shapes import Shapes
 from mrdist.storage.access.arrays import ArraySpec, create_arrays, lay_out
 from mrdist.storage.access.chunks import UNCOMPRESSED
+from mrdist.storage.access.fresh import held, settle
 from mrdist.storage.access.tables import table_values
 from mrdist.storage.access.urls import StorageOptions, array_of, check_format, open_as_is, open_group, store_errors
 from mrdist.storage.images.layout import DIMENSIONS
 from mrdist.storage.images.reader import Images
 from mrdist.storage.images.writer import create_images, finish_images, write_images
-from mrdist.storage.making.progress import WARPING
+from mrdist.storage.making.progress import TEMPORARY, WARPING
 from mrdist.storage.weights.masked import MorphTraining, training_of
+from mrdist.values import unit_of
 
 SHAPE, MOUTH = "shape", "mouth"
 _IMAGES = "images"
@@ -159,9 +160,11 @@ class Warping:
         shapes = self.shapes
         assert shapes is not None
         with store_errors(self.url):
-            _write_shapes(self._group, shapes, self._group)
+            root = held(self._group, without=TEMPORARY)
+            _write_shapes(root, shapes, root)
             if region is not None:
-                _write_mouth(self._group, self._mouth(region))
+                _write_mouth(root, self._mouth(region))
+            settle(root, root_first=False)
 
     def _mouth(self, region: MouthRegion) -> Mouth:
         room, total = self._room, MouthSums.zeros(region, self.training.n_channels)

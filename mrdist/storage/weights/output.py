@@ -7,6 +7,7 @@ A method has a layout of arrays and a `WeightsOutput` that writes it block by bl
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self
 
@@ -16,18 +17,18 @@ import zarr
 
 from mrdist.errors import StoreExistsError
 from mrdist.geometry import Shape
-from mrdist.moments import Color
 from mrdist.storage.access.arrays import ArraySpec, lay_out
-from mrdist.storage.access.fresh import settle
 from mrdist.storage.access.urls import (
     StorageOptions,
     array_of,
+    beginning,
     check_format,
     check_same,
     clear_output,
+    completing,
     consolidate,
-    create_group,
     find_store,
+    is_free,
     normalize_url,
     open_group,
     redact,
@@ -36,8 +37,9 @@ from mrdist.storage.access.urls import (
 )
 from mrdist.storage.images.face_frame import FaceFrame
 from mrdist.storage.images.mapped_images import MappedImages
-from mrdist.storage.making.progress import Progress, remove_progress
+from mrdist.storage.making.progress import TEMPORARY, Progress, remove_progress
 from mrdist.storage.weights.cv_table import write_table
+from mrdist.values import Color
 
 DEFAULT_METHOD = "mr"
 _UNSAID = {"method": DEFAULT_METHOD, "pool": 0, "prior": "zero", "drops_rows": False}
@@ -202,21 +204,20 @@ class WeightsOutput:
             If ``url`` holds the output of another training, or something else.
         """
         url = normalize_url(url)
-        existing = None if overwrite else _find_same(url, training, storage_options)
+        free = is_free(url, storage_options)
+        existing = None if free or overwrite else _find_same(url, training, storage_options)
         if existing is not None:
             resumed = resume_output(url, storage_options)
             if resumed is not None:
                 return cls(url, *resumed, training)
             if existing.get("complete"):
                 return None
-        clear_output(url, storage_options, kind="weights", overwrite=overwrite)
-        with store_errors(url):
-            told = {"layout": training.layout, "training": training.to_dict()}
-            group = create_group(url, storage_options, "weights", at_once=True, codec=codec, **told)
-            created = lay_out(group, arrays)
-            progress = Progress.begin(group, training.shape, block, arrays=created)
-            settle(group)
-            return cls(url, group, progress, training)
+        if not free:
+            clear_output(url, storage_options, kind="weights", overwrite=overwrite)
+        told = {"layout": training.layout, "training": training.to_dict()}
+        with beginning(url, storage_options, "weights", codec=codec, **told) as group:
+            progress = Progress.begin(group, training.shape, block, arrays=lay_out(group, arrays))
+        return cls(url, group, progress, training)
 
     @property
     def chosen(self) -> dict[str, Any] | None:
@@ -265,22 +266,22 @@ class WeightsOutput:
             Further attributes of the store, as ``unsolved``.
         """
         with store_errors(self._url):
-            self.progress.put_together(self._group)
-            scores = self._scores(int(provenance.get("masked_pixels", 0)))
-            if face_frame is not None:
-                face_frame.write(self._group)
-            self._group.attrs["mrdist"] = {
-                **check_format(self._group, self._url),
-                "complete": True,
-                **extra,
-                "scores": {"train": scores},
-                "provenance": dict(provenance),
-            }
+            with completing(self._group, self._url, without=TEMPORARY) as root:
+                self.progress.put_together(root)
+                scores = self._scores(root, int(provenance.get("masked_pixels", 0)))
+                if face_frame is not None:
+                    face_frame.write(root)
+                root.attrs["mrdist"] = {
+                    **check_format(root, self._url),
+                    "complete": True,
+                    **extra,
+                    "scores": {"train": scores},
+                    "provenance": dict(provenance),
+                }
             remove_progress(self._group)
-            consolidate(self._group, self._url)
         return scores
 
-    def _scores(self, n_masked: int) -> dict[str, float | None]:
+    def _scores(self, root: zarr.Group, n_masked: int) -> dict[str, float | None]:
         """Reduce the error maps strip by strip from the top, whatever the blocks were: one sum, in little memory.
 
         Pixels that no target has, ``n_masked`` of them, have no errors and count for nothing.
@@ -288,16 +289,18 @@ class WeightsOutput:
         training = self.training
         error = explained = 0.0
         n_varying = 0
-        maps = [array_of(self._group, name) for name in ("train_sse", "train_sst")]
+        maps = [array_of(root, name) for name in ("train_sse", "train_sst")]
         side = chunk_side(training.shape)
         row = maps[0].nbytes // training.height
         height = side * max(1, _STRIP_BYTES // (side * row))  # few reads: each waits for an object store to answer
-        for y in range(0, training.height, height):
-            sse, sst = (np.asarray(each[..., y : y + height, :]) for each in maps)
-            varies = sst > 0
-            error += float(sse.sum())
-            explained += float((1 - sse[varies] / sst[varies]).sum())
-            n_varying += int(varies.sum())
+        with ThreadPoolExecutor(len(maps)) as at_once:
+            for y in range(0, training.height, height):
+                strip = (..., slice(y, y + height), slice(None))
+                sse, sst = at_once.map(lambda each, strip=strip: np.asarray(each[strip]), maps)
+                varies = sst > 0
+                error += float(sse.sum())
+                explained += float((1 - sse[varies] / sst[varies]).sum())
+                n_varying += int(varies.sum())
         n_terms = self._n_values() - training.n_images * n_masked * training.n_channels
         return {"mse": error / n_terms if n_terms else None, "r2": explained / n_varying if n_varying else None}
 

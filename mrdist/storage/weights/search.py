@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mrdist.geometry import ReceptiveField, Shape, common_field, pool_radius
-from mrdist.moments import dtype_of_sums
 from mrdist.storage.access.arrays import ArraySpec
 from mrdist.storage.access.chunks import UNCOMPRESSED
 from mrdist.storage.weights.masked import MaskedTraining
 from mrdist.storage.weights.output import chunk_side
+from mrdist.values import dtype_of_sums
 
 _CHUNK_BYTES = 32 << 20
 

@@ -19,13 +19,15 @@ import zarr
 from mrdist.baselines.sparse import Floats, SparseSolution, SparseWeights, predict_stack, window_of
 from mrdist.errors import DamagedChunkError
 from mrdist.geometry import Block, Shape, block_grid
-from mrdist.moments import check_values
 from mrdist.storage.access.arrays import ArraySpec
 from mrdist.storage.access.formats import version_of
+from mrdist.storage.access.fresh import held, settle
 from mrdist.storage.access.urls import COMPRESSORS, array_of, store_errors
+from mrdist.storage.making.progress import TEMPORARY
 from mrdist.storage.weights.csr import CHUNK
 from mrdist.storage.weights.output import Training, WeightsOutput, chunk_side
 from mrdist.storage.weights.reader import Codes, Model, WeightsReader
+from mrdist.values import check_values
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -181,15 +183,18 @@ class SparseOutput(WeightsOutput):
                 counts[:, *block.slices] = self._kept("counts", index)
             pointers = np.concatenate([[0], np.cumsum(counts.ravel())])
             n = int(pointers[-1])
+            root = held(self._group, without=TEMPORARY)
             for array in training.matrix(pointers, self._chunk):
-                array.create(self._group, overwrite=True)
-            self._group.update_attributes(
+                array.create(root, overwrite=True)
+            root.update_attributes(
                 {
                     "encoding-type": "csr_matrix",
                     "encoding-version": "0.1.0",
                     "shape": [training.n_groups * training.n_pixels, training.n_pixels + 1],
                 }
             )
+            settle(root, root_first=False)
+            self._group = root
         return -(-n // self._chunk)
 
     def write_chunk(self, number: int) -> None:

@@ -27,13 +27,14 @@ from mrdist.baselines.dual import (
 from mrdist.baselines.global_weights import Floats, GlobalWeights
 from mrdist.errors import ParameterError
 from mrdist.geometry import Block, Shape, block_grid
-from mrdist.moments import check_values
 from mrdist.storage.access.arrays import ArraySpec
+from mrdist.storage.access.fresh import held, settle
 from mrdist.storage.access.urls import COMPRESSORS, array_of, check_format, store_errors
 from mrdist.storage.images.reader import Images
 from mrdist.storage.weights.output import Training, WeightsOutput, chunk_side
 from mrdist.storage.weights.reader import Codes, Model, WeightsReader
 from mrdist.synthesis import check_images, to_floats
+from mrdist.values import check_values
 
 _STRIP_BYTES = 64 << 20  # of images and basis that are read at a time
 _BASIS_CHUNK = 2 << 20
@@ -127,13 +128,16 @@ class GlobalOutput(WeightsOutput):
 
     def begin_sums(self, labels: Sequence[str]) -> None:
         """Make room for the inner products of every block, of the images of some labels; harmless to repeat."""
-        room, n_blocks, training = self.progress.room("gram"), self.progress.done.size, self.training
+        n_blocks, training = self.progress.done.size, self.training
         with store_errors(self._url):
+            root = held(self._group)
+            room = self.progress.room("gram", root)
             for label in labels:
                 shape = (n_blocks, training.n_groups, training.n_rows, training.n_rows)
                 name, chunks = _room_of(label), (1, *shape[1:])
                 room.require_array(name, shape=shape, chunks=chunks, dtype="int64", compressors=COMPRESSORS)
             room.require_array("summed", shape=(n_blocks,), chunks=(1,), dtype="bool", compressors=COMPRESSORS)
+            settle(root)
 
     def write_basis(self, block: Block, images: Array) -> None:
         """Keep the source images in a block, shape (image, y, x, channel)."""
@@ -176,14 +180,17 @@ class GlobalOutput(WeightsOutput):
         operators
             What the second pass needs, arrays with the group first.
         """
-        room = self.progress.room("operators")
         with store_errors(self._url):
             for name, values in kept.items():
                 self._array(name)[...] = values[0] if self.training.color == "shared" else values
+            root = held(self._group)
+            room = self.progress.room("operators", root)
             for name, values in operators.items():
                 room.create_array(name, data=values, compressors=COMPRESSORS, overwrite=True)
-            self._group.attrs["mrdist"] = {**check_format(self._group, self._url), **attributes}
-            room.attrs["names"] = list(operators)
+            root.attrs["mrdist"] = {**check_format(root, self._url), **attributes}
+            room.attrs["names"] = list(operators)  # the last that is written: without it there are no operators
+            settle(root)
+            self._group = root
 
     def rows_at_a_time(self, names: Sequence[str]) -> int:
         """Return how many rows of these arrays, at least, fill the chunks that a block writes."""
