@@ -53,13 +53,13 @@ if TYPE_CHECKING:
     from mrdist.storage.images.landmarks import Landmarks, write_landmarks
     from mrdist.storage.images.linked import LinkedArray
     from mrdist.storage.images.linked_copies import create_copy, finish_copy, values_per_chunk
+    from mrdist.storage.images.linked_writer import write_link
     from mrdist.storage.images.linking import (
         Sizes,
         describe_array,
         read_coordinate,
         use_own_units,
         without_secrets,
-        write_link,
     )
     from mrdist.storage.images.links import Link, LinkedStore, OwnUnits
     from mrdist.storage.images.reader import Images, open_images
@@ -200,13 +200,13 @@ _ROOMS = {
         "finish_copy",
         "values_per_chunk",
     ),
+    "images.linked_writer": ("write_link",),
     "images.linking": (
         "Sizes",
         "describe_array",
         "read_coordinate",
         "use_own_units",
         "without_secrets",
-        "write_link",
     ),
     "images.links": (
         "Link",

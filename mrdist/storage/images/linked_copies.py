@@ -21,7 +21,7 @@ from mrdist.storage.access.urls import (
     store_errors,
 )
 from mrdist.storage.images.linked import LinkedArray
-from mrdist.storage.images.linking import create_linked
+from mrdist.storage.images.linked_writer import create_linked
 from mrdist.storage.images.links import PIXELS, Link, LinkedStore
 from mrdist.storage.images.reader import Images
 
