@@ -64,6 +64,7 @@ def test_datasets_are_described(client, catalog):
         "present": {"neutral": 20, "happy": 20},
         "splits": {"test": 2, "train": 16, "val": 2},
         "bytes": sum(path.stat().st_size for path in pathlib.Path(catalog.url).glob("datasets/**/*") if path.is_file()),
+        "linked": False,
         "problem": None,
     }
     assert client.get("/api/v1/datasets/faces").json()["provenance"]["seed"] == 0
