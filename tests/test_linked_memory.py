@@ -42,7 +42,7 @@ def test_the_planned_memory_is_enough_and_not_much_more(case, tmp_path, capsys):
     with capsys.disabled():
         print(f"\n{case}: planned {plan.peak_memory // MIB} MiB, measured {measured // MIB} MiB", end=" ")
     assert measured <= plan.peak_memory
-    assert plan.peak_memory <= 1.5 * measured  # what the values are before they are pixels is not all there at once
+    assert plan.peak_memory <= 1.6 * measured  # what values are before they are pixels is never all there at once
 
 
 @pytest.mark.parametrize("method", ["mr", "l2", "pca", "mean"])  # the others hold far more than they read
