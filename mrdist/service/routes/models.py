@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -44,6 +46,7 @@ Pixel = Annotated[int, Query(ge=0, le=1 << 20)]
 Channel = Annotated[int, Query(ge=0, le=2, description="Channel of the output.")]
 _WAIT_SECONDS = 10.0
 _described: Cache[dict[str, Any]] = Cache(1024)
+"""By URL and stamp; what is still being made is looked at once a second: it takes 30 ms, and everybody asks for it."""
 _evaluations = Evaluations()
 
 
@@ -327,8 +330,9 @@ def _describe(catalog: Catalog, name: str) -> Model:
 def _description_of(catalog: Catalog, name: str) -> dict[str, Any]:
     url, stamp = catalog.url_of("models", name), catalog.stamp("models", name)
     check_single(catalog, name)
-    described = _described.get((url, stamp), lambda: describe_mapping(url, catalog.storage_options))
-    return described if described["complete"] else describe_mapping(url, catalog.storage_options)
+    describe = partial(describe_mapping, url, catalog.storage_options)
+    described = _described.get((url, stamp), describe)
+    return described if described["complete"] else _described.get((url, stamp, int(time.monotonic())), describe)
 
 
 def _summary(catalog: Catalog, name: str, described: dict[str, Any]) -> dict[str, Any]:
