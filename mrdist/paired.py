@@ -90,47 +90,15 @@ def paired_difference(one: Floats, other: Floats, *, n_comparisons: int = 1) -> 
     >>> paired_difference(np.array([1.0]), np.array([0.5]))
     Difference(mean=0.5, low=None, high=None, neutral=0.0)
     """
+    from scipy.special import stdtrit
+
     differences = np.asarray(one, dtype=np.float64) - np.asarray(other, dtype=np.float64)
     n, mean = len(differences), float(differences.mean())
     if n < 2:
         return Difference(mean, None, None)
-    half = t_quantile(1 - (1 - CONFIDENCE) / n_comparisons, n - 1) * float(differences.std(ddof=1)) / n**0.5
+    quantile = float(stdtrit(n - 1, 1 - (1 - CONFIDENCE) / (2 * n_comparisons)))
+    half = quantile * float(differences.std(ddof=1)) / n**0.5
     return Difference(mean, mean - half, mean + half)
-
-
-def t_quantile(share: float, freedom: int) -> float:
-    """Return the distance from 0 within which Student's t lies with probability ``share``.
-
-    SciPy has it, but loads for longer than a small evaluation takes. With whole degrees of freedom the probability is a
-    finite sum over powers of the cosine of an angle (Abramowitz and Stegun, Handbook of mathematical functions, 26.7.3
-    and 26.7.4). It grows ever more slowly with the angle, so Newton's steps from 0 never pass the one that is sought.
-
-    Parameters
-    ----------
-    share
-        Probability, above 0 and below 1.
-    freedom
-        Degrees of freedom, at least 1.
-
-    Examples
-    --------
-    >>> round(t_quantile(0.95, 7), 6)
-    2.364624
-    """
-    odd = freedom % 2
-    powers = np.arange(odd, freedom - 1, 2)
-    factors = np.cumprod(np.r_[1.0, (powers[1:] - 1) / powers[1:]])[: len(powers)]
-    scale = 2 / np.pi if odd else 1.0
-    density = scale * (float(factors[-1]) * (freedom - 1) if len(powers) else 1.0)  # at 0
-    angle, step = 0.0, np.inf
-    while True:
-        sine = float(np.sin(angle))
-        log_cosine = 0.5 * float(np.log1p(-(sine**2)))  # of large powers, exact
-        within = scale * (odd * angle + sine * float(np.sum(factors * np.exp(powers * log_cosine))))
-        before, step = step, (share - within) / (density * float(np.exp((freedom - 1) * log_cosine)))
-        if step <= 0 or step >= before:  # rounding alone is left
-            return float(np.sqrt(freedom) * np.tan(angle))
-        angle += step
 
 
 def paired_ratio(one: Floats, other: Floats, *, n_comparisons: int = 1) -> Difference:

@@ -48,6 +48,21 @@ def test_every_member_of_compose_speaks_tls_and_has_the_certificates():
     assert "--protocol tls" in " ".join(SERVICES["scheduler"]["command"])
 
 
+def assert_only_those_get_in(settings, faces, folder, *protocol):
+    """Train on a cluster with these settings of Dask, and try to speak to it without them."""
+    with (
+        clusters.scheduler(folder, *protocol, env=settings) as (address, process),
+        clusters.worker(address, env=settings),
+    ):
+        assert address.startswith("tls://127.0.0.1:")
+        done = commands.cold(
+            "train", faces, folder / "smile.zarr", *PAIR, "--scheduler", address, env=os.environ | settings
+        )
+        assert done.returncode == 0, done.stderr
+        assert_closed(ports_of(psutil.Process(process.pid))[1])
+    assert commands.is_whole(folder / "smile.zarr")
+
+
 @pytest.mark.long
 def test_who_has_the_certificates_of_compose_trains_and_nobody_else_gets_in(faces, tmp_path):
     subprocess.run([sys.executable, PREPARE, "secrets", tmp_path, tmp_path], check=True, timeout=commands.SECONDS)
@@ -57,17 +72,7 @@ def test_who_has_the_certificates_of_compose_trains_and_nobody_else_gets_in(face
         if name.startswith("DASK_DISTRIBUTED__")
     }
     settings["DASK_CONFIG"] = str(ROOT / "deploy/dask.yaml")  # which the image has
-    with (
-        clusters.scheduler(tmp_path, "--protocol", "tls", env=settings) as (address, process),
-        clusters.worker(address, env=settings),
-    ):
-        assert address.startswith("tls://127.0.0.1:")
-        done = commands.cold(
-            "train", faces, tmp_path / "smile.zarr", *PAIR, "--scheduler", address, env=os.environ | settings
-        )
-        assert done.returncode == 0, done.stderr
-        assert_closed(ports_of(psutil.Process(process.pid))[1])
-    assert commands.is_whole(tmp_path / "smile.zarr")
+    assert_only_those_get_in(settings, faces, tmp_path, "--protocol", "tls")
 
 
 @pytest.fixture

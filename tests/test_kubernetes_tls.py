@@ -3,17 +3,13 @@
 Here their commands, settings and certificates run as processes of this machine.
 """
 
-import os
 import re
 import subprocess
 
-import clusters
 import commands
-import psutil
 import pytest
-from test_deployed_clusters import PAIR, assert_closed, faces  # noqa: F401 (a fixture)
+from test_deployed_clusters import assert_only_those_get_in, faces  # noqa: F401 (a fixture)
 from test_kubernetes import DOCUMENTS, KUBERNETES, PODS, ROOT, policies, read
-from test_local_clusters import ports_of
 
 MOUNTED = "/run/secrets/certificates"
 (BASE,) = read(KUBERNETES / "base" / "kustomization.yaml")
@@ -68,14 +64,4 @@ def test_who_has_the_secret_trains_and_nobody_else_gets_in(faces, tmp_path):  # 
     settings = certificates(tmp_path) | {"DASK_CONFIG": str(ROOT / "deploy/dask.yaml")}
     command = DOCUMENTS["dask/scheduler.yaml Deployment mrdist-scheduler"]["spec"]["template"]["spec"]["containers"][0]
     (protocol,) = [part for part in command["command"] if part.startswith("--protocol")]
-    with (
-        clusters.scheduler(tmp_path, protocol, env=settings) as (address, process),
-        clusters.worker(address, env=settings),
-    ):
-        assert address.startswith("tls://127.0.0.1:")
-        done = commands.cold(
-            "train", faces, tmp_path / "smile.zarr", *PAIR, "--scheduler", address, env=os.environ | settings
-        )
-        assert done.returncode == 0, done.stderr
-        assert_closed(ports_of(psutil.Process(process.pid))[1])
-    assert commands.is_whole(tmp_path / "smile.zarr")
+    assert_only_those_get_in(settings, faces, tmp_path, protocol)

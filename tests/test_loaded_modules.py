@@ -26,7 +26,7 @@ HULL = {"scipy.linalg", "scipy.sparse", "scipy.spatial", "scipy.special"}
 NEEDED = {
     "accumulate": KERNELS,
     "check": STORES,
-    "evaluate": KERNELS | {"rich"},
+    "evaluate": KERNELS | {"rich", "scipy.special"},  # whose quantiles the intervals need
     "export": KERNELS | {"scipy.sparse"},
     "generate": STORES | HULL,
     "info": STORES | {"rich"},
