@@ -5,8 +5,9 @@ Public names are loaded on first use, so that ``import mrdist`` stays cheap.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mrdist.lazy import loaded_on_use
 
 __version__ = "0.1.0"
 
@@ -85,12 +86,4 @@ _HOMES = {
     **dict.fromkeys(("open_images", "open_statistics", "open_weights"), "storage"),
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__ = loaded_on_use(__name__, _HOMES)

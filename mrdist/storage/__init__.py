@@ -12,8 +12,9 @@ Names are loaded on first use: what only looks at a store needs none of the arit
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mrdist.lazy import loaded_on_use
 
 if TYPE_CHECKING:
     from mrdist.storage.access.fence import fenced_by
@@ -154,10 +155,7 @@ __all__ = [
 
 _ROOMS = {
     "access.fence": ("fenced_by",),
-    "access.files": (
-        "File",
-        "Source",
-    ),
+    "access.files": ("File", "Source"),
     "access.places": ("read_file",),
     "access.urls": (
         "StorageOptions",
@@ -182,81 +180,24 @@ _ROOMS = {
     ),
     "images.check": ("check_images",),
     "images.face_frame": ("FaceFrame",),
-    "images.growing": (
-        "Addition",
-        "additions",
-        "begin_growth",
-        "check_growth",
-        "finish_growth",
-        "write_addition",
-    ),
-    "images.landmarks": (
-        "Landmarks",
-        "write_landmarks",
-    ),
+    "images.growing": ("Addition", "additions", "begin_growth", "check_growth", "finish_growth", "write_addition"),
+    "images.landmarks": ("Landmarks", "write_landmarks"),
     "images.linked": ("LinkedArray",),
-    "images.linked_copies": (
-        "create_copy",
-        "finish_copy",
-        "values_per_chunk",
-    ),
+    "images.linked_copies": ("create_copy", "finish_copy", "values_per_chunk"),
     "images.linked_writer": ("write_link",),
-    "images.linking": (
-        "Sizes",
-        "describe_array",
-        "read_coordinate",
-        "use_own_units",
-        "without_secrets",
-    ),
-    "images.links": (
-        "Link",
-        "LinkedStore",
-        "OwnUnits",
-    ),
-    "images.reader": (
-        "Images",
-        "open_images",
-    ),
-    "images.writer": (
-        "check_labels",
-        "chunk_shape",
-        "create_images",
-        "finish_images",
-        "write_images",
-        "write_window",
-    ),
-    "making.lease": (
-        "Fence",
-        "Lease",
-        "run_state",
-    ),
+    "images.linking": ("Sizes", "describe_array", "read_coordinate", "use_own_units", "without_secrets"),
+    "images.links": ("Link", "LinkedStore", "OwnUnits"),
+    "images.reader": ("Images", "open_images"),
+    "images.writer": ("check_labels", "chunk_shape", "create_images", "finish_images", "write_images", "write_window"),
+    "making.lease": ("Fence", "Lease", "run_state"),
     "making.staging": ("Staging",),
-    "sums.reader": (
-        "Accumulation",
-        "Part",
-        "Statistics",
-        "open_statistics",
-    ),
+    "sums.reader": ("Accumulation", "Part", "Statistics", "open_statistics"),
     "sums.writer": ("statistics_output",),
     "weights.csr": ("write_csr",),
-    "weights.importance": (
-        "read_importance",
-        "write_importance",
-    ),
-    "weights.masked": (
-        "MaskedTraining",
-        "TrainOutput",
-    ),
-    "weights.reader": (
-        "Model",
-        "WeightsReader",
-        "open_weights",
-    ),
+    "weights.importance": ("read_importance", "write_importance"),
+    "weights.masked": ("MaskedTraining", "TrainOutput"),
+    "weights.reader": ("Model", "WeightsReader", "open_weights"),
 }
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names}
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__, __dir__ = loaded_on_use(__name__, _HOMES)
