@@ -340,6 +340,11 @@ class Block:
         """Return the part inside an image of ``shape``."""
         return Block(max(self.y0, 0), max(self.x0, 0), min(self.y1, shape[0]), min(self.x1, shape[1]))
 
+    def common(self, other: Block) -> Block:
+        """Return the pixels that lie in both blocks, an empty one if there are none."""
+        y0, x0 = max(self.y0, other.y0), max(self.x0, other.x0)
+        return Block(y0, x0, max(y0, min(self.y1, other.y1)), max(x0, min(self.x1, other.x1)))
+
     def seen_from(self, other: Block) -> Block:
         """Return the block in the rows and columns of another."""
         return Block(self.y0 - other.y0, self.x0 - other.x0, self.y1 - other.y0, self.x1 - other.x0)

@@ -108,7 +108,7 @@ class LeftOut:
         pair: tuple[Array, Array],
         lost: tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]],
         chosen: npt.NDArray[np.int64],
-        rows: tuple[int, int],
+        part: Block,
         shape: Shape,
         window: ReceptiveField | None = None,
     ) -> None:
@@ -120,7 +120,7 @@ class LeftOut:
             Source and target, as `mrdist.SufficientStatistics.update` takes them.
         lost
             Which values of both are missing, in any channel, shape (image, y, x).
-        chosen, rows
+        chosen, part
             As in `mrdist.SufficientStatistics.update`.
         shape
             Of the block.
@@ -137,11 +137,11 @@ class LeftOut:
             chosen,
             self.field.offsets + window.halo,
             n_inputs,
-            index[slice(*rows)],
+            index[part.slices],
             *(getattr(self, name) for name in SUMS),
         )
         for other in self.others:
-            other.add(pair, lost, chosen, rows, shape, window)
+            other.add(pair, lost, chosen, part, shape, window)
 
     def restrict(self, field: ReceptiveField) -> LeftOut:
         """Return those of a smaller field.

@@ -32,6 +32,7 @@ from mrdist.values import dtype_of_sums as dtype_of_sums
 from mrdist.values import groups_of as groups_of
 from mrdist.values import to_integers as to_integers
 from mrdist.values import unit_of as unit_of
+from mrdist.windows import ChunkedWindow
 
 Array = npt.NDArray[Any]
 Sums = npt.NDArray[np.uint32] | npt.NDArray[np.int64]
@@ -174,10 +175,10 @@ class SufficientStatistics:
 
     def update(
         self,
-        source: npt.NDArray[np.generic],
-        target: npt.NDArray[np.generic],
+        source: npt.NDArray[np.generic] | ChunkedWindow,
+        target: npt.NDArray[np.generic] | ChunkedWindow,
         chosen: npt.NDArray[np.int64] | None = None,
-        rows: tuple[int, int] | None = None,
+        part: Block | None = None,
         *,
         like: SufficientStatistics | None = None,
     ) -> SufficientStatistics:
@@ -186,15 +187,16 @@ class SufficientStatistics:
         Parameters
         ----------
         source
-            Integers of shape (image, window y, window x, channel), zero outside the image.
+            Integers of shape (image, window y, window x, channel), zero outside the image, or a window of chunks.
         target
-            Integers of shape (image, y, x, channel).
+            Integers of shape (image, y, x, channel), or a window of chunks.
         chosen
             Indices of the images to add, all of them by default.
-        rows
-            First row of the block to add to, and the one after the last, by default all. Images may come in bands of
-            rows, from the top: source and target then begin at the first row of the window and of the block, and the
-            source has ``reach`` rows more. The sums are not valid before the last band.
+        part
+            The part of the block to add to, by default all. Images may come in bands of rows, from the top, and these
+            in parts of their columns, from the left: source and target then begin at the first pixel of the part in
+            the window and in the block, and the source has ``reach`` rows and columns more, before the part as well in
+            a window of chunks. The sums are not valid before the last part.
         like
             Statistics of the same source and another target, to which all images have been added, these as well: their
             lag maps and source sums are shared instead of being summed again.
@@ -209,23 +211,23 @@ class SufficientStatistics:
         DataError
             If the sums over so many rows might not fit into int64.
         """
-        chosen = np.arange(len(source)) if chosen is None else chosen
-        n_channels = source.shape[3]
+        x, t = (each if isinstance(each, ChunkedWindow) else ChunkedWindow.of(each) for each in (source, target))
+        chosen = np.arange(x.chunks.shape[2]) if chosen is None else chosen
+        n_channels = x.chunks.shape[5]
         rows_per_image = n_channels if len(self.source_sum) == 1 else 1
         n_rows = check_rows(self.n_rows + len(chosen) * rows_per_image, max(self.units))
-        first, end = rows or (0, self.shape[0])
-        is_last = end == self.shape[0]
+        part, reach = part or Block(0, 0, *self.shape), self.field.reach
+        last_row, last_column = part.y1 == self.shape[0], part.x1 == self.shape[1]
         sums = self if like is None else replace(self, lag=like.lag, source_sum=like.source_sum)
         sums = sums._as(dtype_of_sums(n_rows, max(self.units)))
-        dtype = np.promote_types(source.dtype, target.dtype)
+        dtype = np.promote_types(x.chunks.dtype, t.chunks.dtype)
         item, lane = (np.uint8, np.int32) if dtype == np.uint8 else (np.float64, np.float64)
         accumulate(
-            # the kernel requires C order
-            np.ascontiguousarray(source, dtype=dtype),
-            np.ascontiguousarray(target, dtype=dtype),
-            first,
-            end - first + (self.field.reach if is_last else 0),
-            end - first,
+            x.of_type(dtype),
+            t.of_type(dtype),
+            (part.y0, part.x0),
+            (part.shape[0] + reach * last_row, part.shape[1] + reach * last_column),
+            part.shape,
             chosen,
             self.field.size,
             self.field.dilation,
@@ -238,7 +240,7 @@ class SufficientStatistics:
             np.empty(0, dtype=item),
             np.empty(0, dtype=lane),
         )
-        return replace(sums, n_rows=n_rows if is_last else self.n_rows)
+        return replace(sums, n_rows=n_rows if last_row and last_column else self.n_rows)
 
     def merge(self, other: SufficientStatistics) -> SufficientStatistics:
         """Return the statistics of both sets of images, as if they had been one."""

@@ -56,7 +56,7 @@ def test_the_sums_of_bands_are_those_of_the_whole(
     margin *= field.halo
     rows = np.array([0, 1, 4, 5, 6, 10])
     labels = ("neutral", "happy")
-    assert BandReader(images, [labels], field, block, 4, margin).n_bands > 1 or block.shape[0] < 2 * field.reach + 16
+    assert BandReader(images, [labels], field, block, 4, margin).n_parts > 1 or block.shape[0] < 2 * field.reach + 16
     found = sum_images(images, labels, rows, field, block, n_groups=1, slab=4, margin=margin)
 
     x, t = (images.reader().read(label, 0, 11, Block(0, 0, 45, 30))[rows] for label in labels)
@@ -94,7 +94,7 @@ def test_several_mappings_share_what_one_would_sum(margin, dtype, narrow_bands, 
             assert np.array_equal(getattr(sums, name), getattr(wanted, name)), (mapping, name)
 
 
-def test_training_in_bands_equals_training_at_once(narrow_bands, tmp_path, draw_images):
+def test_training_in_parts_equals_training_at_once(narrow_bands, tmp_path, draw_images):
     pixels = {label: draw_images((9, 40, 33, 3), seed=seed) for seed, label in enumerate("ab")}
     url = commands.write_store(tmp_path / "images.zarr", pixels)
     mrdist.train(url, str(tmp_path / "w.zarr"), source="a", target="b", receptive_field=5, dtype="float64", workers=0)

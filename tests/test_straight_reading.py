@@ -218,7 +218,7 @@ def test_a_slot_of_a_worker_sums_the_same_through_one_buffer(dtype, small_images
     monkeypatch.setattr("mrdist.planning.bands.BAND_BYTES", 1)
     images = small_images_store(n_images=11, shape=(45, 30), n_channels=2, chunks=(5, 8, 8), dtype=dtype).open()
     labels, field, block = ("neutral", "happy"), ReceptiveField(3, 3), Block(0, 8, 45, 24)
-    assert BandReader(images, [labels], field, block, 5, ahead=False).n_bands > 2
+    assert BandReader(images, [labels], field, block, 5, ahead=False).n_parts > 2
 
     def summed():
         return sum_images(images, labels, np.arange(11), field, block, n_groups=1, slab=5)

@@ -16,6 +16,8 @@ Place = tuple[int, int, int]
 """First lane of a plane's items in a tile, lanes from one group of items to the next, and from row to row."""
 Tile = tuple[int, tuple[int, int], tuple[int, int]]
 """Groups of items of a plane, the first row and column, and how many rows and columns hold pixels."""
+Window = tuple[Array, tuple[int, int], tuple[int, int, int, int]]
+"""Integers as `mrdist.windows.ChunkedWindow` holds them: chunks, origin, and y0, x0, y1, x1 of what is inside."""
 
 # Measured: a tile stays in the second level of cache, and a column of it in the first while it meets all its lags.
 _TILE_ROWS = 14
@@ -25,11 +27,11 @@ _TILE_GROUPS = 32
 
 @jit
 def accumulate(
-    source: Array,  # (image, window row, window column, channel), integers; all rows of the window or a band of them
-    target: Array,  # (image, row, column, channel)
-    first_row: int,  # of the maps, where the first row of the band belongs
-    n_rows: int,  # of source_out and lag_out
-    n_target_rows: int,  # of the others
+    source: Window,
+    target: Window,
+    corner: tuple[int, int],  # row and column of the maps where the first pixels of both windows belong
+    extent: tuple[int, int],  # rows and columns to add to source_out and lag_out
+    target_extent: tuple[int, int],  # and to the others
     chosen: Array,  # (n,), the images to add
     size: int,
     dilation: int,
@@ -52,7 +54,8 @@ def accumulate(
     plane where each output sees all channels: pair ``k * n_planes + m`` holds the products of plane k, or of the
     target's plane k, with plane m at the lags.
     """
-    n_columns, n_channels = source.shape[2:]
+    (n_rows, n_columns), (n_target_rows, n_target_columns) = extent, target_extent
+    n_channels = source[0].shape[5]
     n_images, n_planes = len(chosen), len(source_out)
     n_partners = len(lag_out) // n_planes
     shared = n_planes == 1
@@ -68,7 +71,7 @@ def accumulate(
     packs = _split(-(-n_images // items), max(1, _TILE_GROUPS // n_channels))
     groups = packs * n_channels
     margin = _ceil(reach, lanes)
-    x_pitch, t_pitch = _odd(margin + tile_columns + reach, lanes), _odd(tile_columns, lanes)
+    x_pitch, t_pitch = _odd(margin + tile_columns + reach, lanes), _odd(margin + tile_columns, lanes)
     x_items = np.empty((tile_rows + reach) * groups * x_pitch * items, dtype=no_items.dtype)
     t_items = np.empty(tile_rows * groups * t_pitch * items, dtype=no_items.dtype)
     x, t = x_items.view(no_lanes.dtype), t_items.view(no_lanes.dtype)
@@ -85,24 +88,23 @@ def accumulate(
                 x_shape, t_shape = (tile_rows + reach, groups, x_pitch), (tile_rows, groups, t_pitch)
                 x_columns, x_start = tile_columns + 2 * reach, margin - reach
                 _convert(source, chosen, n0, n, i0, j0 - reach, x_columns, shared, x_items, x_shape, x_start)
-                _convert(target, chosen, n0, n, i0, j0, tile_columns, shared, t_items, t_shape, 0)
+                _convert(target, chosen, n0, n, i0, j0, tile_columns, shared, t_items, t_shape, margin)
                 n_groups = -(-n * n_channels // (items * n_planes))
                 for k in range(n_planes):
                     x_place = (k * packs * x_pitch + margin, x_pitch, groups * x_pitch)
-                    t_place = (k * packs * t_pitch, t_pitch, groups * t_pitch)
-                    corner = (first_row + i0, j0)
-                    extent = (min(tile_rows, n_rows - i0), min(tile_columns, n_columns - j0))
-                    tile = (n_groups, corner, extent)
+                    t_place = (k * packs * t_pitch + margin, t_pitch, groups * t_pitch)
+                    place = (corner[0] + i0, corner[1] + j0)
+                    tile = (n_groups, place, (min(tile_rows, n_rows - i0), min(tile_columns, n_columns - j0)))
                     if adds_source:
                         _add_sums(x, x_place, tile, base, squares, source_out[k])
                         for m in range(n_partners):
                             other = (_partner(k, m, n_partners) * packs * x_pitch + margin, x_pitch, groups * x_pitch)
                             out = lag_out[k * n_partners + m]
                             _add_maps(x, x_place, x, other, tile, size, 1 - size, dilation, base, edge, out)
-                    extent = (min(tile_rows, n_target_rows - i0), min(tile_columns, n_columns - reach - j0))
-                    tile = (n_groups, corner, extent)
+                    used = (min(tile_rows, n_target_rows - i0), min(tile_columns, n_target_columns - j0))
+                    tile = (n_groups, place, used)
                     _add_sums(t, t_place, tile, base, squares, target_out[k])
-                    _add_rows(squares, corner, extent, square_out[k])
+                    _add_rows(squares, place, used, square_out[k])
                     for m in range(n_partners):
                         other = (_partner(k, m, n_partners) * packs * x_pitch + margin, x_pitch, groups * x_pitch)
                         out = cross_out[k * n_partners + m]
@@ -151,7 +153,7 @@ def _column_cut(size: int) -> int:
 
 @jit
 def _convert(
-    images: Array,
+    window: Window,
     chosen: Array,
     n0: int,
     n: int,
@@ -163,44 +165,56 @@ def _convert(
     shape: tuple[int, int, int],  # of the tile: rows, groups of items, lanes
     start: int,  # lane of column j0
 ) -> None:
-    """Pack a rectangle of images chosen[n0..n0+n-1] into lanes; what lies above or below them becomes zeros.
+    """Pack a rectangle of images chosen[n0..n0+n-1] into lanes; rows that are not inside the window become zeros.
 
     Items are the channels of all images, one after the other, where these are ``shared``; otherwise the images, with
-    the groups of the first channel before those of the second.
+    the groups of the first channel before those of the second. Chunk after chunk is gone through, each from the top:
+    the pixels of an image follow one another there. Less than a vector at the left or right end is widened by pixels
+    whose lanes nobody reads.
     """
-    height, width, n_channels = images.shape[1:]
+    chunks, (y, x), (y0, x0, y1, x1) = window
+    n_chunk_rows, n_chunk_columns, n_stored, height, width, n_channels = chunks.shape
+    images, image_step = chunks.reshape(-1), height * width * n_channels
     n_rows, groups, pitch = shape
-    zero = _zero(tile)
     items = 4 if tile.itemsize == 1 else 1
-    skip = max(0, -j0)
-    j0, start, n_columns = j0 + skip, start + skip, min(n_columns - skip, width - j0 - skip)
-    if n_columns <= 0:
-        return
-    stored = max(0, min(n_rows, height - i0))
-    _fill(tile[stored * groups * pitch * items :], zero)
-    nothing = np.zeros(n_columns * n_channels, dtype=images.dtype)
+    lanes = VECTOR_BYTES // (items * tile.itemsize)
+    zero = _zero(tile)
+    top, bottom = min(max(y0 - i0, 0), n_rows), max(0, min(n_rows, y1 - i0))
+    _fill(tile[: top * groups * pitch * items], zero)
+    _fill(tile[max(top, bottom) * groups * pitch * items :], zero)
+    nothing = np.zeros(width * n_channels, dtype=chunks.dtype)
     pack_step, channel_step = (n_channels * pitch, pitch) if shared else (pitch, groups // n_channels * pitch)
-    for pack in range(-(-n // items)):
-        first, present = n0 + pack * items, min(items, n - pack * items)
-        for i in range(stored):
-            lane = i * groups * pitch + pack * pack_step + start
-            if interleave(
-                images, ((i0 + i) * width + j0) * n_channels, height * width * n_channels, chosen, first, present,
-                nothing, n_channels, shared, n_columns,
-                tile, lane, channel_step,
-            ):  # fmt: skip
-                continue
-            for m in range(n_channels):
-                for k in range(items):
-                    image, channel = divmod(items * m + k, n_channels) if shared else (k, m)
-                    at = (lane + m * channel_step) * items + k
-                    if image < present:
-                        row = images[chosen[first + image], i0 + i, j0 : j0 + n_columns, channel]
-                        for j in range(n_columns):
-                            tile[at + j * items] = row[j] + zero
-                    else:
-                        for j in range(n_columns):
-                            tile[at + j * items] = zero
+    end = j0 + n_columns
+    following = max(j0, x0)
+    while following < min(end, x1):
+        j, column = following, (x + following) % width
+        stop = min(j + width - column, end, x1)
+        following = stop
+        missing = lanes - (stop - j)
+        if 0 < missing <= min(column, start) and j == j0:
+            j, column = j - missing, column - missing
+        elif 0 < missing <= min(width - column - (stop - j), pitch - start - (stop - j0)) and stop == end:
+            stop += missing
+        to = start + j - j0
+        for pack in range(-(-n // items)):
+            first, present = n0 + pack * items, min(items, n - pack * items)
+            for i in range(top, bottom):
+                row = y + i0 + i
+                chunk = row // height % n_chunk_rows * n_chunk_columns + (x + j) // width
+                at = ((chunk * n_stored * height + row % height) * width + column) * n_channels
+                lane = i * groups * pitch + pack * pack_step + to
+                if interleave(
+                    images, at, image_step, chosen, first, present, nothing, n_channels, shared, stop - j,
+                    tile, lane, channel_step,
+                ):  # fmt: skip
+                    continue
+                for m in range(n_channels):
+                    for k in range(items):
+                        image, channel = divmod(items * m + k, n_channels) if shared else (k, m)
+                        item = (lane + m * channel_step) * items + k
+                        pixel = at + image_step * chosen[first + image] + channel if image < present else 0
+                        for p in range(stop - j):
+                            tile[item + p * items] = images[pixel + p * n_channels] + zero if image < present else zero
 
 
 @jit

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mrdist.planning.bands import band_cuts, band_height
+from mrdist.planning.bands import band_cuts, band_height, part_width
 from mrdist.planning.cuts import Cut, check_block, whole_block
 from mrdist.planning.effort import predict_start
 from mrdist.planning.scoring import SCORED_BATCH, SCORED_CELL, ScoringPlan, ScoringSizes, plan_scoring
@@ -43,6 +43,7 @@ __all__ = [
     "check_block",
     "count_requests",
     "parse_bytes",
+    "part_width",
     "plan_scoring",
     "plan_solving",
     "plan_training",

@@ -63,6 +63,7 @@ if TYPE_CHECKING:
         without_secrets,
     )
     from mrdist.storage.images.links import Link, LinkedStore, OwnUnits
+    from mrdist.storage.images.pixels import ImageReader
     from mrdist.storage.images.reader import Images, open_images
     from mrdist.storage.images.writer import (
         check_labels,
@@ -89,6 +90,7 @@ __all__ = [
     "FaceFrame",
     "Fence",
     "File",
+    "ImageReader",
     "Images",
     "Landmarks",
     "Lease",
@@ -187,6 +189,7 @@ _ROOMS = {
     "images.linked_writer": ("write_link",),
     "images.linking": ("Sizes", "describe_array", "read_coordinate", "use_own_units", "without_secrets"),
     "images.links": ("Link", "LinkedStore", "OwnUnits"),
+    "images.pixels": ("ImageReader",),
     "images.reader": ("Images", "open_images"),
     "images.writer": ("check_labels", "chunk_shape", "create_images", "finish_images", "write_images", "write_window"),
     "making.lease": ("Fence", "Lease", "run_state"),

@@ -1,4 +1,4 @@
-"""Images around a block, read slab by slab and band by band."""
+"""Images around a block, read slab by slab, band by band, and part by part of a band."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from math import prod
 
 import numpy as np
 import numpy.typing as npt
@@ -15,37 +14,40 @@ import numpy.typing as npt
 from mrdist.errors import DataError
 from mrdist.execution import has_spare_processor
 from mrdist.geometry import Block, ReceptiveField
+from mrdist.methods.masked.chunk_rows import ChunkRows, rows_of_chunks
 from mrdist.moments import SufficientStatistics, to_integers
 from mrdist.parts import parts
-from mrdist.planning import band_cuts, band_height
+from mrdist.planning import band_cuts, band_height, part_width
 from mrdist.storage import Images, redact
+from mrdist.windows import ChunkedWindow
 
 Array = npt.NDArray[np.generic]
+_Windows = dict[str, ChunkedWindow]
 
 
 @dataclass(frozen=True)
 class Band:
-    """Some rows of the pixels of some images.
+    """Some rows, or a part of them, of the pixels of some images.
 
     Attributes
     ----------
     sources, targets
-        Pixels by label, as integers.
+        Pixels by label, as integers: bytes as their chunks lie, others in arrays of shape (image, y, x, channel).
     chosen
         Which of these images are asked for.
     numbers
         Positions of those among the rows that were asked for.
     part
-        Rows of the block that the band adds to.
+        Pixels of the block that the band adds to.
     lost_sources, lost_targets
         Where values of labels that may miss some are missing, in any channel, shape (image, y, x).
     """
 
-    sources: Mapping[str, Array]
-    targets: Mapping[str, Array]
+    sources: Mapping[str, Array | ChunkedWindow]
+    targets: Mapping[str, Array | ChunkedWindow]
     chosen: npt.NDArray[np.int64]
     numbers: npt.NDArray[np.int64]
-    part: tuple[int, int]
+    part: Block
     lost_sources: Mapping[str, npt.NDArray[np.bool_]]
     lost_targets: Mapping[str, npt.NDArray[np.bool_]]
 
@@ -61,12 +63,14 @@ class Band:
         ``like`` is that of `mrdist.SufficientStatistics.update`.
         """
         source, target = labels
-        pair = self.sources[source], self.targets[target]
+        x, t = self.sources[source], self.targets[target]
         chosen = self.chosen if chosen is None else chosen
         if statistics.left_out is not None:
+            assert isinstance(x, np.ndarray)
+            assert isinstance(t, np.ndarray)
             lost = self.lost_sources[source], self.lost_targets[target]
-            statistics.left_out.add(pair, lost, chosen, self.part, statistics.shape)
-        return statistics.update(*pair, chosen, self.part, like=like)
+            statistics.left_out.add((x, t), lost, chosen, self.part, statistics.shape)
+        return statistics.update(x, t, chosen, self.part, like=like)
 
 
 def read_bands(
@@ -86,35 +90,42 @@ def read_bands(
     slabs = list(images.slabs(rows, slab))
     longest = max(stop - start for start, stop, _ in slabs)
     reader = BandReader(images, mappings, field, block, longest, margin, ahead=has_spare_processor())
-    work = [(start, stop, band, chosen) for start, stop, chosen in slabs for band in range(reader.n_bands)]
+    work = [(start, stop, part, chosen) for start, stop, chosen in slabs for part in range(reader.n_parts)]
 
-    def read(number: int) -> tuple[dict[str, Array], dict[str, Array], tuple[int, int]]:
-        for start, stop, band, _ in work[number + 1 : number + 2]:
-            reader.expect(start, stop, band)
+    def read(number: int) -> tuple[_Windows, _Windows, Block]:
+        if number % reader.parts_of_a_band == 0:
+            for start, stop, part, _ in work[number + reader.parts_of_a_band :][: reader.parts_of_a_band]:
+                reader.expect(start, stop, part)
         return reader.read(*work[number][:3])
 
     with ThreadPoolExecutor(1) as thread:
 
-        def begin(number: int) -> Callable[[], tuple[dict[str, Array], dict[str, Array], tuple[int, int]]]:
+        def begin(number: int) -> Callable[[], tuple[_Windows, _Windows, Block]]:
             return thread.submit(read, number).result if reader.ahead else partial(read, number)
 
-        reader.expect(*work[0][:3])
+        for start, stop, part, _ in work[: reader.parts_of_a_band]:
+            reader.expect(start, stop, part)
         coming = begin(0)
         for following, (start, _, _, chosen) in enumerate(parts(work), start=1):
-            sources, targets, part = coming()
+            sources, targets, added = coming()
             if following < len(work):
                 coming = begin(following)
             numbers = np.searchsorted(rows, start + chosen)
-            lost: list[dict[str, npt.NDArray[np.bool_]]] = [{}, {}]
-            if images.dtype.kind == "f":
-                sources, targets = ({label: x[chosen] for label, x in pixels.items()} for pixels in (sources, targets))
-                chosen = np.arange(len(chosen))
-                lost = [_take_lost(images, pixels) for pixels in (sources, targets)]
-                sources, targets = (
-                    {label: _as_integers(images, label, block, x) for label, x in pixels.items()}
-                    for pixels in (sources, targets)
-                )
-            yield Band(sources, targets, chosen, numbers, part, *lost)
+            if images.dtype == np.uint8:
+                yield Band(sources, targets, chosen, numbers, added, {}, {})
+                continue
+            height, width = added.shape
+            shapes = (height + field.reach, width + field.reach), added.shape
+            here, there = (
+                {label: x.dense(chosen, shape) for label, x in pixels.items()}
+                for pixels, shape in zip((sources, targets), shapes, strict=True)
+            )
+            lost = [_take_lost(images, pixels) for pixels in (here, there)]
+            here, there = (
+                {label: _as_integers(images, label, block, x) for label, x in pixels.items()}
+                for pixels in (here, there)
+            )
+            yield Band(here, there, np.arange(len(chosen)), numbers, added, *lost)
 
 
 def _take_lost(images: Images, pixels: Mapping[str, Array]) -> dict[str, npt.NDArray[np.bool_]]:
@@ -135,19 +146,21 @@ def _as_integers(images: Images, label: str, block: Block, pixels: Array) -> Arr
 
 
 class BandReader:
-    """Reads images around a block in bands of rows.
+    """Reads images around a block in bands of rows, into chunks that are kept while bands need them.
 
-    With ``ahead``, there are two buffers in turn: one is filled while the other is summed. Without, one is enough,
-    unless pixels cannot be fetched without decoding them. A band ends between two rows of chunks, so that none is
-    decoded twice, and takes over from the band before it the rows that lie within reach. Other parameters are those of
-    `sum_mappings`. A label that is a source of one mapping and a target of another is read once, as a source.
+    A band ends between two rows of chunks, so that none is decoded twice, and needs the rows within reach of the band
+    before it. Where chunks are summed as they lie, a band comes in parts of its columns, which end between two chunks,
+    too: the processor's cache still holds what is summed. With ``ahead``, there is room for another band, which may be
+    read while one is summed. Without, there is none, unless pixels cannot be fetched without decoding them. Other
+    parameters are those of `sum_mappings`. A label that is a source of one mapping and a target of another is read
+    once.
 
     Attributes
     ----------
-    n_bands
-        Bands of the block.
+    n_parts, parts_of_a_band
+        Parts of the block, and how many of them have the same rows.
     ahead
-        Whether a band may be read while the one before is worked on.
+        Whether a part may be read while the one before is worked on.
     """
 
     def __init__(
@@ -161,92 +174,79 @@ class BandReader:
         *,
         ahead: bool = True,
     ) -> None:
-        self._reader = images.reader(nan=True)
-        self._field = field
-        self._block = block
+        reader, self._field, self._block = images.reader(nan=True), field, block
         self._summed = block.grown(margin)
-        window = self._summed.grown(field.halo)
+        self._window = self._summed.grown(field.halo)
         self._sources = list(dict.fromkeys(source for source, _ in mappings))
         self._targets = list(dict.fromkeys(target for _, target in mappings))
-        self._labels = list(dict.fromkeys([*self._sources, *self._targets]))
-        # what the band is cut from, the part of it that is read, and the rows that are kept from the band before
-        of_source = window, window.clipped(images.shape), field.reach
-        of_target = self._summed, block, field.halo
-        self._places = {label: of_source if label in self._sources else of_target for label in self._labels}
-        self._row = window.shape[1] * images.n_channels
-        height = band_height(images.chunks[1], slab * self._row * images.dtype.itemsize, field.reach)
-        self._cuts = band_cuts(window.y0, window.y1, images.chunks[1], height)
-        self.n_bands = len(self._cuts) - 1
-        rows = max(end - start for start, end in pairwise(self._cuts)) + field.reach
-        self._n_channels = images.n_channels
-        self.ahead = ahead or not all(map(self._reader.fetches, self._labels))
-        self._buffers = {
-            label: np.empty((1 + self.ahead, slab * rows * self._row), dtype=images.dtype) for label in self._labels
+        labels = list(dict.fromkeys([*self._sources, *self._targets]))
+        self.ahead = ahead or not all(map(reader.fetches, labels))
+        inside = self._window.clipped(images.shape)
+        image = images.n_channels * images.dtype.itemsize
+        self._height = rows_of_chunks(images.chunks[1])
+        self._first_row, self._end_row = inside.y0 // self._height, -(-inside.y1 // self._height)
+        height = band_height(self._height, slab * self._window.shape[1] * image, field.reach)
+        self._y_cuts = band_cuts(self._window.y0, self._window.y1, self._height, height)
+        n_rows = self._n_rows_kept()
+        self._chunks = {
+            label: ChunkRows(reader, images, label, inside if label in self._sources else block, slab, n_rows)
+            for label in labels
         }
-        self._last: dict[str, Array] = {}
-        self._turn = 0
+        self._x_cuts = [self._window.x0, self._window.x1]
+        if all(chunks.as_stored for chunks in self._chunks.values()):
+            width = part_width(images.chunks[2], slab * height * image, field.reach)
+            self._x_cuts = band_cuts(self._window.x0, self._window.x1, images.chunks[2], width)
+        self.parts_of_a_band = len(self._x_cuts) - 1
+        self.n_parts = (len(self._y_cuts) - 1) * self.parts_of_a_band
+        self._turn = -1
 
-    def expect(self, start: int, stop: int, band: int) -> None:
-        """Have the chunks of a band fetched that will be read after those expected before."""
-        for label in self._labels:
-            part = self._part(label, band)
-            if part.y0 < part.y1:
-                self._reader.expect(label, start, stop, part)
+    def _n_rows_kept(self) -> int:
+        """Return how many rows of chunks are needed at once: those of a band and of its reach, and of the next one."""
+        spans = [
+            (
+                max(self._first_row, (start - self._field.reach * (band > 0)) // self._height),
+                min(self._end_row, -(-end // self._height)),
+            )
+            for band, (start, end) in enumerate(pairwise(self._y_cuts))
+        ]
+        if not self.ahead:
+            return max(end - first for first, end in spans)
+        next_slab = self._end_row - self._first_row + spans[0][1]
+        ends = [end for _, end in spans[1:]] + [next_slab]
+        return max(end - first for (first, _), end in zip(spans, ends, strict=True))
 
-    def _part(self, label: str, band: int) -> Block:
-        """Return the pixels of a label that a band reads; it may have no rows."""
-        place, inside, _ = self._places[label]
-        y0, y1 = max(self._cuts[band], place.y0), min(self._cuts[band + 1], place.y1)
-        return Block(max(y0, inside.y0), inside.x0, min(y1, inside.y1), inside.x1)
+    def expect(self, start: int, stop: int, part: int) -> None:
+        """Have the chunks of a part fetched that will be read after those expected before."""
+        for chunks in self._chunks.values():
+            chunks.expect(start, stop, self._cut(part))
 
-    def read(self, start: int, stop: int, band: int) -> tuple[dict[str, Array], dict[str, Array], tuple[int, int]]:
-        """Return sources and targets of a band of images ``start..stop-1``, and the rows of the block that it adds to.
+    def _cut(self, part: int) -> Block:
+        """Return the pixels that a part reads, beyond the image where the window is."""
+        band, column = divmod(part, self.parts_of_a_band)
+        return Block(self._y_cuts[band], self._x_cuts[column], self._y_cuts[band + 1], self._x_cuts[column + 1])
 
-        They last until the next read, ``ahead`` until the next but one. The bands of a slab are read in order.
+    def read(self, start: int, stop: int, part: int) -> tuple[_Windows, _Windows, Block]:
+        """Return sources and targets of a part of images ``start..stop-1``, and the pixels of the block it adds to.
+
+        They last until the next read, ``ahead`` until the next but one. The parts of a slab are read in order.
         """
-        self._turn = (self._turn + 1) % (1 + self.ahead)
-        first, end = self._cuts[band], self._cuts[band + 1]
-        pixels = {}
-        for label, (place, inside, reach) in self._places.items():
-            y0, y1 = max(first, place.y0), min(end, place.y1)
-            keep, width = reach if band else 0, place.shape[1]
-            shape = (stop - start, keep + y1 - y0, width, self._n_channels)
-            window = self._buffers[label][self._turn, : prod(shape)].reshape(shape)
-            if keep:
-                window[:, :keep] = self._last[label][:, -keep:]
-            part = self._part(label, band)
-            top, bottom = part.y0 - y0 + keep, max(part.y1, part.y0) - y0 + keep
-            left, right = inside.x0 - place.x0, inside.x1 - place.x0
-            window[:, keep:top] = 0
-            window[:, bottom:] = 0
-            window[:, top:bottom, :left] = 0
-            window[:, top:bottom, right:] = 0
-            if top < bottom:
-                self._reader.read_into(window[:, top:bottom, left:right], label, start, part)
-            pixels[label] = window
-        self._last = pixels
-        origin, halo = self._summed.y0, self._field.halo
-        rows = (
-            first - halo - origin if band else 0,
-            self._summed.y1 - origin if band == self.n_bands - 1 else end - halo - origin,
+        self._turn += part == 0
+        # rows of chunks are numbered through all slabs: those of the next one do not lie where the last ones do
+        shift = self._turn * (self._end_row - self._first_row) - self._first_row
+        cut = self._cut(part)
+        for chunks in self._chunks.values():
+            chunks.read(start, stop, cut, shift)
+        window, halo, reach = self._window, self._field.halo, self._field.reach
+        added = Block(
+            cut.y0 + (halo if cut.y0 == window.y0 else -halo),
+            cut.x0 + (halo if cut.x0 == window.x0 else -halo),
+            cut.y1 - halo,
+            cut.x1 - halo,
         )
+        seen = added.grown(halo)
+        read = Block(seen.y0, max(window.x0, seen.x0 - reach), cut.y1, cut.x1)
         return (
-            {label: pixels[label] for label in self._sources},
-            {
-                label: self._cut_target(pixels[label], rows) if label in self._sources else pixels[label]
-                for label in self._targets
-            },
-            rows,
+            {label: self._chunks[label].window(seen, read, shift) for label in self._sources},
+            {label: self._chunks[label].window(added, added.common(self._block), shift) for label in self._targets},
+            added.seen_from(self._summed),
         )
-
-    def _cut_target(self, source: Array, rows: tuple[int, int]) -> Array:
-        """Cut the target's part out of a band of a source, with zeros in the margin."""
-        halo, (height, width) = self._field.halo, (rows[1] - rows[0], self._summed.shape[1])
-        target = source[:, halo : halo + height, halo : halo + width].copy()
-        margin = self._block.y0 - self._summed.y0
-        if margin:
-            target[:, : max(0, margin - rows[0])] = 0
-            target[:, max(0, margin + self._block.shape[0] - rows[0]) :] = 0
-            target[:, :, :margin] = 0
-            target[:, :, -margin:] = 0
-        return target

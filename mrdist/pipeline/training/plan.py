@@ -78,8 +78,8 @@ def measure_reading(lesson: Lesson, workload: Workload, plan: Plan) -> tuple[flo
     reader = BandReader(images, [mapping], workload.field, summed, slab)
 
     def read(start: int) -> None:
-        for band in range(reader.n_bands):
-            reader.read(start, start + slab, band)
+        for part in range(reader.n_parts):
+            reader.read(start, start + slab, part)
 
     read(0)  # starts what zarr reads with, and makes the memory that is read into
     started, cpu_started, n_read = time.perf_counter(), time.process_time(), 0
