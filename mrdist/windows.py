@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -16,56 +17,76 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class ChunkedWindow:
-    """A window of the pixels of some images that lie chunk by chunk.
+    """A window of the pixels of some images that lie chunk by chunk, in columns of chunks side by side.
 
     Attributes
     ----------
     chunks
-        Shape (row of chunks, column of chunks, image, y, x, channel). The rows of chunks are a ring: that with number k
-        is at ``k`` modulo the length of the axis.
+        Shape (slot, row of chunks, image, y, x, channel). The slots are a ring: column k of chunks is in slot
+        ``first_slot + k`` modulo the length of the axis.
+    above
+        The rows of pixels above the first row of chunks, shape (column of chunks, image, y, x, channel).
+    first_slot
+        That of the first column of chunks.
     origin
-        Row and column at which the window begins, counted from those of the chunks with number 0.
+        Row and column of the pixels at which the window begins, counted from the first ones of the first chunk.
     inside
-        What lies in the chunks, in rows and columns of the window; pixels beyond it are zeros. It may begin before the
-        window does.
+        What lies in the chunks and above them, in rows and columns of the window; pixels beyond it are zeros. It may
+        begin before the window does.
 
     Examples
     --------
-    >>> window = ChunkedWindow(np.full((1, 2, 3, 8, 8, 1), 7), (-1, 4), Block(1, 0, 3, 3))
+    >>> chunks, above = np.full((1, 1, 3, 8, 8, 1), 7), np.full((1, 3, 1, 8, 1), 5)
+    >>> window = ChunkedWindow(chunks, above, 0, (-1, 4), Block(0, 1, 3, 3))
     >>> window.dense(np.array([2]), (3, 3))[0, :, :, 0]
-    array([[0, 0, 0],
-           [7, 7, 7],
-           [7, 7, 7]])
+    array([[0, 5, 5],
+           [0, 7, 7],
+           [0, 7, 7]])
     """
 
     chunks: Array
+    above: Array
+    first_slot: int
     origin: tuple[int, int]
     inside: Block
 
     @classmethod
     def of(cls, pixels: Array) -> ChunkedWindow:
         """Return the window of an array of shape (image, y, x, channel), which is one chunk."""
-        return cls(np.ascontiguousarray(pixels)[None, None], (0, 0), Block(0, 0, *pixels.shape[1:3]))
+        chunks = np.ascontiguousarray(pixels)[None, None]
+        return cls(chunks, chunks[0, :, :, :0], 0, (0, 0), Block(0, 0, *pixels.shape[1:3]))
 
-    def of_type(self, dtype: np.dtype[Any]) -> tuple[Array, tuple[int, int], tuple[int, int, int, int]]:
+    def of_type(self, dtype: np.dtype[Any]) -> tuple[Array, Array, int, tuple[int, int], tuple[int, int, int, int]]:
         """Return what the kernels take for a window: its integers in C order and as another type."""
+        chunks, above = (np.ascontiguousarray(pixels, dtype=dtype) for pixels in (self.chunks, self.above))
         inside = self.inside
-        chunks = np.ascontiguousarray(self.chunks, dtype=dtype)
-        return chunks, self.origin, (inside.y0, inside.x0, inside.y1, inside.x1)
+        return chunks, above, self.first_slot, self.origin, (inside.y0, inside.x0, inside.y1, inside.x1)
 
     def dense(self, chosen: npt.NDArray[np.int64], shape: Shape) -> Array:
         """Return the window of some of the images in one array of shape (image, y, x, channel)."""
-        n_rows, _, _, height, width, n_channels = self.chunks.shape
+        n_slots, _, _, height, width, n_channels = self.chunks.shape
         pixels = np.zeros((len(chosen), *shape, n_channels), dtype=self.chunks.dtype)
         (y, x), inside = self.origin, self.inside.clipped(shape)
-        for top, down, rows in _parts(y + inside.y0, y + inside.y1, height):
-            for left, right, columns in _parts(x + inside.x0, x + inside.x1, width):
-                chunk = self.chunks[top // height % n_rows, left // width]
-                pixels[:, top - y : down - y, left - x : right - x] = chunk[chosen, rows, columns]
+        for column, left, columns in parts_of(x + inside.x0, x + inside.x1, width):
+            to = slice(left - x, left - x + columns.stop - columns.start)
+            n_above = min(max(0, -y - inside.y0), inside.y1 - inside.y0)
+            begin = self.above.shape[2] + y + inside.y0
+            kept = self.above[column, chosen, begin : begin + n_above] if n_above else pixels[:, :0]
+            pixels[:, inside.y0 : inside.y0 + n_above, to] = kept[:, :, columns] if n_above else 0
+            for row, top, rows in parts_of(max(0, y + inside.y0), y + inside.y1, height):
+                chunk = self.chunks[(self.first_slot + column) % n_slots, row]
+                pixels[:, top - y : top - y + rows.stop - rows.start, to] = chunk[chosen, rows, columns]
         return pixels
 
 
-def _parts(start: int, stop: int, length: int) -> list[tuple[int, int, slice]]:
-    """Cut ``start..stop-1`` between chunks of a length: first, last + 1, and where they lie in their chunk."""
-    cuts = [start, *range((start // length + 1) * length, stop, length), stop]
-    return [(a, b, slice(a % length, a % length + b - a)) for a, b in pairwise(cuts) if a < b]
+def parts_of(start: int, stop: int, length: int) -> Iterator[tuple[int, int, slice]]:
+    """Cut ``start..stop-1`` between chunks of a length: which chunk, the first number, and where all are in the chunk.
+
+    Examples
+    --------
+    >>> list(parts_of(3, 9, 8))
+    [(0, 3, slice(3, 8, None)), (1, 8, slice(0, 1, None))]
+    """
+    for first, end in pairwise([start, *range((start // length + 1) * length, stop, length), stop]):
+        if first < end:
+            yield first // length, first, slice(first % length, first % length + end - first)

@@ -23,6 +23,7 @@ MAPS = ("lag", "cross", "source_sum", "target_sum", "target_square")
 @pytest.fixture
 def narrow_bands(monkeypatch):
     monkeypatch.setattr("mrdist.planning.bands.BAND_BYTES", 1)
+    monkeypatch.setattr("mrdist.planning.bands.PART_BYTES", 1)
 
 
 @given(st.integers(-20, 100), st.integers(1, 300), st.integers(1, 40), st.integers(0, 24))
@@ -45,21 +46,32 @@ def test_bands_end_between_chunks_and_reach_far_enough(start, rows, chunk, reach
 )
 @pytest.mark.parametrize(
     ("dtype", "chunks"),
-    [(np.uint8, (5, 8, 8)), (np.uint8, (11, 1, 9)), (np.float32, (3, 7, 50))],
+    [
+        (np.uint8, (4, 16, 16)),  # summed where they were decoded
+        (np.uint8, (2, 17, 20)),
+        (np.uint8, (5, 8, 8)),
+        (np.uint8, (11, 1, 9)),
+        (np.float32, (3, 7, 50)),
+    ],
+    ids=str,
 )
-@pytest.mark.parametrize("block", [Block(16, 8, 40, 24), Block(32, 0, 45, 30)], ids=str)
+@pytest.mark.parametrize("block", [Block(16, 8, 52, 61), Block(32, 0, 57, 70)], ids=str)
 @pytest.mark.parametrize("margin", [0, 1])
+@pytest.mark.parametrize("ahead", [False, True])
 def test_the_sums_of_bands_are_those_of_the_whole(
-    margin, block, dtype, field, chunks, narrow_bands, small_images_store, statistics_of
+    ahead, margin, block, dtype, field, chunks, narrow_bands, small_images_store, monkeypatch
 ):
-    images = small_images_store(n_images=11, shape=(45, 30), n_channels=2, chunks=chunks, dtype=dtype).open()
+    monkeypatch.setattr("mrdist.methods.masked.bands.has_spare_processor", lambda: ahead)
+    images = small_images_store(n_images=11, shape=(57, 70), n_channels=2, chunks=chunks, dtype=dtype).open()
     margin *= field.halo
     rows = np.array([0, 1, 4, 5, 6, 10])
     labels = ("neutral", "happy")
-    assert BandReader(images, [labels], field, block, 4, margin).n_parts > 1 or block.shape[0] < 2 * field.reach + 16
+    reader = BandReader(images, [labels], field, block, 4, margin)
+    assert reader.n_parts > reader.parts_of_a_band or block.shape[0] < 2 * field.reach + 26
+    assert (reader.parts_of_a_band > 1) == (min(chunks[1:]) >= 16)
     found = sum_images(images, labels, rows, field, block, n_groups=1, slab=4, margin=margin)
 
-    x, t = (images.reader().read(label, 0, 11, Block(0, 0, 45, 30))[rows] for label in labels)
+    x, t = (images.reader().read(label, 0, 11, Block(0, 0, 57, 70))[rows] for label in labels)
     if dtype == np.float32:
         x, t = (np.rint(pixels.astype(np.float64) * 2**22).astype(np.int32) for pixels in (x, t))
     summed = block.grown(margin)
@@ -75,12 +87,14 @@ def test_the_sums_of_bands_are_those_of_the_whole(
         assert np.array_equal(found.lag[part], wanted.lag[part])
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize(
+    ("dtype", "chunks"), [(np.uint8, (3, 7, 50)), (np.uint8, (3, 16, 16)), (np.float32, (3, 7, 50))], ids=str
+)
 @pytest.mark.parametrize("margin", [0, 2])
-def test_several_mappings_share_what_one_would_sum(margin, dtype, narrow_bands, small_images_store):
+def test_several_mappings_share_what_one_would_sum(margin, dtype, chunks, narrow_bands, small_images_store):
     labels = ("neutral", "happy", "sad")
     images = small_images_store(
-        n_images=11, shape=(45, 30), n_channels=2, labels=labels, chunks=(3, 7, 50), dtype=dtype
+        n_images=11, shape=(45, 30), n_channels=2, labels=labels, chunks=chunks, dtype=dtype
     ).open()
     field, block, rows = ReceptiveField(5), Block(16, 8, 40, 24), np.array([0, 1, 4, 5, 6, 10])
     mappings = [*itertools.product(labels, labels), ("happy", "neutral")]

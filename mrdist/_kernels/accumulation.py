@@ -16,8 +16,8 @@ Place = tuple[int, int, int]
 """First lane of a plane's items in a tile, lanes from one group of items to the next, and from row to row."""
 Tile = tuple[int, tuple[int, int], tuple[int, int]]
 """Groups of items of a plane, the first row and column, and how many rows and columns hold pixels."""
-Window = tuple[Array, tuple[int, int], tuple[int, int, int, int]]
-"""Integers as `mrdist.windows.ChunkedWindow` holds them: chunks, origin, and y0, x0, y1, x1 of what is inside."""
+Window = tuple[Array, Array, int, tuple[int, int], tuple[int, int, int, int]]
+"""Integers as `mrdist.windows.ChunkedWindow` holds them; what is inside as y0, x0, y1, x1."""
 
 # Measured: a tile stays in the second level of cache, and a column of it in the first while it meets all its lags.
 _TILE_ROWS = 14
@@ -172,9 +172,9 @@ def _convert(
     the pixels of an image follow one another there. Less than a vector at the left or right end is widened by pixels
     whose lanes nobody reads.
     """
-    chunks, (y, x), (y0, x0, y1, x1) = window
-    n_chunk_rows, n_chunk_columns, n_stored, height, width, n_channels = chunks.shape
-    images, image_step = chunks.reshape(-1), height * width * n_channels
+    chunks, above, first_slot, (y, x), (y0, x0, y1, x1) = window
+    n_slots, n_chunk_rows, n_stored, height, width, n_channels = chunks.shape
+    n_above, of_chunks, of_above = above.shape[2], chunks.reshape(-1), above.reshape(-1)
     n_rows, groups, pitch = shape
     items = 4 if tile.itemsize == 1 else 1
     lanes = VECTOR_BYTES // (items * tile.itemsize)
@@ -199,9 +199,13 @@ def _convert(
         for pack in range(-(-n // items)):
             first, present = n0 + pack * items, min(items, n - pack * items)
             for i in range(top, bottom):
-                row = y + i0 + i
-                chunk = row // height % n_chunk_rows * n_chunk_columns + (x + j) // width
-                at = ((chunk * n_stored * height + row % height) * width + column) * n_channels
+                row, chunk_column = y + i0 + i, (x + j) // width
+                if row < 0:
+                    images, image_rows, line = of_above, n_above, chunk_column * n_stored * n_above + n_above + row
+                else:
+                    chunk = (first_slot + chunk_column) % n_slots * n_chunk_rows + row // height
+                    images, image_rows, line = of_chunks, height, chunk * n_stored * height + row % height
+                at, image_step = (line * width + column) * n_channels, image_rows * width * n_channels
                 lane = i * groups * pitch + pack * pack_step + to
                 if interleave(
                     images, at, image_step, chosen, first, present, nothing, n_channels, shared, stop - j,

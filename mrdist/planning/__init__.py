@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mrdist.planning.bands import band_cuts, band_height, part_width
+from mrdist.planning.bands import band_cuts, band_height, part_width, whole_chunks
 from mrdist.planning.cuts import Cut, check_block, whole_block
 from mrdist.planning.effort import predict_start
 from mrdist.planning.scoring import SCORED_BATCH, SCORED_CELL, ScoringPlan, ScoringSizes, plan_scoring
@@ -49,4 +49,5 @@ __all__ = [
     "plan_training",
     "predict_start",
     "whole_block",
+    "whole_chunks",
 ]

@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+from functools import cache
+from itertools import pairwise
+
 from mrdist.planning.cuts import round_up
 from mrdist.planning.units import MIB
 
 BAND_BYTES = 12 * MIB  # pixels of one label that a task reads at a time, unless a row of chunks is larger
 
 PART_BYTES = 2 * MIB  # pixels of one label that are decoded before they are summed: a few chunks stay in the cache
+
+_FEWEST_PIXELS = 16  # on a side of a chunk that is summed by itself: less is not worth the turn of a loop
+
+
+def whole_chunks(chunks: tuple[int, int, int, int], n_images: int, n_channels: int, slab: int) -> bool:
+    """Whether a slab consists of whole chunks that are large enough to be summed one by one.
+
+    Parameters
+    ----------
+    chunks
+        Their shape, (image, y, x, channel).
+    n_images, n_channels
+        Of the store.
+    slab
+        Images read at a time.
+    """
+    run, height, width, all_channels = chunks
+    return min(height, width) >= _FEWEST_PIXELS and all_channels == n_channels and slab >= min(run, n_images)
 
 
 def band_height(chunk: int, row_bytes: int, reach: int) -> int:
@@ -54,3 +75,33 @@ def band_cuts(start: int, stop: int, chunk: int, height: int) -> list[int]:
     while (cut := round_up(cuts[-1] + height, chunk)) + height // 2 < stop:
         cuts.append(cut)
     return [*cuts, stop]
+
+
+@cache
+def most_chunks(block: int, length: int, around: int, chunk: int, step: int) -> int:
+    """Return how many chunks a band or a part of it touches at most along an axis, of any block.
+
+    Parameters
+    ----------
+    block
+        Pixels of a block along the axis.
+    length
+        Of the image.
+    around
+        Pixels that are read before and after the block.
+    chunk
+        Pixels of a chunk.
+    step
+        Pixels of a band or part, see `band_height` and `part_width`.
+
+    Examples
+    --------
+    >>> most_chunks(256, 512, 1, 64, 64), most_chunks(96, 512, 1, 64, 64)
+    (1, 1)
+    """
+    touched = 0
+    for start in range(0, length, block):
+        cuts = band_cuts(start - around, min(start + block, length) + around, chunk, step)
+        for first, end in pairwise(min(max(cut, 0), length) for cut in cuts):
+            touched = max(touched, -(-end // chunk) - first // chunk)
+    return touched

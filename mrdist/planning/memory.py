@@ -6,7 +6,7 @@ from dataclasses import replace
 from math import prod
 
 from mrdist.geometry import ReceptiveField, Shape, images_at_a_time
-from mrdist.planning.bands import BAND_BYTES, band_height
+from mrdist.planning.bands import BAND_BYTES, band_height, most_chunks, part_width, whole_chunks
 from mrdist.planning.cuts import round_up
 from mrdist.planning.units import BASE_MEMORY
 from mrdist.planning.workloads import (
@@ -50,14 +50,12 @@ def peak_memory(workload: Workload, block: Shape, slab: int) -> int:
     height, width = _window(workload, block)
     statistics = total_bytes(workload, block)
     slab = min(slab, workload.n_stored)
-    image = workload.n_channels * workload.itemsize
-    reach = workload.field.reach
-    rows = min(height, 3 * band_height(workload.chunks[1], slab * width * image, reach) // 2 + reach)
-    bands = 2 * workload.n_labels * slab * image * rows * width  # one is read while the last one is summed
-    if workload.n_mappings > 1:  # what is a source and a target is copied in two bands
-        bands += 2 * workload.n_sources * slab * image * rows * width
-    if workload.itemsize > 2:  # floats are copied and pass through float64 on their way to fixed point
-        bands += workload.n_labels * slab * workload.n_channels * 16 * rows * width
+    rows = _rows_of_band(workload, height, width, slab)
+    bands = _band_bytes(workload, block, slab, rows)
+    if workload.itemsize > 1:  # put together of those that were asked for, and passed through float64
+        bands += workload.n_labels * slab * workload.n_channels * (8 + workload.itemsize) * rows * width
+        if workload.itemsize > 2:  # on their way to fixed point
+            bands += workload.n_labels * slab * workload.n_channels * 4 * rows * width
     values = workload.value_itemsize * workload.n_channels * rows * width  # of linked arrays, before they are pixels
     bands += values * images_at_a_time(slab, workload.chunks[0], values)
     if workload.n_incomplete:  # which values are missing
@@ -77,6 +75,29 @@ def peak_memory(workload: Workload, block: Shape, slab: int) -> int:
     summing = workload.n_folds * statistics + bands + reading
     validating = (workload.n_folds + 1) * statistics + _search_bytes(workload, workload.search, block)
     return base + max(summing, validating, 2 * statistics + solution)
+
+
+def _rows_of_band(workload: Workload, height: int, width: int, slab: int) -> int:
+    """Return the most rows of a band with those that lie within reach."""
+    row = slab * width * workload.n_channels * workload.itemsize
+    return min(height, 3 * band_height(workload.chunks[1], row, workload.field.reach) // 2 + workload.field.reach)
+
+
+def _band_bytes(workload: Workload, block: Shape, slab: int, rows: int) -> int:
+    """Return the bytes of the pixels that are held while one part of a band is read and the last one is summed."""
+    reach, around, (_, width) = workload.field.reach, workload.field.halo + workload.margin, _window(workload, block)
+    of_image = workload.n_labels * workload.n_channels * workload.itemsize
+    run, chunk_height, chunk_width, _ = workload.chunks
+    kept = 3 * reach * width * slab * of_image  # above the band, the last one and the next one
+    if not (workload.straight and whole_chunks(workload.chunks, workload.n_stored, workload.n_channels, slab)):
+        return 2 * rows * width * slab * of_image + kept
+    of_row = workload.n_channels * workload.itemsize * slab
+    height = band_height(chunk_height, of_row * width, reach)
+    of_part = part_width(chunk_width, of_row * height, reach)
+    n_rows = most_chunks(block[0], workload.shape[0], around, chunk_height, height)
+    n_columns = 2 * most_chunks(block[1], workload.shape[1], around, chunk_width, of_part)
+    n_columns += -(-2 * reach // chunk_width) if of_part < width else 0
+    return n_rows * chunk_height * n_columns * chunk_width * round_up(slab, run) * of_image + kept
 
 
 def total_bytes(workload: Workload, block: Shape, field: ReceptiveField | None = None) -> int:

@@ -60,6 +60,8 @@ class Workload:
         Bytes of libraries that a worker loads for this method, of compiled kernels unless told otherwise.
     value_itemsize
         Bytes that a value of a linked array takes besides its pixel while it is read.
+    straight
+        Whether chunks are bytes that are decoded where they are summed, see `mrdist.storage.Images.reads_straight`.
     search
         Of a cross-validation, if there is one.
     """
@@ -83,6 +85,7 @@ class Workload:
     n_incomplete: int = 0
     libraries: int = KERNEL_MEMORY
     value_itemsize: int = 0
+    straight: bool = False
 
     @property
     def n_labels(self) -> int:

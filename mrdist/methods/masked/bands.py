@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +14,10 @@ import numpy.typing as npt
 from mrdist.errors import DataError
 from mrdist.execution import has_spare_processor
 from mrdist.geometry import Block, ReceptiveField
-from mrdist.methods.masked.chunk_rows import ChunkRows, rows_of_chunks
+from mrdist.methods.masked.band_chunks import BandChunks
 from mrdist.moments import SufficientStatistics, to_integers
 from mrdist.parts import parts
-from mrdist.planning import band_cuts, band_height, part_width
+from mrdist.planning import band_cuts, band_height, part_width, whole_chunks
 from mrdist.storage import Images, redact
 from mrdist.windows import ChunkedWindow
 
@@ -176,44 +176,29 @@ class BandReader:
     ) -> None:
         reader, self._field, self._block = images.reader(nan=True), field, block
         self._summed = block.grown(margin)
-        self._window = self._summed.grown(field.halo)
+        self._window = window = self._summed.grown(field.halo)
         self._sources = list(dict.fromkeys(source for source, _ in mappings))
         self._targets = list(dict.fromkeys(target for _, target in mappings))
         labels = list(dict.fromkeys([*self._sources, *self._targets]))
         self.ahead = ahead or not all(map(reader.fetches, labels))
-        inside = self._window.clipped(images.shape)
+        _, height, width, _ = images.chunks
         image = images.n_channels * images.dtype.itemsize
-        self._height = rows_of_chunks(images.chunks[1])
-        self._first_row, self._end_row = inside.y0 // self._height, -(-inside.y1 // self._height)
-        height = band_height(self._height, slab * self._window.shape[1] * image, field.reach)
-        self._y_cuts = band_cuts(self._window.y0, self._window.y1, self._height, height)
-        n_rows = self._n_rows_kept()
-        self._chunks = {
-            label: ChunkRows(reader, images, label, inside if label in self._sources else block, slab, n_rows)
-            for label in labels
-        }
-        self._x_cuts = [self._window.x0, self._window.x1]
-        if all(chunks.as_stored for chunks in self._chunks.values()):
-            width = part_width(images.chunks[2], slab * height * image, field.reach)
-            self._x_cuts = band_cuts(self._window.x0, self._window.x1, images.chunks[2], width)
+        of_band = band_height(height, slab * window.shape[1] * image, field.reach)
+        self._y_cuts, self._x_cuts = band_cuts(window.y0, window.y1, height, of_band), [window.x0, window.x1]
+        as_stored = images.reads_straight(labels) and whole_chunks(
+            images.chunks, images.n_images, images.n_channels, slab
+        )
+        if as_stored:
+            of_part = part_width(width, slab * of_band * image, field.reach)
+            self._x_cuts = band_cuts(window.x0, window.x1, width, of_part)
         self.parts_of_a_band = len(self._x_cuts) - 1
         self.n_parts = (len(self._y_cuts) - 1) * self.parts_of_a_band
+        places = {label: window.clipped(images.shape) if label in self._sources else block for label in labels}
+        how: dict[str, Any] = {"cuts": (self._y_cuts, self._x_cuts), "as_stored": as_stored, "ahead": self.ahead}
+        self._chunks = {
+            label: BandChunks(reader, images, label, field, place, slab, **how) for label, place in places.items()
+        }
         self._turn = -1
-
-    def _n_rows_kept(self) -> int:
-        """Return how many rows of chunks are needed at once: those of a band and of its reach, and of the next one."""
-        spans = [
-            (
-                max(self._first_row, (start - self._field.reach * (band > 0)) // self._height),
-                min(self._end_row, -(-end // self._height)),
-            )
-            for band, (start, end) in enumerate(pairwise(self._y_cuts))
-        ]
-        if not self.ahead:
-            return max(end - first for first, end in spans)
-        next_slab = self._end_row - self._first_row + spans[0][1]
-        ends = [end for _, end in spans[1:]] + [next_slab]
-        return max(end - first for (first, _), end in zip(spans, ends, strict=True))
 
     def expect(self, start: int, stop: int, part: int) -> None:
         """Have the chunks of a part fetched that will be read after those expected before."""
@@ -230,12 +215,10 @@ class BandReader:
 
         They last until the next read, ``ahead`` until the next but one. The parts of a slab are read in order.
         """
-        self._turn += part == 0
-        # rows of chunks are numbered through all slabs: those of the next one do not lie where the last ones do
-        shift = self._turn * (self._end_row - self._first_row) - self._first_row
-        cut = self._cut(part)
+        self._turn += part % self.parts_of_a_band == 0
+        cut, turn = self._cut(part), self._turn
         for chunks in self._chunks.values():
-            chunks.read(start, stop, cut, shift)
+            chunks.read(start, stop, cut, turn)
         window, halo, reach = self._window, self._field.halo, self._field.reach
         added = Block(
             cut.y0 + (halo if cut.y0 == window.y0 else -halo),
@@ -246,7 +229,7 @@ class BandReader:
         seen = added.grown(halo)
         read = Block(seen.y0, max(window.x0, seen.x0 - reach), cut.y1, cut.x1)
         return (
-            {label: self._chunks[label].window(seen, read, shift) for label in self._sources},
-            {label: self._chunks[label].window(added, added.common(self._block), shift) for label in self._targets},
+            {label: self._chunks[label].window(seen, read, cut, turn) for label in self._sources},
+            {label: self._chunks[label].window(added, added.common(self._block), cut, turn) for label in self._targets},
             added.seen_from(self._summed),
         )

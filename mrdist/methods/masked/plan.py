@@ -61,6 +61,7 @@ def workload_of(images: Images, training: Training, field: ReceptiveField, pool:
         n_channels=images.n_channels,
         itemsize=images.dtype.itemsize,
         value_itemsize=images.value_itemsize,
+        straight=images.reads_straight((training.source, training.target)),
         chunks=images.chunks,
         n_stored=images.n_read(images.rows((training.source, training.target), training.split)),
         n_images=training.n_images,

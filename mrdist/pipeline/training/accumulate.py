@@ -285,6 +285,7 @@ def _workload(images: Images, accumulation: Accumulation, rows: npt.NDArray[np.i
         n_channels=images.n_channels,
         itemsize=images.dtype.itemsize,
         value_itemsize=images.value_itemsize,
+        straight=images.reads_straight((accumulation.source, accumulation.target)),
         chunks=images.chunks,
         n_stored=images.n_read(rows),
         n_images=len(rows),

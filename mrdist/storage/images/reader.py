@@ -337,6 +337,11 @@ class Images:
         """Return what reads pixels; a missing value that other images have is NaN with ``nan``, else an error."""
         return ImageReader(self.url, self._group, self.linked_arrays, nan=nan)
 
+    def reads_straight(self, labels: Iterable[str]) -> bool:
+        """Whether the chunks of labels are bytes that are decoded where they are asked for, without zarr."""
+        reader = self.reader()
+        return self.dtype == np.uint8 and all(map(reader.fetches, labels))
+
     def read(self, label: str, rows: Iterable[int]) -> npt.NDArray[np.generic]:
         """Return whole images of a label, shape (image, y, x, channel); errors are those of `ImageReader.read`."""
         reader, frame = self.reader(), Block(0, 0, *self.shape)
