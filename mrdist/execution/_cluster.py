@@ -158,7 +158,7 @@ def open_executor(
         if prepared is not None:
             prepared.result()
         if prepare is not None:
-            stack.enter_context(_warmed(client, prepare))
+            stack.enter_context(_warmed(client, prepare, wait=choice.contact is not None))
         prepare_seconds = time.perf_counter() - ready
         start_seconds = ready - began
         yield Executor(
@@ -204,21 +204,32 @@ def _slot_left(contact: Contact) -> Iterator[None]:
 
 
 @contextmanager
-def _warmed(client: Client, prepare: Callable[[], None]) -> Iterator[None]:
-    """Prepare all present and future workers; drivers with the same needs share a plugin name."""
+def _warmed(client: Client, prepare: Callable[[], None], *, wait: bool) -> Iterator[None]:
+    """Prepare all present and future workers; drivers with the same needs share a plugin name.
+
+    Workers of this machine find on its disk what this process has left there. A task that comes before the plugin loads
+    it, and need not ``wait``.
+    """
     from mrdist.execution._worker import WarmUp
 
     name = f"{prepare.__module__}.{prepare.__qualname__}"
+    registered = _begun(lambda: client.register_plugin(WarmUp(prepare), name=name))
     try:
-        client.register_plugin(WarmUp(prepare), name=name)
-    except Exception as error:
-        raise failure(error, "warming up a worker") from error
-    try:
+        if wait:
+            _registered(registered)
         yield
+        _registered(registered)
     finally:
         if client.status == "running":
             with suppress(ValueError, OSError):  # another driver has been there first, or the scheduler is lost
                 client.unregister_worker_plugin(name)
+
+
+def _registered(registered: Future[None]) -> None:
+    try:
+        registered.result()
+    except Exception as error:
+        raise failure(error, "warming up a worker") from error
 
 
 @overlapping

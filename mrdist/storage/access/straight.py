@@ -138,7 +138,8 @@ class StraightArray:
         elif hasattr(os, "posix_fadvise"):
             for key in keys:
                 with contextlib.suppress(OSError), self._path(key).open("rb", buffering=0) as file:
-                    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
+                    if not _is_in_memory(file.fileno()):
+                        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
 
     def read_into(self, out: npt.NDArray[Any], place: Sequence[slice]) -> None:
         """Fill an array with a rectangle, whose slices have a start and an end and lie inside the array.
@@ -240,6 +241,16 @@ class StraightArray:
         while done < size and (count := file.readinto(stored[done:].data)):
             done += count
         return stored[:done]
+
+
+def _is_in_memory(file: int) -> bool:
+    """Whether the end of a file lies in the system's memory: to ask for the whole file then costs more than to look."""
+    if not hasattr(os, "RWF_NOWAIT"):
+        return False
+    try:
+        return os.preadv(file, [bytearray(1)], os.fstat(file).st_size - 1, os.RWF_NOWAIT) == 1
+    except OSError:  # it would wait, or the filesystem cannot say
+        return False
 
 
 def _decode(codec: Any, content: Bytes) -> Bytes:
