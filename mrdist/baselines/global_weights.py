@@ -12,6 +12,8 @@ from mrdist.moments import Color
 
 Floats = npt.NDArray[np.floating]
 
+_TOGETHER = 8  # images
+
 
 @dataclass(frozen=True)
 class GlobalWeights:
@@ -64,5 +66,14 @@ class GlobalWeights:
             if self.coef is not None:
                 assert codes is not None
                 coef = self.coef.reshape(len(groups), -1, *self.shape)[group]
-                out[..., channel] += np.tensordot(codes[:, channel].astype(out.dtype), coef, axes=1)
+                _add_products(out[..., channel], codes[:, channel].astype(out.dtype), coef)
         return out
+
+
+def _add_products(out: Floats, codes: Floats, coef: Floats) -> None:
+    """Add products of codes, a row an image, always as many rows at once: how they round depends on that number."""
+    for first in range(0, len(codes), _TOGETHER):
+        rows = codes[first : first + _TOGETHER]
+        padded = np.zeros((_TOGETHER, codes.shape[1]), dtype=codes.dtype)
+        padded[: len(rows)] = rows
+        out[first : first + len(rows)] += np.tensordot(padded, coef, axes=1)[: len(rows)]
