@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 from numcodecs.zstd import compress
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, ZstdCodec
 
+import mrdist
 from mrdist.errors import DamagedChunkError, MissingChunkError, StoreError
 from mrdist.execution._process import in_slot
 from mrdist.geometry import Block, ReceptiveField
 from mrdist.methods.masked.bands import BandReader
 from mrdist.methods.masked.sums import sum_images
-from mrdist.planning.memory import READS_AHEAD
+from mrdist.storage import Images
 from mrdist.storage.access.straight import HELD, Coming, StraightArray
 from mrdist.storage.access.urls import open_as_is, store_errors
 
@@ -125,8 +126,12 @@ def test_reads_of_an_object_store_are_in_flight_from_the_first_moment():
     assert HELD - 2 <= s3.busiest <= HELD
 
 
-def test_plans_count_the_chunks_that_are_held():
-    assert HELD == READS_AHEAD
+def test_a_store_tells_how_many_chunks_a_reader_holds(small_images_store):
+    made = small_images_store(n_images=3, shape=(8, 8))
+    assert (made.open().reads_straight, made.open().chunks_in_flight) == (True, 3)
+    with faulty_s3.serve("held"):
+        mrdist.rechunk(made.url, "s3://held/x.zarr", chunks=(2, 4, 8), workers=0)
+        assert Images.open("s3://held/x.zarr").chunks_in_flight == HELD + 3
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,6 @@ from mrdist.planning.workloads import (
 )
 
 READS_IN_FLIGHT = 10  # chunks that zarr fetches and decodes at once
-READS_AHEAD = 16  # chunks of an object store that are fetched before their turn and held as they came
 ROWS_IN_32_BITS = (2**32 - 1) // 255**2  # of bytes, see mrdist.moments
 _SLAB_IMAGES = 64  # with fewer at a time, moving the sums takes longer than the products
 
@@ -62,8 +61,7 @@ def peak_memory(workload: Workload, block: Shape, slab: int) -> int:
         bands += workload.n_labels * slab * (1 + workload.n_channels) * rows * width
     chunks = -(-slab // workload.chunks[0]) * (-(-width // workload.chunks[2]) + 1)
     decoded = max(chunk_bytes(workload), prod(workload.chunks) * workload.value_itemsize)
-    ahead = min(READS_AHEAD, 2 * workload.n_labels * chunks) + 1  # of two bands, and the one that is decoded
-    reading = max(min(READS_IN_FLIGHT, chunks) * 2, ahead) * decoded
+    reading = min(workload.in_flight, 2 * workload.n_labels * chunks + 1) * decoded  # those of two bands at most
     pixels = block[0] * block[1]
     if workload.keeps_sums:
         solution = 2 * left_out_bytes(workload, pixels)  # without the margin, and as they are written

@@ -62,6 +62,8 @@ class Workload:
         Bytes that a value of a linked array takes besides its pixel while it is read.
     straight
         Whether chunks are bytes that are decoded where they are summed, see `mrdist.storage.Images.reads_straight`.
+    in_flight
+        Chunks that a reader holds, see `mrdist.storage.Images.chunks_in_flight`.
     search
         Of a cross-validation, if there is one.
     """
@@ -86,6 +88,7 @@ class Workload:
     libraries: int = KERNEL_MEMORY
     value_itemsize: int = 0
     straight: bool = False
+    in_flight: int = 20
 
     @property
     def n_labels(self) -> int:

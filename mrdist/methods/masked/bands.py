@@ -185,8 +185,10 @@ class BandReader:
         image = images.n_channels * images.dtype.itemsize
         of_band = band_height(height, slab * window.shape[1] * image, field.reach)
         self._y_cuts, self._x_cuts = band_cuts(window.y0, window.y1, height, of_band), [window.x0, window.x1]
-        as_stored = images.reads_straight(labels) and whole_chunks(
-            images.chunks, images.n_images, images.n_channels, slab
+        as_stored = (
+            images.dtype == np.uint8
+            and images.reads_straight
+            and whole_chunks(images.chunks, images.n_images, images.n_channels, slab)
         )
         if as_stored:
             of_part = part_width(width, slab * of_band * image, field.reach)

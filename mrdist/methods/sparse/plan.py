@@ -16,7 +16,6 @@ from mrdist.geometry import Block, Shape, block_grid, images_at_a_time
 from mrdist.planning import BASE_MEMORY, KERNEL_MEMORY, MIB, Plan, whole_block
 from mrdist.planning.cuts import touched
 from mrdist.planning.effort import DECODE_SECONDS, PRODUCT_SECONDS
-from mrdist.planning.memory import READS_IN_FLIGHT
 from mrdist.storage import Images
 from mrdist.storage.weights.output import chunk_side
 from mrdist.storage.weights.sparse import SparseTraining
@@ -148,7 +147,7 @@ def _memory(images: Images, training: SparseTraining, block: Block) -> int:
     values = images.n_channels * images.value_itemsize * _pixels(inputs)
     # runs of chunks as they are read and decoded, and all of them put together
     reading = 2 * training.n_images * image + min(images.chunks[0], images.n_images) * image
-    reading += 2 * READS_IN_FLIGHT * chunk + values * images_at_a_time(images.n_images, images.chunks[0], values)
+    reading += images.chunks_in_flight * chunk + values * images_at_a_time(images.n_images, images.chunks[0], values)
     pixels = (_pixels(inputs) + _pixels(block)) * images.n_channels * images.dtype.itemsize * training.n_images
     return (
         _BASE + (_PURSUIT if training.most_nonzeros else 0) + max(reading, pixels + _columns(images, training, inputs))

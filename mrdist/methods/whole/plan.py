@@ -12,7 +12,6 @@ from mrdist.errors import MemoryLimitError
 from mrdist.geometry import Shape, block_grid, images_at_a_time
 from mrdist.planning import BASE_MEMORY, MIB, Plan, whole_block
 from mrdist.planning.effort import DECODE_SECONDS, PRODUCT_SECONDS
-from mrdist.planning.memory import READS_IN_FLIGHT
 from mrdist.storage import Images
 from mrdist.storage.weights.output import chunk_side
 from mrdist.storage.weights.whole import GlobalTraining
@@ -36,6 +35,8 @@ class GlobalSizes:
         Labels whose inner products are summed.
     value_itemsize
         Bytes that a value of a linked array takes besides its pixel while it is read.
+    in_flight
+        Chunks that a reader holds, see `mrdist.storage.Images.chunks_in_flight`.
     """
 
     training: GlobalTraining
@@ -44,11 +45,13 @@ class GlobalSizes:
     n_stored: int
     summed: int
     value_itemsize: int = 0
+    in_flight: int = 20
 
     @classmethod
     def of(cls, images: Images, rows_read: int, training: GlobalTraining, summed: int) -> GlobalSizes:
         """Return the sizes of a training on an images store of which ``rows_read`` images are decoded."""
-        return cls(training, images.chunks, images.dtype.itemsize, rows_read, summed, images.value_itemsize)
+        sizes = images.chunks, images.dtype.itemsize, rows_read, summed, images.value_itemsize, images.chunks_in_flight
+        return cls(training, *sizes)
 
     @property
     def labels(self) -> int:
@@ -71,7 +74,7 @@ class GlobalSizes:
         run = min(self.chunks[0], self.n_stored)
         held = pixels * image * (copies * training.n_images + run)
         values = pixels * training.n_channels * self.value_itemsize
-        reading = READS_IN_FLIGHT * 2 * prod(self.chunks) * max(self.itemsize, self.value_itemsize)
+        reading = self.in_flight * prod(self.chunks) * max(self.itemsize, self.value_itemsize)
         reading += values * images_at_a_time(run, self.chunks[0], values)
         kept = 3 if training.components is not None else 6  # measured
         summing = 3 * training.n_rows * _TILE_BYTES + (kept + self.summed) * self.matrices

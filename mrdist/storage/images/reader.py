@@ -17,10 +17,12 @@ from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import DataError, LabelError, StoreFormatError
 from mrdist.geometry import Block, Shape
 from mrdist.storage.access.chunks import leaves_chunks_out
+from mrdist.storage.access.straight import HELD
 from mrdist.storage.access.urls import (
     StorageOptions,
     array_of,
     check_format,
+    is_local,
     normalize_url,
     open_kind,
     redact,
@@ -337,10 +339,17 @@ class Images:
         """Return what reads pixels; a missing value that other images have is NaN with ``nan``, else an error."""
         return ImageReader(self.url, self._group, self.linked_arrays, nan=nan)
 
-    def reads_straight(self, labels: Iterable[str]) -> bool:
-        """Whether the chunks of labels are bytes that are decoded where they are asked for, without zarr."""
-        reader = self.reader()
-        return self.dtype == np.uint8 and all(map(reader.fetches, labels))
+    @property
+    def reads_straight(self) -> bool:
+        """Whether chunks are decoded where they are asked for, without zarr."""
+        return all(map(self.reader().fetches, self.labels))
+
+    @property
+    def chunks_in_flight(self) -> int:
+        """Chunks that a reader holds, at most, besides the pixels that it returns: as they are stored, and decoded."""
+        if not self.reads_straight:
+            return 2 * int(zarr.config.get("async.concurrency"))
+        return 3 if is_local(self.url) else HELD + 3
 
     def read(self, label: str, rows: Iterable[int]) -> npt.NDArray[np.generic]:
         """Return whole images of a label, shape (image, y, x, channel); errors are those of `ImageReader.read`."""
