@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 
 import commands
 import numpy as np
@@ -11,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mrdist
-from mrdist.geometry import Block, ReceptiveField
+from mrdist.geometry import Block, ReceptiveField, block_grid
 from mrdist.methods.masked.bands import BandReader
 from mrdist.methods.masked.sums import sum_images, sum_mappings
 from mrdist.moments import SufficientStatistics, padded_window
-from mrdist.planning import band_cuts, band_height
+from mrdist.planning import Workload, band_cuts, band_height
+from mrdist.planning.memory import band_bytes, rows_of_band
 
 MAPS = ("lag", "cross", "source_sum", "target_sum", "target_square")
 
@@ -85,6 +87,29 @@ def test_the_sums_of_bands_are_those_of_the_whole(
         height, width = wanted.lag.shape[2:]
         part = (0, number, slice(0, height - dy), slice(max(0, -dx), min(width, width - dx)))
         assert np.array_equal(found.lag[part], wanted.lag[part])
+
+
+@pytest.mark.parametrize("field", [ReceptiveField(1), ReceptiveField(3), ReceptiveField(3, 8)], ids=str)
+@pytest.mark.parametrize("chunks", [(4, 16, 16), (12, 32, 24), (5, 8, 8), (40, 64, 96)], ids=str)
+@pytest.mark.parametrize("block", [(16, 32), (48, 48), (64, 96)], ids=str)
+@pytest.mark.parametrize("narrow", [True, False])
+def test_a_reader_takes_no_more_memory_than_is_planned(narrow, block, chunks, field, small_images_store, monkeypatch):
+    if narrow:
+        monkeypatch.setattr("mrdist.planning.bands.BAND_BYTES", 1)
+        monkeypatch.setattr("mrdist.planning.bands.PART_BYTES", 1)
+    images = small_images_store(n_images=40, shape=(64, 96), chunks=chunks).open()
+    work = Workload((64, 96), 3, 1, images.chunks, 40, 40, field, 1, 4, 16, straight=images.reads_straight, in_flight=3)
+    slab = 24 if chunks[0] < 24 else 40
+    images.reader().read("neutral", 0, 1, Block(0, 0, 1, 1))  # what zarr makes once
+    for place in block_grid((64, 96), block):
+        rows = rows_of_band(work, *(side + field.reach for side in place.shape), slab)
+        planned = band_bytes(work, block, slab, rows)
+        tracemalloc.start()
+        reader = BandReader(images, [("neutral", "happy")], field, place, slab)
+        taken, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert reader.ahead
+        assert taken < planned + 80_000, place  # of zarr's objects
 
 
 @pytest.mark.parametrize(

@@ -49,8 +49,8 @@ def peak_memory(workload: Workload, block: Shape, slab: int) -> int:
     height, width = _window(workload, block)
     statistics = total_bytes(workload, block)
     slab = min(slab, workload.n_stored)
-    rows = _rows_of_band(workload, height, width, slab)
-    bands = _band_bytes(workload, block, slab, rows)
+    rows = rows_of_band(workload, height, width, slab)
+    bands = band_bytes(workload, block, slab, rows)
     if workload.itemsize > 1:  # put together of those that were asked for, and passed through float64
         bands += workload.n_labels * slab * workload.n_channels * (8 + workload.itemsize) * rows * width
         if workload.itemsize > 2:  # on their way to fixed point
@@ -75,13 +75,13 @@ def peak_memory(workload: Workload, block: Shape, slab: int) -> int:
     return base + max(summing, validating, 2 * statistics + solution)
 
 
-def _rows_of_band(workload: Workload, height: int, width: int, slab: int) -> int:
+def rows_of_band(workload: Workload, height: int, width: int, slab: int) -> int:
     """Return the most rows of a band with those that lie within reach."""
     row = slab * width * workload.n_channels * workload.itemsize
     return min(height, 3 * band_height(workload.chunks[1], row, workload.field.reach) // 2 + workload.field.reach)
 
 
-def _band_bytes(workload: Workload, block: Shape, slab: int, rows: int) -> int:
+def band_bytes(workload: Workload, block: Shape, slab: int, rows: int) -> int:
     """Return the bytes of the pixels that are held while one part of a band is read and the last one is summed."""
     reach, around, (_, width) = workload.field.reach, workload.field.halo + workload.margin, _window(workload, block)
     of_image = workload.n_labels * workload.n_channels * workload.itemsize
