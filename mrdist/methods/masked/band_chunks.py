@@ -68,7 +68,10 @@ class BandChunks:
         self._left = inside.x0 // self._width * self._width if as_stored else inside.x0
         self._n_columns = -(-(inside.x1 - self._left) // self._width)
         n_rows = max(-(-end // self._height) - start // self._height for start, end in pairwise(y_cuts))
-        of_part = max(-(-end // self._width) - start // self._width for start, end in pairwise(x_cuts))
+        of_part = max(
+            -(-(end - self._left) // self._width) - (start - self._left) // self._width
+            for start, end in pairwise(x_cuts)
+        )
         to_the_left = min(-(-2 * field.reach // self._width), self._n_columns) if len(x_cuts) > 2 else 0
         image = self._width, images.n_channels
         n_images = -(-slab // self._run) * self._run
