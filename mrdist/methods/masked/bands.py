@@ -150,7 +150,7 @@ class BandReader:
 
     A band ends between two rows of chunks, so that none is decoded twice, and needs the rows within reach of the band
     before it. Where chunks are summed as they lie, a band comes in parts of its columns, which end between two chunks,
-    too: the processor's cache still holds what is summed. With ``ahead``, there is room for another band, which may be
+    too: the processor's cache still holds what is summed. With ``ahead``, there is room for another part, which may be
     read while one is summed. Without, there is none, unless pixels cannot be fetched without decoding them. Other
     parameters are those of `sum_mappings`. A label that is a source of one mapping and a target of another is read
     once.
@@ -180,16 +180,14 @@ class BandReader:
         self._sources = list(dict.fromkeys(source for source, _ in mappings))
         self._targets = list(dict.fromkeys(target for _, target in mappings))
         labels = list(dict.fromkeys([*self._sources, *self._targets]))
-        self.ahead = ahead or not all(map(reader.fetches, labels))
+        straight = all(map(reader.fetches, labels))
+        self.ahead = ahead or not straight
         _, height, width, _ = images.chunks
         image = images.n_channels * images.dtype.itemsize
         of_band = band_height(height, slab * window.shape[1] * image, field.reach)
         self._y_cuts, self._x_cuts = band_cuts(window.y0, window.y1, height, of_band), [window.x0, window.x1]
-        as_stored = (
-            images.dtype == np.uint8
-            and images.reads_straight
-            and whole_chunks(images.chunks, images.n_images, images.n_channels, slab)
-        )
+        large_enough = whole_chunks(images.chunks, images.n_images, images.n_channels, slab)
+        as_stored = images.dtype == np.uint8 and straight and large_enough
         if as_stored:
             of_part = part_width(width, slab * of_band * image, field.reach)
             self._x_cuts = band_cuts(window.x0, window.x1, width, of_part)

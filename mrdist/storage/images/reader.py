@@ -339,7 +339,7 @@ class Images:
         """Return what reads pixels; a missing value that other images have is NaN with ``nan``, else an error."""
         return ImageReader(self.url, self._group, self.linked_arrays, nan=nan)
 
-    @property
+    @cached_property
     def reads_straight(self) -> bool:
         """Whether chunks are decoded where they are asked for, without zarr."""
         return all(map(self.reader().fetches, self.labels))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,7 @@ class SupposedImages(Images):
         """Return nothing: there are no pixels to tell from others."""
         return ""
 
-    @property
+    @cached_property
     def reads_straight(self) -> bool:
         """Yes, as of any store that mrdist makes."""
         return True
