@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -32,7 +31,7 @@ from mrdist.storage.images.datasets import read_dataset
 from mrdist.storage.images.layout import DIMENSIONS, OPTIONAL, labels_of, layout_problems
 from mrdist.storage.images.linked import LinkedArray
 from mrdist.storage.images.links import Link, LinkedStore
-from mrdist.storage.images.pixels import ImageReader, crc_of_images
+from mrdist.storage.images.pixels import ImageReader, crc_of_images, fingerprint
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -355,16 +354,6 @@ class Images:
         """Return whole images of a label, shape (image, y, x, channel); errors are those of `ImageReader.read`."""
         reader, frame = self.reader(), Block(0, 0, *self.shape)
         return np.concatenate([reader.read(label, row, row + 1, frame) for row in rows])
-
-
-def fingerprint(
-    shape: Shape, n_channels: int, dtype: str, image: npt.NDArray[np.str_], checksum: npt.NDArray[np.uint32]
-) -> str:
-    """Return a hash of images by their size, type, ids and the checksums of their pixels, shape (image, label)."""
-    digest = hashlib.sha256(repr((shape, n_channels, dtype)).encode())
-    digest.update("\n".join(image).encode())
-    digest.update(np.ascontiguousarray(checksum).astype("<u4").tobytes())
-    return digest.hexdigest()
 
 
 @plain_arguments
