@@ -382,8 +382,7 @@ def open_images(url: Address, storage_options: StorageOptions = None) -> xr.Data
         If there is none of this kind, of this format, or it is not finished.
     """
     images = Images.open(url, storage_options)
-    group = images._group
-    dataset = read_dataset(group, images.url, {**OPTIONAL, **dict.fromkeys(images.labels, DIMENSIONS)})
+    dataset = read_dataset(images._group, images.url, {**OPTIONAL, **dict.fromkeys(images.labels, DIMENSIONS)})
     coordinates = {name: ("image", getattr(images, name).astype(object)) for name in ("image", *_COORDINATES)}
     if images._linked is not None:
         from mrdist.storage.images.linked_datasets import lazily
@@ -397,5 +396,8 @@ def open_images(url: Address, storage_options: StorageOptions = None) -> xr.Data
     if images._linked is not None:
         return dataset.drop_attrs(deep=False)  # in units of its own, a copy is no images store
     # xarray leaves out chunks of nothing but black, so a copy must say so. JSON, since netCDF has no dictionaries.
-    attribute = check_format(group, images.url) | {"labels": list(images.labels), "missing_chunks": "fill_value"}
+    attribute = check_format(images._group, images.url) | {
+        "labels": list(images.labels),
+        "missing_chunks": "fill_value",
+    }
     return dataset.assign_attrs(mrdist=json.dumps(attribute))
