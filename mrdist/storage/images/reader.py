@@ -16,12 +16,10 @@ from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import DataError, LabelError, StoreFormatError
 from mrdist.geometry import Block, Shape
 from mrdist.storage.access.chunks import leaves_chunks_out
-from mrdist.storage.access.straight import HELD
 from mrdist.storage.access.urls import (
     StorageOptions,
     array_of,
     check_format,
-    is_local,
     normalize_url,
     open_kind,
     redact,
@@ -31,7 +29,7 @@ from mrdist.storage.images.datasets import read_dataset
 from mrdist.storage.images.layout import DIMENSIONS, OPTIONAL, labels_of, layout_problems
 from mrdist.storage.images.linked import LinkedArray
 from mrdist.storage.images.links import Link, LinkedStore
-from mrdist.storage.images.pixels import ImageReader, crc_of_images, fingerprint
+from mrdist.storage.images.pixels import ImageReader, chunks_in_flight, crc_of_images, fingerprint
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -346,9 +344,7 @@ class Images:
     @property
     def chunks_in_flight(self) -> int:
         """Chunks that a reader holds, at most, besides the pixels that it returns: as they are stored, and decoded."""
-        if not self.reads_straight:
-            return 2 * int(zarr.config.get("async.concurrency"))
-        return 3 if is_local(self.url) else HELD + 3
+        return chunks_in_flight(self.url, straight=self.reads_straight)
 
     def read(self, label: str, rows: Iterable[int]) -> npt.NDArray[np.generic]:
         """Return whole images of a label, shape (image, y, x, channel); errors are those of `ImageReader.read`."""
@@ -382,7 +378,8 @@ def open_images(url: Address, storage_options: StorageOptions = None) -> xr.Data
         If there is none of this kind, of this format, or it is not finished.
     """
     images = Images.open(url, storage_options)
-    dataset = read_dataset(images._group, images.url, {**OPTIONAL, **dict.fromkeys(images.labels, DIMENSIONS)})
+    group = images._group
+    dataset = read_dataset(group, images.url, {**OPTIONAL, **dict.fromkeys(images.labels, DIMENSIONS)})
     coordinates = {name: ("image", getattr(images, name).astype(object)) for name in ("image", *_COORDINATES)}
     if images._linked is not None:
         from mrdist.storage.images.linked_datasets import lazily
@@ -396,8 +393,5 @@ def open_images(url: Address, storage_options: StorageOptions = None) -> xr.Data
     if images._linked is not None:
         return dataset.drop_attrs(deep=False)  # in units of its own, a copy is no images store
     # xarray leaves out chunks of nothing but black, so a copy must say so. JSON, since netCDF has no dictionaries.
-    attribute = check_format(images._group, images.url) | {
-        "labels": list(images.labels),
-        "missing_chunks": "fill_value",
-    }
+    attribute = check_format(group, images.url) | {"labels": list(images.labels), "missing_chunks": "fill_value"}
     return dataset.assign_attrs(mrdist=json.dumps(attribute))
