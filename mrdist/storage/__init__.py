@@ -19,6 +19,7 @@ from mrdist.lazy import loaded_on_use
 if TYPE_CHECKING:
     from mrdist.storage.access.fence import fenced_by
     from mrdist.storage.access.files import File, Source
+    from mrdist.storage.access.foreseen import DESCRIPTION, Foreseen, foreseeing
     from mrdist.storage.access.places import read_file
     from mrdist.storage.access.urls import (
         StorageOptions,
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
         write_window,
     )
     from mrdist.storage.making.lease import Fence, Lease, run_state
+    from mrdist.storage.making.progress import IN_THE_MAKING
     from mrdist.storage.making.staging import Staging
     from mrdist.storage.sums.reader import Accumulation, Part, Statistics, open_statistics
     from mrdist.storage.sums.writer import statistics_output
@@ -82,6 +84,8 @@ if TYPE_CHECKING:
     from mrdist.storage.weights.reader import Model, WeightsReader, open_weights
 
 __all__ = [
+    "DESCRIPTION",
+    "IN_THE_MAKING",
     "NODES",
     "Accumulation",
     "Addition",
@@ -89,6 +93,7 @@ __all__ = [
     "FaceFrame",
     "Fence",
     "File",
+    "Foreseen",
     "Images",
     "Landmarks",
     "Lease",
@@ -125,6 +130,7 @@ __all__ = [
     "finish_copy",
     "finish_growth",
     "finish_images",
+    "foreseeing",
     "is_local",
     "normalize_url",
     "open_images",
@@ -156,6 +162,7 @@ __all__ = [
 _ROOMS = {
     "access.fence": ("fenced_by",),
     "access.files": ("File", "Source"),
+    "access.foreseen": ("DESCRIPTION", "Foreseen", "foreseeing"),
     "access.places": ("read_file",),
     "access.urls": (
         "StorageOptions",
@@ -190,6 +197,7 @@ _ROOMS = {
     "images.reader": ("Images", "open_images"),
     "images.writer": ("check_labels", "chunk_shape", "create_images", "finish_images", "write_images", "write_window"),
     "making.lease": ("Fence", "Lease", "run_state"),
+    "making.progress": ("IN_THE_MAKING",),
     "making.staging": ("Staging",),
     "sums.reader": ("Accumulation", "Part", "Statistics", "open_statistics"),
     "sums.writer": ("statistics_output",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from collections.abc import Mapping
 from typing import Any
@@ -100,3 +101,13 @@ def crc_of_images(
         strips = reader.read(label, start, stop, Block(y, 0, min(y + rows, shape[0]), shape[1]))
         sums = [zlib.crc32(np.ascontiguousarray(strip).data, sum_) for strip, sum_ in zip(strips, sums, strict=True)]
     return np.array(sums, dtype=np.int64)
+
+
+def fingerprint(
+    shape: Shape, n_channels: int, dtype: str, image: npt.NDArray[np.str_], checksum: npt.NDArray[np.uint32]
+) -> str:
+    """Return a hash of images by their size, type, ids and the checksums of their pixels, shape (image, label)."""
+    digest = hashlib.sha256(repr((shape, n_channels, dtype)).encode())
+    digest.update("\n".join(image).encode())
+    digest.update(np.ascontiguousarray(checksum).astype("<u4").tobytes())
+    return digest.hexdigest()

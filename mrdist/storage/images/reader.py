@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +15,8 @@ import zarr
 from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import DataError, LabelError, StoreFormatError
 from mrdist.geometry import Block, Shape
-from mrdist.storage.access.chunks import leaves_chunks_out
+from mrdist.storage.access.at_once import at_once
+from mrdist.storage.access.chunks import chunk_keys, leaves_chunks_out
 from mrdist.storage.access.urls import (
     StorageOptions,
     array_of,
@@ -27,16 +27,17 @@ from mrdist.storage.access.urls import (
     store_errors,
 )
 from mrdist.storage.images.datasets import read_dataset
-from mrdist.storage.images.layout import DIMENSIONS, OPTIONAL, labels_of, layout_problems
+from mrdist.storage.images.layout import DIMENSIONS, OPTIONAL, arrays_of_rows, labels_of, layout_problems
 from mrdist.storage.images.linked import LinkedArray
 from mrdist.storage.images.links import Link, LinkedStore
-from mrdist.storage.images.pixels import ImageReader, crc_of_images
+from mrdist.storage.images.pixels import ImageReader, crc_of_images, fingerprint
 
 if TYPE_CHECKING:
     import xarray as xr
 
 _RESUME = "run the command that makes it again, or finish it with mrdist.finish_images"
 _COORDINATES = ("subject", "dataset", "split")
+_OF_A_TRAINING = ("present", "split", "image", "kept_checksum", "face_mask")
 
 
 @dataclass(frozen=True)
@@ -166,6 +167,15 @@ class Images:
         """Checksums kept by the writer of the pixels; None where it keeps none, and in copies by other tools."""
         return self._values("checksum") if self._vouched and self._linked is None else None
 
+    def read_at_once(self, *names: str) -> None:
+        """Read small arrays, by default those of a training: one by one, each would wait for an object store."""
+        at_once(partial(getattr, self, name) for name in names or _OF_A_TRAINING if name not in self.__dict__)
+
+    def keys_of_rows(self, split: str) -> Iterator[str]:
+        """Yield the keys of the objects that `rows` reads."""
+        arrays = map(self._group.get, arrays_of_rows(split))
+        return (key for array in arrays if isinstance(array, zarr.Array) for key in chunk_keys(array))
+
     def _values(self, name: str) -> npt.NDArray[Any] | None:
         with store_errors(self.url):
             array = self._group.get(name)
@@ -197,6 +207,7 @@ class Images:
         DataError
             If there is no such row.
         """
+        self.read_at_once(*arrays_of_rows(split))
         chosen = self.present[:, [self.column(label) for label in labels]].all(axis=1)
         if split != "all":
             chosen &= self.split == split
@@ -223,8 +234,7 @@ class Images:
 
     def there(self, label: str) -> npt.NDArray[np.bool_] | None:
         """Return the pixels, shape (y, x), of which some image has a value; None where every image has all."""
-        there = self._there
-        return None if there is None else there[self.column(label)]
+        return None if self._there is None else self._there[self.column(label)]
 
     def incomplete(self, label: str) -> npt.NDArray[np.bool_] | None:
         """Return the pixels, shape (y, x), that only some images of a label have; None where there are none such."""
@@ -341,16 +351,6 @@ class Images:
         """Return whole images of a label, shape (image, y, x, channel); errors are those of `ImageReader.read`."""
         reader, frame = self.reader(), Block(0, 0, *self.shape)
         return np.concatenate([reader.read(label, row, row + 1, frame) for row in rows])
-
-
-def fingerprint(
-    shape: Shape, n_channels: int, dtype: str, image: npt.NDArray[np.str_], checksum: npt.NDArray[np.uint32]
-) -> str:
-    """Return a hash of images by their size, type, ids and the checksums of their pixels, shape (image, label)."""
-    digest = hashlib.sha256(repr((shape, n_channels, dtype)).encode())
-    digest.update("\n".join(image).encode())
-    digest.update(np.ascontiguousarray(checksum).astype("<u4").tobytes())
-    return digest.hexdigest()
 
 
 @plain_arguments

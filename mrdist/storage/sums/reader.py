@@ -34,7 +34,7 @@ from mrdist.storage.access.urls import (
 from mrdist.storage.images.datasets import read_dataset
 from mrdist.storage.images.face_frame import FaceFrame
 from mrdist.storage.images.mapped_images import MappedImages
-from mrdist.storage.images.reader import fingerprint
+from mrdist.storage.images.pixels import fingerprint
 from mrdist.storage.making.progress import Progress, remove_progress
 from mrdist.values import Color, unit_of
 
