@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         write_frame,
     )
     from mrdist.storage.images.check import check_images
+    from mrdist.storage.images.datasets import open_images
     from mrdist.storage.images.face_frame import FaceFrame
     from mrdist.storage.images.growing import (
         Addition,
@@ -64,7 +65,7 @@ if TYPE_CHECKING:
         without_secrets,
     )
     from mrdist.storage.images.links import Link, LinkedStore, OwnUnits
-    from mrdist.storage.images.reader import Images, open_images
+    from mrdist.storage.images.reader import Images
     from mrdist.storage.images.writer import (
         check_labels,
         chunk_shape,
@@ -186,6 +187,7 @@ _ROOMS = {
         "write_frame",
     ),
     "images.check": ("check_images",),
+    "images.datasets": ("open_images",),
     "images.face_frame": ("FaceFrame",),
     "images.growing": ("Addition", "additions", "begin_growth", "check_growth", "finish_growth", "write_addition"),
     "images.landmarks": ("Landmarks", "write_landmarks"),
@@ -194,7 +196,7 @@ _ROOMS = {
     "images.linked_writer": ("write_link",),
     "images.linking": ("Sizes", "describe_array", "read_coordinate", "use_own_units", "without_secrets"),
     "images.links": ("Link", "LinkedStore", "OwnUnits"),
-    "images.reader": ("Images", "open_images"),
+    "images.reader": ("Images",),
     "images.writer": ("check_labels", "chunk_shape", "create_images", "finish_images", "write_images", "write_window"),
     "making.lease": ("Fence", "Lease", "run_state"),
     "making.progress": ("IN_THE_MAKING",),
