@@ -1,8 +1,10 @@
-"""Turns of an object store, requests that wait for another: a store of any kind is begun and completed in few."""
+"""Turns of an object store, requests that wait for another: few for a store of any kind, none that need not be."""
 
 from __future__ import annotations
 
 import asyncio
+import collections
+import contextlib
 import functools
 import itertools
 
@@ -12,8 +14,12 @@ import numpy as np
 import pytest
 
 import mrdist
+from mrdist.errors import StoreNotFoundError
 from mrdist.methods.registry import METHODS
+from mrdist.storage import DESCRIPTION, foreseeing
+from mrdist.storage.access.at_once import at_once
 from mrdist.storage.access.retries import PatientStore
+from mrdist.storage.access.urls import create_group, open_group
 
 PAIR = {"source": "neutral", "target": "happy", "split": "all", "workers": 0, "progress": False}
 SEARCH = {"alpha": {"alpha": "cv", "alphas": [0.1, 1.0], "folds": 2}, "nonzeros": {"nonzeros": [1, 2], "folds": 2}}
@@ -22,6 +28,20 @@ MOST = {"mr": 5, "pixel": 5, "mean": 5, "l1": 25, "l0": 25, "morph": 27} | dict.
     ("l2", "kernel", "pca", "rrr"), 12
 )
 MORE_TO_CHOOSE = 4
+SECONDS = 10  # in which requests that are made at once have all been made
+
+#: What a training that writes w.zarr from images.zarr asks for at once: before it begins, for its one task,
+#: before it writes, and to complete the weights; a folder stands for the listing of it.
+ARRAYS = [f"w.zarr/{name}/zarr.json" for name in ("coef", "intercept", "train_sse", "train_sst")]
+ROWS = ["images.zarr/present/c/0/0", "images.zarr/split/c/0"]
+AT_ONCE = (
+    (*ROWS, "images.zarr/image/c/0", "images.zarr/checksum/c/0/0", "images.zarr/face_mask/c/0/0"),
+    (*ROWS, *(f"{name}/zarr.json" for name in ("images.zarr", "w.zarr", "w.zarr/progress", "w.zarr/progress/done"))),
+    ARRAYS,
+    ("w.zarr/", "w.zarr/zarr.json", *ARRAYS),
+    ("w.zarr/train_sse/c/0/0", "w.zarr/train_sst/c/0/0"),
+)
+"""Most of these keys are asked for several times; the groups are met in this order."""
 
 
 @pytest.fixture(scope="module")
@@ -31,16 +51,30 @@ def images(tmp_path_factory):
     return commands.write_store(tmp_path_factory.mktemp("turns") / "images.zarr", pixels)
 
 
+@pytest.fixture(autouse=True)
+def bucket():
+    """An object store in memory, which is empty again after every test."""
+    memory = fsspec.filesystem("memory")
+    yield memory
+    with contextlib.suppress(FileNotFoundError):
+        memory.rm("/turns", recursive=True)
+
+
+@pytest.fixture
+def remote_images(images, bucket):
+    """The URL of the same images in the object store."""
+    bucket.put(images, "/turns/images.zarr", recursive=True)
+    return "memory://turns/images.zarr"
+
+
 @pytest.fixture
 def requests(monkeypatch):
-    """The requests that write metadata or ask for them, as (name, key, when it began, when it was answered)."""
+    """The requests that write objects or ask for them, as (name, key, when it began, when it was answered)."""
     found, clock = [], itertools.count()
 
     def noting(name, request):
         @functools.wraps(request)
         async def noted(self, key, *args):
-            if not key.endswith("zarr.json"):
-                return await request(self, key, *args)
             began = next(clock)
             await asyncio.sleep(0)  # what goes at the same time begins before this is answered
             try:
@@ -52,15 +86,14 @@ def requests(monkeypatch):
 
     for name in ("get", "set", "exists"):
         monkeypatch.setattr(PatientStore, name, noting(name, getattr(PatientStore, name)))
-    yield found
-    fsspec.filesystem("memory").rm("/turns", recursive=True)
+    return found
 
 
 def turns(requests, *names):
-    """Return the length of the chain of requests in which each began after the one before was answered."""
+    """Return the length of the chain of requests for metadata in which each began after the one before was answered."""
     n, answered = 0, -1
-    for name, _, began, ended in sorted(requests, key=lambda each: each[-1]):
-        if name in names and began > answered:
+    for name, key, began, ended in sorted(requests, key=lambda each: each[-1]):
+        if name in names and key.endswith("zarr.json") and began > answered:
             n, answered = n + 1, ended
     return n
 
@@ -95,3 +128,92 @@ def test_images_are_begun_and_completed_in_few_turns(requests):
     requests.clear()
     mrdist.finish_images(url)
     assert turns(requests, "set") <= 2
+
+
+@pytest.fixture
+def meetings(monkeypatch):
+    """Groups of keys to fill: an object of the first is not read before all of them are asked for, and so on.
+
+    What is left at the end was never asked for at once.
+    """
+    groups, arrived = [], {}
+
+    async def meet(path):
+        if not groups or path not in groups[0]:
+            return
+        met = arrived.setdefault("all", asyncio.Event())
+        arrived[path] = None
+        if groups[0] <= {*arrived}:
+            groups.pop(0)
+            arrived.clear()
+            met.set()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(met.wait(), SECONDS)
+
+    def path_of(store, key):
+        return f"{store._store.path}/{key}".removeprefix("/turns/")
+
+    get, list_dir = PatientStore.get, PatientStore.list_dir
+
+    async def meeting_get(self, key, *args):
+        await meet(path_of(self, key))
+        return await get(self, key, *args)
+
+    async def meeting_list(self, prefix):
+        await meet(path_of(self, prefix))
+        async for name in list_dir(self, prefix):
+            yield name
+
+    monkeypatch.setattr(PatientStore, "get", meeting_get)
+    monkeypatch.setattr(PatientStore, "list_dir", meeting_list)
+    return groups
+
+
+def test_what_does_not_depend_on_each_other_is_asked_for_at_once(remote_images, meetings):
+    meetings.extend(map(set, AT_ONCE))
+    mrdist.train(remote_images, "memory://turns/w.zarr", **PAIR | {"split": "train"})
+    assert meetings == []
+
+
+def test_a_training_asks_for_nothing_that_it_knows(remote_images, requests):
+    """The done markers of a store that it has just begun, and what its one task opens a second time."""
+    mrdist.train(remote_images, "memory://turns/w.zarr", **PAIR)
+    asked = collections.Counter(key for name, key, *_ in requests if name == "get" and key.startswith("progress/"))
+    assert asked == {"progress/zarr.json": 1, "progress/done/zarr.json": 1}
+
+
+@pytest.mark.parametrize("block", [None, (16, 16)], ids=str)
+def test_marks_follow_what_they_vouch_for(remote_images, requests, block):
+    mrdist.train(remote_images, "memory://turns/w.zarr", block=block, **PAIR)
+    written = [(key, began, ended) for name, key, began, ended in requests if name == "set"]
+    marks = [each for each in written if each[0].startswith("progress/done/c/")]
+    chunks = [each for each in written if "/c/" in each[0] and each not in marks]
+    assert len(marks) == (1 if block is None else 4)
+    for n, (_, began, _) in enumerate(marks, start=1):  # of its block, each of which writes as many chunks
+        assert sum(ended < began for _, _, ended in chunks) >= n * 4
+    *others, (last, began, _) = sorted(written, key=lambda each: each[1])
+    assert last == "zarr.json"
+    assert all(ended < began for *_, ended in others)
+
+
+def test_what_was_asked_for_before_counts_once():
+    """It may be another by the second time."""
+    url = "memory://turns/w.zarr"
+    create_group(url, None, "weights")
+    with foreseeing([(url, None, DESCRIPTION)]):
+        open_group(url, write=True).attrs["told"] = 1
+        assert open_group(url).attrs["told"] == 1
+    with foreseeing([("memory://turns/none.zarr", None, DESCRIPTION)]), pytest.raises(StoreNotFoundError):
+        open_group("memory://turns/none.zarr")
+
+
+def test_of_calls_at_once_all_end_before_one_fails():
+    ended = []
+
+    def fail():
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        at_once([fail, lambda: ended.append(1)])
+    assert ended == [1]
+    assert at_once([]) == []

@@ -94,6 +94,7 @@ class Lesson:
             If both labels are the same, one does not exist, or there are no pairs.
         """
         check_two(source, target)
+        images.read_at_once()
         return cls(method, images, images.rows((source, target), split), source, target, split, color, dtype)
 
     @property

@@ -13,7 +13,7 @@ from mrdist.methods.lesson import Lesson
 from mrdist.planning import Cut, Plan
 from mrdist.running.phases import Done, Output, Work, drive
 from mrdist.running.reports import RunReport
-from mrdist.running.tasks import Place, RunOptions, Task
+from mrdist.running.tasks import Place, RunOptions, Task, rows_of
 from mrdist.storage import FaceFrame, WeightsReader
 from mrdist.storage.weights.output import WeightsOutput
 
@@ -58,7 +58,7 @@ class TrainingWork(Work[Output, Trained]):
     def __init__(self, lesson: Lesson, run: RunOptions) -> None:
         self.lesson = lesson
         self.run = run
-        self.source = Place(lesson.images.url, lesson.images.storage_options)
+        self.source = rows_of(lesson.images, lesson.split)
         self.n_images = len(lesson.rows)
 
     @abstractmethod

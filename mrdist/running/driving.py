@@ -7,7 +7,7 @@ A verb is decorated with `driving`, and calls `hold` before it writes anything. 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from functools import partial
@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from mrdist.errors import MrdistError
 from mrdist.events import emit
 from mrdist.execution import Executor, progress_bar
-from mrdist.storage import Fence, Lease, StorageOptions, fenced_by, redact
+from mrdist.storage import Fence, Foreseen, Lease, StorageOptions, fenced_by, foreseeing, redact
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -95,22 +95,34 @@ def run_tasks(
     name: str,
     describe: Callable[[Item], str] = str,
     heard: Callable[[Item, float], None] | None = None,
+    opens: Callable[[Item], Iterable[Foreseen]] | None = None,
 ) -> Iterator[tuple[Item, Result]]:
-    """Yield every item with its result as `Executor.run` does, each behind the fence of the output."""
+    """Yield every item with its result as `Executor.run` does, each behind the fence of the output.
+
+    ``opens`` returns what an item will ask of stores first: it is asked for while the fence is.
+    """
     lease = _lease()
     if lease is not None:
         function = partial(_behind_fence, function, lease.fence)
+    if opens is not None:
+        function = partial(_foreseeing, function, opens)
     return executor.run(function, items, name=name, describe=describe, heard=heard)
 
 
 def _behind_fence(function: Callable[[Item], Result], fence: Fence, item: Item) -> Result:
-    fence.check()
+    if not fence.is_fresh:
+        fence.check()
     try:
         with fenced_by(fence):
             return function(item)
     except Exception:
         fence.check()  # the error may come from another run that took over
         raise
+
+
+def _foreseeing(function: Callable[[Item], Result], opens: Callable[[Item], Iterable[Foreseen]], item: Item) -> Result:
+    with foreseeing(opens(item)):
+        return function(item)
 
 
 class Step:

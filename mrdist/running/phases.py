@@ -22,7 +22,7 @@ from mrdist.geometry import Block, Shape
 from mrdist.planning import Cut, Plan
 from mrdist.running.driving import run_tasks, tracked
 from mrdist.running.resuming import ReadBack, tasks_left
-from mrdist.running.tasks import Place, RunOptions, Task
+from mrdist.running.tasks import Place, RunOptions, Task, opened_by
 from mrdist.running.workers import seconds_between
 from mrdist.storage.reading_back import read_back
 
@@ -267,6 +267,7 @@ def _run_phase(executor: Executor, phase: Phase, cut: Cut, *, n_images: int, pro
             name="block",
             describe=lambda task: f"block {task.index} ({task.block}; planned peak {cut.peak_memory >> 20} MiB)",
             heard=lambda task, share: advance.part(task.index, share),
+            opens=opened_by,
         )
         for number, (task, peak_of_task) in enumerate(finished, start=1):
             peak = max(peak, peak_of_task)

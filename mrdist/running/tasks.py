@@ -4,23 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, TypeVar
 
 from mrdist.errors import MemoryLimitError
 from mrdist.execution import Scheduler
 from mrdist.geometry import Block, Shape
 from mrdist.planning import MIB, Cut
-from mrdist.storage import StorageOptions
+from mrdist.storage import DESCRIPTION, IN_THE_MAKING, Foreseen, Images, StorageOptions
 
 AnyCut = TypeVar("AnyCut", bound=Cut)
+
+_MOST_FIRST = 16  # keys that travel with every task; a store of ours has so many for a million images
 
 
 @dataclass(frozen=True)
 class Place:
-    """A store: its URL and the options of its filesystem, which may hold secrets."""
+    """A store.
+
+    Attributes
+    ----------
+    url
+        Its address.
+    options
+        Those of its filesystem, which may hold secrets.
+    first
+        Keys of what is asked of it first, see `mrdist.storage.foreseeing`.
+    """
 
     url: str
     options: StorageOptions = field(default=None, repr=False)
+    first: tuple[str, ...] = field(default=DESCRIPTION, repr=False)
 
 
 @dataclass(frozen=True)
@@ -102,3 +116,15 @@ class Task:
         """The one store that it is written to."""
         (output,) = self.outputs
         return output
+
+
+def rows_of(images: Images, split: str) -> Place:
+    """Return the images of a split, for tasks that open them and ask for their rows."""
+    keys = islice(images.keys_of_rows(split), _MOST_FIRST)
+    return Place(images.url, images.storage_options, (*DESCRIPTION, *keys))
+
+
+def opened_by(task: Task) -> list[Foreseen]:
+    """Return what a task asks of its stores first, see `mrdist.storage.foreseeing`."""
+    outputs = [(output.url, output.options, IN_THE_MAKING) for output in task.outputs]
+    return [(task.source.url, task.source.options, task.source.first), *outputs]

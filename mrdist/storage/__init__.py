@@ -19,6 +19,7 @@ from mrdist.lazy import loaded_on_use
 if TYPE_CHECKING:
     from mrdist.storage.access.fence import fenced_by
     from mrdist.storage.access.files import File, Source
+    from mrdist.storage.access.foreseen import DESCRIPTION, Foreseen, foreseeing
     from mrdist.storage.access.places import read_file
     from mrdist.storage.access.urls import (
         StorageOptions,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         write_frame,
     )
     from mrdist.storage.images.check import check_images
+    from mrdist.storage.images.datasets import open_images
     from mrdist.storage.images.face_frame import FaceFrame
     from mrdist.storage.images.growing import (
         Addition,
@@ -64,7 +66,7 @@ if TYPE_CHECKING:
     )
     from mrdist.storage.images.links import Link, LinkedStore, OwnUnits
     from mrdist.storage.images.pixels import ImageReader
-    from mrdist.storage.images.reader import Images, open_images
+    from mrdist.storage.images.reader import Images
     from mrdist.storage.images.writer import (
         check_labels,
         chunk_shape,
@@ -74,6 +76,7 @@ if TYPE_CHECKING:
         write_window,
     )
     from mrdist.storage.making.lease import Fence, Lease, run_state
+    from mrdist.storage.making.progress import IN_THE_MAKING
     from mrdist.storage.making.staging import Staging
     from mrdist.storage.sums.reader import Accumulation, Part, Statistics, open_statistics
     from mrdist.storage.sums.writer import statistics_output
@@ -83,6 +86,8 @@ if TYPE_CHECKING:
     from mrdist.storage.weights.reader import Model, WeightsReader, open_weights
 
 __all__ = [
+    "DESCRIPTION",
+    "IN_THE_MAKING",
     "NODES",
     "Accumulation",
     "Addition",
@@ -90,6 +95,7 @@ __all__ = [
     "FaceFrame",
     "Fence",
     "File",
+    "Foreseen",
     "ImageReader",
     "Images",
     "Landmarks",
@@ -127,6 +133,7 @@ __all__ = [
     "finish_copy",
     "finish_growth",
     "finish_images",
+    "foreseeing",
     "is_local",
     "normalize_url",
     "open_images",
@@ -158,6 +165,7 @@ __all__ = [
 _ROOMS = {
     "access.fence": ("fenced_by",),
     "access.files": ("File", "Source"),
+    "access.foreseen": ("DESCRIPTION", "Foreseen", "foreseeing"),
     "access.places": ("read_file",),
     "access.urls": (
         "StorageOptions",
@@ -181,6 +189,7 @@ _ROOMS = {
         "write_frame",
     ),
     "images.check": ("check_images",),
+    "images.datasets": ("open_images",),
     "images.face_frame": ("FaceFrame",),
     "images.growing": ("Addition", "additions", "begin_growth", "check_growth", "finish_growth", "write_addition"),
     "images.landmarks": ("Landmarks", "write_landmarks"),
@@ -190,9 +199,10 @@ _ROOMS = {
     "images.linking": ("Sizes", "describe_array", "read_coordinate", "use_own_units", "without_secrets"),
     "images.links": ("Link", "LinkedStore", "OwnUnits"),
     "images.pixels": ("ImageReader",),
-    "images.reader": ("Images", "open_images"),
+    "images.reader": ("Images",),
     "images.writer": ("check_labels", "chunk_shape", "create_images", "finish_images", "write_images", "write_window"),
     "making.lease": ("Fence", "Lease", "run_state"),
+    "making.progress": ("IN_THE_MAKING",),
     "making.staging": ("Staging",),
     "sums.reader": ("Accumulation", "Part", "Statistics", "open_statistics"),
     "sums.writer": ("statistics_output",),

@@ -17,7 +17,7 @@ from mrdist.parts import parts, portion
 from mrdist.planning import Cut, Plan, Workload, block_bytes, plan_training
 from mrdist.remaining import rows_left
 from mrdist.running.phases import Phase, Work
-from mrdist.running.tasks import Place, RunOptions, Task
+from mrdist.running.tasks import Place, RunOptions, Task, rows_of
 from mrdist.storage import FaceFrame, Images, MaskedTraining, WeightsReader, redact
 from mrdist.storage.weights.mappings import begin_mappings, finish_mappings, mapping_name, mapping_url
 from mrdist.storage.weights.masked import TrainOutput
@@ -106,7 +106,7 @@ class MappingsWork(Work[list[_Members], dict[str, Scores]]):
 
     def __init__(self, images: Images, trainings: Mapping[str, MaskedTraining], run: RunOptions) -> None:
         self.run = run
-        self.source = Place(images.url, images.storage_options)
+        self.source = rows_of(images, next(iter(trainings.values())).split)
         self.images = images
         self.trainings = trainings
         self.units: Sequence[Unit] = ()

@@ -133,6 +133,7 @@ def accumulate(
     )
     output = run.output
     images = Images.open(images_url, how["storage_options"])
+    images.read_at_once()
     hold(output.url, output.options)
     known = None if run.overwrite else Statistics.find(output.url, output.options)
     accumulation = _describe(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import google_crc32c
 import numpy as np
 import numpy.typing as npt
+import zarr
 from zarr.abc.store import ByteRequest, Store
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.buffer import Buffer, BufferPrototype
@@ -149,6 +150,13 @@ class CheckedStore(WrapperStore[Store]):
         gathered = (document.get("consolidated_metadata") or {}).get("metadata", {})
         for name, each in gathered.items():
             self._checked[f"{place}/{name}".lstrip("/")] = _has_checksum(each)
+
+
+def chunk_keys(array: zarr.Array[Any]) -> Iterator[str]:
+    """Yield the keys of all chunks of an array."""
+    metadata: Any = array.metadata
+    grid = [-(-length // chunk) for length, chunk in zip(array.shape, array.shards or array.chunks, strict=True)]
+    return (f"{array.path}/{metadata.encode_chunk_key(place)}".lstrip("/") for place in np.ndindex(*grid))
 
 
 def parsed(attribute: Any) -> dict[str, Any] | None:

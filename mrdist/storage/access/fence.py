@@ -42,9 +42,9 @@ def fenced_by(right: Right) -> Iterator[None]:
 
 
 def check_fence() -> None:
-    """Raise if a fence is up and the right to write is lost."""
+    """Raise if a fence is up and the right to write is lost; what was seen a moment ago is not looked up again."""
     right = _fence.get()
-    if right is not None:
+    if right is not None and not right.is_fresh:
         right.check()
 
 

@@ -23,8 +23,9 @@ from zarr.core.buffer import Buffer, BufferPrototype
 
 from mrdist.errors import MissingChunkError, ParameterError, StoreError, StoreFormatError, StoreNotFoundError
 from mrdist.storage.access.chunks import leaves_chunks_out, parsed
+from mrdist.storage.access.foreseen import plain_store
 from mrdist.storage.access.remote import StorageOptions, asking_bucket, is_local, normalize_url, redact, shown
-from mrdist.storage.access.urls import plain_store, store_errors
+from mrdist.storage.access.urls import store_errors
 
 METADATA = {"zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata"}
 _EMPTY = np.uint64(2**64 - 1)  # of the index of a shard: a chunk that was left out

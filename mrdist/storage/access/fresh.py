@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Self
 
 import zarr
@@ -22,25 +22,50 @@ _ROOT = "zarr.json"
 
 
 class _HeldStore(WrapperStore[Store]):
-    """A store whose metadata are in memory until `settle`; in an empty place, so is everything else."""
+    """A store whose metadata are in memory until `settle`; in an empty place, so is everything else.
 
-    def __init__(self, store: Store, known: dict[str, Buffer] | None = None) -> None:
+    Parameters
+    ----------
+    store
+        The store.
+    known
+        Its metadata; None in an empty place.
+    left_out
+        Names in it that count as not there.
+    holds_new
+        Whether the chunks of arrays that are created are in memory as well.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        known: dict[str, Buffer] | None = None,
+        left_out: frozenset[str] = frozenset(),
+        *,
+        holds_new: bool = False,
+    ) -> None:
         super().__init__(store)
         self._is_fresh = known is None
         self._known: dict[str, Buffer] | None = known or {}
         self._written: dict[str, None] = {}
+        self._created: set[str] = set()
+        self._holds_new = holds_new
+        self.left_out = left_out
+        self.settled: tuple[str, ...] = ()  # keys of the metadata that were written
 
     def __str__(self) -> str:
         return str(self._store)
 
     def _with_store(self, store: Store) -> Self:
-        other = type(self)(store)
-        other._is_fresh, other._known, other._written = self._is_fresh, self._known, self._written
+        other = type(self)(store, left_out=self.left_out, holds_new=self._holds_new)
+        other._is_fresh, other._known = self._is_fresh, self._known
+        other._written, other._created = self._written, self._created
         return other
 
     def _of(self, key: str) -> dict[str, Buffer] | None:
         """Return what is in memory if it has the answer for a key."""
-        return self._known if self._is_fresh or key.endswith(_ROOT) else None
+        is_held = self._is_fresh or key.endswith(_ROOT) or key.partition("/c/")[0] in self._created
+        return self._known if is_held else None
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
         known = self._of(key)
@@ -57,6 +82,8 @@ class _HeldStore(WrapperStore[Store]):
         if known is None:
             await super().set(key, value)
         else:
+            if self._holds_new and key.endswith(_ROOT) and key not in known:
+                self._created.add(key.removesuffix(f"/{_ROOT}"))
             self._written.pop(key, None)  # what is written last is the last one
             known[key], self._written[key] = value, None
 
@@ -87,6 +114,8 @@ class _HeldStore(WrapperStore[Store]):
         From then on it is a store like any other.
         """
         known, self._known, self._is_fresh = self._known or {}, None, False
+        self.settled = tuple(key for key in self._written if key.endswith(f"/{_ROOT}"))
+        self._created.clear()
         others = [key for key in self._written if key != _ROOT]
         root = [key for key in self._written if key == _ROOT]
         turns = [root, others[:-1], others[-1:]] if root_first else [others, root]
@@ -100,21 +129,39 @@ async def _listed(keys: dict[str, Buffer], prefix: str) -> AsyncIterator[str]:
         yield name
 
 
-async def _metadata(store: Store, path: str, without: Sequence[str]) -> dict[str, Buffer]:
-    """Return the metadata of all that lies in a group."""
-    names = [name async for name in store.list_dir(path) if name not in (_ROOT, *without)]
-    keys = [f"{path}/{name}/{_ROOT}".lstrip("/") for name in names]
+async def _gathered(store: Store, keys: Iterable[str]) -> dict[str, Buffer]:
+    """Return what is there of some objects, asked for at once."""
+    keys = list(keys)
     values = await asyncio.gather(*(store.get(key, default_buffer_prototype()) for key in keys))
-    there = {key: value for key, value in zip(keys, values, strict=True) if value is not None}
+    return {key: value for key, value in zip(keys, values, strict=True) if value is not None}
+
+
+async def _metadata(store: Store, path: str, names: Iterable[str], known: dict[str, Buffer]) -> dict[str, Buffer]:
+    """Return the metadata of what lies in a group by these names, and of all that lies in that."""
+    keys = [f"{path}/{name}/{_ROOT}".lstrip("/") for name in names]
+    found = known | await _gathered(store, (key for key in keys if key not in known))
+    there = {key: found[key] for key in keys if key in found}
     groups = [key for key, value in there.items() if json.loads(value.to_bytes()).get("node_type") == "group"]
-    for below in await asyncio.gather(*(_metadata(store, key.removesuffix(f"/{_ROOT}"), ()) for key in groups)):
+    for below in await asyncio.gather(*(_all_below(store, key.removesuffix(f"/{_ROOT}"), known) for key in groups)):
         there |= below
     return there
 
 
-async def _all_metadata(store: Store, without: Sequence[str]) -> dict[str, Buffer]:
-    root, below = await asyncio.gather(store.get(_ROOT, default_buffer_prototype()), _metadata(store, "", without))
-    return below if root is None else {_ROOT: root, **below}
+async def _all_below(store: Store, path: str, known: dict[str, Buffer]) -> dict[str, Buffer]:
+    return await _metadata(store, path, await _names(store, path), known)
+
+
+async def _names(store: Store, path: str = "") -> list[str]:
+    return [name async for name in store.list_dir(path) if name != _ROOT]
+
+
+async def _held(store: Store, without: Sequence[str], *, holds_new: bool) -> _HeldStore:
+    settled = store.settled if isinstance(store, _HeldStore) else ()  # will be there, so the listing is not waited for
+    expected = [key for key in settled if key.partition("/")[0] not in without]
+    known, names = await asyncio.gather(_gathered(store, [_ROOT, *expected]), _names(store))
+    root = {key: known[key] for key in known if key == _ROOT}
+    below = await _metadata(store, "", [name for name in names if name not in without], known)
+    return _HeldStore(store, root | below, frozenset({*names} & {*without}), holds_new=holds_new)
 
 
 def fresh(store: Store) -> Store:
@@ -122,7 +169,7 @@ def fresh(store: Store) -> Store:
     return _HeldStore(store)
 
 
-def held(group: zarr.Group, *, without: Sequence[str] = ()) -> zarr.Group:
+def held(group: zarr.Group, *, without: Sequence[str] = (), holds_new: bool = False) -> zarr.Group:
     """Return the root group of a store with its metadata in memory, until `settle`; chunks are read and written.
 
     No one else may write metadata meanwhile.
@@ -133,8 +180,10 @@ def held(group: zarr.Group, *, without: Sequence[str] = ()) -> zarr.Group:
         The root, open for writing.
     without
         Names in it that count as not there.
+    holds_new
+        Whether the chunks of arrays that are created in it are written by `settle`, too: small ones.
     """
-    store = _HeldStore(group.store, sync(_all_metadata(group.store, without)))
+    store = sync(_held(group.store, without, holds_new=holds_new))
     return zarr.open_group(store, mode="r+", zarr_format=3, use_consolidated=False)
 
 
@@ -143,8 +192,9 @@ def names_in(group: zarr.Group) -> set[str]:
     return set(sync(_names(group.store)))
 
 
-async def _names(store: Store) -> list[str]:
-    return [name async for name in store.list_dir("")]
+def left_out(group: zarr.Group) -> frozenset[str]:
+    """Return which of the names that `held` was to leave out lie in the root group of a store."""
+    return group.store.left_out if isinstance(group.store, _HeldStore) else frozenset()
 
 
 def settle(group: zarr.Group, *, root_first: bool = True) -> None:

@@ -171,7 +171,7 @@ def open_filesystem(url: str, options: StorageOptions, *, asynchronous: bool = F
             "connect_timeout": _CONNECT_SECONDS,
             "read_timeout": _READ_SECONDS,
             "retries": {"total_max_attempts": 1},
-            "user_agent_extra": _user_agent(),
+            "user_agent": _user_agent(),  # all of it: botocore would compose one anew for every request
             **given,
         }
     _keep_requests_from_logs()

@@ -29,9 +29,9 @@ from numcodecs import blosc, gzip, zstd  # type: ignore[import-untyped]
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, ZstdCodec
 from zarr.core.buffer import Buffer, default_buffer_prototype
 from zarr.core.metadata import ArrayV3Metadata
-from zarr.core.sync import sync
 
 from mrdist.storage.access.chunks import CHECKSUM_BYTES, CheckedStore, is_sound
+from mrdist.storage.access.foreseen import request_loop
 
 HELD = 16
 """Chunks of object stores that a reader fetches before their turn and holds as they came."""
@@ -79,12 +79,7 @@ class Coming:
 
     @cached_property
     def _loop(self) -> asyncio.AbstractEventLoop:
-        """The loop of zarr's own requests, to which the connections of the filesystem belong."""
-
-        async def running() -> asyncio.AbstractEventLoop:
-            return asyncio.get_running_loop()
-
-        return sync(running())
+        return request_loop()
 
 
 class StraightArray:

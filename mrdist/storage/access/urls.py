@@ -14,8 +14,6 @@ from typing import Any
 
 import zarr
 import zarr.errors
-import zarr.storage
-from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
 from zarr.abc.store import Store
 
 from mrdist.codecs import DEFAULT_CODEC
@@ -29,20 +27,22 @@ from mrdist.errors import (
     StoreIncompleteError,
     StoreNotFoundError,
 )
+from mrdist.storage.access.at_once import at_once
 from mrdist.storage.access.chunks import COMPRESSORS as COMPRESSORS
 from mrdist.storage.access.chunks import CheckedStore
 from mrdist.storage.access.codecs import codec_of
 from mrdist.storage.access.fence import check_fence, fenced
+from mrdist.storage.access.foreseen import foreseen, plain_store
 from mrdist.storage.access.formats import FORMAT_VERSIONS
 from mrdist.storage.access.formats import check_format as check_format
 from mrdist.storage.access.fresh import fresh, held, settle
 from mrdist.storage.access.remote import StorageOptions as StorageOptions
-from mrdist.storage.access.remote import asking_bucket, open_filesystem, refusal, shown, told
+from mrdist.storage.access.remote import asking_bucket, refusal, shown, told
 from mrdist.storage.access.remote import filesystem_of as filesystem_of
 from mrdist.storage.access.remote import is_local as is_local
 from mrdist.storage.access.remote import normalize_url as normalize_url
 from mrdist.storage.access.remote import redact as redact
-from mrdist.storage.access.retries import PatientStore, patiently
+from mrdist.storage.access.retries import patiently
 from mrdist.storage.access.strangers import stranger_at
 
 
@@ -75,18 +75,9 @@ def store_errors(url: str) -> Iterator[None]:
         raise
 
 
-def plain_store(url: str, options: StorageOptions = None, *, read_only: bool = True) -> Store:
-    """Return the store at a URL as zarr reads it, with the retries of remote ones; its chunks are not checked."""
-    if is_local(url):
-        return zarr.storage.LocalStore(normalize_url(url), read_only=read_only)
-    filesystem, path = open_filesystem(url, options, asynchronous=True)
-    if not filesystem.async_impl:
-        filesystem = AsyncFileSystemWrapper(filesystem, asynchronous=True)
-    return PatientStore(zarr.storage.FsspecStore(filesystem, path=path, read_only=read_only))
-
-
 def _store(url: str, options: StorageOptions, *, read_only: bool) -> Store:
-    store: Store = CheckedStore(plain_store(url, options, read_only=read_only), url, whole=read_only)
+    plain = foreseen(plain_store(url, options, read_only=read_only), url, options)
+    store: Store = CheckedStore(plain, url, whole=read_only)
     return store if read_only else fenced(store)
 
 
@@ -186,7 +177,9 @@ def is_free(url: str, options: StorageOptions) -> bool:
     filesystem, root = filesystem_of(url, options)
     with store_errors(url), asking_bucket(url, options):
         filesystem.invalidate_cache()
-        return not patiently(lambda: filesystem.exists(root))
+        # who asks is going to write: whether it may is known by then
+        exists, _ = at_once([lambda: patiently(lambda: filesystem.exists(root)), check_fence])
+        return not exists
 
 
 def find_store(url: str, options: StorageOptions) -> dict[str, Any] | None:
@@ -365,7 +358,8 @@ def stored_bytes(url: str, options: StorageOptions = None) -> int:
 def completing(group: zarr.Group, url: str, *, without: Sequence[str] = ()) -> Iterator[zarr.Group]:
     """Complete a store: yield its root with the metadata in memory; they are written at the end, all gathered in it.
 
-    Nothing of them is written if an exception leaves the block, and the root is the last that is written otherwise.
+    So are arrays that are created in it, which should be small. Nothing of all that is written if an exception leaves
+    the block, and the root is the last that is written otherwise.
 
     Parameters
     ----------
@@ -376,7 +370,7 @@ def completing(group: zarr.Group, url: str, *, without: Sequence[str] = ()) -> I
     without
         Names of temporary groups, which remain as they are and are not gathered.
     """
-    root = held(group, without=without)
+    root, _ = at_once([lambda: held(group, without=without, holds_new=True), check_fence])
     yield root
     consolidate(root, url)
     settle(root, root_first=False)

@@ -11,11 +11,16 @@ import zarr
 from zarr.abc.store import ByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
 
+from mrdist.arguments import Address, plain_arguments
 from mrdist.storage.access.tables import TABLES, read_tables
-from mrdist.storage.access.urls import store_errors
+from mrdist.storage.access.urls import StorageOptions, check_format, store_errors
+from mrdist.storage.images.layout import DIMENSIONS, OPTIONAL
+from mrdist.storage.images.reader import Images
 
 if TYPE_CHECKING:
     import xarray as xr
+
+_COORDINATES = ("subject", "dataset", "split")
 
 
 def read_dataset(group: zarr.Group, url: str, axes: Mapping[str, Sequence[str]] | None = None) -> xr.Dataset:
@@ -84,3 +89,48 @@ _KEPT = ("chunks", "preferred_chunks")
 def _flat(value: Any) -> Any:
     """Return what netCDF has no type for as JSON text."""
     return json.dumps(value) if isinstance(value, dict | bool) or value is None else value
+
+
+@plain_arguments
+def open_images(url: Address, storage_options: StorageOptions = None) -> xr.Dataset:
+    """Open an images store as an xarray Dataset, lazily.
+
+    Parameters
+    ----------
+    url
+        Path or fsspec URL.
+    storage_options
+        Options of the fsspec filesystem.
+
+    Returns
+    -------
+    xarray.Dataset
+        One variable a label with dimensions (image, y, x, channel), as lazy Dask arrays, and in memory the coordinates
+        image, subject, dataset and split, Python strings. The attribute ``mrdist`` is JSON text. ``to_zarr(URL,
+        zarr_format=3)`` writes an images store again, also after ``sel`` or ``isel``; if these cut chunks, pass
+        ``align_chunks=True`` as well. Linked arrays are in their own units, NaN where a value is missing; what is
+        written of these is no images store.
+
+    Raises
+    ------
+    StoreNotFoundError, StoreFormatError, StoreIncompleteError
+        If there is none of this kind, of this format, or it is not finished.
+    """
+    images = Images.open(url, storage_options)
+    group = images._group
+    dataset = read_dataset(group, images.url, {**OPTIONAL, **dict.fromkeys(images.labels, DIMENSIONS)})
+    coordinates = {name: ("image", getattr(images, name).astype(object)) for name in ("image", *_COORDINATES)}
+    if images._linked is not None:
+        from mrdist.storage.images.linked_datasets import lazily
+
+        linked = images._linked
+        dataset = dataset.assign(
+            {k: lazily(array, linked.shape, linked.chunks) for k, array in images.linked_arrays.items()}
+        )
+    small = [name for name in ("present", "checksum") if name in dataset]
+    dataset = dataset.assign_coords(coordinates).assign({name: dataset[name].load() for name in small})
+    if images._linked is not None:
+        return dataset.drop_attrs(deep=False)  # in units of its own, a copy is no images store
+    # xarray leaves out chunks of nothing but black, so a copy must say so. JSON, since netCDF has no dictionaries.
+    attribute = check_format(group, images.url) | {"labels": list(images.labels), "missing_chunks": "fill_value"}
+    return dataset.assign_attrs(mrdist=json.dumps(attribute))

@@ -33,6 +33,11 @@ OPTIONAL = {
 }
 
 
+def arrays_of_rows(split: str) -> tuple[str, ...]:
+    """Return the names of the arrays that say which rows belong to a split."""
+    return ("present",) if split == "all" else ("present", "split")
+
+
 def labels_of(group: zarr.Group, attribute: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the labels that the attribute ``mrdist`` names, or else the names of all arrays that look like images."""
     if "labels" in attribute:

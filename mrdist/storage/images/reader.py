@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import zarr
 
-from mrdist.arguments import Address, plain_arguments
+from mrdist.arguments import Address
 from mrdist.errors import DataError, LabelError, StoreFormatError
 from mrdist.geometry import Block, Shape
-from mrdist.storage.access.chunks import leaves_chunks_out
+from mrdist.storage.access.at_once import at_once
+from mrdist.storage.access.chunks import chunk_keys, leaves_chunks_out
 from mrdist.storage.access.urls import (
     StorageOptions,
     array_of,
@@ -25,17 +25,13 @@ from mrdist.storage.access.urls import (
     redact,
     store_errors,
 )
-from mrdist.storage.images.datasets import read_dataset
-from mrdist.storage.images.layout import DIMENSIONS, OPTIONAL, labels_of, layout_problems
+from mrdist.storage.images.layout import arrays_of_rows, labels_of, layout_problems
 from mrdist.storage.images.linked import LinkedArray
 from mrdist.storage.images.links import Link, LinkedStore
 from mrdist.storage.images.pixels import ImageReader, chunks_in_flight, crc_of_images, fingerprint
 
-if TYPE_CHECKING:
-    import xarray as xr
-
 _RESUME = "run the command that makes it again, or finish it with mrdist.finish_images"
-_COORDINATES = ("subject", "dataset", "split")
+_OF_A_TRAINING = ("present", "split", "image", "kept_checksum", "face_mask")
 
 
 @dataclass(frozen=True)
@@ -165,6 +161,15 @@ class Images:
         """Checksums kept by the writer of the pixels; None where it keeps none, and in copies by other tools."""
         return self._values("checksum") if self._vouched and self._linked is None else None
 
+    def read_at_once(self, *names: str) -> None:
+        """Read small arrays, by default those of a training: one by one, each would wait for an object store."""
+        at_once(partial(getattr, self, name) for name in names or _OF_A_TRAINING if name not in self.__dict__)
+
+    def keys_of_rows(self, split: str) -> Iterator[str]:
+        """Yield the keys of the objects that `rows` reads."""
+        arrays = map(self._group.get, arrays_of_rows(split))
+        return (key for array in arrays if isinstance(array, zarr.Array) for key in chunk_keys(array))
+
     def _values(self, name: str) -> npt.NDArray[Any] | None:
         with store_errors(self.url):
             array = self._group.get(name)
@@ -196,6 +201,7 @@ class Images:
         DataError
             If there is no such row.
         """
+        self.read_at_once(*arrays_of_rows(split))
         chosen = self.present[:, [self.column(label) for label in labels]].all(axis=1)
         if split != "all":
             chosen &= self.split == split
@@ -222,8 +228,7 @@ class Images:
 
     def there(self, label: str) -> npt.NDArray[np.bool_] | None:
         """Return the pixels, shape (y, x), of which some image has a value; None where every image has all."""
-        there = self._there
-        return None if there is None else there[self.column(label)]
+        return None if self._there is None else self._there[self.column(label)]
 
     def incomplete(self, label: str) -> npt.NDArray[np.bool_] | None:
         """Return the pixels, shape (y, x), that only some images of a label have; None where there are none such."""
@@ -350,48 +355,3 @@ class Images:
         """Return whole images of a label, shape (image, y, x, channel); errors are those of `ImageReader.read`."""
         reader, frame = self.reader(), Block(0, 0, *self.shape)
         return np.concatenate([reader.read(label, row, row + 1, frame) for row in rows])
-
-
-@plain_arguments
-def open_images(url: Address, storage_options: StorageOptions = None) -> xr.Dataset:
-    """Open an images store as an xarray Dataset, lazily.
-
-    Parameters
-    ----------
-    url
-        Path or fsspec URL.
-    storage_options
-        Options of the fsspec filesystem.
-
-    Returns
-    -------
-    xarray.Dataset
-        One variable a label with dimensions (image, y, x, channel), as lazy Dask arrays, and in memory the coordinates
-        image, subject, dataset and split, Python strings. The attribute ``mrdist`` is JSON text. ``to_zarr(URL,
-        zarr_format=3)`` writes an images store again, also after ``sel`` or ``isel``; if these cut chunks, pass
-        ``align_chunks=True`` as well. Linked arrays are in their own units, NaN where a value is missing; what is
-        written of these is no images store.
-
-    Raises
-    ------
-    StoreNotFoundError, StoreFormatError, StoreIncompleteError
-        If there is none of this kind, of this format, or it is not finished.
-    """
-    images = Images.open(url, storage_options)
-    group = images._group
-    dataset = read_dataset(group, images.url, {**OPTIONAL, **dict.fromkeys(images.labels, DIMENSIONS)})
-    coordinates = {name: ("image", getattr(images, name).astype(object)) for name in ("image", *_COORDINATES)}
-    if images._linked is not None:
-        from mrdist.storage.images.linked_datasets import lazily
-
-        linked = images._linked
-        dataset = dataset.assign(
-            {k: lazily(array, linked.shape, linked.chunks) for k, array in images.linked_arrays.items()}
-        )
-    small = [name for name in ("present", "checksum") if name in dataset]
-    dataset = dataset.assign_coords(coordinates).assign({name: dataset[name].load() for name in small})
-    if images._linked is not None:
-        return dataset.drop_attrs(deep=False)  # in units of its own, a copy is no images store
-    # xarray leaves out chunks of nothing but black, so a copy must say so. JSON, since netCDF has no dictionaries.
-    attribute = check_format(group, images.url) | {"labels": list(images.labels), "missing_chunks": "fill_value"}
-    return dataset.assign_attrs(mrdist=json.dumps(attribute))

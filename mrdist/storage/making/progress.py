@@ -7,7 +7,7 @@ depend on how the work was cut.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ import zarr
 from mrdist.errors import DamagedChunkError, StoreFormatError
 from mrdist.geometry import Shape
 from mrdist.storage.access.chunks import COMPRESSORS, UNCOMPRESSED
+from mrdist.storage.access.foreseen import DESCRIPTION
 from mrdist.storage.access.fresh import names_in
 from mrdist.storage.access.urls import array_of, as_whole
 from mrdist.storage.making.parts import cut_by, keep_apart, put_together
@@ -28,6 +29,8 @@ WARPING = "warping"
 """Group of what a morph keeps until then (`mrdist.storage.weights.morph`)."""
 _NAME = "progress"
 _PARTS = "parts"
+IN_THE_MAKING = (*DESCRIPTION, *(f"{_NAME}/{path}" for path in (*DESCRIPTION, "done/zarr.json")))
+"""Keys of what a task asks of the store that it writes to, before it works and before it marks its block."""
 TEMPORARY = (SEARCH, WARPING, _NAME)
 """Groups that a store has only while it is made, in the order in which they are removed."""
 
@@ -50,6 +53,7 @@ class Progress:
     task: Mapping[str, Any]
     apart: tuple[str, ...]
     _group: zarr.Group
+    _begun: Shape | None = None  # its grid, if none of its blocks can be done yet
 
     @classmethod
     def begin(
@@ -78,7 +82,7 @@ class Progress:
             What else they share; must fit into JSON.
         """
         group = store.create_group(_NAME, overwrite=True)
-        grid = tuple(-(-s // b) for s, b in zip(shape, block, strict=True))
+        grid = -(-shape[0] // block[0]), -(-shape[1] // block[1])
         group.create_array("done", shape=grid, chunks=(1, 1), dtype="bool", fill_value=False, compressors=UNCOMPRESSED)
         if rows is not None:
             group.create_array("rows", data=rows, compressors=COMPRESSORS)
@@ -88,7 +92,7 @@ class Progress:
         apart = [array.basename for array in cut]
         # The attributes come last, in one write: without them the store was never ready for its first block.
         group = group.update_attributes({"block": list(block), "task": task, "apart": apart})
-        return cls(block, task, tuple(apart), group)
+        return cls(block, task, tuple(apart), group, grid)
 
     @classmethod
     def find(cls, store: zarr.Group) -> Progress | None:
@@ -102,7 +106,12 @@ class Progress:
 
     @property
     def done(self) -> npt.NDArray[np.bool_]:
-        """Which blocks are finished, in raster order; a marker that cannot be read does not count."""
+        """Which blocks are finished, in raster order; a marker that cannot be read does not count.
+
+        Whoever has begun the grid is told what was so then, none: nobody has to be asked for it.
+        """
+        if self._begun is not None:
+            return np.zeros(self._begun, bool).ravel()
         marks = array_of(self._group, "done")
         try:
             return np.asarray(marks[...]).ravel()
@@ -178,12 +187,19 @@ def _is_marked(marks: zarr.Array[Any], place: tuple[int, ...]) -> bool:
         return False
 
 
-def remove_progress(store: zarr.Group) -> None:
+def remove_progress(store: zarr.Group, names: Container[str] | None = None) -> None:
     """Remove temporary data of a store in the making; harmless to repeat.
 
     The done markers go last: what is left of them says that this has to be repeated.
+
+    Parameters
+    ----------
+    store
+        The store.
+    names
+        Of all that lies in it, if that is known.
     """
-    names = names_in(store)
+    names = names_in(store) if names is None else names
     for name in TEMPORARY:
         if name in names:
             del store[name]

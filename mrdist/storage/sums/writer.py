@@ -15,6 +15,7 @@ from mrdist.geometry import Block, Shape
 from mrdist.left_out import LeftOut, shapes_of_sums
 from mrdist.moments import SufficientStatistics
 from mrdist.storage.access.arrays import ArraySpec, lay_out, write_strings
+from mrdist.storage.access.fresh import left_out
 from mrdist.storage.access.urls import (
     StorageOptions,
     array_of,
@@ -153,7 +154,7 @@ class StatisticsOutput:
                     "parts": [*attributes["parts"], asdict(self.part)],
                     "provenance": dict(provenance),
                 }
-            remove_progress(self._group)
+            remove_progress(self._group, left_out(root))
 
 
 def statistics_output(

@@ -9,7 +9,6 @@ were kept, and the group is removed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from functools import cached_property, partial
 from typing import Any
@@ -22,6 +21,7 @@ from mrdist.geometry import Block, Shape
 from mrdist.left_out import LeftOut
 from mrdist.moments import SufficientStatistics
 from mrdist.storage.access.arrays import create_arrays, lay_out
+from mrdist.storage.access.at_once import at_once
 from mrdist.storage.access.fresh import held, settle
 from mrdist.storage.access.urls import (
     StorageOptions,
@@ -229,8 +229,7 @@ class SearchOutput:
     def _arrays(self, *names: str) -> dict[str, zarr.Array[Any]]:
         """Return arrays by name, which are opened in one turn of an object store."""
         scratch = self._scratch
-        with ThreadPoolExecutor(len(names)) as at_once:
-            return dict(zip(names, at_once.map(partial(writable, scratch), names), strict=True))
+        return dict(zip(names, at_once(partial(writable, scratch, name) for name in names), strict=True))
 
 
 def search_output(

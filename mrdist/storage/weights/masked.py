@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,6 +14,8 @@ from mrdist.geometry import Block, ReceptiveField
 from mrdist.morphing.landmark_sums import LIPS, Lips
 from mrdist.solvers import Prior, Solution
 from mrdist.storage.access.arrays import ArraySpec
+from mrdist.storage.access.at_once import at_once
+from mrdist.storage.access.fence import check_fence
 from mrdist.storage.access.urls import array_of, store_errors
 from mrdist.storage.weights.output import Training, WeightsOutput, chunk_side
 from mrdist.storage.weights.reader import Codes, Model, WeightsReader
@@ -164,9 +166,8 @@ class TrainOutput(WeightsOutput):
         def write(name: str) -> None:
             self._array(name)[..., *block.slices] = parts[name]
 
-        with store_errors(self._url), ThreadPoolExecutor(len(parts)) as at_once:  # turns of an object store
-            for _ in at_once.map(write, parts):
-                pass
+        with store_errors(self._url):
+            at_once([check_fence, *(partial(write, name) for name in parts)])
             self.progress.mark(index)
 
     def _n_values(self) -> int:

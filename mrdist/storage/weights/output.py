@@ -18,6 +18,7 @@ import zarr
 from mrdist.errors import StoreExistsError
 from mrdist.geometry import Shape
 from mrdist.storage.access.arrays import ArraySpec, lay_out
+from mrdist.storage.access.fresh import left_out
 from mrdist.storage.access.urls import (
     StorageOptions,
     array_of,
@@ -278,7 +279,7 @@ class WeightsOutput:
                     "scores": {"train": scores},
                     "provenance": dict(provenance),
                 }
-            remove_progress(self._group)
+            remove_progress(self._group, left_out(root))
         return scores
 
     def _scores(self, root: zarr.Group, n_masked: int) -> dict[str, float | None]:
