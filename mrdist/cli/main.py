@@ -25,6 +25,8 @@ from mrdist.events import emit, written_to
 
 _INTERRUPTED = 130
 _AGAIN_SECONDS = 0.05
+_LOADED = 400_000
+"""More objects than libraries bring."""
 
 
 class _Session(ExitStack):
@@ -82,6 +84,9 @@ def main() -> None:
     warnings.showwarning = _show_warning
     sys.unraisablehook = _show_unraisable
     signal.signal(signal.SIGTERM, _terminate)
+    _collect_later()
+    # Each of OpenBLAS's threads, NumPy's and SciPy's, would wait for its first work by keeping a processor busy.
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
     started = time.monotonic()
     with _Session() as session:
         try:
@@ -99,6 +104,21 @@ def main() -> None:
         emit("end", command=session.command, exit_code=code or 0, seconds=round(time.monotonic() - started, 3))
     gc.freeze()  # Python's last collection would look through all that the libraries hold, for a tenth of a second
     sys.exit(code)
+
+
+def _collect_later() -> None:
+    """Have Python look for rubbish when there are more objects than libraries bring, and from then on as usual.
+
+    These stay, and to look through them again and again takes a tenth of a small command.
+    """
+    usual = gc.get_threshold()
+
+    def collect_as_usual(_phase: str, _info: dict[str, int]) -> None:
+        gc.callbacks.remove(collect_as_usual)
+        gc.set_threshold(*usual)
+
+    gc.callbacks.append(collect_as_usual)
+    gc.set_threshold(_LOADED)
 
 
 def _interrupted(name: str | None) -> int:

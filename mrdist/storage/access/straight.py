@@ -242,6 +242,16 @@ class StraightArray:
         return stored[:done]
 
 
+def read_place(array: zarr.Array[Any], place: Sequence[slice]) -> npt.NDArray[Any]:
+    """Return a rectangle of an array, straight where that is possible; for slices and errors see `StraightArray`."""
+    straight = StraightArray.of(array)
+    if straight is None:
+        return np.asarray(array[tuple(place)])
+    out = np.empty([part.stop - part.start for part in place], dtype=array.dtype)
+    straight.read_into(out, place)
+    return out
+
+
 def _decode(codec: Any, content: Bytes) -> Bytes:
     decode: Callable[[Any], Any]
     if isinstance(codec, ZstdCodec):
