@@ -284,7 +284,7 @@ class Statistics:
         inside = part.clipped(self.accumulation.shape)
         array = array_of(self._group, name)
         place = (slice(fold, fold + 1), *(slice(0, length) for length in array.shape[1:-2]), *inside.slices)
-        maps = read_place(array, place)[0]
+        maps: npt.NDArray[Any] = read_place(array, place)[0]
         if self.accumulation.color == "shared":
             maps = maps[np.newaxis]
         if inside == part:
