@@ -85,8 +85,9 @@ def main() -> None:
     sys.unraisablehook = _show_unraisable
     signal.signal(signal.SIGTERM, _terminate)
     _collect_later()
-    # Each of OpenBLAS's threads, NumPy's and SciPy's, would wait for its first work by keeping a processor busy.
-    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
+    # Each thread of NumPy's and of SciPy's OpenBLAS would keep a processor busy for a tenth of a second, waiting for
+    # work that a small command has not. So they sleep after 2 to the power of 20 cycles, the time of a small product.
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "20")
     started = time.monotonic()
     with _Session() as session:
         try:
