@@ -115,8 +115,8 @@ def _collect_later() -> None:
     usual = gc.get_threshold()
 
     def collect_as_usual(_phase: str, _info: dict[str, int]) -> None:
-        gc.callbacks.remove(collect_as_usual)
-        gc.set_threshold(*usual)
+        if gc.get_threshold()[0] == _LOADED:
+            gc.set_threshold(*usual)
 
     gc.callbacks.append(collect_as_usual)
     gc.set_threshold(_LOADED)
