@@ -130,6 +130,12 @@ def test_help_loads_no_library(args):
     assert not loaded(*args) & HEAVY
 
 
+def test_a_command_loads_no_other(stores):
+    rooms = {name.removeprefix("mrdist.cli.") for name in loaded("info", stores / "images")}
+    assert "data" in rooms
+    assert not rooms & {"comparing", "jobs", "linking", "plots", "results", "service", "training"}
+
+
 def test_what_libraries_bring_is_not_looked_through(stores):
     collections = at_the_end(
         "[each['collections'] for each in gc.get_stats()]", "evaluate", stores / "weights", stores / "images"
