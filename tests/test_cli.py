@@ -151,6 +151,12 @@ def test_info(stores):
     assert "format_version" in table
 
 
+def test_names_are_printed_as_they_are(small_images_store, tmp_path):
+    name = "a[b]:star:.zarr"
+    small_images_store(name)
+    assert commands.cold("info", name, cwd=tmp_path).stdout.split()[0] == name
+
+
 def test_plan_writes_nothing_and_says_what_train_then_reads(stores, tmp_path):
     options = (*LABELS, "--workers", 1, "--block", "16,32")
     plan = commands.report("plan", stores.images, *options, cwd=tmp_path)

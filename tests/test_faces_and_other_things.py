@@ -15,7 +15,8 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 import mrdist
-from mrdist.datasets.locating import SURE, likeness_of, locate, symmetry_of
+from mrdist.datasets.likeness import likeness_of, symmetry_of
+from mrdist.datasets.locating import SURE, locate
 from mrdist.datasets.retouching import to_luminance
 from mrdist.datasets.suitability import LYING, USUAL, measure_face, unusual
 from mrdist.errors import AlignmentError

@@ -23,7 +23,7 @@ from mrdist.geometry import Block, ReceptiveField
 from mrdist.methods.masked.bands import BandReader
 from mrdist.methods.masked.sums import sum_images
 from mrdist.storage import Images
-from mrdist.storage.access.straight import HELD, Coming, StraightArray
+from mrdist.storage.access.straight import HELD, Coming, StraightArray, read_place
 from mrdist.storage.access.urls import open_as_is, store_errors
 
 CODECS = {
@@ -91,6 +91,7 @@ def test_any_rectangle_is_what_zarr_reads(folder, case, codecs, expected):
     assert pixels.dtype == array[place].dtype
     np.testing.assert_array_equal(pixels, array[place])
     np.testing.assert_array_equal(pixels, values[place])
+    np.testing.assert_array_equal(read_place(array, place), values[place])
 
 
 def test_what_lies_beyond_the_last_image_is_left_out(small_images_store):
@@ -148,6 +149,7 @@ def test_other_layouts_are_left_to_zarr(folder, how):
     array = write(f"{folder}/other", values, (2, 2), CODECS[SOUND], **how)
     assert StraightArray.of(array) is None
     np.testing.assert_array_equal(array[...], values)
+    np.testing.assert_array_equal(read_place(array, (slice(1, 3), slice(0, 4))), values[1:3])
 
 
 def spoil(folder, name, content):

@@ -167,6 +167,3 @@ def report(urls: tuple[str, ...], out: str, as_json: bool, **options: Any) -> No
         print_json({"report": written})
     else:
         click.echo(written)
-
-
-COMMANDS = (compare, report)

@@ -224,6 +224,3 @@ def _flat(value: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
             inner = {str(number): item for number, item in enumerate(inner)}
         rows += _flat(inner, f"{prefix}{name}.") if isinstance(inner, dict) else [(prefix + name, inner)]
     return rows
-
-
-COMMANDS = (generate, ingest, rechunk, info, check)

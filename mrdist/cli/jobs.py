@@ -200,6 +200,3 @@ def cancel(job: str, url: str, token_file: str | None, *, as_json: bool) -> None
         print_json(answer)
     else:
         click.echo(f"{answer['id']}: {answer['state']}")
-
-
-COMMANDS = (submit, jobs, cancel)

@@ -166,6 +166,3 @@ def link(
         for label, one in described["labels"].items()
     ]
     print_table("Labels", ("label", "dtype", "range", "rounding", "images", "masked pixels", "array"), rows)
-
-
-COMMANDS = (link,)

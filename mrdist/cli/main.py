@@ -11,20 +11,35 @@ import sys
 import threading
 import time
 import warnings
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import click
 
 import mrdist
-from mrdist.cli import comparing, data, jobs, linking, plots, results, service, training
 from mrdist.errors import MrdistError, StoreError
 from mrdist.events import emit, written_to
+from mrdist.lazy import loaded_on_use
 
 _INTERRUPTED = 130
 _AGAIN_SECONDS = 0.05
+_LOADED = 400_000
+"""More objects than libraries bring."""
+_ROOMS = {
+    "comparing": ("compare", "report"),
+    "data": ("check", "generate", "info", "ingest", "rechunk"),
+    "jobs": ("cancel", "jobs", "submit"),
+    "linking": ("link",),
+    "plots": ("plot",),
+    "results": ("demo", "evaluate", "export", "refine", "sizes", "synthesize"),
+    "service": ("serve", "token"),
+    "training": ("accumulate", "plan", "solve", "train"),
+}
+_HOMES = {name: room for room, names in _ROOMS.items() for name in names}
+_RESUMABLE = {"accumulate", "compare", "serve", "solve", "train"}
 
 
 class _Session(ExitStack):
@@ -47,7 +62,28 @@ class _Session(ExitStack):
         self.enter_context(written_to(stream))
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class _Commands(Mapping[str, click.Command]):
+    """The commands by name; the module of each is loaded when it is asked for."""
+
+    def __init__(self) -> None:
+        self._load, _ = loaded_on_use("mrdist.cli", _HOMES)
+
+    def __getitem__(self, name: str) -> click.Command:
+        if name not in _HOMES:
+            raise KeyError(name)
+        return cast(click.Command, self._load(name))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_HOMES)
+
+    def __len__(self) -> int:
+        return len(_HOMES)
+
+
+@click.group(
+    commands=cast(Any, _Commands()),  # as they stand: click would add others to a MutableMapping
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(mrdist.__version__, prog_name="mrdist")
 @click.option("--events", metavar="FILE", help="Append events to FILE as JSON lines; - writes to stderr.")
 @click.pass_context
@@ -58,11 +94,6 @@ def commands(context: click.Context, events: str | None) -> None:
     if events is not None:
         session.write_events(events)
     emit("start", command=session.command, version=mrdist.__version__)
-
-
-for _module in (data, linking, training, results, comparing, plots, service, jobs):
-    for _command in _module.COMMANDS:
-        commands.add_command(_command)
 
 
 def main() -> None:
@@ -82,6 +113,10 @@ def main() -> None:
     warnings.showwarning = _show_warning
     sys.unraisablehook = _show_unraisable
     signal.signal(signal.SIGTERM, _terminate)
+    _collect_later()
+    # Each thread of NumPy's and of SciPy's OpenBLAS would keep a processor busy for a tenth of a second, waiting for
+    # work that a small command has not. So they sleep after 2 to the power of 20 cycles, the time of a small product.
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "20")
     started = time.monotonic()
     with _Session() as session:
         try:
@@ -101,9 +136,24 @@ def main() -> None:
     sys.exit(code)
 
 
+def _collect_later() -> None:
+    """Have Python look for rubbish when there are more objects than libraries bring, and from then on as usual.
+
+    These stay, and to look through them again and again takes a tenth of a small command.
+    """
+    usual = gc.get_threshold()
+
+    def collect_as_usual(_phase: str, _info: dict[str, int]) -> None:
+        if gc.get_threshold()[0] == _LOADED:
+            gc.set_threshold(*usual)
+
+    gc.callbacks.append(collect_as_usual)
+    gc.set_threshold(_LOADED)
+
+
 def _interrupted(name: str | None) -> int:
-    kept = name in {command.name for command in (*training.RESUMABLE, comparing.compare, service.serve)}
-    advice = "what is finished is kept: run the same command again to resume" if kept else "run the command again"
+    kept = "what is finished is kept: run the same command again to resume"
+    advice = kept if name in _RESUMABLE else "run the command again"
     click.echo(f"Stopped; {advice}.", err=True)
     return _INTERRUPTED
 

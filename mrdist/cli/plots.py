@@ -182,6 +182,3 @@ def print_picture(out: str, as_json: bool) -> None:
         print_json({"picture": out})
     else:
         click.echo(out)
-
-
-COMMANDS = (plot,)

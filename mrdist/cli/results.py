@@ -283,6 +283,3 @@ def sizes(size: int, receptive_field: int, as_json: bool) -> None:
         click.echo(
             "Install PyTorch (`pip install 'mrdist[gan]'`) to see Pix2Pix, CycleGAN, StarGAN and GANimation.", err=True
         )
-
-
-COMMANDS = (synthesize, evaluate, refine, export, demo, sizes)

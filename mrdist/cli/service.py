@@ -105,6 +105,3 @@ def token(name: str, role: Role, tokens: str | None, *, as_json: bool) -> None:
         return
     click.echo(f"Token of {name}, which is not shown again: {drawn}")
     click.echo(f"Line for the file of --tokens: {line}" if tokens is None else f"Its line is in {tokens}.")
-
-
-COMMANDS = (serve, token)

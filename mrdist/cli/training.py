@@ -271,7 +271,3 @@ def _print_estimate(estimate: Estimate, as_json: bool) -> None:
 
 def _told_seconds(seconds: float | None) -> str:
     return "not estimated" if seconds is None else format_seconds(seconds)
-
-
-RESUMABLE = (train, accumulate, solve)
-COMMANDS = (*RESUMABLE, plan)

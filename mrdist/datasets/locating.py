@@ -25,14 +25,11 @@ from skimage.feature import Cascade, match_template
 from skimage.transform import SimilarityTransform, resize
 
 from mrdist.datasets._warping import GRID, Floats, Mapping, resample
+from mrdist.datasets.likeness import BOTTOM, CENTRES, FINE, LEFT, PART, RIGHT, TOP, even, evened, likeness_of
 from mrdist.errors import AlignmentError
 
-#: Sides in pixels of the frame where the face is looked for, and where its place is refined.
-_COARSE, _FINE = 28, 96
-#: The part of the frame that is matched, from the brows to the chin: hair and clothes differ between people.
-_TOP, _BOTTOM, _LEFT, _RIGHT = 0.20, 0.98, 0.14, 0.86
-_CENTRES = np.meshgrid(*[(np.arange(_FINE) + 0.5) / _FINE] * 2)
-_PART = (_CENTRES[1] > _TOP) & (_CENTRES[1] < _BOTTOM) & (_CENTRES[0] > _LEFT) & (_CENTRES[0] < _RIGHT)
+#: Side in pixels of the frame where the face is looked for.
+_COARSE = 28
 #: Shares of the photograph's shorter side that a frame may have, and turns in degrees.
 _SMALLEST, _LARGEST, _STEP = 0.2, 1.25, 1.12
 _TURNS = (-24.0, -12.0, 0.0, 12.0, 24.0)
@@ -88,8 +85,8 @@ def locate(photograph: npt.NDArray[np.uint8], face: Floats) -> Location:
         Nothing in the photograph is like the mean face.
     """
     pixels = photograph[..., 0]
-    # A smaller copy of a huge photograph is enough: the smallest frame in the search has twice the pixels of `_FINE`.
-    shrink = max(1, int(min(pixels.shape) * _SMALLEST / (2 * _FINE)))
+    # A smaller copy of a huge photograph is enough: the smallest frame in the search has twice the pixels of `FINE`.
+    shrink = max(1, int(min(pixels.shape) * _SMALLEST / (2 * FINE)))
     if shrink > 1:
         pixels = np.asarray(Image.fromarray(pixels).reduce(shrink))
     shorter = min(pixels.shape)
@@ -104,47 +101,17 @@ def locate(photograph: npt.NDArray[np.uint8], face: Floats) -> Location:
     raise AlignmentError(f"its likeness to the mean face is {likeness:.2f} at best, but a face needs {SURE}")
 
 
-def likeness_of(image: Floats, face: Floats) -> float:
-    """Return the likeness of an image of the frame to a mean face, see `Location`; both in gray and square."""
-    evened = correlation(even(image)[_PART], even(face)[_PART])
-    return (2 * evened + correlation(_to_fine(image)[_PART], _to_fine(face)[_PART])) / 3
-
-
-def symmetry_of(image: Floats) -> float:
-    """Return the correlation of a gray image of the frame with its mirror image, light evened out, brows to chin."""
-    evened = ndimage.gaussian_filter(even(image), 1)
-    return correlation(evened[_PART], evened[:, ::-1][_PART])
-
-
-def even(image: Floats) -> Floats:
-    """Return a square image with its light evened out, at the size at which places are refined."""
-    return _even(_to_fine(image), _FINE)
-
-
-def correlation(first: Floats, second: Floats) -> float:
-    """Return Pearson's correlation; 0 where one of them is constant."""
-    first, second = first - first.mean(), second - second.mean()
-    return float(first @ second / (np.linalg.norm(first) * np.linalg.norm(second) or 1.0))
-
-
-def _to_fine(image: Floats) -> Floats:
-    if image.shape == (_FINE, _FINE):
-        return image
-    resized: Floats = resize(image, (_FINE, _FINE), anti_aliasing=True)
-    return resized
-
-
 def _places(pixels: npt.NDArray[np.uint8], face: Floats) -> Iterator[tuple[float, SimilarityTransform]]:
     """Yield likely places with their correlation, two for every scale and turn."""
     shorter = min(pixels.shape)
     small = _shrunk(pixels, _COARSE / (_SMALLEST * shorter))
     part = (
-        slice(round(_TOP * _COARSE), round(_BOTTOM * _COARSE)),
-        slice(round(_LEFT * _COARSE), round(_RIGHT * _COARSE)),
+        slice(round(TOP * _COARSE), round(BOTTOM * _COARSE)),
+        slice(round(LEFT * _COARSE), round(RIGHT * _COARSE)),
     )
     large = resize(face, (4 * _COARSE, 4 * _COARSE), anti_aliasing=True)
     templates = {
-        turn: _even(_shrunk(ndimage.rotate(large, -turn, reshape=False, order=1, mode="nearest"), 0.25), _COARSE)[part]
+        turn: evened(_shrunk(ndimage.rotate(large, -turn, reshape=False, order=1, mode="nearest"), 0.25), _COARSE)[part]
         for turn in _TURNS
     }
     margin = _COARSE // 4
@@ -152,7 +119,7 @@ def _places(pixels: npt.NDArray[np.uint8], face: Floats) -> Iterator[tuple[float
     while side <= _LARGEST * shorter:
         scale = _COARSE / side
         shape = [max(round(scale * length), 1) for length in pixels.shape]
-        image = _even(np.pad(resize(small, shape, anti_aliasing=True), margin, mode="edge"), _COARSE)
+        image = evened(np.pad(resize(small, shape, anti_aliasing=True), margin, mode="edge"), _COARSE)
         for turn, template in templates.items():
             if any(have < need for have, need in zip(image.shape, template.shape, strict=True)):
                 continue
@@ -192,22 +159,22 @@ def _refine(
     pixels: npt.NDArray[np.uint8], face: Floats, start: SimilarityTransform
 ) -> tuple[float, SimilarityTransform]:
     """Move a place uphill to the highest correlation of evened images, and return likeness and place."""
-    small, smaller = _smaller(pixels, 2 * _FINE / start.scale)
+    small, smaller = _smaller(pixels, 2 * FINE / start.scale)
     goal = even(face)
-    wanted = goal[_PART] - goal[_PART].mean()
+    wanted = goal[PART] - goal[PART].mean()
     wanted /= np.linalg.norm(wanted)
-    x, y = (coordinate[_PART] - 0.5 for coordinate in _CENTRES)
+    x, y = (coordinate[PART] - 0.5 for coordinate in CENTRES)
     best, place = (-1.0, small[..., 0] / 255, start), start
     for _ in range(25):
-        crop = resample(small, smaller(place(GRID)), _FINE)[..., 0] / 255
-        image = _even(crop, _FINE)
-        seen = image[_PART] - image[_PART].mean()
+        crop = resample(small, smaller(place(GRID)), FINE)[..., 0] / 255
+        image = evened(crop, FINE)
+        seen = image[PART] - image[PART].mean()
         length = np.linalg.norm(seen) or 1.0
         likeness = float(wanted @ seen / length)
         if likeness > best[0]:
             best = (likeness, crop, place)
         smooth = ndimage.gaussian_filter(image, 1)
-        down, right = (np.gradient(smooth, axis=axis)[_PART] * _FINE / length for axis in (0, 1))
+        down, right = (np.gradient(smooth, axis=axis)[PART] * FINE / length for axis in (0, 1))
         slopes = np.stack([right, down, right * x + down * y, down * x - right * y], axis=-1)
         step = np.linalg.lstsq(slopes - slopes.mean(axis=0), wanted - seen / length, rcond=None)[0]
         step = np.clip(step, -0.05, 0.05)
@@ -258,10 +225,3 @@ def _shrunk(image: npt.NDArray[np.generic], scale: float) -> Floats:
     shape = [max(round(min(scale, 1) * length), 1) for length in image.shape]
     shrunk: Floats = resize(image, shape, anti_aliasing=True)
     return shrunk
-
-
-def _even(image: Floats, side: int) -> Floats:
-    """Subtract the local mean and divide by the local contrast, so that the light plays no part."""
-    width = side / 8
-    image = image - ndimage.gaussian_filter(image, width)
-    return image / np.sqrt(ndimage.gaussian_filter(image**2, width) + 1e-3)

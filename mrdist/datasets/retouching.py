@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage
-from scipy.interpolate import RectBivariateSpline
 
 from mrdist.datasets._warping import GRID, Floats, frame_side, resample
 from mrdist.values import unit_of
@@ -157,6 +156,8 @@ def _places(positions: Floats, shape: tuple[int, ...], size: int) -> Iterator[_P
     high = np.minimum(np.ceil(positions.max(axis=0)).astype(int) + 1, shape[1::-1])
     if (low >= high).any():
         return
+    from scipy.interpolate import RectBivariateSpline  # slow to import, and photographs that are aligned need none
+
     axes = [np.linspace(first, last - 1, _BOX_NODES) for first, last in zip(low, high, strict=True)]
     back = into_frame(np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2), positions) * size - 0.5
     splines = [RectBivariateSpline(axes[1], axes[0], back[:, axis].reshape(_BOX_NODES, _BOX_NODES)) for axis in (1, 0)]
@@ -172,6 +173,8 @@ def into_frame(points: Floats, positions: Floats) -> Floats:
 
     Beyond the frame the warp continues as the affine map that is nearest to it.
     """
+    from scipy.interpolate import RectBivariateSpline
+
     side = len(_NODES)
     warp = [RectBivariateSpline(_NODES, _NODES, positions[:, axis].reshape(side, side)) for axis in (0, 1)]
     affine, *_ = np.linalg.lstsq(np.column_stack([GRID, np.ones(len(GRID))]), positions, rcond=None)

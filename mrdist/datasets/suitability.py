@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from mrdist.datasets.locating import likeness_of, symmetry_of
+from mrdist.datasets.likeness import likeness_of, symmetry_of
 
 Floats = npt.NDArray[np.float64]
 

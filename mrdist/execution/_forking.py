@@ -11,7 +11,6 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Callable
-from multiprocessing import forkserver
 
 MALLOC = {"MALLOC_TRIM_THRESHOLD_": str(256 << 20), "MALLOC_MMAP_THRESHOLD_": str(256 << 20)}
 """Dask makes workers hand freed memory back at once; chunks that are read then cost a page fault for every page."""
@@ -42,6 +41,8 @@ def begin_server(prepare: Callable[[], None] | None, *modules: str) -> None:
     global _begun
     if not _SAFE or _begun is not None:
         return
+    from multiprocessing import forkserver  # work in this process needs none
+
     multiprocessing.get_context("forkserver").set_forkserver_preload([*_LIBRARIES, *modules, _LAST])
     prepares = {} if prepare is None else {PREPARES: f"{prepare.__module__}:{prepare.__qualname__}"}
     added = {name: value for name, value in (_ENVIRONMENT | prepares).items() if name not in os.environ}

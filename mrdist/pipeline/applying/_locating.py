@@ -16,7 +16,6 @@ from mrdist.datasets.depth import to_gray
 from mrdist.datasets.detection import N_POINTS, find_faces, is_installed, with_pupils
 from mrdist.datasets.landmark_files import read_landmarks
 from mrdist.datasets.landmarks import FRAME_CORNERS, FRAME_PUPILS, lies_in
-from mrdist.datasets.locating import locate
 from mrdist.datasets.retouching import to_luminance
 from mrdist.errors import AlignmentError, DataError, LandmarkError
 from mrdist.geometry import Shape
@@ -149,6 +148,8 @@ class Locator:
         try:
             if mean is None:
                 raise AlignmentError("the weights have no mean face")
+            from mrdist.datasets.locating import locate  # brings SciPy's signals, which landmarks make superfluous
+
             gray = photograph if photograph.shape[2] == 1 else to_gray(photograph)
             location = locate(gray, to_luminance(mean))
         except AlignmentError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.interpolate import RectBivariateSpline
 
 from mrdist.datasets._warping import GRID_SIDE
 from mrdist.datasets.detection import N_POINTS, REMEDY, find_faces, is_installed
@@ -49,6 +48,8 @@ def points_of(
 
 def mean_points(moving: Moving, place: Place) -> Positions:
     """Return where the mean face has the points of `points_of`, in the photograph."""
+    from scipy.interpolate import RectBivariateSpline  # slow to import, and points that are known need none
+
     nodes, sides = np.linspace(0, 1, GRID_SIDE), moving.mean_points
     positions = place.positions.reshape(GRID_SIDE, GRID_SIDE, 2)
     return np.stack(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import time
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from mrdist.datasets._warping import GRID
-from mrdist.datasets.depth import Pixels, encode_deep_colors, to_depth
+from mrdist.datasets.depth import Pixels, to_depth
 from mrdist.datasets.originals import Original, read_original
 from mrdist.datasets.photographs import Color, read_pixels
 from mrdist.datasets.retouching import crop_face, feathered, retouch, to_luminance
@@ -24,18 +22,11 @@ from mrdist.datasets.suitability import measure_face, unusual
 from mrdist.pipeline.applying._given import Faces, Given
 from mrdist.pipeline.applying._locating import How, Locator, Place, Points, Positions
 from mrdist.pipeline.applying._morphing import is_detected, mean_points, moved, moved_as_the_mean, points_of
+from mrdist.pipeline.applying._pictures import SMALL, Compression, encode, encode_pixels, to_png
 from mrdist.refinement import blend
 from mrdist.storage import FaceFrame, Model
 from mrdist.storage.access.files import File
 from mrdist.synthesis import to_floats, to_pixels
-
-#: Options of pillow for a PNG.
-Compression = Mapping[str, int]
-#: Its default, for files that are kept.
-SMALL: Compression = {"compress_level": 6}
-#: For pictures that are shown once: a quarter of the time. Little repeats in a photograph after the filters of PNG, so
-#: the search for repetitions costs more than it saves.
-FAST: Compression = {"compress_level": 1, "compress_type": zlib.Z_HUFFMAN_ONLY}
 
 
 @dataclass(frozen=True)
@@ -311,28 +302,3 @@ class Retoucher:
         x0, y0, x1, y1 = place.pupils
         measures = {"pupils": float(np.hypot(x1 - x0, y1 - y0)), "outside": float(outside.mean())}
         return measures if place.yaw is None else {**measures, "yaw": place.yaw}
-
-
-def to_png(image: npt.NDArray[np.floating], compression: Compression = SMALL) -> bytes:
-    """Return an image of floats as the file of an 8-bit PNG."""
-    return encode(to_picture(image), compression)
-
-
-def encode(picture: Image.Image, compression: Compression = SMALL) -> bytes:
-    """Return the file of a PNG."""
-    stream = io.BytesIO()
-    picture.save(stream, format="PNG", **compression)
-    return stream.getvalue()
-
-
-def encode_pixels(pixels: Pixels, compression: Compression = SMALL) -> bytes:
-    """Return pixels of 8 or 16 bits as the file of a PNG of that depth."""
-    if pixels.dtype == np.uint16 and pixels.shape[2] == 3:
-        return encode_deep_colors(pixels, compression.get("compress_level", 6))
-    return encode(Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., 0]), compression)
-
-
-def to_picture(image: npt.NDArray[np.floating]) -> Image.Image:
-    """Return an image of floats, shape (y, x, channel), as an 8-bit picture; values outside 0..1 are clipped."""
-    pixels = to_pixels(image, np.uint8)
-    return Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., 0])

@@ -178,7 +178,7 @@ def score_splits(
             scheduler=scheduler,
             n_tasks=len(tasks),
             max_memory=limit,
-            prepare=warm_up,
+            prepare=warm_up_in_color if images.n_channels == 3 else warm_up,
             seconds=seconds_between(plan.seconds_alone, plan.bytes_read, images.url),
             memory=plan.peak_memory,
             module=__name__,
@@ -205,10 +205,15 @@ def score_splits(
 
 def warm_up() -> None:
     """Compile the kernels once and leave them on disk for the workers."""
-    image = np.zeros((2 * SSIM_HALO + 1, 2 * SSIM_HALO + 1, 3))
+    image = np.zeros((2 * SSIM_HALO + 1, 2 * SSIM_HALO + 1, 1))
     everywhere = np.ones(image.shape[:2], dtype=bool)
     BlockScorer((slice(None), slice(None)), everywhere, everywhere).add_image(image, image)
-    lab_chroma(image)
+
+
+def warm_up_in_color() -> None:
+    """Likewise for images of three channels, whose colours are compared, too."""
+    warm_up()
+    lab_chroma(np.zeros((1, 1, 3)))
 
 
 def without_people(splits: Mapping[str, Any]) -> dict[str, Any]:

@@ -139,7 +139,7 @@ def draw_faces(
     """Return a row for the inputs, for each method and for the targets: its name and a picture of every person."""
     from PIL import Image
 
-    from mrdist.pipeline.applying._photographs import to_picture
+    from mrdist.pipeline.applying._pictures import to_picture
 
     larger = max(1, round(160 / max(shape)))
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from mrdist.errors import LabelError, ParameterError
 from mrdist.geometry import Block
-from mrdist.pipeline.applying._photographs import FAST, encode, to_picture
+from mrdist.pipeline.applying._pictures import FAST, encode, to_picture
 from mrdist.pipeline.showing.info import info
 from mrdist.storage import Images, StorageOptions, redact, stored_bytes
 from mrdist.synthesis import to_floats

@@ -11,7 +11,7 @@ from typing import Any
 
 from mrdist.arguments import Address, plain_arguments
 from mrdist.execution import Scheduler
-from mrdist.pipeline.applying._photographs import to_png
+from mrdist.pipeline.applying._pictures import to_png
 from mrdist.pipeline.ingesting.generate import generate
 from mrdist.pipeline.judging.evaluate import evaluate
 from mrdist.pipeline.training.train import train

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from mrdist.errors import ParameterError
-from mrdist.pipeline.applying._photographs import FAST, encode
+from mrdist.pipeline.applying._pictures import FAST, encode
 from mrdist.pipeline.showing.opened import OpenedMapping
 from mrdist.refinement import Refinement
 from mrdist.storage import redact

@@ -16,7 +16,8 @@ from mrdist.geometry import ReceptiveField
 from mrdist.methods.dials import OWN
 from mrdist.morphing.dials import Dials
 from mrdist.pipeline.applying._given import Faces, Given
-from mrdist.pipeline.applying._photographs import FAST, Prepared, Retouched, Retoucher, to_png
+from mrdist.pipeline.applying._photographs import Prepared, Retouched, Retoucher
+from mrdist.pipeline.applying._pictures import FAST, to_png
 from mrdist.pipeline.applying.refine import norms_of
 from mrdist.refinement import Refinement
 from mrdist.storage import Images, StorageOptions, WeightsReader, read_importance, redact
@@ -264,6 +265,9 @@ def memory_of(reader: WeightsReader) -> int:
 def warm_up() -> None:
     """Load what would delay the first photograph."""
     from matplotlib import colormaps  # noqa: F401
+    from scipy import interpolate  # noqa: F401
+
+    from mrdist.datasets import locating  # noqa: F401
 
     nothing = np.zeros((1, 1, 1, 8, 8), dtype=np.float32)
     weights = MaskedWeights(ReceptiveField(1), "shared", 1, nothing[0, 0], nothing[0, 0, 0])

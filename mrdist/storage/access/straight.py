@@ -248,6 +248,16 @@ def _is_in_memory(file: int) -> bool:
         return False
 
 
+def read_place(array: zarr.Array[Any], place: Sequence[slice]) -> npt.NDArray[Any]:
+    """Return a rectangle of an array, straight where that is possible; for slices and errors see `StraightArray`."""
+    straight = StraightArray.of(array)
+    if straight is None:
+        return np.asarray(array[tuple(place)])
+    out = np.empty([part.stop - part.start for part in place], dtype=array.dtype)
+    straight.read_into(out, place)
+    return out
+
+
 def _decode(codec: Any, content: Bytes) -> Bytes:
     decode: Callable[[Any], Any]
     if isinstance(codec, ZstdCodec):

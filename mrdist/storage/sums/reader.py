@@ -20,6 +20,7 @@ from mrdist.arguments import Address, plain_arguments
 from mrdist.geometry import Block, ReceptiveField, Shape
 from mrdist.left_out import LeftOut
 from mrdist.moments import SufficientStatistics
+from mrdist.storage.access.straight import read_place
 from mrdist.storage.access.urls import (
     StorageOptions,
     array_of,
@@ -281,7 +282,9 @@ class Statistics:
     def _read(self, name: str, fold: int, part: Block) -> npt.NDArray[Any]:
         """Return a rectangle of maps, shape (group, ..., y, x), zero outside the image."""
         inside = part.clipped(self.accumulation.shape)
-        maps = np.asarray(array_of(self._group, name)[fold, ..., *inside.slices])
+        array = array_of(self._group, name)
+        place = (slice(fold, fold + 1), *(slice(0, length) for length in array.shape[1:-2]), *inside.slices)
+        maps: npt.NDArray[Any] = read_place(array, place)[0]
         if self.accumulation.color == "shared":
             maps = maps[np.newaxis]
         if inside == part:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from mrdist.geometry import Block, ReceptiveField
 from mrdist.morphing.landmark_sums import LIPS, Lips
-from mrdist.solvers import Prior, Solution
 from mrdist.storage.access.arrays import ArraySpec
 from mrdist.storage.access.at_once import at_once
 from mrdist.storage.access.fence import check_fence
@@ -21,6 +20,9 @@ from mrdist.storage.weights.output import Training, WeightsOutput, chunk_side
 from mrdist.storage.weights.reader import Codes, Model, WeightsReader
 from mrdist.synthesis import MaskedWeights
 from mrdist.values import check_values
+
+if TYPE_CHECKING:
+    from mrdist.solvers import Prior, Solution  # with kernels that those do without who only read
 
 _LATER = {"pool": 0, "prior": "zero", "drops_rows": False}
 

@@ -16,6 +16,7 @@ from mrdist.arguments import Address, plain_arguments
 from mrdist.errors import ParameterError, StoreFormatError
 from mrdist.geometry import Block, ReceptiveField, Shape
 from mrdist.morphing.dials import Dials
+from mrdist.storage.access.straight import read_place
 from mrdist.storage.access.urls import (
     StorageOptions,
     array_of,
@@ -370,7 +371,8 @@ class WeightsReader(ABC):
     def _read(self, name: str, block: Block) -> Any:
         """Return an array over the output pixels in a block."""
         with store_errors(f"{self.url}/{name}"):
-            return np.asarray(array_of(self._group, name)[..., *block.slices])
+            array = array_of(self._group, name)
+            return read_place(array, (*(slice(0, length) for length in array.shape[:-2]), *block.slices))
 
 
 @plain_arguments
