@@ -97,7 +97,7 @@ def most_chunks(block: int, length: int, around: int, chunk: int, step: int) -> 
     Examples
     --------
     >>> most_chunks(256, 512, 1, 64, 64), most_chunks(96, 512, 1, 64, 64)
-    (1, 1)
+    (2, 3)
     """
     touched = 0
     for start in range(0, length, block):
