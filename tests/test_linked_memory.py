@@ -34,7 +34,7 @@ def link(folder, dtype, chunks, options):
 @pytest.mark.parametrize(
     "case", [pytest.param(case, marks=pytest.mark.slow if "byte first" in case else pytest.mark.long) for case in CASES]
 )
-def test_the_planned_memory_is_enough_and_not_much_more(case, tmp_path, capsys):
+def test_the_planned_memory_is_enough_and_not_much_more(case, from_nothing, tmp_path, capsys):
     url = link(tmp_path, *CASES[case])
     options = {**LABELS, "split": "all", "workers": 1, "max_memory": "8GiB"}
     plan = mrdist.plan(url, **options)

@@ -263,7 +263,7 @@ def large(tmp_path_factory):
         for name in TRAININGS
     ],
 )
-def test_the_planned_memory_is_enough_and_not_much_more(large, tmp_path, name, capsys):
+def test_the_planned_memory_is_enough_and_not_much_more(from_nothing, large, tmp_path, name, capsys):
     method = name.split()[0]
     options = {**LABELS, **_MEASURED, "method": method, **TRAININGS[name], **_MANY.get(name, {})}
     options |= {"components": 32} if method == "pca" else {}
