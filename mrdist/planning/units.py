@@ -10,16 +10,16 @@ from mrdist.errors import ParameterError
 
 MIB = 1 << 20
 DEFAULT_MEMORY = 2048 * MIB
-BASE_MEMORY = 130 * MIB
-"""Resident bytes of a worker process with its libraries before any work, measured: 88 to 91 MiB.
+BASE_MEMORY = 142 * MIB
+"""Resident bytes of a worker process with its libraries that trains on next to nothing, measured: 138 to 140 MiB.
 
-The rest is what pages of libraries and holes of the heap added to plans of 17 methods, at most 28 MiB.
+That is where it is started from nothing. A worker that is forked maps fewer pages of libraries and takes 90 MiB.
 """
-KERNEL_MEMORY = 58 * MIB
+KERNEL_MEMORY = 46 * MIB
 """Further bytes of compiled kernels with the runtime that loads them, most of them pages of LLVM's file.
 
-Measured: 60 MiB from 88 on, also where the files had just been written. Who compiles holds 100 MiB more, which
-`mrdist._kernels.apart` leaves to other processes.
+Measured: 46 MiB, 15 where workers are forked. Who compiles holds 100 MiB more, which `mrdist._kernels.apart` leaves to
+other processes.
 """
 COMPILING_MEMORY = 288 * MIB
 """Resident bytes of a process that may compile, measured: 208 to 255 MiB; of evaluations and applications."""
