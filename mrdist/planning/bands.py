@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from itertools import pairwise
 
 from mrdist.planning.cuts import round_up
@@ -43,22 +43,16 @@ def band_height(chunk: int, row_bytes: int, reach: int) -> int:
     reach
         Of the field, in rows.
     """
-    return max(BAND_BYTES // row_bytes // chunk * chunk, round_up(reach + 1, chunk))
+    return _length(BAND_BYTES, chunk, row_bytes, reach)
 
 
 def part_width(chunk: int, column_bytes: int, reach: int) -> int:
-    """Return the number of columns of a band that are summed at a time: whole chunks, more than the lags reach.
+    """Return the number of columns of a band that are summed at a time, as `band_height` returns that of rows."""
+    return _length(PART_BYTES, chunk, column_bytes, reach)
 
-    Parameters
-    ----------
-    chunk
-        Columns of a chunk.
-    column_bytes
-        Bytes of one column of all images of the slab.
-    reach
-        Of the field, in columns.
-    """
-    return max(PART_BYTES // column_bytes // chunk * chunk, round_up(reach + 1, chunk))
+
+def _length(held: int, chunk: int, line_bytes: int, reach: int) -> int:
+    return max(held // line_bytes // chunk * chunk, round_up(reach + 1, chunk))
 
 
 def band_cuts(start: int, stop: int, chunk: int, height: int) -> list[int]:
@@ -77,7 +71,7 @@ def band_cuts(start: int, stop: int, chunk: int, height: int) -> list[int]:
     return [*cuts, stop]
 
 
-@cache
+@lru_cache(4096)
 def most_chunks(block: int, length: int, around: int, chunk: int, step: int) -> int:
     """Return how many chunks a band or a part of it touches at most along an axis, of any block.
 

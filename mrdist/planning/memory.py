@@ -20,7 +20,6 @@ from mrdist.planning.workloads import (
     solution_bytes,
 )
 
-READS_IN_FLIGHT = 10  # chunks that zarr fetches and decodes at once
 ROWS_IN_32_BITS = (2**32 - 1) // 255**2  # of bytes, see mrdist.moments
 _SLAB_IMAGES = 64  # with fewer at a time, moving the sums takes longer than the products
 

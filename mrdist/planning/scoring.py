@@ -8,8 +8,8 @@ from math import prod
 from mrdist.geometry import Block, Shape, block_grid, images_at_a_time
 from mrdist.planning.cuts import Cut, count_blocks, fastest, find_blocks, round_up, too_large, touched
 from mrdist.planning.effort import APPLIED, DECODE_SECONDS, PRODUCT_SECONDS
-from mrdist.planning.memory import READS_IN_FLIGHT
 from mrdist.planning.units import COMPILING_MEMORY, MIB
+from mrdist.planning.workloads import READS_IN_FLIGHT
 
 SCORED_CELL = 128
 """Side in pixels of the squares whose sums are kept apart: the order of summation does not depend on the blocks."""

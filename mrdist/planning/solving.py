@@ -5,9 +5,9 @@ from __future__ import annotations
 from mrdist.geometry import Shape, block_grid, pool_radius
 from mrdist.planning.cuts import Cut, fastest, find_blocks, too_large, touched
 from mrdist.planning.effort import seconds_to_solve
-from mrdist.planning.memory import READS_IN_FLIGHT
 from mrdist.planning.units import BASE_MEMORY, KERNEL_MEMORY
 from mrdist.planning.workloads import (
+    READS_IN_FLIGHT,
     StoredSums,
     count_maps,
     left_out_bytes,

@@ -8,6 +8,8 @@ from math import prod
 from mrdist.geometry import REMAINING_BYTES, ReceptiveField, Shape, pool_radius, pooled_bytes
 from mrdist.planning.units import KERNEL_MEMORY
 
+READS_IN_FLIGHT = 10  # chunks that zarr fetches and decodes at once
+
 
 @dataclass(frozen=True)
 class SearchSizes:
@@ -88,7 +90,7 @@ class Workload:
     libraries: int = KERNEL_MEMORY
     value_itemsize: int = 0
     straight: bool = False
-    in_flight: int = 20
+    in_flight: int = 2 * READS_IN_FLIGHT
 
     @property
     def n_labels(self) -> int:

@@ -44,8 +44,8 @@ class GlobalSizes:
     itemsize: int
     n_stored: int
     summed: int
-    value_itemsize: int = 0
-    in_flight: int = 20
+    value_itemsize: int
+    in_flight: int
 
     @classmethod
     def of(cls, images: Images, rows_read: int, training: GlobalTraining, summed: int) -> GlobalSizes:

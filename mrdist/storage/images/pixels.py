@@ -14,8 +14,8 @@ from zarr.core.buffer import default_buffer_prototype
 
 from mrdist.geometry import Block, Shape
 from mrdist.storage.access.chunks import CheckedStore
-from mrdist.storage.access.straight import HELD, Coming, StraightArray
-from mrdist.storage.access.urls import array_of, is_local, store_errors
+from mrdist.storage.access.straight import Coming, StraightArray
+from mrdist.storage.access.urls import array_of, store_errors
 from mrdist.storage.images.linked import LinkedArray
 
 
@@ -111,10 +111,3 @@ def fingerprint(
     digest.update("\n".join(image).encode())
     digest.update(np.ascontiguousarray(checksum).astype("<u4").tobytes())
     return digest.hexdigest()
-
-
-def chunks_in_flight(url: str, *, straight: bool) -> int:
-    """Return `mrdist.storage.Images.chunks_in_flight` of a store."""
-    if not straight:
-        return 2 * int(zarr.config.get("async.concurrency"))
-    return 3 if is_local(url) else HELD + 3

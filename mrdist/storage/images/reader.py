@@ -16,10 +16,12 @@ from mrdist.errors import DataError, LabelError, StoreFormatError
 from mrdist.geometry import Block, Shape
 from mrdist.storage.access.at_once import at_once
 from mrdist.storage.access.chunks import chunk_keys, leaves_chunks_out
+from mrdist.storage.access.straight import HELD
 from mrdist.storage.access.urls import (
     StorageOptions,
     array_of,
     check_format,
+    is_local,
     normalize_url,
     open_kind,
     redact,
@@ -28,7 +30,7 @@ from mrdist.storage.access.urls import (
 from mrdist.storage.images.layout import arrays_of_rows, labels_of, layout_problems
 from mrdist.storage.images.linked import LinkedArray
 from mrdist.storage.images.links import Link, LinkedStore
-from mrdist.storage.images.pixels import ImageReader, chunks_in_flight, crc_of_images, fingerprint
+from mrdist.storage.images.pixels import ImageReader, crc_of_images, fingerprint
 
 _RESUME = "run the command that makes it again, or finish it with mrdist.finish_images"
 _OF_A_TRAINING = ("present", "split", "image", "kept_checksum", "face_mask")
@@ -349,7 +351,9 @@ class Images:
     @property
     def chunks_in_flight(self) -> int:
         """Chunks that a reader holds, at most, besides the pixels that it returns: as they are stored, and decoded."""
-        return chunks_in_flight(self.url, straight=self.reads_straight)
+        if not self.reads_straight:
+            return 2 * int(zarr.config.get("async.concurrency"))
+        return 3 if is_local(self.url) else HELD + 3
 
     def read(self, label: str, rows: Iterable[int]) -> npt.NDArray[np.generic]:
         """Return whole images of a label, shape (image, y, x, channel); errors are those of `ImageReader.read`."""
