@@ -365,3 +365,20 @@ def test_demo(tmp_path):
     with Image.open(found["picture"]) as picture:
         assert min(picture.size) > 400
     assert len(list((out / "faces").glob("*.png"))) == 6
+
+
+def test_every_command_is_reached_by_its_name():
+    """The table of rooms is written by hand: a command that it leaves out would not exist."""
+    import pkgutil
+    from importlib import import_module
+
+    import click
+
+    import mrdist.cli
+    from mrdist.cli.main import commands as group
+
+    rooms = [import_module(f"mrdist.cli.{room.name}") for room in pkgutil.iter_modules(mrdist.cli.__path__)]
+    made = [value for room in rooms for value in vars(room).values() if isinstance(value, click.Command)]
+    below = [command for value in made if isinstance(value, click.Group) for command in value.commands.values()]
+    defined = {id(value) for value in made} - {id(value) for value in below if value not in group.commands.values()}
+    assert {id(value) for value in group.commands.values()} == defined - {id(group)}
